@@ -1,0 +1,36 @@
+// Tests run from the sources; globalSetup brings the generated files up to date first.
+// Two projects: `cpu` (everything that needs no adapter) runs its files in parallel; `gpu` (test/gpu/** and *.gpu.test.ts)
+// one file after the other, because a software adapter uses every core by itself and two of them would only slow
+// each other down.
+import { defineConfig } from "vitest/config";
+
+const gpuFiles = ["test/gpu/**/*.test.ts", "{compiler,runtime,test}/**/*.gpu.test.ts"];
+
+export default defineConfig({
+  test: {
+    globalSetup: ["test/support/global-setup.ts"],
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "cpu",
+          include: ["{compiler,runtime,test,scripts}/**/*.test.ts"],
+          exclude: ["**/node_modules/**", ...gpuFiles],
+          testTimeout: 30_000,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "gpu",
+          include: gpuFiles,
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
+  },
+});
