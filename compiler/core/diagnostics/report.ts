@@ -4,7 +4,7 @@
  * terminal: colours come from an injected painter.
  */
 import { type Code, codes, type Severity } from "./codes.ts";
-import { LineMap, type Span } from "./span.ts";
+import type { Span } from "./span.ts";
 
 export type { Code, Severity } from "./codes.ts";
 export { cover, type Position, type Span, span } from "./span.ts";

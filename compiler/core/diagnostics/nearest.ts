@@ -1,0 +1,49 @@
+/**
+ * The nearest spelling of a name. In: what was written and what exists. Out: the candidate the author most
+ * likely meant, or nothing. Separate because every phase that resolves names asks it.
+ */
+
+/** Undefined where nothing is near enough to be worth a suggestion. */
+export function closest(name: string, candidates: Iterable<string>): string | undefined {
+  const limit = Math.max(1, Math.floor(name.length / 3));
+  let best: string | undefined;
+  let bestDistance = limit + 1;
+  for (const candidate of candidates) {
+    if (candidate === name) continue;
+    // Another case or other underscores is the nearest mistake there is.
+    const distance = fold(candidate) === fold(name) ? 0.5 : editDistance(name, candidate, limit);
+    if (distance < bestDistance || (distance === bestDistance && best !== undefined && candidate < best)) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return bestDistance <= limit ? best : undefined;
+}
+
+/** `did you mean relu?`, or undefined: as the `help` of a diagnostic. */
+export function didYouMean(name: string, candidates: Iterable<string>): string | undefined {
+  const near = closest(name, candidates);
+  return near === undefined ? undefined : `did you mean ${near}?`;
+}
+
+const fold = (name: string): string => name.toLowerCase().replaceAll("_", "");
+
+/** Insertions, deletions, replacements and swaps of neighbours; anything over `limit` counts as limit + 1. */
+function editDistance(a: string, b: string, limit: number): number {
+  if (Math.abs(a.length - b.length) > limit) return limit + 1;
+  let before: number[] = [];
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1] ? 0 : 1;
+      let d = Math.min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + same);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        d = Math.min(d, before[j - 2] + 1);
+      row.push(d);
+    }
+    before = previous;
+    previous = row;
+  }
+  return previous[b.length];
+}
