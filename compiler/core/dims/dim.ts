@@ -1,0 +1,372 @@
+// Integer expressions over symbols: the sizes of tensors, attributes and grids.
+// In: literals and symbols. Out: one normal form (a polynomial over symbols and floor/min/max atoms), so that equal
+// normal forms are equal and printing is canonical. A symbol stands for an integer >= 0 that is known at the call.
+// Separate from the graph because the checker, the planner and the kernels all speak it. Pure and immutable.
+
+/** An indivisible factor of a monomial. `key` is its canonical text. */
+export type Atom =
+  | { readonly kind: "symbol"; readonly name: string; readonly key: string }
+  | { readonly kind: "floor"; readonly num: Dim; readonly den: Dim; readonly key: string }
+  | { readonly kind: "min" | "max"; readonly a: Dim; readonly b: Dim; readonly key: string };
+
+/** coef * product(atoms); atoms are sorted by key and repeat for powers. */
+export interface Term {
+  readonly coef: number;
+  readonly atoms: readonly Atom[];
+  readonly key: string;
+}
+
+/** A normal form: terms sorted by key, none with coefficient 0; the empty sum is 0. */
+export interface Dim {
+  readonly terms: readonly Term[];
+  readonly key: string;
+}
+
+export type DimLike = Dim | number;
+
+/** Thrown when an expression leaves the exact integers (2^53) or divides by zero. */
+export class DimError extends Error {
+  override name = "DimError";
+}
+
+const monoKey = (atoms: readonly Atom[]): string => atoms.map((a) => a.key).join("*");
+
+function fromTerms(list: readonly Term[]): Dim {
+  const byKey = new Map<string, Term>();
+  for (const t of list) {
+    const old = byKey.get(t.key);
+    const coef = (old?.coef ?? 0) + t.coef;
+    if (!Number.isSafeInteger(coef)) throw new DimError("a size exceeds 2^53");
+    byKey.set(t.key, { coef, atoms: t.atoms, key: t.key });
+  }
+  const terms = [...byKey.values()].filter((t) => t.coef !== 0);
+  // Higher-degree terms first, constants last; the text is the identity.
+  terms.sort((a, b) => b.atoms.length - a.atoms.length || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  return { terms, key: printTerms(terms) };
+}
+
+function printTerms(terms: readonly Term[]): string {
+  if (terms.length === 0) return "0";
+  return terms
+    .map((t, i) => {
+      const abs = Math.abs(t.coef);
+      const body =
+        t.atoms.length === 0 ? String(abs) : abs === 1 ? monoKeyPretty(t) : `${abs} * ${monoKeyPretty(t)}`;
+      return i === 0 ? (t.coef < 0 ? `-${body}` : body) : t.coef < 0 ? ` - ${body}` : ` + ${body}`;
+    })
+    .join("");
+}
+const monoKeyPretty = (t: Term): string => t.atoms.map((a) => a.key).join(" * ");
+
+const small = new Map<number, Dim>();
+/** A literal. */
+export function dim(value: DimLike): Dim {
+  if (typeof value !== "number") return value;
+  const known = small.get(value);
+  if (known) return known;
+  if (!Number.isSafeInteger(value)) throw new DimError(`a size must be an exact integer, not ${value}`);
+  const made = fromTerms(value === 0 ? [] : [{ coef: value, atoms: [], key: "" }]);
+  if (Math.abs(value) <= 4096) small.set(value, made);
+  return made;
+}
+export const ZERO = dim(0);
+export const ONE = dim(1);
+
+/** A symbol: an identifier bound to an integer >= 0 at the call. */
+export function sym(name: string): Dim {
+  return fromAtom({ kind: "symbol", name, key: name });
+}
+const fromAtom = (a: Atom): Dim => fromTerms([{ coef: 1, atoms: [a], key: a.key }]);
+
+export function add(...xs: DimLike[]): Dim {
+  if (xs.length === 2) {
+    if (xs[0] === 0 || xs[0] === ZERO) return dim(xs[1]);
+    if (xs[1] === 0 || xs[1] === ZERO) return dim(xs[0]);
+  }
+  return fromTerms(xs.flatMap((x) => dim(x).terms));
+}
+export const neg = (a: DimLike): Dim => mul(a, -1);
+export const sub = (a: DimLike, b: DimLike): Dim => add(a, neg(b));
+
+export function mul(...xs: DimLike[]): Dim {
+  let out = ONE;
+  for (const x of xs) out = mul2(out, dim(x));
+  return out;
+}
+function mul2(a: Dim, b: Dim): Dim {
+  if (a === ONE) return b;
+  if (b === ONE) return a;
+  const terms: Term[] = [];
+  for (const p of a.terms)
+    for (const q of b.terms) {
+      const atoms = [...p.atoms, ...q.atoms].sort((x, y) => (x.key < y.key ? -1 : x.key > y.key ? 1 : 0));
+      terms.push({ coef: p.coef * q.coef, atoms, key: monoKey(atoms) });
+    }
+  return fromTerms(terms);
+}
+
+/** The quotient when `term` is divisible by `by` as monomials, else undefined. */
+function divideTerm(term: Term, by: Term): Term | undefined {
+  if (term.coef % by.coef !== 0) return undefined;
+  const rest = [...term.atoms];
+  for (const a of by.atoms) {
+    const i = rest.findIndex((r) => r.key === a.key);
+    if (i < 0) return undefined;
+    rest.splice(i, 1);
+  }
+  return { coef: term.coef / by.coef, atoms: rest, key: monoKey(rest) };
+}
+
+const gcd = (a: number, b: number): number => {
+  a = Math.abs(a);
+  b = Math.abs(b);
+  while (b) [a, b] = [b, a % b];
+  return a;
+};
+
+/** floor(a / b). Terms divisible by b leave the floor; common factors cancel; nested floors merge. */
+export function floorDiv(a: DimLike, b: DimLike): Dim {
+  let num = dim(a);
+  let den = dim(b);
+  const d = asConst(den);
+  if (d === 0) throw new DimError("division by zero in a size");
+  const n = asConst(num);
+  if (n !== undefined && d !== undefined) return dim(Math.floor(n / d));
+  if (d === 1) return num;
+  if (d === -1) return neg(num);
+  if (den.terms.length > 1 && num.key === den.key) return ONE;
+  if (den.terms.length === 1) {
+    const by = den.terms[0];
+    const out: Term[] = [];
+    const rest: Term[] = [];
+    for (const t of num.terms) {
+      const q = divideTerm(t, by);
+      if (q) out.push(q);
+      else rest.push(t);
+    }
+    if (out.length > 0) return add(fromTerms(out), floorDiv(fromTerms(rest), den));
+    if (d !== undefined && d > 1) {
+      // A remainder constant in [0, d) on top of multiples of nothing: normalise the constant into [0, d).
+      const c = num.terms.find((t) => t.atoms.length === 0)?.coef ?? 0;
+      const whole = Math.floor(c / d);
+      if (whole !== 0) return add(whole, floorDiv(sub(num, whole * d), den));
+      // floor((g*x + r) / (g*m)) = floor((x + floor(r / g)) / m) where r is the constant.
+      let g = d;
+      for (const t of num.terms) if (t.atoms.length > 0) g = gcd(g, t.coef);
+      if (g > 1) {
+        num = fromTerms(
+          num.terms.map((t) =>
+            t.atoms.length ? { ...t, coef: t.coef / g } : { ...t, coef: Math.floor(t.coef / g) },
+          ),
+        );
+        den = dim(d / g);
+        return floorDiv(num, den);
+      }
+    }
+    // floor(floor(x / p) / q) = floor(x / (p * q)), for positive p and q.
+    if (num.terms.length === 1 && num.terms[0].coef === 1 && num.terms[0].atoms.length === 1) {
+      const a0 = num.terms[0].atoms[0];
+      if (a0.kind === "floor" && d !== undefined && d > 0 && (asConst(a0.den) ?? 0) > 0)
+        return floorDiv(a0.num, mul(a0.den, den));
+    }
+  }
+  if (num.terms.length === 0) return ZERO;
+  return fromAtom({ kind: "floor", num, den, key: `floor((${num.key}) / (${den.key}))` });
+}
+/** ceil(a / b) = -floor(-a / b). */
+export const ceilDiv = (a: DimLike, b: DimLike): Dim => {
+  const d = asConst(dim(b));
+  // (a + b - 1) / b keeps the atoms positive, which divides and prints better.
+  return d !== undefined && d > 0 ? floorDiv(add(a, d - 1), d) : floorDiv(add(a, sub(b, 1)), b);
+};
+/** a mod b with the sign of b (a - b * floor(a / b)). */
+export const mod = (a: DimLike, b: DimLike): Dim => sub(a, mul(b, floorDiv(a, b)));
+/** Round up to a multiple. */
+export const roundUp = (a: DimLike, b: DimLike): Dim => mul(b, ceilDiv(a, b));
+
+function pick(kind: "min" | "max", a: DimLike, b: DimLike): Dim {
+  let x = dim(a);
+  let y = dim(b);
+  if (x.key === y.key) return x;
+  const diff = asConst(sub(x, y));
+  if (diff !== undefined) return (kind === "min") === diff < 0 ? x : y;
+  if (x.key > y.key) [x, y] = [y, x];
+  return fromAtom({ kind, a: x, b: y, key: `${kind}(${x.key}, ${y.key})` });
+}
+export const min = (a: DimLike, b: DimLike): Dim => pick("min", a, b);
+export const max = (a: DimLike, b: DimLike): Dim => pick("max", a, b);
+
+/** The value of a literal, or undefined. */
+export function asConst(a: DimLike): number | undefined {
+  if (typeof a === "number") return a;
+  if (a.terms.length === 0) return 0;
+  return a.terms.length === 1 && a.terms[0].atoms.length === 0 ? a.terms[0].coef : undefined;
+}
+export const isConst = (a: DimLike, value: number): boolean => asConst(a) === value;
+/** Equality of normal forms: true means equal; false means "not shown equal". */
+export const equal = (a: DimLike, b: DimLike): boolean => dim(a).key === dim(b).key;
+/** True when a and b differ for every value of the symbols (their difference is a nonzero literal). */
+export const surelyDiffer = (a: DimLike, b: DimLike): boolean => (asConst(sub(a, b)) ?? 0) !== 0;
+/** The largest literal known to divide `a` for every value of its symbols (0 for the literal 0). */
+export function literalDivisor(a: DimLike): number {
+  let g = 0;
+  for (const t of dim(a).terms) {
+    let inner = t.coef;
+    for (const atom of t.atoms)
+      if (atom.kind === "min" || atom.kind === "max")
+        inner *= gcd(literalDivisor(atom.a), literalDivisor(atom.b)) || 1;
+    g = gcd(g, inner);
+  }
+  return g;
+}
+/** True when `a` is a multiple of the literal n for every value of its symbols. */
+export const isMultipleOf = (a: DimLike, n: number): boolean => literalDivisor(a) % n === 0;
+/** a / b when b divides a term by term, else undefined. */
+export function exactQuotient(a: DimLike, b: DimLike): Dim | undefined {
+  const num = dim(a);
+  const den = dim(b);
+  if (asConst(den) === 0) return undefined;
+  if (num.key === den.key) return ONE;
+  if (den.terms.length !== 1) return longDivision(num, den);
+  const out: Term[] = [];
+  for (const t of num.terms) {
+    const q = divideTerm(t, den.terms[0]);
+    if (!q) return undefined;
+    out.push(q);
+  }
+  return fromTerms(out);
+}
+/** Polynomial division by more than one term, when it leaves no remainder (e.g. (a*b + a) / (b + 1)). */
+function longDivision(num: Dim, den: Dim): Dim | undefined {
+  let rest = num;
+  let out = ZERO;
+  for (let step = 0; rest.terms.length > 0; step++) {
+    if (step > 16) return undefined;
+    const q = divideTerm(rest.terms[0], den.terms[0]);
+    if (!q) return undefined;
+    out = add(out, fromTerms([q]));
+    const next = sub(rest, mul(fromTerms([q]), den));
+    if (next.terms.length >= rest.terms.length + den.terms.length) return undefined;
+    rest = next;
+  }
+  return out;
+}
+
+/** Product of sizes. */
+export const product = (xs: readonly DimLike[]): Dim => mul(...xs);
+
+/** Names of all symbols in `a`, in order of first appearance. */
+export function symbols(a: DimLike, into: Set<string> = new Set()): Set<string> {
+  for (const t of dim(a).terms)
+    for (const atom of t.atoms) {
+      if (atom.kind === "symbol") into.add(atom.name);
+      else if (atom.kind === "floor") {
+        symbols(atom.num, into);
+        symbols(atom.den, into);
+      } else {
+        symbols(atom.a, into);
+        symbols(atom.b, into);
+      }
+    }
+  return into;
+}
+
+/** Replace symbols by sizes; the result is in normal form again. */
+export function substitute(a: DimLike, by: (name: string) => DimLike | undefined): Dim {
+  const d = dim(a);
+  if (asConst(d) !== undefined) return d;
+  const atomOf = (atom: Atom): Dim => {
+    if (atom.kind === "symbol") {
+      const v = by(atom.name);
+      return v === undefined ? fromAtom(atom) : dim(v);
+    }
+    if (atom.kind === "floor") return floorDiv(substitute(atom.num, by), substitute(atom.den, by));
+    return pick(atom.kind, substitute(atom.a, by), substitute(atom.b, by));
+  };
+  return add(...d.terms.map((t) => mul(t.coef, ...t.atoms.map(atomOf))));
+}
+
+/** The integer value under `env`; throws DimError when a symbol is unbound or the value leaves the safe integers. */
+export function evaluate(a: DimLike, env: Readonly<Record<string, number>>): number {
+  if (typeof a === "number") return a;
+  let sum = 0;
+  for (const t of a.terms) {
+    let v = t.coef;
+    for (const atom of t.atoms) {
+      if (atom.kind === "symbol") {
+        const s = env[atom.name];
+        if (s === undefined) throw new DimError(`symbol ${atom.name} has no value`);
+        v *= s;
+      } else if (atom.kind === "floor") {
+        const den = evaluate(atom.den, env);
+        if (den === 0) throw new DimError(`division by zero in ${atom.key}`);
+        v *= Math.floor(evaluate(atom.num, env) / den);
+      } else v *= Math[atom.kind](evaluate(atom.a, env), evaluate(atom.b, env));
+    }
+    sum += v;
+  }
+  if (!Number.isSafeInteger(sum)) throw new DimError("a size exceeds 2^53");
+  return sum;
+}
+
+/** Canonical text; `parseDim` reads it back. */
+export const print = (a: DimLike): string => dim(a).key;
+
+/** Reads what `print` writes (and any integer expression with + - * % floor((a) / (b)) ceil min max). */
+export function parseDim(text: string): Dim {
+  const tokens = text.match(/[A-Za-z_$][\w$.']*|\d+|[-+*%/(),]/g) ?? [];
+  let at = 0;
+  const fail = (): never => {
+    throw new DimError(`cannot read the size '${text}'`);
+  };
+  const expect = (t: string): void => {
+    if (tokens[at++] !== t) fail();
+  };
+  const primary = (): Dim => {
+    const t = tokens[at++];
+    if (t === undefined) return fail();
+    if (t === "-") return neg(primary());
+    if (t === "(") {
+      const e = sum();
+      expect(")");
+      return e;
+    }
+    if (/^\d/.test(t)) return dim(Number(t));
+    if (t === "floor" || t === "ceil") {
+      expect("(");
+      const a = product0();
+      expect("/");
+      const b = primary();
+      expect(")");
+      return t === "floor" ? floorDiv(a, b) : ceilDiv(a, b);
+    }
+    if (t === "min" || t === "max") {
+      expect("(");
+      const a = sum();
+      expect(",");
+      const b = sum();
+      expect(")");
+      return pick(t, a, b);
+    }
+    if (!/^[A-Za-z_$]/.test(t)) return fail();
+    return sym(t);
+  };
+  const product0 = (): Dim => {
+    let a = primary();
+    while (tokens[at] === "*" || tokens[at] === "%") {
+      const op = tokens[at++];
+      const b = primary();
+      a = op === "*" ? mul(a, b) : mod(a, b);
+    }
+    return a;
+  };
+  const sum = (): Dim => {
+    let a = product0();
+    while (tokens[at] === "+" || tokens[at] === "-")
+      a = tokens[at++] === "+" ? add(a, product0()) : sub(a, product0());
+    return a;
+  };
+  const out = sum();
+  if (at !== tokens.length) fail();
+  return out;
+}

@@ -1,0 +1,175 @@
+// Creating nodes and graphs. In: operators, operands, attributes. Out: nodes typed by their op's `infer`, equal pure nodes
+// shared (hash-consing), each with the origin in force. Separate from the types because only builders allocate ids.
+import { type Dim, print as printDim } from "../dims/dim.ts";
+import type { Attr, Attrs, Builder, Constraint, Graph, Node, OpDef, Origin, TensorType, Value } from "./types.ts";
+
+export const NO_ORIGIN: Origin = { path: "", calls: [], derived: [] };
+
+export interface GraphBuilder extends Builder {
+  readonly constraints: readonly Constraint[];
+  /** Nodes made so far (for budgets). */
+  readonly count: number;
+}
+
+let nextGraphId = 0;
+
+/** True for attributes that are sizes. */
+export const isDim = (a: Attr): a is Dim => typeof a === "object" && a !== null && "terms" in a && "key" in a;
+/** True for attributes that are graphs. */
+export const isGraph = (a: Attr): a is Graph => typeof a === "object" && a !== null && "nodes" in a && "results" in a;
+
+const graphIds = new WeakMap<Graph, number>();
+/** Canonical text of an attribute, for hash-consing and printing; graphs are identified by object. */
+export function attrText(a: Attr): string {
+  if (a === undefined) return "none";
+  if (isDim(a)) return printDim(a);
+  if (isGraph(a)) {
+    let id = graphIds.get(a);
+    if (id === undefined) graphIds.set(a, (id = nextGraphId++));
+    return `graph#${id}`;
+  }
+  if (Array.isArray(a)) return `[${a.map(attrText).join(", ")}]`;
+  if (typeof a === "number") return Object.is(a, -0) ? "-0.0" : String(a);
+  return typeof a === "string" ? JSON.stringify(a) : String(a);
+}
+export const attrsText = (attrs: Attrs): string =>
+  Object.keys(attrs)
+    .filter((k) => attrs[k] !== undefined)
+    .map((k) => `${k} = ${attrText(attrs[k])}`)
+    .join(", ");
+
+export const typeText = (t: TensorType): string => `${t.dtype}[${t.shape.map(printDim).join(", ")}]`;
+export const sameType = (a: TensorType, b: TensorType): boolean =>
+  a.dtype === b.dtype && a.shape.length === b.shape.length && a.shape.every((d, i) => d.key === b.shape[i].key);
+
+/**
+ * A builder with its own id space from `firstId` up. Pass the same builder through everything that makes one graph;
+ * nodes of an earlier graph may be operands as long as their ids are smaller.
+ */
+export function createBuilder(firstId = 0): GraphBuilder {
+  let id = firstId;
+  let origin: Origin = NO_ORIGIN;
+  const constraints: Constraint[] = [];
+  const constraintKeys = new Set<string>();
+  const known = new Map<string, Node>();
+  const opIds = new Map<OpDef, number>();
+  const require = (c: Constraint): void => {
+    const key = `${c.left.key} ${c.relation} ${c.right.key}`;
+    if (constraintKeys.has(key)) return;
+    constraintKeys.add(key);
+    constraints.push(c);
+  };
+  const builder: GraphBuilder = {
+    get constraints() {
+      return constraints;
+    },
+    get count() {
+      return id - firstId;
+    },
+    get origin() {
+      return origin;
+    },
+    require,
+    at(at, body) {
+      const before = origin;
+      origin = at;
+      try {
+        return body();
+      } finally {
+        origin = before;
+      }
+    },
+    node(op, inputs, attrs = {}, label) {
+      let opId = opIds.get(op);
+      if (opId === undefined) opIds.set(op, (opId = opIds.size));
+      const key = `${opId}(${inputs.map((v) => `${v.node.id}.${v.index}`).join()})${attrsText(attrs)}`;
+      if (op.pure !== false) {
+        const old = known.get(key);
+        if (old) return old.outs;
+      }
+      const types = op.infer(
+        inputs.map((v) => v.type),
+        attrs,
+        builder,
+      );
+      const node = makeNode(id++, op, inputs, attrs, types, origin, label);
+      if (op.pure !== false) known.set(key, node);
+      return node.outs;
+    },
+    make(op, inputs, attrs, label) {
+      return builder.node(op, inputs, attrs, label)[0];
+    },
+  };
+  return builder;
+}
+
+function makeNode(
+  id: number,
+  op: OpDef,
+  inputs: readonly Value[],
+  attrs: Attrs,
+  types: readonly TensorType[],
+  origin: Origin,
+  label: string | undefined,
+): Node {
+  const outs: Value[] = [];
+  const node: Node = { id, op, inputs, attrs, outs, origin, label };
+  types.forEach((type, index) => outs.push({ node, index, type }));
+  return node;
+}
+
+/** An origin marked as derived by `how` ("gradient of conv2d"). */
+export const derivedOrigin = (o: Origin, how: string): Origin => ({ ...o, derived: [...o.derived, how] });
+
+/** Nodes the sinks need, in topological order (operands before users), iteratively. */
+export function reachable(sinks: readonly Value[]): Node[] {
+  const seen = new Set<Node>();
+  const order: Node[] = [];
+  const stack: { node: Node; next: number }[] = [];
+  for (const sink of sinks) {
+    if (seen.has(sink.node)) continue;
+    seen.add(sink.node);
+    stack.push({ node: sink.node, next: 0 });
+    while (stack.length > 0) {
+      const top = stack[stack.length - 1];
+      if (top.next < top.node.inputs.length) {
+        const child = top.node.inputs[top.next++].node;
+        if (!seen.has(child)) {
+          seen.add(child);
+          stack.push({ node: child, next: 0 });
+        }
+      } else {
+        order.push(top.node);
+        stack.pop();
+      }
+    }
+  }
+  return order;
+}
+
+export interface GraphParts {
+  readonly name: string;
+  readonly inputs: readonly Node[];
+  readonly results: readonly { readonly name: string; readonly value: Value }[];
+  readonly writes?: readonly { readonly path: string; readonly value: Value }[];
+  readonly symbols: readonly string[];
+  readonly constraints?: readonly Constraint[];
+}
+/** Collects what the sinks need into a Graph. */
+export function finishGraph(parts: GraphParts): Graph {
+  const writes = parts.writes ?? [];
+  const sinks = [...parts.inputs.map((n) => n.outs[0]), ...parts.results.map((r) => r.value), ...writes.map((w) => w.value)];
+  return { ...parts, writes, constraints: parts.constraints ?? [], nodes: reachable(sinks) };
+}
+
+/** Users of each node's results within a graph. */
+export function usersOf(nodes: readonly Node[]): Map<Value, Node[]> {
+  const users = new Map<Value, Node[]>();
+  for (const n of nodes)
+    for (const v of n.inputs) {
+      const list = users.get(v);
+      if (list) list.push(n);
+      else users.set(v, [n]);
+    }
+  return users;
+}

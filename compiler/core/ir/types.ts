@@ -1,0 +1,177 @@
+// The graph: SSA over tensors. Plain immutable data; passes build new nodes, they never edit one.
+// In: nothing but sizes and spans. Out: the types every phase from the checker to the planner speaks.
+import type { Span } from "../diagnostics/report.ts";
+import type { Dim } from "../dims/dim.ts";
+import type { Lowering, Scalar } from "../kernel/scalar.ts";
+
+export type DType = "f32" | "f16" | "i32" | "u32" | "bool";
+
+/** A tensor's element type and logical shape (NCHW where PyTorch says so; physical layout is the planner's). */
+export interface TensorType {
+  readonly dtype: DType;
+  readonly shape: readonly Dim[];
+}
+
+/** Where a node comes from; survives every pass. */
+export interface Origin {
+  /** The source text to blame. */
+  readonly span?: Span;
+  /** The instance path, e.g. `trunk.block2.conv`; "" at the model itself. */
+  readonly path: string;
+  /** Call sites from the entry inwards. */
+  readonly calls: readonly Span[];
+  /** What it was derived from: "gradient of relu", "fold-batch-norm", … outermost last. */
+  readonly derived: readonly string[];
+}
+
+export type Attr = number | boolean | string | Dim | Graph | readonly Attr[] | undefined;
+export type Attrs = { readonly [name: string]: Attr };
+
+/** One operation. `outs[i]` are its results. */
+export interface Node {
+  /** Unique within a builder, increasing in creation order: an operand's id is always smaller. */
+  readonly id: number;
+  readonly op: OpDef;
+  readonly inputs: readonly Value[];
+  readonly attrs: Attrs;
+  readonly outs: readonly Value[];
+  readonly origin: Origin;
+  /** The author's name for the result, where there is one. */
+  readonly label?: string;
+}
+
+/** One result of a node; identity is the object. */
+export interface Value {
+  readonly node: Node;
+  readonly index: number;
+  readonly type: TensorType;
+}
+
+/** A condition on the symbols to be checked at the call. */
+export interface Constraint {
+  readonly left: Dim;
+  /** `==`: left equals right; `divides`: right divides left; `>=`: left is at least right. */
+  readonly relation: "==" | "divides" | ">=";
+  readonly right: Dim;
+  /** Names both sides, for the error at the call. */
+  readonly message: string;
+  readonly span?: Span;
+}
+
+/**
+ * An entry (or the body of a scan): sources are nodes whose op is `input`, `param`, `state`, `seed`; results and writes
+ * are its sinks. `nodes` is topological and holds exactly what the sinks need plus every declared input.
+ */
+export interface Graph {
+  readonly name: string;
+  readonly nodes: readonly Node[];
+  readonly inputs: readonly Node[];
+  readonly results: readonly { readonly name: string; readonly value: Value }[];
+  /** State written at the end of the call; reads see the value at entry. */
+  readonly writes: readonly { readonly path: string; readonly value: Value }[];
+  readonly symbols: readonly string[];
+  readonly constraints: readonly Constraint[];
+}
+
+/** A dense tensor of the reference evaluator: doubles for floats, exact integers for i32/u32, 0/1 for bool. */
+export interface Dense {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly data: Float64Array;
+}
+
+/** What an operator's rule throws when operands or attributes don't fit; the checker adds place and path. */
+export class OpError extends Error {
+  override name = "OpError";
+  readonly code: string;
+  /** Which operand is at fault, for the caret (index into inputs), or the attribute's name. */
+  readonly at: { readonly operand?: number; readonly attr?: string; readonly help?: string };
+  constructor(code: string, message: string, at: { operand?: number; attr?: string; help?: string } = {}) {
+    super(message);
+    this.code = code;
+    this.at = at;
+  }
+}
+
+/**
+ * How fusion may treat an operator; the only thing a pass may ask.
+ * - source: a leaf (input, param, state, seed, constant data)
+ * - map: one output element from one element of each operand at the same (broadcast) coordinates
+ * - view: movement; one output element is one operand element elsewhere (or a constant outside)
+ * - fold: one output element combines many (reductions, windows, contractions): lower() returns a fold
+ * - composite: `expand` is its definition; a kernel family may claim it before that
+ * - control: holds a graph and runs it (scan)
+ * - pack: storage-level concatenation: operands are written straight into ranges of the result
+ */
+export type Fuses = "source" | "map" | "view" | "fold" | "composite" | "control" | "pack";
+
+/** A parameter of an operator as the language sees it. */
+export interface OpParam {
+  readonly name: string;
+  /**
+   * tensor: an operand; tensors: a list of operands (concat, stack); otherwise a static attribute.
+   * `axis`/`axes` accept negative numbers and arrive in infer() normalised by `normalizeAxes` (ops/define.ts).
+   * `dims`: a list of sizes (may hold symbols); `pair`: an int or a list of two ints, arrives as [h, w].
+   */
+  readonly kind: "tensor" | "tensors" | "int" | "ints" | "float" | "bool" | "name" | "dim" | "dims" | "axis" | "axes" | "pair" | "dtype";
+  readonly optional?: boolean;
+  readonly default?: Attr;
+  /** For `name`: the allowed words. */
+  readonly among?: readonly string[];
+  readonly doc?: string;
+}
+
+/** Creates nodes: checks by `infer`, hash-conses equal pure nodes, carries the current origin. */
+export interface Builder {
+  node(op: OpDef, inputs: readonly Value[], attrs?: Attrs, label?: string): readonly Value[];
+  /** The single result of `node`. */
+  make(op: OpDef, inputs: readonly Value[], attrs?: Attrs, label?: string): Value;
+  /** Runs `body` with another origin for the nodes it creates. */
+  at<T>(origin: Origin, body: () => T): T;
+  readonly origin: Origin;
+  /** Records a condition to be checked at the call. */
+  require(c: Constraint): void;
+}
+
+/** Everything the compiler knows about one operator. */
+export interface OpDef {
+  /** The same spelling in .mdl, graph text and kernel names. */
+  readonly name: string;
+  readonly doc: string;
+  readonly fuses: Fuses;
+  /** The signature, in order. Tensor operands first in `inputs` order; the rest are attributes by name. */
+  readonly params: readonly OpParam[];
+  /** False for operators the language does not expose (gradients' own primitives, sources). Default true. */
+  readonly exposed?: boolean;
+  /** False when equal operands do not mean equal results (never merged by hash-consing). Default true. */
+  readonly pure?: boolean;
+  /** Types of the results; throws OpError. Attributes have defaults filled in. */
+  infer(inputs: readonly TensorType[], attrs: Attrs, b?: Pick<Builder, "require">): readonly TensorType[];
+  /** Meaning in double precision (integers exact), naive, sharing nothing with lower(). Sizes are numbers here. */
+  reference?(inputs: readonly Dense[], attrs: ConcreteAttrs, outs: readonly Dense[]): void;
+  /** Gradients of the operands given those of the results (undefined = zero / not differentiable). */
+  vjp?(b: Builder, node: Node, grads: readonly (Value | undefined)[]): readonly (Value | undefined)[];
+  /** Why there is no gradient, where vjp is absent on purpose. */
+  readonly noGrad?: string;
+  /** One element of result `index` as a function of its coordinates (map, view, fold). */
+  lower?(s: Lowering, node: Node, at: readonly Scalar[], index: number): Scalar;
+  /** Composite: the definition, in terms of other operators. */
+  expand?(b: Builder, node: Node): readonly Value[];
+  /** Worked examples: drive the generated tests and the docs. */
+  readonly examples: readonly OpExample[];
+}
+
+export interface OpExample {
+  /** Shapes of the operands; dtype f32 unless `dtypes` says otherwise. Values are drawn in [-1, 1] (ints: 0..4). */
+  readonly shapes: readonly (readonly number[])[];
+  readonly dtypes?: readonly DType[];
+  readonly attrs?: { readonly [name: string]: unknown };
+  /** Range of the drawn values, where the domain is restricted (log, sqrt, indices). */
+  readonly range?: readonly [number, number];
+  /** Skip the finite-difference check (piecewise points, integers). */
+  readonly grad?: boolean;
+}
+
+/** Attributes with every Dim evaluated. */
+export type ConcreteAttr = number | boolean | string | Graph | readonly ConcreteAttr[] | undefined;
+export type ConcreteAttrs = { readonly [name: string]: ConcreteAttr };

@@ -1,0 +1,83 @@
+// Leaves of a graph: inputs, parameters, state, the seed, literals and sizes as values.
+// They hold no meaning of their own: evaluators, planners and the builder of entries bind them by attribute.
+import { type Dim, dim, print } from "../dims/dim.ts";
+import { isDim } from "../ir/build.ts";
+import type { DType, OpDef, TensorType } from "../ir/types.ts";
+
+const shaped = (attrs: { readonly [k: string]: unknown }): TensorType => ({
+  dtype: attrs.dtype as DType,
+  shape: (attrs.shape as readonly (Dim | number)[]).map((d) => dim(d)),
+});
+const leaf = (name: string, doc: string, more: Partial<OpDef> = {}): OpDef => ({
+  name,
+  doc,
+  fuses: "source",
+  exposed: false,
+  params: [],
+  infer: (_inputs, attrs) => [shaped(attrs)],
+  examples: [],
+  ...more,
+});
+
+/** An argument of the entry: attrs name, dtype, shape. */
+export const input = leaf("input", "An argument of the entry.");
+/** A trainable tensor: attrs path, dtype, shape. */
+export const param = leaf("param", "A parameter, by path.");
+/** A buffer's value at entry: attrs path, dtype, shape. */
+export const state = leaf("state", "A buffer's value at entry, by path.");
+/** The call's seed: u32[2]. */
+export const seed = leaf("seed", "The seed of the call.", { infer: () => [{ dtype: "u32", shape: [dim(2)] }] });
+/** A host-side scalar of a training step (learning rate): attrs name; f32[]. */
+export const hyper = leaf("hyper", "A host-side scalar of the step, by name.", {
+  infer: () => [{ dtype: "f32", shape: [] }],
+});
+/** Literal data: attrs data (flat numbers), dtype, shape of literals. */
+export const constant = leaf("constant", "A literal tensor.");
+
+/** A splat: attrs value, dtype, shape. */
+export const full: OpDef = {
+  name: "full",
+  doc: "A tensor filled with one literal value.",
+  fuses: "map",
+  exposed: false,
+  params: [],
+  infer: (_inputs, attrs) => [shaped(attrs)],
+  reference: (_inputs, attrs, [out]) => void out.data.fill(Number(attrs.value)),
+  vjp: () => [],
+  lower: (s, node) => s.const(node.outs[0].type.dtype, Number(node.attrs.value)),
+  examples: [],
+};
+
+/** A size as a value: attrs dim; i32[]. */
+export const size: OpDef = {
+  name: "size",
+  doc: "A size of the program as an i32 scalar.",
+  fuses: "map",
+  exposed: false,
+  params: [],
+  infer: () => [{ dtype: "i32", shape: [] }],
+  reference: (_inputs, attrs, [out]) => void out.data.fill(Number(attrs.dim)),
+  vjp: () => [],
+  lower: (s, node) => s.dim(node.attrs.dim as Dim),
+  examples: [],
+};
+
+/** 0, 1, … extent - 1: attrs extent, dtype. */
+export const iota: OpDef = {
+  name: "iota",
+  doc: "The integers 0 .. extent - 1 as a vector.",
+  fuses: "map",
+  params: [
+    { name: "extent", kind: "dim" },
+    { name: "dtype", kind: "dtype", default: "i32" },
+  ],
+  infer: (_inputs, attrs) => [{ dtype: (attrs.dtype as DType) ?? "i32", shape: [dim(attrs.extent as Dim | number)] }],
+  reference: (_inputs, _attrs, [out]) => out.data.forEach((_, i) => void (out.data[i] = i)),
+  vjp: () => [],
+  lower: (s, node, [i]) => (node.outs[0].type.dtype === "i32" ? i : s.cast(i, node.outs[0].type.dtype)),
+  examples: [],
+};
+
+/** Text of a source's identity, for printing. */
+export const sourceName = (attrs: { readonly [k: string]: unknown }): string =>
+  String(attrs.name ?? attrs.path ?? (isDim(attrs.dim as Dim) ? print(attrs.dim as Dim) : ""));

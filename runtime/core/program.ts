@@ -1,0 +1,193 @@
+// The Program format: what the compiler hands to the runtime. Plain JSON-able data, versioned.
+// In: nothing. Out: types only (the compiler imports them type-only; the runtime interprets them). One artefact holds one
+// Program per target; programs share kernel texts. Sizes are expressions evaluated at the call.
+
+export const PROGRAM_VERSION = 1;
+
+export type DType = "f32" | "f16" | "i32" | "u32" | "bool";
+
+/**
+ * One row of an expression table: a literal, a symbol's name, or an operator on earlier rows of the same table (a loop
+ * body's table continues its parent's numbering). Integer arithmetic; `/` is floor division, `%` has the divisor's sign.
+ */
+export type Expr = number | string | readonly ["+" | "-" | "*" | "/" | "%" | "min" | "max", number, number];
+/** Index into the expression table in force. */
+export type ExprId = number;
+
+/** The runtime's buffers. `arena` holds inputs, activations and results of a call; the others outlive it. */
+export type BufferName = "arena" | "params" | "state" | "derived" | "constants";
+
+/** A byte range. `offset` is a multiple of 256 at the value's start; both are expressions in bytes. */
+export interface Range {
+  readonly buffer: BufferName;
+  readonly offset: ExprId;
+  readonly bytes: ExprId;
+}
+
+export interface Kernel {
+  /** e.g. `conv2d_relu_max_pool2d`; unique within the program. */
+  readonly name: string;
+  /** Index into Artefact.texts. */
+  readonly text: number;
+  /** Storage bindings 1..n in order (binding 0 is the uniform block, with a dynamic offset). */
+  readonly access: readonly ("read" | "read_write")[];
+  /** 32-bit words in the uniform block. Word 0 is always the number of workgroups. */
+  readonly uniformWords: number;
+  /** Values of `override` constants by name, if any. */
+  readonly constants?: Readonly<Record<string, number>>;
+}
+
+export interface Dispatch {
+  readonly kind: "dispatch";
+  /** Index into Program.kernels. */
+  readonly kernel: number;
+  readonly bind: readonly Range[];
+  /** i32 words of the uniform block after word 0. */
+  readonly uniforms: readonly ExprId[];
+  /**
+   * Number of workgroups. The runtime folds it over x and y where it passes 65,535 (the kernel linearises
+   * workgroup_id.x + workgroup_id.y * num_workgroups.x and leaves when that is >= word 0). 0: the dispatch is skipped.
+   */
+  readonly groups: ExprId;
+  /** Estimated floating-point operations, for splitting long submits. */
+  readonly cost?: ExprId;
+  /** For people: what it computes and where it came from (`convnet.mdl:9:5 block1`). */
+  readonly label: string;
+}
+export interface Copy {
+  readonly kind: "copy";
+  readonly from: Range;
+  readonly to: Range;
+  readonly label: string;
+}
+/** Runs `body` with `symbol` = 0 .. count - 1; rows of body.exprs are evaluated for each. */
+export interface Loop {
+  readonly kind: "loop";
+  readonly symbol: string;
+  readonly count: ExprId;
+  readonly body: Block;
+  readonly label: string;
+}
+export type Step = Dispatch | Copy | Loop;
+export interface Block {
+  readonly exprs: readonly Expr[];
+  readonly steps: readonly Step[];
+}
+
+/** A tensor at the boundary of an entry. */
+export interface Port {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly ExprId[];
+  /** The shape as the author wrote it, for messages and types: ["N", "1", "28", "28"]. */
+  readonly shapeText: readonly string[];
+  readonly range: Range;
+  readonly doc?: string;
+}
+/** left relation right, else the call is refused with `message`. */
+export interface Check {
+  readonly left: ExprId;
+  readonly relation: "==" | "divides" | ">=";
+  readonly right: ExprId;
+  readonly message: string;
+}
+
+/**
+ * Host-side scalar of the step (learning-rate schedules): evaluated in double precision per call. Names: `step` (0-based
+ * count of finished steps), `total_steps` (given to load or mdl train, else a typed error), `lr` (the caller's override).
+ */
+export type HostExpr = number | string | readonly [string, ...HostExpr[]];
+
+export interface EntryPlan {
+  readonly name: string;
+  readonly doc?: string;
+  /** Symbols in order, each solved from actual sizes: rows of `solve` name them `input.axis`, e.g. "x.0". */
+  readonly symbols: readonly { readonly name: string; readonly value: ExprId }[];
+  /** Table of `symbols[].value`: over names `input.axis` only. */
+  readonly solve: readonly Expr[];
+  /** Evaluated before anything runs; over symbols and names `input.axis`. Each input axis is checked here, too. */
+  readonly checks: readonly Check[];
+  readonly body: Block;
+  /** Rows of body.exprs used by ports. Shapes of inputs are checked against them. */
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  /** Bytes of arena this entry needs. */
+  readonly arenaBytes: ExprId;
+  /** Inputs the runtime fills itself: `seed` (u32[2]), hyperparameters (f32, by HostExpr). Ranges are in the arena. */
+  readonly implicit: readonly { readonly name: string; readonly dtype: DType; readonly range: Range; readonly value?: HostExpr }[];
+  /** Derived units this entry reads. */
+  readonly derived: readonly number[];
+  /** Parameters and state this entry writes (paths), so that derived values of them go stale. */
+  readonly writesParams: readonly string[];
+  readonly writesState: readonly string[];
+  /** Present on training steps. */
+  readonly train?: { readonly block: string; readonly loss: string; readonly reports: readonly string[]; readonly batch?: number; readonly flag?: string };
+}
+
+/** A derived weight: rebuilt by `body` when one of its sources was written. */
+export interface DerivedUnit {
+  readonly name: string;
+  readonly sources: readonly string[];
+  readonly body: Block;
+  readonly arenaBytes: ExprId;
+  /** Earlier units this one reads. */
+  readonly derived: readonly number[];
+}
+
+/** How a parameter or buffer begins; random kinds draw Threefry uniforms keyed by (seed, hash of the path). */
+export type Init =
+  | { readonly kind: "constant"; readonly value: number }
+  | { readonly kind: "uniform"; readonly low: number; readonly high: number }
+  | { readonly kind: "normal"; readonly mean: number; readonly std: number };
+
+/** A named tensor that outlives calls: in the flat `params` or `state` buffer at a 256-byte-aligned offset. */
+export interface TensorSpec {
+  /** The safetensors key: the first declaration's path. */
+  readonly path: string;
+  /** Other paths that are tied to it; accepted on loading, must agree. */
+  readonly aliases: readonly string[];
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** Byte offset in its flat buffer. */
+  readonly offset: number;
+  readonly bytes: number;
+  readonly init: Init;
+  readonly frozen?: boolean;
+  /** `buffer`s of the author (saved beside parameters); otherwise internal (optimiser moments, counters): checkpoints only. */
+  readonly role: "param" | "buffer" | "internal";
+}
+
+export interface Requires {
+  readonly features: readonly string[];
+  readonly limits: Readonly<Record<string, number>>;
+  /** Exact subgroup size the kernels were written for. */
+  readonly subgroupSize?: number;
+  /** "cpu": only software adapters; "gpu": only others. */
+  readonly adapter?: "cpu" | "gpu";
+}
+
+export interface Program {
+  readonly target: string;
+  readonly requires: Requires;
+  readonly kernels: readonly Kernel[];
+  readonly entries: readonly EntryPlan[];
+  readonly derived: readonly DerivedUnit[];
+  readonly derivedBytes: number;
+  readonly constantBytes: number;
+}
+
+export interface Artefact {
+  readonly version: number;
+  readonly name: string;
+  readonly doc?: string;
+  readonly params: readonly TensorSpec[];
+  readonly paramBytes: number;
+  readonly state: readonly TensorSpec[];
+  readonly stateBytes: number;
+  /** Kernel texts shared between programs. */
+  readonly texts: readonly string[];
+  /** Base64 of the constants buffer (literal tensors), shared between programs. */
+  readonly constants?: string;
+  /** In order of preference: load takes the first whose `requires` the adapter meets. */
+  readonly programs: readonly Program[];
+}
