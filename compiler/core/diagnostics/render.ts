@@ -143,7 +143,7 @@ function renderLines(
     const here = list.filter((m) => m.line === line);
     if (previous !== 0 && line > previous + 1) out.push(paint.gutter(`${" ".repeat(gutter)} ⋮`));
     previous = line;
-    const shown = window(map.line(line), here);
+    const shown = cutout(map.line(line), here);
     out.push(`${paint.gutter(`${String(line).padStart(gutter)} │`)} ${shown.text}`.trimEnd());
     for (const m of here) {
       const from = shown.column(m.column - 1);
@@ -158,7 +158,7 @@ function renderLines(
 }
 
 /** A source line made safe and short for a terminal, and where each of its columns went. */
-function window(
+function cutout(
   text: string,
   here: readonly Mark[],
 ): { readonly text: string; readonly column: (index: number) => number } {
@@ -186,10 +186,21 @@ function window(
 
 /** Text from a source or an input never reaches a terminal as control characters. */
 function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is replaced
-  return text.replace(
-    /[\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g,
-    "\ufffd",
+  let out = "";
+  for (const character of text) out += isControl(character.codePointAt(0) ?? 0) ? "\ufffd" : character;
+  return out;
+}
+
+/** C0, C1 and the invisible characters that reorder or hide text. */
+function isControl(c: number): boolean {
+  return (
+    c < 0x20 ||
+    (c >= 0x7f && c <= 0x9f) ||
+    c === 0x200b ||
+    (c >= 0x200e && c <= 0x200f) ||
+    (c >= 0x2028 && c <= 0x202e) ||
+    (c >= 0x2066 && c <= 0x2069) ||
+    c === 0xfeff
   );
 }
 
