@@ -1,0 +1,98 @@
+"""Single operators where PyTorch's conventions matter: values, and gradients along a hash-made direction.
+
+A case is (name, operator as mdl spells it, operands, attributes, what PyTorch computes). An operand is a shape (made by
+the rule "signed"), a ("ints", shape, below) or a list of literal numbers.
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+import hashing
+
+ints = lambda shape, below: ("ints", shape, below)
+
+CASES = [
+    ("relu_at_zero", "relu", [[-1.0, -0.0, 0.0, 2.0]], {}, F.relu),
+    ("abs_at_zero", "abs", [[-1.0, 0.0, 2.0]], {}, torch.abs),
+    ("max_of_equals", "max", [[1.0, 2.0, 3.0], [1.0, 3.0, 2.0]], {}, torch.maximum),
+    ("min_of_equals", "min", [[1.0, 2.0, 3.0], [1.0, 3.0, 2.0]], {}, torch.minimum),
+    ("clamp_at_bounds", "clamp", [[-2.0, -1.0, 0.0, 1.0, 2.0]], {"min": -1.0, "max": 1.0}, lambda x: x.clamp(-1, 1)),
+    ("round_half_even", "round", [[-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.49999997]], {}, torch.round),
+    ("gelu", "gelu", [[3, 7]], {}, F.gelu),
+    ("gelu_tanh", "gelu", [[3, 7]], {"approximate": "tanh"}, lambda x: F.gelu(x, approximate="tanh")),
+    ("gelu_tails", "gelu", [[-12.0, -6.0, -3.0, 3.0, 6.0, 12.0]], {}, F.gelu),
+    ("silu", "silu", [[3, 7]], {}, F.silu),
+    ("softplus_tails", "softplus", [[-40.0, -5.0, 0.0, 5.0, 19.0, 21.0, 60.0]], {}, F.softplus),
+    ("sigmoid_tails", "sigmoid", [[-100.0, -20.0, 0.0, 20.0, 100.0]], {}, torch.sigmoid),
+    ("lerp", "lerp", [[4], [4]], {"t": 0.1}, lambda x, y: torch.lerp(x, y, 0.1)),
+    ("var_biased", "var", [[4, 5]], {"axis": -1}, lambda x: x.var(-1, correction=0)),
+    ("logsumexp_large", "logsumexp", [[[1000.0, 1001.0, 999.0], [-1000.0, -1001.0, -999.0]]], {"axis": -1}, lambda x: x.logsumexp(-1)),
+    ("softmax_axis", "softmax", [[2, 5, 3]], {"axis": 1}, lambda x: x.softmax(1)),
+    ("log_softmax", "log_softmax", [[4, 6]], {"axis": -1}, lambda x: x.log_softmax(-1)),
+    ("prod_with_zeros", "prod", [[[2.0, 0.0, 3.0], [0.0, 0.0, 4.0], [1.0, 2.0, 3.0]]], {"axis": -1}, lambda x: x.prod(-1)),
+    ("cross_entropy", "cross_entropy", [[5, 7], ints([5], 7)], {}, lambda x, y: F.cross_entropy(x, y.long())),
+    ("cross_entropy_sequence", "cross_entropy", [[2, 3, 5], ints([2, 3], 5)], {},
+     lambda x, y: F.cross_entropy(x.reshape(-1, x.shape[-1]), y.long().reshape(-1))),
+    ("cross_entropy_confident", "cross_entropy", [[[100.0, 0.0, -100.0], [0.0, 80.0, 80.0]], ("literal_ints", [2, 1])], {},
+     lambda x, y: F.cross_entropy(x, y.long())),
+    ("mse_loss", "mse_loss", [[3, 4], [3, 4]], {}, F.mse_loss),
+    ("layer_norm", "layer_norm", [[3, 8], [8], [8]], {"eps": 1e-5}, lambda x, w, b: F.layer_norm(x, [8], w, b, 1e-5)),
+    ("max_pool2d_padding", "max_pool2d", [[2, 3, 7, 6]], {"k": 3, "stride": 2, "padding": 1}, lambda x: F.max_pool2d(x, 3, 2, 1)),
+    ("max_pool2d_overlap", "max_pool2d", [[1, 2, 6, 6]], {"k": 3, "stride": 1}, lambda x: F.max_pool2d(x, 3, 1)),
+    ("max_pool2d_rest", "max_pool2d", [[1, 2, 7, 5]], {"k": 2}, lambda x: F.max_pool2d(x, 2)),
+    ("max_pool2d_tie", "max_pool2d", [[[[[1.0, 1.0], [1.0, 1.0]]]]], {"k": 2}, lambda x: F.max_pool2d(x, 2)),
+    ("max_pool2d_negative_padding", "max_pool2d", [[[[[-5.0, -6.0], [-7.0, -8.0]]]]], {"k": 3, "stride": 1, "padding": 1},
+     lambda x: F.max_pool2d(x, 3, 1, 1)),
+    ("avg_pool2d_counts_padding", "avg_pool2d", [[2, 3, 7, 6]], {"k": 3, "stride": 2, "padding": 1}, lambda x: F.avg_pool2d(x, 3, 2, 1)),
+    ("avg_pool2d", "avg_pool2d", [[1, 2, 6, 4]], {"k": 2}, lambda x: F.avg_pool2d(x, 2)),
+    ("conv2d_same", "conv2d", [[2, 3, 6, 5], [4, 3, 3, 3], [4]], {"padding": 1}, lambda x, w, b: F.conv2d(x, w, b, padding=1)),
+    ("conv2d_stride", "conv2d", [[2, 3, 8, 7], [4, 3, 3, 3], [4]], {"stride": 2, "padding": 1},
+     lambda x, w, b: F.conv2d(x, w, b, stride=2, padding=1)),
+    ("conv2d_stride_rest", "conv2d", [[1, 2, 9, 8], [3, 2, 2, 2], [3]], {"stride": 3}, lambda x, w, b: F.conv2d(x, w, b, stride=3)),
+    ("conv2d_dilation", "conv2d", [[1, 2, 9, 9], [3, 2, 3, 3], [3]], {"dilation": 2, "padding": 2},
+     lambda x, w, b: F.conv2d(x, w, b, dilation=2, padding=2)),
+    ("conv2d_groups", "conv2d", [[2, 4, 5, 5], [6, 2, 3, 3], [6]], {"groups": 2, "padding": 1},
+     lambda x, w, b: F.conv2d(x, w, b, groups=2, padding=1)),
+    ("conv2d_depthwise", "conv2d", [[1, 4, 6, 6], [4, 1, 3, 3], [4]], {"groups": 4, "padding": 1, "stride": 2},
+     lambda x, w, b: F.conv2d(x, w, b, groups=4, padding=1, stride=2)),
+    ("conv2d_pairs", "conv2d", [[1, 2, 7, 9], [3, 2, 1, 3], [3]], {"stride": [2, 1], "padding": [0, 1]},
+     lambda x, w, b: F.conv2d(x, w, b, stride=(2, 1), padding=(0, 1))),
+    ("conv2d_pointwise", "conv2d", [[2, 5, 3, 4], [4, 5, 1, 1], [4]], {}, F.conv2d),
+    ("embedding_repeated", "embedding", [("literal_ints", [[1, 1, 4], [0, 1, 4]]), [6, 3]], {}, lambda i, w: F.embedding(i.long(), w)),
+    ("attention", "attention", [[2, 2, 5, 4], [2, 2, 6, 4], [2, 2, 6, 4]], {}, F.scaled_dot_product_attention),
+    ("attention_causal", "attention", [[2, 2, 6, 4], [2, 2, 6, 4], [2, 2, 6, 4]], {"causal": True},
+     lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True)),
+]
+
+
+def operand(case, index, spec):
+    """Its value, and how a reader makes it again."""
+    name = f"{case}.{index}"
+    if isinstance(spec, tuple) and spec[0] == "ints":
+        return hashing.integers(name, spec[1], spec[2]), {"rule": "integers", "shape": spec[1], "below": spec[2]}
+    if isinstance(spec, tuple):
+        value = np.array(spec[1], dtype=np.int32)
+        return value, {"rule": "literal", "shape": list(value.shape), "dtype": "i32", "data": value.reshape(-1).tolist()}
+    if all(isinstance(v, int) for v in spec):
+        return hashing.signed(name, spec), {"rule": "signed", "shape": spec}
+    value = np.array(spec, dtype=np.float32)
+    return value, {"rule": "literal", "shape": list(value.shape), "dtype": "f32", "data": value.reshape(-1).tolist()}
+
+
+def figure():
+    cases, tensors = [], {}
+    for name, op, specs, attrs, compute in CASES:
+        made = [operand(name, i, spec) for i, spec in enumerate(specs)]
+        xs = [torch.tensor(v.astype(np.float64) if v.dtype == np.float32 else v) for v, _ in made]
+        for x in xs:
+            x.requires_grad_(x.dtype == torch.float64)
+        y = compute(*xs)
+        direction = torch.tensor(hashing.signed(f"{name}.direction", list(y.shape)).astype(np.float64))
+        (y * direction).sum().backward()
+        tensors[f"{name}/y"] = y.detach().numpy()
+        for i, x in enumerate(xs):
+            if x.requires_grad:
+                tensors[f"{name}/grad.{i}"] = x.grad.numpy()
+        cases.append({"name": name, "op": op, "operands": [how for _, how in made], "attrs": attrs, "shape": list(y.shape)})
+    return {"cases": cases}, tensors
