@@ -1,0 +1,318 @@
+// Builds scalar expressions: hash-consed, with index arithmetic in linear normal form.
+// In: an operator's `lower` calls; a resolver that says what reading a graph value means (a load, or the producer's own
+// expression: that is fusion by substitution). Out: Scalars. The facts a schedule asks about an expression (range,
+// stride along an axis, divisibility) live beside it in kernel/facts.ts.
+import {
+  add as dAdd,
+  asConst,
+  type Dim,
+  type DimLike,
+  dim,
+  exactQuotient,
+  isConst,
+  mul as dMul,
+  neg as dNeg,
+  ONE,
+  sub as dSub,
+  sym,
+  ZERO,
+} from "../dims/dim.ts";
+import type { DType, Value } from "../ir/types.ts";
+import { inRange } from "./facts.ts";
+import type { Axis, Combine, Lowering, Scalar, ScalarOf } from "./scalar.ts";
+
+export interface IndexTerm {
+  readonly coef: Dim;
+  readonly atom: Scalar;
+}
+
+export interface ScalarContext extends Lowering {
+  axis(name: string, extent: DimLike): Axis;
+  axisValue(axis: Axis): Scalar;
+  load(value: Value, at: readonly Scalar[]): Scalar;
+  /** A fold over given axes (schedules build these; operators use `fold`). */
+  foldOver(combine: Combine, axes: readonly Axis[], body: Scalar): Scalar;
+  /** 0 <= x < extent as a bool. */
+  inside(x: Scalar, extent: DimLike): Scalar;
+  /** Replaces axes by index scalars, simplifying again. */
+  substitute(x: Scalar, by: ReadonlyMap<Axis, Scalar>): Scalar;
+  /** Rebuilds bottom-up, replacing nodes for which `f` gives something. */
+  rewrite(x: Scalar, f: (s: Scalar) => Scalar | undefined): Scalar;
+  /** What opaque symbols stand for. */
+  readonly opaques: ReadonlyMap<string, Dim>;
+}
+
+const BOOL_FNS = new Set(["eq", "ne", "lt", "le", "gt", "ge", "inside", "is_nan", "is_inf", "not", "and", "or", "xor"]);
+const U32_FNS = new Set(["threefry_a", "threefry_b"]);
+
+/** The linear form of an i32 scalar. */
+export function indexForm(x: Scalar): { terms: readonly IndexTerm[]; offset: Dim } {
+  if (x.kind === "index") return x;
+  if (x.kind === "const") return { terms: [], offset: dim(x.value) };
+  return { terms: [{ coef: ONE, atom: x }], offset: ZERO };
+}
+
+const IDENTITY: Record<Combine, { float: number; int: number; uint: number }> = {
+  add: { float: 0, int: 0, uint: 0 },
+  mul: { float: 1, int: 1, uint: 1 },
+  max: { float: -Infinity, int: -2147483648, uint: 0 },
+  min: { float: Infinity, int: 2147483647, uint: 4294967295 },
+};
+/** The neutral element of a combine in a dtype. */
+export function identityOf(combine: Combine, dtype: DType): number {
+  const row = IDENTITY[combine];
+  return dtype === "f32" || dtype === "f16" ? row.float : dtype === "u32" || dtype === "bool" ? row.uint : row.int;
+}
+
+export function createLowering(resolve: (value: Value, at: readonly Scalar[]) => Scalar | undefined): ScalarContext {
+  let nextId = 0;
+  let nextAxis = 0;
+  const table = new Map<string, Scalar>();
+  const opaques = new Map<string, Dim>();
+  const opaqueByKey = new Map<string, Dim>();
+
+  const free = (xs: readonly Scalar[]): readonly Axis[] => {
+    if (xs.length === 1) return xs[0].free;
+    const all = new Map<number, Axis>();
+    for (const x of xs) for (const a of x.free) all.set(a.id, a);
+    return [...all.values()].sort((a, b) => a.id - b.id);
+  };
+  type Fields = { [K in Scalar["kind"]]: Omit<ScalarOf<K>, "id" | "free" | "dtype"> }[Scalar["kind"]];
+  const intern = (key: string, dtype: DType, freeAxes: readonly Axis[], fields: Fields): Scalar => {
+    const old = table.get(key);
+    if (old) return old;
+    const made = { id: nextId++, dtype, free: freeAxes, ...fields } as Scalar;
+    table.set(key, made);
+    return made;
+  };
+
+  const index = (terms: readonly IndexTerm[], offset: Dim): Scalar => {
+    const merged = new Map<number, IndexTerm>();
+    for (const t of terms) {
+      const old = merged.get(t.atom.id);
+      merged.set(t.atom.id, old ? { coef: dAdd(old.coef, t.coef), atom: t.atom } : t);
+    }
+    const list = [...merged.values()].filter((t) => !isConst(t.coef, 0)).sort((a, b) => a.atom.id - b.atom.id);
+    if (list.length === 1 && isConst(list[0].coef, 1) && isConst(offset, 0)) return list[0].atom;
+    const key = `x${list.map((t) => `${t.coef.key}@${t.atom.id}`).join("+")}|${offset.key}`;
+    return intern(key, "i32", free(list.map((t) => t.atom)), { kind: "index", terms: list, offset });
+  };
+  const asScalar = (x: Scalar | DimLike): Scalar =>
+    typeof x === "number" || "terms" in x && !("kind" in x) ? index([], dim(x as DimLike)) : (x as Scalar);
+
+  const scaled = (x: Scalar, by: Dim): readonly IndexTerm[] => indexForm(x).terms.map((t) => ({ coef: dMul(t.coef, by), atom: t.atom }));
+
+  const s: ScalarContext = {
+    opaques,
+    axis: (name, extent) => ({ id: nextAxis++, name, extent: dim(extent) }),
+    axisValue(axis) {
+      if (isConst(axis.extent, 1)) return index([], ZERO);
+      return intern(`a${axis.id}`, "i32", [axis], { kind: "axis", axis });
+    },
+    const(dtype, value) {
+      if (dtype === "i32") return index([], dim(value));
+      const v = dtype === "bool" ? (value ? 1 : 0) : value;
+      return intern(`c${dtype}${Object.is(v, -0) ? "-0" : v}`, dtype, [], { kind: "const", value: v });
+    },
+    dim: (d) => index([], dim(d)),
+    opaque(name, d) {
+      const bound = dim(d);
+      const key = `${name}|${bound.key}`;
+      let made = opaqueByKey.get(key);
+      if (!made) {
+        let unique = `$${name}`;
+        for (let i = 1; opaques.has(unique); i++) unique = `$${name}${i}`;
+        made = sym(unique);
+        opaqueByKey.set(key, made);
+        opaques.set(unique, bound);
+      }
+      return made;
+    },
+    iadd(...xs) {
+      const forms = xs.map((x) => indexForm(asScalar(x)));
+      return index(
+        forms.flatMap((f) => f.terms),
+        dAdd(...forms.map((f) => f.offset)),
+      );
+    },
+    imul: (x, by) => index(scaled(x, dim(by)), dMul(indexForm(x).offset, by)),
+    idiv(x, by) {
+      const d = dim(by);
+      if (isConst(d, 1)) return x;
+      const { terms, offset } = indexForm(x);
+      const whole: IndexTerm[] = [];
+      const rest: IndexTerm[] = [];
+      for (const t of terms) {
+        const q = exactQuotient(t.coef, d);
+        if (q) whole.push({ coef: q, atom: t.atom });
+        else rest.push(t);
+      }
+      // The part of the offset that d divides leaves the division, too.
+      let wholeOffset = ZERO;
+      let restOffset = offset;
+      const oq = exactQuotient(offset, d);
+      const n = asConst(offset);
+      const dn = asConst(d);
+      if (oq) {
+        wholeOffset = oq;
+        restOffset = ZERO;
+      } else if (n !== undefined && dn !== undefined) {
+        wholeOffset = dim(Math.floor(n / dn));
+        restOffset = dim(n - dn * Math.floor(n / dn));
+      }
+      const remainder = index(rest, restOffset);
+      if (inRange(remainder, d)) return index(whole, wholeOffset);
+      const rf = indexForm(remainder);
+      // floor(floor(y / p) / q) = floor(y / (p q))
+      if (whole.length === 0 && rf.terms.length === 1 && rf.terms[0].atom.kind === "div" && isConst(rf.terms[0].coef, 1) && isConst(rf.offset, 0)) {
+        const inner = rf.terms[0].atom;
+        return s.idiv(inner.arg, dMul(inner.by, d));
+      }
+      const atom = intern(`d${remainder.id}/${d.key}`, "i32", remainder.free, { kind: "div", arg: remainder, by: d });
+      return index([...whole, { coef: ONE, atom }], wholeOffset);
+    },
+    imod: (x, by) => s.iadd(x, s.imul(s.idiv(x, by), dNeg(dim(by)))),
+    load(value, at) {
+      return intern(`l${value.node.id}.${value.index}(${at.map((a) => a.id)})`, value.type.dtype, free(at), { kind: "load", value, at });
+    },
+    read(value, at, opts) {
+      const shape = value.type.shape;
+      // An axis of extent 1 has one coordinate.
+      const coords = at.map((x, i) => (isConst(shape[i], 1) && opts?.outside === undefined ? index([], ZERO) : x));
+      const inner = resolve(value, coords) ?? s.load(value, coords);
+      if (opts?.outside === undefined) return inner;
+      const guards = (opts.guard ?? shape.map((_, i) => i)).map((i) => s.inside(at[i], shape[i]));
+      const ok = guards.reduce((a, b) => s.call("and", a, b), s.const("bool", 1));
+      return s.select(ok, inner, s.const(value.type.dtype, opts.outside));
+    },
+    inside(x, extent) {
+      if (inRange(x, dim(extent))) return s.const("bool", 1);
+      const to = index([], dim(extent));
+      return intern(`inside(${x.id},${to.id})`, "bool", x.free, { kind: "call", fn: "inside", args: [x, to] });
+    },
+    call(fn, ...args) {
+      const simple = simplifyCall(s, fn, args);
+      if (simple) return simple;
+      const dtype: DType = BOOL_FNS.has(fn) ? "bool" : U32_FNS.has(fn) ? "u32" : args[0].dtype;
+      return intern(`${fn}(${args.map((a) => a.id)})`, dtype, free(args), { kind: "call", fn, args });
+    },
+    select(cond, yes, no) {
+      if (cond.kind === "const") return cond.value ? yes : no;
+      if (yes === no) return yes;
+      return intern(`select(${cond.id},${yes.id},${no.id})`, yes.dtype, free([cond, yes, no]), { kind: "call", fn: "select", args: [cond, yes, no] });
+    },
+    cast(x, dtype) {
+      if (x.dtype === dtype) return x;
+      if (x.kind === "const" || (x.kind === "index" && x.terms.length === 0 && asConst(x.offset) !== undefined)) {
+        const v = x.kind === "const" ? x.value : (asConst(x.offset) as number);
+        if (dtype === "i32" && Number.isInteger(v) && Math.abs(v) < 2 ** 31) return s.const("i32", v);
+        if (dtype === "f32" || dtype === "f16") return s.const(dtype, v);
+        if (dtype === "bool") return s.const("bool", v !== 0 ? 1 : 0);
+      }
+      return intern(`cast_${dtype}(${x.id})`, dtype, x.free, { kind: "call", fn: `cast_${dtype}`, args: [x] });
+    },
+    fold(combine, extents, body, names = []) {
+      const axes = extents.map((e, i) => s.axis(names[i] ?? `k${i}`, e));
+      return s.foldOver(combine, axes, body(...axes.map((a) => s.axisValue(a))));
+    },
+    foldOver(combine, axes, body) {
+      // An axis of extent 1 takes part only as coordinate 0, which axisValue already says.
+      const real = axes.filter((a) => !isConst(a.extent, 1));
+      if (real.length === 0) return body;
+      const bound = new Set(real);
+      return intern(
+        `f${combine}[${real.map((a) => a.id)}](${body.id})`,
+        body.dtype,
+        body.free.filter((a) => !bound.has(a)),
+        { kind: "fold", combine, axes: real, body },
+      );
+    },
+    substitute(x, by) {
+      return s.rewrite(x, (y) => (y.kind === "axis" ? by.get(y.axis) : y.free.some((a) => by.has(a)) ? undefined : y));
+    },
+    rewrite(x, f) {
+      const memo = new Map<Scalar, Scalar>();
+      const go = (y: Scalar): Scalar => {
+        const known = memo.get(y);
+        if (known) return known;
+        const out = f(y) ?? rebuild(y);
+        memo.set(y, out);
+        return out;
+      };
+      const rebuild = (y: Scalar): Scalar => {
+        switch (y.kind) {
+          case "const":
+          case "axis":
+            return y;
+          case "index":
+            return s.iadd(...y.terms.map((t) => s.imul(go(t.atom), t.coef)), y.offset);
+          case "div":
+            return s.idiv(go(y.arg), y.by);
+          case "load":
+            return s.load(y.value, y.at.map(go));
+          case "fold":
+            return s.foldOver(y.combine, y.axes, go(y.body));
+          case "call": {
+            const args = y.args.map(go);
+            if (y.fn === "select") return s.select(args[0], args[1], args[2]);
+            if (y.fn === "inside") return s.inside(args[0], indexForm(args[1]).offset);
+            if (y.fn.startsWith("cast_")) return s.cast(args[0], y.dtype);
+            return s.call(y.fn, ...args);
+          }
+        }
+      };
+      return go(x);
+    },
+  };
+  return s;
+}
+
+const literal = (x: Scalar): number | undefined =>
+  x.kind === "const" ? x.value : x.kind === "index" && x.terms.length === 0 ? asConst(x.offset) : undefined;
+
+/** Identities that hold bit for bit (x + 0 is left alone for floats only where -0 would matter: x + 0.0 keeps -0 + 0 = 0). */
+function simplifyCall(s: ScalarContext, fn: string, args: readonly Scalar[]): Scalar | undefined {
+  const [a, b] = args;
+  if (a.dtype === "i32") {
+    // Integer arithmetic on coordinates stays in normal form.
+    if (fn === "add" && isIndexLike(a) && isIndexLike(b)) return s.iadd(a, b);
+    if (fn === "sub" && isIndexLike(a) && isIndexLike(b)) return s.iadd(a, s.imul(b, -1));
+    if (fn === "neg" && isIndexLike(a)) return s.imul(a, -1);
+    if (fn === "mul" && isIndexLike(a) && isIndexLike(b)) {
+      const fa = indexForm(a);
+      const fb = indexForm(b);
+      if (fb.terms.length === 0) return s.imul(a, fb.offset);
+      if (fa.terms.length === 0) return s.imul(b, fa.offset);
+    }
+  }
+  const la = literal(a);
+  const lb = b ? literal(b) : undefined;
+  switch (fn) {
+    case "and":
+      if (la !== undefined) return la ? b : a;
+      if (lb !== undefined) return lb ? a : b;
+      return a === b ? a : undefined;
+    case "or":
+      if (la !== undefined) return la ? a : b;
+      if (lb !== undefined) return lb ? b : a;
+      return a === b ? a : undefined;
+    case "not":
+      return la !== undefined ? s.const("bool", la ? 0 : 1) : undefined;
+    case "mul":
+      if (la === 1) return b;
+      if (lb === 1) return a;
+      return undefined;
+    case "div":
+      return lb === 1 ? a : undefined;
+    case "add":
+      if (la === 0 && a.dtype !== "f32" && a.dtype !== "f16") return b;
+      if (lb === 0) return a;
+      return undefined;
+    case "sub":
+      return lb === 0 ? a : undefined;
+    default:
+      return undefined;
+  }
+}
+/** Coordinates and sizes, not data: integer data may wrap, coordinates do not. */
+const isIndexLike = (x: Scalar): boolean => x.kind === "index" || x.kind === "axis" || x.kind === "div" || (x.kind === "const" && x.dtype === "i32");
