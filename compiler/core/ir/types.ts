@@ -116,6 +116,10 @@ export interface OpParam {
   readonly kind: "tensor" | "tensors" | "int" | "ints" | "float" | "bool" | "name" | "dim" | "dims" | "axis" | "axes" | "pair" | "dtype";
   readonly optional?: boolean;
   readonly default?: Attr;
+  /** Other spellings the language takes (`axis` for `axes`). */
+  readonly aliases?: readonly string[];
+  /** Never written by the user: the checker gives it by this name (`seed`, `step`, `hash`, `training`). */
+  readonly implicit?: boolean;
   /** For `name`: the allowed words. */
   readonly among?: readonly string[];
   readonly doc?: string;
@@ -155,6 +159,10 @@ export interface OpDef {
   readonly noGrad?: string;
   /** One element of result `index` as a function of its coordinates (map, view, fold). */
   lower?(s: Lowering, node: Node, at: readonly Scalar[], index: number): Scalar;
+  /** Fills attributes whose default depends on the operands (all axes, stride = kernel); applied before infer. */
+  complete?(inputs: readonly TensorType[], attrs: Attrs): Attrs;
+  /** True where a call is said at once by `expand` (conveniences that no pass and no kernel family looks for). */
+  inline?(inputs: readonly TensorType[], attrs: Attrs): boolean;
   /** Composite: the definition, in terms of other operators. */
   expand?(b: Builder, node: Node): readonly Value[];
   /** Worked examples: drive the generated tests and the docs. */
