@@ -3,12 +3,14 @@
 // one file after the other, because a software adapter uses every core by itself and two of them would only slow
 // each other down.
 import { defineConfig } from "vitest/config";
+import { AdapterReporter } from "./test/support/reporter.ts";
 
 const gpuFiles = ["test/gpu/**/*.test.ts", "{compiler,runtime,test}/**/*.gpu.test.ts"];
 
 export default defineConfig({
   test: {
     globalSetup: ["test/support/global-setup.ts"],
+    reporters: ["default", new AdapterReporter()],
     projects: [
       {
         extends: true,

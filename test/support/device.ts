@@ -1,0 +1,79 @@
+// Devices for tests. `testDevice(context)` is the real adapter's, one per test file, or skips the test with the reason;
+// `nullDevice()` validates WGSL, layouts and pipelines as a real one does, computes nothing, and needs no driver.
+// Both live in one process: they are two Dawn instances.
+import type { TestContext } from "vitest";
+import { create } from "webgpu";
+import { requestGpu } from "../../runtime/core/dawn.ts";
+
+export interface TestDevice {
+  readonly device: GPUDevice;
+  readonly info: GPUAdapterInfo;
+  readonly features: GPUSupportedFeatures;
+  readonly limits: GPUSupportedLimits;
+}
+
+let real: Promise<TestDevice | string> | undefined;
+
+/** The adapter's device with all its features and limits; the calling test is skipped where there is none. */
+export async function testDevice(context: TestContext): Promise<TestDevice> {
+  real ??= openDevice();
+  const found = await real;
+  if (typeof found === "string") return context.skip(found);
+  return found;
+}
+
+async function openDevice(): Promise<TestDevice | string> {
+  const gpu = await requestGpu();
+  const adapter = await gpu.requestAdapter();
+  if (!adapter) return "no WebGPU adapter";
+  return open(adapter);
+}
+
+/** A device of its own, with all the adapter has: for tests that lose or destroy it. */
+export async function freshDevice(context: TestContext): Promise<TestDevice> {
+  const found = await openDevice();
+  if (typeof found === "string") return context.skip(found);
+  return found;
+}
+
+let nullGpu: GPU | undefined;
+
+/**
+ * A device of Dawn's null backend. By default it has every feature and limit of that backend; `limits: "default"` gives
+ * what every WebGPU device has and no feature, which is what the `baseline` target may use.
+ */
+export async function nullDevice(kind: "everything" | "default" = "everything"): Promise<TestDevice> {
+  // Kept for ever: dropping a Dawn instance aborts the process.
+  nullGpu ??= create(["backend=null"]);
+  const adapter = await nullGpu.requestAdapter();
+  if (!adapter) throw new Error("Dawn's null backend gave no adapter");
+  return open(adapter, kind);
+}
+
+async function open(adapter: GPUAdapter, kind: "everything" | "default" = "everything"): Promise<TestDevice> {
+  const { info, features, limits } = adapter;
+  const requiredLimits: Record<string, number> = {};
+  for (const name in limits) {
+    const value = (limits as unknown as Record<string, unknown>)[name];
+    if (typeof value === "number") requiredLimits[name] = value;
+  }
+  const device = await adapter.requestDevice(
+    kind === "default" ? {} : { requiredFeatures: [...features] as GPUFeatureName[], requiredLimits },
+  );
+  return { device, info, features: device.features, limits: device.limits };
+}
+
+/** What the device says is wrong with a shader and its pipeline; empty when they are right. */
+export async function shaderErrors(device: GPUDevice, code: string, entryPoint = "main"): Promise<string[]> {
+  device.pushErrorScope("validation");
+  const module = device.createShaderModule({ code });
+  const { messages } = await module.getCompilationInfo();
+  const errors = messages
+    .filter((message) => message.type === "error")
+    .map((message) => `${message.lineNum}:${message.linePos} ${message.message}`);
+  if (errors.length === 0) {
+    device.createComputePipeline({ layout: "auto", compute: { module, entryPoint } });
+  }
+  const scope = await device.popErrorScope();
+  return errors.length === 0 && scope ? [scope.message] : errors;
+}
