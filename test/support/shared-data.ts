@@ -4,18 +4,17 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
+import type { TestContext } from "vitest";
 import type { HostTensor } from "./safetensors.ts";
 
 const root = fileURLToPath(new URL("../../../shared/data/", import.meta.url));
 
-/** The path of something in ../shared/data; undefined where it is missing. */
-export function sharedData(...parts: string[]): string | undefined {
+/** The path of something in ../shared/data; where it is missing the calling test is skipped. */
+export function sharedData(context: TestContext, ...parts: string[]): string {
   const path = join(root, ...parts);
-  return existsSync(path) ? path : undefined;
+  if (!existsSync(path)) return context.skip("../shared/data is missing");
+  return path;
 }
-
-/** Why a test that needs the data does not run, for its name. */
-export const withoutData = " (skipped: ../shared/data is not there)";
 
 function bytesOf(path: string): Uint8Array {
   const raw = readFileSync(path);

@@ -4,14 +4,7 @@ import { allclose, difference } from "./allclose.ts";
 import { figure, operand } from "./figures.ts";
 import { integers, parameter, probe, signed } from "./hashing.ts";
 import { readSafetensors, writeSafetensors } from "./safetensors.ts";
-import {
-  readCifar10,
-  readMnist,
-  readTensorProto,
-  sharedData,
-  testDataSets,
-  withoutData,
-} from "./shared-data.ts";
+import { readCifar10, readMnist, readTensorProto, sharedData, testDataSets } from "./shared-data.ts";
 
 // Printed by test/figures/make/hashing.py.
 const SIGNED = [0.41134870052337646, -0.6337563991546631, 0.4306819438934326, -0.8527008295059204];
@@ -89,24 +82,19 @@ describe("TensorProto", () => {
   });
 });
 
-const cifar = sharedData("datasets", "cifar10", "train_first4000.bin.gz");
-const mnist = sharedData("datasets", "mnist");
-const resnet20 = sharedData("models", "cifar10-resnet20");
-const there = cifar !== undefined && mnist !== undefined && resnet20 !== undefined;
-
-describe.skipIf(!there)(`shared data${there ? "" : withoutData}`, () => {
-  it("reads CIFAR-10", () => {
-    const images = readCifar10(cifar!);
+describe("shared data", () => {
+  it("reads CIFAR-10", (context) => {
+    const images = readCifar10(sharedData(context, "datasets", "cifar10", "train_first4000.bin.gz"));
     expect(images.count).toBe(4000);
     expect([...images.labels.subarray(0, 8)]).toEqual([6, 9, 9, 4, 1, 1, 2, 7]);
   });
-  it("reads MNIST", () => {
-    const images = readMnist(mnist!, "t10k");
+  it("reads MNIST", (context) => {
+    const images = readMnist(sharedData(context, "datasets", "mnist"), "t10k");
     expect(images.shape).toEqual([10000, 1, 28, 28]);
     expect([...images.labels.subarray(0, 5)]).toEqual([7, 2, 1, 0, 4]);
   });
-  it("reads a model's test data sets", () => {
-    const sets = testDataSets(resnet20!);
+  it("reads a model's test data sets", (context) => {
+    const sets = testDataSets(sharedData(context, "models", "cifar10-resnet20"));
     expect(sets.map((s) => [s.inputs[0].shape, s.outputs[0].shape])).toEqual([
       [
         [8, 3, 32, 32],

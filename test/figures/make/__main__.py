@@ -270,6 +270,32 @@ def lstm():
     return once(lambda: models.LSTM(5, 6), call, {"x": real([3, 5, 5])}, {"layer": "LSTM", "set": {"d": 5, "h": 6}})
 
 
+def gru():
+    def call(m, i):
+        y, s = m(i["x"])
+        return {"y": y, "s": s}
+
+    return once(lambda: models.GRU(5, 6), call, {"x": real([3, 5, 5])}, {"layer": "GRU", "set": {"d": 5, "h": 6}})
+
+
+def multi_head_attention():
+    return once(
+        lambda: models.MultiHeadAttention(12, 3),
+        lambda m, i: {"forward": m(i["query"], i["key"], i["value"])},
+        {"query": real([2, 4, 12]), "key": real([2, 5, 12]), "value": real([2, 5, 12])},
+        {"layer": "MultiHeadAttention", "set": {"d": 12, "heads": 3}},
+    )
+
+
+def mlp():
+    def call(m, i):
+        logits = m(i["x"])
+        return {"logits": logits, "loss": loss_of(logits, i["y"])}
+
+    info = {"source": "dsl-examples/mlp.mdl", "model": "MLP", "set": {"inputs": 9, "hidden": 8, "depth": 2, "classes": 5}}
+    return once(lambda: models.MLPModel(9, 8, 2, 5), call, {"x": real([7, 9]), "y": whole([7], 5)}, info)
+
+
 def char_lstm():
     def call(m, i):
         logits = m(i["ids"])
@@ -323,6 +349,9 @@ FIGURES = [
     ("residual_projection", residual_projection),
     ("encoder", encoder),
     ("lstm", lstm),
+    ("gru", gru),
+    ("multi_head_attention", multi_head_attention),
+    ("mlp", mlp),
     ("char_lstm", char_lstm),
     ("gpt", gpt),
     ("resnet18", resnet18),

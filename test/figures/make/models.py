@@ -199,3 +199,51 @@ class CharLSTM(nn.Module):
 
     def forward(self, ids):
         return self.head(self.lstm(self.embed(ids))[0])
+
+
+class GRU(nn.Module):
+    """torch.nn.GRU's arithmetic with std/nn's parameter names."""
+
+    def __init__(self, d, h):
+        super().__init__()
+        self.h = h
+        self.weight_ih = nn.Parameter(torch.empty(3 * h, d))
+        self.weight_hh = nn.Parameter(torch.empty(3 * h, h))
+        self.bias_ih = nn.Parameter(torch.empty(3 * h))
+        self.bias_hh = nn.Parameter(torch.empty(3 * h))
+
+    def forward(self, x):
+        zeros = torch.zeros(1, x.shape[0], self.h, dtype=x.dtype)
+        flat = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        y, s = torch._VF.gru(x, zeros, flat, True, 1, 0.0, False, False, True)
+        return y, s[0]
+
+
+class MultiHeadAttention(nn.Module):
+    """torch.nn.MultiheadAttention, batch first, its weights not asked for."""
+
+    def __init__(self, d, heads):
+        super().__init__()
+        inner = nn.MultiheadAttention(d, heads, batch_first=True)
+        self.in_proj_weight, self.in_proj_bias, self.out_proj = inner.in_proj_weight, inner.in_proj_bias, inner.out_proj
+        self.d, self.heads = d, heads
+
+    def forward(self, query, key, value):
+        y, _ = F.multi_head_attention_forward(
+            query.transpose(0, 1), key.transpose(0, 1), value.transpose(0, 1), self.d, self.heads,
+            self.in_proj_weight, self.in_proj_bias, None, None, False, 0.0,
+            self.out_proj.weight, self.out_proj.bias, training=self.training, need_weights=False,
+        )  # fmt: skip
+        return y.transpose(0, 1)
+
+
+class MLPModel(nn.Module):
+    def __init__(self, inputs, hidden, depth, classes):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(hidden if i else inputs, hidden) for i in range(depth))
+        self.head = nn.Linear(hidden, classes)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = F.relu(layer(x))
+        return self.head(x)
