@@ -14,19 +14,19 @@ import type { Span } from "../../diagnostics/span.ts";
 export interface Trivia {
   /** Comments on lines of their own before the node. */
   readonly leading: readonly Comment[];
-  /** The comment that ends the node's last line. */
-  readonly trailing?: Comment;
   /** Comments inside the node with no later node to lead, such as those before a closing brace. */
   readonly inner: readonly Comment[];
-  /** Whether a blank line stands before the node (and its leading comments). */
+  /** The comment that ends the node's last line. */
+  readonly trailing?: Comment;
+  /** Whether a blank line stands directly before the node. */
   readonly blankBefore: boolean;
 }
 
-/** A `//` comment. `text` is what follows the slashes, unchanged. Doc comments are in `doc` fields instead. */
+/** A `//` comment. `text` is what follows the two slashes, unchanged. Doc comments are in `doc` fields instead. */
 export interface Comment {
   readonly text: string;
   readonly span: Span;
-  /** Whether a blank line stands between this comment and the text before it. */
+  /** Whether a blank line stands directly before the comment. */
   readonly blankBefore: boolean;
 }
 
@@ -248,7 +248,8 @@ export interface TieDecl extends NodeBase {
 }
 
 /**
- * A glob over parameter paths: `D.*`, `*.bias`, `blocks.0.*`, `*.bn*`. Each segment is the text between
+ * A glob over parameter paths: `D.*`, `*.bias`, `blocks.0.*`, and as a string in frozen and update whatever
+ * has stars inside names: `"*.bn*"`. In expressions a name follows or precedes the star. Each segment is the text between
  * dots; `*` in a segment stands for any run of characters without a dot, but a segment that is only `*`
  * at the end (or the beginning) of a pattern stands for one or more segments.
  */
@@ -325,6 +326,8 @@ export interface Block extends NodeBase {
   readonly kind: "block";
   readonly statements: readonly Stmt[];
   readonly result?: Expr;
+  /** Whether the author broke the line after the brace; the printer keeps that. */
+  readonly multiline: boolean;
 }
 
 export type Stmt = LetStmt | StoreStmt | EmitStmt | ExprStmt | ErrorNode;

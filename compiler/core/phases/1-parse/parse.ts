@@ -1,0 +1,40 @@
+/**
+ * Text to tree: the phase's one entry. In: the source of a file and its name, as spans shall carry it. Out:
+ * the tree and all there is to say about its syntax; never an exception. Where there are errors the tree has
+ * "error" nodes and is good for tools, but not for the next phase's judgement of names.
+ */
+import { type Diagnostic, Diagnostics } from "../../diagnostics/report.ts";
+import type { SourceFile } from "./ast.ts";
+import { boundDepth } from "./depth.ts";
+import { MdlParser } from "./grammar.ts";
+import { maxSourceLength } from "./limits.ts";
+import { structure } from "./structure.ts";
+import { lex } from "./tokens.ts";
+import { attachTrivia } from "./trivia.ts";
+
+export interface Parsed {
+  readonly ast: SourceFile;
+  /** In the order of the text. */
+  readonly diagnostics: Diagnostic[];
+}
+
+// Made at the first use: analysing the grammar takes a moment, and importing the compiler should not.
+let parser: MdlParser | undefined;
+
+export function parse(source: string, file: string): Parsed {
+  const out = new Diagnostics();
+  const whole = { file, start: 0, end: source.length };
+  if (source.length > maxSourceLength) {
+    const size = (source.length / 2 ** 20).toFixed(1);
+    out.report("E1002", `the file has ${size} MiB, more than ${maxSourceLength / 2 ** 20} MiB`, {
+      ...whole,
+      end: 0,
+    });
+    return { ast: { kind: "source_file", items: [], span: whole }, diagnostics: out.list() };
+  }
+  const { tokens, comments } = lex(source);
+  parser ??= new MdlParser();
+  const ast = parser.parseFile(structure(tokens, file, out), file, source.length, out);
+  boundDepth(ast, out);
+  return { ast: attachTrivia(ast, source, comments), diagnostics: out.list() };
+}

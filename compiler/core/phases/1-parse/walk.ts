@@ -1,0 +1,18 @@
+/**
+ * The children of any node, in the order of the text. In: a node. Out: the nodes directly below it. Separate
+ * because comments, depth, dumps and tests all go over trees without caring for kinds.
+ */
+import type { Node } from "./ast.ts";
+
+/** Fields that hold no nodes. */
+const skipped = new Set(["kind", "span", "opSpan", "trivia", "doc", "segments"]);
+
+export function childrenOf(node: Node): Node[] {
+  const out: Node[] = [];
+  for (const [key, value] of Object.entries(node)) {
+    if (typeof value !== "object" || value === null || skipped.has(key)) continue;
+    if (Array.isArray(value)) out.push(...(value as Node[]));
+    else out.push(value as Node);
+  }
+  return out.sort((a, b) => a.span.start - b.span.start);
+}
