@@ -4,4 +4,4 @@ import { bootstrap, root, run } from "./bootstrap.mjs";
 
 const { env } = bootstrap();
 const args = [join(root, "scripts", "run-ts.mjs"), "bench/main.ts", ...process.argv.slice(2)];
-process.exitCode = await run(process.execPath, args, env);
+process.exitCode = await run(args, env);

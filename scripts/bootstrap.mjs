@@ -9,7 +9,7 @@
 //   MDL_NO_INSTALL=1   never call the system's package manager
 //   MDL_CHROMIUM=FILE  the browser to test with
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, fstatSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { constants, tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -52,17 +52,14 @@ export function temporaryFolder(prefix) {
   return folder;
 }
 
-/** Runs a program with the terminal as ours; resolves to its exit code (128 + n if signal n ended it, as in a shell). */
-export function run(program, args, env = process.env) {
-  // Where standard error is a file, the child writes to a pipe instead: it can only keep Dawn's chatter from a
-  // descriptor that it may close and open again (runtime/core/dawn.ts says why).
-  const piped = fstatSync(2).isFile();
-  const child = spawn(program, args, {
-    cwd: root,
-    env,
-    stdio: ["inherit", "inherit", piped ? "pipe" : "inherit"],
-  });
-  child.stderr?.pipe(process.stderr);
+/**
+ * Runs a Node program with the terminal as ours, less what Dawn prints of its own; resolves to its exit code (128 + n if
+ * signal n ended it, as in a shell).
+ */
+export async function run(args, env = process.env) {
+  const { dropChatter } = await import("../dist/runtime/node/quiet.js");
+  const child = spawn(process.execPath, args, { cwd: root, env, stdio: ["inherit", "inherit", "pipe"] });
+  child.stderr.setEncoding("utf8").pipe(dropChatter()).pipe(process.stderr);
   return new Promise((resolve, reject) => {
     child.on("error", reject);
     child.on("close", (code, signal) => resolve(code ?? 128 + constants.signals[signal]));

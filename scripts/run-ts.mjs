@@ -35,7 +35,7 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
   const { run } = await import("./bootstrap.mjs");
   const file = await bundle(entry);
   try {
-    process.exitCode = await run(process.execPath, ["--enable-source-maps", file, ...args]);
+    process.exitCode = await run(["--enable-source-maps", file, ...args]);
   } finally {
     rmSync(file, { force: true });
   }

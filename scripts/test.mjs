@@ -20,7 +20,7 @@ if (args.length === 0) {
 
 const failed = [];
 for (const { name, command } of steps) {
-  if ((await run(process.execPath, command, env)) !== 0) failed.push(name);
+  if ((await run(command, env)) !== 0) failed.push(name);
 }
 if (failed.length > 0) {
   console.error(`npm test: failed: ${failed.join(", ")}`);

@@ -87,6 +87,24 @@ describe("a program that uses Dawn", () => {
     expect(ours(readFileSync(file, "utf8"))).toEqual(["before", "126", "after", "before", "126", "after"]);
   });
 
+  test("is silent as a command, whatever its standard error is", async (context) => {
+    await testDevice(context);
+    const command = await bundle("test/gpu/programs/quiet-double.ts");
+    const file = join(folder, "command");
+    const fd = openSync(file, "w"); // shared with this process
+    const runs = [
+      spawnSync(process.execPath, [command, "a"], { encoding: "utf8" }),
+      spawnSync(process.execPath, [command, "b"], { stdio: ["ignore", "pipe", fd], encoding: "utf8" }),
+      spawnSync(process.execPath, [command, "fail"], { encoding: "utf8" }),
+    ];
+    closeSync(fd);
+    rmSync(command);
+    expect(runs[0]).toMatchObject({ status: 0, stdout: "a\n126\n", stderr: "before\nafter\n" });
+    expect(runs[1]).toMatchObject({ status: 0, stdout: "b\n126\n" });
+    expect(readFileSync(file, "utf8")).toBe("before\nafter\n");
+    expect(runs[2]).toMatchObject({ status: 3, stdout: "", stderr: "no progress…" });
+  });
+
   test("is told how to get Dawn where the package is missing", () => {
     const elsewhere = join(folder, "program.mjs");
     copyFileSync(program, elsewhere);
