@@ -104,8 +104,11 @@ OPTIMIZERS = {
 STEPS = 3
 
 
-def training(make, salt, shape, classes, optimizers):
-    """Three steps on three batches, each optimizer from the same start; then logits in eval mode on the first batch."""
+def training(make, salt, shape, classes, optimizers, dropout=None):
+    """Three steps on three batches, each optimizer from the same start; then logits in eval mode on the first batch.
+
+    `dropout(step)` (from 0) gives the mask of the model's dropout.
+    """
     batch = lambda i: (hashing.signed(f"{salt}x.{i}", shape), hashing.integers(f"{salt}y.{i}", shape[:1], classes))
 
     def run(dtype):
@@ -122,6 +125,8 @@ def training(make, salt, shape, classes, optimizers):
             for step in range(1, STEPS + 1):
                 x, y = (tensor(v, dtype) for v in batch(step))
                 optimizer.zero_grad()
+                if dropout is not None:
+                    model.dropout.mask = torch.tensor(dropout(step - 1))
                 loss = loss_of(model(x), y)
                 loss.backward()
                 out[f"{which}/{step}/loss"] = numpy(loss)
@@ -155,6 +160,27 @@ def convnet_bn():
     make = lambda: models.ConvNet(p=0.0, width=4, block=models.ConvBlockBN)
     info, out = training(make, "", [6, 1, 28, 28], 10, ["adam", "sgd"])
     return {"source": "dsl-examples/convnet.mdl", "model": "ConvNetBN", "set": {"width": 4, "p": 0}} | info, out
+
+
+SEED = 7
+
+
+def with_dropout(model, block):
+    """With dropout as mdl draws it: an element stays where its uniform is at least p."""
+    p, site = 0.25, "/logits/0"
+    mask = lambda step: hashing.draw(SEED, site, step, [6, 4 * 4 * 9]) >= p
+    make = lambda: models.ConvNet(p=p, width=4, block=block)
+    info, out = training(make, "", [6, 1, 28, 28], 10, ["adam"], mask)
+    info |= {"source": "dsl-examples/convnet.mdl", "model": model, "set": {"width": 4, "p": p}}
+    return info | {"dropout": {"seed": SEED, "site": site}}, out
+
+
+def convnet_dropout():
+    return with_dropout("ConvNet", models.ConvBlock)
+
+
+def convnet_bn_dropout():
+    return with_dropout("ConvNetBN", models.ConvBlockBN)
 
 
 def convnet_full():
@@ -344,6 +370,8 @@ def resnet18():
 FIGURES = [
     ("convnet", convnet),
     ("convnet_bn", convnet_bn),
+    ("convnet_dropout", convnet_dropout),
+    ("convnet_bn_dropout", convnet_bn_dropout),
     ("convnet_full", convnet_full),
     ("residual", residual),
     ("residual_projection", residual_projection),

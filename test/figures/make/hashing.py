@@ -83,6 +83,19 @@ def threefry2x32(key0, key1, x0, x1):
     return a, b
 
 
+def draw(seed, site, step, shape):
+    """Uniforms in [0, 1) as a random operation of mdl draws them (runtime/core/threefry.ts).
+
+    `site` is "INSTANCE PATH/FN/N": the N-th random operation of that fn of that instance within the entry.
+    """
+    one = lambda v: np.array([v], dtype=np.uint32)
+    hashed = int(fmix32(one(fnv1a(site)))[0])
+    k0, k1 = threefry2x32(seed & 0xFFFFFFFF, seed >> 32, one(hashed), one(step))
+    i = np.arange(math.prod(shape), dtype=np.uint32)
+    bits, _ = threefry2x32(k0[0], k1[0], i, np.zeros_like(i))
+    return ((bits >> np.uint32(8)).astype(np.float64) / 16777216.0).reshape(shape)
+
+
 def check():
     """The published test vectors of Threefry-2x32-20 and MurmurHash3's finaliser."""
     one = lambda v: np.array([v], dtype=np.uint32)
