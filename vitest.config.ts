@@ -2,6 +2,7 @@
 // Two projects: `cpu` (everything that needs no adapter) runs its files in parallel; `gpu` (test/gpu/** and *.gpu.test.ts)
 // one file after the other, because a software adapter uses every core by itself and two of them would only slow
 // each other down.
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 import { AdapterReporter } from "./test/support/reporter.ts";
 
@@ -18,6 +19,8 @@ export default defineConfig({
           name: "cpu",
           include: ["{compiler,runtime,test,scripts}/**/*.test.ts"],
           exclude: ["**/node_modules/**", ...gpuFiles],
+          // vitest's own default leaves a core free, which of two would be half of them.
+          maxWorkers: availableParallelism(),
           testTimeout: 30_000,
           sequence: { groupOrder: 0 },
         },

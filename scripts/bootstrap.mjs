@@ -11,8 +11,9 @@
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { constants, tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { locateChromium } from "./chromium.mjs";
 import { isBuilt } from "./freshness.mjs";
 import { probeAdapter } from "./probe-adapter.mjs";
 import { asOneCommand, chromiumRecipe, install, softwareDriverRecipe } from "./system-packages.mjs";
@@ -117,25 +118,6 @@ function findAdapter(env) {
   const recipe = softwareDriverRecipe();
   say(`going on without a GPU: ${found.reason}`);
   return { reason: recipe ? `${found.reason} (to get one: ${asOneCommand(recipe)})` : found.reason };
-}
-
-const CHROMIUM_NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"];
-const CHROMIUM_PLACES = {
-  darwin: [
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    "/Applications/Chromium.app/Contents/MacOS/Chromium",
-  ],
-  win32: [
-    "C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe",
-    "C:\\Program Files (x86)\\Microsoft\\Edge\\Application\\msedge.exe",
-  ],
-};
-
-function locateChromium() {
-  if (process.env.MDL_CHROMIUM) return process.env.MDL_CHROMIUM;
-  const folders = (process.env.PATH ?? "").split(delimiter);
-  const onPath = CHROMIUM_NAMES.flatMap((name) => folders.map((folder) => join(folder, name)));
-  return [...onPath, ...(CHROMIUM_PLACES[process.platform] ?? [])].find((file) => existsSync(file));
 }
 
 function findChromium() {

@@ -11,6 +11,7 @@ import { bundle } from "../../scripts/run-ts.mjs";
 import { freshDevice, nullDevice, shaderErrors, testDevice } from "../support/device.ts";
 
 let program = "";
+let endings: Promise<string> | undefined;
 let folder = "";
 
 beforeAll(async () => {
@@ -18,7 +19,8 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "mdl-dawn-"));
 });
 
-afterAll(() => {
+afterAll(async () => {
+  if (endings) rmSync(await endings, { force: true });
   rmSync(program, { force: true });
   rmSync(folder, { recursive: true, force: true });
 });
@@ -125,6 +127,24 @@ describe("a program that uses Dawn", () => {
     );
     const run = spawnSync(process.execPath, [twice], { encoding: "utf8" });
     expect(run).toMatchObject({ status: 0, stdout: "126\n126\ntrue\n" });
+  });
+});
+
+test.for([
+  ["work under way", 0],
+  ["process.exit with a map pending", 7],
+  ["exception with a map pending", 1],
+  ["mapped", 0],
+  ["pipeline under way", 0],
+  ["device destroyed", 0],
+  ["device collected", 0],
+] as const)("Dawn does not abort a program that ends with: %s", async ([ending, status], context) => {
+  await testDevice(context);
+  endings ??= bundle("test/gpu/programs/ending.ts");
+  const args = ["--expose-gc", await endings, ending];
+  expect(spawnSync(process.execPath, args, { encoding: "utf8", timeout: 30_000 })).toMatchObject({
+    status,
+    signal: null,
   });
 });
 
