@@ -1,5 +1,5 @@
 // What `npm start` shows once everything is there. It uses the built package as a user's program would.
-import { NoGpuError, requestGpu } from "../dist/runtime/node/index.js";
+import { requestGpu, UnsupportedError } from "../dist/runtime/node/index.js";
 
 try {
   const gpu = await requestGpu();
@@ -15,6 +15,6 @@ try {
     console.log(`f16        ${features.has("shader-f16") ? "yes" : "no"}`);
   }
 } catch (error) {
-  if (!(error instanceof NoGpuError)) throw error;
+  if (!(error instanceof UnsupportedError)) throw error;
   console.log(error.message);
 }

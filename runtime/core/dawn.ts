@@ -1,13 +1,8 @@
 // Where a module's GPU comes from when it is not handed in: navigator.gpu, else (in Node) Dawn from the npm package
-// `webgpu`, imported lazily. In: nothing but the host's globals. Out: a GPU, or a NoGpuError that says how to get one.
-// Separate from the rest of the runtime because it alone knows about hosts. It imports nothing: Node's own modules are
-// asked for with process.getBuiltinModule, so that the text is inert in browsers and for bundlers.
-
-/** Neither navigator.gpu nor Dawn is there. `message` says how to get one on this host. */
-export class NoGpuError extends Error {
-  override readonly name = "NoGpuError";
-  readonly code = "no-gpu";
-}
+// `webgpu`, imported lazily. In: nothing but the host's globals. Out: a GPU, or an UnsupportedError that says how to get
+// one. Separate from the rest of the runtime because it alone knows about hosts. Node's own modules are asked for with
+// process.getBuiltinModule, so that the text is inert in browsers and for bundlers.
+import { UnsupportedError } from "./errors.ts";
 
 /** The one Dawn instance of a process. It is global because dropping the last reference to it aborts the process. */
 const DAWN = Symbol.for("mdl.dawn");
@@ -40,12 +35,13 @@ interface NodeFs {
 
 const host = globalThis as unknown as Globals;
 
-/** The host's GPU: navigator.gpu, else Dawn in Node. Rejects with a NoGpuError. */
+/** The host's GPU: navigator.gpu, else Dawn in Node. Rejects with an UnsupportedError. */
 export async function requestGpu(): Promise<GPU> {
   const own = host.navigator?.gpu;
   if (own) return own;
   if (!host.process?.versions?.node) {
-    throw new NoGpuError(
+    throw new UnsupportedError(
+      "no-webgpu",
       "this browser has no WebGPU: use a recent Chrome, Edge, Firefox or Safari on a secure (https) page, " +
         "or pass options.device",
     );
@@ -55,19 +51,20 @@ export async function requestGpu(): Promise<GPU> {
 }
 
 async function createDawn(node: NodeProcess): Promise<GPU> {
-  // Not a literal, so that a bundler for the browser does not look for the package.
-  const name = "webgpu".toString();
+  // Not a literal, nor one after minification, so that a bundler for the browser does not look for the package.
+  const name = ["web", "gpu"].join("");
   let dawn: { create(flags: string[]): GPU };
   try {
-    dawn = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as typeof dawn;
+    dawn = (await import(name)) as typeof dawn;
   } catch (cause) {
     host[DAWN] = undefined; // the package may be there at the next try
     const missing = (cause as { code?: string }).code === "ERR_MODULE_NOT_FOUND";
-    throw new NoGpuError(
+    throw new UnsupportedError(
+      "no-webgpu",
       missing
         ? "WebGPU in Node needs the package webgpu: npm install webgpu, or pass options.device"
         : `the package webgpu (Dawn) cannot be loaded here: ${(cause as Error).message}`,
-      { cause },
+      cause,
     );
   }
   const gpu = dawn.create([]);
@@ -95,7 +92,7 @@ export function isSoftwareAdapter(info: GPUAdapterInfo): boolean {
  * turns: dawn.node polls in every turn, which otherwise takes one of the cores that do the work.
  */
 export function pollPolitely<T>(promise: Promise<T>, info: GPUAdapterInfo): Promise<T> {
-  if (!host[DAWN] || !host.setImmediate || !isSoftwareAdapter(info)) return promise;
+  if (host.navigator?.gpu || !host.process || !host.setImmediate || !isSoftwareAdapter(info)) return promise;
   if (pending++ === 0) since = performance.now();
   if (!polling) {
     polling = true;

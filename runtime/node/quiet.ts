@@ -11,8 +11,17 @@ import { Transform } from "node:stream";
 const MARK = "MDL_QUIET_CHILD";
 
 /** What Dawn and Mesa's Vulkan drivers print when they look for adapters. */
-const CHATTER =
-  /^(Warning: maxDynamic(Uniform|Storage)BuffersPerPipelineLayout artificially reduced from |error: XDG_RUNTIME_DIR is invalid or not set|Warning: Couldn't load Vulkan: | {4}at operator\(\) \(\S*BackendVk\.cpp:)/;
+const CHATTER = new RegExp(
+  [
+    "Warning: maxDynamic(Uniform|Storage)BuffersPerPipelineLayout artificially reduced from ",
+    "Warning: Couldn't load Vulkan: ",
+    "Warning: vkCreateInstance",
+    "    at .*/dawn/src/dawn/native/vulkan/",
+    "error: XDG_RUNTIME_DIR is invalid or not set",
+  ]
+    .map((start) => `^${start}`)
+    .join("|"),
+);
 
 /**
  * Runs this process again as a quiet child where that is needed, and resolves to its exit code when it has ended;

@@ -112,7 +112,9 @@ describe("a program that uses Dawn", () => {
     copyFileSync(program, elsewhere);
     const run = spawnSync(process.execPath, [elsewhere], { encoding: "utf8" });
     expect(run.status).toBe(1);
-    expect(run.stderr).toMatch(/NoGpuError: WebGPU in Node needs the package webgpu: npm install webgpu/);
+    expect(run.stderr).toMatch(
+      /UnsupportedError: WebGPU in Node needs the package webgpu: npm install webgpu/,
+    );
   });
 
   test("shares one instance between the modules of a process", async (context) => {

@@ -40,5 +40,8 @@ export async function openPage(
   browser = await chromium.launch({ executablePath, args: ["--enable-unsafe-webgpu", ...sandbox] });
   const page = await browser.newPage();
   await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  const hasAdapter =
+    "navigator.gpu ? navigator.gpu.requestAdapter().then((adapter) => adapter !== null) : false";
+  if (!(await page.evaluate(hasAdapter))) return context.skip("Chromium has no WebGPU adapter here");
   return page;
 }
