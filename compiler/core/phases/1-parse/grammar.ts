@@ -148,7 +148,9 @@ export class MdlParser extends EmbeddedActionsParser {
       return this.SUBRULE(this.expression);
     });
     return this.ACTION(() => {
-      if (type === undefined) {
+      // With anything else behind it, the list's own complaint says more.
+      const next = this.LA(1).tokenType;
+      if (type === undefined && (next === t.Comma || next === t.RParen)) {
         this.sink.report("E0110", `the parameter ${name.name} has no type`, name.span, {
           help: `write ${name.name}: int, ${name.name}: f32[N] or the like`,
         });

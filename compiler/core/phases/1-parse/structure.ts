@@ -67,7 +67,7 @@ const goesOn = new Set<TokenType>([
 const headWords = new Set<TokenType>([t.If, t.For, t.Scan]);
 
 /** Unclosed openers, and for each the token before which it must have been closed (undefined: the end). */
-type Unclosed = Map<IToken, IToken | undefined>;
+type Unclosed = Map<IToken, { readonly before: IToken | undefined; readonly line: number }>;
 
 interface Matching {
   readonly unclosed: Unclosed;
@@ -103,6 +103,19 @@ function matchBrackets(tokens: readonly IToken[], guess: boolean): Matching {
   const partner = new Int32Array(tokens.length);
   const stack: IToken[] = [];
   const indices: number[] = [];
+  const lines: number[] = [];
+  let line = 0;
+  // Down to a depth, all of the stack is unclosed.
+  const leave = (depth: number, before: IToken | undefined): void => {
+    while (stack.length > depth) unclosed.set(stack.pop() as IToken, { before, line: lines[stack.length] });
+    indices.length = depth;
+    lines.length = depth;
+  };
+  const close = (): void => {
+    stack.pop();
+    indices.pop();
+    lines.pop();
+  };
   // Whether the outermost brace of the stack is the body of a layer or model, which may hold fns.
   let headOfItem: TokenType | undefined;
   let lineStart = true;
@@ -110,14 +123,13 @@ function matchBrackets(tokens: readonly IToken[], guess: boolean): Matching {
     const token = tokens[i];
     const type = token.tokenType;
     if (type === t.Newline || type === t.Semicolon) {
+      if (type === t.Newline) line++;
       lineStart = true;
       continue;
     }
     if (lineStart) {
       if (guess && stack.length > 0) {
-        const room = declarationRoom(tokens, i, headOfItem);
-        for (const left of stack.splice(room).reverse()) unclosed.set(left, token);
-        indices.length = stack.length;
+        leave(Math.min(stack.length, declarationRoom(tokens, i, headOfItem)), token);
       }
       if (stack.length === 0) headOfItem = type;
       lineStart = false;
@@ -125,30 +137,30 @@ function matchBrackets(tokens: readonly IToken[], guess: boolean): Matching {
     if (closers.has(type)) {
       stack.push(token);
       indices.push(i);
+      lines.push(line);
     } else if (closerTypes.has(type)) {
       const top = stack.at(-1);
       if (top !== undefined && closers.get(top.tokenType) === type) {
-        stack.pop();
-        partner[indices.pop() as number] = i;
+        partner[indices[stack.length - 1]] = i;
+        close();
       } else {
         let depth = stack.length - 1;
         // Far below the top a partner is a coincidence, and looking for it would take a square of time.
         const bottom = Math.max(0, stack.length - 2 * maxNesting);
         while (depth >= bottom && closers.get(stack[depth].tokenType) !== type) depth--;
         if (depth >= bottom) {
-          for (const left of stack.splice(depth + 1).reverse()) unclosed.set(left, token);
+          leave(depth + 1, token);
           partner[indices[depth]] = i;
-          stack.length = depth;
-          indices.length = depth;
+          close();
         } else if (top !== undefined && top.tokenType !== t.LCurly && type !== t.RCurly) {
           wrong.set(token, top);
-          stack.pop();
-          partner[indices.pop() as number] = i;
+          partner[indices[stack.length - 1]] = i;
+          close();
         } else stray.add(token);
       }
     }
   }
-  for (const token of stack.reverse()) unclosed.set(token, undefined);
+  leave(0, undefined);
   return { unclosed, stray, wrong, partner };
 }
 
@@ -180,11 +192,11 @@ function reportBrackets(matching: Matching, file: string, out: Diagnostics): voi
       secondary: [{ span: spanOf(opener, file), text: "to close this" }],
     });
   }
-  // Of several that one token shows to be open, the innermost is said: the others' closers may be there.
-  const said = new Set<IToken | undefined>();
-  for (const [opener, before] of matching.unclosed) {
-    if (said.has(before)) continue;
-    said.add(before);
+  // Of several on one line the innermost is said: the others' closers may be there.
+  let last = -1;
+  for (const [opener, { before, line }] of matching.unclosed) {
+    if (line === last) continue;
+    last = line;
     const closer = text.get(closers.get(opener.tokenType) as TokenType);
     const secondary =
       before === undefined
@@ -253,7 +265,7 @@ function assemble(tokens: readonly IToken[], m: Matching, file: string, out: Dia
       const next = tokens[j];
       const last = result.at(-1);
       const more = last === undefined || wantsMore.has(last.tokenType) || closers.has(last.tokenType);
-      while (!more && top().round && top().unclosed && top().before !== next) {
+      while (!more && top().round && top().unclosed) {
         if (next !== undefined && goesOn.has(next.tokenType)) break;
         closeVirtually();
       }
@@ -280,7 +292,7 @@ function assemble(tokens: readonly IToken[], m: Matching, file: string, out: Dia
         out.report("E1001", `nested more than ${maxNesting} deep`, spanOf(token, file));
         reported = true;
       }
-      // The parser takes an unknown token for something already reported.
+      // The parser takes an unknown token for something that has been reported.
       result.push(t.makeToken(t.Unknown, "", token.startOffset));
       i = opens ? skipBracket(tokens, i, m) : skipLine(tokens, i, m, top().round);
       continue;
@@ -290,14 +302,17 @@ function assemble(tokens: readonly IToken[], m: Matching, file: string, out: Dia
       stack.push({
         token,
         unclosed: m.unclosed.has(token),
-        before: m.unclosed.get(token),
+        before: m.unclosed.get(token)?.before,
         round: type !== t.LCurly || result.at(-1)?.tokenType === t.Import,
         heads: 0,
       });
       depth++;
       result.push(token);
     } else if (closerTypes.has(type)) {
-      if (m.stray.has(token)) continue;
+      if (m.stray.has(token)) {
+        result.push(t.makeToken(t.Unknown, token.image, token.startOffset));
+        continue;
+      }
       const right = closers.get(top().token.tokenType);
       if (right === undefined) continue;
       close(right === type ? token : t.makeToken(right, token.image, token.startOffset), false);
@@ -325,7 +340,7 @@ function continues(tokens: readonly IToken[], i: number, openBrackets: number): 
 /** The index of the last token of the bracket that opens at `i`. */
 function skipBracket(tokens: readonly IToken[], i: number, m: Matching): number {
   if (m.partner[i] > 0) return m.partner[i];
-  const before = m.unclosed.get(tokens[i]);
+  const before = m.unclosed.get(tokens[i])?.before;
   let j = i + 1;
   while (j < tokens.length && tokens[j] !== before) j++;
   return j - 1;
