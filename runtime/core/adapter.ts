@@ -1,0 +1,126 @@
+// Picks the program that fits and asks for its device. In: the artefact's programs and what the caller or the host offers.
+// Out: a device with what that program requires, or an UnsupportedError that says for each target why it does not fit.
+import type * as api from "./api.ts";
+import { isSoftwareAdapter, requestGpu } from "./dawn.ts";
+import { few, InputError, UnsupportedError } from "./errors.ts";
+import type { Artefact, Program } from "./program.ts";
+
+export interface OpenDevice {
+  readonly device: GPUDevice;
+  readonly program: Program;
+  readonly info: GPUAdapterInfo;
+  readonly software: boolean;
+  /** Whether it was made here, and so is ours to destroy and to make again. */
+  readonly own: boolean;
+}
+
+/** The part of an adapter, or of a device, that programs are chosen by. */
+interface Offer {
+  readonly features: { has(name: string): boolean };
+  readonly limits: GPUSupportedLimits;
+  readonly info: GPUAdapterInfo;
+}
+
+const limitOf = (limits: GPUSupportedLimits, name: string): number | undefined =>
+  (limits as unknown as Record<string, number | undefined>)[name];
+
+/** Why a program does not fit; undefined where it does. */
+export function misfit({ requires }: Program, offer: Offer): string | undefined {
+  const missing = requires.features.filter((name) => !offer.features.has(name));
+  if (missing.length) return `needs ${few(missing)}`;
+  for (const [name, needed] of Object.entries(requires.limits)) {
+    const has = limitOf(offer.limits, name) ?? 0;
+    // Alignments are better when smaller.
+    if (name.startsWith("min") ? has > needed : has < needed)
+      return `needs ${name} ${needed}, this has ${has}`;
+  }
+  const { subgroupMinSize: min, subgroupMaxSize: max } = offer.info;
+  if (
+    requires.subgroupSize !== undefined &&
+    (min !== requires.subgroupSize || max !== requires.subgroupSize)
+  ) {
+    return `needs subgroups of ${requires.subgroupSize}, this has ${min === max ? min : `${min} to ${max}`}`;
+  }
+  const kind = isSoftwareAdapter(offer.info) ? "cpu" : "gpu";
+  if (requires.adapter && requires.adapter !== kind) {
+    return requires.adapter === "cpu"
+      ? "is for software adapters"
+      : "is for real GPUs, this is a software adapter";
+  }
+  return undefined;
+}
+
+function choose(artefact: Artefact, target: string | undefined, offer: Offer): Program {
+  const targets = artefact.programs.map((p) => p.target);
+  if (target !== undefined && !targets.includes(target)) {
+    throw new InputError(
+      "unknown-target",
+      `${artefact.name} has no target ${target}: it was compiled for ${few(targets)}`,
+    );
+  }
+  const reasons: string[] = [];
+  for (const program of artefact.programs) {
+    if (target !== undefined && program.target !== target) continue;
+    const reason = misfit(program, offer);
+    if (!reason) return program;
+    reasons.push(`${program.target} ${reason}`);
+  }
+  const { vendor, architecture } = offer.info;
+  throw new UnsupportedError(
+    "unsupported",
+    `no target of ${artefact.name} fits this adapter (${[vendor, architecture].filter(Boolean).join(" ") || "unnamed"}): ${few(reasons)}`,
+  );
+}
+
+const NO_INFO = {
+  vendor: "",
+  architecture: "",
+  device: "",
+  description: "",
+  isFallbackAdapter: false,
+} as GPUAdapterInfo;
+
+export async function openDevice(artefact: Artefact, options: api.LoadOptions): Promise<OpenDevice> {
+  if (options.device) {
+    const device = options.device as unknown as GPUDevice;
+    const info = device.adapterInfo ?? NO_INFO;
+    const program = choose(artefact, options.target, {
+      features: device.features,
+      limits: device.limits,
+      info,
+    });
+    return { device, program, info, software: isSoftwareAdapter(info), own: false };
+  }
+  const gpu = options.gpu ? (options.gpu as unknown as GPU) : await requestGpu();
+  const adapter = await gpu.requestAdapter({
+    powerPreference: options.powerPreference ?? "high-performance",
+  });
+  if (!adapter) {
+    throw new UnsupportedError(
+      "no-adapter",
+      "WebGPU is here, but no adapter: install a graphics driver (on Linux without a GPU: Mesa's lavapipe, package mesa-vulkan-drivers), or pass options.device",
+    );
+  }
+  const info = adapter.info ?? NO_INFO;
+  const program = choose(artefact, options.target, {
+    features: adapter.features,
+    limits: adapter.limits,
+    info,
+  });
+  // Exactly what the program requires, and beside it: as much memory as there is (how much a call needs is only known
+  // then, and a device cannot be given more later), and timestamps for profile().
+  const requiredLimits: Record<string, number> = { ...program.requires.limits };
+  for (const name of ["maxBufferSize", "maxStorageBufferBindingSize"] as const) {
+    requiredLimits[name] = adapter.limits[name];
+  }
+  const requiredFeatures = [...program.requires.features];
+  if (adapter.features.has("timestamp-query") && !requiredFeatures.includes("timestamp-query")) {
+    requiredFeatures.push("timestamp-query");
+  }
+  const device = await adapter.requestDevice({
+    label: artefact.name,
+    requiredFeatures: requiredFeatures as GPUFeatureName[],
+    requiredLimits,
+  });
+  return { device, program, info, software: isSoftwareAdapter(info), own: true };
+}

@@ -1,0 +1,254 @@
+// What the user of a module sees, as types. In: nothing. Out: types only. The text below the line is put into every
+// module's `.d.ts` as it stands (scripts/generate.mjs), so it leans on no library of types: neither the DOM's, nor
+// Node's, nor @webgpu/types. The runtime implements these, so that there is one definition.
+// ---
+/** An element type. `bool` is a Uint8Array of 0 and 1, `f16` a Float32Array, outside the GPU. */
+export type DType = "f32" | "f16" | "i32" | "u32" | "bool";
+
+/** How elements are held outside the GPU. */
+export interface TypedArrays {
+  f32: Float32Array;
+  f16: Float32Array;
+  i32: Int32Array;
+  u32: Uint32Array;
+  bool: Uint8Array;
+}
+
+/** A number, or a nested array of numbers: `[[1, 2], [3, 4]]` is a 2 by 2 tensor. */
+export type Numbers = number | readonly Numbers[];
+export type Booleans = boolean | readonly Booleans[];
+
+/** A GPUBuffer, by what tells it apart. As an input it needs the usage COPY_SRC. */
+export interface GpuBuffer {
+  readonly size: number;
+  readonly usage: number;
+  readonly mapState: string;
+}
+/** A GPUDevice. */
+export interface GpuDevice {
+  readonly queue: object;
+  readonly limits: object;
+  readonly lost: Promise<unknown>;
+  destroy(): unknown;
+}
+/** What `navigator.gpu` is. */
+export interface Gpu {
+  requestAdapter(options?: object): Promise<object | null>;
+}
+
+/** A dense tensor: a result, or an input if you like. */
+export interface Tensor<D extends DType = DType> {
+  readonly dtype: D;
+  readonly shape: readonly number[];
+  /** The elements, in row-major order. Throws for a tensor that is on the GPU and was not `read()` yet. */
+  readonly data: TypedArrays[D];
+  /** Where the elements are, for a tensor on the GPU (option `gpu: true`); bool is u32 there. */
+  readonly buffer: GpuBuffer | undefined;
+  /** The elements; copied from the GPU the first time where they are there. */
+  read(): Promise<TypedArrays[D]>;
+  /** The only element, as a number. */
+  item(): number;
+  /** Nested arrays of numbers; a number for rank 0. */
+  toArray(): Numbers;
+  /** Frees the GPU's memory, where there is some. */
+  dispose(): void;
+}
+export interface TensorConstructor {
+  new <D extends DType>(dtype: D, shape: readonly number[], data: TypedArrays[D]): Tensor<D>;
+}
+
+interface Flat {
+  f32: Float32Array;
+  f16: Float32Array;
+  i32: Int32Array | BigInt64Array;
+  u32: Uint32Array;
+  bool: Uint8Array;
+}
+interface Nested {
+  f32: Numbers;
+  f16: Numbers;
+  i32: Numbers;
+  u32: Numbers;
+  bool: Booleans | Numbers;
+}
+/**
+ * What an entry takes for a tensor: a flat typed array (one unknown size is inferred from its length), nested arrays,
+ * a Tensor, a GPUBuffer, or `{ data, shape }`.
+ */
+export type Input<D extends DType> =
+  | Flat[D]
+  | Nested[D]
+  | Tensor<D>
+  | GpuBuffer
+  | { readonly data: Flat[D] | GpuBuffer; readonly shape: readonly number[] };
+
+export interface CallOptions<Output extends string = string> {
+  /** Which results to bring back; all of them without it. */
+  readonly outputs?: readonly Output[];
+  /** For entries that draw random numbers; else that of `load`. */
+  readonly seed?: number | bigint;
+  /** Leave the results on the GPU: `await result.read()` brings one back, `result.dispose()` frees it. */
+  readonly gpu?: boolean;
+}
+
+/**
+ * A training step that is under way. Its figures stay on the GPU until they are asked for:
+ * `const step = await net.train_step(batch); if (n % 50 === 0) console.log(await step.loss);`
+ * Reading rejects with a NonFiniteError where this or an earlier step met an infinity or NaN.
+ */
+export type StepResult<Report extends string = never> = {
+  /** 0-based number of the step. */
+  readonly step: number;
+  /** Everything at once. */
+  read(): Promise<{ readonly [name in Report | "loss"]: number }>;
+} & { readonly [name in Report | "loss"]: Promise<number> };
+
+/** Per step: the seed, and numbers in place of what the train block says (`{ lr: 1e-4 }`). */
+export type StepOptions<Hyper extends string = never> = { readonly seed?: number | bigint } & {
+  readonly [name in Hyper]?: number;
+};
+
+/** A safetensors file: a URL (in Node also a path), its bytes, a Blob or Response; or tensors by path. */
+export type Weights =
+  | string
+  | { readonly href: string }
+  | ArrayBuffer
+  | Uint8Array
+  | { arrayBuffer(): Promise<ArrayBuffer> }
+  | { readonly [path: string]: Input<DType> };
+
+export interface Progress {
+  readonly phase: "weights" | "compile" | "warm-up";
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface LoadOptions {
+  /** Without it, parameters begin as the model declares, drawn from `seed`. */
+  readonly weights?: Weights;
+  /** The device to run on; it is not destroyed by `dispose()`. Without it, the module asks for one. */
+  readonly device?: GpuDevice;
+  /** Where to ask for an adapter; else `navigator.gpu`, else (in Node) the package `webgpu`. */
+  readonly gpu?: Gpu;
+  readonly powerPreference?: "high-performance" | "low-power";
+  /** Take this target instead of the first that fits. */
+  readonly target?: string;
+  /** For initial parameters and random operators; 0 without it. */
+  readonly seed?: number | bigint;
+  /** Sizes to make ready for: `{ N: 8 }`. Other sizes work, too. */
+  readonly bind?: { readonly [symbol: string]: number };
+  /** What learning-rate schedules need to know. */
+  readonly train?: { readonly totalSteps?: number };
+  /** Longest estimated time of one submit; 50 in a browser, unlimited in Node. */
+  readonly maxSubmitMs?: number;
+  readonly onProgress?: (event: Progress) => void;
+}
+
+export interface Parameter<Path extends string = string> {
+  readonly path: Path;
+  /** Other paths that are tied to it. */
+  readonly aliases: readonly string[];
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly bytes: number;
+  readonly frozen: boolean;
+  /** `buffer`: saved beside the parameters; `internal`: optimiser state and counters, in snapshots only. */
+  readonly role: "param" | "buffer" | "internal";
+}
+
+/** All that training changes, at one moment; may be cloned, stored, sent to a worker. */
+export interface Snapshot {
+  /** Of the parameters' names and shapes. */
+  readonly signature: number;
+  readonly params: Uint8Array;
+  readonly state: Uint8Array;
+  readonly steps: { readonly [block: string]: number };
+}
+
+export interface Profile {
+  readonly entry: string;
+  /** One row a dispatch or copy, in order. */
+  readonly rows: readonly {
+    readonly label: string;
+    readonly kernel: string;
+    readonly groups: number;
+    readonly microseconds: number;
+  }[];
+  /** `timestamps` of the GPU, or the host's `clock` around each dispatch (overhead included). */
+  readonly by: "timestamps" | "clock";
+  readonly totalMicroseconds: number;
+}
+
+/** Bytes of GPU memory, and the number of buffers. */
+export interface Memory {
+  readonly params: number;
+  readonly state: number;
+  readonly derived: number;
+  readonly constants: number;
+  readonly arena: number;
+  /** Uniform blocks, staging and the like. */
+  readonly other: number;
+  readonly total: number;
+  readonly buffers: number;
+}
+
+/** What every loaded model can do. Calls may overlap; they run in the order they were made. */
+export interface NetBase<Path extends string = string> {
+  readonly name: string;
+  /** The target that was chosen. */
+  readonly target: string;
+  readonly device: GpuDevice;
+  parameters(): readonly Parameter<Path>[];
+  getParameter(path: Path): Promise<Tensor>;
+  setParameter(path: Path, value: Input<DType>): Promise<void>;
+  /** A safetensors file of parameters and buffers: its bytes, or (in Node) written to a path. */
+  save(): Promise<Uint8Array>;
+  save(path: string | { readonly href: string }): Promise<void>;
+  /** Rejects with a WeightsError that lists every missing, unexpected and misshapen tensor; `partial` allows gaps. */
+  loadWeights(weights: Weights, options?: { readonly partial?: boolean }): Promise<void>;
+  snapshot(): Promise<Snapshot>;
+  restore(snapshot: Snapshot): Promise<void>;
+  /** State as declared; with a seed the parameters are drawn anew, too. */
+  reset(seed?: number | bigint): Promise<void>;
+  /** Runs an entry once, timing each dispatch. */
+  profile(entry: string, inputs: { readonly [name: string]: unknown }): Promise<Profile>;
+  memory(): Memory;
+  /** Frees everything; twice is fine. */
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
+
+/** The base of every error of this module; `code` is stable. */
+export interface MdlRuntimeError extends Error {
+  readonly code: string;
+}
+/** An argument of a call or of `load` is not what was expected. */
+export interface InputError extends MdlRuntimeError {}
+/** Weights that cannot be read or do not fit. */
+export interface WeightsError extends MdlRuntimeError {
+  readonly missing: readonly string[];
+  readonly unexpected: readonly string[];
+  readonly misshapen: readonly string[];
+}
+/** No WebGPU, or no program of the module fits the adapter. */
+export interface UnsupportedError extends MdlRuntimeError {}
+/** More than the device allows or has. */
+export interface LimitError extends MdlRuntimeError {}
+/** The GPU reported an error of its own. */
+export interface GpuError extends MdlRuntimeError {}
+/** The device was lost under the call. */
+export interface DeviceLostError extends MdlRuntimeError {}
+/** The model was disposed of. */
+export interface DisposedError extends MdlRuntimeError {}
+/** A training step met an infinity or NaN and was left out. */
+export interface NonFiniteError extends MdlRuntimeError {
+  /** 0-based number of the first such step. */
+  readonly step: number;
+}
+
+declare global {
+  interface SymbolConstructor {
+    /** For `using`; as in TypeScript's own library. */
+    readonly dispose: unique symbol;
+  }
+}

@@ -1,0 +1,99 @@
+// Every error that the runtime rejects with. In: a code and a message. Out: classes whose names survive minification.
+// Messages are one sentence in lower case that says what was expected, what was given, and where it helps, the fix.
+import type * as api from "./api.ts";
+
+export class MdlRuntimeError extends Error implements api.MdlRuntimeError {
+  readonly code: string;
+  constructor(code: string, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = "MdlRuntimeError";
+    this.code = code;
+  }
+}
+
+export class InputError extends MdlRuntimeError {
+  override name = "InputError";
+}
+
+export class WeightsError extends MdlRuntimeError {
+  override name = "WeightsError";
+  readonly missing: readonly string[];
+  readonly unexpected: readonly string[];
+  readonly misshapen: readonly string[];
+  constructor(
+    code: string,
+    message: string,
+    lists: { missing?: string[]; unexpected?: string[]; misshapen?: string[] } = {},
+    cause?: unknown,
+  ) {
+    super(code, message, cause);
+    this.missing = lists.missing ?? [];
+    this.unexpected = lists.unexpected ?? [];
+    this.misshapen = lists.misshapen ?? [];
+  }
+}
+
+export class UnsupportedError extends MdlRuntimeError {
+  override name = "UnsupportedError";
+}
+
+export class LimitError extends MdlRuntimeError {
+  override name = "LimitError";
+}
+
+export class GpuError extends MdlRuntimeError {
+  override name = "GpuError";
+}
+
+export class DeviceLostError extends MdlRuntimeError {
+  override name = "DeviceLostError";
+}
+
+export class DisposedError extends MdlRuntimeError {
+  override name = "DisposedError";
+  constructor(model: string) {
+    super("disposed", `${model} was disposed of: load it again`);
+  }
+}
+
+export class NonFiniteError extends MdlRuntimeError {
+  override name = "NonFiniteError";
+  readonly step: number;
+  constructor(step: number, block: string) {
+    super(
+      "non-finite",
+      `${block}: step ${step} met an infinity or NaN; it changed nothing (lower the learning rate, or look at its batch)`,
+    );
+    this.step = step;
+  }
+}
+
+/** For `${count} thing(s)` and lists that may be long. */
+export function few(items: readonly string[], most = 8): string {
+  if (items.length <= most) return items.join(", ");
+  return `${items.slice(0, most).join(", ")} and ${items.length - most} more`;
+}
+
+/** The name among `names` that `wrong` was perhaps meant to be, as a hint for the end of a message. */
+export function didYouMean(wrong: string, names: readonly string[]): string {
+  let best = "";
+  let bestDistance = Math.max(1, Math.floor(wrong.length / 3)) + 1;
+  for (const name of names) {
+    const d = distance(wrong.toLowerCase(), name.toLowerCase());
+    if (d < bestDistance) [best, bestDistance] = [name, d];
+  }
+  return best ? `; did you mean ${best}?` : "";
+}
+
+/** Levenshtein's. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length];
+}

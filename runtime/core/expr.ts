@@ -1,0 +1,55 @@
+// Evaluates what a Program leaves open until the call: tables of integer expressions over sizes, and the host's scalars of
+// a training step. In: rows and values of names. Out: numbers; NaN where a name has no value yet.
+import type { Expr, ExprId } from "./program.ts";
+
+export type Names = ReadonlyMap<string, number>;
+
+function apply(op: string, a: number, b: number): number {
+  switch (op) {
+    case "+":
+      return a + b;
+    case "-":
+      return a - b;
+    case "*":
+      return a * b;
+    case "/":
+      return Math.floor(a / b);
+    case "%":
+      return a - b * Math.floor(a / b);
+    case "min":
+      return Math.min(a, b);
+    case "max":
+      return Math.max(a, b);
+    default:
+      return Number.NaN;
+  }
+}
+
+/** Appends the values of `rows` to `values`, whose indices the rows' operands count. */
+export function evaluateRows(rows: readonly Expr[], names: Names, values: number[]): void {
+  for (const row of rows) {
+    values.push(
+      typeof row === "number"
+        ? row
+        : typeof row === "string"
+          ? (names.get(row) ?? Number.NaN)
+          : apply(row[0], values[row[1]], values[row[2]]),
+    );
+  }
+}
+
+/** One row of a table and what it needs: for the few that are wanted before the whole table can be had. */
+export function evaluateRow(rows: readonly Expr[], id: ExprId, names: Names): number {
+  const row = rows[id];
+  if (typeof row === "number") return row;
+  if (typeof row === "string") return names.get(row) ?? Number.NaN;
+  return apply(row[0], evaluateRow(rows, row[1], names), evaluateRow(rows, row[2], names));
+}
+
+/** The first name a row depends on: where a symbol was solved from. */
+export function firstName(rows: readonly Expr[], id: ExprId): string | undefined {
+  const row = rows[id];
+  if (typeof row === "string") return row;
+  if (typeof row === "number") return undefined;
+  return firstName(rows, row[1]) ?? firstName(rows, row[2]);
+}

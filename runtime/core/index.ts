@@ -1,0 +1,34 @@
+// The runtime: what a module with training steps inlines, and the package export `mdl/runtime`.
+import type * as api from "./api.ts";
+import { loadWith } from "./load.ts";
+import type { Net } from "./net.ts";
+import type { Artefact } from "./program.ts";
+import { trainPiece } from "./train.ts";
+
+export type {
+  Booleans,
+  CallOptions,
+  Gpu,
+  GpuBuffer,
+  GpuDevice,
+  Input,
+  LoadOptions,
+  Memory,
+  NetBase,
+  Numbers,
+  Parameter,
+  Profile,
+  Progress,
+  Snapshot,
+  StepOptions,
+  StepResult,
+  TypedArrays,
+  Weights,
+} from "./api.ts";
+export * from "./exports.ts";
+export type { Net } from "./net.ts";
+export type * from "./program.ts";
+
+/** Opens a model: device, pipelines, weights. Nothing is compiled after it resolves. */
+export const load = (artefact: Artefact, options: api.LoadOptions = {}): Promise<Net> =>
+  loadWith(artefact, options, { train: trainPiece });

@@ -1,0 +1,252 @@
+// Checks and converts the arguments of a call. In: an entry's ports and what the caller gave. Out: the sizes (symbols and
+// `input.axis`), and for each input its elements or its GPU buffer. Every refusal is an InputError that says what was
+// expected and what was given.
+import { didYouMean, few, InputError } from "./errors.ts";
+import { evaluateRow, firstName } from "./expr.ts";
+import type { DType, EntryPlan, Port } from "./program.ts";
+import { type AnyArray, arrayOf, itemBytes, sizeOf, Tensor, typeText } from "./tensor.ts";
+
+/** Elements on the host, or a GPU buffer that holds them. */
+export type Source = { readonly data: AnyArray } | { readonly buffer: GPUBuffer };
+
+export interface Given {
+  readonly sources: readonly Source[];
+  /** Symbols, and sizes by `input.axis`. */
+  readonly names: ReadonlyMap<string, number>;
+  /** The symbols' values: what a plan is cached by. */
+  readonly key: string;
+}
+
+const portText = (port: Port): string => `${port.name}: ${typeText(port.dtype, port.shapeText)}`;
+
+export function takeInputs(entry: EntryPlan, given: { readonly [name: string]: unknown }): Given {
+  const wanted = entry.inputs.map((p) => p.name);
+  if (typeof given !== "object" || given === null) {
+    throw new InputError(
+      "missing-input",
+      `${entry.name} expects an object with ${few(wanted) || "no inputs"}`,
+    );
+  }
+  for (const name of Object.keys(given)) {
+    if (wanted.includes(name)) continue;
+    const has = wanted.length ? `its inputs are ${few(wanted)}` : "it takes no inputs";
+    throw new InputError(
+      "unknown-input",
+      `${entry.name} has no input ${name}: ${has}${didYouMean(name, wanted)}`,
+    );
+  }
+  const names = new Map<string, number>();
+  const taken = entry.inputs.map((port) => {
+    if (!Object.hasOwn(given, port.name) || given[port.name] === undefined) {
+      throw new InputError("missing-input", `${entry.name} needs ${portText(port)}, which is missing`);
+    }
+    const value = takeValue(port.dtype, given[port.name], portText(port));
+    if (value.shape) {
+      if (value.shape.length !== port.shape.length) throw shapeError(port, value.shape);
+      value.shape.forEach((size, k) => {
+        names.set(`${port.name}.${k}`, size);
+      });
+    }
+    return value;
+  });
+
+  // Flat arrays: each learns its one unknown size from its length, as soon as the other sizes are known.
+  solveSymbols(entry, names);
+  const flat = new Set(taken.flatMap((t, i) => (t.shape ? [] : [i])));
+  for (let progress = true; progress; ) {
+    progress = false;
+    for (const i of flat) {
+      const port = entry.inputs[i];
+      const shape = port.shape.map((id) => evaluateRow(entry.body.exprs, id, names));
+      const unknown = shape.flatMap((size, k) => (Number.isNaN(size) ? [k] : []));
+      if (unknown.length > 1) continue;
+      if (unknown.length === 1) {
+        const rest = sizeOf(shape.filter((size) => !Number.isNaN(size)));
+        if (taken[i].count % rest !== 0) {
+          throw new InputError(
+            "input-shape",
+            `${portText(port)} takes a multiple of ${rest} elements, given ${taken[i].count}`,
+          );
+        }
+        shape[unknown[0]] = taken[i].count / rest;
+      } else if (sizeOf(shape) !== taken[i].count) {
+        throw new InputError(
+          "input-shape",
+          `${portText(port)} takes ${sizeOf(shape)} elements here, given ${taken[i].count}`,
+        );
+      }
+      shape.forEach((size, k) => {
+        names.set(`${port.name}.${k}`, size);
+      });
+      solveSymbols(entry, names);
+      flat.delete(i);
+      progress = true;
+    }
+  }
+  for (const i of flat) {
+    throw new InputError(
+      "input-shape",
+      `${portText(entry.inputs[i])}: ${taken[i].count} elements do not tell its sizes: give { data, shape }, a Tensor or nested arrays`,
+    );
+  }
+  for (const port of entry.inputs) checkShape(entry, port, names);
+  const key = entry.symbols.map((s) => names.get(s.name)).join();
+  return { sources: taken.map((t) => t.source), names, key };
+}
+
+function solveSymbols(entry: EntryPlan, names: Map<string, number>): void {
+  for (const symbol of entry.symbols) {
+    const value = evaluateRow(entry.solve, symbol.value, names);
+    if (!Number.isNaN(value)) names.set(symbol.name, value);
+  }
+}
+
+function shapeError(port: Port, shape: readonly number[], detail = ""): InputError {
+  return new InputError(
+    "input-shape",
+    `expected ${portText(port)}, given ${typeText(port.dtype, shape)}${detail}`,
+  );
+}
+
+function checkShape(entry: EntryPlan, port: Port, names: ReadonlyMap<string, number>): void {
+  const shape = port.shapeText.map((_, k) => names.get(`${port.name}.${k}`) as number);
+  port.shape.forEach((id, k) => {
+    const expected = evaluateRow(entry.body.exprs, id, names);
+    if (shape[k] === expected) return;
+    const symbol = entry.symbols.find((s) => s.name === port.shapeText[k]);
+    const from = symbol && firstName(entry.solve, symbol.value);
+    if (!symbol || !from) throw shapeError(port, shape, ` (axis ${k} is ${shape[k]}, expected ${expected})`);
+    const dot = from.lastIndexOf(".");
+    throw new InputError(
+      "symbol-mismatch",
+      `${symbol.name} is ${expected} in ${from.slice(0, dot)} (axis ${from.slice(dot + 1)}) and ${shape[k]} in ${port.name} (axis ${k})`,
+    );
+  });
+}
+
+interface Taken {
+  /** Undefined for a flat array, which only says how many elements it has. */
+  readonly shape?: readonly number[];
+  readonly count: number;
+  readonly source: Source;
+}
+
+const isGpuBuffer = (value: unknown): value is GPUBuffer =>
+  typeof value === "object" && value !== null && "mapState" in value && "usage" in value;
+
+/** A value for a tensor of `dtype`; `what` names it in messages. */
+export function takeValue(dtype: DType, value: unknown, what: string): Taken {
+  if (value instanceof Tensor) {
+    if (value.dtype !== dtype) throw dtypeError(dtype, what, `a Tensor of ${value.dtype}`);
+    const { shape, buffer } = value;
+    return {
+      shape,
+      count: sizeOf(shape),
+      source: buffer ? { buffer: buffer as GPUBuffer } : { data: value.data },
+    };
+  }
+  if (isGpuBuffer(value))
+    return { count: Math.floor(value.size / itemBytes(dtype)), source: { buffer: value } };
+  if (ArrayBuffer.isView(value)) {
+    const data = takeView(dtype, value, what);
+    return { count: data.length, source: { data } };
+  }
+  if (
+    typeof value === "object" &&
+    value !== null &&
+    !Array.isArray(value) &&
+    "data" in value &&
+    "shape" in value
+  ) {
+    const shape = [...(value.shape as Iterable<number>)];
+    if (!shape.every((d) => Number.isSafeInteger(d) && d >= 0)) {
+      throw new InputError("input-shape", `${what}: [${shape}] is not a shape`);
+    }
+    const { count, source } = takeValue(dtype, value.data, what);
+    const enough = "buffer" in source ? count >= sizeOf(shape) : count === sizeOf(shape);
+    if (!enough) {
+      throw new InputError(
+        "input-shape",
+        `${what}: [${shape}] is ${sizeOf(shape)} elements, its data has ${count}`,
+      );
+    }
+    return { shape, count: sizeOf(shape), source };
+  }
+  if (typeof value === "number" || typeof value === "boolean" || Array.isArray(value)) {
+    return takeNested(dtype, value, what);
+  }
+  throw dtypeError(dtype, what, describe(value));
+}
+
+function dtypeError(dtype: DType, what: string, given: string): InputError {
+  const takes = {
+    f32: "a Float32Array",
+    f16: "a Float32Array",
+    i32: "an Int32Array (or BigInt64Array)",
+    u32: "a Uint32Array",
+    bool: "a Uint8Array",
+  }[dtype];
+  return new InputError(
+    "input-dtype",
+    `${what} takes ${takes}, nested arrays, a Tensor or a GPUBuffer, given ${given}`,
+  );
+}
+
+function describe(value: unknown): string {
+  if (value === null || typeof value !== "object") return value === null ? "null" : `a ${typeof value}`;
+  const name = value.constructor?.name ?? "object";
+  return `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;
+}
+
+function takeView(dtype: DType, view: ArrayBufferView, what: string): AnyArray {
+  // By tag, not by instanceof: arrays of another realm (an iframe, a vm context) are welcome.
+  const tag = (view as { readonly [Symbol.toStringTag]?: string })[Symbol.toStringTag];
+  const array = view as AnyArray;
+  if (tag === "BigInt64Array" && dtype === "i32") {
+    const from = view as unknown as BigInt64Array;
+    const to = new Int32Array(from.length);
+    for (let i = 0; i < from.length; i++) {
+      to[i] = Number(from[i]);
+      if (BigInt(to[i]) !== from[i])
+        throw new InputError("input-range", `${what}: ${from[i]} at ${i} is no 32-bit integer`);
+    }
+    return to;
+  }
+  const fits = {
+    f32: ["Float32Array"],
+    f16: ["Float32Array", "Float16Array"],
+    i32: ["Int32Array"],
+    u32: ["Uint32Array"],
+    bool: ["Uint8Array"],
+  }[dtype];
+  if (!tag || !fits.includes(tag)) throw dtypeError(dtype, what, describe(view));
+  return array;
+}
+
+function takeNested(dtype: DType, value: unknown, what: string): Taken {
+  const shape: number[] = [];
+  for (let v = value; Array.isArray(v) && shape.length < 32; v = v[0]) shape.push(v.length);
+  const data = arrayOf(dtype, sizeOf(shape));
+  let at = 0;
+  const fill = (v: unknown, axis: number): void => {
+    if (axis < shape.length) {
+      if (!Array.isArray(v) || v.length !== shape[axis]) {
+        throw new InputError(
+          "input-shape",
+          `${what}: its nested arrays are not of one length (axis ${axis}, near element ${at})`,
+        );
+      }
+      for (const element of v) fill(element, axis + 1);
+      return;
+    }
+    const number = typeof v === "boolean" && dtype === "bool" ? Number(v) : v;
+    if (typeof number !== "number") throw dtypeError(dtype, what, `an array that holds ${describe(v)}`);
+    data[at] = number;
+    if (dtype !== "f32" && dtype !== "f16" && data[at] !== number) {
+      throw new InputError("input-range", `${what}: ${number} at ${at} is no ${dtype}`);
+    }
+    at++;
+  };
+  fill(value, 0);
+  return { shape, count: data.length, source: { data } };
+}

@@ -1,0 +1,177 @@
+// From kernel texts to pipelines that are ready. In: a program's kernels. Out: one pipeline per distinct kernel, with
+// explicit layouts (binding 0: the uniform block at a dynamic offset), compiled without blocking and run once each, so that
+// nothing is compiled in a first call: software adapters compile at a pipeline's first dispatch, not at its creation.
+import type * as api from "./api.ts";
+import { GpuError } from "./errors.ts";
+import { COPY_DST, STORAGE, UNIFORM } from "./flags.ts";
+import type { Artefact, Kernel, Program } from "./program.ts";
+import { alignTo } from "./tensor.ts";
+
+/** What of a session is there before its pipelines are. */
+export interface PipelineHost {
+  readonly device: GPUDevice;
+  readonly software: boolean;
+  wait<T>(promise: Promise<T>): Promise<T>;
+  createBuffer(label: string, size: number, usage: number): GPUBuffer;
+  destroyBuffer(buffer: GPUBuffer): void;
+  /** Throws where the device is known to be lost. */
+  check(): void;
+}
+
+export interface ReadyKernel {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+  readonly layoutKey: string;
+  readonly access: Kernel["access"];
+  readonly blockBytes: number;
+}
+
+export interface Pipelines {
+  readonly kernels: readonly ReadyKernel[];
+  /** A bind group; `at` gives a storage binding, or undefined for an empty tensor, which gets a stand-in. */
+  group(
+    kernel: ReadyKernel,
+    uniforms: GPUBuffer,
+    at: (i: number) => GPUBufferBinding | undefined,
+  ): GPUBindGroup;
+}
+
+const STAND_IN = 256;
+
+export async function compilePipelines(
+  session: PipelineHost,
+  artefact: Artefact,
+  program: Program,
+  onProgress?: api.LoadOptions["onProgress"],
+): Promise<Pipelines> {
+  const { device } = session;
+  // Errors of a shader come back with its pipeline; nobody else should be told.
+  device.pushErrorScope("validation");
+  const modules = new Map<number, GPUShaderModule>();
+  for (const { text, name } of program.kernels) {
+    if (!modules.has(text))
+      modules.set(text, device.createShaderModule({ label: name, code: artefact.texts[text] }));
+  }
+  const layouts = new Map<string, GPUBindGroupLayout>();
+  const made = new Map<string, Promise<GPUComputePipeline>>();
+  let done = 0;
+  const report = (phase: "compile" | "warm-up", total: number): void =>
+    onProgress?.({ phase, done: ++done, total });
+
+  const pending = program.kernels.map((kernel) => {
+    const layoutKey = kernel.access.join();
+    const layout = layouts.get(layoutKey) ?? layoutOf(device, kernel.access);
+    layouts.set(layoutKey, layout);
+    const key = `${kernel.text}|${layoutKey}|${JSON.stringify(kernel.constants ?? {})}`;
+    let pipeline = made.get(key);
+    if (!pipeline) {
+      pipeline = device.createComputePipelineAsync({
+        label: kernel.name,
+        layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+        compute: { module: modules.get(kernel.text) as GPUShaderModule, constants: { ...kernel.constants } },
+      });
+      made.set(key, pipeline);
+      pipeline.then(
+        () => report("compile", made.size),
+        () => undefined,
+      );
+    }
+    const blockBytes = alignTo(Math.max(kernel.uniformWords, 1) * 4, 16);
+    return { kernel, pipeline, rest: { layout, layoutKey, access: kernel.access, blockBytes } };
+  });
+  const scope = device.popErrorScope();
+  // Settled, so that no second rejection goes unheard.
+  await session.wait(Promise.allSettled(made.values()));
+  await scope.catch(() => undefined);
+
+  const kernels: ReadyKernel[] = [];
+  for (const { kernel, pipeline, rest } of pending) {
+    try {
+      kernels.push({ pipeline: await pipeline, ...rest });
+    } catch (cause) {
+      throw await compileError(session, kernel.name, modules.get(kernel.text) as GPUShaderModule, cause);
+    }
+  }
+
+  // Stand-ins for empty tensors: apart by access, because one buffer may not be bound for both in one dispatch, and each
+  // writable one at a place of its own, because writable bindings may not overlap.
+  const most = Math.max(1, ...program.kernels.map((k) => k.access.length));
+  const readable = session.createBuffer("stand-in", STAND_IN, STORAGE);
+  const writable = session.createBuffer("stand-in", STAND_IN * most, STORAGE);
+  const pipelines: Pipelines = {
+    kernels,
+    group(kernel, uniforms, at) {
+      const entries: GPUBindGroupEntry[] = [
+        { binding: 0, resource: { buffer: uniforms, offset: 0, size: kernel.blockBytes } },
+      ];
+      kernel.access.forEach((access, i) => {
+        const standIn =
+          access === "read"
+            ? { buffer: readable, offset: 0, size: STAND_IN }
+            : { buffer: writable, offset: STAND_IN * i, size: STAND_IN };
+        entries.push({ binding: i + 1, resource: at(i) ?? standIn });
+      });
+      return device.createBindGroup({ layout: kernel.layout, entries });
+    },
+  };
+  done = 0;
+  await warmUp(session, pipelines, () => report("warm-up", made.size));
+  return pipelines;
+}
+
+function layoutOf(device: GPUDevice, access: Kernel["access"]): GPUBindGroupLayout {
+  const visibility = 4; // compute
+  return device.createBindGroupLayout({
+    entries: [
+      { binding: 0, visibility, buffer: { type: "uniform", hasDynamicOffset: true } },
+      ...access.map(
+        (a, i): GPUBindGroupLayoutEntry => ({
+          binding: i + 1,
+          visibility,
+          buffer: { type: a === "read" ? "read-only-storage" : "storage" },
+        }),
+      ),
+    ],
+  });
+}
+
+async function compileError(
+  session: PipelineHost,
+  name: string,
+  module: GPUShaderModule,
+  cause: unknown,
+): Promise<Error> {
+  session.check();
+  const info = await module.getCompilationInfo().catch(() => undefined);
+  const error = info?.messages.find((m) => m.type === "error");
+  const why = error ? `${error.message} (line ${error.lineNum} of its text)` : (cause as Error).message;
+  return new GpuError("compile", `kernel ${name} does not compile on this device: ${why}`, cause);
+}
+
+/** Runs every pipeline once with no work: word 0 of the uniform block, the number of workgroups, is 0. */
+async function warmUp(session: PipelineHost, pipelines: Pipelines, report: () => void): Promise<void> {
+  const { device } = session;
+  const size = Math.max(16, ...pipelines.kernels.map((k) => k.blockBytes));
+  const zeros = session.createBuffer("zeros", size, UNIFORM | COPY_DST);
+  const seen = new Set<GPUComputePipeline>();
+  for (const kernel of pipelines.kernels) {
+    if (seen.has(kernel.pipeline)) continue;
+    seen.add(kernel.pipeline);
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    pass.setPipeline(kernel.pipeline);
+    pass.setBindGroup(
+      0,
+      pipelines.group(kernel, zeros, () => undefined),
+      [0],
+    );
+    pass.dispatchWorkgroups(1);
+    pass.end();
+    device.queue.submit([encoder.finish()]);
+    // One by one where that is where the time goes, so that progress is told as it is made.
+    if (session.software) await session.wait(device.queue.onSubmittedWorkDone());
+    report();
+  }
+  if (seen.size && !session.software) await session.wait(device.queue.onSubmittedWorkDone());
+  session.destroyBuffer(zeros);
+}

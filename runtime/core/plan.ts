@@ -1,0 +1,195 @@
+// Evaluates a plan for given sizes. In: a block of steps and the values of its names. Out: a flat list of commands with
+// byte ranges, grids and uniform blocks: what is the same for every call of these sizes. Touches no GPU.
+import { InputError, LimitError, MdlRuntimeError } from "./errors.ts";
+import { evaluateRows, type Names } from "./expr.ts";
+import type { Block, BufferName, Check, EntryPlan, ExprId, Port, Program, Range } from "./program.ts";
+import { alignTo, typeText } from "./tensor.ts";
+
+/** A Range with its numbers. */
+export interface Bytes {
+  readonly buffer: BufferName;
+  readonly offset: number;
+  readonly bytes: number;
+}
+export interface DispatchCommand {
+  readonly kind: "dispatch";
+  readonly kernel: number;
+  readonly bind: readonly Bytes[];
+  /** Where its uniform block begins in the plan's uniform buffer. */
+  readonly block: number;
+  readonly groups: number;
+  readonly x: number;
+  readonly y: number;
+  readonly cost: number;
+  readonly label: string;
+}
+export interface CopyCommand {
+  readonly kind: "copy";
+  readonly from: Bytes;
+  readonly to: Bytes;
+  readonly label: string;
+}
+export interface ClearCommand {
+  readonly kind: "clear";
+  readonly range: Bytes;
+  readonly label: string;
+}
+export type Command = DispatchCommand | CopyCommand | ClearCommand;
+
+export interface BoundPort {
+  readonly port: Port;
+  readonly shape: readonly number[];
+  readonly range: Bytes;
+}
+export interface BoundPlan {
+  readonly commands: readonly Command[];
+  /** All uniform blocks, one after the other. */
+  readonly uniforms: Uint32Array<ArrayBuffer>;
+  readonly arenaBytes: number;
+}
+export interface BoundEntry extends BoundPlan {
+  readonly inputs: readonly BoundPort[];
+  readonly outputs: readonly BoundPort[];
+  readonly implicit: readonly Bytes[];
+}
+
+/** What of the device a plan depends on. */
+export interface PlanLimits {
+  readonly maxComputeWorkgroupsPerDimension: number;
+  readonly minUniformBufferOffsetAlignment: number;
+  readonly maxStorageBufferBindingSize: number;
+}
+
+const COMMANDS_MOST = 2_000_000;
+
+export function bindBlock(
+  program: Program,
+  block: Block,
+  names: Names,
+  arenaBytes: ExprId,
+  limits: PlanLimits,
+): BoundPlan & { readonly values: readonly number[] } {
+  const commands: Command[] = [];
+  const words: number[] = [];
+  const blocks = new Map<string, number>();
+  const stride = limits.minUniformBufferOffsetAlignment / 4;
+
+  // Blocks that hold the same words are one: the layers of a network often are alike.
+  const uniformBlock = (block: readonly number[], label: string): number => {
+    const key = block.join();
+    const known = blocks.get(key);
+    if (known !== undefined) return known;
+    const at = words.length;
+    for (const word of block) {
+      if (!(word >= -0x80000000 && word <= 0xffffffff)) throw tooLarge(label, word);
+      words.push(word);
+    }
+    while (words.length % stride) words.push(0);
+    blocks.set(key, at * 4);
+    return at * 4;
+  };
+
+  const run = (block: Block, outer: readonly number[], names: Names): readonly number[] => {
+    const values = [...outer];
+    evaluateRows(block.exprs, names, values);
+    for (const step of block.steps) {
+      if (commands.length > COMMANDS_MOST)
+        throw new LimitError("limit", `${step.label}: more than ${COMMANDS_MOST} steps`);
+      if (step.kind === "loop") {
+        const inner = new Map(names);
+        for (let i = 0; i < values[step.count]; i++) {
+          inner.set(step.symbol, i);
+          run(step.body, values, inner);
+        }
+        continue;
+      }
+      if (step.kind === "clear") {
+        const range = bytesOf(step.range, values, step.label);
+        if (range.bytes > 0) commands.push({ kind: "clear", range, label: step.label });
+        continue;
+      }
+      if (step.kind === "copy") {
+        const from = bytesOf(step.from, values, step.label);
+        if (from.bytes > 0)
+          commands.push({ kind: "copy", from, to: bytesOf(step.to, values, step.label), label: step.label });
+        continue;
+      }
+      const groups = values[step.groups];
+      if (Number.isNaN(groups)) throw unknownSize(step.label);
+      if (groups <= 0) continue;
+      const most = limits.maxComputeWorkgroupsPerDimension;
+      const y = Math.ceil(groups / most);
+      const x = Math.ceil(groups / y);
+      if (y > most) throw tooLarge(step.label, groups);
+      const bind = step.bind.map((range) => bytesOf(range, values, step.label));
+      for (const { bytes } of bind) {
+        if (alignTo(bytes, 16) <= limits.maxStorageBufferBindingSize) continue;
+        throw new LimitError(
+          "limit",
+          `${step.label}: a tensor of ${bytes} bytes; this device binds ${limits.maxStorageBufferBindingSize} at most`,
+        );
+      }
+      const uniforms = [groups, ...step.uniforms.map((id) => values[id])];
+      commands.push({
+        kind: "dispatch",
+        kernel: step.kernel,
+        bind,
+        block: uniformBlock(uniforms, step.label),
+        groups,
+        x,
+        y,
+        cost: step.cost === undefined ? 0 : values[step.cost],
+        label: step.label,
+      });
+    }
+    return values;
+  };
+  const values = run(block, [], names);
+  // The last block may be bound with a kernel's whole uniform struct, rounded up to 16 bytes.
+  const largest = Math.max(0, ...program.kernels.map((k) => k.uniformWords)) + 4;
+  const uniforms = new Uint32Array(words.length + largest);
+  // Words are i32 or u32: modulo 2^32 they are the same bits.
+  words.forEach((word, i) => {
+    uniforms[i] = word;
+  });
+  return { commands, uniforms, arenaBytes: need(values[arenaBytes], "the arena"), values };
+}
+
+export function bindEntry(program: Program, entry: EntryPlan, names: Names, limits: PlanLimits): BoundEntry {
+  const values: number[] = [];
+  evaluateRows(entry.body.exprs, names, values);
+  for (const check of entry.checks) verify(check, values);
+  const plan = bindBlock(program, entry.body, names, entry.arenaBytes, limits);
+  const port = (p: Port): BoundPort => ({
+    port: p,
+    shape: p.shape.map((id) => need(values[id], `${entry.name}: ${typeText(p.dtype, p.shapeText)}`)),
+    range: bytesOf(p.range, values, p.name),
+  });
+  return {
+    ...plan,
+    inputs: entry.inputs.map(port),
+    outputs: entry.outputs.map(port),
+    implicit: entry.implicit.map((i) => bytesOf(i.range, values, i.name)),
+  };
+}
+
+function verify({ left, relation, right, message }: Check, values: readonly number[]): void {
+  const [a, b] = [values[left], values[right]];
+  const holds = relation === "==" ? a === b : relation === ">=" ? a >= b : a % b === 0;
+  if (!holds) throw new InputError("constraint", `${message} (${a} and ${b} here)`);
+}
+
+const bytesOf = ({ buffer, offset, bytes }: Range, values: readonly number[], label: string): Bytes => ({
+  buffer,
+  offset: need(values[offset], label),
+  bytes: need(values[bytes], label),
+});
+
+function need(value: number, label: string): number {
+  if (!(value >= 0)) throw unknownSize(label);
+  return value;
+}
+const unknownSize = (label: string): MdlRuntimeError =>
+  new MdlRuntimeError("internal", `${label}: a size of the plan has no value; this is a bug of mdl`);
+const tooLarge = (label: string, value: number): LimitError =>
+  new LimitError("limit", `${label}: a size of ${value} does not fit into 32 bits`);

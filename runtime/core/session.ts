@@ -1,0 +1,366 @@
+// A device at work for one model. In: an open device with its program. Out: pipelines compiled and warmed up, the five
+// buffers, plans turned into bind groups, submits and readbacks. It knows nothing of entries' arguments or of training;
+// when the device is lost, the whole session is dropped and another one opened.
+import type { OpenDevice } from "./adapter.ts";
+import type * as api from "./api.ts";
+import { pollPolitely } from "./dawn.ts";
+import { DeviceLostError, GpuError, LimitError } from "./errors.ts";
+import { COPY_DST, COPY_SRC, MAP_READ, STORAGE, UNIFORM } from "./flags.ts";
+import { compilePipelines, type Pipelines } from "./pipelines.ts";
+import type { BoundPlan, ClearCommand, Command, CopyCommand } from "./plan.ts";
+import type { Artefact, BufferName, Program } from "./program.ts";
+import { type AnyView, alignTo } from "./tensor.ts";
+
+/** A plan with its GPU objects. */
+export interface GpuPlan<P extends BoundPlan = BoundPlan> {
+  readonly plan: P;
+  readonly uniforms: GPUBuffer;
+  /** One per command; undefined for copies. Made anew when the arena was. */
+  groups: (GPUBindGroup | undefined)[];
+  arena: GPUBuffer | undefined;
+}
+
+/** Floating-point operations a millisecond, for splitting submits: low guesses, so that a submit is rather too short. */
+const SOFTWARE_RATE = 5e6;
+const GPU_RATE = 5e8;
+
+const isNode = !!(globalThis as { readonly process?: { readonly versions?: { readonly node?: string } } })
+  .process?.versions?.node;
+
+export class Session {
+  readonly device: GPUDevice;
+  readonly program: Program;
+  readonly own: boolean;
+  lost: GPUDeviceLostInfo | undefined;
+  readonly #opened: OpenDevice;
+  readonly #artefact: Artefact;
+  readonly #buffers = new Map<BufferName, GPUBuffer>();
+  readonly #all = new Set<GPUBuffer>();
+  #pipelines!: Pipelines;
+  #free: GPUBuffer[] = [];
+  #scratch: GPUBuffer | undefined;
+  readonly #costPerSubmit: number;
+
+  private constructor(artefact: Artefact, opened: OpenDevice, options: api.LoadOptions) {
+    this.#artefact = artefact;
+    this.#opened = opened;
+    this.device = opened.device;
+    this.program = opened.program;
+    this.own = opened.own;
+    const rate = opened.software ? SOFTWARE_RATE : GPU_RATE;
+    this.#costPerSubmit = (options.maxSubmitMs ?? (isNode ? Number.POSITIVE_INFINITY : 50)) * rate;
+    this.device.lost.then((info) => {
+      this.lost = info;
+    });
+  }
+
+  static async open(artefact: Artefact, opened: OpenDevice, options: api.LoadOptions): Promise<Session> {
+    const session = new Session(artefact, opened, options);
+    try {
+      const { program } = opened;
+      const usage = STORAGE | COPY_SRC | COPY_DST;
+      await session.#make("params", artefact.paramBytes, usage);
+      await session.#make("state", artefact.stateBytes, usage);
+      await session.#make("derived", program.derivedBytes, usage);
+      await session.#make("constants", program.constantBytes, usage);
+      if (artefact.constants) {
+        const bytes = Uint8Array.from(atob(artefact.constants), (c) => c.charCodeAt(0));
+        session.write("constants", 0, bytes);
+      }
+      session.#pipelines = await compilePipelines(session, artefact, program, options.onProgress);
+      return session;
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+  }
+
+  /** Waits for a GPU promise without taking a core from a software adapter. */
+  wait<T>(promise: Promise<T>): Promise<T> {
+    return pollPolitely(promise, this.#opened.info);
+  }
+
+  get software(): boolean {
+    return this.#opened.software;
+  }
+
+  createBuffer(label: string, size: number, usage: number): GPUBuffer {
+    const buffer = this.device.createBuffer({ label: `${this.#artefact.name} ${label}`, size, usage });
+    this.#all.add(buffer);
+    return buffer;
+  }
+
+  destroyBuffer(buffer: GPUBuffer): void {
+    this.#all.delete(buffer);
+    buffer.destroy();
+  }
+
+  /** One of the five, of at least `bytes`. */
+  async #make(name: BufferName, bytes: number, usage: number, what = `the ${name}`): Promise<GPUBuffer> {
+    const size = Math.max(256, alignTo(bytes, 256));
+    const most = this.device.limits.maxBufferSize;
+    if (size > most) {
+      throw new LimitError(
+        "limit",
+        `${what} of ${this.#artefact.name} takes ${size} bytes; this device allows ${most}`,
+      );
+    }
+    // The old one (an arena, whose contents nobody needs) goes first, so that both need not fit.
+    const old = this.#buffers.get(name);
+    if (old) this.destroyBuffer(old);
+    this.#buffers.delete(name);
+    this.device.pushErrorScope("out-of-memory");
+    const buffer = this.createBuffer(name, size, usage);
+    const error = await this.device.popErrorScope();
+    if (error) {
+      this.destroyBuffer(buffer);
+      throw new LimitError(
+        "out-of-memory",
+        `${what} of ${this.#artefact.name} takes ${size} bytes, which the device has not got`,
+      );
+    }
+    this.#buffers.set(name, buffer);
+    return buffer;
+  }
+
+  buffer(name: BufferName): GPUBuffer {
+    return this.#buffers.get(name) as GPUBuffer;
+  }
+
+  /** Makes the arena at least this large; a promise only where it has to grow. */
+  ensureArena(bytes: number, what: string): Promise<unknown> | undefined {
+    const have = this.#buffers.get("arena")?.size ?? 0;
+    if (have >= Math.max(bytes, 1)) return undefined;
+    return this.#make("arena", bytes, STORAGE | COPY_SRC | COPY_DST, what);
+  }
+
+  write(name: BufferName, offset: number, data: AnyView): void {
+    if (data.byteLength === 0) return;
+    this.device.queue.writeBuffer(this.buffer(name), offset, data as AnyView & ArrayBufferView<ArrayBuffer>);
+  }
+
+  /** Uniforms on the GPU; bind groups follow at the first run. */
+  prepare<P extends BoundPlan>(plan: P): GpuPlan<P> {
+    const uniforms = this.createBuffer("uniforms", alignTo(plan.uniforms.byteLength, 16), UNIFORM | COPY_DST);
+    this.device.queue.writeBuffer(uniforms, 0, plan.uniforms);
+    return { plan, uniforms, groups: [], arena: undefined };
+  }
+
+  release(gpu: GpuPlan): void {
+    this.destroyBuffer(gpu.uniforms);
+  }
+
+  /** Bind groups of every command, shared where they are equal. */
+  #bind(gpu: GpuPlan): void {
+    const known = new Map<string, GPUBindGroup>();
+    gpu.groups = gpu.plan.commands.map((c) => {
+      if (c.kind !== "dispatch") return undefined;
+      const kernel = this.#pipelines.kernels[c.kernel];
+      const key = `${kernel.layoutKey}|${c.bind.map((b) => `${b.buffer}${b.offset}+${b.bytes}`)}|${kernel.blockBytes}`;
+      let group = known.get(key);
+      if (!group) {
+        group = this.#pipelines.group(kernel, gpu.uniforms, (i) => {
+          const { buffer, offset, bytes } = c.bind[i];
+          return bytes > 0 ? { buffer: this.buffer(buffer), offset, size: alignTo(bytes, 16) } : undefined;
+        });
+        known.set(key, group);
+      }
+      return group;
+    });
+    gpu.arena = this.#buffers.get("arena");
+  }
+
+  /**
+   * Encodes a plan and submits it: in one pass and one submit, unless copies split the pass or the estimate passes what a
+   * submit may take. `before` and `after` add copies at the ends. The arena is there already.
+   */
+  run(
+    gpu: GpuPlan,
+    before?: (encoder: GPUCommandEncoder) => void,
+    after?: (encoder: GPUCommandEncoder) => void,
+  ): void {
+    const { device } = this;
+    this.bindIfStale(gpu);
+    let encoder = device.createCommandEncoder();
+    before?.(encoder);
+    let pass: GPUComputePassEncoder | undefined;
+    let current: GPUComputePipeline | undefined;
+    let cost = 0;
+    const endPass = (): void => {
+      pass?.end();
+      pass = undefined;
+      current = undefined;
+    };
+    const { commands } = gpu.plan;
+    for (let i = 0; i < commands.length; i++) {
+      const c = commands[i];
+      if (c.kind !== "dispatch") {
+        endPass();
+        this.#move(encoder, c);
+        continue;
+      }
+      if (cost > 0 && cost + c.cost > this.#costPerSubmit) {
+        endPass();
+        device.queue.submit([encoder.finish()]);
+        encoder = device.createCommandEncoder();
+        cost = 0;
+      }
+      cost += c.cost;
+      pass ??= encoder.beginComputePass();
+      const { pipeline } = this.#pipelines.kernels[c.kernel];
+      if (pipeline !== current) pass.setPipeline(pipeline);
+      current = pipeline;
+      pass.setBindGroup(0, gpu.groups[i], [c.block]);
+      pass.dispatchWorkgroups(c.x, c.y);
+    }
+    endPass();
+    after?.(encoder);
+    device.queue.submit([encoder.finish()]);
+  }
+
+  bindIfStale(gpu: GpuPlan): void {
+    if (gpu.groups.length !== gpu.plan.commands.length || gpu.arena !== this.#buffers.get("arena"))
+      this.#bind(gpu);
+  }
+
+  /** One command in a pass of its own. */
+  encodeAlone(
+    encoder: GPUCommandEncoder,
+    gpu: GpuPlan,
+    i: number,
+    timestampWrites?: GPUComputePassTimestampWrites,
+  ): void {
+    const c: Command = gpu.plan.commands[i];
+    if (c.kind !== "dispatch") {
+      this.#move(encoder, c);
+      return;
+    }
+    const pass = encoder.beginComputePass({ timestampWrites });
+    pass.setPipeline(this.#pipelines.kernels[c.kernel].pipeline);
+    pass.setBindGroup(0, gpu.groups[i], [c.block]);
+    pass.dispatchWorkgroups(c.x, c.y);
+    pass.end();
+  }
+
+  #move(encoder: GPUCommandEncoder, c: CopyCommand | ClearCommand): void {
+    if (c.kind === "clear") {
+      encoder.clearBuffer(this.buffer(c.range.buffer), c.range.offset, alignTo(c.range.bytes, 4));
+      return;
+    }
+    const { from, to } = c;
+    const size = alignTo(from.bytes, 4);
+    const [source, target] = [this.buffer(from.buffer), this.buffer(to.buffer)];
+    if (source !== target) {
+      encoder.copyBufferToBuffer(source, from.offset, target, to.offset, size);
+      return;
+    }
+    // WebGPU copies between different buffers only.
+    if (!this.#scratch || this.#scratch.size < size) {
+      if (this.#scratch) this.destroyLater(this.#scratch);
+      this.#scratch = this.createBuffer("scratch", size, COPY_SRC | COPY_DST);
+    }
+    encoder.copyBufferToBuffer(source, from.offset, this.#scratch, 0, size);
+    encoder.copyBufferToBuffer(this.#scratch, 0, target, to.offset, size);
+  }
+
+  /** For a buffer that commands not yet submitted may still use. */
+  destroyLater(buffer: GPUBuffer): void {
+    queueMicrotask(() => this.destroyBuffer(buffer));
+  }
+
+  /** A mappable buffer from the pool. */
+  takeStaging(bytes: number): GPUBuffer {
+    const i = this.#free.findIndex((b) => b.size >= bytes && b.size <= 4 * Math.max(bytes, 65536));
+    if (i >= 0) return this.#free.splice(i, 1)[0];
+    const most = this.device.limits.maxBufferSize;
+    if (bytes > most)
+      throw new LimitError("limit", `${bytes} bytes to read back at once; this device allows ${most}`);
+    const size = Math.min(2 ** Math.ceil(Math.log2(Math.max(bytes, 4096))), most);
+    return this.createBuffer("staging", size, MAP_READ | COPY_DST);
+  }
+
+  /** The bytes of a staging buffer, copied; it goes back to the pool. */
+  async readStaging(staging: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+    try {
+      await this.wait(staging.mapAsync(1, 0, alignTo(Math.max(bytes, 4), 4)));
+    } catch (cause) {
+      throw await this.explain(cause);
+    }
+    const copy = staging.getMappedRange(0, alignTo(Math.max(bytes, 4), 4)).slice(0);
+    staging.unmap();
+    this.#free.push(staging);
+    if (this.#free.length > 4) this.destroyBuffer(this.#free.shift() as GPUBuffer);
+    return copy;
+  }
+
+  /** Reads parts of buffers back, in one submit. */
+  async read(
+    parts: readonly { readonly from: GPUBuffer; readonly offset: number; readonly bytes: number }[],
+  ): Promise<ArrayBuffer[]> {
+    this.check();
+    const total = parts.reduce((n, p) => n + alignTo(p.bytes, 4), 0);
+    const staging = this.takeStaging(total);
+    const encoder = this.device.createCommandEncoder();
+    let at = 0;
+    for (const { from, offset, bytes } of parts) {
+      if (bytes > 0) encoder.copyBufferToBuffer(from, offset, staging, at, alignTo(bytes, 4));
+      at += alignTo(bytes, 4);
+    }
+    this.device.queue.submit([encoder.finish()]);
+    const all = await this.readStaging(staging, total);
+    at = 0;
+    return parts.map(({ bytes }) => {
+      const part = all.slice(at, at + alignTo(bytes, 4));
+      at += alignTo(bytes, 4);
+      return part;
+    });
+  }
+
+  /** What a rejected GPU promise means. */
+  async explain(cause: unknown): Promise<Error> {
+    // The promise of the loss may settle a little after what it broke.
+    await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, 100))]);
+    if (this.lost) return this.lostError(cause);
+    return this.gpuError(cause);
+  }
+
+  gpuError(cause: unknown): GpuError {
+    return new GpuError("gpu", `the GPU failed: ${(cause as Error)?.message ?? cause}`, cause);
+  }
+
+  lostError(cause?: unknown): DeviceLostError {
+    const why = this.lost?.message ? ` (${this.lost.message.trim()})` : "";
+    const next = this.own
+      ? "the next call opens it again, with the last snapshot or the weights as loaded"
+      : "it was handed in, so load the model again with another one";
+    return new DeviceLostError("device-lost", `the GPU device was lost${why}; ${next}`, cause);
+  }
+
+  /** Throws where the device is known to be lost. */
+  check(): void {
+    if (this.lost) throw this.lostError();
+  }
+
+  memory(): api.Memory {
+    const size = (name: BufferName): number => this.#buffers.get(name)?.size ?? 0;
+    const named = {
+      params: size("params"),
+      state: size("state"),
+      derived: size("derived"),
+      constants: size("constants"),
+      arena: size("arena"),
+    };
+    let total = 0;
+    for (const buffer of this.#all) total += buffer.size;
+    const known = Object.values(named).reduce((a, b) => a + b, 0);
+    return { ...named, other: total - known, total, buffers: this.#all.size };
+  }
+
+  close(): void {
+    for (const buffer of this.#all) buffer.destroy();
+    this.#all.clear();
+    this.#buffers.clear();
+    this.#free = [];
+    if (this.own) this.device.destroy();
+  }
+}

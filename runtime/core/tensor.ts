@@ -1,0 +1,157 @@
+// Tensors at the boundary and their bytes. In: typed arrays and shapes. Out: the Tensor class, and the conversions between
+// what JavaScript holds and what the GPU holds (bool is u32 there, f16 two bytes; copies are multiples of four bytes).
+import type * as api from "./api.ts";
+import { MdlRuntimeError } from "./errors.ts";
+import type { DType } from "./program.ts";
+
+export type AnyArray = Float32Array | Int32Array | Uint32Array | Uint8Array;
+export type AnyView = AnyArray | Uint16Array | BigInt64Array;
+
+export const sizeOf = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
+/** Bytes of an element on the GPU. */
+export const itemBytes = (dtype: DType): number => (dtype === "f16" ? 2 : 4);
+export const alignTo = (n: number, to: number): number => Math.ceil(n / to) * to;
+
+/** `f32[2, 3]`, as messages say it. */
+export const typeText = (dtype: string, shape: readonly (number | string)[]): string =>
+  `${dtype}[${shape.join(", ")}]`;
+
+/** A tensor's elements on the GPU: how to bring them back, and how to free them. */
+export interface Remote {
+  readonly buffer: GPUBuffer;
+  fetch(): Promise<AnyArray>;
+  free(): void;
+}
+
+export class Tensor<D extends DType = DType> implements api.Tensor<D> {
+  readonly dtype: D;
+  readonly shape: readonly number[];
+  #data: AnyArray | undefined;
+  #remote: Remote | undefined;
+
+  /** Without `data`, `remote` says where the elements are. */
+  constructor(dtype: D, shape: readonly number[], data: AnyArray | undefined, remote?: Remote) {
+    if (data && data.length !== sizeOf(shape)) {
+      throw new MdlRuntimeError(
+        "tensor",
+        `${typeText(dtype, shape)} has ${sizeOf(shape)} elements, given ${data.length}`,
+      );
+    }
+    this.dtype = dtype;
+    this.shape = shape;
+    this.#data = data;
+    this.#remote = remote;
+  }
+
+  get buffer(): api.GpuBuffer | undefined {
+    return this.#remote?.buffer;
+  }
+
+  get data(): api.TypedArrays[D] {
+    if (!this.#data)
+      throw new MdlRuntimeError(
+        "on-gpu",
+        this.#remote ? "this tensor is on the GPU: await read() first" : "this tensor was disposed of",
+      );
+    return this.#data as api.TypedArrays[D];
+  }
+
+  async read(): Promise<api.TypedArrays[D]> {
+    if (!this.#data && this.#remote) this.#data = await this.#remote.fetch();
+    return this.data;
+  }
+
+  item(): number {
+    if (sizeOf(this.shape) !== 1) {
+      throw new MdlRuntimeError(
+        "tensor",
+        `item() is for one element, this is ${typeText(this.dtype, this.shape)}`,
+      );
+    }
+    return this.data[0];
+  }
+
+  toArray(): api.Numbers {
+    const { data, shape } = this;
+    let at = 0;
+    const nest = (axis: number): api.Numbers =>
+      axis === shape.length ? data[at++] : Array.from({ length: shape[axis] }, () => nest(axis + 1));
+    return nest(0);
+  }
+
+  dispose(): void {
+    this.#remote?.free();
+    this.#remote = undefined;
+  }
+}
+
+/** Elements from the GPU's bytes (a copy that is ours). */
+export function fromGpu(dtype: DType, bytes: ArrayBuffer, count: number): AnyArray {
+  switch (dtype) {
+    case "f32":
+      return new Float32Array(bytes, 0, count);
+    case "i32":
+      return new Int32Array(bytes, 0, count);
+    case "u32":
+      return new Uint32Array(bytes, 0, count);
+    case "bool":
+      return Uint8Array.from(new Uint32Array(bytes, 0, count));
+    case "f16":
+      return Float32Array.from(new Uint16Array(bytes, 0, count), f16ToNumber);
+  }
+}
+
+/** The GPU's bytes of elements, padded to four; the array itself where it is right already. */
+export function toGpu(dtype: DType, data: AnyArray): AnyView {
+  // queue.writeBuffer takes no view of shared memory.
+  const own = data.buffer instanceof ArrayBuffer ? data : data.slice();
+  if (dtype === "bool") return Uint32Array.from(own, (x) => (x ? 1 : 0));
+  if (dtype !== "f16") return own;
+  const out = new Uint16Array(alignTo(own.length, 2));
+  for (let i = 0; i < own.length; i++) out[i] = numberToF16(own[i]);
+  return out;
+}
+
+/** A bare constructor per dtype, as held outside the GPU. */
+export const arrayOf = (dtype: DType, length: number): AnyArray =>
+  dtype === "i32"
+    ? new Int32Array(length)
+    : dtype === "u32"
+      ? new Uint32Array(length)
+      : dtype === "bool"
+        ? new Uint8Array(length)
+        : new Float32Array(length);
+
+const word = new DataView(new ArrayBuffer(4));
+
+export function f16ToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+/** Rounds a float32 to half precision, ties to even. */
+export function numberToF16(value: number): number {
+  word.setFloat32(0, value);
+  const bits = word.getUint32(0);
+  const sign = (bits >>> 16) & 0x8000;
+  const magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return sign | 0x7e00;
+  if (magnitude >= 0x47800000) return sign | 0x7c00;
+  if (magnitude < 0x38800000) {
+    // Subnormal: units of 2^-24. Adding a half of 2^-1 ulp rounds to even in float32 arithmetic.
+    word.setUint32(0, magnitude);
+    word.setFloat32(0, word.getFloat32(0) + 0.5);
+    return sign | (word.getUint32(0) - 0x3f000000);
+  }
+  // Rebias the exponent and round the 13 bits that go; a carry runs into the exponent, which is right.
+  return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
+}
+
+export function bf16ToNumber(bits: number): number {
+  word.setUint32(0, bits << 16);
+  return word.getFloat32(0);
+}

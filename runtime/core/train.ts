@@ -1,0 +1,186 @@
+// What only modules with training steps carry: the host's scalars of a step, and results that stay on the GPU until they
+// are read. In: a train entry's plan and what a step left in the ring. Out: numbers, lazily. Apart from the rest so that an
+// inference module can leave it out (index.ts, inference.ts).
+import { didYouMean, InputError, MdlRuntimeError, NonFiniteError } from "./errors.ts";
+import { COPY_DST, COPY_SRC } from "./flags.ts";
+import type { BoundPort } from "./plan.ts";
+import type { EntryPlan, HostExpr } from "./program.ts";
+import type { Session } from "./session.ts";
+import { alignTo, fromGpu } from "./tensor.ts";
+
+/** The functions of host expressions; `where` and `and`/`or` work on numbers, 0 being false. */
+const FUNCTIONS: Readonly<Record<string, (...x: number[]) => number>> = {
+  "+": (...x) => x.reduce((a, b) => a + b, 0),
+  "-": (a, b) => (b === undefined ? -a : a - b),
+  "*": (...x) => x.reduce((a, b) => a * b, 1),
+  "/": (a, b) => a / b,
+  "%": (a, b) => a - b * Math.floor(a / b),
+  neg: (a) => -a,
+  pow: (a, b) => a ** b,
+  min: Math.min,
+  max: Math.max,
+  floor: Math.floor,
+  ceil: Math.ceil,
+  round: Math.round,
+  abs: Math.abs,
+  sqrt: Math.sqrt,
+  exp: Math.exp,
+  log: Math.log,
+  cos: Math.cos,
+  sin: Math.sin,
+  tanh: Math.tanh,
+  "<": (a, b) => Number(a < b),
+  "<=": (a, b) => Number(a <= b),
+  ">": (a, b) => Number(a > b),
+  ">=": (a, b) => Number(a >= b),
+  "==": (a, b) => Number(a === b),
+  "!=": (a, b) => Number(a !== b),
+  and: (a, b) => Number(!!a && !!b),
+  or: (a, b) => Number(!!a || !!b),
+  not: (a) => Number(!a),
+  where: (c, yes, no) => (c ? yes : no),
+  select: (c, yes, no) => (c ? yes : no),
+};
+
+/** A schedule's value. Names: `step`, `total_steps`, and the caller's numbers by name. */
+export function evaluateHost(expr: HostExpr, names: Readonly<Record<string, number | undefined>>): number {
+  if (typeof expr === "number") return expr;
+  if (typeof expr === "string") {
+    const value = Object.hasOwn(names, expr) ? names[expr] : undefined;
+    if (value !== undefined) return value;
+    if (expr === "total_steps") {
+      throw new InputError(
+        "total-steps",
+        "this schedule needs the number of steps to come: load({ train: { totalSteps } })",
+      );
+    }
+    throw new InputError(
+      "schedule",
+      `this step needs a number for ${expr}: give it in the call's options, { ${expr}: … }`,
+    );
+  }
+  const [name, ...args] = expr;
+  if (!Object.hasOwn(FUNCTIONS, name)) {
+    throw new MdlRuntimeError(
+      "internal",
+      `a schedule uses the unknown function ${name}; this is a bug of mdl`,
+    );
+  }
+  return FUNCTIONS[name](...args.map((arg) => evaluateHost(arg, names)));
+}
+
+/** The most steps whose figures are kept for reading. */
+const KEPT = 1024;
+
+/** Figures of the latest steps, one slot each. */
+export interface Ring {
+  readonly session: Session;
+  readonly buffer: GPUBuffer;
+  readonly slotBytes: number;
+  readonly slots: number;
+  taken: number;
+}
+
+export function makeRing(session: Session, ports: readonly BoundPort[]): Ring {
+  const slotBytes = Math.max(4, slotOffsets(ports).total);
+  const slots = Math.min(KEPT, Math.max(8, Math.floor(2 ** 20 / slotBytes)));
+  return {
+    session,
+    buffer: session.createBuffer("steps", slotBytes * slots, COPY_SRC | COPY_DST),
+    slotBytes,
+    slots,
+    taken: 0,
+  };
+}
+
+function slotOffsets(ports: readonly BoundPort[]): { at: number[]; total: number } {
+  let total = 0;
+  const at = ports.map(({ range }) => {
+    const here = total;
+    total += alignTo(range.bytes, 4);
+    return here;
+  });
+  return { at, total };
+}
+
+/** Adds the copies that keep a step's figures, and returns what reads them. */
+export function keepFigures(
+  ring: Ring,
+  entry: EntryPlan,
+  ports: readonly BoundPort[],
+  step: number,
+): { copy(encoder: GPUCommandEncoder): void; result: object } {
+  const { session } = ring;
+  const serial = ring.taken++;
+  const base = (serial % ring.slots) * ring.slotBytes;
+  const { at, total } = slotOffsets(ports);
+  const { block, loss, reports, flag } = entry.train as NonNullable<EntryPlan["train"]>;
+
+  const fetch = async (): Promise<Record<string, number>> => {
+    if (ring.taken - serial > ring.slots) {
+      throw new MdlRuntimeError(
+        "step-gone",
+        `the figures of ${block}'s step ${step} are no longer kept: read them within ${ring.slots} steps`,
+      );
+    }
+    const [bytes] = await session.read([{ from: ring.buffer, offset: base, bytes: total }]);
+    const figures: Record<string, number> = {};
+    ports.forEach(({ port, shape }, i) => {
+      const count = shape.reduce((a, b) => a * b, 1);
+      figures[port.name] = fromGpu(
+        port.dtype,
+        bytes.slice(at[i], at[i] + alignTo(ports[i].range.bytes, 4)),
+        count,
+      )[0];
+    });
+    // 0 as long as every step was finite, else 1 + the number of the first that was not.
+    if (flag !== undefined && figures[flag]) throw new NonFiniteError(figures[flag] - 1, block);
+    return Object.fromEntries([["loss", figures[loss]], ...reports.map((name) => [name, figures[name]])]);
+  };
+  let fetched: Promise<Record<string, number>> | undefined;
+  const read = (): Promise<Record<string, number>> => {
+    fetched ??= fetch();
+    return fetched;
+  };
+  const result = {};
+  // Getters, so that nothing is read back, and no rejection is without a listener, until somebody asks.
+  for (const name of ["loss", ...reports]) {
+    Object.defineProperty(result, name, {
+      enumerable: false,
+      get: () => read().then((figures) => figures[name]),
+    });
+  }
+  Object.defineProperty(result, "step", { enumerable: true, value: step });
+  Object.defineProperty(result, "read", { value: read });
+  return {
+    copy(encoder) {
+      ports.forEach(({ range }, i) => {
+        if (range.bytes === 0) return;
+        encoder.copyBufferToBuffer(
+          session.buffer(range.buffer),
+          range.offset,
+          ring.buffer,
+          base + at[i],
+          alignTo(range.bytes, 4),
+        );
+      });
+    },
+    result,
+  };
+}
+
+/** Refuses what is no hyperparameter of this step. */
+export function checkHyper(entry: EntryPlan, options: Readonly<Record<string, unknown>>): void {
+  const known = entry.implicit.filter((i) => i.value !== undefined).map((i) => i.name);
+  for (const [name, value] of Object.entries(options)) {
+    if (name === "seed" || value === undefined) continue;
+    if (!known.includes(name)) {
+      throw new InputError("unknown-option", `${entry.name} has no option ${name}${didYouMean(name, known)}`);
+    }
+    if (typeof value !== "number")
+      throw new InputError("option", `${entry.name}: ${name} is a number, given ${typeof value}`);
+  }
+}
+
+export const trainPiece = { evaluateHost, makeRing, keepFigures, checkHyper };
+export type TrainPiece = typeof trainPiece;
