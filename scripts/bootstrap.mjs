@@ -16,7 +16,7 @@ import { fileURLToPath } from "node:url";
 import { locateChromium } from "./chromium.mjs";
 import { isBuilt } from "./freshness.mjs";
 import { probeAdapter } from "./probe-adapter.mjs";
-import { asOneCommand, chromiumRecipe, install, softwareDriverRecipe } from "./system-packages.mjs";
+import { chromiumRecipe, install, softwareDriverRecipe } from "./system-packages.mjs";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -115,9 +115,8 @@ function findAdapter(env) {
   }
   if (found.adapter) return found;
   if (process.env.MDL_REQUIRE_GPU === "1") fail(`${found.reason}, and MDL_REQUIRE_GPU=1`, 3);
-  const recipe = softwareDriverRecipe();
   say(`going on without a GPU: ${found.reason}`);
-  return { reason: recipe ? `${found.reason} (to get one: ${asOneCommand(recipe)})` : found.reason };
+  return found;
 }
 
 function findChromium() {

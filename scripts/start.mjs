@@ -3,8 +3,4 @@ import { join } from "node:path";
 import { bootstrap, root, run } from "./bootstrap.mjs";
 
 const { env } = bootstrap();
-process.exitCode = await run(
-  process.execPath,
-  [join(root, "scripts", "main-job.mjs"), ...process.argv.slice(2)],
-  env,
-);
+process.exitCode = await run([join(root, "scripts", "main-job.mjs"), ...process.argv.slice(2)], env);

@@ -7,7 +7,7 @@ test("counts what ran, where, and why the rest did not", () => {
   expect(summary({ cpu: 10, gpu: 4 }, skipped, 1, "llvmpipe")).toBe(
     "mdl: 14 tests ran, 4 of them on llvmpipe, 1 failed, 4 skipped (3: no WebGPU adapter; 1: ../shared/data is missing)",
   );
-  expect(summary({ cpu: 2 }, {}, 0, "no adapter (no driver)")).toBe(
-    "mdl: 2 tests ran, 0 of them on no adapter (no driver), 0 skipped",
+  expect(summary({ cpu: 2 }, {}, 0, "no GPU: no driver")).toBe(
+    "mdl: 2 tests ran, 0 of them on no GPU: no driver, 0 skipped",
   );
 });

@@ -44,5 +44,5 @@ export function summary(
 function adapterName(): string {
   const given = process.env["MDL_ADAPTER"];
   const { adapter, reason } = given ? (JSON.parse(given) as ReturnType<typeof probeAdapter>) : probeAdapter();
-  return adapter?.name ?? `no adapter (${reason})`;
+  return adapter?.name ?? `no GPU: ${reason}`;
 }
