@@ -118,6 +118,8 @@ export interface OpParam {
   readonly default?: Attr;
   /** Other spellings the language takes (`axis` for `axes`). */
   readonly aliases?: readonly string[];
+  /** The dtype of a literal given here, where it is not its neighbours'. */
+  readonly literal?: DType;
   /** Never written by the user: the checker gives it by this name (`seed`, `step`, `hash`, `training`). */
   readonly implicit?: boolean;
   /** For `name`: the allowed words. */
@@ -159,6 +161,8 @@ export interface OpDef {
   readonly noGrad?: string;
   /** One element of result `index` as a function of its coordinates (map, view, fold). */
   lower?(s: Lowering, node: Node, at: readonly Scalar[], index: number): Scalar;
+  /** True where operands broadcast to one shape at the call; all exposed maps do. */
+  readonly broadcasts?: boolean;
   /** Fills attributes whose default depends on the operands (all axes, stride = kernel); applied before infer. */
   complete?(inputs: readonly TensorType[], attrs: Attrs): Attrs;
   /** True where a call is said at once by `expand` (conveniences that no pass and no kernel family looks for). */

@@ -1,0 +1,61 @@
+// Functions that JavaScript lacks, in double precision. In: a number. Out: a number, within a few ulp.
+// Apart from functions.ts because the operators' references use them, too.
+
+const TWO_OVER_SQRT_PI = 1.1283791670955126;
+
+/** The error function: a power series near 0, a continued fraction of erfc beyond. */
+export function erf(x: number): number {
+  const a = Math.abs(x);
+  if (Number.isNaN(x)) return x;
+  if (a > 6) return Math.sign(x);
+  if (a < 2.5) {
+    // erf(x) = 2 / sqrt(pi) * exp(-x^2) * sum of 2^n x^(2n+1) / (2n+1)!!: all terms positive, nothing cancels.
+    let term = a;
+    let sum = a;
+    for (let n = 1; n < 200 && term > sum * 1e-17; n++) {
+      term *= (2 * a * a) / (2 * n + 1);
+      sum += term;
+    }
+    return Math.sign(x) * TWO_OVER_SQRT_PI * Math.exp(-a * a) * sum;
+  }
+  return Math.sign(x) * (1 - erfcLarge(a));
+}
+/** erfc for x >= 2.5 by its continued fraction, evaluated from the inside. */
+function erfcLarge(x: number): number {
+  let t = x;
+  for (let k = 60; k > 0; k--) t = x + k / 2 / t;
+  return (Math.exp(-x * x) / t) * (TWO_OVER_SQRT_PI / 2);
+}
+
+/** Rounds to the nearest integer, halves to even (PyTorch, WGSL). */
+export function roundHalfEven(x: number): number {
+  const r = Math.round(x);
+  return Math.abs(x - Math.trunc(x)) === 0.5 && r % 2 !== 0 ? r - 1 : r;
+}
+
+/** C's pow: unlike JavaScript's, 1 to any power and (-1) to an infinite one are 1. */
+export function pow(x: number, y: number): number {
+  if (x === 1) return 1;
+  if (x === -1 && (y === Number.POSITIVE_INFINITY || y === Number.NEGATIVE_INFINITY)) return 1;
+  return x ** y;
+}
+
+/** One word of threefry2x32 (20 rounds, as in JAX): `word` 0 or 1 of the block of counter (c0, c1) under key (k0, k1). */
+export function threefry(word: 0 | 1, k0: number, k1: number, c0: number, c1: number): number {
+  const rotations = [
+    [13, 15, 26, 6],
+    [17, 29, 16, 24],
+  ];
+  const keys = [k0 >>> 0, k1 >>> 0, (k0 ^ k1 ^ 0x1bd11bda) >>> 0];
+  let a = (c0 + keys[0]) >>> 0;
+  let b = (c1 + keys[1]) >>> 0;
+  for (let block = 0; block < 5; block++) {
+    for (const r of rotations[block % 2]) {
+      a = (a + b) >>> 0;
+      b = (((b << r) | (b >>> (32 - r))) ^ a) >>> 0;
+    }
+    a = (a + keys[(block + 1) % 3]) >>> 0;
+    b = (b + keys[(block + 2) % 3] + block + 1) >>> 0;
+  }
+  return word === 0 ? a : b;
+}

@@ -1,0 +1,691 @@
+// Element-wise operators: one result element from one element of each operand.
+// In: operands of one shape (the helpers here, and `applyOp` for the language, insert the broadcasts). Out: `map` nodes.
+// A row gives name, scalar function (kernel/functions.ts), meaning, gradient and examples; everything else is the same.
+import type { Builder, ConcreteAttrs, DType, Node, OpDef, OpExample, Value } from "../ir/types.ts";
+import type { Lowering, Scalar } from "../kernel/scalar.ts";
+import { erf as erfDouble, pow as powDouble, roundHalfEven } from "../kernel/special.ts";
+import { adapt, broadcastTogether } from "./axes.ts";
+import {
+  ANY,
+  allowDtypes,
+  FLOATS,
+  fail,
+  float,
+  INTS,
+  isFloat,
+  NUMBERS,
+  sameDtypes,
+  sameShapes,
+  tensor,
+  type ValueOrNumber,
+} from "./define.ts";
+import { times, wrap } from "./dense.ts";
+
+interface MapRow {
+  readonly doc: string;
+  readonly operands?: readonly string[];
+  readonly dtypes: readonly DType[];
+  /** Dtype of the result where it is not the operands'. */
+  readonly result?: DType;
+  /** The meaning on doubles, before wrap-around. */
+  readonly f: (dtype: DType, ...xs: number[]) => number;
+  /** Where the scalar function of the operator's name is not the lowering. */
+  readonly lower?: (s: Lowering, xs: readonly Scalar[]) => Scalar;
+  readonly vjp?: (b: Builder, g: Value, xs: readonly Value[], y: Value) => readonly (Value | undefined)[];
+  readonly noGrad?: string;
+  readonly check?: (dtype: DType) => void;
+  readonly examples?: readonly OpExample[];
+}
+
+function mapOp(name: string, row: MapRow): OpDef {
+  const operands = row.operands ?? (row.f.length <= 2 ? ["x"] : ["x", "y"]);
+  const shapes = operands.map(() => [2, 3]);
+  return {
+    name,
+    doc: row.doc,
+    fuses: "map",
+    params: operands.map((o) => tensor(o)),
+    infer: (types, _attrs, b) => {
+      sameDtypes(name, types);
+      row.check?.(types[0].dtype);
+      allowDtypes(name, types, row.dtypes);
+      return [{ dtype: row.result ?? types[0].dtype, shape: sameShapes(name, types, b) }];
+    },
+    reference: (xs, _attrs, [out]) => {
+      const [x, y] = xs;
+      const { data } = out;
+      const from = x.dtype;
+      for (let i = 0; i < data.length; i++)
+        data[i] = wrap(out.dtype, y ? row.f(from, x.data[i], y.data[i]) : row.f(from, x.data[i]));
+    },
+    vjp: row.noGrad
+      ? undefined
+      : (b, node, [g]) =>
+          g && isFloat(node.outs[0].type.dtype) && row.vjp
+            ? row.vjp(b, g, node.inputs, node.outs[0])
+            : node.inputs.map(() => undefined),
+    noGrad: row.noGrad,
+    lower: (s, node, at) => {
+      const xs = node.inputs.map((v) => s.read(v, at));
+      return row.lower ? row.lower(s, xs) : s.call(name, ...xs);
+    },
+    examples: row.examples ?? [
+      { shapes },
+      ...(row.dtypes.includes("i32")
+        ? [{ shapes, dtypes: operands.map((): DType => "i32"), grad: false }]
+        : []),
+    ],
+  };
+}
+const unaryCall =
+  (op: OpDef) =>
+  (b: Builder, x: Value): Value =>
+    b.make(op, [x]);
+/** Adapts literals and broadcasts. */
+const binaryCall =
+  (op: OpDef) =>
+  (b: Builder, x: ValueOrNumber, y: ValueOrNumber): Value =>
+    b.make(op, broadcastTogether(b, adapt(b, op.name, [x, y]), op.name));
+
+// ------------------------------------------------------------------------------------------- arithmetic
+
+export const addOp = mapOp("add", {
+  doc: "x + y.",
+  dtypes: NUMBERS,
+  f: (_t, x, y) => x + y,
+  vjp: (_b, g) => [g, g],
+});
+export const add = binaryCall(addOp);
+export const subOp = mapOp("sub", {
+  doc: "x - y.",
+  dtypes: NUMBERS,
+  f: (_t, x, y) => x - y,
+  vjp: (b, g) => [g, neg(b, g)],
+});
+export const sub = binaryCall(subOp);
+export const mulOp = mapOp("mul", {
+  doc: "x * y.",
+  dtypes: NUMBERS,
+  f: times,
+  vjp: (b, g, [x, y]) => [mul(b, g, y), mul(b, g, x)],
+});
+export const mul = binaryCall(mulOp);
+export const divOp = mapOp("div", {
+  doc: "x / y, for floats; an error for integers (floor_div divides those).",
+  dtypes: FLOATS,
+  f: (_t, x, y) => x / y,
+  check: (t) => {
+    if (INTS.includes(t))
+      fail("E0403", `div: operands are ${t}`, { operand: 0, help: "cast to f32, or use floor_div" });
+  },
+  vjp: (b, g, [x, y]) => [div(b, g, y), neg(b, div(b, mul(b, g, x), mul(b, y, y)))],
+  examples: [
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+      ],
+      range: [0.5, 2],
+    },
+  ],
+});
+export const div = binaryCall(divOp);
+export const floorDivOp = mapOp("floor_div", {
+  doc: "floor(x / y); 0 for an integer division by 0.",
+  dtypes: NUMBERS,
+  f: (t, x, y) => (isFloat(t) || y !== 0 ? Math.floor(x / y) : 0),
+  vjp: () => [undefined, undefined],
+  examples: [
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+      ],
+      range: [0.5, 2],
+      grad: false,
+    },
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+      ],
+      dtypes: ["i32", "i32"],
+      range: [-7, 7],
+      grad: false,
+    },
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+      ],
+      dtypes: ["u32", "u32"],
+      grad: false,
+    },
+  ],
+});
+export const floorDiv = binaryCall(floorDivOp);
+export const remOp = mapOp("rem", {
+  doc: "x % y with the sign of y, as PyTorch's remainder: x - y * floor(x / y); 0 for an integer y of 0.",
+  dtypes: NUMBERS,
+  f: (t, x, y) => (isFloat(t) || y !== 0 ? x - y * Math.floor(x / y) : 0),
+  vjp: (b, g, [x, y]) => [g, neg(b, mul(b, g, floorDiv(b, x, y)))],
+  examples: [
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+      ],
+      range: [0.5, 2],
+    },
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+      ],
+      dtypes: ["i32", "i32"],
+      range: [-7, 7],
+      grad: false,
+    },
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+      ],
+      dtypes: ["u32", "u32"],
+      grad: false,
+    },
+  ],
+});
+export const rem = binaryCall(remOp);
+export const powOp = mapOp("pow", {
+  doc: "x to the power of y, as C's pow: a negative x has real powers at integers only.",
+  dtypes: FLOATS,
+  f: (_t, x, y) => powDouble(x, y),
+  vjp: (b, g, [x, y], out) => [
+    // d/dx is 0 where y is 0, also at x = 0, and d/dy is 0 where x is 0: as PyTorch.
+    mul(b, g, where(b, eq(b, y, 0), 0, mul(b, y, pow(b, x, sub(b, y, 1))))),
+    mul(b, g, where(b, eq(b, x, 0), 0, mul(b, out, log(b, x)))),
+  ],
+  examples: [
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+      ],
+      range: [0.5, 2],
+    },
+  ],
+});
+export const pow = binaryCall(powOp);
+/** Ties share the gradient evenly, as PyTorch's maximum and minimum do. */
+const pickVjp =
+  (wins: (b: Builder, x: Value, y: Value) => Value): MapRow["vjp"] =>
+  (b, g, [x, y]) => {
+    const tie = where(b, eq(b, x, y), mul(b, g, 0.5), 0);
+    return [where(b, wins(b, x, y), g, tie), where(b, wins(b, y, x), g, tie)];
+  };
+export const maximumOp = mapOp("maximum", {
+  doc: "The larger of x and y. In the language: max(x, y).",
+  dtypes: NUMBERS,
+  f: (_t, x, y) => Math.max(x, y),
+  lower: (s, [x, y]) => s.call("max", x, y),
+  vjp: pickVjp((b, x, y) => gt(b, x, y)),
+});
+export const maximum = binaryCall(maximumOp);
+export const minimumOp = mapOp("minimum", {
+  doc: "The smaller of x and y. In the language: min(x, y).",
+  dtypes: NUMBERS,
+  f: (_t, x, y) => Math.min(x, y),
+  lower: (s, [x, y]) => s.call("min", x, y),
+  vjp: pickVjp((b, x, y) => lt(b, x, y)),
+});
+export const minimum = binaryCall(minimumOp);
+
+// ------------------------------------------------------------------------------------- one operand, exact
+
+const SIGNED: readonly DType[] = [...FLOATS, "i32"];
+const zeroGradient = (): readonly undefined[] => [undefined];
+const rounding = (doc: string, f: (x: number) => number): MapRow => ({
+  doc: `${doc} The gradient is zero.`,
+  dtypes: FLOATS,
+  f: (_t, x) => f(x),
+  vjp: zeroGradient,
+  examples: [{ shapes: [[2, 3]], range: [-3, 3], grad: false }],
+});
+export const negOp = mapOp("neg", {
+  doc: "-x.",
+  dtypes: SIGNED,
+  f: (_t, x) => -x,
+  vjp: (b, g) => [neg(b, g)],
+});
+export const neg = unaryCall(negOp);
+export const absOp = mapOp("abs", {
+  doc: "The absolute value; its gradient at 0 is 0.",
+  dtypes: SIGNED,
+  f: (_t, x) => Math.abs(x),
+  vjp: (b, g, [x]) => [mul(b, g, sign(b, x))],
+});
+export const abs = unaryCall(absOp);
+export const signOp = mapOp("sign", {
+  doc: "-1, 0 or 1.",
+  dtypes: SIGNED,
+  f: (_t, x) => Math.sign(x),
+  vjp: zeroGradient,
+  examples: [{ shapes: [[2, 3]], grad: false }],
+});
+export const sign = unaryCall(signOp);
+export const floorOp = mapOp("floor", rounding("The largest integer <= x.", Math.floor));
+export const floor = unaryCall(floorOp);
+export const ceilOp = mapOp("ceil", rounding("The smallest integer >= x.", Math.ceil));
+export const roundOp = mapOp("round", rounding("The nearest integer, halves to even.", roundHalfEven));
+export const truncOp = mapOp("trunc", rounding("x without its fraction.", Math.trunc));
+export const squareOp = mapOp("square", {
+  doc: "x * x.",
+  dtypes: NUMBERS,
+  f: (t, x) => times(t, x, x),
+  lower: (s, [x]) => s.call("mul", x, x),
+  vjp: (b, g, [x]) => [mul(b, g, mul(b, x, 2))],
+});
+export const square = unaryCall(squareOp);
+export const reluOp = mapOp("relu", {
+  doc: "max(x, 0); its gradient at 0 is 0.",
+  dtypes: SIGNED,
+  f: (_t, x) => (x > 0 ? x : Number.isNaN(x) ? x : 0),
+  lower: (s, [x]) => s.call("max", x, s.const(x.dtype, 0)),
+  // From the result, so that the operand need not be kept.
+  vjp: (b, g, _xs, y) => [where(b, gt(b, y, 0), g, 0)],
+});
+export const relu = unaryCall(reluOp);
+export const stopGradientOp = mapOp("stop_gradient", {
+  doc: "x, through which no gradient passes.",
+  dtypes: ANY,
+  f: (_t, x) => x,
+  lower: (_s, [x]) => x,
+  vjp: zeroGradient,
+  examples: [{ shapes: [[2, 3]], grad: false }],
+});
+export const stopGradient = unaryCall(stopGradientOp);
+
+// ------------------------------------------------------------------------------ one operand, transcendental
+
+const POSITIVE: readonly OpExample[] = [{ shapes: [[2, 3]], range: [0.2, 3] }];
+const smooth = (
+  doc: string,
+  f: (x: number) => number,
+  vjp: (b: Builder, g: Value, x: Value, y: Value) => Value,
+  examples: readonly OpExample[] = [{ shapes: [[2, 3]], range: [-2, 2] }],
+): MapRow => ({
+  doc,
+  dtypes: FLOATS,
+  f: (_t, x) => f(x),
+  vjp: (b, g, [x], y) => [vjp(b, g, x, y)],
+  examples,
+});
+
+export const expOp = mapOp(
+  "exp",
+  smooth("e to the power of x.", Math.exp, (b, g, _x, y) => mul(b, g, y)),
+);
+export const exp = unaryCall(expOp);
+export const expm1Op = mapOp(
+  "expm1",
+  smooth("exp(x) - 1, accurate near 0.", Math.expm1, (b, g, _x, y) => mul(b, g, add(b, y, 1))),
+);
+export const logOp = mapOp(
+  "log",
+  smooth("The natural logarithm.", Math.log, (b, g, x) => div(b, g, x), POSITIVE),
+);
+export const log = unaryCall(logOp);
+export const log2Op = mapOp(
+  "log2",
+  smooth("The logarithm to base 2.", Math.log2, (b, g, x) => div(b, g, mul(b, x, Math.LN2)), POSITIVE),
+);
+export const log1pOp = mapOp(
+  "log1p",
+  smooth("log(1 + x), accurate near 0.", Math.log1p, (b, g, x) => div(b, g, add(b, x, 1)), [
+    { shapes: [[2, 3]], range: [-0.8, 3] },
+  ]),
+);
+export const log1p = unaryCall(log1pOp);
+export const sqrtOp = mapOp(
+  "sqrt",
+  smooth("The square root.", Math.sqrt, (b, g, _x, y) => div(b, mul(b, g, 0.5), y), POSITIVE),
+);
+export const sqrt = unaryCall(sqrtOp);
+export const rsqrtOp = mapOp(
+  "rsqrt",
+  smooth(
+    "1 / sqrt(x).",
+    (x) => 1 / Math.sqrt(x),
+    (b, g, _x, y) => mul(b, mul(b, g, -0.5), mul(b, y, mul(b, y, y))),
+    POSITIVE,
+  ),
+);
+export const rsqrt = unaryCall(rsqrtOp);
+export const reciprocalOp = mapOp(
+  "reciprocal",
+  smooth(
+    "1 / x.",
+    (x) => 1 / x,
+    (b, g, _x, y) => neg(b, mul(b, g, mul(b, y, y))),
+    POSITIVE,
+  ),
+);
+export const reciprocal = unaryCall(reciprocalOp);
+export const sinOp = mapOp(
+  "sin",
+  smooth("Sine.", Math.sin, (b, g, x) => mul(b, g, cos(b, x))),
+);
+export const sin = unaryCall(sinOp);
+export const cosOp = mapOp(
+  "cos",
+  smooth("Cosine.", Math.cos, (b, g, x) => neg(b, mul(b, g, sin(b, x)))),
+);
+export const cos = unaryCall(cosOp);
+export const tanOp = mapOp(
+  "tan",
+  smooth("Tangent.", Math.tan, (b, g, _x, y) => mul(b, g, add(b, mul(b, y, y), 1)), [
+    { shapes: [[2, 3]], range: [-1.2, 1.2] },
+  ]),
+);
+const ARC: readonly OpExample[] = [{ shapes: [[2, 3]], range: [-0.9, 0.9] }];
+export const asinOp = mapOp(
+  "asin",
+  smooth("Arc sine.", Math.asin, (b, g, x) => mul(b, g, rsqrt(b, sub(b, 1, mul(b, x, x)))), ARC),
+);
+export const acosOp = mapOp(
+  "acos",
+  smooth("Arc cosine.", Math.acos, (b, g, x) => neg(b, mul(b, g, rsqrt(b, sub(b, 1, mul(b, x, x))))), ARC),
+);
+export const atanOp = mapOp(
+  "atan",
+  smooth("Arc tangent.", Math.atan, (b, g, x) => div(b, g, add(b, mul(b, x, x), 1))),
+);
+export const tanhOp = mapOp(
+  "tanh",
+  smooth("Hyperbolic tangent.", Math.tanh, (b, g, _x, y) => mul(b, g, sub(b, 1, mul(b, y, y)))),
+);
+export const tanh = unaryCall(tanhOp);
+export const sigmoidOp = mapOp(
+  "sigmoid",
+  smooth(
+    "1 / (1 + exp(-x)).",
+    (x) => 1 / (1 + Math.exp(-x)),
+    (b, g, _x, y) => mul(b, g, mul(b, y, sub(b, 1, y))),
+  ),
+);
+export const sigmoid = unaryCall(sigmoidOp);
+export const erfOp = mapOp(
+  "erf",
+  smooth("The error function.", erfDouble, (b, g, x) =>
+    mul(b, mul(b, g, 2 / Math.sqrt(Math.PI)), exp(b, neg(b, mul(b, x, x)))),
+  ),
+);
+export const erf = unaryCall(erfOp);
+
+// -------------------------------------------------------------------------------- comparisons and logic
+
+const BOOL_RESULT = "the result is bool";
+const comparison = (
+  doc: string,
+  f: (x: number, y: number) => boolean,
+  dtypes: readonly DType[] = NUMBERS,
+): MapRow => ({
+  doc,
+  dtypes,
+  result: "bool",
+  f: (_t, x, y) => (f(x, y) ? 1 : 0),
+  noGrad: BOOL_RESULT,
+  examples: [
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+      ],
+    },
+    { shapes: [[9], [9]], dtypes: ["i32", "i32"] },
+  ].map((e) => ({
+    ...e,
+    grad: false,
+  })) as OpExample[],
+});
+export const eqOp = mapOp(
+  "eq",
+  comparison("x == y.", (x, y) => x === y, ANY),
+);
+export const eq = binaryCall(eqOp);
+export const neOp = mapOp(
+  "ne",
+  comparison("x != y.", (x, y) => x !== y, ANY),
+);
+export const ne = binaryCall(neOp);
+export const ltOp = mapOp(
+  "lt",
+  comparison("x < y.", (x, y) => x < y),
+);
+export const lt = binaryCall(ltOp);
+export const leOp = mapOp(
+  "le",
+  comparison("x <= y.", (x, y) => x <= y),
+);
+export const le = binaryCall(leOp);
+export const gtOp = mapOp(
+  "gt",
+  comparison("x > y.", (x, y) => x > y),
+);
+export const gt = binaryCall(gtOp);
+export const geOp = mapOp(
+  "ge",
+  comparison("x >= y.", (x, y) => x >= y),
+);
+export const ge = binaryCall(geOp);
+
+const logic = (doc: string, f: MapRow["f"], operands: readonly string[]): MapRow => ({
+  doc,
+  operands,
+  dtypes: ["bool"],
+  f,
+  noGrad: BOOL_RESULT,
+  examples: [{ shapes: operands.map(() => [8]), dtypes: operands.map(() => "bool"), grad: false }],
+});
+export const andOp = mapOp(
+  "and",
+  logic("Both.", (_t, x, y) => x & y, ["x", "y"]),
+);
+export const and = binaryCall(andOp);
+export const orOp = mapOp(
+  "or",
+  logic("One or both.", (_t, x, y) => x | y, ["x", "y"]),
+);
+export const or = binaryCall(orOp);
+export const xorOp = mapOp(
+  "xor",
+  logic("One, not both.", (_t, x, y) => x ^ y, ["x", "y"]),
+);
+export const notOp = mapOp(
+  "not",
+  logic("The opposite.", (_t, x) => 1 - x, ["x"]),
+);
+export const not = unaryCall(notOp);
+
+const classify = (doc: string, f: (x: number) => boolean): MapRow => ({
+  doc,
+  dtypes: FLOATS,
+  result: "bool",
+  f: (_t, x) => (f(x) ? 1 : 0),
+  noGrad: BOOL_RESULT,
+  examples: [{ shapes: [[2, 3]], grad: false }],
+});
+export const isNanOp = mapOp("is_nan", classify("True for NaN, by its bits.", Number.isNaN));
+export const isFiniteOp = mapOp(
+  "is_finite",
+  classify("False for NaN and the infinities, by their bits.", Number.isFinite),
+);
+
+// ------------------------------------------------------------------------------------------ three operands
+
+export const whereOp: OpDef = {
+  name: "where",
+  doc: "x where the condition holds, else y, element by element.",
+  fuses: "map",
+  params: [tensor("condition"), tensor("x"), tensor("y")],
+  infer: ([c, x, y], _attrs, b) => {
+    if (c.dtype !== "bool") fail("E0404", `where: the condition is ${c.dtype}, not bool`, { operand: 0 });
+    if (x.dtype !== y.dtype)
+      fail("E0401", `where: operands are ${x.dtype} and ${y.dtype}`, {
+        operand: 2,
+        help: `cast one of them, as in ${x.dtype}(x)`,
+      });
+    return [{ dtype: x.dtype, shape: sameShapes("where", [c, x, y], b) }];
+  },
+  reference: ([c, x, y], _attrs, [out]) => {
+    for (let i = 0; i < out.data.length; i++) out.data[i] = c.data[i] ? x.data[i] : y.data[i];
+  },
+  vjp: (b, node, [g]) => {
+    const c = node.inputs[0];
+    return g && isFloat(g.type.dtype)
+      ? [undefined, where(b, c, g, 0), where(b, c, 0, g)]
+      : [undefined, undefined, undefined];
+  },
+  lower: (s, node, at) => {
+    const [c, x, y] = node.inputs.map((v) => s.read(v, at));
+    return s.select(c, x, y);
+  },
+  examples: [
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+        [2, 3],
+      ],
+      dtypes: ["bool", "f32", "f32"],
+    },
+  ],
+};
+export function where(b: Builder, c: Value, x: ValueOrNumber, y: ValueOrNumber): Value {
+  const [p, q] = adapt(b, "where", [x, y]);
+  return b.make(whereOp, broadcastTogether(b, [c, p, q], "where"));
+}
+
+const bound = (attrs: Node["attrs"] | ConcreteAttrs, name: string): number | undefined =>
+  attrs[name] as number | undefined;
+export const clampOp: OpDef = {
+  name: "clamp",
+  doc: "x held between `min` and `max`, each optional. The gradient passes where x is within them.",
+  fuses: "map",
+  params: [tensor("x"), float("min", { optional: true }), float("max", { optional: true })],
+  infer: ([x], attrs) => {
+    allowDtypes("clamp", [x], NUMBERS);
+    for (const name of ["min", "max"]) {
+      const v = bound(attrs, name);
+      if (v !== undefined && !isFloat(x.dtype) && !Number.isInteger(v))
+        fail("E0402", `clamp: ${v} does not adapt to ${x.dtype}`, { attr: name });
+    }
+    return [x];
+  },
+  reference: ([x], attrs, [out]) => {
+    const lo = bound(attrs, "min") ?? -Infinity;
+    const hi = bound(attrs, "max") ?? Infinity;
+    for (let i = 0; i < out.data.length; i++) out.data[i] = Math.min(Math.max(x.data[i], lo), hi);
+  },
+  vjp: (b, node, [g]) => {
+    const x = node.inputs[0];
+    if (!g || !isFloat(x.type.dtype)) return [undefined];
+    const lo = bound(node.attrs, "min");
+    const hi = bound(node.attrs, "max");
+    const tests = [...(lo === undefined ? [] : [ge(b, x, lo)]), ...(hi === undefined ? [] : [le(b, x, hi)])];
+    return [tests.reduce((acc, t) => where(b, t, acc, 0), g)];
+  },
+  lower: (s, node, at) => {
+    const x = s.read(node.inputs[0], at);
+    const lo = bound(node.attrs, "min");
+    const hi = bound(node.attrs, "max");
+    const low = lo === undefined ? x : s.call("max", x, s.const(x.dtype, lo));
+    return hi === undefined ? low : s.call("min", low, s.const(x.dtype, hi));
+  },
+  examples: [
+    { shapes: [[2, 3]], attrs: { min: -0.5, max: 0.5 } },
+    { shapes: [[2, 3]], attrs: { min: 0 } },
+    { shapes: [[2, 3]], attrs: { max: 1 }, dtypes: ["i32"], grad: false },
+  ],
+};
+export const clamp = (b: Builder, x: Value, min?: number, max?: number): Value =>
+  b.make(clampOp, [x], { min, max });
+
+export const lerpOp: OpDef = {
+  name: "lerp",
+  doc: "x + t * (y - x).",
+  fuses: "composite",
+  params: [tensor("x"), tensor("y"), tensor("t")],
+  infer: (types, _attrs, b) => {
+    sameDtypes("lerp", types);
+    allowDtypes("lerp", types, FLOATS);
+    return [{ dtype: types[0].dtype, shape: sameShapes("lerp", types, b) }];
+  },
+  broadcasts: true,
+  inline: () => true,
+  expand: (b, { inputs: [x, y, t] }) => [add(b, x, mul(b, t, sub(b, y, x)))],
+  examples: [
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+        [2, 3],
+      ],
+    },
+  ],
+};
+
+export const elementwise: readonly OpDef[] = [
+  addOp,
+  subOp,
+  mulOp,
+  divOp,
+  floorDivOp,
+  remOp,
+  powOp,
+  maximumOp,
+  minimumOp,
+  negOp,
+  absOp,
+  signOp,
+  floorOp,
+  ceilOp,
+  roundOp,
+  truncOp,
+  squareOp,
+  reluOp,
+  stopGradientOp,
+  expOp,
+  expm1Op,
+  logOp,
+  log2Op,
+  log1pOp,
+  sqrtOp,
+  rsqrtOp,
+  reciprocalOp,
+  sinOp,
+  cosOp,
+  tanOp,
+  asinOp,
+  acosOp,
+  atanOp,
+  tanhOp,
+  sigmoidOp,
+  erfOp,
+  eqOp,
+  neOp,
+  ltOp,
+  leOp,
+  gtOp,
+  geOp,
+  andOp,
+  orOp,
+  xorOp,
+  notOp,
+  isNanOp,
+  isFiniteOp,
+  whereOp,
+  clampOp,
+  lerpOp,
+];

@@ -1,0 +1,78 @@
+// The list of all operators: adding one touches its family's file and, for a new family, this list.
+// In: the families. Out: lookup by name, and which operator a call in the language means.
+import type { OpDef } from "../ir/types.ts";
+import { broadcastToOp, castOp, reshapeOp, sumOp } from "./axes.ts";
+import { convolutions } from "./conv.ts";
+import { copy, pack } from "./copy.ts";
+import { contractions } from "./dot.ts";
+import { elementwise, maximumOp, minimumOp } from "./elementwise.ts";
+import { lookups } from "./lookup.ts";
+import { losses } from "./loss.ts";
+import { movement } from "./movement.ts";
+import { networks } from "./nn.ts";
+import { pooling } from "./pool.ts";
+import { random } from "./random.ts";
+import { maxOp, minOp, reductions } from "./reduce.ts";
+import { outer, pick, scan } from "./scan.ts";
+import { constant, full, hyper, input, iota, param, seed, size, state } from "./source.ts";
+
+export { type Argument, type Arguments, applyOp, bindArguments } from "./apply.ts";
+export { broadcastTo, broadcastTogether } from "./axes.ts";
+
+export const allOps: readonly OpDef[] = [
+  input,
+  param,
+  state,
+  seed,
+  hyper,
+  constant,
+  full,
+  size,
+  iota,
+  castOp,
+  reshapeOp,
+  broadcastToOp,
+  sumOp,
+  ...elementwise,
+  ...movement,
+  ...reductions,
+  ...contractions,
+  ...convolutions,
+  ...pooling,
+  ...lookups,
+  ...random,
+  ...networks,
+  ...losses,
+  copy,
+  pack,
+  scan,
+  pick,
+  outer,
+];
+
+const byName = new Map<string, OpDef>();
+for (const op of allOps) {
+  if (byName.has(op.name)) throw new Error(`two operators are called ${op.name}`);
+  byName.set(op.name, op);
+}
+
+/** The operator of a name, as in graph text; any, also those the language does not expose. */
+export const opNamed = (name: string): OpDef | undefined => byName.get(name);
+
+/** Operators a program may call, in the order of the families. */
+export const exposedOps: readonly OpDef[] = allOps.filter((o) => o.exposed !== false);
+
+const pairs: { readonly [name: string]: readonly [OpDef, OpDef] } = {
+  max: [maximumOp, maxOp],
+  min: [minimumOp, minOp],
+};
+/**
+ * The operator a call means: of `max(x, y)` (two by place) the element-wise one, of `max(x, axis = 1)` the reduction.
+ * Undefined where the language has none of that name.
+ */
+export function opForCall(name: string, positional: number): OpDef | undefined {
+  const pair = pairs[name];
+  if (pair) return positional >= 2 ? pair[0] : pair[1];
+  const op = byName.get(name);
+  return op && op.exposed !== false ? op : undefined;
+}

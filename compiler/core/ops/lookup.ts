@@ -1,0 +1,493 @@
+// Access by index known at run time: take (embedding), gather, their gradients, one_hot, slices and updates at a run-time
+// start, and triangles. In: tensors and i32 indices. Out: gathers only. A gradient folds over all indices and selects
+// those that name an element, in index order: deterministic, without atomics.
+// Indices outside are clamped (starts so that the whole block fits), forwards and backwards alike.
+import { asConst, type Dim, dim, sub } from "../dims/dim.ts";
+import type { Builder, Dense, OpDef, TensorType, Value } from "../ir/types.ts";
+import type { Lowering, Scalar } from "../kernel/scalar.ts";
+import { broadcastTo, cast, reshape } from "./axes.ts";
+import {
+  axis,
+  dimAt,
+  dimsAt,
+  dtype,
+  dtypeAt,
+  fail,
+  int,
+  isFloat,
+  normalizeAxis,
+  numberAt,
+  sameDtypes,
+  sameSize,
+  shapeText,
+  size,
+  sizes,
+  tensor,
+  tensors,
+  typeText,
+  zerosLike,
+} from "./define.ts";
+import { eachOffset, stridesOf } from "./dense.ts";
+import { add as addValues, eq, le, where } from "./elementwise.ts";
+import { iota as iotaOp } from "./source.ts";
+
+const needIndex = (name: string, t: TensorType, operand: number): void => {
+  if (t.dtype !== "i32") fail("E0404", `${name}: the index is ${t.dtype}, not i32`, { operand });
+};
+const clampTo = (s: Lowering, index: Scalar, last: Dim): Scalar =>
+  s.call("min", s.call("max", index, s.dim(0)), s.dim(last));
+const clampNumber = (v: number, last: number): number => Math.min(Math.max(v, 0), last);
+
+// ----------------------------------------------------------------------------------------- take, embedding
+
+/** The axes of take's result: those before, those of the index, those after. */
+const takeShape = (x: readonly Dim[], index: readonly Dim[], along: number): readonly Dim[] => [
+  ...x.slice(0, along),
+  ...index,
+  ...x.slice(along + 1),
+];
+export const takeOp: OpDef = {
+  name: "take",
+  doc: "Slices of x along an axis, by index: the axis is replaced by the index's axes (PyTorch's index_select, of any rank).",
+  fuses: "view",
+  params: [tensor("x"), tensor("index"), axis("axis", { default: 0 })],
+  complete: ([x], attrs) => ({ axis: normalizeAxis("take", (attrs.axis as number) ?? 0, x.shape.length) }),
+  infer: ([x, index], attrs) => {
+    needIndex("take", index, 1);
+    return [{ dtype: x.dtype, shape: takeShape(x.shape, index.shape, numberAt(attrs, "axis")) }];
+  },
+  reference: ([x, index], attrs, [out]) => {
+    const along = numberAt(attrs, "axis");
+    const inner = x.shape.slice(along + 1).reduce((a, d) => a * d, 1);
+    const outer = x.shape.slice(0, along).reduce((a, d) => a * d, 1);
+    const n = index.data.length;
+    for (let p = 0; p < outer; p++)
+      for (let i = 0; i < n; i++) {
+        const row = p * x.shape[along] + clampNumber(index.data[i], x.shape[along] - 1);
+        out.data.set(x.data.subarray(row * inner, (row + 1) * inner), (p * n + i) * inner);
+      }
+  },
+  vjp: (b, node, [g]) => {
+    const [x, index] = node.inputs;
+    const along = numberAt(node.attrs, "axis");
+    return [
+      g && isFloat(g.type.dtype)
+        ? b.make(scatterAddOp, [index, g], { axis: along, extent: x.type.shape[along] })
+        : undefined,
+      undefined,
+    ];
+  },
+  lower: (s, node, at) => {
+    const [x, index] = node.inputs;
+    const along = numberAt(node.attrs, "axis");
+    const rank = index.type.shape.length;
+    const row = clampTo(s, s.read(index, at.slice(along, along + rank)), sub(x.type.shape[along], 1));
+    return s.read(x, [...at.slice(0, along), row, ...at.slice(along + rank)]);
+  },
+  examples: [
+    { shapes: [[5, 3], [4]], dtypes: ["f32", "i32"] },
+    {
+      shapes: [
+        [2, 5, 3],
+        [2, 2],
+      ],
+      dtypes: ["f32", "i32"],
+      attrs: { axis: 1 },
+    },
+    { shapes: [[3], []], dtypes: ["f32", "i32"], range: [-2, 4] },
+  ],
+};
+export const scatterAddOp: OpDef = {
+  name: "scatter_add",
+  doc: "The gradient of take: zeros with `extent` rows along the axis, each slice of g added to the row its index names.",
+  fuses: "fold",
+  exposed: false,
+  params: [tensor("index"), tensor("g"), axis("axis"), size("extent")],
+  infer: ([index, g], attrs) => {
+    const along = numberAt(attrs, "axis");
+    const shape = [
+      ...g.shape.slice(0, along),
+      dimAt(attrs, "extent"),
+      ...g.shape.slice(along + index.shape.length),
+    ];
+    return [{ dtype: g.dtype, shape }];
+  },
+  reference: ([index, g], attrs, [out]) => {
+    const along = numberAt(attrs, "axis");
+    const inner = out.shape.slice(along + 1).reduce((a, d) => a * d, 1);
+    const outer = out.shape.slice(0, along).reduce((a, d) => a * d, 1);
+    const extent = out.shape[along];
+    const n = index.data.length;
+    for (let p = 0; p < outer; p++)
+      for (let i = 0; i < n; i++) {
+        const row = p * extent + clampNumber(index.data[i], extent - 1);
+        for (let k = 0; k < inner; k++) out.data[row * inner + k] += g.data[(p * n + i) * inner + k];
+      }
+  },
+  vjp: (b, node, [h]) => [undefined, h && b.make(takeOp, [h, node.inputs[0]], { axis: node.attrs.axis })],
+  lower: (s, node, at) => {
+    const [index, g] = node.inputs;
+    const along = numberAt(node.attrs, "axis");
+    const last = sub(dimAt(node.attrs, "extent"), 1);
+    return s.fold("add", index.type.shape, (...i) => {
+      const row = clampTo(s, s.read(index, i), last);
+      const value = s.read(g, [...at.slice(0, along), ...i, ...at.slice(along + 1)]);
+      return s.select(s.call("eq", row, at[along]), value, s.const(g.type.dtype, 0));
+    });
+  },
+  examples: [
+    { shapes: [[6], [6, 2]], dtypes: ["i32", "f32"], attrs: { axis: 0, extent: 4 } },
+    {
+      shapes: [
+        [2, 2],
+        [3, 2, 2, 2],
+      ],
+      dtypes: ["i32", "f32"],
+      attrs: { axis: 1, extent: 5 },
+    },
+  ],
+};
+export const embeddingOp: OpDef = {
+  name: "embedding",
+  doc: "Rows of weight [n, d] by index: ids [...] -> [..., d].",
+  fuses: "composite",
+  params: [tensor("ids"), tensor("weight")],
+  infer: ([ids, w]) => {
+    needIndex("embedding", ids, 0);
+    if (w.shape.length !== 2)
+      fail("E0304", `embedding takes a weight [n, d], given ${typeText(w)}`, { operand: 1 });
+    return [{ dtype: w.dtype, shape: [...ids.shape, w.shape[1]] }];
+  },
+  inline: () => true,
+  expand: (b, node) => [b.make(takeOp, [node.inputs[1], node.inputs[0]], { axis: 0 })],
+  examples: [
+    {
+      shapes: [
+        [2, 3],
+        [5, 2],
+      ],
+      dtypes: ["i32", "f32"],
+    },
+  ],
+};
+
+// ------------------------------------------------------------------------------------------------- gather
+
+export const gatherOp: OpDef = {
+  name: "gather",
+  doc: "Along an axis, the element of x that the index at the same place names; index and x agree on the other axes (PyTorch's gather).",
+  fuses: "view",
+  params: [tensor("x"), tensor("index"), axis("axis", { default: -1 })],
+  complete: ([x], attrs) => ({ axis: normalizeAxis("gather", (attrs.axis as number) ?? -1, x.shape.length) }),
+  infer: ([x, index], attrs, b) => {
+    needIndex("gather", index, 1);
+    const refuse = (): never =>
+      fail(
+        "E0302",
+        `gather: index ${shapeText(index.shape)} does not fit ${shapeText(x.shape)} off axis ${attrs.axis}`,
+        { operand: 1 },
+      );
+    if (x.shape.length !== index.shape.length) refuse();
+    x.shape.forEach((d, i) => {
+      if (i !== attrs.axis) sameSize(d, index.shape[i], `gather: axis ${i} of both operands`, b, refuse);
+    });
+    return [{ dtype: x.dtype, shape: index.shape }];
+  },
+  reference: ([x, index], attrs, [out]) => {
+    const along = numberAt(attrs, "axis");
+    const strides = stridesOf(x.shape);
+    eachOffset(
+      index.shape,
+      strides.map((v, i) => (i === along ? 0 : v)),
+      0,
+      (flat, o) => {
+        out.data[flat] = x.data[o + clampNumber(index.data[flat], x.shape[along] - 1) * strides[along]];
+      },
+    );
+  },
+  vjp: (b, node, [g]) => {
+    const [x, index] = node.inputs;
+    const along = numberAt(node.attrs, "axis");
+    return [
+      g && isFloat(g.type.dtype)
+        ? b.make(gatherGradOp, [index, g], { axis: along, extent: x.type.shape[along] })
+        : undefined,
+      undefined,
+    ];
+  },
+  lower: (s, node, at) => {
+    const [x, index] = node.inputs;
+    const along = numberAt(node.attrs, "axis");
+    const place = clampTo(s, s.read(index, at), sub(x.type.shape[along], 1));
+    return s.read(
+      x,
+      at.map((p, i) => (i === along ? place : p)),
+    );
+  },
+  examples: [
+    {
+      shapes: [
+        [3, 5],
+        [3, 2],
+      ],
+      dtypes: ["f32", "i32"],
+    },
+    {
+      shapes: [
+        [4, 2],
+        [3, 2],
+      ],
+      dtypes: ["f32", "i32"],
+      attrs: { axis: 0 },
+    },
+  ],
+};
+export const gatherGradOp: OpDef = {
+  name: "gather_grad",
+  doc: "The gradient of gather: zeros of `extent` along the axis, each element of g added where its index names.",
+  fuses: "fold",
+  exposed: false,
+  params: [tensor("index"), tensor("g"), axis("axis"), size("extent")],
+  infer: ([, g], attrs) => [
+    { dtype: g.dtype, shape: g.shape.map((d, i) => (i === attrs.axis ? dimAt(attrs, "extent") : d)) },
+  ],
+  reference: ([index, g], attrs, [out]) => {
+    const along = numberAt(attrs, "axis");
+    const strides = stridesOf(out.shape);
+    eachOffset(
+      index.shape,
+      strides.map((v, i) => (i === along ? 0 : v)),
+      0,
+      (flat, o) => {
+        out.data[o + clampNumber(index.data[flat], out.shape[along] - 1) * strides[along]] += g.data[flat];
+      },
+    );
+  },
+  vjp: (b, node, [h]) => [undefined, h && b.make(gatherOp, [h, node.inputs[0]], { axis: node.attrs.axis })],
+  lower: (s, node, at) => {
+    const [index, g] = node.inputs;
+    const along = numberAt(node.attrs, "axis");
+    const last = sub(dimAt(node.attrs, "extent"), 1);
+    return s.fold("add", [index.type.shape[along]], (k) => {
+      const there = at.map((p, i) => (i === along ? k : p));
+      const place = clampTo(s, s.read(index, there), last);
+      return s.select(s.call("eq", place, at[along]), s.read(g, there), s.const(g.type.dtype, 0));
+    });
+  },
+  examples: [
+    {
+      shapes: [
+        [3, 4],
+        [3, 4],
+      ],
+      dtypes: ["i32", "f32"],
+      attrs: { axis: 1, extent: 5 },
+    },
+  ],
+};
+
+// ------------------------------------------------------------------------------- indicators: one_hot, triangles
+
+/** iota along one axis of a shape. */
+export function place(b: Builder, shape: readonly Dim[], along: number): Value {
+  const line = b.make(iotaOp, [], { extent: shape[along], dtype: "i32" });
+  return broadcastTo(
+    b,
+    reshape(
+      b,
+      line,
+      shape.map((d, i) => (i === along ? d : dim(1))),
+    ),
+    shape,
+  );
+}
+export const oneHotOp: OpDef = {
+  name: "one_hot",
+  doc: "1 where the class (a new last axis of `classes`) is the index, else 0: ids [...] -> [..., classes].",
+  fuses: "composite",
+  params: [tensor("ids"), size("classes"), dtype("dtype", { default: "f32" })],
+  complete: (_types, attrs) => ({ ...attrs, dtype: attrs.dtype ?? "f32" }),
+  infer: ([ids], attrs) => {
+    needIndex("one_hot", ids, 0);
+    return [{ dtype: dtypeAt(attrs), shape: [...ids.shape, dimAt(attrs, "classes")] }];
+  },
+  inline: () => true,
+  noGrad: "the operand is an index",
+  expand: (b, node) => {
+    const [ids] = node.inputs;
+    const { dtype, shape } = node.outs[0].type;
+    return [cast(b, isClass(b, ids, shape, shape.length - 1), dtype)];
+  },
+  examples: [{ shapes: [[2, 3]], dtypes: ["i32"], attrs: { classes: 5 }, grad: false }],
+};
+/** True in `shape` where the coordinate along an axis is the index's (whose shape lacks that axis). */
+export function isClass(b: Builder, ids: Value, shape: readonly Dim[], along: number): Value {
+  const column = reshape(
+    b,
+    ids,
+    shape.map((d, i) => (i === along ? dim(1) : d)),
+  );
+  return eq(b, place(b, shape, along), broadcastTo(b, column, shape));
+}
+
+const triangle = (name: "tril" | "triu"): OpDef => ({
+  name,
+  doc: `x with zeros ${name === "tril" ? "above" : "below"} diagonal k of the last two axes.`,
+  fuses: "composite",
+  params: [tensor("x"), int("k", { default: 0 })],
+  infer: ([x]) => {
+    if (x.shape.length < 2) fail("E0304", `${name} takes a matrix, given ${typeText(x)}`, { operand: 0 });
+    return [x];
+  },
+  inline: () => true,
+  expand: (b, node) => {
+    const [x] = node.inputs;
+    const { shape } = x.type;
+    const k = (node.attrs.k as number) ?? 0;
+    const [row, column] = [place(b, shape, shape.length - 2), place(b, shape, shape.length - 1)];
+    const shifted = k === 0 ? row : addValues(b, row, k);
+    return [
+      name === "tril" ? where(b, le(b, column, shifted), x, 0) : where(b, le(b, shifted, column), x, 0),
+    ];
+  },
+  examples: [
+    { shapes: [[3, 4]] },
+    { shapes: [[2, 3, 3]], attrs: { k: -1 } },
+    { shapes: [[4, 3]], attrs: { k: 1 } },
+  ],
+});
+export const trilOp = triangle("tril");
+export const triuOp = triangle("triu");
+
+// ------------------------------------------------------------------------------- slices at a run-time start
+
+const needStarts = (name: string, rank: number, starts: readonly TensorType[], first: number): void => {
+  if (starts.length !== rank)
+    fail("E0304", `${name}: \`at\` names ${starts.length} of ${rank} axes`, { attr: "at" });
+  starts.forEach((t, i) => {
+    if (t.dtype !== "i32" || t.shape.length !== 0)
+      fail("E0404", `${name}: a start is i32[], given ${typeText(t)}`, { operand: first + i });
+  });
+};
+/** Coordinates shifted by run-time starts, clamped so that a block of `block` fits into `whole`. */
+function starts(s: Lowering, at: readonly Value[], whole: readonly Dim[], block: readonly Dim[]): Scalar[] {
+  return at.map((v, i) => {
+    const room = sub(whole[i], block[i]);
+    return asConst(room) === 0 ? s.dim(0) : clampTo(s, s.read(v, []), room);
+  });
+}
+const startNumbers = (at: readonly Dense[], whole: readonly number[], block: readonly number[]): number[] =>
+  at.map((v, i) => clampNumber(v.data[0], whole[i] - block[i]));
+
+export const sliceAtOp: OpDef = {
+  name: "slice_at",
+  doc: "A block of the given sizes from run-time starts `at` (one i32 per axis), clamped so that it fits.",
+  fuses: "view",
+  params: [tensor("x"), tensors("at", { literal: "i32" }), sizes("sizes")],
+  infer: ([x, ...at], attrs) => {
+    needStarts("slice_at", x.shape.length, at, 1);
+    return [{ dtype: x.dtype, shape: blockShape("slice_at", x.shape, dimsAt(attrs, "sizes")) }];
+  },
+  reference: ([x, ...at], _attrs, [out]) => {
+    const strides = stridesOf(x.shape);
+    const start = startNumbers(at, x.shape, out.shape).reduce((sum, v, i) => sum + v * strides[i], 0);
+    eachOffset(out.shape, strides, start, (flat, o) => {
+      out.data[flat] = x.data[o];
+    });
+  },
+  vjp: (b, node, [g]) => {
+    const [x, ...at] = node.inputs;
+    return [
+      g && isFloat(g.type.dtype) ? update(b, zerosLike(b, x), g, at) : undefined,
+      ...at.map(() => undefined),
+    ];
+  },
+  lower: (s, node, coords) => {
+    const [x, ...at] = node.inputs;
+    const from = starts(s, at, x.type.shape, node.outs[0].type.shape);
+    return s.read(
+      x,
+      coords.map((p, i) => s.iadd(p, from[i])),
+    );
+  },
+  examples: [
+    { shapes: [[4, 5], [], []], dtypes: ["f32", "i32", "i32"], attrs: { sizes: [2, 3] } },
+    { shapes: [[6], []], dtypes: ["f32", "i32"], attrs: { sizes: [4] }, range: [-3, 9] },
+  ],
+};
+function blockShape(name: string, whole: readonly Dim[], block: readonly Dim[]): readonly Dim[] {
+  if (block.length !== whole.length)
+    fail("E0304", `${name}: sizes name ${block.length} of ${whole.length} axes`, { attr: "sizes" });
+  block.forEach((d, i) => {
+    if ((asConst(sub(whole[i], d)) ?? 0) < 0)
+      fail("E0302", `${name}: a block of ${shapeText(block)} does not fit into ${shapeText(whole)}`, {
+        attr: "sizes",
+      });
+  });
+  return block;
+}
+
+export const updateOp: OpDef = {
+  name: "update",
+  doc: "x with a block written at run-time starts `at` (one i32 per axis), clamped so that it fits.",
+  fuses: "view",
+  params: [tensor("x"), tensor("block"), tensors("at", { literal: "i32" })],
+  infer: ([x, block, ...at]) => {
+    sameDtypes("update", [x, block]);
+    needStarts("update", x.shape.length, at, 2);
+    if (block.shape.length !== x.shape.length)
+      fail("E0304", `update: a block ${typeText(block)} for ${typeText(x)}`, { operand: 1 });
+    blockShape("update", x.shape, block.shape);
+    return [x];
+  },
+  reference: ([x, block, ...at], _attrs, [out]) => {
+    out.data.set(x.data);
+    const strides = stridesOf(x.shape);
+    const start = startNumbers(at, x.shape, block.shape).reduce((sum, v, i) => sum + v * strides[i], 0);
+    eachOffset(block.shape, strides, start, (flat, o) => {
+      out.data[o] = block.data[flat];
+    });
+  },
+  vjp: (b, node, [g]) => {
+    const [, block, ...at] = node.inputs;
+    if (!g || !isFloat(g.type.dtype)) return node.inputs.map(() => undefined);
+    return [
+      update(b, g, zerosLike(b, block), at),
+      b.make(sliceAtOp, [g, ...at], { sizes: [...block.type.shape] }),
+      ...at.map(() => undefined),
+    ];
+  },
+  lower: (s, node, coords) => {
+    const [x, block, ...at] = node.inputs;
+    const from = starts(s, at, x.type.shape, block.type.shape);
+    const there = coords.map((p, i) => s.iadd(p, s.imul(from[i], -1)));
+    // Axes that the block fills are always inside.
+    const guard = there.map((_, i) => i).filter((i) => x.type.shape[i].key !== block.type.shape[i].key);
+    if (guard.length === 0) return s.read(block, there);
+    const inside = guard
+      .map((i) =>
+        s.call("and", s.call("ge", there[i], s.dim(0)), s.call("lt", there[i], s.dim(block.type.shape[i]))),
+      )
+      .reduce((p, q) => s.call("and", p, q));
+    return s.select(inside, s.read(block, there, { outside: 0, guard }), s.read(x, coords));
+  },
+  examples: [
+    { shapes: [[4, 5], [2, 5], [], []], dtypes: ["f32", "f32", "i32", "i32"] },
+    { shapes: [[6], [2], []], dtypes: ["f32", "f32", "i32"], range: [-3, 9] },
+  ],
+};
+export const update = (b: Builder, x: Value, block: Value, at: readonly Value[]): Value =>
+  b.make(updateOp, [x, block, ...at]);
+
+export const lookups: readonly OpDef[] = [
+  takeOp,
+  scatterAddOp,
+  embeddingOp,
+  gatherOp,
+  gatherGradOp,
+  oneHotOp,
+  trilOp,
+  triuOp,
+  sliceAtOp,
+  updateOp,
+];

@@ -1,0 +1,647 @@
+// Movement: transpose, slice, pad, concat and what is said with them (flip, stack, split, squeeze, unsqueeze, flatten).
+// In: tensors. Out: the same elements at other coordinates; views are index arithmetic in whatever reads them.
+import {
+  add,
+  asConst,
+  type Dim,
+  dim,
+  exactQuotient,
+  floorDiv,
+  isConst,
+  mul,
+  ONE,
+  product,
+  sub,
+} from "../dims/dim.ts";
+import type { Attrs, Builder, OpDef, TensorType, Value } from "../ir/types.ts";
+import type { Scalar } from "../kernel/scalar.ts";
+import { reshape } from "./axes.ts";
+import {
+  axes,
+  axis,
+  dimsAt,
+  fail,
+  float,
+  int,
+  ints,
+  isFloat,
+  normalizeAxes,
+  normalizeAxis,
+  numberAt,
+  numbersAt,
+  type Requirer,
+  sameDtypes,
+  sameSize,
+  shapeText,
+  sizes,
+  tensor,
+  tensors,
+  typeText,
+  zerosLike,
+} from "./define.ts";
+import { eachOffset, stridesOf } from "./dense.ts";
+
+// -------------------------------------------------------------------------------------------- transpose
+
+export const transposeOp: OpDef = {
+  name: "transpose",
+  doc: "Axis i of the result is axis perm[i] of x; without perm the last two axes swap.",
+  fuses: "view",
+  params: [tensor("x"), ints("perm", { optional: true })],
+  complete: ([x], attrs) => {
+    const rank = x.shape.length;
+    if (attrs.perm === undefined) {
+      if (rank < 2) fail("E0304", `transpose needs two axes to swap, given ${typeText(x)}`, { operand: 0 });
+      return { ...attrs, perm: x.shape.map((_, i) => (i < rank - 2 ? i : 2 * rank - 3 - i)) };
+    }
+    return {
+      ...attrs,
+      perm: numbersAt(attrs, "perm").map((a) => normalizeAxis("transpose", a, rank, "perm")),
+    };
+  },
+  infer: ([x], attrs) => {
+    const perm = numbersAt(attrs, "perm");
+    if (perm.length !== x.shape.length || new Set(perm).size !== perm.length)
+      fail("E0305", `transpose: [${perm.join(", ")}] does not name each axis of ${typeText(x)} once`, {
+        attr: "perm",
+      });
+    return [{ dtype: x.dtype, shape: perm.map((p) => x.shape[p]) }];
+  },
+  reference: ([x], attrs, [out]) => {
+    const strides = stridesOf(x.shape);
+    eachOffset(
+      out.shape,
+      numbersAt(attrs, "perm").map((p) => strides[p]),
+      0,
+      (flat, o) => {
+        out.data[flat] = x.data[o];
+      },
+    );
+  },
+  vjp: (b, node, [g]) => [g && transpose(b, g, inverse(numbersAt(node.attrs, "perm")))],
+  lower: (s, node, at) =>
+    s.read(
+      node.inputs[0],
+      inverse(numbersAt(node.attrs, "perm")).map((i) => at[i]),
+    ),
+  examples: [
+    { shapes: [[2, 3]] },
+    { shapes: [[2, 3, 4]], attrs: { perm: [2, 0, 1] } },
+    { shapes: [[2, 3, 4, 2]], attrs: { perm: [0, 2, 1, -1] } },
+  ],
+};
+const inverse = (perm: readonly number[]): readonly number[] => perm.map((_, i) => perm.indexOf(i));
+export const transpose = (b: Builder, x: Value, perm: readonly number[]): Value =>
+  perm.every((p, i) => p === i) ? x : b.make(transposeOp, [x], { perm: [...perm] });
+/** The last two axes swapped. */
+export const swapLast = (b: Builder, x: Value): Value => {
+  const rank = x.type.shape.length;
+  return transpose(
+    b,
+    x,
+    x.type.shape.map((_, i) => (i < rank - 2 ? i : 2 * rank - 3 - i)),
+  );
+};
+
+// ------------------------------------------------------------------------------------------------ slice
+
+/** The last coordinate a slice of `size` reads along an axis, counted from its start. */
+const reach = (size: Dim, step: number): Dim => mul(sub(size, 1), step);
+
+export const sliceOp: OpDef = {
+  name: "slice",
+  doc: "Per axis `sizes` elements from `starts` on, `steps` apart (negative steps walk backwards). In the language: x[a:b:step].",
+  fuses: "view",
+  params: [tensor("x"), sizes("starts"), sizes("sizes"), ints("steps", { optional: true })],
+  complete: ([x], attrs) => ({ ...attrs, steps: attrs.steps ?? x.shape.map(() => 1) }),
+  infer: ([x], attrs, b) => {
+    const [starts, counts, steps] = [
+      dimsAt(attrs, "starts"),
+      dimsAt(attrs, "sizes"),
+      numbersAt(attrs, "steps"),
+    ];
+    const rank = x.shape.length;
+    if (starts.length !== rank || counts.length !== rank || steps.length !== rank)
+      fail("E0304", `slice: starts, sizes and steps name each of the ${rank} axes`, { operand: 0 });
+    x.shape.forEach((extent, i) => {
+      if (steps[i] === 0) fail("E0607", "slice: a step of 0", { attr: "steps" });
+      if ((asConst(counts[i]) ?? 0) < 0)
+        fail("E0306", `slice: axis ${i} would have ${counts[i].key} elements`, { attr: "sizes" });
+      if (isConst(counts[i], 0)) return;
+      const far = add(starts[i], reach(counts[i], steps[i]));
+      const [low, high] = steps[i] > 0 ? [starts[i], far] : [far, starts[i]];
+      atLeast(low, dim(0), `slice: start of axis ${i}`, b, () => outside(x, i));
+      atLeast(extent, add(high, 1), `slice: end of axis ${i}`, b, () => outside(x, i));
+    });
+    return [{ dtype: x.dtype, shape: counts }];
+  },
+  reference: ([x], attrs, [out]) => {
+    const [starts, steps] = [numbersAt(attrs, "starts"), numbersAt(attrs, "steps")];
+    const strides = stridesOf(x.shape);
+    const start = starts.reduce((sum, s, i) => sum + s * strides[i], 0);
+    eachOffset(
+      out.shape,
+      strides.map((s, i) => s * steps[i]),
+      start,
+      (flat, o) => {
+        out.data[flat] = x.data[o];
+      },
+    );
+  },
+  vjp: (b, node, [g]) => {
+    const x = node.inputs[0];
+    if (!g) return [undefined];
+    const [starts, counts, steps] = [
+      dimsAt(node.attrs, "starts"),
+      dimsAt(node.attrs, "sizes"),
+      numbersAt(node.attrs, "steps"),
+    ];
+    if (counts.some((c) => isConst(c, 0))) return [zerosLike(b, x)];
+    const forwards = flip(
+      b,
+      g,
+      steps.map((s, i) => (s < 0 ? i : -1)).filter((i) => i >= 0),
+    );
+    const low = starts.map((s, i) => (steps[i] < 0 ? add(s, reach(counts[i], steps[i])) : s));
+    const high = x.type.shape.map((d, i) => sub(d, add(low[i], reach(counts[i], Math.abs(steps[i])), 1)));
+    return [
+      pad(
+        b,
+        forwards,
+        low,
+        high,
+        0,
+        steps.map((s) => Math.abs(s) - 1),
+      ),
+    ];
+  },
+  lower: (s, node, at) => {
+    const [starts, steps] = [dimsAt(node.attrs, "starts"), numbersAt(node.attrs, "steps")];
+    return s.read(
+      node.inputs[0],
+      at.map((x, i) => s.iadd(s.imul(x, steps[i]), starts[i])),
+    );
+  },
+  examples: [
+    { shapes: [[4, 5]], attrs: { starts: [1, 0], sizes: [2, 5] } },
+    { shapes: [[6, 5]], attrs: { starts: [1, 4], sizes: [3, 3], steps: [2, -2] } },
+    { shapes: [[5]], attrs: { starts: [4], sizes: [5], steps: [-1] } },
+    { shapes: [[5, 2]], attrs: { starts: [2, 0], sizes: [0, 2] } },
+  ],
+};
+function outside(x: TensorType, axis: number): never {
+  return fail("E0306", `slice: outside axis ${axis} of ${typeText(x)}`, { operand: 0 });
+}
+/** left >= right: decided, refused, or checked at the call. */
+function atLeast(left: Dim, right: Dim, message: string, b: Requirer, refuse: () => never): void {
+  const n = asConst(sub(left, right));
+  if (n === undefined) {
+    // Sums of symbols (each >= 0) with no negative term need no check.
+    if (sub(left, right).terms.every((t) => t.coef >= 0)) return;
+    b?.require({ left, relation: ">=", right, message });
+  } else if (n < 0) refuse();
+}
+export function slice(
+  b: Builder,
+  x: Value,
+  starts: readonly (Dim | number)[],
+  counts: readonly (Dim | number)[],
+  steps: readonly number[] = counts.map(() => 1),
+): Value {
+  const whole = x.type.shape.every(
+    (d, i) => isConst(starts[i], 0) && steps[i] === 1 && d.key === dim(counts[i]).key,
+  );
+  return whole
+    ? x
+    : b.make(sliceOp, [x], { starts: starts.map(dim), sizes: counts.map(dim), steps: [...steps] });
+}
+/** A range of one axis. */
+export const sliceAxis = (
+  b: Builder,
+  x: Value,
+  along: number,
+  start: Dim | number,
+  count: Dim | number,
+): Value =>
+  slice(
+    b,
+    x,
+    x.type.shape.map((_, i) => (i === along ? start : 0)),
+    x.type.shape.map((d, i) => (i === along ? count : d)),
+  );
+
+export const flipOp: OpDef = {
+  name: "flip",
+  doc: "The order along axes reversed.",
+  fuses: "composite",
+  params: [tensor("x"), axes("axes", { optional: true, aliases: ["axis"] })],
+  complete: ([x], attrs) => ({ ...attrs, axes: normalizeAxes("flip", attrs.axes, x.shape.length) }),
+  infer: ([x]) => [x],
+  inline: () => true,
+  expand: (b, node) => [flip(b, node.inputs[0], numbersAt(node.attrs, "axes"))],
+  examples: [{ shapes: [[3, 4]], attrs: { axes: [1] } }],
+};
+export function flip(b: Builder, x: Value, over: readonly number[]): Value {
+  if (over.length === 0) return x;
+  const { shape } = x.type;
+  return slice(
+    b,
+    x,
+    shape.map((d, i) => (over.includes(i) ? sub(d, 1) : 0)),
+    shape,
+    shape.map((_, i) => (over.includes(i) ? -1 : 1)),
+  );
+}
+
+// -------------------------------------------------------------------------------------------------- pad
+
+export const padOp: OpDef = {
+  name: "pad",
+  doc: "x with `low` and `high` elements of `value` around it per axis, and `interior` of them between neighbours.",
+  fuses: "view",
+  params: [
+    tensor("x"),
+    sizes("low"),
+    sizes("high", { optional: true, doc: "as `low` by default" }),
+    float("value", { default: 0 }),
+    ints("interior", { optional: true }),
+  ],
+  complete: ([x], attrs) => ({
+    ...attrs,
+    high: attrs.high ?? attrs.low,
+    value: attrs.value ?? 0,
+    interior: attrs.interior ?? x.shape.map(() => 0),
+  }),
+  infer: ([x], attrs) => {
+    const [low, high, interior] = [dimsAt(attrs, "low"), dimsAt(attrs, "high"), numbersAt(attrs, "interior")];
+    const rank = x.shape.length;
+    if (low.length !== rank || high.length !== rank || interior.length !== rank)
+      fail("E0304", `pad: low and high name each of the ${rank} axes`, { operand: 0 });
+    if ([...low, ...high].some((d) => (asConst(d) ?? 0) < 0) || interior.some((n) => n < 0))
+      fail("E0607", "pad: a negative amount", { attr: "low" });
+    if (!isFloat(x.dtype) && !Number.isInteger(numberAt(attrs, "value")))
+      fail("E0402", `pad: ${numberAt(attrs, "value")} does not adapt to ${x.dtype}`, { attr: "value" });
+    return [
+      { dtype: x.dtype, shape: x.shape.map((d, i) => add(low[i], high[i], d, mul(sub(d, 1), interior[i]))) },
+    ];
+  },
+  reference: ([x], attrs, [out]) => {
+    const [low, interior] = [numbersAt(attrs, "low"), numbersAt(attrs, "interior")];
+    out.data.fill(numberAt(attrs, "value"));
+    const strides = stridesOf(out.shape);
+    eachOffset(
+      x.shape,
+      strides.map((s, i) => s * (interior[i] + 1)),
+      low.reduce((sum, l, i) => sum + l * strides[i], 0),
+      (flat, o) => {
+        out.data[o] = x.data[flat];
+      },
+    );
+  },
+  vjp: (b, node, [g]) => [
+    g &&
+      slice(
+        b,
+        g,
+        dimsAt(node.attrs, "low"),
+        node.inputs[0].type.shape,
+        numbersAt(node.attrs, "interior").map((n) => n + 1),
+      ),
+  ],
+  lower: (s, node, at) => {
+    const x = node.inputs[0];
+    const [low, high, interior] = [
+      dimsAt(node.attrs, "low"),
+      dimsAt(node.attrs, "high"),
+      numbersAt(node.attrs, "interior"),
+    ];
+    const value = numberAt(node.attrs, "value");
+    const guard = at
+      .map((_, i) => i)
+      .filter((i) => !(isConst(low[i], 0) && isConst(high[i], 0) && interior[i] === 0));
+    const on: Scalar[] = [];
+    const coords = at.map((p, i) => {
+      const q = s.iadd(p, sub(dim(0), low[i]));
+      if (interior[i] === 0) return q;
+      // Division is for q >= 0 only; left of the first element the condition is false whatever it gives.
+      on.push(s.call("ge", q, s.dim(0)), s.call("eq", s.imod(q, interior[i] + 1), s.dim(0)));
+      return s.idiv(q, interior[i] + 1);
+    });
+    const inside = s.read(x, coords, { outside: value, guard });
+    return on.length === 0
+      ? inside
+      : s.select(
+          on.reduce((p, q) => s.call("and", p, q)),
+          inside,
+          s.const(x.type.dtype, value),
+        );
+  },
+  examples: [
+    { shapes: [[2, 3]], attrs: { low: [1, 0], high: [0, 2], value: 0.5 } },
+    { shapes: [[3]], attrs: { low: [2] } },
+    { shapes: [[2, 3]], attrs: { low: [0, 1], high: [1, 1], interior: [1, 2] } },
+    { shapes: [[2]], attrs: { low: [1] }, dtypes: ["i32"], grad: false },
+  ],
+};
+export function pad(
+  b: Builder,
+  x: Value,
+  low: readonly (Dim | number)[],
+  high: readonly (Dim | number)[],
+  value = 0,
+  interior: readonly number[] = low.map(() => 0),
+): Value {
+  if ([...low, ...high].every((d) => isConst(d, 0)) && interior.every((n) => n === 0)) return x;
+  return b.make(padOp, [x], { low: low.map(dim), high: high.map(dim), value, interior: [...interior] });
+}
+
+// ----------------------------------------------------------------------------------- concat, stack, split
+
+export const concatOp: OpDef = {
+  name: "concat",
+  doc: "The operands one after the other along an axis.",
+  fuses: "view",
+  params: [tensors("xs"), axis("axis", { default: 0 })],
+  complete: (xs, attrs) => ({
+    ...attrs,
+    axis: normalizeAxis("concat", (attrs.axis as number) ?? 0, firstOf("concat", xs).shape.length),
+  }),
+  infer: (xs, attrs, b) => {
+    const along = numberAt(attrs, "axis");
+    const first = firstOf("concat", xs);
+    sameDtypes("concat", xs);
+    const shape = xs.slice(1).reduce((sum, t, i) => {
+      const refuse = (): never =>
+        fail(
+          "E0302",
+          `concat: ${shapeText(first.shape)} and ${shapeText(t.shape)} differ off axis ${along}`,
+          {
+            operand: i + 1,
+          },
+        );
+      if (t.shape.length !== sum.length) refuse();
+      return sum.map((d, j) =>
+        j === along
+          ? add(d, t.shape[j])
+          : sameSize(d, t.shape[j], `concat: axis ${j} of the operands`, b, refuse),
+      );
+    }, first.shape);
+    return [{ dtype: first.dtype, shape }];
+  },
+  reference: (xs, attrs, [out]) => {
+    const along = numberAt(attrs, "axis");
+    const strides = stridesOf(out.shape);
+    let start = 0;
+    for (const x of xs) {
+      eachOffset(x.shape, strides, start * strides[along], (flat, o) => {
+        out.data[o] = x.data[flat];
+      });
+      start += x.shape[along];
+    }
+  },
+  vjp: (b, node, [g]) => {
+    const along = numberAt(node.attrs, "axis");
+    let start: Dim = dim(0);
+    return node.inputs.map((x) => {
+      const from = start;
+      start = add(start, x.type.shape[along]);
+      return g && sliceAxis(b, g, along, from, x.type.shape[along]);
+    });
+  },
+  lower: (s, node, at) => {
+    const along = numberAt(node.attrs, "axis");
+    const starts: Dim[] = [];
+    let end: Dim = dim(0);
+    for (const x of node.inputs) {
+      starts.push(end);
+      end = add(end, x.type.shape[along]);
+    }
+    const part = (i: number): Scalar =>
+      s.read(
+        node.inputs[i],
+        at.map((p, j) => (j === along ? s.iadd(p, sub(dim(0), starts[i])) : p)),
+        node.inputs.length === 1 ? undefined : { outside: 0, guard: [along] },
+      );
+    let out = part(node.inputs.length - 1);
+    for (let i = node.inputs.length - 2; i >= 0; i--)
+      out = s.select(s.call("lt", at[along], s.dim(starts[i + 1])), part(i), out);
+    return out;
+  },
+  examples: [
+    {
+      shapes: [
+        [2, 3],
+        [2, 1],
+        [2, 2],
+      ],
+      attrs: { axis: 1 },
+    },
+    {
+      shapes: [
+        [2, 3],
+        [1, 3],
+      ],
+      attrs: { axis: -2 },
+    },
+    {
+      shapes: [
+        [0, 3],
+        [2, 3],
+      ],
+    },
+    { shapes: [[2, 3]] },
+  ],
+};
+function firstOf(name: string, xs: readonly TensorType[]): TensorType {
+  if (xs.length === 0) fail("E0601", `${name} needs at least one tensor`);
+  return xs[0];
+}
+export const concat = (b: Builder, xs: readonly Value[], along: number): Value =>
+  xs.length === 1 ? xs[0] : b.make(concatOp, xs, { axis: along });
+
+export const stackOp: OpDef = {
+  name: "stack",
+  doc: "The operands along a new axis.",
+  fuses: "composite",
+  params: [tensors("xs"), axis("axis", { default: 0 })],
+  complete: (xs, attrs) => ({
+    ...attrs,
+    axis: normalizeAxis("stack", (attrs.axis as number) ?? 0, firstOf("stack", xs).shape.length + 1),
+  }),
+  infer: (xs, attrs, b) => {
+    const first = firstOf("stack", xs);
+    sameDtypes("stack", xs);
+    for (const [i, t] of xs.entries()) {
+      const refuse = (): never =>
+        fail("E0302", `stack: ${shapeText(first.shape)} and ${shapeText(t.shape)} differ`, { operand: i });
+      if (t.shape.length !== first.shape.length) refuse();
+      for (const [j, d] of t.shape.entries())
+        sameSize(first.shape[j], d, `stack: axis ${j} of the operands`, b, refuse);
+    }
+    return [{ dtype: first.dtype, shape: insert(first.shape, [numberAt(attrs, "axis")], dim(xs.length)) }];
+  },
+  inline: () => true,
+  expand: (b, node) => {
+    const along = numberAt(node.attrs, "axis");
+    return [
+      concat(
+        b,
+        node.inputs.map((x) => reshape(b, x, insert(x.type.shape, [along]))),
+        along,
+      ),
+    ];
+  },
+  examples: [
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+      ],
+      attrs: { axis: 1 },
+    },
+    { shapes: [[3], [3]], attrs: { axis: -1 } },
+  ],
+};
+/** A shape with `size` put in so that it stands at the given axes of the result. */
+function insert(shape: readonly Dim[], at: readonly number[], size: Dim = ONE): Dim[] {
+  const out = [...shape];
+  for (const i of at) out.splice(i, 0, size);
+  return out;
+}
+
+/** Sizes of the parts of a split. */
+function partSizes([x]: readonly TensorType[], attrs: Attrs, b?: Requirer): readonly Dim[] {
+  const along = numberAt(attrs, "axis");
+  const extent = x.shape[along];
+  if (attrs.sizes !== undefined) {
+    const list = dimsAt(attrs, "sizes");
+    sameSize(extent, add(0, ...list), `split: sizes along axis ${along}`, b, () =>
+      fail("E0302", `split: sizes ${shapeText(list)} do not add up to ${extent.key}`, { attr: "sizes" }),
+    );
+    return list;
+  }
+  const parts = attrs.parts as number | undefined;
+  if (parts === undefined) fail("E0601", "split: neither parts nor sizes is given", { attr: "parts" });
+  if (!Number.isInteger(parts) || parts < 1) fail("E0607", `split: into ${parts} parts`, { attr: "parts" });
+  const size = exactQuotient(extent, parts);
+  if (!size) {
+    if (asConst(extent) !== undefined)
+      fail("E0302", `split: axis ${along} of ${typeText(x)} does not divide into ${parts} parts`, {
+        operand: 0,
+      });
+    b?.require({
+      left: extent,
+      relation: "divides",
+      right: dim(parts),
+      message: `split: axis ${along} into ${parts} parts`,
+    });
+  }
+  return Array.from({ length: parts }, () => size ?? floorDiv(extent, parts));
+}
+export const splitOp: OpDef = {
+  name: "split",
+  doc: "x taken apart along an axis into `parts` equal parts, or into parts of the given `sizes`.",
+  fuses: "composite",
+  params: [
+    tensor("x"),
+    int("parts", { optional: true }),
+    axis("axis", { default: 0 }),
+    sizes("sizes", { optional: true }),
+  ],
+  complete: ([x], attrs) => ({
+    ...attrs,
+    axis: normalizeAxis("split", (attrs.axis as number) ?? 0, x.shape.length),
+  }),
+  infer: (xs, attrs, b) =>
+    partSizes(xs, attrs, b).map((d) => ({
+      dtype: xs[0].dtype,
+      shape: xs[0].shape.map((e, i) => (i === attrs.axis ? d : e)),
+    })),
+  inline: () => true,
+  expand: (b, node) => {
+    const [x] = node.inputs;
+    const along = numberAt(node.attrs, "axis");
+    let start: Dim = dim(0);
+    return partSizes([x.type], node.attrs).map((d) => {
+      const from = start;
+      start = add(start, d);
+      return sliceAxis(b, x, along, from, d);
+    });
+  },
+  examples: [
+    { shapes: [[2, 6]], attrs: { parts: 3, axis: -1 } },
+    { shapes: [[5, 2]], attrs: { sizes: [2, 3] } },
+  ],
+};
+
+// -------------------------------------------------------------------------------- axes of extent 1, flatten
+
+const reshaping = (
+  name: string,
+  doc: string,
+  params: OpDef["params"],
+  shape: (x: TensorType, attrs: Attrs) => readonly Dim[],
+  examples: OpDef["examples"],
+): OpDef => ({
+  name,
+  doc,
+  fuses: "composite",
+  params: [tensor("x"), ...params],
+  infer: ([x], attrs) => [{ dtype: x.dtype, shape: shape(x, attrs) }],
+  inline: () => true,
+  expand: (b, node) => [reshape(b, node.inputs[0], node.outs[0].type.shape)],
+  examples,
+});
+export const squeezeOp = reshaping(
+  "squeeze",
+  "Without the given axes of extent 1 (all axes of literal extent 1 by default).",
+  [axes("axes", { optional: true, aliases: ["axis"] })],
+  (x, attrs) => {
+    const over = attrs.axes === undefined ? undefined : normalizeAxes("squeeze", attrs.axes, x.shape.length);
+    for (const i of over ?? [])
+      if (!isConst(x.shape[i], 1))
+        fail("E0302", `squeeze: axis ${i} of ${typeText(x)} has extent ${x.shape[i].key}`, { operand: 0 });
+    return x.shape.filter((d, i) => (over ? !over.includes(i) : !isConst(d, 1)));
+  },
+  [{ shapes: [[2, 1, 3]], attrs: { axes: [1] } }, { shapes: [[1, 2, 1]] }],
+);
+export const unsqueezeOp = reshaping(
+  "unsqueeze",
+  "With new axes of extent 1 at the given places of the result.",
+  [axes("axes", { aliases: ["axis"] })],
+  (x, attrs) => {
+    const count = Array.isArray(attrs.axes) ? attrs.axes.length : 1;
+    return insert(x.shape, normalizeAxes("unsqueeze", attrs.axes, x.shape.length + count));
+  },
+  [{ shapes: [[2, 3]], attrs: { axes: [0, -1] } }],
+);
+export const flattenOp = reshaping(
+  "flatten",
+  "The axes from `start` to `end` (inclusive) as one; by default all but the first, as PyTorch's nn.Flatten.",
+  [int("start", { default: 1 }), int("end", { default: -1 })],
+  (x, attrs) => {
+    const rank = x.shape.length;
+    if (rank === 0) return [ONE];
+    const start = Math.min(
+      normalizeAxis("flatten", Math.min((attrs.start as number) ?? 1, rank - 1), rank, "start"),
+      rank - 1,
+    );
+    const end = normalizeAxis("flatten", (attrs.end as number) ?? -1, rank, "end");
+    if (end < start) fail("E0305", `flatten: end ${end} is before start ${start}`, { attr: "end" });
+    return [...x.shape.slice(0, start), product(x.shape.slice(start, end + 1)), ...x.shape.slice(end + 1)];
+  },
+  [{ shapes: [[2, 3, 4]] }, { shapes: [[2, 3, 4]], attrs: { start: 0, end: 1 } }],
+);
+
+export const movement: readonly OpDef[] = [
+  transposeOp,
+  sliceOp,
+  flipOp,
+  padOp,
+  concatOp,
+  stackOp,
+  splitOp,
+  squeezeOp,
+  unsqueezeOp,
+  flattenOp,
+];

@@ -1,0 +1,450 @@
+// Composites of networks: softmax, activations, norms, attention. In: tensors. Out: their definition in simpler
+// operators (`expand`), kept in forms that fusion sees through: folds over an axis and maps around them.
+import { asConst, dim, sub as dimSub } from "../dims/dim.ts";
+import type { Builder, OpDef, OpExample, TensorType, Value } from "../ir/types.ts";
+import { reshape, sum } from "./axes.ts";
+import {
+  allowDtypes,
+  axis,
+  bool,
+  boolAt,
+  broadcastShapes,
+  FLOATS,
+  fail,
+  float,
+  normalizeAxis,
+  numberAt,
+  sameDtypes,
+  sameSize,
+  shapeText,
+  sizeValue,
+  tensor,
+  typeText,
+  word,
+} from "./define.ts";
+import { dot } from "./dot.ts";
+import {
+  abs,
+  add,
+  div,
+  erf,
+  exp,
+  gt,
+  le,
+  log,
+  log1p,
+  maximum,
+  mul,
+  neg,
+  rsqrt,
+  sigmoid,
+  stopGradient,
+  sub,
+  tanh,
+  where,
+} from "./elementwise.ts";
+import { place } from "./lookup.ts";
+import { swapLast } from "./movement.ts";
+import { max, mean, variance } from "./reduce.ts";
+
+const sameAsOperand = (name: string): OpDef["infer"] => {
+  return ([x]) => {
+    allowDtypes(name, [x], FLOATS);
+    return [x];
+  };
+};
+const alongAxis = (name: string): Pick<OpDef, "params" | "complete" | "infer" | "fuses"> => ({
+  fuses: "composite",
+  params: [tensor("x"), axis("axis", { default: -1 })],
+  complete: ([x], attrs) => ({ axis: normalizeAxis(name, (attrs.axis as number) ?? -1, x.shape.length) }),
+  infer: sameAsOperand(name),
+});
+const softmaxExamples: readonly OpExample[] = [
+  { shapes: [[2, 5]] },
+  { shapes: [[2, 3, 4]], attrs: { axis: 1 } },
+  { shapes: [[2, 4]], range: [-90, 90], grad: false },
+];
+
+// ---------------------------------------------------------------------------------------------- softmax
+
+export const softmaxOp: OpDef = {
+  name: "softmax",
+  doc: "exp(x) / sum(exp(x)) along an axis (the last by default), stable for large x.",
+  ...alongAxis("softmax"),
+  vjp: (b, node, [g]) => {
+    if (!g) return [undefined];
+    const y = node.outs[0];
+    const over = [numberAt(node.attrs, "axis")];
+    return [mul(b, y, sub(b, g, sum(b, mul(b, g, y), over, true)))];
+  },
+  expand: (b, node) => {
+    const [x] = node.inputs;
+    const over = [numberAt(node.attrs, "axis")];
+    const e = exp(b, sub(b, x, stopGradient(b, max(b, x, over, true))));
+    return [div(b, e, sum(b, e, over, true))];
+  },
+  examples: softmaxExamples,
+};
+export const softmax = (b: Builder, x: Value, along: number): Value =>
+  b.make(softmaxOp, [x], { axis: normalizeAxis("softmax", along, x.type.shape.length) });
+
+export const logSoftmaxOp: OpDef = {
+  name: "log_softmax",
+  doc: "log(softmax(x)) along an axis (the last by default).",
+  ...alongAxis("log_softmax"),
+  vjp: (b, node, [g]) => {
+    if (!g) return [undefined];
+    const over = [numberAt(node.attrs, "axis")];
+    return [sub(b, g, mul(b, exp(b, node.outs[0]), sum(b, g, over, true)))];
+  },
+  expand: (b, node) => {
+    const [x] = node.inputs;
+    const over = [numberAt(node.attrs, "axis")];
+    const shifted = sub(b, x, stopGradient(b, max(b, x, over, true)));
+    return [sub(b, shifted, log(b, sum(b, exp(b, shifted), over, true)))];
+  },
+  examples: softmaxExamples,
+};
+
+// ------------------------------------------------------------------------------------------- activations
+
+const activation = (
+  name: string,
+  doc: string,
+  params: OpDef["params"],
+  expand: (b: Builder, x: Value, attrs: Parameters<OpDef["infer"]>[1]) => Value,
+  vjp?: OpDef["vjp"],
+  examples: readonly OpExample[] = [{ shapes: [[2, 3]], range: [-3, 3] }],
+): OpDef => ({
+  name,
+  doc,
+  fuses: "composite",
+  params: [tensor("x"), ...params],
+  infer: sameAsOperand(name),
+  vjp,
+  expand: (b, node) => [expand(b, node.inputs[0], node.attrs)],
+  examples,
+});
+export const geluOp = activation(
+  "gelu",
+  "x times the normal distribution function of x; `approximate` is none (by erf) or tanh.",
+  [word("approximate", { default: "none", among: ["none", "tanh"] })],
+  (b, x, attrs) => {
+    const half = mul(b, x, 0.5);
+    if (attrs.approximate !== "tanh") return mul(b, half, add(b, erf(b, mul(b, x, Math.SQRT1_2)), 1));
+    const inner = mul(b, x, add(b, mul(b, mul(b, x, x), 0.044715), 1));
+    return mul(b, half, add(b, tanh(b, mul(b, inner, Math.sqrt(2 / Math.PI))), 1));
+  },
+  undefined,
+  [
+    { shapes: [[2, 3]], range: [-3, 3] },
+    { shapes: [[2, 3]], range: [-3, 3], attrs: { approximate: "tanh" } },
+  ],
+);
+export const siluOp = activation("silu", "x * sigmoid(x), also called swish.", [], (b, x) =>
+  mul(b, x, sigmoid(b, x)),
+);
+export const softplusOp = activation(
+  "softplus",
+  "log(1 + exp(x)), stable for large x.",
+  [],
+  (b, x) => add(b, maximum(b, x, 0), log1p(b, exp(b, neg(b, abs(b, x))))),
+  (b, node, [g]) => [g && mul(b, g, sigmoid(b, node.inputs[0]))],
+);
+export const leakyReluOp = activation(
+  "leaky_relu",
+  "x where it is positive, else `slope` times x.",
+  [float("slope", { default: 0.01 })],
+  (b, x, attrs) => where(b, gt(b, x, 0), x, mul(b, x, (attrs.slope as number) ?? 0.01)),
+  undefined,
+  [{ shapes: [[2, 3]], attrs: { slope: 0.2 } }],
+);
+
+// ------------------------------------------------------------------------------------------------- norms
+
+/** The axes layer_norm normalises: as many last ones as its weight has. */
+const normAxes = (x: TensorType, weight: TensorType | undefined): readonly number[] => {
+  const count = weight?.shape.length ?? 1;
+  return Array.from({ length: count }, (_, i) => x.shape.length - count + i);
+};
+export const layerNormOp: OpDef = {
+  name: "layer_norm",
+  doc: "(x - mean) / sqrt(var + eps) over the last axis (the last axes, where weight has more), times weight plus bias.",
+  fuses: "composite",
+  params: [
+    tensor("x"),
+    tensor("weight", { optional: true }),
+    tensor("bias", { optional: true }),
+    float("eps", { default: 1e-5 }),
+  ],
+  complete: (_types, attrs) => ({ eps: attrs.eps ?? 1e-5 }),
+  infer: (types, _attrs, b) => {
+    const [x, ...scales] = types;
+    sameDtypes("layer_norm", types);
+    allowDtypes("layer_norm", types, FLOATS);
+    scales.forEach((t, k) => {
+      const rank = t.shape.length;
+      const refuse = (): never =>
+        fail(
+          "E0302",
+          `layer_norm: ${k === 0 ? "weight" : "bias"} ${shapeText(t.shape)} does not fit the last axes of ${shapeText(x.shape)}`,
+          {
+            operand: k + 1,
+          },
+        );
+      if (rank === 0 || rank > x.shape.length || rank !== scales[0].shape.length) refuse();
+      for (const [i, d] of t.shape.entries())
+        sameSize(d, x.shape[x.shape.length - rank + i], `layer_norm: axis ${i} of the scale`, b, refuse);
+    });
+    if (x.shape.length === 0)
+      fail("E0304", "layer_norm takes a vector or more, given a scalar", { operand: 0 });
+    return [x];
+  },
+  vjp: (b, node, [g]) => {
+    const [x, weight, bias] = node.inputs;
+    if (!g) return node.inputs.map(() => undefined);
+    const over = normAxes(x.type, weight?.type);
+    const { scaled, scale } = normalized(b, x, over, numberAt(node.attrs, "eps"));
+    const h = weight ? mul(b, g, weight) : g;
+    const centred = sub(
+      b,
+      h,
+      add(b, mean(b, h, over, true), mul(b, scaled, mean(b, mul(b, h, scaled), over, true))),
+    );
+    const others = x.type.shape.map((_, i) => i).filter((i) => !over.includes(i));
+    return [
+      mul(b, centred, scale),
+      ...(weight ? [sum(b, mul(b, g, scaled), others)] : []),
+      ...(bias ? [sum(b, g, others)] : []),
+    ];
+  },
+  expand: (b, node) => {
+    const [x, weight, bias] = node.inputs;
+    const { scaled } = normalized(b, x, normAxes(x.type, weight?.type), numberAt(node.attrs, "eps"));
+    const times = weight ? mul(b, scaled, weight) : scaled;
+    return [bias ? add(b, times, bias) : times];
+  },
+  examples: [
+    { shapes: [[3, 6], [6], [6]] },
+    { shapes: [[2, 3, 4]] },
+    {
+      shapes: [
+        [2, 3, 4],
+        [3, 4],
+      ],
+    },
+  ],
+};
+function normalized(
+  b: Builder,
+  x: Value,
+  over: readonly number[],
+  eps: number,
+): { scaled: Value; scale: Value } {
+  const scale = rsqrt(b, add(b, variance(b, x, over, true, 0), eps));
+  return { scaled: mul(b, sub(b, x, mean(b, x, over, true)), scale), scale };
+}
+
+export const normalizeOp: OpDef = {
+  name: "normalize",
+  doc: "(x - mean) / sqrt(var + eps); statistics of rank 1 lie along `axis` (1, the channels), others broadcast.",
+  fuses: "composite",
+  params: [
+    tensor("x"),
+    tensor("mean"),
+    tensor("var"),
+    float("eps", { default: 1e-5 }),
+    axis("axis", { default: 1 }),
+  ],
+  complete: ([x], attrs) => ({
+    eps: attrs.eps ?? 1e-5,
+    axis: normalizeAxis(
+      "normalize",
+      Math.min((attrs.axis as number) ?? 1, Math.max(0, x.shape.length - 1)),
+      x.shape.length,
+    ),
+  }),
+  infer: (types, attrs, b) => {
+    const [x, ...statistics] = types;
+    sameDtypes("normalize", types);
+    allowDtypes("normalize", types, FLOATS);
+    statistics.forEach((t, k) => {
+      const operand = k + 1;
+      if (t.shape.length === 1) {
+        const channels = x.shape[numberAt(attrs, "axis")];
+        sameSize(t.shape[0], channels, "normalize: channels", b, () =>
+          fail(
+            "E0302",
+            `normalize: ${t.shape[0].key} statistics for ${channels.key} channels of ${shapeText(x.shape)}`,
+            { operand },
+          ),
+        );
+      } else if (broadcastShapes("normalize", [x.shape, t.shape], b).length > x.shape.length)
+        fail(
+          "E0302",
+          `normalize: statistics ${shapeText(t.shape)} have more axes than ${shapeText(x.shape)}`,
+          { operand },
+        );
+    });
+    return [x];
+  },
+  inline: () => true,
+  expand: (b, node) => {
+    const [x, m, v] = node.inputs;
+    const along = numberAt(node.attrs, "axis");
+    const lift = (t: Value): Value =>
+      t.type.shape.length === 1 && x.type.shape.length > 1
+        ? reshape(
+            b,
+            t,
+            x.type.shape.map((_, i) => (i === along ? t.type.shape[0] : dim(1))),
+          )
+        : t;
+    return [mul(b, sub(b, x, lift(m)), rsqrt(b, add(b, lift(v), numberAt(node.attrs, "eps"))))];
+  },
+  examples: [
+    { shapes: [[2, 3, 2, 2], [3], [3]], range: [0.2, 1] },
+    {
+      shapes: [
+        [4, 3],
+        [4, 1],
+        [4, 1],
+      ],
+      range: [0.2, 1],
+    },
+  ],
+};
+
+// --------------------------------------------------------------------------------------------- attention
+
+/** What a masked score becomes: finite, so that no infinity reaches a shader, and 0 after the exponential. */
+const MASKED = -1e30;
+
+export const attentionOp: OpDef = {
+  name: "attention",
+  doc: "softmax(q @ k.T * scale) @ v over [..., T, d], k and v [..., S, d]; scale is 1 / sqrt(d) by default. `mask` is bool (true: attend) or added to the scores; `causal` hides keys after the query, aligned at the end.",
+  fuses: "composite",
+  params: [
+    tensor("q"),
+    tensor("k"),
+    tensor("v"),
+    tensor("mask", { optional: true }),
+    bool("causal", { default: false }),
+    float("scale", { optional: true }),
+  ],
+  complete: ([q], attrs) => {
+    const d = asConst(q.shape[q.shape.length - 1] ?? dim(1));
+    if (attrs.scale === undefined && d === undefined)
+      fail("E0506", "attention: scale is needed where the last axis is not a known number", {
+        attr: "scale",
+      });
+    return { causal: boolAt(attrs, "causal"), scale: attrs.scale ?? 1 / Math.sqrt(d ?? 1) };
+  },
+  infer: ([q, k, v, mask], _attrs, b) => {
+    sameDtypes("attention", [q, k, v]);
+    allowDtypes("attention", [q, k, v], FLOATS);
+    const rank = q.shape.length;
+    [q, k, v].forEach((t, operand) => {
+      if (t.shape.length < 2 || t.shape.length !== rank)
+        fail("E0304", `attention takes q, k and v [..., T, d] of one rank, given ${typeText(t)}`, {
+          operand,
+        });
+    });
+    const refuse = (operand: number, what: string) => (): never =>
+      fail(
+        "E0302",
+        `attention: ${what}: q ${shapeText(q.shape)}, k ${shapeText(k.shape)}, v ${shapeText(v.shape)}`,
+        { operand },
+      );
+    const batch = q.shape.slice(0, -2);
+    batch.forEach((d, i) => {
+      sameSize(d, k.shape[i], `attention: batch axis ${i} of q and k`, b, refuse(1, "batch axes differ"));
+      sameSize(d, v.shape[i], `attention: batch axis ${i} of q and v`, b, refuse(2, "batch axes differ"));
+    });
+    sameSize(
+      q.shape[rank - 1],
+      k.shape[rank - 1],
+      "attention: features of q and k",
+      b,
+      refuse(1, "features of q and k differ"),
+    );
+    sameSize(
+      k.shape[rank - 2],
+      v.shape[rank - 2],
+      "attention: keys and values",
+      b,
+      refuse(2, "k and v differ in length"),
+    );
+    if (mask) {
+      if (mask.dtype !== "bool" && mask.dtype !== q.dtype)
+        fail("E0404", `attention: the mask is ${mask.dtype}, not bool or ${q.dtype}`, { operand: 3 });
+      const scores = [...batch, q.shape[rank - 2], k.shape[rank - 2]];
+      if (broadcastShapes("attention", [scores, mask.shape], b).length > rank)
+        fail(
+          "E0301",
+          `attention: mask ${shapeText(mask.shape)} does not broadcast to scores ${shapeText(scores)}`,
+          { operand: 3 },
+        );
+    }
+    return [{ dtype: q.dtype, shape: [...q.shape.slice(0, -1), v.shape[rank - 1]] }];
+  },
+  expand: (b, node) => {
+    const [q, k, v, mask] = node.inputs;
+    let scores = mul(b, dot(b, q, swapLast(b, k)), numberAt(node.attrs, "scale"));
+    const { shape } = scores.type;
+    if (mask) scores = mask.type.dtype === "bool" ? where(b, mask, scores, MASKED) : add(b, scores, mask);
+    if (boolAt(node.attrs, "causal")) {
+      const [row, column] = [place(b, shape, shape.length - 2), place(b, shape, shape.length - 1)];
+      const late = dimSub(shape[shape.length - 1], shape[shape.length - 2]);
+      const last = asConst(late) === 0 ? row : add(b, row, sizeValue(b, late));
+      scores = where(b, le(b, column, last), scores, MASKED);
+    }
+    return [dot(b, softmax(b, scores, -1), v)];
+  },
+  examples: [
+    {
+      shapes: [
+        [2, 3, 4],
+        [2, 5, 4],
+        [2, 5, 3],
+      ],
+    },
+    {
+      shapes: [
+        [2, 2, 3, 4],
+        [2, 2, 3, 4],
+        [2, 2, 3, 4],
+      ],
+      attrs: { causal: true },
+    },
+    {
+      shapes: [
+        [1, 2, 4],
+        [1, 4, 4],
+        [1, 4, 4],
+      ],
+      attrs: { causal: true, scale: 0.3 },
+    },
+    { shapes: [[2, 2, 4], [2, 3, 4], [2, 3, 4], [3]], dtypes: ["f32", "f32", "f32", "bool"] },
+    {
+      shapes: [
+        [2, 2, 4],
+        [2, 3, 4],
+        [2, 3, 4],
+        [2, 3],
+      ],
+    },
+  ],
+};
+
+export const networks: readonly OpDef[] = [
+  softmaxOp,
+  logSoftmaxOp,
+  geluOp,
+  siluOp,
+  softplusOp,
+  leakyReluOp,
+  layerNormOp,
+  normalizeOp,
+  attentionOp,
+];

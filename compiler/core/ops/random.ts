@@ -1,0 +1,187 @@
+// Random numbers: threefry2x32 on a key made of the call's seed, a hash of the place in the program, and the step.
+// In: seed u32[2], step u32[] and the hash, which the checker gives. Out: bits, uniforms, normals, masks; bits and
+// uniforms are equal on every device. Counter-based, so that any element can be computed anywhere, and again.
+import type { Dim } from "../dims/dim.ts";
+import type { Attrs, Builder, OpDef, OpParam, Value } from "../ir/types.ts";
+import type { Scalar } from "../kernel/scalar.ts";
+import { threefry } from "../kernel/special.ts";
+import { broadcastTo } from "./axes.ts";
+import {
+  allowDtypes,
+  bool,
+  boolAt,
+  dimsAt,
+  FLOATS,
+  fail,
+  float,
+  int,
+  numberAt,
+  sizes,
+  tensor,
+} from "./define.ts";
+import { cos, ge, log, lt, mul, sqrt, sub, where } from "./elementwise.ts";
+
+const implicit: readonly OpParam[] = [
+  tensor("seed", { implicit: true }),
+  tensor("step", { implicit: true }),
+  int("hash", { implicit: true }),
+];
+
+export const randomBitsOp: OpDef = {
+  name: "random_bits",
+  doc: "32 random bits an element: threefry2x32 of the element's number, keyed by seed, hash and step.",
+  fuses: "map",
+  params: [...implicit, sizes("shape")],
+  exposed: false,
+  infer: ([seed, step], attrs) => {
+    if (seed.dtype !== "u32" || step.dtype !== "u32") fail("E0404", "random_bits: seed and step are u32");
+    return [{ dtype: "u32", shape: dimsAt(attrs, "shape") }];
+  },
+  noGrad: "random bits are integers",
+  reference: ([seed, step], attrs, [out]) => {
+    const hash = numberAt(attrs, "hash") >>> 0;
+    const [k0, k1] = [0, 1].map((w) => threefry(w as 0 | 1, seed.data[0], seed.data[1], hash, step.data[0]));
+    for (let i = 0; i < out.data.length; i++) out.data[i] = threefry(0, k0, k1, i, 0);
+  },
+  lower: (s, node, at) => {
+    const [seed, step] = node.inputs;
+    const shape = node.outs[0].type.shape;
+    const key = [
+      s.read(seed, [s.dim(0)]),
+      s.read(seed, [s.dim(1)]),
+      s.const("u32", numberAt(node.attrs, "hash") >>> 0),
+      s.read(step, []),
+    ];
+    const [k0, k1] = [s.call("threefry_a", ...key), s.call("threefry_b", ...key)];
+    let flat: Scalar = s.dim(0);
+    at.forEach((p, i) => {
+      flat = s.iadd(s.imul(flat, shape[i]), p);
+    });
+    return s.call("threefry_a", k0, k1, s.cast(flat, "u32"), s.const("u32", 0));
+  },
+  examples: [
+    { shapes: [[2], []], dtypes: ["u32", "u32"], attrs: { shape: [3, 5], hash: 12345 }, grad: false },
+    { shapes: [[2], []], dtypes: ["u32", "u32"], attrs: { shape: [], hash: 4294967295 }, grad: false },
+  ],
+};
+
+export const uniformBitsOp: OpDef = {
+  name: "uniform_from_bits",
+  doc: "The upper 24 of 32 bits as a number in [0, 1).",
+  fuses: "map",
+  exposed: false,
+  params: [tensor("bits")],
+  infer: ([bits]) => {
+    if (bits.dtype !== "u32") fail("E0404", "uniform_from_bits takes u32", { operand: 0 });
+    return [{ dtype: "f32", shape: bits.shape }];
+  },
+  noGrad: "random numbers depend on nothing",
+  reference: ([bits], _attrs, [out]) => {
+    for (let i = 0; i < out.data.length; i++) out.data[i] = Math.floor(bits.data[i] / 256) / 2 ** 24;
+  },
+  lower: (s, node, at) =>
+    s.call(
+      "mul",
+      s.cast(s.call("shift_right", s.read(node.inputs[0], at), s.const("u32", 8)), "f32"),
+      s.const("f32", 2 ** -24),
+    ),
+  examples: [{ shapes: [[2, 3]], dtypes: ["u32"], range: [0, 4294967295], grad: false }],
+};
+
+function bits(
+  b: Builder,
+  node: { readonly inputs: readonly Value[]; readonly attrs: Attrs },
+  shape: readonly Dim[],
+  salt = 0,
+): Value {
+  const seedAndStep = node.inputs.slice(-2);
+  return b.make(randomBitsOp, seedAndStep, {
+    hash: (numberAt(node.attrs, "hash") ^ salt) >>> 0,
+    shape: [...shape],
+  });
+}
+const uniforms = (b: Builder, raw: Value): Value => b.make(uniformBitsOp, [raw]);
+
+const shaped = (
+  name: string,
+  doc: string,
+  more: readonly OpParam[],
+  expand: NonNullable<OpDef["expand"]>,
+  attrs = {},
+): OpDef => ({
+  name,
+  doc,
+  fuses: "composite",
+  params: [...implicit.slice(0, 2), sizes("shape"), ...more, implicit[2]],
+  infer: (_types, a) => [{ dtype: name === "bernoulli" ? "bool" : "f32", shape: dimsAt(a, "shape") }],
+  inline: () => true,
+  noGrad: "random numbers depend on nothing",
+  expand,
+  examples: [
+    { shapes: [[2], []], dtypes: ["u32", "u32"], attrs: { shape: [4, 3], hash: 7, ...attrs }, grad: false },
+  ],
+});
+export const randOp = shaped("rand", "Uniform random numbers in [0, 1).", [], (b, node) => [
+  uniforms(b, bits(b, node, dimsAt(node.attrs, "shape"))),
+]);
+export const randnOp = shaped("randn", "Normal random numbers (Box and Muller).", [], (b, node) => {
+  const shape = dimsAt(node.attrs, "shape");
+  const [u, v] = [uniforms(b, bits(b, node, shape)), uniforms(b, bits(b, node, shape, 0x9e3779b9))];
+  // 1 - u is in (0, 1], so that the logarithm is finite.
+  return [mul(b, sqrt(b, mul(b, log(b, sub(b, 1, u)), -2)), cos(b, mul(b, v, 2 * Math.PI)))];
+});
+export const bernoulliOp = shaped(
+  "bernoulli",
+  "True with probability p.",
+  [float("p", { default: 0.5 })],
+  (b, node) => [
+    lt(b, uniforms(b, bits(b, node, dimsAt(node.attrs, "shape"))), (node.attrs.p as number) ?? 0.5),
+  ],
+  { p: 0.25 },
+);
+
+export const dropoutOp: OpDef = {
+  name: "dropout",
+  doc: "In training, each element 0 with probability p and the others scaled by 1 / (1 - p); in eval the identity.",
+  fuses: "composite",
+  params: [
+    tensor("x"),
+    // Only needed in training.
+    ...implicit.slice(0, 2).map((q) => ({ ...q, optional: true })),
+    float("p", { default: 0.5 }),
+    bool("training", { implicit: true, default: false }),
+    { ...implicit[2], optional: true },
+  ],
+  infer: ([x], attrs) => {
+    allowDtypes("dropout", [x], FLOATS);
+    const p = (attrs.p as number) ?? 0.5;
+    if (!(p >= 0 && p <= 1)) fail("E0607", `dropout: p = ${p} is not a probability`, { attr: "p" });
+    return [x];
+  },
+  inline: () => true,
+  expand: (b, node) => {
+    const [x] = node.inputs;
+    const p = (node.attrs.p as number) ?? 0.5;
+    if (!boolAt(node.attrs, "training") || p === 0) return [x];
+    if (p === 1) return [mul(b, x, 0)];
+    const kept = ge(b, uniforms(b, bits(b, node, x.type.shape)), p);
+    return [where(b, broadcastTo(b, kept, x.type.shape), mul(b, x, 1 / (1 - p)), 0)];
+  },
+  examples: [
+    { shapes: [[4, 3], [2], []], dtypes: ["f32", "u32", "u32"], attrs: { p: 0.5, training: true, hash: 99 } },
+    {
+      shapes: [[4, 3], [2], []],
+      dtypes: ["f32", "u32", "u32"],
+      attrs: { p: 0.5, training: false, hash: 99 },
+    },
+  ],
+};
+
+export const random: readonly OpDef[] = [
+  randomBitsOp,
+  uniformBitsOp,
+  randOp,
+  randnOp,
+  bernoulliOp,
+  dropoutOp,
+];

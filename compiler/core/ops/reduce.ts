@@ -1,0 +1,441 @@
+// Reductions over axes. In: a tensor, axes (all by default), keepdims. Out: folds, and composites of folds and maps.
+// `sum` lives in axes.ts, because broadcasting needs it.
+import { asConst, type Dim, dim, product } from "../dims/dim.ts";
+import type { Attrs, Builder, OpDef, TensorType, Value } from "../ir/types.ts";
+import type { Combine } from "../kernel/scalar.ts";
+import {
+  broadcastTo,
+  cast,
+  completeAxes,
+  readReduced,
+  reducedShape,
+  reducedType,
+  reductionParams,
+  reshape,
+  spread,
+  sum,
+} from "./axes.ts";
+import {
+  allowDtypes,
+  axis,
+  bool,
+  boolAt,
+  FLOATS,
+  fail,
+  float,
+  isFloat,
+  NUMBERS,
+  normalizeAxis,
+  numberAt,
+  numbersAt,
+  sizeValue,
+  tensor,
+  type ValueOrNumber,
+} from "./define.ts";
+import { eachOffset, reduceDense, reducedStrides, times, wrap } from "./dense.ts";
+import { add, and, div, eq, exp, log, mul, square, stopGradient, sub, where } from "./elementwise.ts";
+import { iota as iotaOp } from "./source.ts";
+
+const axesOf = (attrs: Attrs): readonly number[] => numbersAt(attrs, "axes");
+/** The number of elements an element of the result stands for, as a float scalar or a literal. */
+export function countOf(b: Builder, x: TensorType, over: readonly number[]): ValueOrNumber {
+  const n = product(over.map((i) => x.shape[i]));
+  return asConst(n) ?? cast(b, sizeValue(b, n), x.dtype);
+}
+
+// ------------------------------------------------------------------------------------- prod, max and min
+
+function foldOp(
+  name: string,
+  doc: string,
+  combine: Combine,
+  init: (x: TensorType["dtype"]) => number,
+  f: (dtype: TensorType["dtype"], a: number, v: number) => number,
+  vjp: (b: Builder, g: Value, x: Value, y: Value, over: readonly number[]) => Value,
+  examples: OpDef["examples"],
+): OpDef {
+  return {
+    name,
+    doc,
+    fuses: "fold",
+    params: reductionParams,
+    complete: completeAxes(name),
+    infer: ([x], attrs) => {
+      allowDtypes(name, [x], NUMBERS);
+      return [reducedType(x, attrs)];
+    },
+    reference: ([x], attrs, [out]) =>
+      reduceDense(x, numbersAt(attrs, "axes"), out, init(x.dtype), (a, v) => f(x.dtype, a, v)),
+    vjp: (b, node, [g]) => [
+      g && isFloat(g.type.dtype) ? vjp(b, g, node.inputs[0], node.outs[0], axesOf(node.attrs)) : undefined,
+    ],
+    lower: (s, node, at) => {
+      const x = node.inputs[0];
+      const over = axesOf(node.attrs);
+      return s.fold(
+        combine,
+        over.map((i) => x.type.shape[i]),
+        (...inner) => readReduced(s, x, over, boolAt(node.attrs, "keepdims"), at, inner),
+      );
+    },
+    examples,
+  };
+}
+const reduceExamples: OpDef["examples"] = [
+  { shapes: [[2, 3, 4]], attrs: { axes: [1] } },
+  { shapes: [[2, 3, 4]], attrs: { axes: [0, -1], keepdims: true } },
+  { shapes: [[5]] },
+  { shapes: [[2, 5]], dtypes: ["i32"], attrs: { axes: [1] }, grad: false },
+  { shapes: [[2, 5]], dtypes: ["u32"], attrs: { axes: [0] }, grad: false },
+];
+/** Ties share the gradient evenly, as PyTorch's amax and amin do (its max(dim) gives all to one index). */
+const extremumVjp = (b: Builder, g: Value, x: Value, y: Value, over: readonly number[]): Value => {
+  const hits = eq(b, x, spread(b, y, x.type, over));
+  const count = sum(b, cast(b, hits, x.type.dtype), over, true);
+  const share = div(b, reshape(b, g, count.type.shape), count);
+  return where(b, hits, broadcastTo(b, share, x.type.shape), 0);
+};
+const lowest = (t: TensorType["dtype"]): number => (t === "i32" ? -2147483648 : t === "u32" ? 0 : -Infinity);
+const highest = (t: TensorType["dtype"]): number =>
+  t === "i32" ? 2147483647 : t === "u32" ? 4294967295 : Infinity;
+
+export const maxOp = foldOp(
+  "max",
+  "The largest over axes; ties share the gradient evenly. With two operands max(x, y) is element-wise.",
+  "max",
+  lowest,
+  (_t, a, v) => Math.max(a, v),
+  extremumVjp,
+  reduceExamples,
+);
+export const minOp = foldOp(
+  "min",
+  "The smallest over axes; ties share the gradient evenly. With two operands min(x, y) is element-wise.",
+  "min",
+  highest,
+  (_t, a, v) => Math.min(a, v),
+  extremumVjp,
+  reduceExamples,
+);
+const reduceCall =
+  (op: OpDef) =>
+  (b: Builder, x: Value, over: readonly number[] = x.type.shape.map((_, i) => i), keepdims = false): Value =>
+    b.make(op, [x], { axes: [...over], keepdims });
+export const max = reduceCall(maxOp);
+export const min = reduceCall(minOp);
+
+export const prodOp: OpDef = foldOp(
+  "prod",
+  "The product over axes.",
+  "mul",
+  () => 1,
+  times,
+  (b, g, x, _y, over) => {
+    // The product of the others, without dividing by zero: with one zero only that element has a gradient.
+    const zero = eq(b, x, 0);
+    const rest = b.make(prodOp, [where(b, zero, 1, x)], { axes: [...over], keepdims: true });
+    const count = sum(b, cast(b, zero, "i32"), over, true);
+    const none = broadcastTo(b, eq(b, count, 0), x.type.shape);
+    const one = broadcastTo(b, eq(b, count, 1), x.type.shape);
+    const others = broadcastTo(b, rest, x.type.shape);
+    const factor = where(
+      b,
+      and(b, zero, one),
+      others,
+      where(b, none, div(b, others, where(b, zero, 1, x)), 0),
+    );
+    return mul(b, spread(b, g, x.type, over), factor);
+  },
+  reduceExamples,
+);
+
+// -------------------------------------------------------------------------------------------- any and all
+
+function logicOp(name: "any" | "all", doc: string, combine: Combine): OpDef {
+  return {
+    name,
+    doc,
+    fuses: "fold",
+    params: reductionParams,
+    complete: completeAxes(name),
+    infer: ([x], attrs) => {
+      allowDtypes(name, [x], ["bool"]);
+      return [reducedType(x, attrs)];
+    },
+    reference: ([x], attrs, [out]) =>
+      reduceDense(x, numbersAt(attrs, "axes"), out, name === "any" ? 0 : 1, (a, v) =>
+        name === "any" ? a | v : a & v,
+      ),
+    noGrad: "the result is bool",
+    // A fold over u32: bool has neither max nor min.
+    lower: (s, node, at) => {
+      const x = node.inputs[0];
+      const over = axesOf(node.attrs);
+      const bits = s.fold(
+        combine,
+        over.map((i) => x.type.shape[i]),
+        (...inner) => s.cast(readReduced(s, x, over, boolAt(node.attrs, "keepdims"), at, inner), "u32"),
+      );
+      return s.call("ne", bits, s.const("u32", 0));
+    },
+    examples: [
+      { shapes: [[3, 4]], dtypes: ["bool"], attrs: { axes: [1] }, grad: false },
+      { shapes: [[3, 4]], dtypes: ["bool"], grad: false },
+      { shapes: [[3, 0]], dtypes: ["bool"], attrs: { axes: [1], keepdims: true }, grad: false },
+    ],
+  };
+}
+export const anyOp = logicOp("any", "True where any element over the axes is.", "max");
+export const allOp = logicOp("all", "True where all elements over the axes are.", "min");
+export const all = reduceCall(allOp);
+
+// ------------------------------------------------------------------------------- composites: mean, var, …
+
+const floatReduction = (name: string): OpDef["infer"] => {
+  return ([x], attrs) => {
+    allowDtypes(name, [x], FLOATS);
+    return [reducedType(x, attrs)];
+  };
+};
+const smoothExamples: OpDef["examples"] = [
+  { shapes: [[2, 3, 4]], attrs: { axes: [1] } },
+  { shapes: [[2, 3, 4]], attrs: { axes: [0, 2], keepdims: true } },
+  { shapes: [[5]] },
+];
+
+export const meanOp: OpDef = {
+  name: "mean",
+  doc: "The mean over axes.",
+  fuses: "composite",
+  params: reductionParams,
+  complete: completeAxes("mean"),
+  infer: floatReduction("mean"),
+  expand: (b, node) => {
+    const [x] = node.inputs;
+    const over = axesOf(node.attrs);
+    return [div(b, sum(b, x, over, boolAt(node.attrs, "keepdims")), countOf(b, x.type, over))];
+  },
+  examples: smoothExamples,
+};
+export const mean = reduceCall(meanOp);
+
+export const varOp: OpDef = {
+  name: "var",
+  doc: "The variance over axes, divided by the number of elements minus `correction` (1, as PyTorch).",
+  fuses: "composite",
+  params: [...reductionParams, float("correction", { default: 1 })],
+  complete: (types, attrs) => ({ ...completeAxes("var")(types, attrs), correction: attrs.correction ?? 1 }),
+  infer: floatReduction("var"),
+  // The mean's own part of the gradient is zero: the deviations sum to nothing.
+  vjp: (b, node, [g]) => {
+    const [x] = node.inputs;
+    const over = axesOf(node.attrs);
+    if (!g) return [undefined];
+    const scaled = div(b, mul(b, g, 2), freedom(b, x, over, numberAt(node.attrs, "correction")));
+    return [mul(b, spread(b, scaled, x.type, over), deviation(b, x, over))];
+  },
+  expand: (b, node) => {
+    const [x] = node.inputs;
+    const over = axesOf(node.attrs);
+    const total = sum(b, square(b, deviation(b, x, over)), over, boolAt(node.attrs, "keepdims"));
+    return [div(b, total, freedom(b, x, over, numberAt(node.attrs, "correction")))];
+  },
+  examples: [...smoothExamples, { shapes: [[4, 3]], attrs: { axes: [0], correction: 0 } }],
+};
+const deviation = (b: Builder, x: Value, over: readonly number[]): Value => sub(b, x, mean(b, x, over, true));
+function freedom(b: Builder, x: Value, over: readonly number[], correction: number): ValueOrNumber {
+  const n = countOf(b, x.type, over);
+  if (typeof n === "number") return n - correction;
+  return correction === 0 ? n : sub(b, n, correction);
+}
+export const variance = (
+  b: Builder,
+  x: Value,
+  over: readonly number[],
+  keepdims = false,
+  correction = 1,
+): Value => b.make(varOp, [x], { axes: [...over], keepdims, correction });
+
+export const momentsOp: OpDef = {
+  name: "moments",
+  doc: "(mean, variance) over axes, the variance biased: what batch norm normalises with.",
+  fuses: "composite",
+  params: reductionParams,
+  complete: completeAxes("moments"),
+  infer: (types, attrs) => {
+    const [t] = floatReduction("moments")(types, attrs);
+    return [t, t];
+  },
+  inline: () => true,
+  expand: (b, node) => {
+    const [x] = node.inputs;
+    const [over, keepdims] = [axesOf(node.attrs), boolAt(node.attrs, "keepdims")];
+    return [mean(b, x, over, keepdims), variance(b, x, over, keepdims, 0)];
+  },
+  examples: [{ shapes: [[2, 3, 2, 2]], attrs: { axes: [0, 2, 3] } }],
+};
+
+export const logsumexpOp: OpDef = {
+  name: "logsumexp",
+  doc: "log(sum(exp(x))) over axes, stable for large x.",
+  fuses: "composite",
+  params: reductionParams,
+  complete: completeAxes("logsumexp"),
+  infer: floatReduction("logsumexp"),
+  vjp: (b, node, [g]) => {
+    const [x] = node.inputs;
+    const over = axesOf(node.attrs);
+    if (!g) return [undefined];
+    return [mul(b, spread(b, g, x.type, over), exp(b, sub(b, x, spread(b, node.outs[0], x.type, over))))];
+  },
+  expand: (b, node) => {
+    const [x] = node.inputs;
+    const over = axesOf(node.attrs);
+    const top = stopGradient(b, max(b, x, over, true));
+    const total = log(b, sum(b, exp(b, sub(b, x, top)), over, true));
+    const kept = add(b, total, top);
+    return [reshape(b, kept, reducedShape(x.type.shape, over, boolAt(node.attrs, "keepdims")))];
+  },
+  examples: [...smoothExamples, { shapes: [[2, 6]], attrs: { axes: [1] }, range: [-90, 90], grad: false }],
+};
+export const logsumexp = reduceCall(logsumexpOp);
+
+// --------------------------------------------------------------------------------------- argmax and argmin
+
+function argOp(name: "argmax" | "argmin", extremum: typeof max): OpDef {
+  return {
+    name,
+    doc: `The index (i32) of the first ${name === "argmax" ? "largest" : "smallest"} element along an axis; of the flattened tensor without one.`,
+    fuses: "composite",
+    params: [tensor("x"), axis("axis", { optional: true }), bool("keepdims", { default: false })],
+    complete: ([x], attrs) => ({
+      axis:
+        attrs.axis === undefined ? undefined : normalizeAxis(name, numberAt(attrs, "axis"), x.shape.length),
+      keepdims: boolAt(attrs, "keepdims"),
+    }),
+    infer: ([x], attrs) => {
+      allowDtypes(name, [x], NUMBERS);
+      if (attrs.axis !== undefined && asConst(x.shape[numberAt(attrs, "axis")]) === 0)
+        fail("E0504", `${name}: an axis without elements`, { operand: 0 });
+      const over = attrs.axis === undefined ? x.shape.map((_, i) => i) : [numberAt(attrs, "axis")];
+      return [{ dtype: "i32", shape: reducedShape(x.shape, over, boolAt(attrs, "keepdims")) }];
+    },
+    reference: ([x], attrs, [out]) => {
+      const over = attrs.axis === undefined ? x.shape.map((_, i) => i) : [numberAt(attrs, "axis")];
+      const best = new Float64Array(out.data.length).fill(Number.NaN);
+      const seen = new Float64Array(out.data.length);
+      eachOffset(x.shape, reducedStrides(x.shape, over), 0, (flat, o) => {
+        const v = x.data[flat];
+        if (seen[o] === 0 || (name === "argmax" ? v > best[o] : v < best[o])) {
+          best[o] = v;
+          out.data[o] = seen[o];
+        }
+        seen[o]++;
+      });
+    },
+    noGrad: "the result is an index",
+    expand: (b, node) => {
+      const shape = node.outs[0].type.shape;
+      const flat = node.attrs.axis === undefined;
+      const x = flat ? reshape(b, node.inputs[0], [product(node.inputs[0].type.shape)]) : node.inputs[0];
+      const along = flat ? 0 : numberAt(node.attrs, "axis");
+      const extent: Dim = x.type.shape[along];
+      const hits = eq(b, x, broadcastTo(b, extremum(b, x, [along], true), x.type.shape));
+      const place = b.make(iotaOp, [], { extent, dtype: "i32" });
+      const places = broadcastTo(
+        b,
+        reshape(
+          b,
+          place,
+          x.type.shape.map((_, i) => (i === along ? extent : dim(1))),
+        ),
+        x.type.shape,
+      );
+      // Where a NaN keeps every element from matching, the last index rather than one outside.
+      const last = sub(b, sizeValue(b, extent), 1);
+      const first = min(b, where(b, hits, places, last), [along]);
+      return [reshape(b, first, shape)];
+    },
+    examples: [
+      { shapes: [[3, 5]], attrs: { axis: 1 }, grad: false },
+      { shapes: [[3, 5]], attrs: { axis: 0, keepdims: true }, grad: false },
+      { shapes: [[3, 5]], grad: false },
+      { shapes: [[3, 9]], dtypes: ["i32"], attrs: { axis: -1 }, grad: false },
+    ],
+  };
+}
+export const argmaxOp = argOp("argmax", max);
+export const argminOp = argOp("argmin", min);
+
+// ------------------------------------------------------------------------------------------------ cumsum
+
+export const cumsumOp: OpDef = {
+  name: "cumsum",
+  doc: "Running sums along an axis; `reverse` starts at its end.",
+  fuses: "fold",
+  params: [tensor("x"), axis("axis", { default: 0 }), bool("reverse", { default: false })],
+  complete: ([x], attrs) => ({
+    axis: normalizeAxis("cumsum", (attrs.axis as number) ?? 0, x.shape.length),
+    reverse: boolAt(attrs, "reverse"),
+  }),
+  infer: ([x]) => {
+    allowDtypes("cumsum", [x], NUMBERS);
+    return [x];
+  },
+  reference: ([x], attrs, [out]) => {
+    const along = numberAt(attrs, "axis");
+    const extent = x.shape[along];
+    const others = x.shape.filter((_, i) => i !== along);
+    const stride = x.shape.slice(along + 1).reduce((a, d) => a * d, 1);
+    const own = x.shape.map((_, i) => x.shape.slice(i + 1).reduce((a, d) => a * d, 1));
+    eachOffset(
+      others,
+      own.filter((_, i) => i !== along),
+      0,
+      (_flat, start) => {
+        let total = 0;
+        for (let k = 0; k < extent; k++) {
+          const at = start + (boolAt(attrs, "reverse") ? extent - 1 - k : k) * stride;
+          total = wrap(x.dtype, total + x.data[at]);
+          out.data[at] = total;
+        }
+      },
+    );
+  },
+  vjp: (b, node, [g]) => [
+    g && isFloat(g.type.dtype)
+      ? b.make(cumsumOp, [g], { axis: node.attrs.axis, reverse: !boolAt(node.attrs, "reverse") })
+      : undefined,
+  ],
+  lower: (s, node, at) => {
+    const x = node.inputs[0];
+    const along = numberAt(node.attrs, "axis");
+    return s.fold("add", [x.type.shape[along]], (k) => {
+      const v = s.read(
+        x,
+        at.map((p, i) => (i === along ? k : p)),
+      );
+      const on = boolAt(node.attrs, "reverse") ? s.call("ge", k, at[along]) : s.call("le", k, at[along]);
+      return s.select(on, v, s.const(x.type.dtype, 0));
+    });
+  },
+  examples: [
+    { shapes: [[2, 4]], attrs: { axis: 1 } },
+    { shapes: [[3, 2]], attrs: { axis: 0, reverse: true } },
+  ],
+};
+
+export const reductions: readonly OpDef[] = [
+  maxOp,
+  minOp,
+  prodOp,
+  anyOp,
+  allOp,
+  meanOp,
+  varOp,
+  momentsOp,
+  logsumexpOp,
+  argmaxOp,
+  argminOp,
+  cumsumOp,
+];
