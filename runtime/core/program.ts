@@ -60,6 +60,12 @@ export interface Copy {
   readonly to: Range;
   readonly label: string;
 }
+/** Fills a range with zero bytes. */
+export interface Clear {
+  readonly kind: "clear";
+  readonly range: Range;
+  readonly label: string;
+}
 /** Runs `body` with `symbol` = 0 .. count - 1; rows of body.exprs are evaluated for each. */
 export interface Loop {
   readonly kind: "loop";
@@ -68,7 +74,7 @@ export interface Loop {
   readonly body: Block;
   readonly label: string;
 }
-export type Step = Dispatch | Copy | Loop;
+export type Step = Dispatch | Copy | Clear | Loop;
 export interface Block {
   readonly exprs: readonly Expr[];
   readonly steps: readonly Step[];
@@ -114,14 +120,25 @@ export interface EntryPlan {
   /** Bytes of arena this entry needs. */
   readonly arenaBytes: ExprId;
   /** Inputs the runtime fills itself: `seed` (u32[2]), hyperparameters (f32, by HostExpr). Ranges are in the arena. */
-  readonly implicit: readonly { readonly name: string; readonly dtype: DType; readonly range: Range; readonly value?: HostExpr }[];
+  readonly implicit: readonly {
+    readonly name: string;
+    readonly dtype: DType;
+    readonly range: Range;
+    readonly value?: HostExpr;
+  }[];
   /** Derived units this entry reads. */
   readonly derived: readonly number[];
   /** Parameters and state this entry writes (paths), so that derived values of them go stale. */
   readonly writesParams: readonly string[];
   readonly writesState: readonly string[];
   /** Present on training steps. */
-  readonly train?: { readonly block: string; readonly loss: string; readonly reports: readonly string[]; readonly batch?: number; readonly flag?: string };
+  readonly train?: {
+    readonly block: string;
+    readonly loss: string;
+    readonly reports: readonly string[];
+    readonly batch?: number;
+    readonly flag?: string;
+  };
 }
 
 /** A derived weight: rebuilt by `body` when one of its sources was written. */

@@ -1,0 +1,102 @@
+// Kernel code: the statements of one kernel, as data. What a kernel means stays apart from how WGSL spells it
+// (kernel/wgsl.ts). In: schedules build it through the Emitter. Out: KernelCode, printed or inspected.
+import type { Dim } from "../dims/dim.ts";
+import type { DType, Value } from "../ir/types.ts";
+
+export type Width = 1 | 4;
+
+/** A typed expression. `width` 4 is a vec4. */
+export type X = { readonly dtype: DType; readonly width: Width } & (
+  | { readonly k: "var"; readonly name: string }
+  | { readonly k: "lit"; readonly value: number }
+  /** A word of the uniform block. Infinities come in this way, too, as bits. */
+  | { readonly k: "uniform"; readonly slot: UniformSlot; readonly bits?: boolean }
+  | { readonly k: "bin"; readonly op: "+" | "-" | "*" | "/" | "%" | "<" | ">=" | "&&"; readonly a: X; readonly b: X }
+  | { readonly k: "call"; readonly fn: string; readonly args: readonly X[] }
+  | { readonly k: "splat"; readonly a: X }
+  | { readonly k: "vec"; readonly parts: readonly X[] }
+  | { readonly k: "part"; readonly a: X; readonly i: number }
+  | { readonly k: "load"; readonly buffer: BufferSlot; readonly index: X }
+  | { readonly k: "shared"; readonly name: string; readonly index: X }
+  | { readonly k: "broadcast"; readonly a: X; readonly lane: number }
+  | { readonly k: "subgroup"; readonly combine: "add" | "mul" | "max" | "min"; readonly a: X }
+);
+
+export interface UniformSlot {
+  readonly dim: Dim;
+  name: string;
+}
+
+/** A storage binding: one buffer range, one element type. */
+export interface BufferSlot {
+  readonly value: Value;
+  name: string;
+  access: "read" | "read_write";
+  /** Declared vec4 when any access is four wide. */
+  wide: boolean;
+}
+
+export type Stmt =
+  | { readonly k: "let"; readonly name: string; readonly x: X }
+  | { readonly k: "var"; readonly name: string; readonly x: X }
+  | { readonly k: "set"; readonly name: string; readonly x: X }
+  | { readonly k: "for"; readonly name: string; readonly from: X; readonly below: X; readonly step: X; readonly body: readonly Stmt[] }
+  | { readonly k: "if"; readonly cond: X; readonly then: readonly Stmt[] }
+  | { readonly k: "store"; readonly buffer: BufferSlot; readonly index: X; readonly x: X }
+  | { readonly k: "setShared"; readonly name: string; readonly index: X; readonly x: X }
+  | { readonly k: "run"; readonly fn: string; readonly args: readonly X[] }
+  | { readonly k: "barrier" }
+  | { readonly k: "return" }
+  | { readonly k: "note"; readonly text: string };
+
+export interface CodeFunction {
+  readonly name: string;
+  readonly params: readonly { readonly name: string; readonly dtype: DType; readonly width: Width }[];
+  /** Result, for functions that return `result` at the end of `body`. */
+  readonly result?: X;
+  readonly body: readonly Stmt[];
+}
+
+export interface KernelCode {
+  readonly name: string;
+  readonly family: string;
+  readonly uniforms: readonly UniformSlot[];
+  readonly buffers: readonly BufferSlot[];
+  readonly shared: readonly { readonly name: string; readonly dtype: DType; readonly width: Width; readonly size: number }[];
+  readonly functions: readonly CodeFunction[];
+  readonly workgroup: number;
+  readonly body: readonly Stmt[];
+  readonly subgroups: boolean;
+  /** Loop nest with compute levels, for people (`--emit kernels`). */
+  readonly nest: readonly string[];
+}
+
+export const lit = (value: number, dtype: DType = "i32"): X => ({ k: "lit", value, dtype, width: 1 });
+export const variable = (name: string, dtype: DType, width: Width = 1): X => ({ k: "var", name, dtype, width });
+export const bin = (op: Extract<X, { k: "bin" }>["op"], a: X, b: X): X => {
+  const la = a.k === "lit" ? a.value : undefined;
+  const lb = b.k === "lit" ? b.value : undefined;
+  if (a.dtype === "i32" && a.width === 1 && b.width === 1) {
+    if (op === "+" && la === 0) return b;
+    if ((op === "+" || op === "-") && lb === 0) return a;
+    if (op === "*" && (la === 1 || lb === 1)) return la === 1 ? b : a;
+    if (op === "*" && (la === 0 || lb === 0)) return lit(0);
+    if (op === "/" && lb === 1) return a;
+    if (la !== undefined && lb !== undefined) {
+      if (op === "+") return lit(la + lb);
+      if (op === "-") return lit(la - lb);
+      if (op === "*") return lit(la * lb);
+    }
+  }
+  const width = Math.max(a.width, b.width) as Width;
+  const bool = op === "<" || op === ">=" || op === "&&";
+  return { k: "bin", op, a: widen(a, width), b: widen(b, width), dtype: bool ? "bool" : a.dtype, width };
+};
+export const widen = (a: X, width: Width): X => (a.width === width || width === 1 ? a : { k: "splat", a, dtype: a.dtype, width: 4 });
+export const part = (a: X, i: number): X =>
+  a.width === 1 ? a : a.k === "vec" ? a.parts[i] : a.k === "splat" ? a.a : { k: "part", a, i, dtype: a.dtype, width: 1 };
+export const vec = (parts: readonly X[]): X => ({ k: "vec", parts, dtype: parts[0].dtype, width: 4 });
+export const call = (fn: string, args: readonly X[], dtype: DType): X => {
+  const width = Math.max(...args.map((a) => a.width)) as Width;
+  return { k: "call", fn, args: args.map((a) => widen(a, width)), dtype, width };
+};

@@ -1,0 +1,386 @@
+// From scalar expressions to kernel code: every value is computed at the outermost block that binds all its axes (its
+// compute level), once, and named where it is shared or hoisted. Lanes: an expression may be asked for four wide along
+// one axis; contiguity decides vec4 or four scalar loads.
+// In: Scalars and the blocks a schedule opens. Out: statements. Separate from the schedules because all of them share it.
+import { add, asConst, type Dim, dim, isConst, literalDivisor, mul } from "../dims/dim.ts";
+import { InternalError } from "../diagnostics/index.ts";
+import type { DType, Value } from "../ir/types.ts";
+import { type BufferSlot, bin, type CodeFunction, call, lit, part, type Stmt, type UniformSlot, variable, vec, type Width, widen, type X } from "./code.ts";
+import { alignedAt, strideAlong } from "./facts.ts";
+import { identityOf, indexForm, type ScalarContext } from "./lowering.ts";
+import type { Axis, Scalar, ScalarOf } from "./scalar.ts";
+
+export interface Block {
+  readonly stmts: Stmt[];
+  readonly bound: Map<Axis, X>;
+  readonly memo: Map<string, X>;
+}
+const newBlock = (): Block => ({ stmts: [], bound: new Map(), memo: new Map() });
+
+export type FoldHook = (fold: ScalarOf<"fold">, depth: number, lane: Axis | undefined) => X | undefined;
+
+/** How a value lies in its buffer: strides per logical axis. */
+export type StridesOf = (value: Value) => readonly Dim[];
+
+/** Where a root is really stored: in place of another value (updates), or inside a larger one (a scan's results). */
+export interface Placing {
+  /** The value whose buffer a value shares; itself where it has its own. */
+  buffer(v: Value): Value;
+  /** Coordinates in that buffer's value. */
+  coordinates(v: Value, at: readonly Scalar[], s: ScalarContext): readonly Scalar[];
+}
+
+export class Emitter {
+  readonly s: ScalarContext;
+  private readonly strides: StridesOf;
+  readonly buffers: BufferSlot[] = [];
+  readonly uniforms: UniformSlot[] = [];
+  readonly functions: CodeFunction[] = [];
+  private readonly uniformByKey = new Map<string, UniformSlot>();
+  private readonly names = new Map<string, number>();
+  private readonly taken = new Set<string>();
+  private uses = new Map<Scalar, number>();
+  stack: Block[] = [newBlock()];
+  /** A schedule's way of computing folds at given depths (cooperatively, by tiles). */
+  onFold: FoldHook | undefined;
+
+  private readonly placing: Placing | undefined;
+
+  constructor(s: ScalarContext, strides: StridesOf, placing?: Placing) {
+    this.s = s;
+    this.strides = strides;
+    this.placing = placing;
+  }
+
+  get top(): Block {
+    return this.stack[this.stack.length - 1];
+  }
+  fresh(base: string): string {
+    let n = this.names.get(base) ?? 0;
+    let name = n === 0 ? base : `${base}_${n}`;
+    // A label may itself look like a numbered name.
+    while (this.taken.has(name)) name = `${base}_${++n}`;
+    this.names.set(base, n + 1);
+    this.taken.add(name);
+    return name;
+  }
+  push(): Block {
+    const b = newBlock();
+    this.stack.push(b);
+    return b;
+  }
+  pop(): readonly Stmt[] {
+    const b = this.stack.pop();
+    if (!b) throw new InternalError("schedule", "block stack is empty");
+    return b.stmts;
+  }
+  bind(axis: Axis, x: X): void {
+    this.top.bound.set(axis, x);
+  }
+  put(stmt: Stmt): void {
+    this.top.stmts.push(stmt);
+  }
+  /** Names a value in the innermost block. */
+  let(base: string, x: X): X {
+    const name = this.fresh(base);
+    this.put({ k: "let", name, x });
+    return variable(name, x.dtype, x.width);
+  }
+  /** Counts uses, so that shared values get names. Call with all roots first. */
+  count(roots: readonly Scalar[]): void {
+    const seen = new Set<Scalar>();
+    const visit = (x: Scalar): void => {
+      this.uses.set(x, (this.uses.get(x) ?? 0) + 1);
+      if (seen.has(x)) return;
+      seen.add(x);
+      for (const c of children(x)) visit(c);
+    };
+    roots.forEach(visit);
+  }
+
+  buffer(value: Value, access: "read" | "read_write"): BufferSlot {
+    let slot = this.buffers.find((b) => b.value === value);
+    if (!slot) {
+      slot = { value, name: this.fresh(bufferName(value)), access, wide: false };
+      this.buffers.push(slot);
+    }
+    if (access === "read_write") slot.access = access;
+    return slot;
+  }
+  /** A size as an expression: small literals are text, everything else a word of the uniform block. */
+  dim(d: Dim): X {
+    const n = asConst(d);
+    if (n !== undefined && Math.abs(n) <= 4) return lit(n);
+    return { k: "uniform", slot: this.uniformFor(d), dtype: "i32", width: 1 };
+  }
+  private uniformFor(d: Dim): UniformSlot {
+    let slot = this.uniformByKey.get(d.key);
+    if (!slot) {
+      slot = { dim: d, name: `d${this.uniforms.length}` };
+      this.uniforms.push(slot);
+      this.uniformByKey.set(d.key, slot);
+    }
+    return slot;
+  }
+  literal(value: number, dtype: DType): X {
+    // Shader compilers may assume infinities away and WGSL cannot spell them: they come in as bits.
+    if (!Number.isFinite(value)) {
+      const bits = value > 0 ? 0x7f800000 : value < 0 ? 0xff800000 | 0 : 0x7fc00000;
+      const x: X = { k: "uniform", slot: this.uniformFor(dim(bits)), dtype: "f32", width: 1, bits: true };
+      return dtype === "f32" ? x : call(`cast_${dtype}`, [x], dtype);
+    }
+    return lit(value, dtype);
+  }
+
+  private depthOf(x: Scalar): number {
+    let depth = 0;
+    for (const a of x.free) depth = Math.max(depth, this.depthOfAxis(a));
+    return depth;
+  }
+  private depthOfAxis(a: Axis): number {
+    for (let i = this.stack.length - 1; i >= 0; i--) if (this.stack[i].bound.has(a)) return i;
+    throw new InternalError("schedule", `axis ${a.name} is not bound`);
+  }
+  private boundTo(a: Axis): X {
+    for (let i = this.stack.length - 1; i >= 0; i--) {
+      const x = this.stack[i].bound.get(a);
+      if (x) return x;
+    }
+    throw new InternalError("schedule", `axis ${a.name} is not bound`);
+  }
+  /** Gives a scalar its value in the innermost block (accumulators of a tile). */
+  define(x: Scalar, as: X, lane?: Axis): void {
+    this.top.memo.set(memoKey(x, lane), as);
+  }
+
+  /**
+   * The value of x in the innermost block. With `lane`, four wide along that axis, whose bound variable holds the
+   * group's first coordinate; where x does not depend on it the result is scalar.
+   */
+  x(x: Scalar, lane?: Axis): X {
+    if (lane && !x.free.includes(lane)) lane = undefined;
+    const key = memoKey(x, lane);
+    // A value defined by the schedule may sit deeper than its axes say.
+    for (let i = this.stack.length - 1; i >= 0; i--) {
+      const known = this.stack[i].memo.get(key);
+      if (known) return known;
+    }
+    const depth = this.depthOf(x);
+    const made = this.compute(x, depth, lane);
+    const block = this.stack[depth];
+    let out = made;
+    const hoisted = depth < this.stack.length - 1;
+    if (!isAtomic(made) && (hoisted || (this.uses.get(x) ?? 1) > 1 || x.kind === "load" || x.kind === "div")) {
+      const name = this.fresh(nameOf(x));
+      block.stmts.push({ k: "let", name, x: made });
+      out = variable(name, made.dtype, made.width);
+    }
+    block.memo.set(key, out);
+    return out;
+  }
+
+  private compute(x: Scalar, depth: number, lane: Axis | undefined): X {
+    switch (x.kind) {
+      case "const":
+        return this.literal(x.value, x.dtype);
+      case "axis": {
+        const base = this.boundTo(x.axis);
+        return lane ? bin("+", base, vec([lit(0), lit(1), lit(2), lit(3)])) : base;
+      }
+      case "div":
+        return bin("/", this.x(x.arg, lane), this.dim(x.by));
+      case "index": {
+        let sum: X | undefined;
+        const positive = x.terms.filter((t) => (asConst(t.coef) ?? 1) >= 0);
+        const negative = x.terms.filter((t) => !positive.includes(t));
+        for (const t of positive) {
+          const term = bin("*", this.x(t.atom, lane), this.dim(t.coef));
+          sum = sum ? bin("+", sum, term) : term;
+        }
+        const n = asConst(x.offset);
+        if (n === undefined || n > 0 || !sum) sum = sum ? bin("+", sum, this.dim(x.offset)) : this.dim(x.offset);
+        for (const t of negative) sum = bin("-", sum, bin("*", this.x(t.atom, lane), this.dim(mul(t.coef, -1))));
+        if (n !== undefined && n < 0 && x.terms.some((t) => positive.includes(t))) sum = bin("-", sum, this.dim(dim(-n)));
+        return sum;
+      }
+      case "load":
+        return this.load(x, lane);
+      case "call": {
+        if (x.fn === "inside") return this.inside(x, lane);
+        return call(
+          x.fn,
+          x.args.map((a) => this.x(a, lane)),
+          x.dtype,
+        );
+      }
+      case "fold": {
+        const special = this.onFold?.(x, depth, lane);
+        if (special) return special;
+        return this.serialFold(x, depth, lane);
+      }
+    }
+  }
+  private inside(x: ScalarOf<"call">, lane: Axis | undefined): X {
+    const [at, extent] = x.args;
+    return call("inside", [this.x(at, lane), this.x(extent)], "bool");
+  }
+
+  /** The linear offset of an element in its buffer. */
+  offset(value: Value, at: readonly Scalar[]): Scalar {
+    const strides = this.strides(value);
+    return this.s.iadd(...at.map((c, i) => this.s.imul(c, strides[i])), 0);
+  }
+  private load(x: ScalarOf<"load">, lane: Axis | undefined): X {
+    const slot = this.buffer(x.value, "read");
+    const offset = this.offset(x.value, x.at);
+    if (!lane) return { k: "load", buffer: slot, index: this.x(offset), dtype: x.dtype, width: 1 };
+    const how = this.access(offset, lane);
+    if (how === "same") return { k: "load", buffer: slot, index: this.x(offset), dtype: x.dtype, width: 1 };
+    if (how === "vector") {
+      slot.wide = true;
+      return { k: "load", buffer: slot, index: bin("/", this.x(offset), lit(4)), dtype: x.dtype, width: 4 };
+    }
+    return vec(
+      [0, 1, 2, 3].map((u) => {
+        const shifted = this.shift(offset, lane, u);
+        const key = `l${slot.name}@${shifted.id}`;
+        const depth = this.depthOf(shifted);
+        const known = this.stack[depth].memo.get(key);
+        if (known) return known;
+        const loaded: X = { k: "load", buffer: slot, index: this.x(shifted), dtype: x.dtype, width: 1 };
+        const name = this.fresh(slot.name);
+        this.stack[depth].stmts.push({ k: "let", name, x: loaded });
+        const out = variable(name, x.dtype);
+        this.stack[depth].memo.set(key, out);
+        return out;
+      }),
+    );
+  }
+  /** Whether four lanes along `lane` are one vec4, one element, or four elements. */
+  access(offset: Scalar, lane: Axis): "vector" | "same" | "scalars" {
+    const step = strideAlong(offset, lane, 4);
+    if (step && isConst(step, 1) && alignedAt(offset, lane, 4, 4)) return "vector";
+    if (step && isConst(step, 0)) return "same";
+    return "scalars";
+  }
+  shift(x: Scalar, axis: Axis, by: number): Scalar {
+    return by === 0 ? x : this.s.substitute(x, new Map([[axis, this.s.iadd(this.s.axisValue(axis), by)]]));
+  }
+  /** Stores a value computed at `width` along `lane`; `guard` limits lanes where the extent is not a multiple of 4. */
+  store(value: Value, at: readonly Scalar[], x: X, lane: Axis | undefined, tail?: { readonly at: Scalar; readonly extent: Dim }): void {
+    const target = this.placing?.buffer(value) ?? value;
+    const slot = this.buffer(target, "read_write");
+    const offset = this.offset(target, this.placing?.coordinates(value, at, this.s) ?? at);
+    if (!lane) {
+      this.put({ k: "store", buffer: slot, index: this.x(offset), x });
+      return;
+    }
+    const masked = tail !== undefined && literalDivisor(tail.extent) % 4 !== 0;
+    const how = this.access(offset, lane);
+    const wide = widen(x, 4);
+    if (how === "vector" && !masked) {
+      slot.wide = true;
+      this.put({ k: "store", buffer: slot, index: bin("/", this.x(offset), lit(4)), x: wide });
+      return;
+    }
+    const held = wide.k === "var" || wide.k === "vec" || wide.k === "splat" ? wide : this.let("v", wide);
+    for (let u = 0; u < 4; u++) {
+      // Offsets of masked lanes are computed inside the guard's block, where they are used.
+      const shifted = this.shift(offset, lane, u);
+      if (masked) {
+        const ok = call("inside", [this.x(this.shift(tail.at, lane, u)), this.dim(tail.extent)], "bool");
+        this.push();
+        this.put({ k: "store", buffer: slot, index: this.x(shifted), x: part(held, u) });
+        const then = this.pop();
+        this.put({ k: "if", cond: ok, then });
+      } else this.put({ k: "store", buffer: slot, index: this.x(shifted), x: part(held, u) });
+    }
+  }
+
+  /** A loop `for name in from .. below`, with `axis` bound, around what `body` emits. */
+  loop(axis: Axis | undefined, name: string, below: X, body: (i: X) => void, from: X = lit(0), step: X = lit(1)): void {
+    const v = this.fresh(name);
+    this.push();
+    const i = variable(v, "i32");
+    if (axis) this.bind(axis, i);
+    body(i);
+    const stmts = this.pop();
+    this.put({ k: "for", name: v, from, below, step, body: stmts });
+  }
+
+  /** Runs `body` with the block stack cut to `depth` (code lands at that level). */
+  atDepth<T>(depth: number, body: () => T): T {
+    const saved = this.stack;
+    this.stack = saved.slice(0, depth + 1);
+    try {
+      return body();
+    } finally {
+      this.stack = saved;
+    }
+  }
+
+  /** A fold as loops in one thread. */
+  private serialFold(x: ScalarOf<"fold">, depth: number, lane: Axis | undefined): X {
+    return this.atDepth(depth, () => {
+      const width: Width = lane ? 4 : 1;
+      const acc = this.fresh(COMBINE_NAME[x.combine]);
+      this.put({ k: "var", name: acc, x: widen(this.literal(identityOf(x.combine, x.dtype), x.dtype), width) });
+      const accX = variable(acc, x.dtype, width);
+      const nest = (i: number): void => {
+        if (i === x.axes.length) {
+          this.put({ k: "set", name: acc, x: combine(x.combine, accX, this.x(x.body, lane)) });
+          return;
+        }
+        this.loop(x.axes[i], x.axes[i].name, this.dim(x.axes[i].extent), () => nest(i + 1));
+      };
+      nest(0);
+      return accX;
+    });
+  }
+}
+
+export const COMBINE_NAME = { add: "sum", mul: "prod", max: "most", min: "least" } as const;
+/** acc combined with x. */
+export const combine = (how: keyof typeof COMBINE_NAME, acc: X, x: X): X =>
+  how === "add" ? bin("+", acc, x) : how === "mul" ? bin("*", acc, x) : call(how, [acc, x], acc.dtype);
+
+const memoKey = (x: Scalar, lane: Axis | undefined): string => (lane ? `${x.id}/${lane.id}` : `${x.id}`);
+const isAtomic = (x: X): boolean => x.k === "var" || x.k === "lit" || x.k === "uniform" || (x.k === "splat" && isAtomic(x.a)) || (x.k === "vec" && x.parts.every(isAtomic));
+
+export function children(x: Scalar): readonly Scalar[] {
+  switch (x.kind) {
+    case "index":
+      return x.terms.map((t) => t.atom);
+    case "div":
+      return [x.arg];
+    case "load":
+      return x.at;
+    case "call":
+      return x.args;
+    case "fold":
+      return [x.body];
+    default:
+      return [];
+  }
+}
+
+/** The author's name for a value, made legal. */
+export function bufferName(value: Value): string {
+  const n = value.node;
+  const raw = n.label ?? (n.attrs.path as string | undefined) ?? (n.attrs.name as string | undefined) ?? n.op.name;
+  const legal = String(raw).replace(/[^A-Za-z0-9_]/g, "_").replace(/^(?=\d)/, "v").replace(/^(_|mdl_)+/, "").slice(0, 40);
+  return RESERVED.has(legal) || legal === "" ? `${legal}_v` : legal;
+}
+function nameOf(x: Scalar): string {
+  if (x.kind === "load") return `${bufferName(x.value)}_at`;
+  if (x.kind === "call") return /^[a-z]\w*$/.test(x.fn) ? `v_${x.fn}` : "v";
+  if (x.kind === "index" || x.kind === "div") return "i";
+  return "v";
+}
+// Names the kernels themselves use, and WGSL's words a label could collide with.
+const RESERVED = new Set(
+  "p main group lane thread groups fn let var const if else for while loop return true false struct switch case default break continue override enable alias f32 f16 i32 u32 bool vec2 vec3 vec4 array atomic ptr texture sampler discard diagnostic requires continuing const_assert new active target private workgroup storage uniform function read write read_write self select min max abs exp log sum".split(
+    " ",
+  ),
+);
+export { indexForm };

@@ -1,0 +1,617 @@
+// What is one kernel. In: a graph of primitives. Out: groups in execution order, each with the values it stores; every
+// other value is inlined where it is read. Decided by growing regions from anchors (contractions, then reductions), then
+// by who reads what. No operator is named here: roles come from `fuses` and from the shape of the lowered expression.
+import { asConst, equal, isConst, mul, product, substitute, symbols } from "../../dims/dim.ts";
+import { InternalError } from "../../diagnostics/index.ts";
+import { usersOf } from "../../ir/build.ts";
+import type { Graph, Node, Value } from "../../ir/types.ts";
+import { children } from "../../kernel/emitter.ts";
+import { createLowering, indexForm, type ScalarContext } from "../../kernel/lowering.ts";
+import type { Axis, Scalar, ScalarOf } from "../../kernel/scalar.ts";
+import { contractionOf, splitsOf } from "./contraction.ts";
+
+export type GroupKind = "map" | "rows" | "contraction" | "pack" | "control" | "claimed";
+
+export interface Group {
+  readonly id: number;
+  readonly kind: GroupKind;
+  /** The nodes computed here and nowhere else (inlined nodes may appear in several kernels and are not listed). */
+  readonly nodes: Set<Node>;
+  /** Values this group stores. */
+  roots: Value[];
+  readonly anchor: Node;
+  /** Depends on parameters and unwritten state only: belongs to `prepare`. */
+  readonly derived: boolean;
+}
+
+export interface Fused {
+  readonly graph: Graph;
+  readonly groups: readonly Group[];
+  /** The group that stores each materialised value. */
+  readonly home: ReadonlyMap<Value, Group>;
+  /** Sinks that are a materialised value seen through order-keeping views. */
+  readonly alias: ReadonlyMap<Value, Value>;
+}
+
+export interface FuseOptions {
+  /** Storage bindings a kernel may have (8 by default in WebGPU). */
+  readonly maxBindings: number;
+  /** Whether values of parameters alone go to a prepare program (inference), or are part of the step (training). */
+  readonly derive: boolean;
+  /** Composite nodes a kernel family takes whole on this target. */
+  readonly claims?: (node: Node) => boolean;
+}
+
+const HEAVY = new Set(["exp", "exp2", "log", "log2", "tanh", "erf", "pow", "sin", "cos", "tan", "sqrt", "rsqrt", "log1p", "expm1", "threefry_a", "threefry_b"]);
+
+/** A lowering that inlines exactly the values `stored` does not name. */
+export function loweringFor(stored: (v: Value) => boolean): ScalarContext {
+  const memo = new Map<string, Scalar>();
+  const s: ScalarContext = createLowering((value, at) => {
+    const op = value.node.op;
+    if (op.fuses === "source" || !op.lower || stored(value)) return undefined;
+    const key = `${value.node.id}.${value.index}(${at.map((a) => a.id)})`;
+    let out = memo.get(key);
+    if (!out) memo.set(key, (out = op.lower(s, value.node, at, value.index)));
+    return out;
+  });
+  return s;
+}
+/** One element of `value` (itself inlined) over fresh axes. */
+export function lowerValue(s: ScalarContext, value: Value): { at: Axis[]; x: Scalar } {
+  const at = value.type.shape.map((d, i) => s.axis(`i${i}`, d));
+  const lower = value.node.op.lower;
+  if (!lower) throw new InternalError("fuse", `${value.node.op.name} has no lowering`);
+  return { at, x: lower(s, value.node, at.map((a) => s.axisValue(a)), value.index) };
+}
+
+const sameShape = (a: Value, b: Value): boolean => a.type.shape.length === b.type.shape.length && a.type.shape.every((d, i) => equal(d, b.type.shape[i]));
+const elements = (v: Value) => product(v.type.shape);
+
+export function fuse(graph: Graph, options: FuseOptions): Fused {
+  const nodes = graph.nodes;
+  const users = usersOf(nodes);
+  const position = new Map(nodes.map((n, i) => [n, i]));
+  const written = new Set(graph.writes.map((w) => w.path));
+  const sinks = new Set<Value>([...graph.results.map((r) => r.value), ...graph.writes.map((w) => w.value)]);
+  const groups: Group[] = [];
+  const region = new Map<Node, Group>();
+  const home = new Map<Value, Group>();
+  const alias = new Map<Value, Value>();
+
+  // --- what depends on parameters alone -------------------------------------------------------------------------
+  const derivedNode = new Map<Node, boolean>();
+  const fromParams = new Map<Node, boolean>();
+  for (const n of nodes) {
+    const leafOk = n.op.name === "param" || n.op.name === "constant" || (n.op.name === "state" && !written.has(String(n.attrs.path)));
+    const constant = n.op.fuses === "map" && n.inputs.length === 0 && n.outs[0].type.shape.every((d) => symbols(d).size === 0);
+    const ok =
+      options.derive &&
+      (n.op.fuses === "source" ? leafOk : n.inputs.length === 0 ? constant : n.op.fuses !== "control" && n.inputs.every((v) => derivedNode.get(v.node)));
+    derivedNode.set(n, ok && n.outs.every((v) => v.type.shape.every((d) => asConst(d) !== undefined)));
+    fromParams.set(n, n.op.fuses === "source" ? leafOk : n.inputs.some((v) => fromParams.get(v.node)));
+  }
+  const isDerived = (n: Node): boolean => derivedNode.get(n) === true;
+
+  const newGroup = (kind: GroupKind, anchor: Node, derived = isDerived(anchor)): Group => {
+    const g: Group = { id: groups.length, kind, nodes: new Set([anchor]), roots: [], anchor, derived };
+    groups.push(g);
+    region.set(anchor, g);
+    return g;
+  };
+  const nodeUsers = (v: Value): readonly Node[] => users.get(v) ?? [];
+  const isView = (n: Node): boolean => n.op.fuses === "view";
+  /** Users that compute, looking through views. */
+  const effectiveUsers = (v: Value, into = new Set<Node>()): Set<Node> => {
+    for (const u of nodeUsers(v)) {
+      if (isView(u) && !region.has(u)) for (const o of u.outs) effectiveUsers(o, into);
+      else into.add(u);
+    }
+    return into;
+  };
+  const sinkThroughViews = (v: Value): boolean => sinks.has(v) || nodeUsers(v).some((u) => isView(u) && u.outs.some(sinkThroughViews));
+
+  // --- shapes of anchors ----------------------------------------------------------------------------------------
+  const isolated = (n: Node): { s: ScalarContext; at: Axis[]; x: Scalar } => {
+    const s = createLowering(() => undefined);
+    return { s, ...lowerValue(s, n.outs[0]) };
+  };
+  const isContraction = (n: Node): boolean => {
+    const { x } = isolated(n);
+    return contractionOf(x) !== undefined || splitsOf(x).length > 0;
+  };
+  /** A window that tiles its operand: fold over small literal axes, coordinate = out * extent + window axis. */
+  const tilesOperand = (n: Node): Value | undefined => {
+    if (n.op.fuses !== "fold") return undefined;
+    const { s, x } = isolated(n);
+    if (x.kind !== "fold" || x.body.kind !== "load") return undefined;
+    let windowSize = 1;
+    for (const axis of x.axes) {
+      const e = asConst(resolveOpaque(s, axis.extent));
+      if (e === undefined) return undefined;
+      windowSize *= e;
+    }
+    if (windowSize > 16) return undefined;
+    const seen = new Set<Axis>();
+    for (const c of x.body.at) {
+      const f = indexForm(c);
+      const win = f.terms.filter((t) => t.atom.kind === "axis" && x.axes.includes(t.atom.axis));
+      if (win.length === 0) continue;
+      const outer = f.terms.filter((t) => !win.includes(t));
+      if (win.length !== 1 || outer.length > 1 || !isConst(resolveOpaque(s, f.offset), 0)) return undefined;
+      const w = (win[0].atom as ScalarOf<"axis">).axis;
+      if (seen.has(w) || !isConst(resolveOpaque(s, win[0].coef), 1)) return undefined;
+      seen.add(w);
+      if (outer.length === 1 && (outer[0].atom.kind !== "axis" || !equal(resolveOpaque(s, outer[0].coef), resolveOpaque(s, w.extent)))) return undefined;
+    }
+    return seen.size === x.axes.length ? x.body.value : undefined;
+  };
+  /** A reduction whose operand coordinates are out axes or fold axes, never both: a row reduction. */
+  const isRowReduction = (n: Node): boolean => {
+    const { x } = isolated(n);
+    if (x.kind !== "fold") return false;
+    let ok = true;
+    const visit = (y: Scalar): void => {
+      if (y.kind === "index" && y.free.some((a) => x.axes.includes(a)) && y.free.some((a) => !x.axes.includes(a))) ok = false;
+      if (y.kind === "fold") ok = false;
+      if (ok) for (const c of children(y)) visit(c);
+    };
+    visit(x.body);
+    return ok;
+  };
+
+  // --- growing a region -------------------------------------------------------------------------------------------
+  /** True when computing `from` needs something of `target`, groups taken whole. */
+  const needs = (from: Node, target: ReadonlySet<Node>): boolean => {
+    const lowest = Math.min(...[...target].map((t) => position.get(t) as number));
+    const seen = new Set<Node>();
+    const stack: Node[] = [from];
+    while (stack.length > 0) {
+      const n = stack.pop() as Node;
+      if (target.has(n)) return true;
+      if (seen.has(n) || ((position.get(n) as number) < lowest && !region.has(n))) continue;
+      seen.add(n);
+      const g = region.get(n);
+      if (g) for (const m of g.nodes) if (!seen.has(m)) stack.push(m);
+      for (const v of n.inputs) stack.push(v.node);
+    }
+    return false;
+  };
+  /** Adds to the group every later node `accept`s whose other operands do not wait for the group. */
+  const grow = (g: Group, start: Node, accept: (n: Node) => boolean): Node[] => {
+    const inside = new Set<Node>([start]);
+    const tainted = new Set<Node>();
+    const added: Node[] = [];
+    let last = position.get(start) as number;
+    const reach = (n: Node): void => {
+      for (const o of n.outs) for (const u of nodeUsers(o)) last = Math.max(last, position.get(u) as number);
+    };
+    reach(start);
+    for (let i = (position.get(start) as number) + 1; i <= last && i < nodes.length; i++) {
+      const n = nodes[i];
+      const touches = n.inputs.some((v) => inside.has(v.node));
+      if (!touches && !n.inputs.some((v) => tainted.has(v.node))) continue;
+      const foreign = n.inputs.filter((v) => !inside.has(v.node)).map((v) => v.node);
+      const ok =
+        touches &&
+        !region.has(n) &&
+        (n.op.fuses === "map" || n.op.fuses === "view" || n.op.fuses === "fold") &&
+        isDerived(n) === g.derived &&
+        accept(n) &&
+        !foreign.some((f) => tainted.has(f) || needs(f, g.nodes));
+      if (ok) {
+        inside.add(n);
+        g.nodes.add(n);
+        region.set(n, g);
+        added.push(n);
+        reach(n);
+      } else {
+        tainted.add(n);
+      }
+    }
+    return added;
+  };
+  const drop = (g: Group, n: Node): void => {
+    g.nodes.delete(n);
+    region.delete(n);
+  };
+  /** Values of the region that somebody outside reads, views looked through. */
+  const exitsOf = (g: Group): Value[] => {
+    const out = new Set<Value>();
+    for (const n of g.nodes) {
+      for (const v of n.outs) {
+        const outside = sinks.has(v) || nodeUsers(v).some((u) => !g.nodes.has(u));
+        if (!outside) continue;
+        // A view is never stored: its base is.
+        let base = v;
+        while (isView(base.node) && g.nodes.has(base.node)) base = base.node.inputs.find((x) => g.nodes.has(x.node)) ?? base.node.inputs[0];
+        out.add(base);
+      }
+    }
+    return [...out].sort((a, b) => a.node.id - b.node.id);
+  };
+  /** Distinct values a kernel with these roots would read, given what is in its region. */
+  const readsOf = (roots: readonly Value[], g: Group | undefined): Set<Value> => {
+    const found = new Set<Value>();
+    const seen = new Set<Node>();
+    const visit = (v: Value, first: boolean): void => {
+      const n = v.node;
+      const elsewhere = region.get(n);
+      const stored = n.op.fuses === "source" || !n.op.lower || home.has(v) || (elsewhere !== undefined && elsewhere !== g);
+      if (!first && stored && !(g && g.nodes.has(n))) {
+        found.add(v);
+        return;
+      }
+      if (seen.has(n)) return;
+      seen.add(n);
+      for (const i of n.inputs) visit(i, false);
+    };
+    for (const r of roots) visit(r, true);
+    return found;
+  };
+  const bindings = (g: Group): number => {
+    const exits = exitsOf(g);
+    const reads = readsOf(exits, g);
+    for (const e of exits) reads.delete(e);
+    return reads.size + exits.length;
+  };
+  /** Takes the youngest nodes out again until the kernel fits its bindings. */
+  const fitBindings = (g: Group, added: Node[]): void => {
+    while (added.length > 0 && bindings(g) > options.maxBindings) drop(g, added.pop() as Node);
+  };
+  const settle = (g: Group): void => {
+    g.roots = exitsOf(g);
+    for (const r of g.roots) home.set(r, g);
+  };
+
+  // --- 0. what is a kernel (or a storage trick) by itself ---------------------------------------------------------
+  for (const n of nodes) {
+    const claimed = n.op.fuses === "composite" && options.claims?.(n);
+    if (n.op.fuses === "control" || n.op.fuses === "pack" || claimed) {
+      const g = newGroup(n.op.fuses === "composite" ? "claimed" : (n.op.fuses as "control" | "pack"), n);
+      g.roots = [...n.outs];
+      for (const r of g.roots) home.set(r, g);
+    } else if (n.op.fuses === "composite") throw new InternalError("fuse", `${n.op.name} was not expanded`);
+  }
+  // --- 1. contractions take their epilogue, a tiling window and what follows it ------------------------------------
+  const anchors = new Set<Node>();
+  for (const n of nodes) if (n.op.fuses === "fold" && isContraction(n)) anchors.add(n);
+  for (const n of nodes) {
+    if (!anchors.has(n) || region.has(n)) continue;
+    const g = newGroup("contraction", n);
+    const added = grow(g, n, (m) => m.op.fuses === "map" && sameShape(m.outs[0], n.outs[0]));
+    fitBindings(g, added);
+    const exits = exitsOf(g);
+    if (exits.length === 1 && !sinks.has(exits[0])) {
+      const next = nodeUsers(exits[0]);
+      const window = next.length === 1 && !region.has(next[0]) && tilesOperand(next[0]) === exits[0] ? next[0] : undefined;
+      if (window) {
+        g.nodes.add(window);
+        region.set(window, g);
+        const after = grow(g, window, (m) => m.op.fuses === "map" && sameShape(m.outs[0], window.outs[0]));
+        fitBindings(g, after);
+      }
+    }
+    settle(g);
+  }
+  // --- 2. reductions over rows take what reads them back over the same rows -----------------------------------------
+  for (const n of nodes) {
+    if (n.op.fuses !== "fold" || region.has(n)) continue;
+    if (!isRowReduction(n)) {
+      const g = newGroup("map", n);
+      const added = grow(g, n, (m) => m.op.fuses === "map" && sameShape(m.outs[0], n.outs[0]));
+      fitBindings(g, added);
+      settle(g);
+      continue;
+    }
+    const g = newGroup("rows", n);
+    const rowCount = elements(n.outs[0]);
+    const fullCount = elements(n.inputs[0]);
+    const added = grow(g, n, (m) => {
+      const size = elements(m.outs[0]);
+      if (m.op.fuses === "map" || m.op.fuses === "view") return equal(size, rowCount) || equal(size, fullCount);
+      return !anchors.has(m) && equal(size, rowCount) && equal(elements(m.inputs[0]), fullCount) && isRowReduction(m);
+    });
+    for (;;) {
+      fitBindings(g, added);
+      if (added.length === 0 || rowsAreAligned(g)) break;
+      drop(g, added.pop() as Node);
+    }
+    // Views at the edge compute nothing: leave them to their readers.
+    for (const m of [...added].reverse()) if (isView(m) && m.outs.every((o) => nodeUsers(o).every((u) => !g.nodes.has(u)))) drop(g, m);
+    settle(g);
+  }
+  /** Every fold of every exit hangs on the same rows. */
+  function rowsAreAligned(g: Group): boolean {
+    const exits = exitsOf(g);
+    const s = loweringFor((v) => !g.nodes.has(v.node) && (home.has(v) || region.has(v.node)));
+    const rowCount = elements(g.anchor.outs[0]);
+    for (const e of exits) {
+      const { x, at } = lowerValue(s, e);
+      const seen = new Set<Scalar>();
+      let ok = true;
+      const visit = (y: Scalar): void => {
+        if (!ok || seen.has(y)) return;
+        seen.add(y);
+        if (y.kind === "fold") {
+          // Its axes among the exit's own coordinates must enumerate the rows.
+          if (!equal(product(y.free.map((a) => a.extent)), rowCount) || y.free.some((a) => !at.includes(a))) ok = false;
+          visitInner(y.body, y);
+          return;
+        }
+        for (const c of children(y)) visit(c);
+      };
+      const visitInner = (y: Scalar, outer: ScalarOf<"fold">): void => {
+        if (!ok || seen.has(y)) return;
+        seen.add(y);
+        if (y.kind === "fold") {
+          if (y.free.some((a) => outer.axes.includes(a)) || !equal(product(y.free.map((a) => a.extent)), rowCount)) ok = false;
+          visitInner(y.body, y);
+          return;
+        }
+        for (const c of children(y)) visitInner(c, outer);
+      };
+      visit(x);
+      if (!ok) return false;
+    }
+    return true;
+  }
+
+  // --- 3. the rest: inline or store, from the readers back ------------------------------------------------------------
+  const readers = new Map<Node, { groups: Set<Group>; hot: boolean }>();
+  const readersOf = (v: Value): { groups: Set<Group>; hot: boolean } => {
+    const out = { groups: new Set<Group>(), hot: false };
+    for (const u of effectiveUsers(v)) {
+      const g = region.get(u);
+      if (g) {
+        out.groups.add(g);
+        if (anchors.has(u)) out.hot = true;
+      } else {
+        const r = readers.get(u);
+        if (r) {
+          for (const x of r.groups) out.groups.add(x);
+          out.hot ||= r.hot;
+        }
+      }
+    }
+    return out;
+  };
+  const costOf = (v: Value): { loads: number; heavy: number } => {
+    const s = loweringFor((u) => home.has(u) || region.has(u.node));
+    const { x } = lowerValue(s, v);
+    const seen = new Set<Scalar>();
+    let heavy = 0;
+    let loads = 0;
+    const visit = (y: Scalar): void => {
+      if (seen.has(y)) return;
+      seen.add(y);
+      if (y.kind === "call" && HEAVY.has(y.fn)) heavy++;
+      if (y.kind === "load") loads++;
+      for (const c of children(y)) visit(c);
+    };
+    visit(x);
+    return { loads, heavy };
+  };
+  const store = (n: Node): Group => {
+    const g = newGroup("map", n);
+    g.roots = [n.outs[0]];
+    home.set(n.outs[0], g);
+    return g;
+  };
+  for (let i = nodes.length - 1; i >= 0; i--) {
+    const n = nodes[i];
+    if (region.has(n) || n.op.fuses === "source") continue;
+    const v = n.outs[0];
+    if (isView(n)) {
+      if (sinks.has(v) && !home.has(v)) {
+        const base = orderKeepingBase(v);
+        if (base && base.node.op.fuses !== "source") {
+          alias.set(v, base);
+          if (!home.has(base) && !region.has(base.node)) store(base.node);
+        } else store(n);
+      } else if (nodeUsers(v).some((u) => mustStore(u)) && !home.has(v)) {
+        const base = orderKeepingBase(v);
+        if (base && base.node.op.fuses !== "source" && !nodeUsers(v).some((u) => u.op.fuses === "pack")) {
+          alias.set(v, base);
+          if (!home.has(base) && !region.has(base.node)) store(base.node);
+        } else store(n);
+      }
+      continue;
+    }
+    if (sinks.has(v) || nodeUsers(v).some(mustStore) || alias.has(v)) {
+      store(n);
+      continue;
+    }
+    const r = readersOf(v);
+    if (r.groups.size === 0) {
+      // Only reads by inlined nodes that were inlined nowhere: dead, or reached through views of sinks.
+      if (sinkThroughViews(v)) store(n);
+      continue;
+    }
+    const derivedEdge = isDerived(n) && fromParams.get(n) === true && [...effectiveUsers(v)].some((u) => !isDerived(u));
+    if (derivedEdge) {
+      store(n);
+      continue;
+    }
+    const cost = costOf(v);
+    const cheap = cost.loads <= 1 && cost.heavy === 0;
+    if ((r.groups.size === 1 && !r.hot) || cheap) readers.set(n, r);
+    else if (r.groups.size === 1 && r.hot && cost.loads <= 1 && cost.heavy <= 1) readers.set(n, r);
+    else store(n);
+  }
+  function mustStore(u: Node): boolean {
+    const g = region.get(u);
+    return g !== undefined && (g.kind === "control" || g.kind === "pack" || g.kind === "claimed");
+  }
+  /** The value v shows element by element in the same row-major order, through views only. */
+  function orderKeepingBase(v: Value): Value | undefined {
+    let base = v;
+    while (isView(base.node) && base.node.inputs.length === 1 && !home.has(base)) {
+      const n: Node = base.node;
+      const { s, at, x } = isolated(n);
+      if (x.kind !== "load" || x.value !== n.inputs[0]) return undefined;
+      const linear = rowMajor(s, at.map((a) => s.axisValue(a)), n.outs[0].type.shape);
+      if (rowMajor(s, x.at, x.value.type.shape) !== linear || !equal(elements(x.value), elements(v))) return undefined;
+      base = n.inputs[0];
+    }
+    return base === v ? undefined : base;
+  }
+
+  // --- 4. kernels over the same elements become one where that saves a pass --------------------------------------------
+  mergeMaps(groups, region, home, { needs, readsOf, max: options.maxBindings });
+  // --- 5. too many bindings: store something inside -------------------------------------------------------------------
+  for (let i = 0; i < groups.length; i++) {
+    const g = groups[i];
+    if (g.kind !== "map" || g.nodes.size === 0) continue;
+    for (let guard = 0; guard < 64; guard++) {
+      const reads = readsOf(g.roots, g);
+      for (const r of g.roots) reads.delete(r);
+      if (reads.size + g.roots.length <= options.maxBindings) break;
+      const inner = largestInner(g);
+      if (!inner) throw new InternalError("fuse", `a kernel for ${g.anchor.op.name} needs ${reads.size + g.roots.length} bindings`);
+      store(inner.node);
+    }
+  }
+  function largestInner(g: Group): Value | undefined {
+    let best: { v: Value; n: number } | undefined;
+    const seen = new Set<Node>();
+    const visit = (v: Value, depth: number): void => {
+      if (seen.has(v.node) || v.node.op.fuses === "source" || home.has(v) || (region.has(v.node) && region.get(v.node) !== g)) return;
+      seen.add(v.node);
+      if (depth > 0 && !g.nodes.has(v.node)) {
+        const n = readsOf([v], undefined).size;
+        if (n >= 2 && n <= options.maxBindings - 1 && (!best || n > best.n)) best = { v, n };
+      }
+      for (const i of v.node.inputs) visit(i, depth + 1);
+    };
+    for (const r of g.roots) visit(r, 0);
+    return best?.v;
+  }
+
+  const live = groups.filter((g) => g.nodes.size > 0 && g.roots.length > 0);
+  return { graph, groups: ordered(live, (g) => readsOf(g.roots, g), home), home, alias };
+}
+
+/** Row-major linear index. */
+export function rowMajor(s: ScalarContext, at: readonly Scalar[], shape: readonly Value["type"]["shape"][number][]): Scalar {
+  let out = s.dim(0);
+  at.forEach((c, i) => {
+    out = s.iadd(s.imul(out, shape[i]), c);
+  });
+  return out;
+}
+const resolveOpaque = (s: ScalarContext, d: Parameters<typeof substitute>[0]) => substitute(d, (name) => s.opaques.get(name));
+
+/** Merges pointwise groups of one shape that feed each other or read the same values. */
+function mergeMaps(
+  groups: Group[],
+  region: Map<Node, Group>,
+  home: Map<Value, Group>,
+  h: { needs: (from: Node, target: ReadonlySet<Node>) => boolean; readsOf: (roots: readonly Value[], g: Group | undefined) => Set<Value>; max: number },
+): void {
+  const byShape = new Map<string, Group[]>();
+  for (const g of groups) {
+    if (g.kind !== "map" || g.anchor.op.fuses !== "map" || g.roots.length === 0) continue;
+    const key = `${g.derived}|${g.roots[0].type.shape.map((d) => d.key).join()}`;
+    const list = byShape.get(key);
+    if (list) list.push(g);
+    else byShape.set(key, [g]);
+  }
+  for (const list of byShape.values()) {
+    list.sort((a, b) => a.anchor.id - b.anchor.id);
+    for (let i = 0; i < list.length; i++) {
+      const into = list[i];
+      for (let j = i + 1; j < list.length && j < i + 16; j++) {
+        const from = list[j];
+        if (from.nodes.size === 0) continue;
+        const a = h.readsOf(into.roots, into);
+        const b = h.readsOf(from.roots, from);
+        const feeds = into.roots.some((r) => b.has(r));
+        const shared = [...b].filter((v) => a.has(v) && v.type.shape.length > 0);
+        if (!feeds && shared.length === 0) continue;
+        if (feeds && !readsElementwise(from, into)) continue;
+        const all = new Set([...a, ...b]);
+        for (const r of [...into.roots, ...from.roots]) all.delete(r);
+        if (all.size + into.roots.length + from.roots.length > h.max) continue;
+        // Nothing between them may wait for `into`, nor may `into` wait for `from`.
+        const wait = [...b].some((v) => !into.roots.includes(v) && h.needs(v.node, into.nodes));
+        if (wait || [...a].some((v) => h.needs(v.node, from.nodes))) continue;
+        for (const n of from.nodes) {
+          into.nodes.add(n);
+          region.set(n, into);
+        }
+        for (const r of from.roots) home.set(r, into);
+        into.roots = [...into.roots, ...from.roots];
+        from.nodes.clear();
+        from.roots = [];
+      }
+    }
+  }
+}
+/** True when `from` reads the roots of `into` only at its own coordinates. */
+function readsElementwise(from: Group, into: Group): boolean {
+  const wanted = new Set(into.roots);
+  const s = loweringFor((v) => wanted.has(v) || (v.node.op.fuses !== "map" && v.node.op.fuses !== "view" && !from.nodes.has(v.node)));
+  for (const root of from.roots) {
+    const { at, x } = lowerValue(s, root);
+    const own = at.map((a) => s.axisValue(a));
+    let ok = true;
+    const seen = new Set<Scalar>();
+    const visit = (y: Scalar): void => {
+      if (!ok || seen.has(y)) return;
+      seen.add(y);
+      if (y.kind === "load" && wanted.has(y.value) && !y.at.every((c, i) => c === own[i])) ok = false;
+      for (const c of children(y)) visit(c);
+    };
+    visit(x);
+    if (!ok) return false;
+  }
+  return true;
+}
+
+/** Groups in an order that computes before it reads, keeping source order where it can. */
+function ordered(groups: readonly Group[], reads: (g: Group) => Set<Value>, home: ReadonlyMap<Value, Group>): Group[] {
+  const out: Group[] = [];
+  const state = new Map<Group, 1 | 2>();
+  const deps = new Map<Group, Group[]>();
+  for (const g of groups) {
+    const list = new Set<Group>();
+    const values = g.kind === "map" || g.kind === "rows" || g.kind === "contraction" ? reads(g) : new Set(g.anchor.inputs);
+    for (const v of values) {
+      const h = home.get(v) ?? home.get(baseOf(v));
+      if (h && h !== g) list.add(h);
+    }
+    deps.set(g, [...list].sort((a, b) => a.anchor.id - b.anchor.id));
+  }
+  const sorted = [...groups].sort((a, b) => Math.max(...a.roots.map((r) => r.node.id)) - Math.max(...b.roots.map((r) => r.node.id)));
+  for (const first of sorted) {
+    const stack: { g: Group; next: number }[] = [{ g: first, next: 0 }];
+    if (state.get(first)) continue;
+    state.set(first, 1);
+    while (stack.length > 0) {
+      const top = stack[stack.length - 1];
+      const list = deps.get(top.g) ?? [];
+      if (top.next < list.length) {
+        const d = list[top.next++];
+        const st = state.get(d);
+        if (st === 1) throw new InternalError("fuse", `kernels wait for each other (${top.g.anchor.op.name}, ${d.anchor.op.name})`);
+        if (!st) {
+          state.set(d, 1);
+          stack.push({ g: d, next: 0 });
+        }
+      } else {
+        state.set(top.g, 2);
+        out.push(top.g);
+        stack.pop();
+      }
+    }
+  }
+  return out;
+}
+/** A control's operand may be a view of what is stored. */
+function baseOf(v: Value): Value {
+  let b = v;
+  while (b.node.op.fuses === "view" && b.node.inputs.length === 1) b = b.node.inputs[0];
+  return b;
+}
+void mul;

@@ -1,0 +1,125 @@
+// What the kernel families share: lowering a group's roots, linear iteration spaces, the finished kernel.
+// In: a fused group with layouts. Out: Scheduled: kernel code, the sizes its uniform block holds, its grid.
+import { type Dim, dim, equal, isConst, mul, product, substitute } from "../../dims/dim.ts";
+import type { Value } from "../../ir/types.ts";
+import type { BufferSlot, KernelCode, X } from "../../kernel/code.ts";
+import type { Emitter, Placing } from "../../kernel/emitter.ts";
+import { createLowering, type ScalarContext } from "../../kernel/lowering.ts";
+import type { Axis, Scalar } from "../../kernel/scalar.ts";
+import type { Target } from "../../targets.ts";
+import type { Fused, Group } from "../5-fuse/groups.ts";
+import type { Layouts } from "./layout.ts";
+
+export interface Scheduled {
+  readonly code: KernelCode;
+  /** Number of workgroups. */
+  readonly groups: Dim;
+  /** Values of the uniform words after word 0. */
+  readonly uniforms: readonly Dim[];
+  readonly buffers: readonly BufferSlot[];
+  /** Floating-point operations, roughly. */
+  readonly cost: Dim;
+}
+
+export interface ScheduleContext {
+  readonly fused: Fused;
+  readonly layouts: Layouts;
+  readonly target: Target;
+  /** Stored copies in a better layout, per group that reads them. */
+  readonly packed: ReadonlyMap<Group, ReadonlyMap<Value, Value>>;
+  readonly placing?: Placing;
+}
+
+/** A lowering for one group: stored values of other groups are loads, everything else is inlined. */
+export function groupLowering(ctx: ScheduleContext, g: Group): ScalarContext {
+  const memo = new Map<string, Scalar>();
+  const packed = ctx.packed.get(g);
+  const s: ScalarContext = createLowering((value, at) => {
+    const better = packed?.get(value);
+    if (better) return s.load(better, at);
+    const op = value.node.op;
+    const home = ctx.fused.home.get(value);
+    if (op.fuses === "source" || !op.lower || (home !== undefined && home !== g)) return undefined;
+    const key = `${value.node.id}.${value.index}(${at.map((a) => a.id)})`;
+    let out = memo.get(key);
+    if (!out) memo.set(key, (out = op.lower(s, value.node, at, value.index)));
+    return out;
+  });
+  return s;
+}
+/** One element of a root at coordinates. */
+export function lowerRoot(s: ScalarContext, root: Value, at: readonly Scalar[]): Scalar {
+  const lower = root.node.op.lower;
+  if (!lower) throw new Error(`${root.node.op.name} has no lowering`);
+  return lower(s, root.node, at, root.index);
+}
+
+/** Coordinates of a linear index over `extents`, outermost first. */
+export function decode(s: ScalarContext, linear: Scalar, extents: readonly Dim[]): Scalar[] {
+  const out: Scalar[] = [];
+  let inner: Dim = dim(1);
+  for (let i = extents.length - 1; i >= 0; i--) {
+    const q = s.idiv(linear, inner);
+    out[i] = isConst(extents[i], 1) ? s.dim(0) : s.imod(q, extents[i]);
+    inner = mul(inner, extents[i]);
+  }
+  return out;
+}
+/** Coordinates of a value (logical order) of the linear index in its physical order. */
+export function decodeValue(s: ScalarContext, linear: Scalar, shape: readonly Dim[], order: readonly number[]): Scalar[] {
+  const physical = decode(
+    s,
+    linear,
+    order.map((a) => shape[a]),
+  );
+  const out: Scalar[] = [];
+  order.forEach((axis, i) => {
+    out[axis] = physical[i];
+  });
+  return out;
+}
+export const extentOf = (axes: readonly Axis[]): Dim => product(axes.map((a) => a.extent));
+
+export function finish(
+  em: Emitter,
+  s: ScalarContext,
+  parts: { name: string; family: string; workgroup: number; groups: Dim; cost: Dim; nest: readonly string[]; subgroups?: boolean; shared?: KernelCode["shared"] },
+): Scheduled {
+  const resolve = (d: Dim): Dim => substitute(d, (name) => s.opaques.get(name));
+  const code: KernelCode = {
+    name: parts.name,
+    family: parts.family,
+    uniforms: em.uniforms,
+    buffers: em.buffers,
+    shared: parts.shared ?? [],
+    functions: em.functions,
+    workgroup: parts.workgroup,
+    body: em.stack[0].stmts,
+    subgroups: parts.subgroups ?? false,
+    nest: parts.nest,
+  };
+  return {
+    code,
+    groups: resolve(parts.groups),
+    uniforms: em.uniforms.map((u) => resolve(u.dim)),
+    buffers: em.buffers,
+    cost: resolve(parts.cost),
+  };
+}
+
+/** A readable name from the operators of a group: conv2d_relu_max_pool2d. */
+export function groupName(g: Group): string {
+  const names: string[] = [];
+  for (const n of [...g.nodes].sort((a, b) => a.id - b.id)) {
+    if (n.op.fuses === "view" || n.op.name === "full" || n.op.name === names.at(-1)) continue;
+    names.push(n.op.name);
+  }
+  return names.slice(0, 4).join("_").replace(/[^A-Za-z0-9_]/g, "_") || g.anchor.op.name;
+}
+export const laneX = (): X => ({ k: "var", name: "lane", dtype: "i32", width: 1 });
+export const groupX = (): X => ({ k: "var", name: "group", dtype: "i32", width: 1 });
+export const sameExtents = (a: readonly Dim[], b: readonly Dim[]): boolean => {
+  const x = a.filter((d) => !isConst(d, 1));
+  const y = b.filter((d) => !isConst(d, 1));
+  return x.length === y.length && x.every((d, i) => equal(d, y[i]));
+};

@@ -1,0 +1,441 @@
+// Contractions (matmul, conv, their gradients): rows x columns tiles over k, with whatever is fused before and after.
+// Two families from one description: register tiles by subgroup broadcast (software adapters; no barrier, named
+// accumulators) and workgroup-memory tiles. A tiling window (pooling) enumerates its positions as consecutive rows, so that
+// the pool is a combination of accumulators in the epilogue.
+// In: a contraction group with layouts. Out: a kernel.
+import { asConst, ceilDiv, type Dim, dim, isConst, isMultipleOf, mul, product, substitute } from "../../dims/dim.ts";
+import { InternalError } from "../../diagnostics/index.ts";
+import type { Value } from "../../ir/types.ts";
+import { bin, call, type KernelCode, lit, part, type Stmt, variable, vec, widen, type X } from "../../kernel/code.ts";
+import { children, combine, Emitter } from "../../kernel/emitter.ts";
+import type { ScalarContext } from "../../kernel/lowering.ts";
+import type { Axis, Scalar, ScalarOf } from "../../kernel/scalar.ts";
+import { applySplits, type Contraction, contractionOf, splitsOf } from "../5-fuse/contraction.ts";
+import type { Group } from "../5-fuse/groups.ts";
+import { decode, extentOf, finish, groupLowering, groupName, groupX, laneX, lowerRoot, type Scheduled, type ScheduleContext } from "./common.ts";
+
+/** Everything both families need to know, in linear row, column and batch axes. */
+export interface Nest {
+  readonly s: ScalarContext;
+  readonly em: Emitter;
+  readonly row: Axis;
+  readonly col: Axis;
+  readonly batch: Axis;
+  readonly k: readonly Axis[];
+  readonly a: Scalar;
+  readonly b: Scalar;
+  /** Rows that one result needs (the size of the fused window). */
+  readonly window: number;
+  /** Emits `store(batch, row, col, v...)` as a function and returns its name. */
+  readonly storeFunction: () => string;
+  readonly dtype: "f32" | "f16";
+}
+
+export function scheduleContraction(ctx: ScheduleContext, g: Group): Scheduled {
+  const nest = buildNest(ctx, g);
+  return ctx.target.contraction.kind === "subgroup" ? subgroupTiles(ctx, g, nest, ctx.target.contraction) : workgroupTiles(ctx, g, nest, ctx.target.contraction);
+}
+
+/** The contraction folds in an expression. */
+export function contractionFolds(x: Scalar): ScalarOf<"fold">[] {
+  const out: ScalarOf<"fold">[] = [];
+  const seen = new Set<Scalar>();
+  const visit = (y: Scalar): void => {
+    if (seen.has(y)) return;
+    seen.add(y);
+    if (y.kind === "fold" && (contractionOf(y) || splitsOf(y).length > 0)) {
+      out.push(y);
+      return;
+    }
+    for (const c of children(y)) visit(c);
+  };
+  visit(x);
+  return out;
+}
+
+function buildNest(ctx: ScheduleContext, g: Group): Nest {
+  const { layouts } = ctx;
+  const s = groupLowering(ctx, g);
+  const first = g.roots[0];
+  const outAxes = first.type.shape.map((d, i) => s.axis(`i${i}`, d));
+  const at0 = outAxes.map((a) => s.axisValue(a));
+  let roots = g.roots.map((r) => lowerRoot(s, r, at0));
+  let where: Scalar[] = at0;
+  // Grouped contractions: split the channel axis into group and member.
+  let fold = contractionFolds(roots[0])[0];
+  if (!fold) throw new InternalError("schedule", "no contraction in a contraction group");
+  const splits = splitsOf(fold);
+  const splitMap = new Map<Axis, { group: Axis; member: Axis }>();
+  if (splits.length > 0 && !contractionOf(fold)) {
+    const by = applySplits(s, s.dim(0), splits);
+    for (const [axis, p] of by.parts) splitMap.set(axis, p);
+    const sub = new Map<Axis, Scalar>();
+    for (const sp of splits) {
+      const p = by.parts.get(sp.axis) as { group: Axis; member: Axis };
+      sub.set(sp.axis, s.iadd(s.imul(s.axisValue(p.group), sp.by), s.axisValue(p.member)));
+    }
+    roots = roots.map((x) => s.substitute(x, sub));
+    where = where.map((x) => s.substitute(x, sub));
+    fold = contractionFolds(roots[0])[0];
+  }
+  const c = contractionOf(fold);
+  if (!c) throw new InternalError("schedule", "a grouped contraction did not split");
+  const windows = windowFolds(roots, fold);
+  const windowAxes = windows.length > 0 ? windows[0].axes : [];
+  const literalExtent = (a: Axis): number => {
+    const n = asConst(substitute(a.extent, (name) => s.opaques.get(name)));
+    if (n === undefined) throw new InternalError("schedule", "a fused window has no literal size");
+    return n;
+  };
+  const windowExtents = windowAxes.map(literalExtent);
+  const window = windowExtents.reduce((p, q) => p * q, 1);
+
+  // Orders: physical order of the first root, windows innermost among rows.
+  const physical = layouts.order(first).flatMap((i) => {
+    const p = splitMap.get(outAxes[i]);
+    return p ? [p.group, p.member] : [outAxes[i]];
+  });
+  const rank = (axes: readonly Axis[]): Axis[] => [...physical.filter((a) => axes.includes(a)), ...axes.filter((a) => !physical.includes(a) && !windowAxes.includes(a))];
+  const swap = betterSwapped(ctx, s, c, physical);
+  const rowsOf = swap ? c.cols : c.rows;
+  const colsOf = swap ? c.rows : c.cols;
+  if (windowAxes.some((a) => colsOf.includes(a) || c.batch.includes(a))) throw new InternalError("schedule", "a window runs over columns");
+  const rows = rank(rowsOf);
+  const cols = rank(colsOf);
+  const batches = rank(c.batch);
+  // Size-1 out axes take part in nothing; the others must all be classified.
+  const row = s.axis("row", mul(extentOf(rows), window));
+  const col = s.axis("col", extentOf(cols));
+  const batch = s.axis("batch", extentOf(batches));
+  const to = new Map<Axis, Scalar>();
+  const outer = s.idiv(s.axisValue(row), window);
+  decode(s, outer, rows.map((a) => a.extent)).forEach((x, i) => void to.set(rows[i], x));
+  decode(s, s.axisValue(col), cols.map((a) => a.extent)).forEach((x, i) => void to.set(cols[i], x));
+  decode(s, s.axisValue(batch), batches.map((a) => a.extent)).forEach((x, i) => void to.set(batches[i], x));
+  const position = s.imod(s.axisValue(row), window);
+  const toRows = new Map(to);
+  decode(s, position, windowExtents.map((n) => dim(n))).forEach((x, i) => void toRows.set(windowAxes[i], x));
+  const [fa, fb] = swap ? [c.b, c.a] : [c.a, c.b];
+  const a = s.substitute(fa, toRows);
+  const b = s.substitute(fb, toRows);
+
+  const em = new Emitter(s, (v) => layouts.strides(v), ctx.placing);
+  const storeFunction = (): string => {
+    // Roots in terms of the outer row: window positions are literal here.
+    const orow = s.axis("row", extentOf(rows));
+    const toOuter = new Map(to);
+    decode(s, s.axisValue(orow), rows.map((x) => x.extent)).forEach((x, i) => void toOuter.set(rows[i], x));
+    const saved = em.stack;
+    em.stack = [];
+    em.push();
+    const name = em.fresh("store");
+    const rowName = em.fresh("row");
+    const colName = em.fresh("col");
+    const batchName = em.fresh("batch");
+    em.bind(orow, variable(rowName, "i32"));
+    em.bind(col, variable(colName, "i32"));
+    em.bind(batch, variable(batchName, "i32"));
+    const params = [
+      { name: batchName, dtype: "i32" as const, width: 1 as const },
+      { name: rowName, dtype: "i32" as const, width: 1 as const },
+      { name: colName, dtype: "i32" as const, width: 1 as const },
+    ];
+    const accs: X[] = [];
+    for (let p = 0; p < window; p++) {
+      const v = em.fresh("v");
+      params.push({ name: v, dtype: fold.dtype as never, width: 4 as never });
+      accs.push(variable(v, fold.dtype, 4));
+    }
+    // The window fold becomes a combination of its positions; the contraction at each is an argument.
+    const expand = (x: Scalar): Scalar =>
+      s.rewrite(x, (y) => {
+        if (y.kind !== "fold" || !windows.includes(y)) return undefined;
+        let out: Scalar | undefined;
+        for (let p = 0; p < window; p++) {
+          const at = new Map<Axis, Scalar>();
+          let rest = p;
+          for (let i = y.axes.length - 1; i >= 0; i--) {
+            const n = windowExtents[i];
+            at.set(y.axes[i], s.dim(rest % n));
+            rest = Math.floor(rest / n);
+          }
+          const one = s.substitute(y.body, at);
+          out = out ? s.call(y.combine === "add" ? "add" : y.combine === "mul" ? "mul" : y.combine, out, one) : one;
+        }
+        return out;
+      });
+    const finalRoots = roots.map((x) => s.substitute(expand(x), toOuter));
+    for (let p = 0; p < window; p++) {
+      const at = new Map<Axis, Scalar>();
+      let rest = p;
+      for (let i = windowAxes.length - 1; i >= 0; i--) {
+        at.set(windowAxes[i], s.dim(rest % windowExtents[i]));
+        rest = Math.floor(rest / windowExtents[i]);
+      }
+      em.define(s.substitute(s.substitute(fold, at), toOuter), accs[p], col);
+    }
+    em.count(finalRoots);
+    const storeAt = where.map((x) => s.substitute(x, toOuter));
+    const inRows = bin("<", variable(rowName, "i32"), em.dim(orow.extent));
+    const results = finalRoots.map((x) => em.x(x, col));
+    const tail = isMultipleOf(col.extent, 4) ? undefined : { at: s.axisValue(col), extent: col.extent };
+    g.roots.forEach((r, i) => em.store(r, storeAt, results[i], col, tail));
+    const body = em.pop();
+    em.stack = saved;
+    const guarded: Stmt[] = [{ k: "if", cond: bin("&&", inRows, bin("<", variable(colName, "i32"), em.dim(col.extent))), then: body }];
+    em.functions.push({ name, params, body: guarded });
+    return name;
+  };
+  return { s, em, row, col, batch, k: c.k, a, b, window, storeFunction, dtype: fold.dtype as "f32" | "f16" };
+}
+
+/** Folds around the contraction that are a fused window. */
+function windowFolds(roots: readonly Scalar[], fold: Scalar): ScalarOf<"fold">[] {
+  const out: ScalarOf<"fold">[] = [];
+  const seen = new Set<Scalar>();
+  const holds = (x: Scalar): boolean => x === fold || contractionFolds(x).length > 0;
+  const visit = (y: Scalar): void => {
+    if (seen.has(y) || y === fold) return;
+    seen.add(y);
+    if (y.kind === "fold" && y !== fold && !contractionOf(y) && holds(y.body)) out.push(y);
+    for (const c of children(y)) visit(c);
+  };
+  for (const r of roots) visit(r);
+  return out;
+}
+
+/** Columns are what a lane stores and loads four of: swap the factors where the other way round is contiguous. */
+function betterSwapped(ctx: ScheduleContext, s: ScalarContext, c: Contraction, physical: readonly Axis[]): boolean {
+  const last = [...physical].reverse().find((a) => !isConst(a.extent, 1));
+  if (!last || c.cols.includes(last) || !c.rows.includes(last)) return false;
+  // The innermost stored axis is a row: swap when the first factor is contiguous along it and the second is not along its own.
+  const em = new Emitter(s, (v) => ctx.layouts.strides(v));
+  const lying = (x: Scalar, axis: Axis): boolean => loadsOf(x).some((l) => l.free.includes(axis) && em.access(em.offset(l.value, l.at), axis) === "vector");
+  const lastCol = c.cols.at(-1) as Axis;
+  return lying(c.a, last) && !lying(c.b, lastCol);
+}
+export function loadsOf(x: Scalar): ScalarOf<"load">[] {
+  const out: ScalarOf<"load">[] = [];
+  const seen = new Set<Scalar>();
+  const visit = (y: Scalar): void => {
+    if (seen.has(y)) return;
+    seen.add(y);
+    if (y.kind === "load") out.push(y);
+    for (const ch of children(y)) visit(ch);
+  };
+  visit(x);
+  return out;
+}
+
+function describe(n: Nest, tile: string): string[] {
+  return [`grid batch in 0 .. ${n.batch.extent.key}, ${tile}`, ...n.k.map((a) => `  tile   for ${a.name} in 0 .. ${a.extent.key}`), `  register accumulators; window of ${n.window}`, "  inline epilogue (root)"];
+}
+
+/** Register tiles: a subgroup owns rows x (lanes * 4) columns; rows travel by broadcast. */
+function subgroupTiles(ctx: ScheduleContext, g: Group, n: Nest, t: { lanes: number; rows: number }): Scheduled {
+  const { s, em, row, col, batch } = n;
+  const L = t.lanes;
+  const TM = rowsPerTile(t.rows, n.window, row.extent);
+  const TN = L * 4;
+  // How the first factor comes: four along k, four rows at once, or one by one.
+  const aLoads = loadsOf(n.a).filter((l) => l.free.some((x) => n.k.includes(x)));
+  const accessAlong = (x: Axis, loads: readonly ScalarOf<"load">[]): boolean =>
+    loads.length > 0 && loads.every((l) => !l.free.includes(x) || em.access(em.offset(l.value, l.at), x) === "vector") && loads.some((l) => l.free.includes(x));
+  const alongK = [...n.k].reverse().find((x) => isMultipleOf(x.extent, 4) && accessAlong(x, aLoads));
+  const byRows = !alongK && TM % 4 === 0 && TM / 4 <= L * Math.ceil(TM / 4 / L) && accessAlong(row, aLoads);
+  const inner = alongK ?? innermostK(n);
+  const KU = alongK ? 4 : 1;
+
+  const rowTiles = ceilDiv(row.extent, TM);
+  const colTiles = ceilDiv(col.extent, TN);
+  const tileRow = em.let("tile_row", bin("%", groupX(), em.dim(rowTiles)));
+  const rest = em.let("tile_rest", bin("/", groupX(), em.dim(rowTiles)));
+  const tileCol = isConst(batch.extent, 1) ? rest : em.let("tile_col", bin("%", rest, em.dim(colTiles)));
+  em.bind(batch, isConst(batch.extent, 1) ? lit(0) : em.let("batch", bin("/", rest, em.dim(colTiles))));
+  const colX = em.let("col", bin("+", bin("*", tileCol, lit(TN)), bin("*", laneX(), lit(4))));
+  em.bind(col, colX);
+  const row0 = em.let("row_0", bin("*", tileRow, lit(TM)));
+
+  // One copy of the first factor per group of rows a lane loads.
+  const groupsOfRows = byRows ? Math.ceil(TM / 4 / L) : Math.ceil(TM / L);
+  const aOf: { x: Scalar; axis: Axis }[] = [];
+  for (let i = 0; i < groupsOfRows; i++) {
+    const axis = s.axis("row", row.extent);
+    const first = bin("+", row0, bin("+", byRows ? bin("*", laneX(), lit(4)) : laneX(), lit(i * L * (byRows ? 4 : 1))));
+    em.bind(axis, em.let("row", first));
+    aOf.push({ x: s.substitute(n.a, new Map([[row, s.axisValue(axis)]])), axis });
+  }
+  const accs: string[] = [];
+  for (let i = 0; i < TM; i++) {
+    const name = em.fresh("c");
+    accs.push(name);
+    em.put({ k: "var", name, x: widen(lit(0, n.dtype), 4) });
+  }
+  const acc = (i: number): X => variable(accs[i], n.dtype, 4);
+  em.count([...aOf.map((q) => q.x), n.b]);
+  const bLoads = loadsOf(n.b);
+  const transposeB = KU === 4 && !accessAlong(col, bLoads.filter((l) => l.free.includes(col))) && accessAlong(inner, bLoads);
+
+  const step = (): void => {
+    const as = aOf.map((q) => em.let("a", byRows ? widen(em.x(q.x, q.axis), 4) : KU === 4 ? widen(em.x(q.x, inner), 4) : em.x(q.x)));
+    let bs: X[];
+    if (transposeB) {
+      const columns = [0, 1, 2, 3].map((j) => widen(em.x(em.shift(n.b, col, j), inner), 4));
+      bs = [0, 1, 2, 3].map((u) => em.let("b", vec(columns.map((x) => part(x, u)))));
+    } else bs = Array.from({ length: KU }, (_, u) => em.let("b", widen(em.x(em.shift(n.b, inner, u), col), 4)));
+    for (let i = 0; i < TM; i++) {
+      let sum = acc(i);
+      for (let u = 0; u < KU; u++) {
+        const from: X = byRows ? part(as[Math.floor(i / 4 / L)], i % 4) : KU === 4 ? part(as[Math.floor(i / L)], u) : as[Math.floor(i / L)];
+        const lane = byRows ? Math.floor(i / 4) % L : i % L;
+        sum = { k: "bin", op: "+", a: sum, b: { k: "bin", op: "*", a: { k: "broadcast", a: from, lane, dtype: n.dtype, width: 1 }, b: bs[u], dtype: n.dtype, width: 4 }, dtype: n.dtype, width: 4 };
+      }
+      em.put({ k: "set", name: accs[i], x: sum });
+    }
+  };
+  const outerK = n.k.filter((x) => x !== inner && !isConst(x.extent, 1));
+  const loops = (i: number): void => {
+    if (i < outerK.length) {
+      em.loop(outerK[i], outerK[i].name, em.dim(outerK[i].extent), () => loops(i + 1));
+      return;
+    }
+    em.loop(inner, inner.name, em.dim(inner.extent), step, lit(0), lit(KU));
+  };
+  loops(0);
+  const store = n.storeFunction();
+  const outRow0 = n.window === 1 ? row0 : em.let("out_row", bin("*", tileRow, lit(TM / n.window)));
+  for (let i = 0; i < TM; i += n.window)
+    em.put({
+      k: "run",
+      fn: store,
+      args: [batchX(em, batch), bin("+", outRow0, lit(i / n.window)), colX, ...Array.from({ length: n.window }, (_, p) => acc(i + p))],
+    });
+  return finish(em, s, {
+    name: groupName(g),
+    family: `contraction.subgroup ${TM}x${TN}`,
+    workgroup: L,
+    groups: mul(rowTiles, colTiles, batch.extent),
+    cost: mul(2, row.extent, col.extent, batch.extent, product(n.k.map((x) => x.extent))),
+    nest: describe(n, `tile ${TM} rows x ${TN} columns`),
+    subgroups: true,
+  });
+}
+const batchX = (em: Emitter, batch: Axis): X => em.stack[0].bound.get(batch) ?? lit(0);
+
+/** Rows of a register tile: whole windows, not many more than there are. */
+function rowsPerTile(most: number, window: number, rows: Dim): number {
+  let tile = Math.max(window, Math.floor(most / window) * window);
+  // A literal row count smaller than the tile, or few rows per unit of the symbols, take a smaller tile.
+  const known = asConst(rows) ?? asConst(substitute(rows, () => 8));
+  if (known !== undefined) while (tile > 8 && tile % (2 * window) === 0 && tile / 2 >= known) tile /= 2;
+  return tile;
+}
+/** Where nothing is contiguous, the longest axis goes innermost and window-like ones outside. */
+function innermostK(n: Nest): Axis {
+  const live = n.k.filter((a) => !isConst(a.extent, 1));
+  if (live.length === 0) return n.k[0] ?? n.s.axis("k", 1);
+  return [...live].sort((a, b) => (asConst(a.extent) ?? 1e6) - (asConst(b.extent) ?? 1e6)).at(-1) as Axis;
+}
+
+/** Workgroup-memory tiles: both factors are staged, each thread owns a few rows x four columns. */
+function workgroupTiles(ctx: ScheduleContext, g: Group, n: Nest, t: { rows: number; cols: number; depth: number }): Scheduled {
+  const { s, em, row, col, batch } = n;
+  const RM = n.window > 4 ? n.window : 4 - (4 % n.window === 0 ? 0 : 4 % n.window);
+  const threadsX = t.cols / 4;
+  const threadsY = Math.max(1, Math.floor(t.rows / RM));
+  const BM = threadsY * RM;
+  const BK = t.depth;
+  const T = threadsX * threadsY;
+  const kLinear = s.axis("k", product(n.k.map((a) => a.extent)));
+  const toK = new Map<Axis, Scalar>();
+  decode(s, s.axisValue(kLinear), n.k.map((a) => a.extent)).forEach((x, i) => void toK.set(n.k[i], x));
+  const a = s.substitute(n.a, toK);
+  const b = s.substitute(n.b, toK);
+
+  const rowTiles = ceilDiv(row.extent, BM);
+  const colTiles = ceilDiv(col.extent, t.cols);
+  const tileRow = em.let("tile_row", bin("%", groupX(), em.dim(rowTiles)));
+  const rest = em.let("tile_rest", bin("/", groupX(), em.dim(rowTiles)));
+  const tileCol = isConst(batch.extent, 1) ? rest : em.let("tile_col", bin("%", rest, em.dim(colTiles)));
+  const batchV = isConst(batch.extent, 1) ? lit(0) : em.let("batch", bin("/", rest, em.dim(colTiles)));
+  em.bind(batch, batchV);
+  const row0 = em.let("row_0", bin("*", tileRow, lit(BM)));
+  const col0 = em.let("col_0", bin("*", tileCol, lit(t.cols)));
+  const tx = em.let("tx", bin("%", laneX(), lit(threadsX)));
+  const ty = em.let("ty", bin("/", laneX(), lit(threadsX)));
+
+  // load_a(row, k) and load_b(k, col) as functions: fused producers land there.
+  const loader = (base: string, x: Scalar, axes: readonly [Axis, string][], lane: Axis | undefined): string => {
+    const saved = em.stack;
+    em.stack = [];
+    em.push();
+    const name = em.fresh(base);
+    const params: { name: string; dtype: "i32"; width: 1 }[] = [];
+    for (const [axis, label] of [...axes, [batch, "batch"] as [Axis, string]]) {
+      const p = em.fresh(label);
+      params.push({ name: p, dtype: "i32", width: 1 });
+      em.bind(axis, variable(p, "i32"));
+    }
+    em.count([x]);
+    const result = lane ? widen(em.x(x, lane), 4) : em.x(x);
+    const body = em.pop();
+    em.stack = saved;
+    em.functions.push({ name, params, body, result });
+    return name;
+  };
+  const loadA = loader("load_a", a, [[row, "row"], [kLinear, "k"]], undefined);
+  const loadB = loader("load_b4", b, [[kLinear, "k"], [col, "col"]], col);
+
+  const shared: KernelCode["shared"] = [
+    { name: "tile_a", dtype: n.dtype, width: 1, size: BM * BK },
+    { name: "tile_b", dtype: n.dtype, width: 4, size: (t.cols / 4) * BK },
+  ];
+  const accs = Array.from({ length: RM }, () => em.fresh("c"));
+  for (const name of accs) em.put({ k: "var", name, x: widen(lit(0, n.dtype), 4) });
+  const kExtent = em.dim(kLinear.extent);
+  em.loop(undefined, "k0", kExtent, (k0) => {
+    em.loop(undefined, "e", lit(BM * BK), (e) => {
+      const kk = em.let("k", bin("+", k0, bin("%", e, lit(BK))));
+      const m = em.let("row", bin("+", row0, bin("/", e, lit(BK))));
+      const inside = bin("&&", bin("<", kk, kExtent), bin("<", m, em.dim(row.extent)));
+      const value: X = call("select", [inside, { k: "call", fn: `fn:${loadA}`, args: [m, kk, batchV], dtype: n.dtype, width: 1 }, lit(0, n.dtype)], n.dtype);
+      em.put({ k: "setShared", name: "tile_a", index: bin("+", bin("*", bin("%", e, lit(BK)), lit(BM)), bin("/", e, lit(BK))), x: value });
+    }, laneX(), lit(T));
+    em.loop(undefined, "e", lit((t.cols / 4) * BK), (e) => {
+      const kk = em.let("k", bin("+", k0, bin("/", e, lit(t.cols / 4))));
+      const c4 = em.let("col", bin("+", col0, bin("*", bin("%", e, lit(t.cols / 4)), lit(4))));
+      const inside = bin("<", kk, kExtent);
+      const value: X = call("select", [widen(inside, 4), { k: "call", fn: `fn:${loadB}`, args: [kk, c4, batchV], dtype: n.dtype, width: 4 }, widen(lit(0, n.dtype), 4)], n.dtype);
+      em.put({ k: "setShared", name: "tile_b", index: e, x: value });
+    }, laneX(), lit(T));
+    em.put({ k: "barrier" });
+    em.loop(undefined, "kk", lit(BK), (kk) => {
+      const bv = em.let("b", { k: "shared", name: "tile_b", index: bin("+", bin("*", kk, lit(t.cols / 4)), tx), dtype: n.dtype, width: 4 });
+      accs.forEach((name, i) => {
+        const av: X = { k: "shared", name: "tile_a", index: bin("+", bin("+", bin("*", kk, lit(BM)), bin("*", ty, lit(RM))), lit(i)), dtype: n.dtype, width: 1 };
+        em.put({ k: "set", name, x: { k: "bin", op: "+", a: variable(name, n.dtype, 4), b: { k: "bin", op: "*", a: av, b: bv, dtype: n.dtype, width: 4 }, dtype: n.dtype, width: 4 } });
+      });
+    });
+    em.put({ k: "barrier" });
+  }, lit(0), lit(BK));
+  const store = n.storeFunction();
+  const outRow = em.let("out_row", bin("/", bin("+", row0, bin("*", ty, lit(RM))), lit(n.window)));
+  const outCol = em.let("out_col", bin("+", col0, bin("*", tx, lit(4))));
+  for (let i = 0; i < RM; i += n.window)
+    em.put({
+      k: "run",
+      fn: store,
+      args: [batchV, bin("+", outRow, lit(i / n.window)), outCol, ...Array.from({ length: n.window }, (_, p) => variable(accs[i + p], n.dtype, 4))],
+    });
+  return finish(em, s, {
+    name: groupName(g),
+    family: `contraction.tile ${BM}x${t.cols}x${BK}`,
+    workgroup: T,
+    groups: mul(rowTiles, colTiles, batch.extent),
+    cost: mul(2, row.extent, col.extent, batch.extent, product(n.k.map((x) => x.extent))),
+    nest: describe(n, `workgroup tile ${BM} rows x ${t.cols} columns x ${BK}`),
+    shared,
+  });
+}
+void combine;
+export type { Value };

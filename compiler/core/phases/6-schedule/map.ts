@@ -1,0 +1,44 @@
+// Pointwise kernels (and windows, gathers, plain contractions: folds run in the thread): one thread computes four
+// neighbouring elements of the roots. In: a map group. Out: a kernel over the linear index of the roots' layout.
+import { add, asConst, ceilDiv, dim, isMultipleOf, mul, product } from "../../dims/dim.ts";
+import { bin, lit, type X } from "../../kernel/code.ts";
+import { Emitter } from "../../kernel/emitter.ts";
+import type { Group } from "../5-fuse/groups.ts";
+import { decodeValue, finish, groupLowering, groupName, groupX, laneX, lowerRoot, type Scheduled, type ScheduleContext } from "./common.ts";
+
+export function scheduleMap(ctx: ScheduleContext, g: Group): Scheduled {
+  const { layouts, target } = ctx;
+  const s = groupLowering(ctx, g);
+  const em = new Emitter(s, (v) => layouts.strides(v), ctx.placing);
+  const first = g.roots[0];
+  const total = product(first.type.shape);
+  const order = layouts.order(first);
+  const i = s.axis("i", total);
+  const wide = asConst(total) !== 1;
+  const at = decodeValue(s, s.axisValue(i), first.type.shape, order);
+  const values = g.roots.map((r) => lowerRoot(s, r, at));
+  em.count(values);
+  const lane = wide ? i : undefined;
+  const thread = bin("+", bin("*", groupX(), lit(target.mapThreads)), laneX());
+  const start = em.let("i", wide ? bin("*", thread, lit(4)) : thread);
+  em.put({ k: "if", cond: { k: "call", fn: "ge", args: [start, em.dim(total)], dtype: "bool", width: 1 }, then: [{ k: "return" }] });
+  em.push();
+  em.bind(i, start);
+  const results: X[] = values.map((v) => em.x(v, lane));
+  const tail = { at: s.axisValue(i), extent: total };
+  g.roots.forEach((r, n) => {
+    const masked = wide && !isMultipleOf(total, 4);
+    em.store(r, at, results[n], lane, masked ? tail : undefined);
+  });
+  const body = em.pop();
+  for (const b of body) em.put(b);
+  const perGroup = target.mapThreads * (wide ? 4 : 1);
+  return finish(em, s, {
+    name: groupName(g),
+    family: "map",
+    workgroup: target.mapThreads,
+    groups: ceilDiv(total, perGroup),
+    cost: mul(total, values.length * 4),
+    nest: [`grid i in 0 .. ${add(total, dim(0)).key} by 4 lanes`, ...g.roots.map((r) => `  root   ${r.node.label ?? r.node.op.name}`)],
+  });
+}

@@ -1,0 +1,103 @@
+// Weights in the layout a contraction likes: columns innermost, so that a lane loads four of them at once. A parameter that
+// lies otherwise is copied once (a derived weight at inference, a kernel of the step in training).
+// In: fused groups with layouts. Out: extra copy groups, and which group reads which copy.
+import { asConst, isMultipleOf } from "../../dims/dim.ts";
+import { createBuilder } from "../../ir/build.ts";
+import type { Node, Value } from "../../ir/types.ts";
+import { Emitter } from "../../kernel/emitter.ts";
+import { createLowering } from "../../kernel/lowering.ts";
+import { copy } from "../../ops/copy.ts";
+import { applySplits, contractionOf, splitsOf } from "../5-fuse/contraction.ts";
+import { type Fused, type Group, lowerValue } from "../5-fuse/groups.ts";
+import { loadsOf } from "./contraction.ts";
+import type { Layouts } from "./layout.ts";
+
+export interface Packing {
+  readonly groups: readonly Group[];
+  readonly packed: ReadonlyMap<Group, ReadonlyMap<Value, Value>>;
+  readonly home: ReadonlyMap<Value, Group>;
+}
+
+/** Adds copies before the groups that want them. Layouts of derived values that only contractions read are set in place. */
+export function packWeights(fused: Fused, layouts: Layouts, derive: boolean): Packing {
+  const packed = new Map<Group, Map<Value, Value>>();
+  const home = new Map(fused.home);
+  const groups: Group[] = [];
+  const made = new Map<string, { group: Group; value: Value }>();
+  const readers = new Map<Value, Set<Group>>();
+  for (const g of fused.groups) for (const n of g.nodes) for (const v of n.inputs) readers.set(v, (readers.get(v) ?? new Set()).add(g));
+  let nextId = 1 + Math.max(0, ...fused.graph.nodes.map((n) => n.id));
+  const builder = createBuilder(nextId);
+  for (const g of fused.groups) {
+    if (g.kind === "contraction") {
+      for (const weight of weightsOf(fused, g, layouts)) {
+        const order = weight.order;
+        const owner = fused.home.get(weight.value);
+        if (owner?.derived && owner.kind === "map" && (readers.get(weight.value)?.size ?? 0) <= 1) {
+          layouts.set(weight.value, order);
+          continue;
+        }
+        const key = `${weight.value.node.id}.${weight.value.index}:${order.join()}`;
+        let copyOf = made.get(key);
+        if (!copyOf) {
+          const value = builder.at({ ...weight.value.node.origin, derived: [...weight.value.node.origin.derived, "packing"] }, () =>
+            builder.make(copy, [weight.value], {}, weight.value.node.label),
+          );
+          const group: Group = { id: 100000 + nextId++, kind: "map", nodes: new Set<Node>([value.node]), roots: [value], anchor: value.node, derived: derive };
+          layouts.set(value, order);
+          home.set(value, group);
+          groups.push(group);
+          made.set(key, (copyOf = { group, value }));
+        }
+        const list = packed.get(g) ?? new Map<Value, Value>();
+        list.set(weight.value, copyOf.value);
+        packed.set(g, list);
+      }
+    }
+    groups.push(g);
+  }
+  return { groups, packed, home };
+}
+
+/** Operands of the second factor that come from parameters alone and are not contiguous along the columns. */
+function weightsOf(fused: Fused, g: Group, layouts: Layouts): { value: Value; order: readonly number[] }[] {
+  const s = createLowering((v, at) => {
+    const op = v.node.op;
+    const home = fused.home.get(v);
+    if (op.fuses === "source" || !op.lower || (home !== undefined && home !== g)) return undefined;
+    return op.lower(s, v.node, at, v.index);
+  });
+  const lowered = lowerValue(s, g.anchor.outs[0]);
+  const { x, parts } = applySplits(s, lowered.x, contractionOf(lowered.x) ? [] : splitsOf(lowered.x));
+  const c = contractionOf(x);
+  if (!c) return [];
+  const outer = [...lowered.at].filter((a) => (asConst(a.extent) ?? 2) !== 1);
+  const em = new Emitter(s, (v) => layouts.strides(v));
+  const out: { value: Value; order: readonly number[] }[] = [];
+  const cols = [...c.cols].sort((a, b) => rankOf(outer, parts, a) - rankOf(outer, parts, b));
+  const col = cols.at(-1);
+  if (!col) return out;
+  for (const load of loadsOf(c.b)) {
+    const v = load.value;
+    const fromParams = v.node.op.name === "param" || fused.home.get(v)?.derived === true;
+    if (!fromParams || !load.free.includes(col)) continue;
+    if (em.access(em.offset(v, load.at), col) === "vector") continue;
+    // The axis whose coordinate is the column, alone.
+    const axis = load.at.findIndex((q) => q.kind === "axis" && q.axis === col);
+    if (axis < 0 || !isMultipleOf(v.type.shape[axis], 4)) continue;
+    if (load.at.some((q, i) => i !== axis && q.free.includes(col))) continue;
+    // k axes in loop order (window-like outside, channels inside), columns innermost.
+    const others = v.type.shape.map((_, i) => i).filter((i) => i !== axis);
+    others.sort((a, b) => size(v, b) === size(v, a) ? a - b : size(v, a) - size(v, b));
+    out.push({ value: v, order: [...others, axis] });
+  }
+  return out;
+}
+const size = (v: Value, i: number): number => asConst(v.type.shape[i]) ?? 0;
+function rankOf(at: readonly { id: number }[], parts: ReadonlyMap<{ id: number }, { group: { id: number }; member: { id: number } }>, axis: { id: number }): number {
+  const direct = at.findIndex((a) => a === axis);
+  if (direct >= 0) return direct;
+  let rank = -1;
+  for (const [a, p] of parts) if (p.member === axis || p.group === axis) rank = at.findIndex((b) => b === a);
+  return rank;
+}

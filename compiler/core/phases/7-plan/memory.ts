@@ -1,0 +1,70 @@
+// The arena: which values share memory. In: values with the span of steps they live over and their size. Out: a byte
+// offset (an expression) for each. Slots are chosen by liveness at nominal sizes and are as large as their largest tenant
+// whatever the sizes are, so that the assignment holds at every call.
+import { add, type Dim, evaluate, max, roundUp, symbols, ZERO } from "../../dims/dim.ts";
+
+export interface Tenant {
+  readonly bytes: Dim;
+  /** First and last step that needs it (inclusive). */
+  readonly from: number;
+  readonly to: number;
+}
+export interface Arena {
+  readonly offsets: readonly Dim[];
+  readonly bytes: Dim;
+  /** The least any assignment could need at nominal sizes, and what this one needs. */
+  readonly bound: number;
+  readonly peak: number;
+}
+
+/** Nominal sizes for symbols: what slots are compared at. */
+export const NOMINAL = 32;
+
+export function assignArena(tenants: readonly Tenant[], nominal = NOMINAL): Arena {
+  const at = (d: Dim): number => evaluate(d, Object.fromEntries([...symbols(d)].map((n) => [n, nominal])));
+  const padded = tenants.map((t) => roundUp(t.bytes, 256));
+  const sizes = padded.map(at);
+  interface Slot {
+    bytes: Dim;
+    size: number;
+    busyTo: number;
+    readonly tenants: number[];
+  }
+  const slots: Slot[] = [];
+  const order = tenants.map((_, i) => i).sort((a, b) => tenants[a].from - tenants[b].from || sizes[b] - sizes[a]);
+  for (const i of order) {
+    const t = tenants[i];
+    // The free slot that fits best: smallest that is large enough, else the largest one (it grows).
+    let best: Slot | undefined;
+    for (const s of slots) {
+      if (s.busyTo >= t.from) continue;
+      if (!best) best = s;
+      else if (s.size >= sizes[i] ? best.size < sizes[i] || s.size < best.size : best.size < sizes[i] && s.size > best.size) best = s;
+    }
+    if (!best) {
+      best = { bytes: padded[i], size: sizes[i], busyTo: -1, tenants: [] };
+      slots.push(best);
+    } else if (best.bytes.key !== padded[i].key) {
+      best.bytes = max(best.bytes, padded[i]);
+      best.size = Math.max(best.size, sizes[i]);
+    }
+    best.busyTo = t.to;
+    best.tenants.push(i);
+  }
+  const offsets: Dim[] = [];
+  let offset: Dim = ZERO;
+  for (const s of slots) {
+    for (const i of s.tenants) offsets[i] = offset;
+    offset = add(offset, s.bytes);
+  }
+  const last = Math.max(0, ...tenants.map((t) => t.to));
+  let bound = 0;
+  for (let step = 0; step <= last; step++) {
+    let live = 0;
+    tenants.forEach((t, i) => {
+      if (t.from <= step && step <= t.to) live += sizes[i];
+    });
+    bound = Math.max(bound, live);
+  }
+  return { offsets, bytes: offset, bound, peak: at(offset) };
+}

@@ -1,0 +1,558 @@
+// From fused graphs to entry plans: order, storage, uniforms, grids. In: the graphs of a model and a target. Out: a
+// Program. Activations share the arena by liveness; parameters, state, derived weights and literals live in flat buffers of
+// their own. A write is stored in place where nobody can tell, and copied at the end otherwise.
+import { add, asConst, type Dim, dim, floorDiv, max, mod, mul, product, roundUp, sub, substitute, sym, symbols } from "../../dims/dim.ts";
+import { InternalError } from "../../diagnostics/index.ts";
+import { createBuilder, finishGraph, isDim, typeText } from "../../ir/build.ts";
+import { transform } from "../../ir/transform.ts";
+import type { Graph, Node, Value } from "../../ir/types.ts";
+import { children } from "../../kernel/emitter.ts";
+import type { Scalar } from "../../kernel/scalar.ts";
+import { copy, packOffsets } from "../../ops/copy.ts";
+import { outer, pick, scanAttrs } from "../../ops/scan.ts";
+import type { Target } from "../../targets.ts";
+import type { Block, BufferName, Check, Dispatch, EntryPlan, HostExpr, Port, Range, Step } from "../../../../runtime/core/program.ts";
+import { type Fused, fuse, type Group, loweringFor, lowerValue } from "../5-fuse/groups.ts";
+import type { Scheduled, ScheduleContext } from "../6-schedule/common.ts";
+import { chooseLayouts, type Layouts } from "../6-schedule/layout.ts";
+import { packWeights } from "../6-schedule/pack.ts";
+import { scheduleGroup } from "../6-schedule/schedule.ts";
+import { ExprTable } from "./exprs.ts";
+import type { KernelTable } from "./kernels.ts";
+import { assignArena } from "./memory.ts";
+
+/** Where a value of the model lives for good. */
+export interface Place {
+  readonly offset: number;
+  readonly bytes: number;
+}
+/** What all entries of one program share. */
+export interface ProgramContext {
+  readonly target: Target;
+  readonly kernels: KernelTable;
+  readonly derived: DerivedTable;
+  readonly params: ReadonlyMap<string, Place>;
+  readonly state: ReadonlyMap<string, Place>;
+  /** Offset of literal data. */
+  readonly constant: (node: Node) => Place;
+  readonly describe: (g: Group) => { site: string; label: string };
+  readonly claims?: (node: Node) => boolean;
+}
+
+export const elementBytes = (v: Value): number => (v.type.dtype === "f16" ? 2 : 4);
+export const bytesOf = (v: Value): Dim => mul(product(v.type.shape), elementBytes(v));
+
+/** A byte range before offsets are known: a tenant of the arena, or a fixed place. */
+type Store =
+  | { readonly kind: "arena"; readonly tenant: number; readonly at: Dim; readonly bytes: Dim }
+  | { readonly kind: "fixed"; readonly buffer: BufferName; readonly at: Dim; readonly bytes: Dim };
+
+type Planned =
+  | { readonly kind: "dispatch"; readonly scheduled: Scheduled; readonly kernel: number; readonly stores: readonly Store[]; readonly label: string }
+  | { readonly kind: "copy"; readonly from: Store; readonly to: Store; readonly label: string }
+  | { readonly kind: "clear"; readonly store: Store; readonly label: string }
+  | { readonly kind: "loop"; readonly symbol: string; readonly count: Dim; readonly steps: readonly Planned[]; readonly label: string };
+
+interface TenantDraft {
+  bytes: Dim;
+  from: number;
+  to: number;
+}
+
+/** Derived weights by what they compute, so that entries share them. */
+export class DerivedTable {
+  readonly units: { name: string; sources: string[]; steps: Planned[]; derived: number[]; roots: Map<number, { at: number }> }[] = [];
+  bytes = 0;
+  private readonly ids = new Map<string, number>();
+  private readonly byKey = new Map<string, { unit: number; offsets: number[] }>();
+
+  /** A number that is equal for equal computations on equal parameters. */
+  key(v: Value, memo = new Map<Value, number>()): number {
+    const known = memo.get(v);
+    if (known !== undefined) return known;
+    const n = v.node;
+    const attrs = Object.entries(n.attrs)
+      .map(([k, a]) => `${k}=${isDim(a) ? a.key : JSON.stringify(a)}`)
+      .join();
+    const text = `${n.op.name}#${v.index}(${n.inputs.map((i) => this.key(i, memo)).join()})${attrs}:${typeText(v.type)}`;
+    let id = this.ids.get(text);
+    if (id === undefined) this.ids.set(text, (id = this.ids.size));
+    memo.set(v, id);
+    return id;
+  }
+  find(key: string): { unit: number; offsets: number[] } | undefined {
+    return this.byKey.get(key);
+  }
+  reserve(key: string, roots: readonly Value[], name: string): { unit: number; offsets: number[] } {
+    const offsets = roots.map((r) => {
+      const at = this.bytes;
+      this.bytes += Math.ceil((asConst(bytesOf(r)) as number) / 256) * 256;
+      return at;
+    });
+    const made = { unit: this.units.length, offsets };
+    this.units.push({ name, sources: [], steps: [], derived: [], roots: new Map() });
+    this.byKey.set(key, made);
+    return made;
+  }
+}
+
+export interface EntryInput {
+  readonly name: string;
+  readonly doc?: string;
+  readonly graph: Graph;
+  readonly derive: boolean;
+  readonly shapeText: Readonly<Record<string, readonly string[]>>;
+  /** Values of host-side scalars by name. */
+  readonly hyper?: Readonly<Record<string, HostExpr>>;
+  readonly train?: EntryPlan["train"];
+}
+
+/** What `--emit` and the summary say about an entry. */
+export interface EntryReport {
+  readonly fused: Fused;
+  readonly layouts: Layouts;
+  readonly peak: number;
+  readonly bound: number;
+  readonly nodes: number;
+}
+
+export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; report: EntryReport } {
+  const planner = new Planner(p, e.derive);
+  const { graph } = e;
+  const top = planner.block(graph, undefined);
+  const end = planner.clock;
+  // Results live to the end; writes that could not be done in place are copied after everything.
+  const steps: Planned[] = [...top.steps];
+  for (const w of graph.writes) {
+    const place = placeOfWrite(p, w.path);
+    const from = planner.storeOf(w.value, top);
+    if (from.kind === "fixed" && from.buffer === place.buffer && asConst(from.at) === place.offset) continue;
+    planner.touch(w.value, top, end);
+    steps.push({
+      kind: "copy",
+      from: { ...from, bytes: dim(place.bytes) },
+      to: { kind: "fixed", buffer: place.buffer, at: dim(place.offset), bytes: dim(place.bytes) },
+      label: `write ${w.path}`,
+    });
+  }
+  for (const r of graph.results) planner.touch(r.value, top, end);
+  const arena = assignArena(planner.tenants);
+  const table = new ExprTable();
+  const range = (t: ExprTable, s: Store): Range => ({
+    buffer: s.kind === "arena" ? "arena" : s.buffer,
+    offset: t.id(s.kind === "arena" ? add(arena.offsets[s.tenant], s.at) : s.at),
+    bytes: t.id(s.bytes),
+  });
+  // Inputs, results, checks.
+  const port = (name: string, v: Value, store: Store): Port => ({
+    name,
+    dtype: v.type.dtype,
+    shape: v.type.shape.map((d) => table.id(d)),
+    shapeText: e.shapeText[name] ?? v.type.shape.map((d) => d.key),
+    range: range(table, store),
+  });
+  const inputs = graph.inputs.map((n) => port(String(n.attrs.name), n.outs[0], planner.storeOf(n.outs[0], top)));
+  const outputs = graph.results.map((r) => port(r.name, r.value, planner.storeOf(r.value, top)));
+  const implicit: EntryPlan["implicit"][number][] = [];
+  for (const n of graph.nodes) {
+    if (n.op.name === "seed") implicit.push({ name: "seed", dtype: "u32", range: range(table, planner.storeOf(n.outs[0], top)) });
+    if (n.op.name === "hyper") {
+      const name = String(n.attrs.name);
+      implicit.push({ name, dtype: "f32", range: range(table, planner.storeOf(n.outs[0], top)), value: e.hyper?.[name] });
+    }
+  }
+  const { solve, values } = solveSymbols(graph);
+  const checks: Check[] = [];
+  for (const n of graph.inputs)
+    n.outs[0].type.shape.forEach((d, i) => {
+      const actual = `${String(n.attrs.name)}.${i}`;
+      if (d.key === values.get(d.key)?.text) return;
+      checks.push({
+        left: table.id(sym(actual)),
+        relation: "==",
+        right: table.id(d),
+        message: `axis ${i} of ${String(n.attrs.name)} is ${d.key}`,
+      });
+    });
+  for (const c of graph.constraints) checks.push({ left: table.id(c.left), relation: c.relation, right: table.id(c.right), message: c.message });
+  const arenaBytes = table.id(max(arena.bytes, 256));
+  const body = emitBlock(steps, table, range);
+  const plan: EntryPlan = {
+    name: e.name,
+    doc: e.doc,
+    symbols: graph.symbols.map((name) => ({ name, value: solve.id((values.get(name) as { dim: Dim }).dim) })),
+    solve: solve.rows,
+    checks,
+    body,
+    inputs,
+    outputs,
+    arenaBytes,
+    implicit,
+    derived: [...planner.derivedUsed].sort((a, b) => a - b),
+    writesParams: graph.writes.some((w) => w.path === PARAMS) ? [...p.params.keys()].filter((k) => k !== PARAMS) : [],
+    writesState: graph.writes.filter((w) => w.path !== PARAMS).map((w) => w.path),
+    train: e.train,
+  };
+  return { plan, report: { fused: top.fused, layouts: top.layouts, peak: arena.peak, bound: arena.bound, nodes: graph.nodes.length } };
+}
+
+/** The path of all parameters at once, for the update of a training step. */
+export const PARAMS = "$params";
+
+function placeOfWrite(p: ProgramContext, path: string): { buffer: BufferName; offset: number; bytes: number } {
+  const param = p.params.get(path);
+  if (param) return { buffer: "params", ...param };
+  const state = p.state.get(path);
+  if (!state) throw new InternalError("plan", `a write to unknown state ${path}`);
+  return { buffer: "state", ...state };
+}
+
+/** Each symbol from the actual sizes (names `input.axis`): a bare axis first, else a linear one. */
+function solveSymbols(graph: Graph): { solve: ExprTable; values: Map<string, { dim: Dim; text: string }> } {
+  const values = new Map<string, { dim: Dim; text: string }>();
+  const axes = graph.inputs.flatMap((n) => n.outs[0].type.shape.map((d, i) => ({ d, name: `${String(n.attrs.name)}.${i}` })));
+  for (const { d, name } of axes) {
+    const bare = d.terms.length === 1 && d.terms[0].coef === 1 && d.terms[0].atoms.length === 1 && d.terms[0].atoms[0].kind === "symbol";
+    if (bare && !values.has(d.key)) values.set(d.key, { dim: sym(name), text: name });
+  }
+  for (let again = true; again; ) {
+    again = false;
+    for (const { d, name } of axes) {
+      const open = [...symbols(d)].filter((s) => !values.has(s));
+      if (open.length !== 1) continue;
+      // d = coef * s + rest
+      const at0 = substitute(d, (s) => (s === open[0] ? 0 : values.get(s)?.dim));
+      const coef = sub(substitute(d, (s) => (s === open[0] ? 1 : values.get(s)?.dim)), at0);
+      const rest = sub(sym(name), at0);
+      const c = asConst(coef);
+      if (c === undefined || c === 0) continue;
+      // The check of the axis refuses what does not divide.
+      values.set(open[0], { dim: floorDiv(rest, c), text: "" });
+      again = true;
+    }
+  }
+  const missing = graph.symbols.find((s) => !values.has(s));
+  if (missing) throw new InternalError("plan", `the size ${missing} cannot be found from the inputs of ${graph.name}`);
+  return { solve: new ExprTable(), values };
+}
+/** Rows and steps; loops come last, when the parent's table is complete. */
+function emitBlock(steps: readonly Planned[], table: ExprTable, range: (t: ExprTable, s: Store) => Range): Block {
+  const out: (Step | undefined)[] = [];
+  const loops: { at: number; step: Extract<Planned, { kind: "loop" }>; count: number }[] = [];
+  for (const s of steps) {
+    if (s.kind === "loop") {
+      loops.push({ at: out.length, step: s, count: table.id(s.count) });
+      out.push(undefined);
+    } else if (s.kind === "copy") out.push({ kind: "copy", from: range(table, s.from), to: range(table, s.to), label: s.label });
+    else if (s.kind === "clear") out.push({ kind: "clear", range: range(table, s.store), label: s.label });
+    else {
+      const d: Dispatch = {
+        kind: "dispatch",
+        kernel: s.kernel,
+        bind: s.stores.map((x) => range(table, x)),
+        uniforms: s.scheduled.uniforms.map((u) => table.id(u)),
+        groups: table.id(s.scheduled.groups),
+        cost: table.id(s.scheduled.cost),
+        label: s.label,
+      };
+      out.push(d);
+    }
+  }
+  for (const l of loops) {
+    const child = table.child(l.step.symbol);
+    out[l.at] = { kind: "loop", symbol: l.step.symbol, count: l.count, body: emitBlock(l.step.steps, child, range), label: l.step.label };
+  }
+  return { exprs: table.rows, steps: out as Step[] };
+}
+
+interface PlannedBlock {
+  readonly fused: Fused;
+  readonly layouts: Layouts;
+  readonly steps: readonly Planned[];
+  readonly home: ReadonlyMap<Value, Group>;
+}
+
+class Planner {
+  readonly tenants: TenantDraft[] = [];
+  readonly derivedUsed = new Set<number>();
+  clock = 0;
+  private readonly p: ProgramContext;
+  private readonly derive: boolean;
+  private readonly stores = new Map<Value, Store>();
+  private loops = 0;
+
+  constructor(p: ProgramContext, derive: boolean) {
+    this.p = p;
+    this.derive = derive;
+  }
+
+  private tenant(bytes: Dim): Store {
+    const t = this.tenants.length;
+    this.tenants.push({ bytes, from: this.clock, to: this.clock });
+    return { kind: "arena", tenant: t, at: dim(0), bytes };
+  }
+  /** The store of a value, made on first demand. */
+  storeOf(v: Value, in_: { readonly fused: Fused }): Store {
+    const base = in_.fused.alias.get(v) ?? v;
+    const known = this.stores.get(base);
+    if (known) return base === v ? known : { ...known, bytes: bytesOf(v) };
+    const n = base.node;
+    let made: Store;
+    const bytes = bytesOf(base);
+    if (n.op.name === "param" || n.op.name === "state") {
+      const path = String(n.attrs.path);
+      const place = n.op.name === "param" ? this.p.params.get(path) : this.p.state.get(path);
+      if (!place) throw new InternalError("plan", `${n.op.name} ${path} has no place`);
+      made = { kind: "fixed", buffer: n.op.name === "param" ? "params" : "state", at: dim(place.offset), bytes };
+    } else if (n.op.name === "constant") made = { kind: "fixed", buffer: "constants", at: dim(this.p.constant(n).offset), bytes };
+    else made = this.tenant(bytes);
+    // Inputs are there from the beginning.
+    if (made.kind === "arena" && n.op.fuses === "source") this.tenants[made.tenant].from = 0;
+    this.stores.set(base, made);
+    return made;
+  }
+  touch(v: Value, in_: { readonly fused: Fused }, at = this.clock): void {
+    const s = this.storeOf(v, in_);
+    if (s.kind !== "arena") return;
+    const t = this.tenants[s.tenant];
+    t.to = Math.max(t.to, at);
+    t.from = Math.min(t.from, at);
+  }
+
+  /** Plans a graph: the entry itself, or the body of a loop (`placing` says where its results go). */
+  block(graph: Graph, body: { readonly place: ReadonlyMap<Value, { readonly value: Value; readonly axis: number; readonly index: Dim } | undefined> } | undefined): PlannedBlock {
+    const { target } = this.p;
+    const fused = fuse(graph, { maxBindings: target.maxBindings, derive: this.derive && !body, claims: this.p.claims });
+    const layouts = chooseLayouts(fused);
+    const packing = packWeights(fused, layouts, this.derive && !body);
+    const ctxFused: Fused = { ...fused, groups: packing.groups, home: packing.home };
+    const inPlace = body ? new Map<Value, Value>() : this.inPlaceWrites(ctxFused, layouts, packing.packed);
+    const ctx: ScheduleContext = {
+      fused: ctxFused,
+      layouts,
+      target,
+      packed: packing.packed,
+      placing: {
+        buffer: (v) => inPlace.get(v) ?? body?.place.get(v)?.value ?? v,
+        coordinates: (v, at, s) => {
+          const place = body?.place.get(v);
+          return place ? [...at.slice(0, place.axis), s.dim(place.index), ...at.slice(place.axis)] : at;
+        },
+      },
+    };
+    const block: PlannedBlock = { fused: ctxFused, layouts, steps: [], home: packing.home };
+    const steps = block.steps as Planned[];
+    for (const [root, source] of inPlace) this.stores.set(root, this.storeOf(source, block));
+    // Packed operands are written into their ranges.
+    for (const g of ctxFused.groups) {
+      if (g.kind !== "pack") continue;
+      const whole = this.storeOf(g.roots[0], block);
+      const sizes = g.anchor.inputs.map((v) => asConst(product(v.type.shape)) as number);
+      const { offsets } = packOffsets(sizes, Number(g.anchor.attrs.align));
+      g.anchor.inputs.forEach((v, i) => {
+        const base = fused.alias.get(v) ?? v;
+        this.stores.set(base, { ...whole, at: add(whole.at, offsets[i] * elementBytes(v)), bytes: bytesOf(v) });
+      });
+      steps.push({ kind: "clear", store: whole, label: "zero the gradients" });
+    }
+    for (const g of orderForWrites(ctxFused, inPlace)) {
+      this.clock++;
+      if (g.kind === "pack") {
+        for (const v of [...g.anchor.inputs, ...g.roots]) this.touch(v, block);
+        continue;
+      }
+      if (g.kind === "control") {
+        steps.push(...this.scan(g, block));
+        continue;
+      }
+      if (g.derived) this.derivedGroup(g, ctx, block);
+      else {
+        const d = this.dispatch(scheduleGroup(ctx, g), g, block);
+        for (const b of d.scheduled.buffers) this.touch(b.value, block);
+        steps.push(d);
+      }
+    }
+    return block;
+  }
+
+  private dispatch(scheduled: Scheduled, g: Group, block: PlannedBlock): Extract<Planned, { kind: "dispatch" }> {
+    const stores = scheduled.buffers.map((b) => this.storeOf(b.value, block));
+    // One buffer may not be bound for reading and for writing in one dispatch; two read-write ranges may.
+    const written = new Set(scheduled.buffers.flatMap((b, i) => (b.access === "read_write" ? [bufferOf(stores[i])] : [])));
+    scheduled.buffers.forEach((b, i) => {
+      const buffer = bufferOf(stores[i]);
+      if (buffer === "arena" || written.has(buffer)) b.access = "read_write";
+    });
+    for (const s of stores) if (s.kind === "fixed" && s.buffer === "derived") this.noteDerived(s);
+    const { site, label } = this.p.describe(g);
+    const kernel = this.p.kernels.add(scheduled.code, site);
+    return { kind: "dispatch", scheduled, kernel, stores, label: `${this.p.kernels.name(kernel)} ${label}`.trim() };
+  }
+  private noteDerived(s: Extract<Store, { kind: "fixed" }>): void {
+    const unit = this.unitAt.get(asConst(s.at) as number);
+    if (unit !== undefined) this.derivedUsed.add(unit);
+  }
+  private readonly unitAt = new Map<number, number>();
+
+  private derivedGroup(g: Group, ctx: ScheduleContext, block: PlannedBlock): void {
+    const table = this.p.derived;
+    const key = g.roots.map((r) => `${table.key(r)}@${ctx.layouts.order(r).join()}`).join("|");
+    const found = table.find(key);
+    const { unit, offsets } = found ?? table.reserve(key, g.roots, g.roots.map((r) => r.node.label ?? String(r.node.attrs.path ?? r.node.op.name)).join("+"));
+    g.roots.forEach((r, i) => {
+      this.stores.set(r, { kind: "fixed", buffer: "derived", at: dim(offsets[i]), bytes: bytesOf(r) });
+      this.unitAt.set(offsets[i], unit);
+    });
+    if (found) return;
+    const before = new Set(this.derivedUsed);
+    const d = this.dispatch(scheduleGroup(ctx, g), g, block);
+    const u = table.units[unit];
+    u.steps.push(d);
+    const own = new Set(g.roots);
+    for (const b of d.scheduled.buffers) {
+      if (own.has(b.value)) continue;
+      const n = b.value.node;
+      if (n.op.name === "param" || n.op.name === "state") u.sources.push(String(n.attrs.path));
+      const s = this.storeOf(b.value, block);
+      if (s.kind === "fixed" && s.buffer === "derived") {
+        const dep = this.unitAt.get(asConst(s.at) as number);
+        if (dep !== undefined && dep !== unit) {
+          u.derived.push(dep);
+          for (const src of table.units[dep].sources) if (!u.sources.includes(src)) u.sources.push(src);
+        }
+      }
+    }
+    // Reading another unit while preparing is not reading it in the entry.
+    for (const x of [...this.derivedUsed]) if (!before.has(x)) this.derivedUsed.delete(x);
+  }
+
+  /** Writes that may go straight to their state: computed by a pointwise kernel from the old value at the same place, read by nobody later. */
+  private inPlaceWrites(fused: Fused, layouts: Layouts, packed: ScheduleContext["packed"]): Map<Value, Value> {
+    const out = new Map<Value, Value>();
+    for (const w of fused.graph.writes) {
+      const home = fused.home.get(w.value);
+      if (!home || home.kind !== "map" || !layouts.order(w.value).every((a, i) => a === i)) continue;
+      const source = fused.graph.nodes.find((n) => (n.op.name === "state" || n.op.name === "param") && n.attrs.path === w.path)?.outs[0];
+      if (!source || w.path === "") continue;
+      if (fused.graph.results.some((r) => r.value === source)) continue;
+      if (fused.graph.writes.filter((o) => o.value === w.value).length > 1) continue;
+      if (!readsAtItsOwnPlace(fused, home, source)) continue;
+      out.set(w.value, source);
+    }
+    void packed;
+    return out;
+  }
+
+  /** A loop: copies of the initial carries, then the body with its counter as a size. */
+  private scan(g: Group, block: PlannedBlock): Planned[] {
+    const n = g.anchor;
+    const a = scanAttrs(n.attrs);
+    const symbol = `$t${this.loops++}`;
+    const t = sym(symbol);
+    const index = a.reverse ? sub(sub(a.count, 1), t) : t;
+    const b = createBuilder(1 + Math.max(0, ...block.fused.graph.nodes.map((x) => x.id)) + 1_000_000 * this.loops);
+    const label = n.label ?? "scan";
+    const leaf = (v: Value): Value => {
+      const made = b.make(outer, [], { dtype: v.type.dtype, shape: v.type.shape }, v.node.label ?? String(v.node.attrs.path ?? v.node.attrs.name ?? v.node.op.name));
+      this.touch(v, block);
+      this.stores.set(made, this.storeOf(v, block));
+      return made;
+    };
+    // Two copies of each carry: an iteration reads one and writes the other.
+    const carries = Array.from({ length: a.carries }, (_, i) => {
+      const type = a.body.inputs[a.xs + i].outs[0];
+      const bytes = roundUp(bytesOf(type), 256);
+      return { store: this.tenant(mul(bytes, 2)), half: bytes, size: bytesOf(type), type };
+    });
+    const steps: Planned[] = carries.map((c, i) => {
+      const init = n.inputs[a.xs + i];
+      this.touch(init, block);
+      return { kind: "copy", from: this.storeOf(init, block), to: { ...c.store, bytes: c.size }, label: `${label}: begin` };
+    });
+    this.clock++;
+    const bound = a.body.inputs.map((input, i) => {
+      if (i < a.xs) return b.make(pick, [leaf(n.inputs[i])], { axis: a.axes[i], index }, String(input.label ?? input.attrs.name));
+      if (i < a.xs + a.carries) {
+        const c = carries[i - a.xs];
+        const made = b.make(outer, [], { dtype: c.type.type.dtype, shape: c.type.type.shape }, input.label ?? String(input.attrs.name));
+        this.stores.set(made, { ...c.store, at: mul(c.half, mod(t, 2)), bytes: c.size });
+        return made;
+      }
+      return leaf(n.inputs[i]);
+    });
+    const byInput = new Map(a.body.inputs.map((x, i) => [x, bound[i]]));
+    const { map } = transform(a.body, (_b, node) => (byInput.has(node) ? [byInput.get(node) as Value] : undefined), b);
+    // Each result is stored by a kernel of the body, once.
+    const used = new Set<Value>();
+    const results = a.body.results.map((r) => {
+      let v = map.get(r.value) as Value;
+      if (v.node.op.fuses === "source" || v.node.op.fuses === "view" || used.has(v)) v = b.make(copy, [v], {}, r.name);
+      used.add(v);
+      return { name: r.name, value: v };
+    });
+    const place = new Map<Value, { value: Value; axis: number; index: Dim }>();
+    const emitted = n.outs.slice(a.carries);
+    results.forEach((r, i) => {
+      if (i < a.carries) {
+        const c = carries[i];
+        this.stores.set(r.value, { ...c.store, at: mul(c.half, mod(add(t, 1), 2)), bytes: c.size });
+      } else {
+        const whole = emitted[i - a.carries];
+        place.set(r.value, { value: whole, axis: a.emitAxes[i - a.carries], index });
+        this.touch(whole, block);
+      }
+    });
+    const graph = finishGraph({ name: `${label} body`, inputs: [], results, symbols: [...block.fused.graph.symbols, symbol] });
+    const inner = this.block(graph, { place });
+    this.clock++;
+    // What the body reads from outside, and the carries, live to the end of the loop.
+    for (const v of n.inputs) this.touch(v, block);
+    for (const v of emitted) this.touch(v, block);
+    carries.forEach((c, i) => {
+      if (c.store.kind === "arena") this.tenants[c.store.tenant].to = this.clock;
+      this.stores.set(n.outs[i], { ...c.store, at: mul(c.half, mod(a.count, 2)), bytes: c.size });
+    });
+    steps.push({ kind: "loop", symbol, count: a.count, steps: inner.steps, label });
+    return steps;
+  }
+}
+const bufferOf = (s: Store): BufferName => (s.kind === "arena" ? "arena" : s.buffer);
+
+/** In-place groups after everybody who reads what they overwrite. */
+function orderForWrites(fused: Fused, inPlace: ReadonlyMap<Value, Value>): readonly Group[] {
+  if (inPlace.size === 0) return fused.groups;
+  const late = new Set<Group>();
+  for (const root of inPlace.keys()) late.add(fused.home.get(root) as Group);
+  return [...fused.groups.filter((g) => !late.has(g)), ...fused.groups.filter((g) => late.has(g))];
+}
+function readsAtItsOwnPlace(fused: Fused, home: Group, source: Value): boolean {
+  // Nobody may need the group's values, or read the source, after it: it goes last.
+  const roots = new Set(home.roots);
+  if (fused.graph.nodes.some((n) => !home.nodes.has(n) && n.inputs.some((v) => roots.has(v)))) return false;
+  for (const root of home.roots) {
+    const s = loweringFor((v) => fused.home.has(v) && fused.home.get(v) !== home);
+    const { at, x } = lowerValue(s, root);
+    const own = at.map((q) => s.axisValue(q));
+    let ok = true;
+    const seen = new Set<Scalar>();
+    const visit = (y: Scalar): void => {
+      if (seen.has(y) || !ok) return;
+      seen.add(y);
+      if (y.kind === "load" && y.value === source && !(y.at.length === own.length && y.at.every((c, i) => c === own[i]))) ok = false;
+      for (const c of children(y)) visit(c);
+    };
+    visit(x);
+    if (!ok) return false;
+  }
+  return true;
+}
+
+/** The prepare program of a finished derived table. */
+export function planDerived(table: DerivedTable): { name: string; sources: string[]; body: Block; arenaBytes: number; derived: number[] }[] {
+  return table.units.map((u) => {
+    const exprs = new ExprTable();
+    const range = (t: ExprTable, s: Store): Range => ({ buffer: bufferOf(s), offset: t.id(s.at), bytes: t.id(s.bytes) });
+    const arenaBytes = exprs.id(0);
+    return { name: u.name, sources: u.sources, body: emitBlock(u.steps, exprs, range), arenaBytes, derived: u.derived };
+  });
+}
