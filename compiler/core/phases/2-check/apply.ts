@@ -1,0 +1,238 @@
+// Calls an operator: arguments to operands and attributes, literals adapted, errors placed under the argument at fault.
+// In: an operator and arguments as written. Out: a value of the graph. Separate because every operator passes here, by its
+// declared parameters alone; no operator is known by name.
+import type { Code, Label } from "../../diagnostics/index.ts";
+import { codes, InternalError } from "../../diagnostics/index.ts";
+import { asConst } from "../../dims/dim.ts";
+import { typeText } from "../../ir/build.ts";
+import { type Attr, type DType, OpError, type OpDef, type OpParam, type Value } from "../../ir/types.ts";
+import { type Argument, applyOp } from "../../ops/index.ts";
+import { seed as seedOp, state as stateOp } from "../../ops/source.ts";
+import type * as ast from "../1-parse/ast.ts";
+import { type Ctx, fail, failName, LIMITS, originOf, type Trace, traceOf } from "./context.ts";
+import { labelOf } from "./expr.ts";
+import { matchArgs } from "./statics.ts";
+import { isLiteral, isTensor, tensorTypeOf, toTensor } from "./tensors.ts";
+import { type ArgVal, describe, tensorVal, type Val } from "./values.ts";
+
+/** The state whose value keys the random operations of a call, and which counts them. */
+export const RANDOM_STEP = "random_step";
+
+interface Bound {
+  /** By parameter name, as `applyOp` takes them. */
+  readonly args: Record<string, Argument>;
+  /** Where each operand is written, in the order of the node's inputs. */
+  readonly spans: ArgVal[];
+}
+
+export function applyOperator(ctx: Ctx, op: Val, args: readonly ArgVal[], site: ast.Expr): Val {
+  if (op.kind !== "op") throw new InternalError("check", "not an operator");
+  const { def } = op;
+  const trace = traceOf(ctx, site.span, `the result of ${def.name}`);
+  if (trace.count() > LIMITS.nodes)
+    fail(ctx, "E1003", `${trace.name} expands to more than ${LIMITS.nodes} operations`, site.span, {
+      help: "does a fn call another several times, and that again?",
+    });
+  const bound = bind(ctx, trace, def, args, site);
+  return place(ctx, trace, def, bound, site);
+}
+
+function bind(ctx: Ctx, trace: Trace, def: OpDef, args: readonly ArgVal[], site: ast.Expr): Bound {
+  const params = def.params.filter((p) => !p.implicit);
+  const given = args.map((a) => {
+    const p = a.name === undefined ? undefined : params.find((q) => q.aliases?.includes(a.name as string));
+    return p ? { ...a, name: p.name } : a;
+  });
+  const matched = matchArgs(
+    ctx,
+    def.name,
+    params.map((p) => p.name),
+    collect(params, given),
+    site.span,
+  );
+  const adapt = adaptTo(params, matched);
+  const out: Bound = { args: {}, spans: [] };
+  for (const p of def.params) {
+    const arg = p.implicit ? undefined : matched[params.indexOf(p)];
+    if (p.implicit) implicit(ctx, trace, p, out, site);
+    else if (!arg || arg.val.kind === "none") {
+      if (p.optional || p.default !== undefined) continue;
+      const message = arg ? `${def.name}: ${p.name} is none` : `${def.name} needs ${p.name}`;
+      fail(ctx, "E0601", message, arg?.span ?? site.span, p.doc ? { help: `${p.name}: ${p.doc}` } : {});
+    } else if (p.kind === "tensor") {
+      const v = toTensor(ctx, arg.val, arg.span, isLiteral(arg.val) ? literalDType(arg.val, p.literal ?? adapt) : undefined);
+      out.args[p.name] = v;
+      out.spans.push({ ...arg, val: tensorVal(v) });
+    } else if (p.kind === "tensors") {
+      if (arg.val.kind !== "list" && arg.val.kind !== "tuple")
+        fail(ctx, "E0605", `${def.name}: ${p.name} is a list of tensors, given ${describe(arg.val)}`, arg.span);
+      // Literals in a list take the dtype of the list's tensors (places of an update are ints, whatever it updates).
+      const beside = p.literal ?? arg.val.items.map((item) => tensorTypeOf(item)?.dtype).find((d) => d !== undefined);
+      const values = arg.val.items.map((item) => toTensor(ctx, item, arg.span, isLiteral(item) ? literalDType(item, beside) : undefined));
+      out.args[p.name] = values;
+      for (const v of values) out.spans.push({ val: tensorVal(v), span: arg.span });
+    } else out.args[p.name] = attribute(ctx, def, p, arg);
+  }
+  return out;
+}
+
+const literalDType = (v: Val, dtype: DType | undefined): DType | undefined => (v.kind === "bool" ? undefined : dtype);
+
+/** `reshape(x, 2, 3)` for `reshape(x, [2, 3])`: a last list parameter takes what is left over. */
+function collect(params: readonly OpParam[], args: readonly ArgVal[]): readonly ArgVal[] {
+  const at = params.findIndex((p) => p.kind === "dims" || p.kind === "tensors");
+  const places = args.filter((a) => a.name === undefined).length;
+  if (at < 0 || places <= at + 1) return args;
+  const rest = args.slice(at, places);
+  const ints = params[at].kind === "dims" ? rest.every((a) => a.val.kind === "int") : rest.every((a) => isTensor(a.val));
+  if (!ints) return args;
+  const list: ArgVal = { val: { kind: "list", items: rest.map((a) => a.val) }, span: rest[0].span };
+  return [...args.slice(0, at), list, ...args.slice(places)];
+}
+
+/** The dtype literals take: that of the tensors beside them (a condition's bool only where nothing else is there). */
+function adaptTo(params: readonly OpParam[], matched: readonly (ArgVal | undefined)[]): DType | undefined {
+  const dtypes: DType[] = [];
+  params.forEach((p, i) => {
+    const v = matched[i]?.val;
+    if (!v) return;
+    const type = p.kind === "tensor" ? tensorTypeOf(v) : undefined;
+    if (type) dtypes.push(type.dtype);
+  });
+  const numeric = dtypes.find((d) => d !== "bool");
+  if (numeric) return numeric;
+  const literals = params.flatMap((p, i) => (p.kind === "tensor" && matched[i] && isLiteral(matched[i].val) ? [matched[i].val] : []));
+  return literals.some((v) => v.kind === "float") ? "f32" : undefined;
+}
+
+function attribute(ctx: Ctx, def: OpDef, p: OpParam, arg: ArgVal): Attr {
+  const v = arg.val;
+  const wrong = (want: string): never => {
+    if (isTensor(v))
+      return fail(ctx, "E0506", `${def.name}: ${p.name} is static, and this is ${describe(v)}`, arg.span);
+    return fail(ctx, "E0605", `${def.name}: ${p.name} is ${want}, given ${describe(v)}`, arg.span);
+  };
+  const int = (x: Val): number => {
+    if (x.kind !== "int") return wrong("an int");
+    return asConst(x.dim) ?? fail(ctx, "E0506", `${def.name}: ${p.name} is a static int, given ${describe(x)}`, arg.span);
+  };
+  const items = v.kind === "list" || v.kind === "tuple" ? v.items : undefined;
+  switch (p.kind) {
+    case "int":
+    case "axis":
+      return int(v);
+    case "ints":
+      return items ? items.map(int) : wrong("a list of ints");
+    case "axes":
+      return items ? items.map(int) : [int(v)];
+    case "pair":
+      if (!items) return [int(v), int(v)];
+      return items.length === 2 ? items.map(int) : wrong("an int or a list of two");
+    case "float":
+      if (v.kind === "float") return v.value;
+      return v.kind === "int" ? int(v) : wrong("a float");
+    case "bool":
+      return v.kind === "bool" ? v.value : wrong("true or false");
+    case "name":
+      if (v.kind !== "string") return wrong(`one of ${(p.among ?? []).map((w) => `"${w}"`).join(", ")}`);
+      if (p.among && !p.among.includes(v.value))
+        failName(ctx, "E0606", `${def.name}: ${p.name} is not "${v.value}"`, v.value, p.among, arg.span, `choose ${p.among.map((w) => `"${w}"`).join(" or ")}`);
+      return v.value;
+    case "dtype":
+      return v.kind === "dtype" ? v.dtype : wrong("a dtype, such as f32");
+    case "dim":
+      return v.kind === "int" ? v.dim : wrong("a size");
+    case "dims": {
+      const one = (x: Val): Attr => (x.kind === "int" ? x.dim : wrong("a list of sizes"));
+      return items ? items.map(one) : v.kind === "int" ? [v.dim] : wrong("a list of sizes");
+    }
+    case "tensor":
+    case "tensors":
+      throw new InternalError("check", "an operand is no attribute");
+  }
+}
+
+/** What the user never writes: the seed, the step, the key of this random operation, the mode. */
+function implicit(ctx: Ctx, trace: Trace, p: OpParam, out: Bound, site: ast.Expr): void {
+  if (p.name === "training") {
+    out.args.training = ctx.mode === "train";
+    return;
+  }
+  // Optional keys are those of operators that are random in training only.
+  if (p.optional && ctx.mode === "eval") return;
+  if (p.name === "hash") out.args.hash = randomKey(ctx, trace);
+  else if (p.name === "seed" || p.name === "step") {
+    const value = p.name === "seed" ? seedValue(trace) : stepValue(trace);
+    out.args[p.name] = value;
+    out.spans.push({ val: tensorVal(value), span: site.span });
+  } else throw new InternalError("check", `an implicit parameter ${p.name}`);
+}
+
+export const seedValue = (trace: Trace): Value => trace.b.make(seedOp, [], {});
+export const stepValue = (trace: Trace): Value =>
+  trace.b.make(stateOp, [], { path: RANDOM_STEP, dtype: "u32", shape: [] }, RANDOM_STEP);
+
+/**
+ * The static part of a random operation's key: instance path, fn, and how many came before in the same fn of the same
+ * instance within one entry (or one clause of a train block). Counting starts anew for each of these, so that a loss and
+ * an accuracy that call the same network draw the same numbers and share its work.
+ */
+export function randomKey(ctx: Ctx, trace: Trace): number {
+  const site = `${ctx.path}/${ctx.fn}`;
+  const n = trace.randoms.get(site) ?? 0;
+  trace.randoms.set(site, n + 1);
+  return hash32(`${site}/${n}`);
+}
+
+/** FNV-1a over UTF-16 units, then mixed, so that near texts give far keys. */
+export function hash32(text: string): number {
+  let h = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
+  h ^= h >>> 16;
+  h = Math.imul(h, 0x85ebca6b);
+  h ^= h >>> 13;
+  h = Math.imul(h, 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}
+
+function place(ctx: Ctx, trace: Trace, def: OpDef, bound: Bound, site: ast.Expr): Val {
+  const { b } = trace;
+  try {
+    const outs = b.at(originOf(ctx, site.span), () => applyOp(b, def, bound.args, labelOf(site)));
+    for (const v of outs) checkSize(ctx, v, site);
+    return outs.length === 1 ? tensorVal(outs[0]) : { kind: "tuple", items: outs.map(tensorVal) };
+  } catch (e) {
+    if (!(e instanceof OpError)) throw e;
+    const at = e.at.operand === undefined ? undefined : bound.spans[e.at.operand];
+    const other = bound.spans.filter((s) => s !== at);
+    const say = (s: ArgVal): Label => ({ span: s.span, text: operandText(s.val) });
+    const declared = bound.spans.flatMap((s) => declaredAt(s.val));
+    const code: Code = Object.hasOwn(codes, e.code) ? (e.code as Code) : "E0302";
+    return fail(ctx, code, e.message, at?.span ?? site.span, {
+      ...(at ? { label: operandText(at.val) } : bound.spans.length > 0 ? { label: bound.spans.map((s) => operandText(s.val)).join(", ") } : {}),
+      secondary: [...(at ? other.filter((s) => declaredAt(s.val).length === 0).map(say) : []), ...declared],
+      ...(e.at.help === undefined ? {} : { help: e.at.help }),
+    });
+  }
+}
+
+const operandText = (v: Val): string => {
+  const t = tensorTypeOf(v);
+  return t ? typeText(t) : describe(v);
+};
+/** The declaration of a parameter that is an operand. */
+function declaredAt(v: Val): Label[] {
+  if (v.kind !== "tensor" || v.value.node.inputs.length > 0) return [];
+  const { op, attrs, origin } = v.value.node;
+  return typeof attrs.path === "string" && origin.span && op.fuses === "source"
+    ? [{ span: origin.span, text: typeText(v.value.type) }]
+    : [];
+}
+
+function checkSize(ctx: Ctx, v: Value, site: ast.Expr): void {
+  if (v.type.shape.length > LIMITS.rank)
+    fail(ctx, "E0304", `a tensor has at most ${LIMITS.rank} axes, this would have ${v.type.shape.length}`, site.span);
+  const n = v.type.shape.reduce((a, d) => a * (asConst(d) ?? 1), 1);
+  if (n > Number.MAX_SAFE_INTEGER) fail(ctx, "E1006", `${typeText(v.type)} has more than 2^53 elements`, site.span);
+}
+

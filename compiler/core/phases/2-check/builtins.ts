@@ -1,0 +1,223 @@
+// Functions of the language itself: list and number functions, tensors of one value, initialisers, `.eval()`.
+// In: evaluated arguments. Out: a value. What is an operator on tensors is not here, but where a name is both
+// (sqrt, max, floor) the static meaning is, and tensors go on to the operator.
+import { asConst, type Dim, dim, max as maxDim, min as minDim } from "../../dims/dim.ts";
+import type { DType } from "../../ir/types.ts";
+import { full } from "../../ops/source.ts";
+import { opNamed } from "../../ops/index.ts";
+import type * as ast from "../1-parse/ast.ts";
+import type { Span } from "../../diagnostics/report.ts";
+import { applyOperator } from "./apply.ts";
+
+import { type Ctx, fail, originOf } from "./context.ts";
+import { parts, spend } from "./expr.ts";
+import { INITIALIZERS } from "./init.ts";
+import { matchArgs } from "./statics.ts";
+import { isTensor } from "./tensors.ts";
+import { HOST_FUNCTIONS, hostFunction, OPTIMIZERS } from "./schedules.ts";
+import { type ArgVal, asNumber, describe, floatVal, intVal, tensorVal, type Val } from "./values.ts";
+
+type Fn = (ctx: Ctx, args: readonly ArgVal[], site: ast.Expr, name: string) => Val;
+
+function one(ctx: Ctx, name: string, params: readonly string[], args: readonly ArgVal[], site: ast.Expr): ArgVal[] {
+  const got = matchArgs(ctx, name, params, args, site.span);
+  return got.map((a, i) => a ?? fail(ctx, "E0601", `${name} needs ${params[i]}`, site.span));
+}
+function listOf(ctx: Ctx, name: string, arg: ArgVal): readonly Val[] {
+  const items = arg.val.kind === "record" ? undefined : parts(arg.val);
+  return items ?? fail(ctx, "E0605", `${name} takes a list, not ${describe(arg.val)}`, arg.span);
+}
+
+/** A number function on statics; sizes where `onDim` says how; tensors go to the operator of the name. */
+const numeric =
+  (f: (x: number) => number, integer: boolean): Fn =>
+  (ctx, args, site, name) => {
+    if (args.some((a) => isTensor(a.val))) return operatorCall(ctx, name, args, site);
+    const [a] = one(ctx, name, ["x"], args, site);
+    if (a.val.kind === "host") return hostFunction(ctx, name, [a], site);
+    if (integer && a.val.kind === "int") return name === "abs" ? absolute(ctx, a) : a.val;
+    const n = asNumber(a.val);
+    if (n === undefined) {
+      if (a.val.kind === "int") return fail(ctx, "E0506", `${name} of ${describe(a.val)}, which is known at the call only`, a.span, { help: `as a tensor: ${name}(f32(…))` });
+      return fail(ctx, "E0605", `${name} takes a number, not ${describe(a.val)}`, a.span);
+    }
+    const y = f(n);
+    if (!Number.isFinite(y)) fail(ctx, "E0608", `${name}(${n}) is not finite`, site.span);
+    return integer && Number.isSafeInteger(y) && name !== "abs" ? intVal(y) : floatVal(y);
+  };
+function absolute(ctx: Ctx, a: ArgVal): Val {
+  const n = asNumber(a.val);
+  return n === undefined ? fail(ctx, "E0506", `abs of ${describe(a.val)}`, a.span) : intVal(Math.abs(n));
+}
+
+/** max and min: of numbers and sizes; of two tensors element by element; of one over axes. */
+const extremum =
+  (elementwise: string, ofDims: (a: Dim, b: Dim) => Dim, f: (a: number, b: number) => number): Fn =>
+  (ctx, args, site, name) => {
+    const places = args.filter((a) => a.name === undefined).length;
+    if (args.some((a) => isTensor(a.val)))
+      return operatorCall(ctx, places === 2 && args.length === 2 ? elementwise : name, args, site);
+    if (places !== args.length) fail(ctx, "E0603", `${name} of numbers takes no ${args.find((a) => a.name)?.name}`, site.span);
+    const values = args.length === 1 ? listOf(ctx, name, args[0]).map((val) => ({ val, span: args[0].span })) : args;
+    if (values.length === 0) return fail(ctx, "E0601", `${name} needs numbers`, site.span);
+    return values.slice(1).reduce<Val>((acc, a) => {
+      if (acc.kind === "int" && a.val.kind === "int") return intVal(ofDims(acc.dim, a.val.dim));
+      if (acc.kind === "host" || a.val.kind === "host") return hostFunction(ctx, name, [{ val: acc, span: a.span }, a], site);
+      const [x, y] = [asNumber(acc), asNumber(a.val)];
+      if (x === undefined || y === undefined) return fail(ctx, "E0605", `${name} takes numbers, not ${describe(a.val)}`, a.span);
+      return floatVal(f(x, y));
+    }, values[0].val);
+  };
+
+function operatorCall(ctx: Ctx, name: string, args: readonly ArgVal[], site: ast.Expr): Val {
+  const def = opNamed(name);
+  if (!def) return fail(ctx, "E0204", `${name} is not for tensors`, site.span);
+  return applyOperator(ctx, { kind: "op", def }, args, site);
+}
+
+/** zeros(B, h), ones([n]), full([n], 0.5): tensors in a fn, initialisers in a declaration. */
+const filled =
+  (value: number | undefined): Fn =>
+  (ctx, args, site, name) => {
+    if (!ctx.trace) return initializer(ctx, name, args, site);
+    const dtypeArg = args.find((a) => a.name === "dtype");
+    const named = args.find((a) => a.name !== undefined && a.name !== "dtype" && a.name !== "value" && a.name !== "shape");
+    if (named) fail(ctx, "E0603", `${name} has no parameter ${named.name}`, named.span, { help: "its parameters are the sizes and dtype" });
+    const rest = args.filter((a) => a.name !== "dtype");
+    let n = value;
+    let sizes = rest;
+    let kind: DType = "f32";
+    if (n === undefined) {
+      const last = rest.find((a) => a.name === "value") ?? rest.at(-1);
+      if (!last || rest.length < 2) return fail(ctx, "E0601", "full needs a shape and a value", site.span);
+      const v = last.val.kind === "bool" ? Number(last.val.value) : asNumber(last.val);
+      if (v === undefined) return fail(ctx, "E0605", `full takes a number, not ${describe(last.val)}`, last.span);
+      if (last.val.kind === "bool") kind = "bool";
+      n = v;
+      sizes = rest.filter((a) => a !== last);
+    }
+    if (dtypeArg) {
+      if (dtypeArg.val.kind !== "dtype") fail(ctx, "E0605", `dtype is a dtype, given ${describe(dtypeArg.val)}`, dtypeArg.span);
+      kind = dtypeArg.val.dtype;
+    }
+    if (!Number.isInteger(n) && (kind === "i32" || kind === "u32")) fail(ctx, "E0402", `the float ${n} does not adapt to ${kind}`, site.span);
+    const flat = sizes.length === 1 && (sizes[0].val.kind === "list" || sizes[0].val.kind === "tuple") ? sizes[0].val.items.map((val) => ({ val, span: sizes[0].span })) : sizes;
+    const shape = flat.map((a) => {
+      if (a.val.kind !== "int") return fail(ctx, "E0505", `a size is an int, not ${describe(a.val)}`, a.span);
+      if ((asConst(a.val.dim) ?? 0) < 0) fail(ctx, "E0504", `a size of ${asConst(a.val.dim)}`, a.span);
+      return a.val.dim;
+    });
+    const { b } = ctx.trace;
+    return tensorVal(b.at(originOf(ctx, site.span), () => b.make(full, [], { value: n, dtype: kind, shape })));
+  };
+
+function initializer(ctx: Ctx, name: string, args: readonly ArgVal[], site: ast.Expr): Val {
+  const init = INITIALIZERS[name];
+  const got = matchArgs(
+    ctx,
+    name,
+    init.params.map((p) => p.name),
+    args,
+    site.span,
+  );
+  const values = new Map(
+    init.params.map((p, i) => {
+      const arg = got[i];
+      if (!arg && p.default === undefined) fail(ctx, "E0601", `${name} needs ${p.name}`, site.span);
+      const n = arg ? asNumber(arg.val) : p.default;
+      return [p.name, n ?? fail(ctx, "E0605", `${name}: ${p.name} is a number, given ${arg ? describe(arg.val) : "none"}`, arg?.span ?? site.span)];
+    }),
+  );
+  return { kind: "init", make: (shape) => init.make(shape, (p) => values.get(p) ?? 0) };
+}
+
+const table: Readonly<Record<string, Fn>> = {
+  identity: (ctx, args, site) => one(ctx, "identity", ["x"], args, site)[0].val,
+  checkpoint: (ctx, args, site) => one(ctx, "checkpoint", ["f"], args, site)[0].val,
+  eval: (_ctx, args) => {
+    const v = args[0].val;
+    return v.kind === "instance" ? { ...v, pinned: true } : v;
+  },
+  len: (ctx, args, site) => intVal(listOf(ctx, "len", one(ctx, "len", ["list"], args, site)[0]).length),
+  reversed: (ctx, args, site) => ({ kind: "list", items: [...listOf(ctx, "reversed", one(ctx, "reversed", ["list"], args, site)[0])].reverse() }),
+  enumerate: (ctx, args, site) => ({
+    kind: "list",
+    items: listOf(ctx, "enumerate", one(ctx, "enumerate", ["list"], args, site)[0]).map((v, i) => ({ kind: "tuple", items: [intVal(i), v] })),
+  }),
+  zip: (ctx, args, site) => {
+    const lists = args.map((a) => listOf(ctx, "zip", a));
+    const n = lists[0]?.length ?? 0;
+    lists.forEach((l, i) => {
+      if (l.length !== n)
+        fail(ctx, "E0605", `zip takes lists of one length, given ${lists.map((m) => m.length).join(" and ")}`, args[i].span);
+    });
+    spend(ctx, n, site);
+    return { kind: "list", items: Array.from({ length: n }, (_, i): Val => ({ kind: "tuple", items: lists.map((l) => l[i]) })) };
+  },
+  range: (ctx, args, site) => {
+    const ns = args.map((a) => asNumber(a.val) ?? fail(ctx, "E0506", `range takes static ints, not ${describe(a.val)}`, a.span));
+    if (ns.length === 0 || ns.length > 3 || ns[2] === 0) fail(ctx, "E0601", "range takes a stop, or a start, a stop and a step other than 0", site.span);
+    const [start, stop, step] = ns.length === 1 ? [0, ns[0], 1] : [ns[0], ns[1], ns[2] ?? 1];
+    const n = Math.max(0, Math.ceil((stop - start) / step));
+    spend(ctx, n, site);
+    return { kind: "list", items: Array.from({ length: n }, (_, i) => intVal(start + i * step)) };
+  },
+  floor: numeric(Math.floor, true),
+  ceil: numeric(Math.ceil, true),
+  round: numeric((x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)), true),
+  abs: numeric(Math.abs, true),
+  sqrt: numeric(Math.sqrt, false),
+  exp: numeric(Math.exp, false),
+  log: numeric(Math.log, false),
+  log2: numeric(Math.log2, false),
+  sin: numeric(Math.sin, false),
+  cos: numeric(Math.cos, false),
+  max: extremum("maximum", maxDim, Math.max),
+  min: extremum("minimum", minDim, Math.min),
+  sum: (ctx, args, site) => {
+    if (args.length !== 1 || args[0].val.kind !== "list") return operatorCall(ctx, "sum", args, site);
+    return args[0].val.items.reduce<Val>((acc, v) => {
+      const [x, y] = [asNumber(acc), asNumber(v)];
+      if (x === undefined || y === undefined) return fail(ctx, "E0605", `sum of a list takes numbers, not ${describe(v)}`, args[0].span);
+      return acc.kind === "int" && v.kind === "int" ? intVal(x + y) : floatVal(x + y);
+    }, intVal(0));
+  },
+  /** A static number as an int or a float. */
+  int: (ctx, args, site) => {
+    const [a] = one(ctx, "int", ["x"], args, site);
+    if (a.val.kind === "int") return a.val;
+    const n = asNumber(a.val);
+    return n === undefined ? fail(ctx, "E0605", `int takes a static number, not ${describe(a.val)}`, a.span) : intVal(dim(Math.trunc(n)));
+  },
+  float: (ctx, args, site) => {
+    const [a] = one(ctx, "float", ["x"], args, site);
+    const n = asNumber(a.val);
+    return n === undefined ? fail(ctx, "E0605", `float takes a static number, not ${describe(a.val)}`, a.span) : floatVal(n);
+  },
+  zeros: filled(0),
+  ones: filled(1),
+  full: filled(undefined),
+  grad: (ctx, _args, site) => fail(ctx, "E1102", "grad is called as grad(f, wrt = x)", site.span),
+};
+
+/** Names that the operators' list has as well and that mean an initialiser in a declaration. */
+const initialisers = Object.keys(INITIALIZERS);
+
+export const BUILTINS: ReadonlySet<string> = new Set([
+  ...Object.keys(table),
+  ...initialisers,
+  ...HOST_FUNCTIONS,
+  ...OPTIMIZERS,
+]);
+
+export function callBuiltin(ctx: Ctx, name: string, args: readonly ArgVal[], site: ast.Expr, at: Span): Val {
+  const fn = Object.hasOwn(table, name) ? table[name] : undefined;
+  if (fn) return fn(ctx, args, site, name);
+  if (Object.hasOwn(INITIALIZERS, name)) {
+    if (!ctx.trace) return initializer(ctx, name, args, site);
+    if (opNamed(name)) return operatorCall(ctx, name, args, site);
+    return fail(ctx, "E0204", `${name} is an initialiser of params and buffers`, at);
+  }
+  return hostFunction(ctx, name, args, site);
+}
+

@@ -1,0 +1,365 @@
+// The checker's entry: files in, models out. In: the root file's text or tree, a callback for imports, choices of the
+// command line. Out: per model its parameters, a graph per entry, its train blocks; or diagnostics. No exception leaves it
+// for what a user wrote; anything else is an InternalError.
+import { didYouMean } from "../../diagnostics/nearest.ts";
+import { Diagnostics, InternalError } from "../../diagnostics/report.ts";
+import { createBuilder, finishGraph, reachable } from "../../ir/build.ts";
+import type { Constraint, Graph, Value } from "../../ir/types.ts";
+import { add } from "../../ops/elementwise.ts";
+import { full, input as inputOp, seed as seedOp } from "../../ops/source.ts";
+import { type Dim, print, substitute, sym, symbols } from "../../dims/dim.ts";
+import type * as ast from "../1-parse/ast.ts";
+import { parse } from "../1-parse/parse.ts";
+import { RANDOM_STEP, stepValue } from "./apply.ts";
+import { finish, frame, tensorType } from "./call.ts";
+import type { CheckedEntry, CheckedModel, CheckOptions, CheckResult, ParamInfo, PortInfo, SetValue } from "./checked.ts";
+import { type Ctx, Failed, fail, recover, report, type Shared, type Trace } from "./context.ts";
+import { evalBlock, evalExpr } from "./expr.ts";
+import { baseCtx, construct, type Instance, place, type Slot } from "./instances.ts";
+import { loadModules, type Module } from "./modules.ts";
+import { toTensor } from "./tensors.ts";
+import { checkTrain } from "./train.ts";
+import { declaredType, dimText, isSymbolName } from "./types.ts";
+import { checkWgsl } from "./userop.ts";
+import { type ArgVal, boolVal, describe, type FnVal, floatVal, intVal, NONE, tensorVal, type Val } from "./values.ts";
+
+/** Checks the file `file` with the text `source`. */
+export function check(source: string, file: string, options: CheckOptions): CheckResult {
+  const out = new Diagnostics();
+  const parsed = parse(source, file);
+  for (const d of parsed.diagnostics) out.add(d);
+  if (out.hasErrors) return { models: undefined, diagnostics: out.list() };
+  return checkTree(parsed.ast, file, options, out);
+}
+
+/** Checks a tree that parsed without errors. */
+export function checkTree(tree: ast.SourceFile, file: string, options: CheckOptions, out = new Diagnostics()): CheckResult {
+  let models: CheckedModel[] | undefined;
+  guard(out, tree, () => {
+    const root = loadModules(tree, file, options.resolve, out);
+    if (!out.hasErrors) models = checkModels(root, options, out);
+  });
+  return { models: out.hasErrors ? undefined : models, diagnostics: out.list() };
+}
+
+/** Keeps exceptions in: a full stack is a program nested too deeply, anything unexpected is our bug. */
+function guard(out: Diagnostics, at: ast.NodeBase & { readonly span: ast.SourceFile["span"] }, body: () => void): void {
+  try {
+    body();
+  } catch (e) {
+    if (e instanceof Failed) return;
+    if (e instanceof RangeError && /call stack/i.test(e.message)) {
+      out.report("E1005", "calls and expressions are nested too deeply", { ...at.span, end: Math.min(at.span.end, at.span.start + 1) });
+      return;
+    }
+    if (e instanceof InternalError) throw e;
+    throw new InternalError("check", e instanceof Error ? e.message : String(e), { cause: e });
+  }
+}
+
+function checkModels(root: Module, options: CheckOptions, out: Diagnostics): CheckedModel[] {
+  const items = root.source.items;
+  const models = items.filter((i) => i.kind === "model");
+  const start = { ...root.source.span, end: root.source.span.start };
+  const shared = (): Shared => ({ out, root, constants: new Map(), instances: 0, iterations: 0, depth: 0, slots: [] });
+  for (const i of items) if (i.kind === "op") checkWgsl({ ...baseCtx(shared(), root) }, i);
+  let wanted = models;
+  if (options.model !== undefined) {
+    wanted = models.filter((m) => m.name.name === options.model);
+    if (wanted.length === 0) {
+      const names = models.map((m) => m.name.name);
+      const help = didYouMean(options.model, names) ?? (names.length > 0 ? `there is ${names.join(", ")}` : undefined);
+      out.report("E0205", `there is no model ${options.model} in ${root.file}`, start, help === undefined ? {} : { help });
+    }
+  }
+  for (const t of root.trains)
+    if (!models.some((m) => m.name.name === t.model.name)) {
+      const help = didYouMean(
+        t.model.name,
+        models.map((m) => m.name.name),
+      );
+      out.report("E0205", `there is no model ${t.model.name} in this file`, t.model.span, help === undefined ? {} : { help });
+    }
+  const made: CheckedModel[] = [];
+  for (const m of wanted) {
+    const model = recover(() => checkModel(shared(), root, m, options.set ?? {}), undefined);
+    if (model) made.push(model);
+  }
+  return made;
+}
+
+function checkModel(shared: Shared, root: Module, decl: ast.ModelDecl, set: Readonly<Record<string, SetValue>>): CheckedModel {
+  const ctx = baseCtx(shared, root);
+  const instance = construct(ctx, decl, root, modelArgs(ctx, decl, set), decl.name.span);
+  const slots = place(instance, shared);
+  shared.slots = slots;
+  const entries: CheckedEntry[] = [];
+  let random = false;
+  for (const m of decl.members) {
+    if (m.kind !== "fn" || m.private) continue;
+    const entry = recover(() => checkEntry(shared, instance, m), undefined);
+    if (!entry) continue;
+    entries.push(entry);
+    random ||= entry.graph.writes.some((w) => w.path === RANDOM_STEP);
+  }
+  const trains = root.trains
+    .filter((t) => t.model.name === decl.name.name)
+    .flatMap((t) => {
+      const train = recover(() => checkTrain(shared, instance, t), undefined);
+      if (train) random ||= train.lossGraph.writes.some((w) => w.path === RANDOM_STEP);
+      return train ? [train] : [];
+    });
+  const info = (s: Slot): ParamInfo => ({
+    path: s.paths[0],
+    aliases: s.paths.slice(1),
+    dtype: s.dtype,
+    shape: s.shape,
+    init: s.init,
+    frozen: s.frozen,
+    internal: false,
+    ...(s.doc === undefined ? {} : { doc: s.doc }),
+    span: s.span,
+  });
+  const step: ParamInfo = {
+    path: RANDOM_STEP,
+    aliases: [],
+    dtype: "u32",
+    shape: [],
+    init: { kind: "constant", value: 0 },
+    frozen: false,
+    internal: true,
+    span: decl.name.span,
+  };
+  return {
+    name: decl.name.name,
+    ...(decl.doc === undefined ? {} : { doc: decl.doc }),
+    params: slots.filter((s) => s.kind === "param").map(info),
+    buffers: [...slots.filter((s) => s.kind === "buffer").map(info), ...(random ? [step] : [])],
+    entries,
+    trains,
+    span: decl.span,
+  };
+}
+
+function modelArgs(ctx: Ctx, decl: ast.ModelDecl, set: Readonly<Record<string, SetValue>>): ArgVal[] {
+  const names = decl.params.map((p) => p.name.name);
+  const args: ArgVal[] = [];
+  for (const [name, v] of Object.entries(set)) {
+    if (!names.includes(name)) {
+      const help = didYouMean(name, names) ?? (names.length > 0 ? `its parameters are ${names.join(", ")}` : undefined);
+      report(ctx, "E0603", `the model ${decl.name.name} has no parameter ${name}`, decl.name.span, help === undefined ? {} : { help });
+      continue;
+    }
+    const val: Val =
+      typeof v === "boolean" ? boolVal(v) : typeof v === "string" ? { kind: "string", value: v } : Number.isSafeInteger(v) ? intVal(v) : floatVal(v);
+    args.push({ name, val, span: decl.name.span });
+  }
+  for (const p of decl.params)
+    if (!p.default && !args.some((a) => a.name === p.name.name))
+      fail(ctx, "E0610", `the model ${decl.name.name} needs a value for ${p.name.name}`, p.span, {
+        help: `give it a default, or pass --set ${p.name.name}=…`,
+      });
+  return args;
+}
+
+// ---------------------------------------------------------------------------------------------- entries
+
+/** A graph in the making, with its builder. */
+export function newTrace(name: string): Trace & { readonly constraints: () => readonly Constraint[] } {
+  const b = createBuilder();
+  return {
+    b,
+    name,
+    count: () => b.count,
+    constraints: () => b.constraints,
+    inputs: [],
+    writes: new Map(),
+    calls: 0,
+    randoms: new Map(),
+    scans: 0,
+  };
+}
+
+/** Symbols that turned out to be equal to something else, found in one pass and used in the next. */
+export type Solved = Map<string, Dim>;
+
+/**
+ * Runs `body` until no condition says that one of the entry's own symbols is something else: `x: f32[N, d], y: f32[M]`
+ * with `x + y` makes M and N one symbol, and the whole is traced again with it.
+ */
+export function untilSolved<T extends { readonly constraints: readonly Constraint[] }>(body: (solved: Solved) => T): T {
+  const solved: Solved = new Map();
+  for (let round = 0; ; round++) {
+    const result = body(solved);
+    const found = round < 16 ? result.constraints.map(solvable).find((s) => s !== undefined && !solved.has(s.name)) : undefined;
+    if (!found) return result;
+    for (const [name, d] of solved) solved.set(name, substitute(d, (s) => (s === found.name ? found.dim : undefined)));
+    solved.set(found.name, found.dim);
+  }
+}
+
+function solvable(c: Constraint): { name: string; dim: Dim } | undefined {
+  if (c.relation !== "==") return undefined;
+  const bare = (d: Dim): string | undefined => {
+    const [t] = d.terms;
+    return d.terms.length === 1 && t.coef === 1 && t.atoms.length === 1 && t.atoms[0].kind === "symbol" ? t.atoms[0].name : undefined;
+  };
+  const [l, r] = [bare(c.left), bare(c.right)];
+  // Of two symbols the later one gives way, so that the first input decides.
+  if (r !== undefined && !symbols(c.left).has(r)) return { name: r, dim: c.left };
+  if (l !== undefined && !symbols(c.right).has(l)) return { name: l, dim: c.right };
+  return undefined;
+}
+
+interface Traced {
+  readonly graph: Graph;
+  readonly inputs: readonly PortInfo[];
+  readonly outputs: readonly PortInfo[];
+  readonly constraints: readonly Constraint[];
+}
+
+export function checkEntry(shared: Shared, model: Instance, decl: ast.FnDecl): CheckedEntry {
+  const traced = untilSolved((solved) => traceEntry(shared, model, decl, solved));
+  return {
+    name: decl.name.name,
+    ...(decl.doc === undefined ? {} : { doc: decl.doc }),
+    graph: traced.graph,
+    inputs: traced.inputs,
+    outputs: traced.outputs,
+    span: decl.name.span,
+  };
+}
+
+/** Binds a model's fn to inputs of the graph. Inputs made before by the same name are the same. */
+export function bindEntry(
+  ctx: Ctx,
+  trace: Trace,
+  decl: ast.FnDecl,
+  solved: Solved,
+  ports: Map<string, PortInfo & { readonly value: Value }>,
+  given: ReadonlyMap<string, ArgVal> = new Map(),
+): void {
+  const tensors: { p: ast.Param; type: ast.TensorType }[] = [];
+  for (const p of decl.params) {
+    const type = tensorType(p.type);
+    if (!type) continue;
+    if (p.type.kind === "optional_type" && p.default) {
+      ctx.scope.names.set(p.name.name, { val: NONE, kind: "param", span: p.name.span });
+      continue;
+    }
+    tensors.push({ p, type });
+    for (const d of type.dims)
+      if (d.kind === "name" && isSymbolName(d.name) && !ctx.scope.names.has(d.name))
+        ctx.scope.names.set(d.name, { val: intVal(solved.get(d.name) ?? sym(d.name)), kind: "symbol", span: d.span });
+  }
+  for (const p of decl.params) {
+    const arg = given.get(p.name.name);
+    const tensor = tensors.find((t) => t.p === p);
+    const old = ctx.scope.names.get(p.name.name);
+    if (old && old.val.kind === "none") continue;
+    if (old) fail(ctx, "E0202", `${p.name.name} is bound twice`, p.name.span);
+    if (tensor) {
+      const { type, boundary, text } = declaredType(ctx, tensor.type);
+      const before = ports.get(p.name.name);
+      if (before && (before.type.dtype !== type.dtype || before.type.shape.map(print).join() !== type.shape.map(print).join()))
+        fail(ctx, "E0307", `${p.name.name} is ${type.dtype}[${text.join(", ")}] here and ${before.type.dtype}[${before.shapeText.join(", ")}] elsewhere in this block`, p.span, {
+          secondary: [{ span: before.span, text: "elsewhere" }],
+        });
+      let value = before?.value;
+      if (!value) {
+        const attrs = { name: p.name.name, dtype: type.dtype, shape: [...type.shape] };
+        value = trace.b.at({ span: p.span, path: "", calls: [], derived: [] }, () => trace.b.make(inputOp, [], attrs, p.name.name));
+        trace.inputs.push(value.node);
+        ports.set(p.name.name, { name: p.name.name, type, ...(boundary ? { boundary } : {}), shapeText: text, span: p.span, value });
+      }
+      ctx.scope.names.set(p.name.name, { val: tensorVal(value), kind: "param", span: p.name.span });
+      continue;
+    }
+    const val = arg ? arg.val : p.default ? evalExpr(ctx, p.default) : undefined;
+    if (!val)
+      fail(ctx, "E0601", `the entry ${decl.name.name} has a static parameter ${p.name.name} without default`, p.span, {
+        help: "give it a default, or make the fn private",
+      });
+    ctx.scope.names.set(p.name.name, { val, kind: "param", span: p.name.span });
+  }
+}
+
+function traceEntry(shared: Shared, model: Instance, decl: ast.FnDecl, solved: Solved): Traced {
+  const trace = newTrace(decl.name.name);
+  const fn: FnVal = { kind: "fn", decl, module: model.module, self: model, pinned: false };
+  const ctx: Ctx = { ...frame({ ...baseCtx(shared, model.module), trace, mode: "eval" }, fn) };
+  const ports = new Map<string, PortInfo & { readonly value: Value }>();
+  shared.depth = 0;
+  shared.iterations = 0;
+  bindEntry(ctx, trace, decl, solved, ports);
+  const val = finish(ctx, decl, evalBlock(ctx, decl.body));
+  const results = resultsOf(ctx, decl, val);
+  return {
+    ...seal(trace, results),
+    inputs: [...ports.values()].map(({ value: _, ...port }) => port),
+    outputs: results.map((r) => r.port),
+  };
+}
+
+/** Collects a trace into a graph. */
+export function seal(
+  trace: ReturnType<typeof newTrace>,
+  results: readonly { readonly name: string; readonly value: Value }[],
+): { graph: Graph; constraints: readonly Constraint[] } {
+  const writes = [...trace.writes].map(([path, w]) => ({ path, value: w.value }));
+  const sinks = [...results, ...writes].map((r) => r.value);
+  if (reachable(sinks).some((n) => n.op === seedOp)) writes.push({ path: RANDOM_STEP, value: nextStep(trace) });
+  const constraints = trace.constraints();
+  const used = new Set<string>();
+  for (const i of trace.inputs) for (const d of i.outs[0].type.shape) symbols(d, used);
+  const graph = finishGraph({
+    name: trace.name,
+    inputs: trace.inputs,
+    results: results.map(({ name, value }) => ({ name, value })),
+    writes,
+    symbols: [...used],
+    constraints,
+  });
+  return { graph, constraints };
+}
+
+function nextStep(trace: Trace): Value {
+  const one = trace.b.make(full, [], { value: 1, dtype: "u32", shape: [] });
+  return add(trace.b, stepValue(trace), one);
+}
+
+interface Result {
+  readonly name: string;
+  readonly value: Value;
+  readonly port: PortInfo;
+}
+
+/** What an entry gives: a record by its names, a single value by the entry's. */
+function resultsOf(ctx: Ctx, decl: ast.FnDecl, val: Val): Result[] {
+  const span = decl.body.result?.span ?? decl.name.span;
+  const declared = (name: string): ast.TensorType | undefined => {
+    const r = decl.result;
+    if (r?.kind !== "record_type") return r?.kind === "tensor_type" ? r : undefined;
+    const f = r.fields.find((x) => x.name.name === name);
+    return f ? tensorType(f.type) : undefined;
+  };
+  const one = (name: string, v: Val): Result => {
+    const value = toTensor(ctx, v, span);
+    const type = declared(name);
+    const dims = type && !type.dims.some((d) => d.kind === "ellipsis") ? type.dims.map(dimText) : value.type.shape.map(print);
+    return { name, value, port: { name, type: value.type, shapeText: dims, span: type?.span ?? span } };
+  };
+  const { name } = decl.name;
+  if (val.kind === "record") return [...val.fields].map(([k, v]) => one(k, v));
+  if (val.kind === "tuple" || val.kind === "list")
+    return fail(ctx, "E0303", `the entry ${name} gives ${describe(val)}, whose parts have no names`, span, {
+      help: "give a record: (a = …, b = …)",
+    });
+  if (val.kind === "none") {
+    // An entry may do nothing but store.
+    if (ctx.trace && ctx.trace.writes.size > 0) return [];
+    return fail(ctx, "E0303", `the entry ${name} gives nothing`, decl.name.span);
+  }
+  return [one(name, val)];
+}
+

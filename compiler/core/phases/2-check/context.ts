@@ -1,0 +1,183 @@
+// What the interpreter carries along: names in scope, the graph being built, the instance path and the calls that led here.
+// In: nothing. Out: Scope, Trace, Ctx, failing with a diagnostic, and the budgets. Separate because every part of the
+// checker needs it and it needs none of them.
+import { didYouMean } from "../../diagnostics/nearest.ts";
+import { type Code, type DiagnosticExtra, type Diagnostics, diagnostic, type Span } from "../../diagnostics/report.ts";
+import { type Dim, DimError, type DimLike, print, surelyDiffer } from "../../dims/dim.ts";
+import type { Builder, Node, Origin, Value } from "../../ir/types.ts";
+import type * as ast from "../1-parse/ast.ts";
+import type { Instance, Slot } from "./instances.ts";
+import type { Module } from "./modules.ts";
+import { ERROR, type Val } from "./values.ts";
+
+/** Limits that turn run-away programs into diagnostics. */
+export const LIMITS = {
+  instances: 20_000,
+  nodes: 200_000,
+  /** Calls of fns within one entry. */
+  calls: 50_000,
+  callDepth: 100,
+  /** Expressions being evaluated within one another, calls included; keeps clear of the JavaScript stack. */
+  depth: 1_000,
+  iterations: 100_000,
+  layerDepth: 64,
+  rank: 8,
+} as const;
+
+/** Thrown after a diagnostic was reported; caught where checking can go on (statements, members, entries). */
+export class Failed extends Error {
+  override name = "Failed";
+}
+
+export interface Binding {
+  readonly val: Val;
+  readonly span?: Span;
+  /** `carry`: bound by a loop's `with`, so its body may give it its next value by assignment, once. */
+  readonly kind: "local" | "param" | "symbol" | "member" | "carry" | "loop";
+}
+
+/** Names of one block, fn, instance or loop body. */
+export class Scope {
+  readonly parent: Scope | undefined;
+  readonly names = new Map<string, Binding>();
+  /** True for the outermost scope of a fn: locals of blocks inside may not shadow what is in it. */
+  readonly fn: boolean;
+  constructor(parent?: Scope, fn = false) {
+    this.parent = parent;
+    this.fn = fn;
+  }
+  find(name: string): Binding | undefined {
+    for (let s: Scope | undefined = this; s; s = s.parent) {
+      const b = s.names.get(name);
+      if (b) return b;
+    }
+    return undefined;
+  }
+  /** Names visible here, for spelling. */
+  all(): string[] {
+    const out: string[] = [];
+    for (let s: Scope | undefined = this; s; s = s.parent) out.push(...s.names.keys());
+    return out;
+  }
+}
+
+/** One graph in the making. */
+export interface Trace {
+  readonly b: Builder;
+  readonly name: string;
+  /** Nodes made so far. */
+  readonly count: () => number;
+  readonly inputs: Node[];
+  readonly writes: Map<string, { readonly value: Value; readonly span: Span }>;
+  calls: number;
+  /** Random operations so far by instance path and fn, within one outermost expression. */
+  randoms: Map<string, number>;
+  /** > 0 inside the body of a scan. */
+  scans: number;
+}
+
+/** Shared by a whole check. */
+export interface Shared {
+  readonly out: Diagnostics;
+  readonly root: Module;
+  /** Values of top-level constants, once evaluated. */
+  readonly constants: Map<ast.BindMember, Val>;
+  instances: number;
+  iterations: number;
+  depth: number;
+  /** Parameters and buffers of the model at hand, once it is built and placed. */
+  slots: readonly Slot[];
+}
+
+/** Where an expression is evaluated. Immutable; inner places are copies. */
+export interface Ctx {
+  readonly shared: Shared;
+  readonly module: Module;
+  readonly scope: Scope;
+  readonly trace: Trace | undefined;
+  readonly self: Instance | undefined;
+  readonly path: string;
+  /** Name of the fn being evaluated. */
+  readonly fn: string;
+  readonly calls: readonly Span[];
+  readonly mode: "eval" | "train";
+  /** Axes that `...` stands for in this call. */
+  readonly rest: { dims: readonly Dim[] | undefined };
+}
+
+export const inner = (ctx: Ctx, fn = false): Ctx => ({ ...ctx, scope: new Scope(ctx.scope, fn) });
+
+/** Innermost calls first, as diagnostics want them; long chains keep their ends. */
+function callsOf(ctx: Ctx): readonly Span[] {
+  const calls = [...ctx.calls].reverse();
+  return calls.length <= 8 ? calls : [...calls.slice(0, 5), ...calls.slice(-3)];
+}
+
+export function report(ctx: Ctx, code: Code, message: string, span: Span, extra: DiagnosticExtra = {}): void {
+  ctx.shared.out.add(diagnostic(code, message, span, { path: ctx.path, calls: callsOf(ctx), ...extra }));
+}
+
+export function fail(ctx: Ctx, code: Code, message: string, span: Span, extra: DiagnosticExtra = {}): never {
+  report(ctx, code, message, span, extra);
+  throw new Failed(message);
+}
+
+/** Fails with the nearest spelling as help. */
+export function failName(
+  ctx: Ctx,
+  code: Code,
+  message: string,
+  name: string,
+  candidates: Iterable<string>,
+  span: Span,
+  otherwise?: string,
+): never {
+  const help = didYouMean(name, candidates) ?? otherwise;
+  fail(ctx, code, message, span, help === undefined ? {} : { help });
+}
+
+/** Runs `body`; what the user's sizes break becomes a diagnostic at `span`. */
+export function withDims<T>(ctx: Ctx, span: Span, body: () => T): T {
+  try {
+    return body();
+  } catch (e) {
+    if (!(e instanceof DimError)) throw e;
+    if (e.message.startsWith("division by zero")) fail(ctx, "E0608", "division by zero", span);
+    fail(ctx, e.message.includes("exact integer") ? "E0505" : "E1006", e.message, span);
+  }
+}
+
+/** Runs `body`, giving `instead` where it failed (with its report made). */
+export function recover<T>(body: () => T, instead: T): T {
+  try {
+    return body();
+  } catch (e) {
+    if (e instanceof Failed) return instead;
+    throw e;
+  }
+}
+export const recoverVal = (body: () => Val): Val => recover(body, ERROR);
+
+export const originOf = (ctx: Ctx, span: Span): Origin => ({ span, path: ctx.path, calls: ctx.calls, derived: [] });
+
+/** The graph being built; an expression that needs one is not static. */
+export function traceOf(ctx: Ctx, span: Span, what: string): Trace {
+  return ctx.trace ?? fail(ctx, "E0506", `${what} is known at run time only; a static value is needed here`, span);
+}
+
+/** Two sizes must be equal: shown, refuted, or checked at the call. */
+export function sameDim(
+  ctx: Ctx,
+  left: Dim,
+  right: Dim,
+  message: string,
+  span: Span,
+): "equal" | "differ" | "checked" {
+  if (left.key === right.key) return "equal";
+  if (surelyDiffer(left, right)) return "differ";
+  if (!ctx.trace) return "differ";
+  ctx.trace.b.require({ left, relation: "==", right, message, span });
+  return "checked";
+}
+
+export const shapeText = (shape: readonly DimLike[]): string => `[${shape.map(print).join(", ")}]`;

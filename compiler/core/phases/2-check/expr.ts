@@ -1,0 +1,491 @@
+// Evaluates blocks, statements and expressions. In: the syntax tree and where it stands (Ctx). Out: values; nodes in the
+// graph being built. A failure is reported where it happens and abandons the statement, so that one run reports many.
+import { asConst, ceilDiv, floorDiv } from "../../dims/dim.ts";
+import type { Value } from "../../ir/types.ts";
+import { exposedOps, opNamed } from "../../ops/index.ts";
+import type * as ast from "../1-parse/ast.ts";
+import { binary, binaryValues, truth, unary } from "./arith.ts";
+import { BUILTINS } from "./builtins.ts";
+import { callValue } from "./call.ts";
+import {
+  type Binding,
+  type Ctx,
+  Failed,
+  fail,
+  failName,
+  inner,
+  LIMITS,
+  recoverVal,
+  report,
+  Scope,
+  traceOf,
+  withDims,
+} from "./context.ts";
+import { index } from "./indexing.ts";
+import { owner, type Slot } from "./instances.ts";
+import { evalScan } from "./scan.ts";
+import { toTensor } from "./tensors.ts";
+import { DTYPES } from "./types.ts";
+import { type ArgVal, boolVal, describe, ERROR, floatVal, intVal, NONE, type Val } from "./values.ts";
+
+/** The author's names for values: the node made for this expression is labelled so. */
+const labels = new WeakMap<ast.Expr, string>();
+export const labelOf = (e: ast.Expr): string | undefined => labels.get(e);
+
+// ------------------------------------------------------------------------------------------- statements
+
+/** Runs a block in `ctx`'s own scope; its value is that of its last expression, or none. */
+export function evalBlock(ctx: Ctx, block: ast.Block): Val {
+  for (const s of block.statements) evalStmt(ctx, s);
+  return block.result ? evalExpr(ctx, block.result) : NONE;
+}
+
+export function evalStmt(ctx: Ctx, s: ast.Stmt): void {
+  switch (s.kind) {
+    case "let": {
+      if (s.target.kind === "ident") labels.set(s.value, s.target.name);
+      const val = recoverVal(() => evalExpr(ctx, s.value));
+      bindTarget(ctx, s.target, val, s.value);
+      return;
+    }
+    case "store":
+      recoverVal(() => store(ctx, s));
+      return;
+    case "emit":
+      recoverVal(() => fail(ctx, "E0906", "emit stands in the body of a scan, not in a block inside it", s.span));
+      return;
+    case "expr_stmt": {
+      const v = recoverVal(() => evalExpr(ctx, s.value));
+      if (v.kind !== "error") report(ctx, "W0202", "this value is not used", s.value.span);
+      return;
+    }
+    case "error":
+      return;
+  }
+}
+
+/** Binds one name or takes a tuple, list or record apart. */
+export function bindTarget(ctx: Ctx, target: ast.Target, val: Val, from: ast.Expr | undefined, kind: Binding["kind"] = "local"): void {
+  if (target.kind === "ident") {
+    bindLocal(ctx, target, val, from, kind);
+    return;
+  }
+  const items = parts(val);
+  if (val.kind !== "error" && (!items || items.length !== target.names.length)) {
+    const what = items ? `${describe(val)} has ${items.length} parts` : `${describe(val)} has no parts`;
+    recoverVal(() => fail(ctx, "E0609", `${target.names.length} names, but ${what}`, target.span));
+  }
+  target.names.forEach((n, i) => {
+    bindLocal(ctx, n, items && items.length === target.names.length ? items[i] : ERROR, from, kind);
+  });
+}
+
+/** What a tuple, list or record is taken apart into. */
+export function parts(val: Val): readonly Val[] | undefined {
+  if (val.kind === "tuple" || val.kind === "list") return val.items;
+  return val.kind === "record" ? [...val.fields.values()] : undefined;
+}
+
+/**
+ * A local is bound once, and a block's locals may not hide those of the blocks around it. Two exceptions keep loops
+ * readable: a loop may give its outcome the name of one of its own carries (`h = for … with h = x { … }`), and the body
+ * of a loop gives a carry its next value by assigning it, once.
+ */
+function bindLocal(ctx: Ctx, name: ast.Ident, val: Val, from: ast.Expr | undefined, kind: Binding["kind"]): void {
+  if (name.name === "_") return;
+  const here = ctx.scope.names.get(name.name);
+  const carried = from && (from.kind === "for" || from.kind === "scan") && from.carries.some((c) => c.name.name === name.name);
+  if (here?.kind === "carry" && kind === "local") {
+    ctx.scope.names.set(name.name, { val, kind: "local", span: name.span });
+    return;
+  }
+  let old: Binding | undefined = here;
+  if (kind === "local")
+    for (let s: Scope | undefined = ctx.scope; s && !old; s = s.fn ? undefined : s.parent) old = s.names.get(name.name);
+  if (old && old.kind !== "member" && !(carried && here)) {
+    const what = old.kind === "param" ? "is a parameter" : old.kind === "carry" ? "is carried by the loop around this block" : "is bound already";
+    recoverVal(() =>
+      fail(ctx, "E0202", `${name.name} ${what}; locals are assigned once`, name.span, {
+        secondary: old.span ? [{ span: old.span, text: "bound here" }] : [],
+        help: old.kind === "carry" ? "make it the value of the loop's body" : "give it another name",
+      }),
+    );
+    return;
+  }
+  ctx.scope.names.set(name.name, { val, kind, span: name.span });
+}
+
+function store(ctx: Ctx, s: ast.StoreStmt): Val {
+  const target = evalExpr(ctx, s.target);
+  if (target.kind === "error") return ERROR;
+  if (target.kind !== "slot" || target.slot.kind !== "buffer")
+    fail(ctx, "E0901", `<- stores into a buffer, not into ${describe(target)}`, s.target.span, {
+      help: target.kind === "slot" ? "declare it as a buffer" : "= binds a local",
+    });
+  const trace = traceOf(ctx, s.span, "a store");
+  const slot = target.slot;
+  const path = pathOf(slot);
+  if (trace.scans > 0) fail(ctx, "E0902", "a buffer is not written in the body of a scan", s.span, { help: "carry the value, and store it behind the scan" });
+  const value = toTensor(ctx, evalExpr(ctx, s.value), s.value.span, slot.dtype);
+  const text = `${slot.dtype}[${slot.shape.join(", ")}]`;
+  const declared = [{ span: slot.span, text }];
+  if (value.type.dtype !== slot.dtype)
+    fail(ctx, "E0406", `${slot.name} is ${slot.dtype}, given ${value.type.dtype}`, s.value.span, { secondary: declared });
+  const fits =
+    value.type.shape.length === slot.shape.length &&
+    value.type.shape.every((d, i) => asConst(d) === slot.shape[i]);
+  if (!fits) {
+    const given = `[${value.type.shape.map((d) => d.key).join(", ")}]`;
+    fail(ctx, "E0307", `${slot.name} is ${text}, given ${given}`, s.value.span, { label: given, secondary: declared });
+  }
+  const old = trace.writes.get(path);
+  // Two calls of one fn on the same values compute, and store, the same thing.
+  if (old && old.value !== value)
+    fail(ctx, "E0902", `${slot.name} is written twice in one call`, s.span, { secondary: [{ span: old.span, text: "first here" }] });
+  trace.writes.set(path, { value, span: s.span });
+  return NONE;
+}
+
+export const pathOf = (slot: Slot): string => owner(slot).paths[0] ?? slot.name;
+
+// ------------------------------------------------------------------------------------------ expressions
+
+export function evalExpr(ctx: Ctx, e: ast.Expr): Val {
+  const shared = ctx.shared;
+  if (++shared.depth > LIMITS.depth) {
+    shared.depth--;
+    fail(ctx, "E1005", "calls and expressions are nested too deeply here", e.span, { help: "does a fn call itself?" });
+  }
+  try {
+    return withDims(ctx, e.span, () => evalInner(ctx, e));
+  } finally {
+    shared.depth--;
+  }
+}
+
+function evalInner(ctx: Ctx, e: ast.Expr): Val {
+  switch (e.kind) {
+    case "int":
+      return intVal(e.value);
+    case "float":
+      return floatVal(e.value);
+    case "bool":
+      return boolVal(e.value);
+    case "string":
+      return { kind: "string", value: e.value };
+    case "name":
+      return lookup(ctx, e);
+    case "pattern":
+      return fail(ctx, "E0506", "a pattern of parameters stands in penalties and clauses of a train block only", e.span);
+    case "call":
+      return evalCall(ctx, e, undefined);
+    case "member":
+      return member(ctx, e);
+    case "index":
+      return index(ctx, e);
+    case "unary":
+      return unary(ctx, e);
+    case "binary":
+      return binary(ctx, e);
+    case "pipe":
+      return pipe(ctx, e);
+    case "range":
+      return range(ctx, e);
+    case "list":
+    case "tuple":
+      return { kind: e.kind, items: e.items.map((i) => evalExpr(ctx, i)) };
+    case "record": {
+      const fields = new Map<string, Val>();
+      for (const f of e.fields) {
+        if (fields.has(f.name.name)) fail(ctx, "E0202", `${f.name.name} stands twice in a record`, f.name.span);
+        labels.set(f.value, f.name.name);
+        fields.set(f.name.name, evalExpr(ctx, f.value));
+      }
+      return { kind: "record", fields };
+    }
+    case "comprehension": {
+      const items: Val[] = [];
+      for (const item of iterate(ctx, e.iterable)) {
+        const c = inner(ctx);
+        bindTarget(c, e.target, item, undefined, "loop");
+        if (e.condition && !truth(c, evalExpr(c, e.condition), e.condition)) continue;
+        items.push(evalExpr(c, e.element));
+      }
+      return { kind: "list", items };
+    }
+    case "if":
+      return evalIf(ctx, e);
+    case "for":
+      return evalFor(ctx, e);
+    case "scan":
+      return evalScan(ctx, e);
+    case "error":
+      return failSilently();
+  }
+}
+
+function failSilently(): never {
+  throw new Failed("syntax");
+}
+
+function lookup(ctx: Ctx, e: ast.NameExpr): Val {
+  const name = e.name;
+  const b = ctx.scope.find(name);
+  if (b) return b.val.kind === "error" ? failSilently() : b.val;
+  if (name === "none") return NONE;
+  if (name === "training") return boolVal(ctx.mode === "train");
+  const top = ctx.module.names.get(name);
+  if (top) {
+    const { item, module } = top;
+    switch (item.kind) {
+      case "layer":
+      case "model":
+        return { kind: "layer", decl: item, module };
+      case "fn":
+        return { kind: "fn", decl: item, module, pinned: false };
+      case "op":
+        return { kind: "userop", decl: item, module };
+      case "bind":
+        return constant(ctx, item, module);
+    }
+  }
+  const known = builtinValue(name);
+  if (known) return known;
+  return failName(ctx, "E0201", `there is no ${name} here`, name, namesInScope(ctx), e.span);
+}
+
+export function builtinValue(name: string): Val | undefined {
+  if (BUILTINS.has(name)) return { kind: "builtin", name };
+  const dtype = DTYPES.find((d) => d === name);
+  if (dtype) return { kind: "dtype", dtype };
+  const def = opNamed(name);
+  return def && def.exposed !== false ? { kind: "op", def } : undefined;
+}
+
+export function* namesInScope(ctx: Ctx): Iterable<string> {
+  yield* ctx.scope.all();
+  yield* ctx.module.names.keys();
+  yield* BUILTINS;
+  yield* DTYPES;
+  for (const def of exposedOps) yield def.name;
+}
+
+/** A top-level `name = value`: evaluated once, in its own file. */
+function constant(ctx: Ctx, item: ast.BindMember, module: Ctx["module"]): Val {
+  const known = ctx.shared.constants.get(item);
+  if (known) return known.kind === "error" ? failSilently() : known;
+  ctx.shared.constants.set(item, ERROR);
+  const c: Ctx = { ...ctx, module, scope: new Scope(), trace: undefined, self: undefined };
+  const val = evalExpr(c, item.value);
+  if (val.kind === "instance") fail(ctx, "E0701", "a layer is instantiated in a layer or model", item.value.span);
+  ctx.shared.constants.set(item, val);
+  return val;
+}
+
+// -------------------------------------------------------------------------------------- calls and pipes
+
+export function evalArgs(ctx: Ctx, args: readonly ast.Arg[]): ArgVal[] {
+  return args.map((a) => ({
+    ...(a.name ? { name: a.name.name } : {}),
+    val: evalExpr(ctx, a.value),
+    span: a.value.span,
+  }));
+}
+
+function evalCall(ctx: Ctx, e: ast.CallExpr, piped: ArgVal | undefined, site: ast.Expr = e): Val {
+  const name = e.callee.kind === "name" ? e.callee.name : undefined;
+  // floor(a / b) and ceil(a / b) of sizes divide without demanding an exact quotient.
+  if ((name === "floor" || name === "ceil") && !piped && e.args.length === 1 && !ctx.scope.find(name)) {
+    const quotient = roundedDivision(ctx, name, e.args[0].value);
+    if (quotient) return quotient;
+  }
+  const callee = evalExpr(ctx, e.callee);
+  if (callee.kind === "builtin" && SPECIAL.has(callee.name)) {
+    const special = SPECIAL.get(callee.name);
+    if (special) return special(ctx, e, piped, site);
+  }
+  const args = evalArgs(ctx, e.args);
+  return callValue(ctx, callee, piped ? [piped, ...args] : args, site, e.callee.span);
+}
+
+/** Builtins that see their arguments' text (grad's wrt is a name, not a value). */
+type Special = (ctx: Ctx, e: ast.CallExpr, piped: ArgVal | undefined, site: ast.Expr) => Val;
+export const SPECIAL = new Map<string, Special>();
+
+function roundedDivision(ctx: Ctx, name: "floor" | "ceil", arg: ast.Expr): Val | undefined {
+  if (arg.kind !== "binary" || arg.op !== "/") return undefined;
+  const a = evalExpr(ctx, arg.left);
+  const b = evalExpr(ctx, arg.right);
+  if (a.kind === "int" && b.kind === "int") return intVal(name === "floor" ? floorDiv(a.dim, b.dim) : ceilDiv(a.dim, b.dim));
+  const quotient = binaryValues(ctx, arg, a, b);
+  const def = builtinValue(name);
+  return def && callValue(ctx, def, [{ val: quotient, span: arg.span }], arg, arg.span);
+}
+function pipe(ctx: Ctx, e: ast.PipeExpr): Val {
+  // Left-associative chains are long and shallow in meaning: walked, not recursed into.
+  const steps: ast.PipeExpr[] = [];
+  let first: ast.Expr = e;
+  while (first.kind === "pipe") {
+    steps.push(first);
+    first = first.left;
+  }
+  let val = evalExpr(ctx, first);
+  for (const step of steps.reverse()) {
+    const left: ArgVal = { val, span: step.left.span };
+    const right = step.right;
+    if (right.kind === "call" && !isModeCall(right)) val = evalCall(ctx, right, left, step);
+    else val = callValue(ctx, evalExpr(ctx, right), [left], step, right.span);
+  }
+  return val;
+}
+
+/** `block.eval()` gives a callable; the left side of a pipe goes into that. */
+const isModeCall = (e: ast.CallExpr): boolean => e.callee.kind === "member" && e.callee.name.name === "eval" && e.args.length === 0;
+
+function member(ctx: Ctx, e: ast.MemberExpr): Val {
+  const object = evalExpr(ctx, e.object);
+  const name = e.name.name;
+  switch (object.kind) {
+    case "instance": {
+      const { instance, pinned } = object;
+      if (name === "eval" && !instance.scope.names.has("eval"))
+        return { kind: "partial", callee: { kind: "builtin", name: "eval" }, args: [{ val: object, span: e.object.span }] };
+      const b = instance.scope.names.get(name) ?? (instance.args.has(name) ? { val: instance.args.get(name) as Val } : undefined);
+      if (!b) {
+        const what = instance.decl.kind === "model" ? "model" : "layer";
+        return failName(ctx, "E0203", `the ${what} ${instance.decl.name.name} has no ${name}`, name, [...instance.scope.names.keys(), "eval"], e.name.span);
+      }
+      if (b.val.kind === "error") return failSilently();
+      if (b.val.kind === "fn") {
+        if (b.val.decl.private && ctx.self?.decl !== instance.decl)
+          fail(ctx, "E0207", `${name} is private to ${instance.decl.name.name}`, e.name.span, { secondary: [{ span: b.val.decl.name.span, text: "private" }] });
+        return pinned ? { ...b.val, pinned: true } : b.val;
+      }
+      return pinned && b.val.kind === "instance" ? { ...b.val, pinned: true } : b.val;
+    }
+    case "record": {
+      const v = object.fields.get(name);
+      return v ?? failName(ctx, "E0203", `the record has no ${name}`, name, object.fields.keys(), e.name.span, `it has ${[...object.fields.keys()].join(", ")}`);
+    }
+    case "slot":
+    case "tensor":
+      return tensorMember(ctx, e, object);
+    case "error":
+      return failSilently();
+    default:
+      return fail(ctx, "E0203", `${describe(object)} has no member ${name}`, e.name.span);
+  }
+}
+
+function tensorMember(ctx: Ctx, e: ast.MemberExpr, object: Val): Val {
+  const type = object.kind === "slot" ? undefined : object.kind === "tensor" ? object.value.type : undefined;
+  const shape = object.kind === "slot" ? object.slot.shape : type?.shape;
+  switch (e.name.name) {
+    case "shape":
+      return { kind: "list", items: (shape ?? []).map((d) => intVal(d)) };
+    case "rank":
+      return intVal(shape?.length ?? 0);
+    case "dtype":
+      return { kind: "dtype", dtype: object.kind === "slot" ? object.slot.dtype : (type?.dtype ?? "f32") };
+    case "T": {
+      const v: Value = toTensor(ctx, object, e.object.span);
+      const rank = v.type.shape.length;
+      if (rank < 2) fail(ctx, "E0304", `.T takes at least 2 axes, given ${describe(object)}`, e.span);
+      const perm = v.type.shape.map((_, i) => (i < rank - 2 ? i : i === rank - 2 ? rank - 1 : rank - 2));
+      const def = opNamed("transpose");
+      if (!def) throw new Error("no operator transpose");
+      return callValue(ctx, { kind: "op", def }, [{ val: object, span: e.object.span }, { val: { kind: "list", items: perm.map((p) => intVal(p)) }, span: e.name.span }], e, e.span);
+    }
+    default:
+      return failName(ctx, "E0203", `a tensor has no member ${e.name.name}`, e.name.name, ["T", "shape", "rank", "dtype"], e.name.span, "it has T, shape, rank and dtype");
+  }
+}
+
+// ------------------------------------------------------------------------------------- ranges and loops
+
+function range(ctx: Ctx, e: ast.RangeExpr): Val {
+  const ends = [e.start, e.stop].map((x) => {
+    const v = evalExpr(ctx, x);
+    const n = v.kind === "int" ? asConst(v.dim) : undefined;
+    return n ?? fail(ctx, "E0506", `a range needs static ints, not ${describe(v)}`, x.span, { help: "scan loops over an axis whose length is known at run time only" });
+  });
+  const n = Math.max(0, ends[1] - ends[0]);
+  spend(ctx, n, e);
+  return { kind: "list", items: Array.from({ length: n }, (_, i) => intVal(ends[0] + i)) };
+}
+
+/** Counts static iterations against the budget. */
+export function spend(ctx: Ctx, n: number, at: ast.Expr): void {
+  ctx.shared.iterations += n;
+  if (ctx.shared.iterations > LIMITS.iterations)
+    fail(ctx, "E1008", `static loops and ranges take at most ${LIMITS.iterations} steps in all`, at.span);
+}
+
+function iterate(ctx: Ctx, e: ast.Expr): readonly Val[] {
+  const v = evalExpr(ctx, e);
+  const items = v.kind === "record" ? undefined : parts(v);
+  if (!items) {
+    const help = v.kind === "tensor" || v.kind === "slot" ? "scan loops over an axis of a tensor" : undefined;
+    return fail(ctx, "E0605", `a loop goes over a list, not ${describe(v)}`, e.span, help === undefined ? {} : { help });
+  }
+  spend(ctx, items.length, e);
+  return items;
+}
+
+function evalIf(ctx: Ctx, e: ast.IfExpr): Val {
+  const c = evalExpr(ctx, e.condition);
+  if (truth(ctx, c, e.condition)) {
+    const label = labels.get(e);
+    if (label !== undefined && e.then.result) labels.set(e.then.result, label);
+    return evalBlock(inner(ctx), e.then);
+  }
+  if (!e.else) return NONE;
+  return e.else.kind === "if" ? evalExpr(ctx, e.else) : evalBlock(inner(ctx), e.else);
+}
+
+/** Binds the carries of a loop in a fresh scope. */
+export function carriesOf(ctx: Ctx, carries: readonly ast.Field[]): Map<string, Val> {
+  const out = new Map<string, Val>();
+  for (const c of carries) {
+    if (out.has(c.name.name)) fail(ctx, "E0202", `${c.name.name} is carried twice`, c.name.span);
+    labels.set(c.value, c.name.name);
+    out.set(c.name.name, evalExpr(ctx, c.value));
+  }
+  return out;
+}
+
+/** The next values of the carries: what the body assigned to them, or its own value. */
+export function nextCarries(ctx: Ctx, body: ast.Block, carries: readonly ast.Field[], result: Val): Val[] {
+  if (!body.result) return carries.map((c) => ctx.scope.names.get(c.name.name)?.val ?? ERROR);
+  if (carries.length === 1) return [result];
+  const items = parts(result);
+  if (result.kind === "error") return carries.map(() => ERROR);
+  if (!items || items.length !== carries.length)
+    fail(ctx, "E0308", `the loop carries ${carries.length} values, its body gives ${describe(result)}`, body.result.span, {
+      help: `end the body with (${carries.map((c) => c.name.name).join(", ")})`,
+    });
+  return [...items];
+}
+
+function evalFor(ctx: Ctx, e: ast.ForExpr): Val {
+  const items = iterate(ctx, e.iterable);
+  let carried = carriesOf(ctx, e.carries);
+  if (e.carries.length === 0 && e.body.result && items.length > 0)
+    report(ctx, "W0202", "this loop carries nothing, so its values are not used", e.body.result.span, { help: "carry a value: for … with h = x { … }, or write a comprehension [… for …]" });
+  for (const item of items) {
+    const c = inner(ctx);
+    bindTarget(c, e.target, item, undefined, "loop");
+    for (const f of e.carries) {
+      const val = carried.get(f.name.name) ?? ERROR;
+      c.scope.names.set(f.name.name, { val, kind: "carry", span: f.name.span });
+    }
+    const result = evalBlock(c, e.body);
+    if (e.carries.length === 0) continue;
+    const next = nextCarries(c, e.body, e.carries, result);
+    carried = new Map(e.carries.map((f, i) => [f.name.name, next[i]]));
+  }
+  const out = [...carried.values()];
+  if (out.some((v) => v.kind === "error")) failSilently();
+  if (out.length === 0) return NONE;
+  return out.length === 1 ? out[0] : { kind: "record", fields: carried };
+}

@@ -1,0 +1,328 @@
+// Building a model: layers become instances with members, parameters and buffers, and each gets its path.
+// In: a layer and static arguments. Out: a tree of instances. Separate from tracing: no tensor exists yet here.
+import type { Init } from "../../../../runtime/core/program.ts";
+import type { Span } from "../../diagnostics/report.ts";
+import { asConst } from "../../dims/dim.ts";
+import type { DType } from "../../ir/types.ts";
+import type * as ast from "../1-parse/ast.ts";
+import { type Ctx, fail, failName, LIMITS, recover, recoverVal, Scope, type Shared } from "./context.ts";
+import { evalExpr } from "./expr.ts";
+import { constantInit } from "./init.ts";
+import type { Module } from "./modules.ts";
+import { bindStatics } from "./statics.ts";
+import { boundaryDType, evalDim } from "./types.ts";
+import { type ArgVal, describe, ERROR, NONE, type Val } from "./values.ts";
+
+/** A declared parameter or buffer of one instance. */
+export interface Slot {
+  readonly kind: "param" | "buffer";
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly init: Init;
+  readonly span: Span;
+  readonly doc?: string;
+  /** Set by `place`: its first path, then the others. */
+  paths: string[];
+  frozen: boolean;
+  /** The slot this one is tied to. */
+  tied: Slot | undefined;
+}
+
+export interface Instance {
+  readonly decl: ast.LayerDecl | ast.ModelDecl;
+  readonly module: Module;
+  readonly args: Map<string, Val>;
+  readonly members: Map<string, Val>;
+  /** Scope of its fns: arguments and members. */
+  readonly scope: Scope;
+  /** Set by `place`. */
+  path: string | undefined;
+}
+
+/** The slot that holds the data. */
+export function owner(slot: Slot): Slot {
+  let s = slot;
+  while (s.tied) s = s.tied;
+  return s;
+}
+
+export const baseCtx = (shared: Shared, module: Module): Ctx => ({
+  shared,
+  module,
+  scope: new Scope(),
+  trace: undefined,
+  self: undefined,
+  path: "",
+  fn: "",
+  calls: [],
+  mode: "eval",
+  rest: { dims: undefined },
+});
+
+let layerDepth = 0;
+
+/** `ConvBlock(1, 32)`. */
+export function construct(
+  from: Ctx,
+  decl: ast.LayerDecl | ast.ModelDecl,
+  module: Module,
+  args: readonly ArgVal[],
+  site: Span,
+): Instance {
+  if (++from.shared.instances > LIMITS.instances)
+    fail(from, "E1004", `a model has at most ${LIMITS.instances} instances`, site);
+  if (layerDepth >= LIMITS.layerDepth)
+    fail(from, "E0705", `${decl.name.name} contains itself, ${LIMITS.layerDepth} deep`, site, {
+      help: "a layer that builds itself needs an if that ends it",
+    });
+  const params = new Scope();
+  const base: Ctx = {
+    ...baseCtx(from.shared, module),
+    scope: params,
+    path: from.path,
+    calls: [...from.calls, site].slice(-LIMITS.layerDepth),
+  };
+  const bound = bindStatics(from, base, decl.name.name, decl.params, args, site);
+  for (const [name, val] of bound) {
+    const p = decl.params.find((q) => q.name.name === name);
+    params.names.set(name, { val, kind: "param", span: p?.span });
+  }
+  const scope = new Scope(params, true);
+  const instance: Instance = { decl, module, args: bound, members: new Map(), scope, path: undefined };
+  layerDepth++;
+  try {
+    const ctx: Ctx = { ...base, scope, self: instance };
+    for (const m of decl.members) recover(() => member(ctx, params, instance, m), undefined);
+  } finally {
+    layerDepth--;
+  }
+  return instance;
+}
+
+function member(ctx: Ctx, params: Scope, instance: Instance, m: ast.Member): void {
+  switch (m.kind) {
+    case "param_decl":
+    case "buffer_decl": {
+      const slot = recoverVal(() => declareSlot(ctx, params, m));
+      bindMember(ctx, instance, m.name, slot);
+      return;
+    }
+    case "bind":
+      bindMember(
+        ctx,
+        instance,
+        m.name,
+        recoverVal(() => evalExpr(ctx, m.value)),
+      );
+      return;
+    case "tie":
+      tie(ctx, m);
+      return;
+    case "fn": {
+      if (instance.scope.names.has(m.name.name))
+        fail(ctx, "E0202", `${m.name.name} is bound twice in ${instance.decl.name.name}`, m.name.span);
+      instance.scope.names.set(m.name.name, {
+        val: { kind: "fn", decl: m, module: ctx.module, self: instance, pinned: false },
+        kind: "member",
+        span: m.name.span,
+      });
+      return;
+    }
+    case "frozen":
+    case "error":
+      return;
+  }
+}
+
+function bindMember(ctx: Ctx, instance: Instance, name: ast.Ident, val: Val): void {
+  const old = instance.scope.names.get(name.name);
+  if (old)
+    fail(ctx, "E0202", `${name.name} is bound twice in ${instance.decl.name.name}`, name.span, {
+      secondary: old.span ? [{ span: old.span, text: "first here" }] : [],
+    });
+  instance.scope.names.set(name.name, { val, kind: "member", span: name.span });
+  instance.members.set(name.name, val);
+}
+
+function declareSlot(ctx: Ctx, params: Scope, m: ast.ParamDecl | ast.BufferDecl): Val {
+  if (m.when) {
+    const c = evalExpr({ ...ctx, scope: params }, m.when);
+    if (c.kind === "error") return ERROR;
+    if (c.kind !== "bool") fail(ctx, "E0605", `a condition is a bool, not ${describe(c)}`, m.when.span);
+    if (!c.value) return NONE;
+  }
+  if (m.type.kind === "error") return ERROR;
+  if (m.type.kind !== "tensor_type") fail(ctx, "E0206", "a parameter is a tensor, such as f32[n, d]", m.type.span);
+  const { dtype } = boundaryDType(ctx, m.type.dtype);
+  if (m.kind === "param_decl" && dtype !== "f32" && dtype !== "f16")
+    fail(ctx, "E0404", `a param is f32 or f16, not ${dtype}`, m.type.dtype.span, { help: "make it a buffer" });
+  const shape = m.type.dims.map((d) => {
+    if (d.kind === "ellipsis") return fail(ctx, "E0206", "the rank of a parameter is written out", d.span);
+    const size = asConst(evalDim({ ...ctx, scope: params }, d));
+    if (size === undefined) return fail(ctx, "E0506", "a parameter's shape is static", d.span);
+    if (size < 0) return fail(ctx, "E0504", `a size of ${size}`, d.span);
+    return size;
+  });
+  if (shape.reduce((a, b) => a * b, 1) > Number.MAX_SAFE_INTEGER)
+    fail(ctx, "E1006", "a size exceeds 2^53", m.type.span);
+  if (!m.init)
+    fail(ctx, "E0706", `${m.name.name} has no initial value`, m.span, {
+      help: `write = ${m.kind === "param_decl" ? "he_normal()" : "zeros()"} behind its type`,
+    });
+  const made = evalExpr({ ...ctx, scope: params }, m.init);
+  if (made.kind === "error") return ERROR;
+  const init = made.kind === "init" ? made.make(shape) : constantInit(made);
+  if (!init) fail(ctx, "E0706", `${m.name.name} begins as an initialiser or a number, not ${describe(made)}`, m.init.span);
+  const slot: Slot = {
+    kind: m.kind === "param_decl" ? "param" : "buffer",
+    name: m.name.name,
+    dtype,
+    shape,
+    init,
+    span: m.span,
+    ...(m.doc === undefined ? {} : { doc: m.doc }),
+    paths: [],
+    frozen: false,
+    tied: undefined,
+  };
+  return { kind: "slot", slot };
+}
+
+function tie(ctx: Ctx, m: ast.TieDecl): void {
+  const target = evalExpr(ctx, m.target);
+  const value = evalExpr(ctx, m.value);
+  if (target.kind === "error" || value.kind === "error") return;
+  if (target.kind !== "slot" || target.slot.kind !== "param")
+    fail(ctx, "E0703", `only a parameter is tied, not ${describe(target)}`, m.target.span);
+  if (value.kind !== "slot" || value.slot.kind !== "param")
+    fail(ctx, "E0703", `a parameter is tied to a parameter, not to ${describe(value)}`, m.value.span);
+  const a = owner(target.slot);
+  const b = owner(value.slot);
+  if (target.slot.tied) fail(ctx, "E0703", `${target.slot.name} is tied already`, m.target.span);
+  if (a === b) fail(ctx, "E0703", "a parameter is tied to itself", m.span);
+  if (a.dtype !== b.dtype || a.shape.join() !== b.shape.join()) {
+    const text = (s: Slot): string => `${s.dtype}[${s.shape.join(", ")}]`;
+    fail(ctx, "E0702", `a tie of ${text(a)} to ${text(b)}`, m.span, {
+      secondary: [
+        { span: a.span, text: text(a) },
+        { span: b.span, text: text(b) },
+      ],
+    });
+  }
+  a.tied = b;
+}
+
+/** All values in the order of declaration, instances, lists and slots alike. */
+export function place(root: Instance, shared: Shared): readonly Slot[] {
+  const slots: Slot[] = [];
+  const seen = new Set<Slot>();
+  let visits = 0;
+  const join = (path: string, name: string): string => (path === "" ? name : `${path}.${name}`);
+  const visitInstance = (instance: Instance, path: string): void => {
+    if (++visits > 5 * LIMITS.instances) return;
+    const first = instance.path === undefined;
+    if (first) instance.path = path;
+    for (const [name, val] of instance.members) visit(val, join(path, name));
+    for (const [name, val] of instance.args) visit(val, join(path, name));
+  };
+  const visit = (val: Val, path: string): void => {
+    if (val.kind === "slot") {
+      const slot = val.slot;
+      // A slot that is a member of another instance (a plain re-binding of it) is a further path of the same.
+      if (!slot.paths.includes(path)) slot.paths.push(path);
+      if (!seen.has(slot)) {
+        seen.add(slot);
+        slots.push(slot);
+      }
+    } else if (val.kind === "instance") visitInstance(val.instance, path);
+    else if (val.kind === "list" || val.kind === "tuple") val.items.forEach((v, i) => visit(v, join(path, String(i))));
+    else if (val.kind === "record") for (const [k, v] of val.fields) visit(v, join(path, k));
+    else if (val.kind === "partial") for (const a of val.args) visit(a.val, path);
+  };
+  visitInstance(root, "");
+  // A tie is one tensor: the paths of both, in the order of declaration.
+  const order = new Map(slots.map((s, i) => [s, i]));
+  const owners: Slot[] = [];
+  const members = new Map<Slot, Slot[]>();
+  for (const s of slots) {
+    const o = owner(s);
+    let list = members.get(o);
+    if (!list) {
+      members.set(o, (list = []));
+      owners.push(o);
+    }
+    list.push(s);
+  }
+  for (const [o, list] of members) {
+    if (list.length === 1 && list[0] === o) continue;
+    const all = list.sort((x, y) => (order.get(x) ?? 0) - (order.get(y) ?? 0)).flatMap((s) => s.paths);
+    o.paths = [...new Set(all)];
+    for (const s of list) s.paths = o.paths;
+  }
+  freeze(root, owners, shared);
+  return owners;
+}
+
+function freeze(root: Instance, slots: readonly Slot[], shared: Shared): void {
+  const done = new Set<Instance>();
+  const stack: Instance[] = [root];
+  const push = (v: Val): void => {
+    if (v.kind === "instance") stack.push(v.instance);
+    else if (v.kind === "list" || v.kind === "tuple") v.items.forEach(push);
+    else if (v.kind === "record") for (const f of v.fields.values()) push(f);
+  };
+  for (let i = stack.pop(); i; i = stack.pop()) {
+    if (done.has(i)) continue;
+    done.add(i);
+    for (const v of i.members.values()) push(v);
+    for (const v of i.args.values()) push(v);
+    for (const m of i.decl.members) {
+      if (m.kind !== "frozen") continue;
+      const ctx: Ctx = { ...baseCtx(shared, i.module), path: i.path ?? "" };
+      for (const p of m.patterns)
+        recover(() => {
+          for (const s of matchSlots(ctx, slots, p, i.path ?? "")) s.frozen = true;
+        }, undefined);
+    }
+  }
+}
+
+const segmentMatches = (glob: string, text: string): boolean => {
+  if (!glob.includes("*")) return glob === text;
+  const re = glob.split("*").map((s) => s.replace(/[\\^$.|?+()[\]{}]/g, "\\$&"));
+  return new RegExp(`^${re.join(".*")}$`).test(text);
+};
+/** A pattern's segments against a path's; a lone `*` first or last stands for one or more segments. */
+export function pathMatches(glob: readonly string[], path: string): boolean {
+  const text = path.split(".");
+  const from = (g: number, t: number): boolean => {
+    if (g === glob.length) return t === text.length;
+    if (t === text.length) return false;
+    if (glob[g] === "*" && (g === 0 || g === glob.length - 1)) {
+      for (let n = t + 1; n <= text.length; n++) if (from(g + 1, n)) return true;
+      return false;
+    }
+    return segmentMatches(glob[g], text[t]) && from(g + 1, t + 1);
+  };
+  return from(0, 0);
+}
+
+/** The parameters a pattern names, by any of their paths, relative to the instance at `prefix`. */
+export function matchSlots(ctx: Ctx, slots: readonly Slot[], pattern: ast.Pattern, prefix: string): readonly Slot[] {
+  const glob = [...(prefix === "" ? [] : prefix.split(".")), ...pattern.segments];
+  const free = prefix === "" ? glob : undefined;
+  const hit = (path: string): boolean => {
+    if (free) return pathMatches(free, path);
+    if (!path.startsWith(`${prefix}.`)) return false;
+    return pathMatches(pattern.segments, path.slice(prefix.length + 1));
+  };
+  const params = slots.filter((s) => s.kind === "param");
+  const found = params.filter((s) => s.paths.some(hit));
+  if (found.length === 0) {
+    const text = pattern.segments.join(".");
+    const heads = new Set(params.flatMap((s) => s.paths.map((p) => p.slice(prefix === "" ? 0 : prefix.length + 1).split(".")[0])));
+    failName(ctx, "E0704", `no parameter is called ${text}`, pattern.segments[0] ?? "", heads, pattern.span, params.length === 0 ? "there are no parameters here" : `there are ${[...heads].slice(0, 8).join(", ")}`);
+  }
+  return found;
+}

@@ -1,0 +1,111 @@
+// Files and their top-level names. In: a root file and a callback for the text of the others. Out: one Module per file,
+// with imports resolved. Separate from the interpreter: it knows names and files, and evaluates nothing.
+import { didYouMean } from "../../diagnostics/nearest.ts";
+import type { Diagnostics } from "../../diagnostics/report.ts";
+import type * as ast from "../1-parse/ast.ts";
+import { parse } from "../1-parse/parse.ts";
+
+/** What a top-level name stands for. */
+export type Item = ast.LayerDecl | ast.ModelDecl | ast.FnDecl | ast.OpDecl | ast.BindMember;
+
+export interface Module {
+  readonly file: string;
+  readonly source: ast.SourceFile;
+  /** Own declarations and imported ones, each with the module it was declared in. */
+  readonly names: Map<string, { readonly item: Item; readonly module: Module; readonly imported: boolean }>;
+  readonly trains: readonly ast.TrainDecl[];
+}
+
+/** Resolves `./blocks.mdl` against the importing file; `std/…` stays. */
+export function resolvePath(from: string, to: string): string | undefined {
+  if (/^std\/[\w-]+$/.test(to)) return to;
+  if (!/^\.\.?\//.test(to) || !to.endsWith(".mdl")) return undefined;
+  const parts = from.split("/").slice(0, -1);
+  for (const p of to.split("/")) {
+    if (p === "." || p === "") continue;
+    if (p === ".." && parts.length > 0 && parts.at(-1) !== "..") parts.pop();
+    else parts.push(p);
+  }
+  return (from.startsWith("/") && parts[0] !== "" ? "/" : "") + parts.join("/");
+}
+
+export function loadModules(
+  root: ast.SourceFile,
+  file: string,
+  resolve: (path: string) => string | undefined,
+  out: Diagnostics,
+): Module {
+  const loaded = new Map<string, Module>();
+  const loading: string[] = [];
+  const load = (source: ast.SourceFile, name: string): Module => {
+    const module: Module = {
+      file: name,
+      source,
+      names: new Map(),
+      trains: source.items.filter((i) => i.kind === "train"),
+    };
+    loaded.set(name, module);
+    loading.push(name);
+    for (const item of source.items) {
+      if (item.kind === "import") importInto(module, item);
+      else if (item.kind !== "train" && item.kind !== "error") declare(module, item.name, item, module, false);
+    }
+    loading.pop();
+    return module;
+  };
+  const declare = (into: Module, name: ast.Ident, item: Item, from: Module, imported: boolean): void => {
+    const old = into.names.get(name.name);
+    if (old) {
+      out.report("E0202", `${name.name} is declared twice`, name.span, {
+        secondary: old.module === into ? [{ span: old.item.name.span, text: "first here" }] : [],
+      });
+      return;
+    }
+    into.names.set(name.name, { item, module: from, imported });
+  };
+  const importInto = (into: Module, item: ast.ImportDecl): void => {
+    const path = resolvePath(into.file, item.from.value);
+    if (path === undefined) {
+      out.report("E0801", `there is no module "${item.from.value}"`, item.from.span, {
+        help: 'import from "std/nn" or from a relative path such as "./blocks.mdl"',
+      });
+      return;
+    }
+    let module = loaded.get(path);
+    if (module && loading.includes(path)) {
+      const circle = [...loading.slice(loading.indexOf(path)), path];
+      out.report("E0803", `${circle.join(" imports ")}`, item.from.span, {
+        help: "move what both need into a third file",
+      });
+      return;
+    }
+    if (!module) {
+      const text = resolve(path);
+      if (text === undefined) {
+        const std = ["std/nn", "std/loss", "std/init", "std/train"].filter((s) => resolve(s) !== undefined);
+        const help = didYouMean(path, std) ?? (path.startsWith("std/") ? `there is ${std.join(", ")}` : undefined);
+        out.report("E0801", `there is no module "${item.from.value}"`, item.from.span, help === undefined ? {} : { help });
+        return;
+      }
+      const parsed = parse(text, path);
+      for (const d of parsed.diagnostics) out.add(d);
+      module = load(parsed.ast, path);
+    }
+    for (const n of item.names) {
+      const found = module.names.get(n.name.name);
+      if (!found || found.imported) {
+        const own = [...module.names].filter(([, v]) => !v.imported).map(([k]) => k);
+        const help = didYouMean(n.name.name, own);
+        out.report(
+          "E0802",
+          `${item.from.value} has no ${n.name.name}`,
+          n.name.span,
+          help === undefined ? {} : { help },
+        );
+        continue;
+      }
+      declare(into, n.alias ?? n.name, found.item, found.module, true);
+    }
+  };
+  return load(root, file);
+}

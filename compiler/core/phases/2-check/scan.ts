@@ -1,0 +1,175 @@
+// `scan xt over x axis 1 with s = … { … emit y = s }`: a loop at run time. In: the expression. Out: one scan node whose body
+// is a graph. The body is traced into the graph around it; what depends on a slice or a carry is then copied into a graph of
+// its own, and what it reads from outside becomes a captured operand. So what does not change in the loop stays outside it.
+import { type Dim, print, symbols } from "../../dims/dim.ts";
+import { createBuilder, finishGraph, reachable, sameType, typeText } from "../../ir/build.ts";
+import { type Graph, type Node, OpError, type TensorType, type Value } from "../../ir/types.ts";
+import { sliceAxis } from "../../ops/movement.ts";
+import { makeScan } from "../../ops/scan.ts";
+import { input as inputOp } from "../../ops/source.ts";
+import type * as ast from "../1-parse/ast.ts";
+import { type Ctx, fail, inner, originOf, recoverVal, sameDim, traceOf } from "./context.ts";
+import { bindTarget, carriesOf, evalExpr, evalStmt, nextCarries, parts } from "./expr.ts";
+import { isLiteral, toTensor } from "./tensors.ts";
+import { asNumber, describe, tensorVal, type Val } from "./values.ts";
+
+let scans = 0;
+
+export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
+  const trace = traceOf(ctx, e.span, "a scan");
+  const { b } = trace;
+  const xs = sequences(ctx, e);
+  const axis = axisOf(ctx, e, xs[0]);
+  const count = xs[0].type.shape[axis];
+  const aligned = xs.map((x, i) => (i === 0 ? x : align(ctx, e, x, axis, count)));
+  const initial = [...carriesOf(ctx, e.carries)].map(([name, v], i) => ({
+    name,
+    value: toTensor(ctx, v, e.carries[i].value.span),
+  }));
+  const uid = scans++;
+  const fresh = (name: string, type: TensorType, place: number): Value =>
+    b.make(inputOp, [], { name, dtype: type.dtype, shape: [...type.shape], scan: uid, place }, name);
+  const names = e.target.kind === "ident" ? [e.target.name] : e.target.names.map((n) => n.name);
+  const slices = aligned.map((x, i) =>
+    fresh(names[i] ?? `x${i}`, { dtype: x.type.dtype, shape: x.type.shape.filter((_, k) => k !== axis) }, i),
+  );
+  const carried = initial.map((c, i) => fresh(c.name, c.value.type, slices.length + i));
+  const body = inner(ctx);
+  bindTarget(body, e.target, slices.length === 1 && e.target.kind === "ident" ? tensorVal(slices[0]) : { kind: "tuple", items: slices.map(tensorVal) }, undefined, "loop");
+  e.carries.forEach((c, i) => {
+    body.scope.names.set(c.name.name, { val: tensorVal(carried[i]), kind: "carry", span: c.name.span });
+  });
+  const emitted = new Map<string, Value>();
+  trace.scans++;
+  let next: Value[];
+  try {
+    for (const s of e.body.statements) {
+      if (s.kind !== "emit") evalStmt(body, s);
+      else
+        recoverVal(() => {
+          const { name } = s.name;
+          if (emitted.has(name) || initial.some((c) => c.name === name))
+            fail(body, "E0202", `${name} is ${emitted.has(name) ? "emitted twice" : "carried, too"}`, s.name.span);
+          const value = toTensor(body, evalExpr(body, s.value), s.value.span);
+          emitted.set(name, value);
+          return tensorVal(value);
+        });
+    }
+    const result = e.body.result ? evalExpr(body, e.body.result) : tensorVal(slices[0]);
+    next = nextCarries(body, e.body, e.carries, result).map((v, i) => {
+      const span = e.body.result?.span ?? e.carries[i].span;
+      const value = toTensor(body, v, span, isLiteral(v) ? initial[i].value.type.dtype : undefined);
+      if (!sameType(value.type, initial[i].value.type))
+        fail(body, "E0308", `${initial[i].name} begins as ${typeText(initial[i].value.type)} and becomes ${typeText(value.type)}`, e.carries[i].span, {
+          help: "a carried value keeps its type",
+        });
+      return value;
+    });
+  } finally {
+    trace.scans--;
+  }
+  const results = [
+    ...initial.map((c, i) => ({ name: c.name, value: next[i] })),
+    ...[...emitted].map(([name, value]) => ({ name, value })),
+  ];
+  if (results.length === 0) fail(ctx, "E0609", "a scan that carries and emits nothing", e.span, { help: "emit y = …" });
+  const made = extract(`${ctx.fn}.scan`, [...slices, ...carried], results);
+  const emitAxes = [...emitted.values()].map((v) => Math.min(axis, v.type.shape.length));
+  const outs = b.at(originOf(ctx, e.span), () => {
+    try {
+      return makeScan(b, [...aligned, ...initial.map((c) => c.value), ...made.captured], {
+        body: made.body,
+        xs: aligned.length,
+        carries: initial.length,
+        axes: aligned.map(() => axis),
+        emitAxes,
+        count,
+        reverse: false,
+      });
+    } catch (err) {
+      if (!(err instanceof OpError)) throw err;
+      return fail(ctx, "E0308", err.message, e.span);
+    }
+  });
+  const fields = new Map<string, Val>();
+  [...emitted.keys()].forEach((name, i) => {
+    fields.set(name, tensorVal(outs[initial.length + i]));
+  });
+  initial.forEach((c, i) => {
+    fields.set(c.name, tensorVal(outs[i]));
+  });
+  return fields.size === 1 ? [...fields.values()][0] : { kind: "record", fields };
+}
+
+function sequences(ctx: Ctx, e: ast.ScanExpr): Value[] {
+  const v = evalExpr(ctx, e.sequence);
+  const items = parts(v) ?? [v];
+  const want = e.target.kind === "ident" ? 1 : e.target.names.length;
+  if (items.length !== want)
+    fail(ctx, "E0609", `${want} ${want === 1 ? "name" : "names"} for ${items.length} sequences`, e.target.span);
+  return items.map((i) => toTensor(ctx, i, e.sequence.span));
+}
+
+function axisOf(ctx: Ctx, e: ast.ScanExpr, x: Value): number {
+  const v = evalExpr(ctx, e.axis);
+  const n = asNumber(v);
+  const rank = x.type.shape.length;
+  if (v.kind !== "int" || n === undefined) return fail(ctx, "E0506", `an axis is a static int, not ${describe(v)}`, e.axis.span);
+  if (n < -rank || n >= rank)
+    fail(ctx, "E0305", `axis ${n} of ${typeText(x.type)}`, e.axis.span, { label: `${rank} axes` });
+  return n < 0 ? n + rank : n;
+}
+
+/** A further sequence must be as long as the first; where that shows at the call only, it is cut to that length. */
+function align(ctx: Ctx, e: ast.ScanExpr, x: Value, axis: number, count: Dim): Value {
+  const own = x.type.shape[axis];
+  const what = `the sequences of a scan have ${print(count)} and ${own ? print(own) : "no"} slices`;
+  if (!own || sameDim(ctx, count, own, what, e.sequence.span) === "differ") fail(ctx, "E0301", what, e.sequence.span);
+  return own.key === count.key ? x : sliceAxis(traceOf(ctx, e.span, "a scan").b, x, axis, 0, count);
+}
+
+/** True for nodes that cost nothing to have in a body: literals and sizes. */
+const literalNode = (n: Node): boolean => n.inputs.length === 0 && n.op.fuses === "map";
+
+function extract(
+  name: string,
+  inputs: readonly Value[],
+  results: readonly { readonly name: string; readonly value: Value }[],
+): { body: Graph; captured: readonly Value[] } {
+  const order = reachable(results.map((r) => r.value));
+  const inside = new Set<Node>(inputs.map((v) => v.node));
+  for (const n of order) if (n.inputs.some((v) => inside.has(v.node))) inside.add(n);
+  const b = createBuilder();
+  const map = new Map<Value, Value>();
+  const bodyInputs: Node[] = [];
+  const addInput = (v: Value, label: string): Value => {
+    const made = b.make(inputOp, [], { name: `${label}${bodyInputs.length}`, dtype: v.type.dtype, shape: [...v.type.shape] }, v.node.label ?? label);
+    bodyInputs.push(made.node);
+    map.set(v, made);
+    return made;
+  };
+  inputs.forEach((v) => addInput(v, "in"));
+  const captured: Value[] = [];
+  const inBody = (v: Value): Value => {
+    const known = map.get(v);
+    if (known) return known;
+    if (literalNode(v.node)) {
+      const outs = b.at(v.node.origin, () => b.node(v.node.op, [], v.node.attrs, v.node.label));
+      map.set(v, outs[v.index]);
+      return outs[v.index];
+    }
+    captured.push(v);
+    return addInput(v, "captured");
+  };
+  for (const n of order) {
+    if (!inside.has(n) || map.has(n.outs[0])) continue;
+    const operands = n.inputs.map(inBody);
+    const outs = b.at(n.origin, () => b.node(n.op, operands, n.attrs, n.label));
+    n.outs.forEach((v, i) => map.set(v, outs[i]));
+  }
+  const used = new Set<string>();
+  const bodyResults = results.map((r) => ({ name: r.name, value: inBody(r.value) }));
+  for (const n of reachable(bodyResults.map((r) => r.value))) for (const v of n.outs) for (const d of v.type.shape) symbols(d, used);
+  return { body: finishGraph({ name, inputs: bodyInputs, results: bodyResults, symbols: [...used] }), captured };
+}
+

@@ -1,0 +1,85 @@
+// What `with` in a train block is made of: optimizers, and schedules as expressions the host evaluates at each step.
+// In: static numbers. Out: HostExpr trees over `step` and `total_steps`. Separate because none of it touches the graph.
+import type { HostExpr } from "../../../../runtime/core/program.ts";
+import type * as ast from "../1-parse/ast.ts";
+import { hostOf } from "./arith.ts";
+import { type Ctx, fail } from "./context.ts";
+import { matchArgs } from "./statics.ts";
+import { type ArgVal, describe, type Val } from "./values.ts";
+
+export const OPTIMIZERS = ["sgd", "adam", "adamw"] as const;
+
+type H = HostExpr;
+const add = (a: H, b: H): H => ["+", a, b];
+const sub = (a: H, b: H): H => ["-", a, b];
+const mul = (a: H, b: H): H => ["*", a, b];
+const div = (a: H, b: H): H => ["/", a, b];
+const max = (a: H, b: H): H => ["max", a, b];
+const min = (a: H, b: H): H => ["min", a, b];
+const where = (c: H, a: H, b: H): H => ["where", c, a, b];
+const STEP: H = "step";
+const TOTAL: H = "total_steps";
+
+/** How far along the steps behind the warm-up are, between 0 and 1. */
+const progress = (warmup: H): H => min(1, max(0, div(sub(STEP, warmup), max(1, sub(TOTAL, warmup)))));
+/** A linear rise to `peak` over the first steps, then `rest`. */
+const warm = (peak: H, warmup: H, rest: H): H =>
+  warmup === 0 ? rest : where(["<", STEP, warmup], div(mul(peak, add(STEP, 1)), warmup), rest);
+const cosineFrom = (from: H, to: H, t: H): H => add(to, mul(mul(0.5, sub(from, to)), add(1, ["cos", mul(Math.PI, t)])));
+
+interface Schedule {
+  readonly params: readonly { readonly name: string; readonly default?: number }[];
+  readonly make: (...xs: H[]) => H;
+}
+
+const warmed = [{ name: "peak" }, { name: "warmup", default: 0 }, { name: "final", default: 0 }];
+
+const SCHEDULES: Readonly<Record<string, Schedule>> = {
+  constant: { params: [{ name: "value" }, { name: "warmup", default: 0 }], make: (v, w) => warm(v, w, v) },
+  cosine: { params: warmed, make: (p, w, f) => warm(p, w, cosineFrom(p, f, progress(w))) },
+  linear: { params: warmed, make: (p, w, f) => warm(p, w, add(p, mul(sub(f, p), progress(w)))) },
+  /** value * gamma ^ floor(step / every). */
+  step_decay: {
+    params: [{ name: "value" }, { name: "every" }, { name: "gamma", default: 0.1 }],
+    make: (v, e, g) => mul(v, ["**", g, ["floor", div(STEP, e)]]),
+  },
+  exponential: { params: [{ name: "value" }, { name: "gamma" }], make: (v, g) => mul(v, ["**", g, STEP]) },
+  /** PyTorch's OneCycleLR with cosine annealing: from peak / 25 up for `pct` of the steps, then down to peak / 250,000. */
+  one_cycle: {
+    params: [{ name: "peak" }, { name: "pct", default: 0.3 }, { name: "div", default: 25 }, { name: "final_div", default: 1e4 }],
+    make: (p, pct, d, fd) => {
+      const up = max(1, sub(mul(pct, TOTAL), 1));
+      const down = max(1, sub(sub(TOTAL, up), 1));
+      const start = div(p, d);
+      const rise = cosineFrom(start, p, min(1, div(STEP, up)));
+      const fall = cosineFrom(p, div(start, fd), min(1, max(0, div(sub(STEP, up), down))));
+      return where(["<", STEP, up], rise, fall);
+    },
+  },
+};
+
+/** Number functions the host knows, on schedules. */
+const NUMERIC: Readonly<Record<string, number>> = { floor: 1, ceil: 1, sqrt: 1, exp: 1, log: 1, sin: 1, cos: 1, abs: 1, max: 2, min: 2 };
+
+export const HOST_FUNCTIONS: readonly string[] = Object.keys(SCHEDULES);
+
+export function hostFunction(ctx: Ctx, name: string, args: readonly ArgVal[], site: ast.Expr): Val {
+  if ((OPTIMIZERS as readonly string[]).includes(name)) return { kind: "optimizer", name, args };
+  const number = (a: ArgVal): H =>
+    hostOf(a.val) ?? fail(ctx, "E0605", `${name} takes numbers and schedules, not ${describe(a.val)}`, a.span);
+  if (Object.hasOwn(NUMERIC, name)) return { kind: "host", expr: [name, ...args.map(number)] };
+  const schedule = SCHEDULES[name];
+  const got = matchArgs(
+    ctx,
+    name,
+    schedule.params.map((p) => p.name),
+    args,
+    site.span,
+  );
+  const values = schedule.params.map((p, i): H => {
+    const a = got[i];
+    if (a) return number(a);
+    return p.default ?? fail(ctx, "E0601", `${name} needs ${p.name}`, site.span);
+  });
+  return { kind: "host", expr: schedule.make(...values) };
+}

@@ -1,0 +1,141 @@
+// Arguments to parameters: by place and by name, with defaults, and static values to their declared types.
+// In: parameters of a layer, fn or op and the given arguments. Out: one value per parameter. Separate because layers, fns,
+// builtins and operators all bind alike.
+import type { Span } from "../../diagnostics/report.ts";
+import { asConst } from "../../dims/dim.ts";
+import type * as ast from "../1-parse/ast.ts";
+import { type Ctx, fail, failName } from "./context.ts";
+import { evalExpr } from "./expr.ts";
+import { type ArgVal, describe, floatVal, type Val } from "./values.ts";
+
+/** Arguments by parameter, undefined where none is given. */
+export function matchArgs(
+  ctx: Ctx,
+  name: string,
+  params: readonly string[],
+  args: readonly ArgVal[],
+  site: Span,
+): (ArgVal | undefined)[] {
+  const out: (ArgVal | undefined)[] = params.map(() => undefined);
+  let place = 0;
+  for (const a of args) {
+    if (a.name === undefined) {
+      if (place >= params.length) {
+        const takes = params.length === 0 ? "no arguments" : params.length === 1 ? "1 argument" : `${params.length} arguments`;
+        fail(ctx, "E0602", `${name} takes ${takes}, given ${args.length}`, a.span, {
+          ...(params.length > 0 ? { help: `its parameters are ${params.join(", ")}` } : {}),
+        });
+      }
+      out[place++] = a;
+      continue;
+    }
+    const i = params.indexOf(a.name);
+    if (i < 0)
+      failName(
+        ctx,
+        "E0603",
+        `${name} has no parameter ${a.name}`,
+        a.name,
+        params,
+        a.span,
+        params.length > 0 ? `its parameters are ${params.join(", ")}` : "it takes no arguments",
+      );
+    if (out[i]) fail(ctx, "E0604", `${name}: ${a.name} is given twice`, a.span, { secondary: [{ span: out[i].span, text: "first here" }] });
+    out[i] = a;
+  }
+  void site;
+  return out;
+}
+
+/** Binds the static parameters of a layer; defaults see the parameters before them. `inside` has the scope to fill. */
+export function bindStatics(
+  caller: Ctx,
+  inside: Ctx,
+  name: string,
+  params: readonly ast.Param[],
+  args: readonly ArgVal[],
+  site: Span,
+): Map<string, Val> {
+  const out = new Map<string, Val>();
+  const given = matchArgs(
+    caller,
+    name,
+    params.map((p) => p.name.name),
+    args,
+    site,
+  );
+  params.forEach((p, i) => {
+    const arg = given[i];
+    if (out.has(p.name.name)) fail(inside, "E0202", `${p.name.name} is bound twice`, p.name.span);
+    if (!arg && !p.default)
+      fail(caller, "E0601", `${name} needs ${p.name.name}`, site, { secondary: [{ span: p.span, text: "has no default" }] });
+    const raw = arg ? arg.val : evalExpr(inside, p.default as ast.Expr);
+    const val = coerceStatic(arg ? caller : inside, inside, p.type, raw, arg?.span ?? p.span, `${name}: ${p.name.name}`);
+    out.set(p.name.name, val);
+    inside.scope.names.set(p.name.name, { val, kind: "param", span: p.span });
+  });
+  return out;
+}
+
+const CALLABLE: ReadonlySet<Val["kind"]> = new Set([
+  "fn",
+  "op",
+  "userop",
+  "builtin",
+  "instance",
+  "partial",
+  "list",
+  "grad",
+  "dtype",
+  "layer",
+] as const);
+
+/** A static value as a declared type, ints widening to floats. */
+export function coerceStatic(caller: Ctx, inside: Ctx, type: ast.Type, v: Val, span: Span, what: string): Val {
+  const wrong = (want: string): never => fail(caller, "E0605", `${what} is ${want}, given ${describe(v)}`, span);
+  if (v.kind === "error" || type.kind === "error") return v;
+  switch (type.kind) {
+    case "optional_type":
+      return v.kind === "none" ? v : coerceStatic(caller, inside, type.element, v, span, what);
+    case "list_type":
+      if (v.kind !== "list" && v.kind !== "tuple") return wrong("a list");
+      return { kind: "list", items: v.items.map((i) => coerceStatic(caller, inside, type.element, i, span, what)) };
+    case "enum_type": {
+      const words = type.values.map((w) => w.value);
+      if (v.kind !== "string") return wrong(words.map((w) => `"${w}"`).join(" or "));
+      if (!words.includes(v.value))
+        failName(caller, "E0606", `${what} is not one of its choices`, v.value, words, span, `choose ${words.map((w) => `"${w}"`).join(" or ")}`);
+      return v;
+    }
+    case "tensor_type":
+      return fail(inside, "E0206", "a layer's parameters are static", type.span, { help: "use int, float, bool, a list, fn or layer; tensors are params" });
+    case "static_type":
+      switch (type.name.name) {
+        case "int":
+          if (v.kind !== "int") return wrong("an int");
+          if (!caller.trace && asConst(v.dim) === undefined) return wrong("a static int");
+          return v;
+        case "float":
+          if (v.kind === "float") return v;
+          if (v.kind === "int" && asConst(v.dim) !== undefined) return floatVal(asConst(v.dim) as number);
+          return wrong("a float");
+        case "bool":
+          return v.kind === "bool" ? v : wrong("a bool");
+        case "string":
+          return v.kind === "string" ? v : wrong("a string");
+        case "dtype":
+          return v.kind === "dtype" ? v : wrong("a dtype");
+        case "fn":
+          return CALLABLE.has(v.kind) ? v : wrong("a fn");
+        case "layer":
+          return v.kind === "layer" ? v : wrong("a layer");
+        default: {
+          const item = inside.module.names.get(type.name.name)?.item;
+          if (!item || (item.kind !== "layer" && item.kind !== "model"))
+            return failName(inside, "E0206", `there is no type ${type.name.name}`, type.name.name, ["int", "float", "bool", "string", "fn", "layer", "f32", "i32", ...inside.module.names.keys()], type.span);
+          if (v.kind !== "instance" || v.instance.decl !== item) return wrong(`an instance of ${type.name.name}`);
+          return v;
+        }
+      }
+  }
+}

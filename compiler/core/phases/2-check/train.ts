@@ -1,0 +1,267 @@
+// Train blocks: what is minimised and reported becomes one graph in train mode, the rest becomes plain data.
+// In: a train declaration and the model's instance. Out: a CheckedTrain. Separate because a train block has an evaluation
+// of its own: a bare name is a fn of the model applied to the step's inputs.
+import type { Constraint, Value } from "../../ir/types.ts";
+import { abs, add, mul, square } from "../../ops/elementwise.ts";
+import { sum } from "../../ops/axes.ts";
+import { full } from "../../ops/source.ts";
+import type * as ast from "../1-parse/ast.ts";
+import { hostOf } from "./arith.ts";
+import { finish, frame } from "./call.ts";
+import { bindEntry, newTrace, seal, type Solved, untilSolved } from "./check.ts";
+import type { CheckedTrain, HostExpr, Optimizer, PortInfo } from "./checked.ts";
+import { type Ctx, fail, failName, originOf, report, Scope, type Shared, type Trace } from "./context.ts";
+import { evalArgs, evalBlock, evalExpr } from "./expr.ts";
+import { baseCtx, type Instance, matchSlots, type Slot } from "./instances.ts";
+import { OPTIMIZERS } from "./schedules.ts";
+import { matchArgs } from "./statics.ts";
+import { isLiteral, readSlot, toTensor } from "./tensors.ts";
+import { type ArgVal, asNumber, describe, type FnVal, tensorVal, type Val } from "./values.ts";
+
+export function checkTrain(shared: Shared, model: Instance, decl: ast.TrainDecl): CheckedTrain {
+  const ctx = baseCtx(shared, model.module);
+  const one = <K extends ast.TrainClause["kind"]>(kind: K): Extract<ast.TrainClause, { kind: K }> | undefined => {
+    const found = decl.clauses.filter((c): c is Extract<ast.TrainClause, { kind: K }> => c.kind === kind);
+    for (const again of found.slice(1))
+      report(ctx, "E0905", `${kind} stands twice in ${decl.name.name}`, again.span, { secondary: [{ span: found[0].span, text: "first here" }] });
+    return found[0];
+  };
+  const minimize = one("minimize");
+  const withClause = one("with");
+  if (!minimize) fail(ctx, "E0904", `${decl.name.name} has no minimize`, decl.name.span, { help: "minimize loss" });
+  if (!withClause) fail(ctx, "E0904", `${decl.name.name} has no with`, decl.name.span, { help: "with adamw(lr = 1e-3)" });
+  const reports = decl.clauses.flatMap((c) => (c.kind === "report" ? c.values : []));
+  const traced = untilSolved((solved) => traceLoss(shared, model, decl, minimize, reports, solved));
+  const update = updates(ctx, shared.slots, decl);
+  const ema = one("ema");
+  if (ema) report(ctx, "E0907", "ema is not supported yet", ema.span, { help: "leave the clause out" });
+  const batch = one("batch");
+  const clip = one("clip");
+  const size = batch ? staticNumber(ctx, model, batch.size, "batch") : undefined;
+  if (batch && (size === undefined || !Number.isInteger(size) || size < 1))
+    fail(ctx, "E0607", `a batch of ${size}`, batch.size.span, { help: "batch takes a positive int" });
+  const limit = clip ? staticNumber(ctx, model, clip.limit, "clip") : undefined;
+  if (clip && (limit === undefined || !(limit > 0))) fail(ctx, "E0607", `clip takes a positive number, not ${limit}`, clip.limit.span);
+  return {
+    name: decl.name.name,
+    ...(decl.doc === undefined ? {} : { doc: decl.doc }),
+    lossGraph: traced.graph,
+    inputs: traced.inputs,
+    reports: traced.reports,
+    update: update.map((s) => s.paths[0]),
+    optimizer: optimizer(ctx, model, withClause, update),
+    ...(size === undefined ? {} : { batch: size }),
+    ...(clip && limit !== undefined ? { clip: { by: clip.by, limit } } : {}),
+    span: decl.name.span,
+  };
+}
+
+function staticNumber(ctx: Ctx, model: Instance, e: ast.Expr, what: string): number {
+  const v = evalExpr({ ...ctx, scope: new Scope(model.scope) }, e);
+  return asNumber(v) ?? fail(ctx, "E0506", `${what} takes a static number, not ${describe(v)}`, e.span);
+}
+
+/** The parameters this block trains: what `update` names or all, less the frozen. */
+function updates(ctx: Ctx, slots: readonly Slot[], decl: ast.TrainDecl): readonly Slot[] {
+  const params = slots.filter((s) => s.kind === "param");
+  const patterns = decl.clauses.flatMap((c) => (c.kind === "update" ? c.patterns : []));
+  const frozen = new Set(decl.clauses.flatMap((c) => (c.kind === "frozen" ? c.patterns : [])).flatMap((p) => matchSlots(ctx, slots, p, "")));
+  const named = patterns.length > 0 ? new Set(patterns.flatMap((p) => matchSlots(ctx, slots, p, ""))) : new Set(params);
+  const left = params.filter((s) => named.has(s) && !s.frozen && !frozen.has(s));
+  if (left.length === 0)
+    fail(ctx, "E0908", params.length === 0 ? "the model has no parameters" : "all parameters of this block are frozen", decl.name.span);
+  return left;
+}
+
+// ------------------------------------------------------------------------------------------------- loss
+
+interface TracedLoss {
+  readonly graph: CheckedTrain["lossGraph"];
+  readonly constraints: readonly Constraint[];
+  readonly inputs: readonly PortInfo[];
+  readonly reports: readonly string[];
+}
+
+function traceLoss(
+  shared: Shared,
+  model: Instance,
+  decl: ast.TrainDecl,
+  minimize: ast.MinimizeClause,
+  reports: readonly ast.Expr[],
+  solved: Solved,
+): TracedLoss {
+  const trace = newTrace(decl.name.name);
+  shared.depth = 0;
+  shared.iterations = 0;
+  const ports = new Map<string, PortInfo & { readonly value: Value }>();
+  const ctx: Ctx = { ...baseCtx(shared, model.module), scope: new Scope(model.scope, true), trace, self: model, mode: "train" };
+  const block: Block = { ctx, trace, model, solved, ports, symbols: new Map() };
+  const loss = scalar(block, minimize.value);
+  const results = [{ name: "loss", value: loss }];
+  const names: string[] = [];
+  for (const r of reports) {
+    trace.randoms.clear();
+    const name = reportName(r);
+    if (name === "loss" || names.includes(name)) {
+      if (name !== "loss") report(ctx, "E0905", `${name} is reported twice`, r.span);
+      continue;
+    }
+    // What a report stores is not kept: state is written by what is minimised.
+    const value = lossValue({ ...block, ctx: { ...ctx, trace: { ...trace, writes: new Map() } } }, r);
+    const v = toTensor(ctx, value, r.span);
+    if (v.type.shape.length > 0) fail(ctx, "E0903", `${name} has the shape [${v.type.shape.map((d) => d.key).join(", ")}]; a report is a scalar`, r.span);
+    results.push({ name, value: v });
+    names.push(name);
+  }
+  return { ...seal(trace, results), inputs: [...ports.values()].map(({ value: _, ...port }) => port), reports: names };
+}
+
+const reportName = (e: ast.Expr): string =>
+  e.kind === "name" ? e.name : e.kind === "call" ? reportName(e.callee) : e.kind === "member" ? e.name.name : "value";
+
+interface Block {
+  readonly ctx: Ctx;
+  readonly trace: Trace;
+  readonly model: Instance;
+  readonly solved: Solved;
+  readonly ports: Map<string, PortInfo & { readonly value: Value }>;
+  readonly symbols: Map<string, Val>;
+}
+
+function scalar(block: Block, e: ast.Expr): Value {
+  const { ctx } = block;
+  const val = lossValue(block, e);
+  if (isLiteral(val)) fail(ctx, "E0903", `${describe(val)} depends on nothing`, e.span);
+  const v = toTensor(ctx, val, e.span);
+  if (v.type.shape.length > 0 || (v.type.dtype !== "f32" && v.type.dtype !== "f16"))
+    fail(ctx, "E0903", `minimize takes an f32 of no axes, given ${v.type.dtype}[${v.type.shape.map((d) => d.key).join(", ")}]`, e.span, {
+      help: "take its mean or sum",
+    });
+  return v;
+}
+
+/** An expression of minimize or report: fns of the model by bare name, penalties over patterns, arithmetic. */
+function lossValue(block: Block, e: ast.Expr): Val {
+  const { ctx } = block;
+  if (e.kind === "name") {
+    const b = ctx.scope.find(e.name);
+    if (b?.val.kind === "fn") return modelFn(block, b.val, [], e);
+    return evalExpr(ctx, e);
+  }
+  if (e.kind === "binary") {
+    const left = lossValue(block, e.left);
+    const right = lossValue(block, e.right);
+    const scope = new Scope(ctx.scope);
+    // Operands by name, so that arithmetic has one home.
+    scope.names.set("$left", { val: left, kind: "local" });
+    scope.names.set("$right", { val: right, kind: "local" });
+    const name = (n: string, span: ast.Expr["span"]): ast.NameExpr => ({ kind: "name", name: n, span });
+    return evalExpr({ ...ctx, scope }, { ...e, left: name("$left", e.left.span), right: name("$right", e.right.span) });
+  }
+  if (e.kind === "call" && e.callee.kind === "name") {
+    const { name } = e.callee;
+    const b = ctx.scope.find(name);
+    if ((name === "l1" || name === "l2") && !b) return penalty(block, name, e);
+    if (b?.val.kind === "fn" && b.val.self === block.model) return modelFn(block, b.val, evalArgs(ctx, e.args), e);
+  }
+  return evalExpr(ctx, e);
+}
+
+/** A fn of the model on the step's inputs: its tensor parameters are inputs by name, shared by all fns of the block. */
+function modelFn(block: Block, fn: FnVal, args: readonly ArgVal[], e: ast.Expr): Val {
+  const { ctx, trace } = block;
+  const inside = frame(ctx, fn);
+  const params = fn.decl.params.map((p) => p.name.name);
+  const got = matchArgs(ctx, fn.decl.name.name, params, args, e.span);
+  const given = new Map<string, ArgVal>();
+  got.forEach((a, i) => {
+    if (!a) return;
+    if (tensorParam(fn.decl.params[i])) fail(ctx, "E0506", `${params[i]} is an input of the step`, a.span, { help: "give static arguments only" });
+    given.set(params[i], a);
+  });
+  bindEntry(inside, trace, fn.decl, block.solved, block.ports, given);
+  return finish(inside, fn.decl, evalBlock(inside, fn.decl.body));
+}
+const tensorParam = (p: ast.Param): boolean => p.type.kind === "tensor_type";
+
+/** `l1(head.*, 1e-5)`: the sum of absolute values, `l2`: of squares, times the weight. */
+function penalty(block: Block, kind: "l1" | "l2", e: ast.CallExpr): Val {
+  const { ctx, trace } = block;
+  const [what, weight] = e.args;
+  if (!what || !weight || e.args.length > 2)
+    return fail(ctx, "E0601", `${kind} takes parameters and a weight`, e.span, { help: `${kind}(head.*, 1e-5)` });
+  const factor = staticNumber(ctx, block.model, weight.value, kind);
+  let slots: readonly Slot[];
+  if (what.value.kind === "pattern") slots = matchSlots(ctx, ctx.shared.slots, what.value, "");
+  else {
+    const v = evalExpr(ctx, what.value);
+    if (v.kind !== "slot") return fail(ctx, "E0605", `${kind} takes parameters, not ${describe(v)}`, what.span, { help: `${kind}(head.*, 1e-5)` });
+    slots = [v.slot];
+  }
+  const { b } = trace;
+  return b.at(originOf(ctx, e.span), () => {
+    const parts = slots.map((s) => {
+      const p = readSlot(ctx, s, e.span);
+      return sum(b, kind === "l1" ? abs(b, p) : square(b, p));
+    });
+    const total = parts.reduce((x, y) => add(b, x, y));
+    return tensorVal(mul(b, total, b.make(full, [], { value: factor, dtype: total.type.dtype, shape: [] })));
+  });
+}
+
+// -------------------------------------------------------------------------------------------- optimizer
+
+const OPTIMIZER_PARAMS: Readonly<Record<Optimizer["kind"], Readonly<Record<string, number>>>> = {
+  sgd: { lr: 1e-3, momentum: 0, dampening: 0, weight_decay: 0 },
+  adam: { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0 },
+  adamw: { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 1e-2 },
+};
+
+function optimizer(base: Ctx, model: Instance, clause: ast.WithClause, update: readonly Slot[]): Optimizer {
+  const scope = new Scope(model.scope);
+  scope.names.set("step", { val: { kind: "host", expr: "step" }, kind: "local" });
+  scope.names.set("total_steps", { val: { kind: "host", expr: "total_steps" }, kind: "local" });
+  const ctx: Ctx = { ...base, scope };
+  const e = clause.optimizer;
+  if (e.kind === "call" && e.callee.kind === "name" && !(OPTIMIZERS as readonly string[]).includes(e.callee.name) && !scope.find(e.callee.name) && !ctx.module.names.has(e.callee.name))
+    failName(ctx, "E0907", `there is no optimizer ${e.callee.name}`, e.callee.name, OPTIMIZERS, e.callee.span, `there are ${OPTIMIZERS.join(", ")}`);
+  const v = evalExpr(ctx, e);
+  if (v.kind !== "optimizer") return fail(ctx, "E0907", `with takes an optimizer, not ${describe(v)}`, e.span, { help: `such as ${OPTIMIZERS.join(", ")}` });
+  const kind = v.name as Optimizer["kind"];
+  const defaults = OPTIMIZER_PARAMS[kind];
+  const names = [...Object.keys(defaults).filter((n) => !n.startsWith("beta")), ...(kind === "sgd" ? ["nesterov"] : ["betas"]), "no_decay"];
+  const got = new Map(matchArgs(ctx, kind, names, v.args, e.span).map((a, i) => [names[i], a]));
+  const args: Record<string, HostExpr> = { ...defaults };
+  let nesterov = false;
+  let noDecay: string[] = [];
+  for (const [name, a] of got) {
+    if (!a) continue;
+    if (name === "nesterov") {
+      if (a.val.kind !== "bool") fail(ctx, "E0605", `nesterov is true or false, given ${describe(a.val)}`, a.span);
+      nesterov = a.val.value;
+    } else if (name === "no_decay") noDecay = decayless(ctx, a, update);
+    else if (name === "betas") {
+      const items = a.val.kind === "tuple" || a.val.kind === "list" ? a.val.items.map(hostOf) : [];
+      if (items.length !== 2 || items[0] === undefined || items[1] === undefined)
+        fail(ctx, "E0605", `betas is a pair of numbers, given ${describe(a.val)}`, a.span, { help: "betas = (0.9, 0.999)" });
+      args.beta1 = items[0] as HostExpr;
+      args.beta2 = items[1] as HostExpr;
+    } else args[name] = hostOf(a.val) ?? fail(ctx, "E0605", `${name} is a number or a schedule, given ${describe(a.val)}`, a.span);
+    const n = asNumber(a.val);
+    if (n !== undefined && n < 0) fail(ctx, "E0607", `${name} is at least 0, given ${n}`, a.span);
+  }
+  return { kind, args, nesterov, noDecay };
+}
+
+/** `no_decay = ["*.bias", "*.bn*"]`: paths of trained parameters. */
+function decayless(ctx: Ctx, a: ArgVal, update: readonly Slot[]): string[] {
+  const items = a.val.kind === "list" || a.val.kind === "tuple" ? a.val.items : [a.val];
+  const out = new Set<Slot>();
+  for (const v of items) {
+    if (v.kind !== "string") return fail(ctx, "E0605", `no_decay is a list of patterns, given ${describe(v)}`, a.span, { help: 'no_decay = ["*.bias"]' });
+    const pattern: ast.Pattern = { kind: "pattern", segments: v.value.split("."), span: a.span };
+    for (const s of matchSlots(ctx, update, pattern, "")) out.add(s);
+  }
+  return update.filter((s) => out.has(s)).map((s) => s.paths[0]);
+}
+

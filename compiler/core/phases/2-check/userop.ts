@@ -1,0 +1,192 @@
+// An operator of the author's: a scalar expression over its operands, applied element by element, with a gradient of its
+// own where one is given. In: an op declaration and arguments. Out: the expression in primitive operators, or, where it has
+// a `grad`, a composite whose expansion and gradient are the author's text. A `wgsl` body beside it is checked here.
+import type { Span } from "../../diagnostics/report.ts";
+import type { Builder, OpDef, TensorType, Value } from "../../ir/types.ts";
+import { broadcastTogether } from "../../ops/axes.ts";
+import { sameShapes } from "../../ops/define.ts";
+import type * as ast from "../1-parse/ast.ts";
+import { type Ctx, fail, originOf, report, Scope, type Trace, traceOf } from "./context.ts";
+import { evalBlock, evalExpr, labelOf, parts } from "./expr.ts";
+import { coerceStatic, matchArgs } from "./statics.ts";
+import { isLiteral, toTensor } from "./tensors.ts";
+import { boundaryDType } from "./types.ts";
+import { type ArgVal, describe, tensorVal, type Val } from "./values.ts";
+
+type UserOp = Extract<Val, { kind: "userop" }>;
+
+/** The dtype of a scalar parameter; undefined for static ones. */
+function scalarType(ctx: Ctx, t: ast.Type | ast.RecordType): TensorType | undefined {
+  if (t.kind !== "tensor_type") return undefined;
+  if (t.dims.length > 0)
+    fail(ctx, "E0206", "an op is defined on scalars; it applies to tensors element by element", t.span, { help: `write ${t.dtype.name}` });
+  return { dtype: boundaryDType(ctx, t.dtype).dtype, shape: [] };
+}
+
+export function callUserOp(ctx: Ctx, op: UserOp, args: readonly ArgVal[], site: ast.Expr): Val {
+  const { decl } = op;
+  const name = decl.name.name;
+  const trace = traceOf(ctx, site.span, `the result of ${name}`);
+  const inside = opFrame(ctx, op, trace, site.span);
+  const matched = matchArgs(
+    ctx,
+    name,
+    decl.params.map((p) => p.name.name),
+    args,
+    site.span,
+  );
+  const values: Value[] = [];
+  const names: string[] = [];
+  decl.params.forEach((p, i) => {
+    const arg = matched[i];
+    const type = scalarType(inside, p.type);
+    if (!arg && !p.default) fail(ctx, "E0601", `${name} needs ${p.name.name}`, site.span);
+    const raw = arg ? arg.val : evalExpr(inside, p.default as ast.Expr);
+    const span = arg?.span ?? p.span;
+    if (!type) {
+      const val = coerceStatic(ctx, inside, p.type, raw, span, `${name}: ${p.name.name}`);
+      inside.scope.names.set(p.name.name, { val, kind: "param", span: p.name.span });
+      return;
+    }
+    const v = toTensor(ctx, raw, span, isLiteral(raw) ? type.dtype : undefined);
+    if (v.type.dtype !== type.dtype)
+      fail(ctx, "E0406", `${name}: ${p.name.name} is ${type.dtype}, given ${v.type.dtype}`, span, { help: `cast it: ${type.dtype}(…)` });
+    values.push(v);
+    names.push(p.name.name);
+  });
+  if (values.length === 0) fail(inside, "E0206", "an op has at least one scalar operand", decl.name.span);
+  const together = broadcastTogether(trace.b, values, name);
+  if (!decl.grad) {
+    return tensorVal(bodyValue(inside, decl, decl.body, names, together, "result"));
+  }
+  const def = composite(inside, decl, names, trace);
+  const out = trace.b.at(originOf(ctx, site.span), () => trace.b.make(def, together, {}, labelOf(site)));
+  return tensorVal(out);
+}
+
+function opFrame(ctx: Ctx, op: UserOp, trace: Trace, site: Span): Ctx {
+  return {
+    ...ctx,
+    trace,
+    module: op.module,
+    scope: new Scope(undefined, true),
+    self: undefined,
+    fn: op.decl.name.name,
+    calls: [...ctx.calls, site],
+    rest: { dims: undefined },
+  };
+}
+
+/** Evaluates a body with the operands bound; the value has the operands' shape. */
+function bodyValue(inside: Ctx, decl: ast.OpDecl, body: ast.Block, names: readonly string[], values: readonly Value[], what: string): Value {
+  const scope = new Scope(inside.scope, true);
+  names.forEach((n, i) => {
+    scope.names.set(n, { val: tensorVal(values[i]), kind: "param" });
+  });
+  const ctx: Ctx = { ...inside, scope };
+  const span = body.result?.span ?? body.span;
+  const val = evalBlock(ctx, body);
+  const type = decl.result ? scalarType(inside, decl.result) : undefined;
+  const v = toTensor(ctx, val, span, isLiteral(val) ? (type?.dtype ?? values[0].type.dtype) : undefined);
+  if (what === "result" && type && v.type.dtype !== type.dtype)
+    fail(ctx, "E0405", `${decl.name.name} gives ${v.type.dtype}, declared ${type.dtype}`, span);
+  return elementwise(ctx, decl, v, values, span);
+}
+
+function elementwise(ctx: Ctx, decl: ast.OpDecl, v: Value, values: readonly Value[], span: Span): Value {
+  const b = traceOf(ctx, span, "a tensor").b;
+  const [out] = broadcastTogether(b, [v, values[0]], decl.name.name);
+  if (out.type.shape.length !== values[0].type.shape.length || out.type.shape.some((d, i) => d.key !== values[0].type.shape[i].key))
+    fail(ctx, "E0303", `${decl.name.name} works element by element, and this is ${describe(tensorVal(v))}`, span);
+  return out;
+}
+
+/** One operator per declaration and check: hash-consing goes by the object. */
+const composites = new WeakMap<ast.OpDecl, { shared: Ctx["shared"]; key: string; def: OpDef }[]>();
+
+function composite(inside: Ctx, decl: ast.OpDecl, names: readonly string[], trace: Trace): OpDef {
+  const grad = decl.grad as ast.OpGrad;
+  // Static arguments are part of the operator.
+  const key = [...inside.scope.names].map(([n, b]) => `${n} = ${describe(b.val)}`).join(", ");
+  let list = composites.get(decl);
+  if (!list) composites.set(decl, (list = []));
+  const old = list.find((o) => o.shared === inside.shared && o.key === key);
+  if (old) return old.def;
+  /** The author's text in any builder that asks for it, at a place where failures were reported already. */
+  const within = (b: Builder): Ctx => ({ ...inside, trace: { ...trace, b, count: () => 0 }, calls: [] });
+  const result = decl.result ? scalarType(inside, decl.result) : undefined;
+  const def: OpDef = {
+    name: decl.name.name,
+    doc: decl.doc ?? "",
+    fuses: "composite",
+    exposed: false,
+    params: names.map((n) => ({ name: n, kind: "tensor" })),
+    infer: (types, _attrs, b) => [{ dtype: result?.dtype ?? types[0].dtype, shape: sameShapes(decl.name.name, types, b) }],
+    expand: (b, node) => [bodyValue(within(b), decl, decl.body, names, node.inputs, "result")],
+    vjp: (b, node, [g]) => {
+      if (!g) return node.inputs.map(() => undefined);
+      const ctx = within(b);
+      const scope = new Scope(ctx.scope, true);
+      names.forEach((n, i) => {
+        scope.names.set(n, { val: tensorVal(node.inputs[i]), kind: "param" });
+      });
+      scope.names.set(grad.cotangent.name, { val: tensorVal(g), kind: "param" });
+      const at: Ctx = { ...ctx, scope };
+      const val = evalBlock(at, grad.body);
+      const span = grad.body.result?.span ?? grad.body.span;
+      const list = names.length === 1 && !(val.kind === "tuple" || val.kind === "list") ? [val] : parts(val);
+      if (!list || list.length !== names.length)
+        return fail(at, "E0609", `grad of ${decl.name.name} gives ${describe(val)}, for ${names.length} operands`, span, {
+          help: `end it with (${names.map((n) => `d${n}`).join(", ")})`,
+        });
+      return list.map((v, i) =>
+        elementwise(at, decl, toTensor(at, v, span, isLiteral(v) ? node.inputs[i].type.dtype : undefined), node.inputs, span),
+      );
+    },
+    examples: [],
+  };
+  list.push({ shared: inside.shared, key, def });
+  return def;
+}
+
+const WORDS: ReadonlySet<string> = new Set([
+  ..."let var return if else f32 i32 u32 bool f16 true false".split(" "),
+  ..."abs sign floor ceil round trunc fract min max clamp mix step smoothstep select fma saturate".split(" "),
+  ..."exp exp2 log log2 pow sqrt inverseSqrt sin cos tan sinh cosh tanh asin acos atan atan2".split(" "),
+]);
+
+/**
+ * A WGSL body may hold numbers, the operands, locals it binds, arithmetic and the scalar functions of WGSL, and nothing
+ * else: no attributes, pointers, loops, types other than scalars, or names of the kernel around it.
+ */
+export function checkWgsl(ctx: Ctx, decl: ast.OpDecl): void {
+  const body = decl.wgsl;
+  if (!body) return;
+  const known = new Set(decl.params.map((p) => p.name.name));
+  const token = /\s+|\/\/[^\n]*|[A-Za-z_]\w*|\d[\w.]*|==|!=|<=|>=|&&|\|\||[-+*/%<>!=(){},;.]/y;
+  let at = 0;
+  let before = "";
+  while (at < body.text.length) {
+    token.lastIndex = at;
+    const m = token.exec(body.text);
+    const refuse = (what: string): void =>
+      report(ctx, "E0206", `${what} is not allowed in the wgsl body of ${decl.name.name}`, body.span, {
+        help: "a body holds let, return, if, arithmetic, its operands and scalar functions",
+      });
+    if (!m) {
+      refuse(JSON.stringify(body.text[at]));
+      return;
+    }
+    const t = m[0];
+    if (/^[A-Za-z_]/.test(t)) {
+      if (before === "let" || before === "var") known.add(t);
+      else if (!WORDS.has(t) && !known.has(t)) {
+        refuse(t);
+        return;
+      }
+    }
+    if (/\S/.test(t)) before = t;
+    at += t.length;
+  }
+}
+

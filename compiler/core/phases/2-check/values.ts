@@ -1,0 +1,120 @@
+// What expressions evaluate to while a model is checked: static values, and tensors as values of the graph being built.
+// In: nothing. Out: the value types and how they are named in messages.
+import type { HostExpr, Init } from "../../../../runtime/core/program.ts";
+import type { Span } from "../../diagnostics/span.ts";
+import { asConst, type Dim, type DimLike, dim, print } from "../../dims/dim.ts";
+import { typeText } from "../../ir/build.ts";
+import type { DType, OpDef, Value } from "../../ir/types.ts";
+import type * as ast from "../1-parse/ast.ts";
+import type { Instance, Slot } from "./instances.ts";
+import type { Module } from "./modules.ts";
+
+export type Val =
+  /** A static int or a size over symbols; the two are one kind. */
+  | { readonly kind: "int"; readonly dim: Dim }
+  | { readonly kind: "float"; readonly value: number }
+  | { readonly kind: "bool"; readonly value: boolean }
+  | { readonly kind: "string"; readonly value: string }
+  | { readonly kind: "none" }
+  | { readonly kind: "dtype"; readonly dtype: DType }
+  | { readonly kind: "list" | "tuple"; readonly items: readonly Val[] }
+  | { readonly kind: "record"; readonly fields: ReadonlyMap<string, Val> }
+  | { readonly kind: "tensor"; readonly value: Value }
+  /** A parameter or buffer by name; becomes a tensor where one is needed. */
+  | { readonly kind: "slot"; readonly slot: Slot }
+  | { readonly kind: "instance"; readonly instance: Instance; readonly pinned: boolean }
+  | { readonly kind: "layer"; readonly decl: ast.LayerDecl | ast.ModelDecl; readonly module: Module }
+  | FnVal
+  | { readonly kind: "userop"; readonly decl: ast.OpDecl; readonly module: Module }
+  | { readonly kind: "op"; readonly def: OpDef }
+  /** A function of the language itself. */
+  | { readonly kind: "builtin"; readonly name: string }
+  /** A callable with its later arguments given; the first is still to come. */
+  | { readonly kind: "partial"; readonly callee: Val; readonly args: readonly ArgVal[] }
+  | { readonly kind: "grad"; readonly fn: Val; readonly wrt: ast.Expr; readonly ctx: unknown }
+  | { readonly kind: "init"; readonly make: (shape: readonly number[]) => Init }
+  /** A number the host computes at each step (schedules). */
+  | { readonly kind: "host"; readonly expr: HostExpr }
+  | { readonly kind: "optimizer"; readonly name: string; readonly args: readonly ArgVal[] }
+  /** What a failed expression leaves behind; using it fails without a further report. */
+  | { readonly kind: "error" };
+
+export interface FnVal {
+  readonly kind: "fn";
+  readonly decl: ast.FnDecl;
+  readonly module: Module;
+  /** The instance whose method it is. */
+  readonly self?: Instance;
+  readonly pinned: boolean;
+}
+
+export interface ArgVal {
+  readonly name?: string;
+  readonly val: Val;
+  readonly span: Span;
+}
+
+export const intVal = (d: DimLike): Val => ({ kind: "int", dim: dim(d) });
+export const floatVal = (value: number): Val => ({ kind: "float", value });
+export const boolVal = (value: boolean): Val => ({ kind: "bool", value });
+export const tensorVal = (value: Value): Val => ({ kind: "tensor", value });
+export const NONE: Val = { kind: "none" };
+export const ERROR: Val = { kind: "error" };
+
+/** The number a static value is, where it is one and known. */
+export function asNumber(v: Val): number | undefined {
+  if (v.kind === "float") return v.value;
+  return v.kind === "int" ? asConst(v.dim) : undefined;
+}
+
+/** A value in a few words, for messages. */
+export function describe(v: Val): string {
+  switch (v.kind) {
+    case "int":
+      return asConst(v.dim) === undefined ? `the size ${print(v.dim)}` : `the int ${print(v.dim)}`;
+    case "float":
+      return `the float ${v.value}`;
+    case "bool":
+      return String(v.value);
+    case "string":
+      return JSON.stringify(v.value);
+    case "none":
+      return "none";
+    case "dtype":
+      return `the dtype ${v.dtype}`;
+    case "list":
+      return `a list of ${v.items.length}`;
+    case "tuple":
+      return `a tuple of ${v.items.length}`;
+    case "record":
+      return `a record (${[...v.fields.keys()].join(", ")})`;
+    case "tensor":
+      return `a tensor ${typeText(v.value.type)}`;
+    case "slot":
+      return `the ${v.slot.kind} ${v.slot.name}`;
+    case "instance":
+      return `an instance of ${v.instance.decl.name.name}`;
+    case "layer":
+      return `the ${v.decl.kind} ${v.decl.name.name}`;
+    case "fn":
+      return `the fn ${v.decl.name.name}`;
+    case "userop":
+      return `the op ${v.decl.name.name}`;
+    case "op":
+      return `the operator ${v.def.name}`;
+    case "builtin":
+      return `the function ${v.name}`;
+    case "partial":
+      return `${describe(v.callee)} with some arguments`;
+    case "grad":
+      return "a gradient function";
+    case "init":
+      return "an initialiser";
+    case "host":
+      return "a schedule";
+    case "optimizer":
+      return "an optimizer";
+    case "error":
+      return "an error";
+  }
+}
