@@ -7,7 +7,7 @@ import { DisposedError, didYouMean, few, InputError, MdlRuntimeError } from "./e
 import { evaluateRow } from "./expr.ts";
 import { writeFile } from "./files.ts";
 import { COPY_DST, COPY_SRC, STORAGE } from "./flags.ts";
-import { type Given, takeInputs } from "./inputs.ts";
+import { type Given, type Source, takeInputs } from "./inputs.ts";
 import { type BoundEntry, type BoundPlan, type BoundPort, bindBlock, bindEntry } from "./plan.ts";
 import { timePlan } from "./profile.ts";
 import type { Artefact, EntryPlan, TensorSpec } from "./program.ts";
@@ -47,6 +47,8 @@ const PLANS_KEPT = 16;
 const IN_FLIGHT = 8;
 
 const nothing = (): void => undefined;
+const copies = (sources: readonly Source[]): Source[] =>
+  sources.map((s) => ("data" in s ? { data: s.data.slice() } : s));
 
 class LoadedNet {
   readonly name: string;
@@ -159,7 +161,7 @@ class LoadedNet {
       if (this.#session.lost) await this.#reopen();
       return work();
     };
-    const run = this.#tail ? this.#tail.then(ready) : ready();
+    const run = this.#unlessDisposed(this.#tail ? this.#tail.then(ready) : ready());
     const tail = run.then(nothing, nothing);
     this.#tail = tail;
     tail.then(() => {
@@ -177,11 +179,15 @@ class LoadedNet {
     await this.#makeReady();
   }
 
-  /** A result that is under way: counted until it is there, and refused with the right error. */
-  #track<T>(done: Promise<T>): Promise<T> {
-    const tracked = done.catch((error: unknown) => {
+  #unlessDisposed<T>(promise: Promise<T>): Promise<T> {
+    return promise.catch((error: unknown) => {
       throw this.#disposed ? new DisposedError(this.name) : error;
     });
+  }
+
+  /** A result that is under way: counted until it is there, and refused with the right error. */
+  #track<T>(done: Promise<T>): Promise<T> {
+    const tracked = this.#unlessDisposed(done);
     this.#inFlight.add(tracked);
     tracked.then(nothing, nothing).then(() => this.#inFlight.delete(tracked));
     return tracked;
@@ -206,9 +212,7 @@ class LoadedNet {
     else checkOptions(entry, options);
     let given = takeInputs(entry, inputs);
     // A call that has to wait takes its inputs along: the caller may reuse the arrays.
-    if (this.#tail) {
-      given = { ...given, sources: given.sources.map((s) => ("data" in s ? { data: s.data.slice() } : s)) };
-    }
+    if (this.#tail) given = { ...given, sources: copies(given.sources) };
     const { done } = await this.#inOrder(() => this.#begin(entry, given, options));
     return { result: await done };
   }
@@ -230,20 +234,23 @@ class LoadedNet {
     options: Readonly<Record<string, unknown>>,
   ): Promise<{ done: Promise<unknown> | object }> {
     const session = this.#session;
-    while (this.#inFlight.size >= IN_FLIGHT) await Promise.race(this.#inFlight).catch(nothing);
     const gpu = this.#plan(entry, given);
     const { plan } = gpu;
     const implicit = this.#implicit(entry, options);
-    await this.#rebuild(entry.derived);
-    const growing = session.ensureArena(plan.arenaBytes, this.#sizesText(entry, given));
-    if (growing) await growing;
+    let { sources } = given;
+    if (this.#mustWait(entry, plan)) {
+      sources = copies(sources);
+      while (this.#inFlight.size >= IN_FLIGHT) await Promise.race(this.#inFlight).catch(nothing);
+      await this.#rebuild(entry.derived);
+      await session.ensureArena(plan.arenaBytes, this.#sizesText(entry, given));
+    }
     session.check();
 
     session.device.pushErrorScope("validation");
     let done: Promise<unknown> | object;
     let scope: Promise<GPUError | null>;
     try {
-      done = this.#encode(entry, gpu, this.#upload(plan, given, implicit), options);
+      done = this.#encode(entry, gpu, this.#upload(plan, sources, implicit), options);
     } finally {
       scope = session.device.popErrorScope();
     }
@@ -259,6 +266,16 @@ class LoadedNet {
       return { done };
     }
     return { done: this.#track(Promise.all([done, failed]).then(([result]) => result)) };
+  }
+
+  /** Whether something has to happen before a call can be encoded. */
+  #mustWait(entry: EntryPlan, plan: BoundPlan): boolean {
+    const { size } = this.#session.buffer("arena") ?? { size: 0 };
+    return (
+      this.#inFlight.size >= IN_FLIGHT ||
+      size < plan.arenaBytes ||
+      entry.derived.some((i) => this.#stale.has(i))
+    );
   }
 
   #encode(
@@ -328,13 +345,13 @@ class LoadedNet {
 
   #upload(
     plan: BoundEntry,
-    given: Given,
+    sources: readonly Source[],
     implicit: readonly (Float32Array | Uint32Array)[],
   ): (encoder: GPUCommandEncoder) => void {
     const session = this.#session;
     const copies: { readonly from: GPUBuffer; readonly to: BoundPort }[] = [];
     plan.inputs.forEach((input, i) => {
-      const source = given.sources[i];
+      const source = sources[i];
       if ("buffer" in source) {
         if (!(source.buffer.usage & COPY_SRC)) {
           throw new InputError("input-usage", `${input.port.name}: its GPUBuffer needs the usage COPY_SRC`);
@@ -627,7 +644,7 @@ class LoadedNet {
       const implicit = this.#implicit(entry, {});
       await this.#rebuild(entry.derived);
       await session.ensureArena(gpu.plan.arenaBytes, this.#sizesText(entry, given));
-      const copyInputs = this.#upload(gpu.plan, given, implicit);
+      const copyInputs = this.#upload(gpu.plan, given.sources, implicit);
       const { by, microseconds } = await timePlan(session, gpu, copyInputs);
       if (entry.train) this.#steps[entry.train.block] = (this.#steps[entry.train.block] ?? 0) + 1;
       this.#wrote([...entry.writesParams, ...entry.writesState]);

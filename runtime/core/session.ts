@@ -24,6 +24,9 @@ export interface GpuPlan<P extends BoundPlan = BoundPlan> {
 const SOFTWARE_RATE = 5e6;
 const GPU_RATE = 5e8;
 
+/** Mappable buffers kept for the next results: as many as calls are in flight at most. */
+const STAGING_KEPT = 8;
+
 const isNode = !!(globalThis as { readonly process?: { readonly versions?: { readonly node?: string } } })
   .process?.versions?.node;
 
@@ -37,6 +40,7 @@ export class Session {
   readonly #buffers = new Map<BufferName, GPUBuffer>();
   readonly #all = new Set<GPUBuffer>();
   #pipelines!: Pipelines;
+  #closed = false;
   #free: GPUBuffer[] = [];
   #scratch: GPUBuffer | undefined;
   readonly #costPerSubmit: number;
@@ -97,6 +101,7 @@ export class Session {
 
   /** One of the five, of at least `bytes`. */
   async #make(name: BufferName, bytes: number, usage: number, what = `the ${name}`): Promise<GPUBuffer> {
+    this.check();
     const size = Math.max(256, alignTo(bytes, 256));
     const most = this.device.limits.maxBufferSize;
     if (size > most) {
@@ -112,6 +117,7 @@ export class Session {
     this.device.pushErrorScope("out-of-memory");
     const buffer = this.createBuffer(name, size, usage);
     const error = await this.device.popErrorScope();
+    this.check();
     if (error) {
       this.destroyBuffer(buffer);
       throw new LimitError(
@@ -282,15 +288,16 @@ export class Session {
   /** The bytes of a staging buffer, copied; it goes back to the pool. */
   async readStaging(staging: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
     try {
-      await this.wait(staging.mapAsync(1, 0, alignTo(Math.max(bytes, 4), 4)));
+      const size = alignTo(Math.max(bytes, 4), 4);
+      await this.wait(staging.mapAsync(1, 0, size));
+      const copy = staging.getMappedRange(0, size).slice(0);
+      staging.unmap();
+      this.#free.push(staging);
+      if (this.#free.length > STAGING_KEPT) this.destroyBuffer(this.#free.shift() as GPUBuffer);
+      return copy;
     } catch (cause) {
       throw await this.explain(cause);
     }
-    const copy = staging.getMappedRange(0, alignTo(Math.max(bytes, 4), 4)).slice(0);
-    staging.unmap();
-    this.#free.push(staging);
-    if (this.#free.length > 4) this.destroyBuffer(this.#free.shift() as GPUBuffer);
-    return copy;
   }
 
   /** Reads parts of buffers back, in one submit. */
@@ -319,7 +326,8 @@ export class Session {
   /** What a rejected GPU promise means. */
   async explain(cause: unknown): Promise<Error> {
     // The promise of the loss may settle a little after what it broke.
-    await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, 100))]);
+    if (!this.#closed)
+      await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, 100))]);
     if (this.lost) return this.lostError(cause);
     return this.gpuError(cause);
   }
@@ -338,7 +346,7 @@ export class Session {
 
   /** Throws where the device is known to be lost. */
   check(): void {
-    if (this.lost) throw this.lostError();
+    if (this.lost || this.#closed) throw this.lostError();
   }
 
   memory(): api.Memory {
@@ -357,6 +365,7 @@ export class Session {
   }
 
   close(): void {
+    this.#closed = true;
     for (const buffer of this.#all) buffer.destroy();
     this.#all.clear();
     this.#buffers.clear();
