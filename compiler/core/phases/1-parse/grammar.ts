@@ -1,56 +1,29 @@
 /**
  * The grammar, on chevrotain, building the tree as it goes (docs/language.md has it as EBNF). In: tokens from
  * structure.ts, whose brackets are balanced and bounded. Out: the tree, and the syntax errors. Chevrotain is
- * known to this file, tokens.ts, structure.ts and messages.ts only.
- *
- * Recovery. Chevrotain's own looks for a token that may follow any open rule, which in a language of lines
- * and braces lands in the middle of something else, and rescans for each error. Since the brackets are known
- * to be balanced, errors are contained instead: in the innermost brackets (`inside` skips to the closing one),
- * else in the line (`lines` skips to its end, over brackets). What was read before the error is kept, with an
- * "error" node for the rest, and the parser goes on.
+ * known to this folder only.
  */
-import {
-  EmbeddedActionsParser,
-  EOF,
-  type IRecognitionException,
-  type IToken,
-  isRecognitionException,
-  type ParserMethod,
-  type TokenType,
-  tokenMatcher,
-} from "chevrotain";
-import type { Code, DiagnosticExtra, Diagnostics } from "../../diagnostics/report.ts";
+import type { IToken, ParserMethod } from "chevrotain";
+import type { Diagnostics } from "../../diagnostics/report.ts";
 import { cover, type Span } from "../../diagnostics/span.ts";
 import type * as ast from "./ast.ts";
 import * as x from "./expressions.ts";
-import { maxSyntaxErrors } from "./limits.ts";
-import { clauseHint, describeToken, hintFor, messages } from "./messages.ts";
-import { bracketOf } from "./structure.ts";
+import { opt, RecoveringParser } from "./recovery.ts";
 import * as t from "./tokens.ts";
 
 type Rule<R> = ParserMethod<[], R>;
 
 const dtypes = new Set(["f32", "f16", "i32", "u32", "i8", "u8", "i64"]);
 
-export class MdlParser extends EmbeddedActionsParser {
-  private file = "";
-  private out: Diagnostics | undefined;
-  private errorCount = 0;
-  private length = 0;
-
+export class MdlParser extends RecoveringParser {
   constructor() {
-    // Two tokens decide everywhere; nothing backtracks.
-    super(t.allTokens, { recoveryEnabled: false, maxLookahead: 2, errorMessageProvider: messages });
+    super();
     this.performSelfAnalysis();
   }
 
   /** Not reentrant: one instance, one file at a time. */
   parseFile(tokens: IToken[], file: string, length: number, out: Diagnostics): ast.SourceFile {
-    this.input = tokens;
-    this.file = file;
-    this.out = out;
-    this.errorCount = 0;
-    this.length = length;
+    this.begin(tokens, file, length, out);
     const items = this.sourceFile();
     return { kind: "source_file", items, span: { file, start: 0, end: length } };
   }
@@ -967,11 +940,7 @@ export class MdlParser extends EmbeddedActionsParser {
     return { kind: "ident", name: token.image, span: this.spanOf(token) };
   });
 
-  // ----------------------------------------------------------------------------------------------- helpers
-
-  private get sink(): Diagnostics {
-    return this.out as Diagnostics;
-  }
+  // ------------------------------------------------------------------------------------------------ pieces
 
   private name(): ast.Ident {
     return this.SUBRULE9(this.ident);
@@ -994,215 +963,9 @@ export class MdlParser extends EmbeddedActionsParser {
     return this.ACTION(() => make(value, this.sinceSpan(start)));
   }
 
-  /** Elements separated by commas, with one after the last if the author likes. */
-  private commaList<T>(into: T[], element: () => T): void {
-    let more = true;
-    this.MANY7({
-      GATE: () => more,
-      DEF: () => {
-        into.push(element());
-        more = false;
-        this.OPTION7(() => {
-          this.CONSUME7(t.Comma);
-          more = true;
-        });
-      },
-    });
-  }
-
-  /** Elements separated by newlines and semicolons, up to the closing brace of `open` or the end of the file. */
-  private lines<T>(thing: string, into: (T | ast.ErrorNode)[], element: () => T, open?: IToken): void {
-    const partner = open === undefined || this.RECORDING_PHASE ? undefined : bracketOf(open).partner;
-    for (;;) {
-      let fresh = true;
-      try {
-        this.MANY(() => this.CONSUME(t.Separator));
-        this.MANY1({
-          GATE: () => fresh,
-          DEF: () => {
-            into.push(element());
-            fresh = false;
-            this.MANY2(() => {
-              this.CONSUME1(t.Separator);
-              fresh = true;
-            });
-          },
-        });
-        if (this.RECORDING_PHASE) return;
-        const next = this.LA(1);
-        if (next === partner || tokenMatcher(next, EOF)) return;
-        const wanted = fresh ? thing : "a new line or `;`";
-        if (fresh && thing === "a clause" && tokenMatcher(next, t.Name)) {
-          this.say("E0109", `unknown clause ${describeToken(next)}`, this.spanOf(next), {
-            help: clauseHint(next.image),
-          });
-        } else this.complain(next, undefined, `expected ${wanted}, found ${describeToken(next)}`);
-      } catch (error) {
-        this.record(error);
-      }
-      into.push(this.hole(this.spanOf(this.LA(1))));
-      this.skipLine(partner);
-    }
-  }
-
-  /**
-   * What stands between `open`, which was just read, and its partner, which is the next token afterwards,
-   * come what may.
-   */
-  private inside(open: IToken, what: string, thing: string, body: () => void, onError?: () => void): void {
-    if (this.RECORDING_PHASE) {
-      body();
-      return;
-    }
-    const { partner } = bracketOf(open);
-    try {
-      body();
-      const next = this.LA(1);
-      if (next === partner) return;
-      const atElement = this.LA(0) === open || this.LA(0).tokenType === t.Comma;
-      const closer = closerText.get(partner.tokenType);
-      const wanted = atElement ? thing : `\`,\` or ${closer}`;
-      const label = `${closer} closes the ${what} that starts here`;
-      const message = `expected ${wanted}, found ${describeToken(next)}`;
-      this.complain(next, open, message, atElement ? undefined : label);
-    } catch (error) {
-      this.record(error, open);
-    }
-    onError?.();
-    while (this.LA(1) !== partner && !tokenMatcher(this.LA(1), EOF)) this.SKIP_TOKEN();
-  }
-
-  /** The rest of a line; where it is broken, all of it is skipped and what was read is kept. */
-  private rescue(body: () => void): void {
-    if (this.RECORDING_PHASE) {
-      body();
-      return;
-    }
-    try {
-      body();
-    } catch (error) {
-      this.record(error);
-      this.skipLine(undefined);
-    }
-  }
-
-  /** What stands before a `{`; where it is broken but the brace is there, the body still parses. */
-  private header(body: () => void): void {
-    if (this.RECORDING_PHASE) {
-      body();
-      return;
-    }
-    try {
-      body();
-      if (this.LA(1).tokenType === t.LCurly) return;
-      const next = this.LA(1);
-      if (!this.skipTo(t.LCurly)) return;
-      this.complain(next, undefined, `expected \`{\`, found ${describeToken(next)}`);
-    } catch (error) {
-      if (!isRecognitionException(error as Error) || !this.skipTo(t.LCurly)) throw error;
-      this.record(error);
-    }
-  }
-
-  /** Over everything on this line, brackets included, to a token of that type. */
-  private skipTo(type: TokenType): boolean {
-    for (;;) {
-      const next = this.LA(1);
-      if (next.tokenType === type) return true;
-      if (tokenMatcher(next, t.Separator) || tokenMatcher(next, EOF) || closerText.has(next.tokenType))
-        return false;
-      this.skipOne();
-    }
-  }
-
-  private skipLine(partner: IToken | undefined): void {
-    for (;;) {
-      const next = this.LA(1);
-      if (next === partner || tokenMatcher(next, t.Separator) || tokenMatcher(next, EOF)) return;
-      if (partner === undefined && closerText.has(next.tokenType)) return;
-      this.skipOne();
-    }
-  }
-
-  private skipOne(): void {
-    const token = this.LA(1);
-    const isOpener =
-      token.tokenType === t.LParen || token.tokenType === t.LSquare || token.tokenType === t.LCurly;
-    if (isOpener) {
-      const { partner } = bracketOf(token);
-      while (this.LA(1) !== partner && !tokenMatcher(this.LA(1), EOF)) this.SKIP_TOKEN();
-    }
-    this.SKIP_TOKEN();
-  }
-
-  // ------------------------------------------------------------------------------------------------ errors
-
-  private record(error: unknown, open?: IToken): void {
-    if (!isRecognitionException(error as Error)) throw error;
-    const { token, previousToken, message } = error as IRecognitionException & { previousToken: IToken };
-    this.complainOf(token, previousToken, open, message);
-  }
-
-  /** A syntax error at the next token. */
-  private complain(token: IToken, open: IToken | undefined, message: string, label?: string): void {
-    this.complainOf(token, this.LA(0), open, message, label);
-  }
-
-  /** A syntax error at a token, unless the token or its bracket has been reported already. */
-  private complainOf(
-    token: IToken,
-    previous: IToken,
-    open: IToken | undefined,
-    message: string,
-    label?: string,
-  ): void {
-    if (token.tokenType === t.Unknown || (closerText.has(token.tokenType) && bracketOf(token).virtual))
-      return;
-    if (open !== undefined && bracketOf(bracketOf(open).partner).virtual) return;
-    const help = hintFor(previous, token);
-    const secondary =
-      open === undefined || label === undefined ? [] : [{ span: this.spanOf(open), text: label }];
-    // The end of a line or file is shown behind what stands before it.
-    const atEnd = token.tokenType === t.Newline || tokenMatcher(token, EOF);
-    const at = atEnd ? this.spanOf(previous) : this.spanOf(token);
-    this.say("E0101", message, atEnd ? { ...at, start: at.end } : at, { secondary, ...opt({ help }) });
-  }
-
-  private say(code: Code, message: string, at: Span, extra: DiagnosticExtra): void {
-    if (this.errorCount >= maxSyntaxErrors) return;
-    this.errorCount++;
-    this.sink.report(code, message, at, extra);
-    if (this.errorCount < maxSyntaxErrors) return;
-    this.sink.report("E1007", "too many syntax errors; the rest of the file was not read", at);
-    while (!tokenMatcher(this.LA(1), EOF)) this.SKIP_TOKEN();
-  }
-
   private notATarget(left: ast.Expr, help: string): void {
     if (left.kind === "error") return;
     this.say("E0106", "this cannot be assigned to", left.span, { help });
-  }
-
-  // ------------------------------------------------------------------------------------------------ places
-
-  private spanOf(token: IToken): Span {
-    const start = Number.isNaN(token.startOffset) ? this.length : token.startOffset;
-    return { file: this.file, start, end: Math.max(start, start + token.image.length) };
-  }
-
-  /** From a token to the last one read. */
-  private since(token: IToken): Span {
-    const start = this.spanOf(token).start;
-    return { file: this.file, start, end: Math.max(start, this.spanOf(this.LA(0)).end) };
-  }
-
-  private sinceSpan(from: Span | undefined): Span {
-    // While chevrotain records the grammar, rules return nothing that has a span.
-    const start = from?.start ?? 0;
-    return { file: this.file, start, end: Math.max(start, this.spanOf(this.LA(0)).end) };
-  }
-
-  private hole(at: Span | undefined): ast.ErrorNode {
-    return { kind: "error", span: at ?? { file: this.file, start: 0, end: 0 } };
   }
 
   /** The name of a declaration whose head is broken. */
@@ -1210,17 +973,4 @@ export class MdlParser extends EmbeddedActionsParser {
     const { start } = this.spanOf(this.LA(1));
     return { kind: "ident", name: "", span: { file: this.file, start, end: start } };
   }
-}
-
-const closerText = new Map<TokenType, string>([
-  [t.RParen, "`)`"],
-  [t.RSquare, "`]`"],
-  [t.RCurly, "`}`"],
-]);
-
-/** Without the fields that are undefined: an absent field is not there. */
-function opt<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  const out: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(fields)) if (value !== undefined) out[key] = value;
-  return out as { [K in keyof T]?: Exclude<T[K], undefined> };
 }

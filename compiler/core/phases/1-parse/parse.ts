@@ -32,9 +32,16 @@ export function parse(source: string, file: string): Parsed {
     });
     return { ast: { kind: "source_file", items: [], span: whole }, diagnostics: out.list() };
   }
-  const { tokens, comments } = lex(source);
-  parser ??= new MdlParser();
-  const ast = parser.parseFile(structure(tokens, file, out), file, source.length, out);
-  boundDepth(ast, out);
-  return { ast: attachTrivia(ast, source, comments), diagnostics: out.list() };
+  try {
+    const { tokens, comments } = lex(source);
+    parser ??= new MdlParser();
+    const ast = parser.parseFile(structure(tokens, file, out), file, source.length, out);
+    boundDepth(ast, out);
+    return { ast: attachTrivia(ast, source, comments), diagnostics: out.list() };
+  } catch (error) {
+    // The limits fit the stack of a thread; a caller may have used most of it up, or have a smaller one.
+    if (!(error instanceof RangeError)) throw error;
+    out.report("E1001", "nested too deeply for the stack there is", { ...whole, end: 0 });
+    return { ast: { kind: "source_file", items: [], span: whole }, diagnostics: out.list() };
+  }
 }

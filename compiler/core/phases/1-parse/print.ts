@@ -790,37 +790,40 @@ function align(entries: readonly Entry[], room: number): string[] {
   const texts = entries.map((e) => e.text);
   let from = 0;
   while (from < entries.length) {
+    const columns = (entries[from].cells?.length ?? 0) - 1;
+    let low = widths(entries[from], columns);
+    let high = low;
     let to = from + 1;
-    while (to < entries.length && alignable(entries, from, to)) to++;
-    const run = entries.slice(from, to);
-    if (run.length > 1 && run[0].cells !== undefined) {
-      const columns = run[0].cells.length - 1;
-      const widths = Array.from({ length: columns }, (_, c) =>
-        Math.max(...run.map((e) => (e.cells as readonly string[])[c].length)),
-      );
-      const padded = run.map((e) =>
-        (e.cells as readonly string[])
-          .map((cell, c) => (c < columns ? cell.padEnd(widths[c]) : cell))
-          .join(" "),
-      );
-      if (padded.every((line) => line.length <= room)) texts.splice(from, run.length, ...padded);
+    for (; to < entries.length && alignable(entries[from], entries[to]); to++) {
+      const own = widths(entries[to], columns);
+      const shorter = low.map((w, c) => Math.min(w, own[c]));
+      const longer = high.map((w, c) => Math.max(w, own[c]));
+      const limit = entries[from].group === "bind" ? maxPadding : 4 * maxPadding;
+      if (longer.some((w, c) => w - shorter[c] > limit)) break;
+      low = shorter;
+      high = longer;
+    }
+    if (to > from + 1) {
+      const padded = entries
+        .slice(from, to)
+        .map((e) => (e.cells ?? []).map((t, c) => t.padEnd(high[c] ?? 0)).join(" "));
+      if (padded.every((line) => line.length <= room)) {
+        for (let i = from; i < to; i++) texts[i] = padded[i - from];
+      }
     }
     from = to;
   }
   return texts;
 }
 
-function alignable(entries: readonly Entry[], from: number, i: number): boolean {
-  const entry = entries[i];
-  const { cells, trivia, doc } = entry;
-  if (cells === undefined || entry.group !== entries[from].group || doc !== undefined) return false;
-  if (trivia !== undefined && (trivia.blankBefore || trivia.leading.length > 0)) return false;
-  const single = (e: Entry): boolean => e.cells !== undefined && !e.text.includes("\n");
-  if (!single(entry) || !single(entries[from])) return false;
-  const run = [...entries.slice(from, i), entry].map((e) => e.cells as readonly string[]);
-  return cells.slice(0, -1).every((_, c) => {
-    const lengths = run.map((r) => r[c].length);
-    const limit = entry.group === "bind" ? maxPadding : 4 * maxPadding;
-    return Math.max(...lengths) - Math.min(...lengths) <= limit;
-  });
+/** Of all cells but the last, which needs no padding. */
+function widths(entry: Entry, columns: number): number[] {
+  return (entry.cells ?? []).slice(0, Math.max(0, columns)).map((cell) => cell.length);
+}
+
+function alignable(first: Entry, entry: Entry): boolean {
+  if (entry.cells === undefined || entry.group !== first.group || entry.doc !== undefined) return false;
+  if (entry.trivia !== undefined && (entry.trivia.blankBefore || entry.trivia.leading.length > 0))
+    return false;
+  return !entry.text.includes("\n") && !first.text.includes("\n");
 }

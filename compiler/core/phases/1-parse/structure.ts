@@ -193,13 +193,14 @@ function reportBrackets(matching: Matching, file: string, out: Diagnostics): voi
     });
   }
   // Of several on one line the innermost is said: the others' closers may be there.
-  let last = -1;
-  for (const [opener, { before, line }] of matching.unclosed) {
-    if (line === last) continue;
-    last = line;
+  const seen = new Set<number>();
+  const innermostFirst = [...matching.unclosed].sort(([a], [b]) => b.startOffset - a.startOffset);
+  const reported = innermostFirst.filter(([, { line }]) => !seen.has(line) && seen.add(line));
+  for (const [opener, { before }] of reported.reverse()) {
     const closer = text.get(closers.get(opener.tokenType) as TokenType);
+    // A ( or [ was to be closed on its own line, as far as anyone can tell.
     const secondary =
-      before === undefined
+      before === undefined || opener.tokenType !== t.LCurly
         ? []
         : [{ span: spanOf(before, file), text: `\`${closer}\` is missing before this` }];
     out.report("E0105", `\`${opener.image}\` is never closed`, spanOf(opener, file), {

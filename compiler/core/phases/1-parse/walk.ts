@@ -11,7 +11,8 @@ export function childrenOf(node: Node): Node[] {
   const out: Node[] = [];
   for (const [key, value] of Object.entries(node)) {
     if (typeof value !== "object" || value === null || skipped.has(key)) continue;
-    if (Array.isArray(value)) out.push(...(value as Node[]));
+    // Not by spreading: a list may have more elements than a call may have arguments.
+    if (Array.isArray(value)) for (const item of value as Node[]) out.push(item);
     else out.push(value as Node);
   }
   return out.sort((a, b) => a.span.start - b.span.start);
