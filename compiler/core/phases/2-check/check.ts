@@ -17,9 +17,10 @@ import { type Ctx, Failed, fail, recover, report, type Shared, type Trace } from
 import { evalBlock, evalExpr } from "./expr.ts";
 import { baseCtx, construct, type Instance, place, type Slot } from "./instances.ts";
 import { loadModules, type Module } from "./modules.ts";
+import { checkNames } from "./names.ts";
 import { toTensor } from "./tensors.ts";
 import { checkTrain } from "./train.ts";
-import { declaredType, dimText, isSymbolName } from "./types.ts";
+import { declaredType, isSymbolName, shapeTexts } from "./types.ts";
 import { checkWgsl } from "./userop.ts";
 import { type ArgVal, boolVal, describe, type FnVal, floatVal, intVal, NONE, tensorVal, type Val } from "./values.ts";
 
@@ -36,8 +37,11 @@ export function check(source: string, file: string, options: CheckOptions): Chec
 export function checkTree(tree: ast.SourceFile, file: string, options: CheckOptions, out = new Diagnostics()): CheckResult {
   let models: CheckedModel[] | undefined;
   guard(out, tree, () => {
-    const root = loadModules(tree, file, options.resolve, out);
-    if (!out.hasErrors) models = checkModels(root, options, out);
+    const { root, modules } = loadModules(tree, file, options.resolve, out);
+    const complete = !out.hasErrors;
+    for (const m of modules) if (!m.file.startsWith("std/")) checkNames(m, out);
+    // What is missing from an import would be missed again at each use.
+    if (complete) models = checkModels(root, options, out);
   });
   return { models: out.hasErrors ? undefined : models, diagnostics: out.list() };
 }
@@ -259,7 +263,8 @@ export function bindEntry(
     if (old && old.val.kind === "none") continue;
     if (old) fail(ctx, "E0202", `${p.name.name} is bound twice`, p.name.span);
     if (tensor) {
-      const { type, boundary, text } = declaredType(ctx, tensor.type);
+      const { type, boundary } = declaredType(ctx, tensor.type);
+      const text = shapeTexts(tensor.type, type.shape);
       const before = ports.get(p.name.name);
       if (before && (before.type.dtype !== type.dtype || before.type.shape.map(print).join() !== type.shape.map(print).join()))
         fail(ctx, "E0307", `${p.name.name} is ${type.dtype}[${text.join(", ")}] here and ${before.type.dtype}[${before.shapeText.join(", ")}] elsewhere in this block`, p.span, {
@@ -346,8 +351,7 @@ function resultsOf(ctx: Ctx, decl: ast.FnDecl, val: Val): Result[] {
   const one = (name: string, v: Val): Result => {
     const value = toTensor(ctx, v, span);
     const type = declared(name);
-    const dims = type && !type.dims.some((d) => d.kind === "ellipsis") ? type.dims.map(dimText) : value.type.shape.map(print);
-    return { name, value, port: { name, type: value.type, shapeText: dims, span: type?.span ?? span } };
+    return { name, value, port: { name, type: value.type, shapeText: shapeTexts(type, value.type.shape), span: type?.span ?? span } };
   };
   const { name } = decl.name;
   if (val.kind === "record") return [...val.fields].map(([k, v]) => one(k, v));

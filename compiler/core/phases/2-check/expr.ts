@@ -262,13 +262,21 @@ export function builtinValue(name: string): Val | undefined {
   return def && def.exposed !== false ? { kind: "op", def } : undefined;
 }
 
-export function* namesInScope(ctx: Ctx): Iterable<string> {
+function* namesInScope(ctx: Ctx): Iterable<string> {
   yield* ctx.scope.all();
   yield* ctx.module.names.keys();
+  yield* builtinNames();
+}
+
+/** Every name that is there without being declared. */
+export function* builtinNames(): Iterable<string> {
   yield* BUILTINS;
   yield* DTYPES;
+  yield "none";
+  yield "training";
   for (const def of exposedOps) yield def.name;
 }
+export const isBuiltinName = (name: string): boolean => name === "none" || name === "training" || builtinValue(name) !== undefined;
 
 /** A top-level `name = value`: evaluated once, in its own file. */
 function constant(ctx: Ctx, item: ast.BindMember, module: Ctx["module"]): Val {

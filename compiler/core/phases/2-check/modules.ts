@@ -34,7 +34,7 @@ export function loadModules(
   file: string,
   resolve: (path: string) => string | undefined,
   out: Diagnostics,
-): Module {
+): { readonly root: Module; readonly modules: readonly Module[] } {
   const loaded = new Map<string, Module>();
   const loading: string[] = [];
   const load = (source: ast.SourceFile, name: string): Module => {
@@ -107,5 +107,6 @@ export function loadModules(
       declare(into, n.alias ?? n.name, found.item, found.module, true);
     }
   };
-  return load(root, file);
+  const main = load(root, file);
+  return { root: main, modules: [...loaded.values()] };
 }

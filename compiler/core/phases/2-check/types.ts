@@ -3,7 +3,7 @@
 // other dim is an expression over them and is compared afterwards.
 import { didYouMean } from "../../diagnostics/nearest.ts";
 import type { Label, Span } from "../../diagnostics/report.ts";
-import { type Dim, dim, print } from "../../dims/dim.ts";
+import { asConst, type Dim, dim, print, symbols } from "../../dims/dim.ts";
 import { typeText } from "../../ir/build.ts";
 import type { DType, TensorType } from "../../ir/types.ts";
 import type * as ast from "../1-parse/ast.ts";
@@ -221,7 +221,7 @@ export function checkResult(ctx: Ctx, fnName: string, type: ast.TensorType, actu
 }
 
 /** The declared type of an entry's input, symbols already in scope. */
-export function declaredType(ctx: Ctx, type: ast.TensorType): { type: TensorType; boundary?: BoundaryDType; text: string[] } {
+export function declaredType(ctx: Ctx, type: ast.TensorType): { type: TensorType; boundary?: BoundaryDType } {
   const { dtype, boundary } = boundaryDType(ctx, type.dtype);
   const shape = type.dims.map((d) =>
     d.kind === "ellipsis"
@@ -233,6 +233,22 @@ export function declaredType(ctx: Ctx, type: ast.TensorType): { type: TensorType
   return {
     type: { dtype, shape: shape.map((d) => dim(d)) },
     ...(boundary === undefined ? {} : { boundary }),
-    text: type.dims.map(dimText),
   };
 }
+
+/** Sizes for people: literals as numbers, expressions over symbols alone as they are written, others in normal form. */
+export function shapeTexts(type: ast.TensorType | undefined, shape: readonly Dim[]): string[] {
+  const written = type && type.dims.length === shape.length ? type.dims : undefined;
+  return shape.map((d, i) => {
+    const e = written?.[i];
+    const named = e && e.kind !== "ellipsis" && asConst(d) === undefined && ofSymbols(e) && symbolsIn(e).every((s) => symbols(d).has(s));
+    return named ? dimText(e) : print(d);
+  });
+}
+const ofSymbols = (e: ast.Expr): boolean =>
+  e.kind === "int" ||
+  (e.kind === "name" && isSymbolName(e.name)) ||
+  (e.kind === "binary" && ofSymbols(e.left) && ofSymbols(e.right)) ||
+  (e.kind === "call" && e.args.every((a) => ofSymbols(a.value)));
+const symbolsIn = (e: ast.Expr): string[] =>
+  e.kind === "name" ? [e.name] : e.kind === "binary" ? [...symbolsIn(e.left), ...symbolsIn(e.right)] : e.kind === "call" ? e.args.flatMap((a) => symbolsIn(a.value)) : [];

@@ -1,0 +1,328 @@
+// Names by the text alone: unknown ones everywhere, also in layers and fns that no model uses, and locals and imports that
+// are never read. In: a module. Out: diagnostics. Separate from the interpreter, which only sees what a model reaches; where
+// both find the same mistake they say it in the same words, and it is shown once.
+import { didYouMean } from "../../diagnostics/nearest.ts";
+import type { Diagnostics, Span } from "../../diagnostics/report.ts";
+import type * as ast from "../1-parse/ast.ts";
+import { childrenOf } from "../1-parse/walk.ts";
+import { builtinNames, isBuiltinName } from "./expr.ts";
+import type { Module } from "./modules.ts";
+import { isSymbolName } from "./types.ts";
+
+interface Local {
+  readonly span: Span;
+  /** Warned about where it is never read. */
+  readonly watched: boolean;
+  used: boolean;
+}
+
+class Names {
+  readonly locals = new Map<string, Local>();
+  readonly parent: Names | undefined;
+  constructor(parent?: Names) {
+    this.parent = parent;
+  }
+  find(name: string): Local | undefined {
+    for (let n: Names | undefined = this; n; n = n.parent) {
+      const l = n.locals.get(name);
+      if (l) return l;
+    }
+    return undefined;
+  }
+  *all(): Iterable<string> {
+    for (let n: Names | undefined = this; n; n = n.parent) yield* n.locals.keys();
+  }
+}
+
+export function checkNames(module: Module, out: Diagnostics): void {
+  new Pass(module, out).run();
+}
+
+class Pass {
+  private readonly module: Module;
+  private readonly out: Diagnostics;
+  private readonly usedTop = new Set<string>();
+
+  constructor(module: Module, out: Diagnostics) {
+    this.module = module;
+    this.out = out;
+  }
+
+  run(): void {
+    for (const item of this.module.source.items) this.item(item);
+    for (const item of this.module.source.items) {
+      if (item.kind !== "import") continue;
+      for (const n of item.names) {
+        const name = n.alias ?? n.name;
+        if (this.module.names.get(name.name)?.imported && !this.usedTop.has(name.name))
+          this.out.report("W0201", `${name.name} is imported and not used`, n.span, { help: "remove it" });
+      }
+    }
+  }
+
+  private item(item: ast.Item): void {
+    const top = new Names();
+    switch (item.kind) {
+      case "layer":
+      case "model":
+        this.layer(item);
+        return;
+      case "fn":
+        this.fn(top, item);
+        return;
+      case "op":
+        this.op(item);
+        return;
+      case "bind":
+        this.expr(top, item.value);
+        return;
+      case "train":
+        this.usedTop.add(item.model.name);
+        this.mention(item);
+        return;
+      case "import":
+      case "error":
+        return;
+    }
+  }
+
+  /** Names in places that are judged elsewhere count as used. */
+  private mention(node: ast.Node): void {
+    if (node.kind === "name") this.usedTop.add(node.name);
+    for (const child of childrenOf(node)) this.mention(child);
+  }
+
+  private bind(names: Names, ident: ast.Ident, watched: boolean): void {
+    if (ident.name !== "_") names.locals.set(ident.name, { span: ident.span, watched, used: false });
+  }
+
+  /** Warns of locals that were never read, when their scope ends. */
+  private close(names: Names): void {
+    for (const [name, l] of names.locals)
+      if (l.watched && !l.used) this.out.report("W0201", `${name} is bound and never read`, l.span);
+  }
+
+  private layer(decl: ast.LayerDecl | ast.ModelDecl): void {
+    const params = new Names();
+    for (const p of decl.params) {
+      this.type(params, p.type, false);
+      if (p.default) this.expr(params, p.default);
+      this.bind(params, p.name, false);
+    }
+    const members = new Names(params);
+    for (const m of decl.members) {
+      if (m.kind === "param_decl" || m.kind === "buffer_decl") {
+        this.type(params, m.type, false);
+        if (m.init) this.expr(params, m.init);
+        if (m.when) this.expr(params, m.when);
+        this.bind(members, m.name, false);
+      } else if (m.kind === "bind") {
+        this.expr(members, m.value);
+        this.bind(members, m.name, false);
+      } else if (m.kind === "fn") this.bind(members, m.name, false);
+    }
+    for (const m of decl.members) {
+      if (m.kind === "tie") {
+        this.expr(members, m.target);
+        this.expr(members, m.value);
+      } else if (m.kind === "fn") this.fn(members, m);
+    }
+  }
+
+  private fn(outer: Names, decl: ast.FnDecl): void {
+    const names = new Names(outer);
+    for (const p of decl.params) this.symbols(names, p.type);
+    for (const p of decl.params) {
+      this.type(names, p.type, true);
+      if (p.default) this.expr(names, p.default);
+      this.bind(names, p.name, false);
+    }
+    if (decl.result) this.type(names, decl.result, true);
+    this.block(names, decl.body);
+  }
+
+  private op(decl: ast.OpDecl): void {
+    const names = new Names();
+    for (const p of decl.params) {
+      if (p.default) this.expr(names, p.default);
+      this.bind(names, p.name, false);
+    }
+    this.block(new Names(names), decl.body);
+    if (!decl.grad) return;
+    const inside = new Names(names);
+    this.bind(inside, decl.grad.cotangent, false);
+    this.block(inside, decl.grad.body);
+  }
+
+  /** Bare symbols of a parameter's type come into being there. */
+  private symbols(names: Names, type: ast.Type): void {
+    if (type.kind === "optional_type" || type.kind === "list_type") this.symbols(names, type.element);
+    if (type.kind !== "tensor_type") return;
+    for (const d of type.dims)
+      if (d.kind === "name" && isSymbolName(d.name) && !names.locals.has(d.name))
+        names.locals.set(d.name, { span: d.span, watched: false, used: true });
+  }
+
+  private type(names: Names, type: ast.Type | ast.RecordType, inFn: boolean): void {
+    switch (type.kind) {
+      case "tensor_type":
+        for (const d of type.dims) {
+          if (d.kind === "ellipsis") continue;
+          if (inFn && d.kind === "name" && isSymbolName(d.name) && !names.find(d.name)) this.unboundSymbol(names, d);
+          else this.expr(names, d);
+        }
+        return;
+      case "record_type":
+        for (const f of type.fields) this.type(names, f.type, inFn);
+        return;
+      case "list_type":
+      case "optional_type":
+        this.type(names, type.element, inFn);
+        return;
+      case "static_type":
+        this.usedTop.add(type.name.name);
+        return;
+      default:
+        return;
+    }
+  }
+
+  private unboundSymbol(names: Names, d: ast.NameExpr): void {
+    if (this.module.names.has(d.name)) return;
+    const known = [...names.all()].filter(isSymbolName);
+    const help =
+      didYouMean(d.name, known) ??
+      (known.length > 0
+        ? `the symbols here are ${known.join(", ")}; a symbol is introduced by a parameter's type`
+        : "a symbol is introduced by the type of one of the fn's parameters");
+    this.out.report("E0501", `the symbol ${d.name} is not bound here`, d.span, { help });
+  }
+
+  /** Statements and the result, in `names`; its locals end with it. */
+  private block(names: Names, block: ast.Block): void {
+    for (const s of block.statements) {
+      switch (s.kind) {
+        case "let":
+          this.expr(names, s.value);
+          for (const n of s.target.kind === "ident" ? [s.target] : s.target.names) {
+            // A carry's next value is read by the loop.
+            const carry = names.locals.get(n.name)?.watched === false;
+            const old = names.locals.get(n.name);
+            if (old?.watched && !old.used) this.out.report("W0201", `${n.name} is bound and never read`, old.span);
+            this.bind(names, n, !carry);
+          }
+          break;
+        case "store":
+          this.expr(names, s.target);
+          this.expr(names, s.value);
+          break;
+        case "emit":
+        case "expr_stmt":
+          this.expr(names, s.value);
+          break;
+        case "error":
+          // What is missing here may be what reads a name.
+          for (const l of names.locals.values()) l.used = true;
+          break;
+      }
+    }
+    if (block.result) this.expr(names, block.result);
+    this.close(names);
+  }
+
+  private expr(names: Names, e: ast.Expr): void {
+    switch (e.kind) {
+      case "name":
+        this.name(names, e);
+        return;
+      case "call":
+        this.expr(names, e.callee);
+        for (const a of e.args) {
+          // grad's wrt names a parameter of the other fn.
+          if (a.name?.name === "wrt") this.quietly(names, a.value);
+          else this.expr(names, a.value);
+        }
+        return;
+      case "index":
+        this.expr(names, e.object);
+        for (const i of e.items) {
+          if (i.kind === "at") this.expr(names, i.value);
+          else if (i.kind === "slice") for (const x of [i.start, i.stop, i.step]) if (x) this.expr(names, x);
+        }
+        return;
+      case "binary":
+      case "pipe": {
+        // Long chains lean to the left: walked, not recursed into.
+        const rights: ast.Expr[] = [];
+        let first: ast.Expr = e;
+        while (first.kind === "binary" || first.kind === "pipe") {
+          rights.push(first.right);
+          first = first.left;
+        }
+        this.expr(names, first);
+        for (const r of rights.reverse()) this.expr(names, r);
+        return;
+      }
+      case "comprehension": {
+        this.expr(names, e.iterable);
+        const inside = new Names(names);
+        for (const n of e.target.kind === "ident" ? [e.target] : e.target.names) this.bind(inside, n, false);
+        if (e.condition) this.expr(inside, e.condition);
+        this.expr(inside, e.element);
+        return;
+      }
+      case "if": {
+        this.expr(names, e.condition);
+        this.block(new Names(names), e.then);
+        if (e.else?.kind === "if") this.expr(names, e.else);
+        else if (e.else) this.block(new Names(names), e.else);
+        return;
+      }
+      case "for":
+      case "scan": {
+        this.expr(names, e.kind === "for" ? e.iterable : e.sequence);
+        if (e.kind === "scan") this.expr(names, e.axis);
+        for (const c of e.carries) this.expr(names, c.value);
+        const inside = new Names(names);
+        for (const n of e.target.kind === "ident" ? [e.target] : e.target.names) this.bind(inside, n, false);
+        for (const c of e.carries) this.bind(inside, c.name, false);
+        this.block(inside, e.body);
+        return;
+      }
+      case "member":
+        this.expr(names, e.object);
+        return;
+      case "record":
+        for (const f of e.fields) this.expr(names, f.value);
+        return;
+      default:
+        for (const child of childrenOf(e)) if (isExpr(child)) this.expr(names, child);
+    }
+  }
+
+  private quietly(names: Names, e: ast.Expr): void {
+    if (e.kind === "name") {
+      const l = names.find(e.name);
+      if (l) l.used = true;
+    } else if (e.kind === "list" || e.kind === "tuple") for (const i of e.items) this.quietly(names, i);
+    else this.mention(e);
+  }
+
+  private name(names: Names, e: ast.NameExpr): void {
+    const local = names.find(e.name);
+    if (local) {
+      local.used = true;
+      return;
+    }
+    this.usedTop.add(e.name);
+    if (this.module.names.has(e.name) || isBuiltinName(e.name)) return;
+    const known = [...names.all(), ...this.module.names.keys(), ...builtinNames()];
+    const help = didYouMean(e.name, known);
+    this.out.report("E0201", `there is no ${e.name} here`, e.span, help === undefined ? {} : { help });
+  }
+}
+
+const EXPRS: ReadonlySet<string> = new Set(
+  "int float bool string name pattern call member index unary binary pipe range list tuple record comprehension if for scan error".split(" "),
+);
+const isExpr = (n: ast.Node): n is ast.Expr => EXPRS.has(n.kind);
