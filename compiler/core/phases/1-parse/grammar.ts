@@ -22,10 +22,10 @@ export class MdlParser extends RecoveringParser {
   }
 
   /** Not reentrant: one instance, one file at a time. */
-  parseFile(tokens: IToken[], file: string, length: number, out: Diagnostics): ast.SourceFile {
-    this.begin(tokens, file, length, out);
+  parseFile(tokens: IToken[], file: string, text: string, out: Diagnostics): ast.SourceFile {
+    this.begin(tokens, file, text, out);
     const items = this.sourceFile();
-    return { kind: "source_file", items, span: { file, start: 0, end: length } };
+    return { kind: "source_file", items, span: { file, start: 0, end: text.length } };
   }
 
   // -------------------------------------------------------------------------------------------- top level

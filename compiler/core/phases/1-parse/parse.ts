@@ -35,7 +35,7 @@ export function parse(source: string, file: string): Parsed {
   try {
     const { tokens, comments } = lex(source);
     parser ??= new MdlParser();
-    const ast = parser.parseFile(structure(tokens, file, out), file, source.length, out);
+    const ast = parser.parseFile(structure(tokens, file, out), file, source, out);
     boundDepth(ast, out);
     return { ast: attachTrivia(ast, source, comments), diagnostics: out.list() };
   } catch (error) {

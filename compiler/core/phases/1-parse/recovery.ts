@@ -34,7 +34,7 @@ const closerText = new Map<TokenType, string>([
 
 export abstract class RecoveringParser extends EmbeddedActionsParser {
   protected file = "";
-  private length = 0;
+  private text = "";
   private out: Diagnostics | undefined;
   private errorCount = 0;
 
@@ -43,10 +43,10 @@ export abstract class RecoveringParser extends EmbeddedActionsParser {
     super(t.allTokens, { recoveryEnabled: false, maxLookahead: 2, errorMessageProvider: messages });
   }
 
-  protected begin(tokens: IToken[], file: string, length: number, out: Diagnostics): void {
+  protected begin(tokens: IToken[], file: string, text: string, out: Diagnostics): void {
     this.input = tokens;
     this.file = file;
-    this.length = length;
+    this.text = text;
     this.out = out;
     this.errorCount = 0;
   }
@@ -223,10 +223,12 @@ export abstract class RecoveringParser extends EmbeddedActionsParser {
     const help = hintFor(previous, token);
     const secondary =
       open === undefined || label === undefined ? [] : [{ span: this.spanOf(open), text: label }];
-    // The end of a line or file is shown behind what stands before it.
-    const atEnd = token.tokenType === t.Newline || tokenMatcher(token, EOF);
-    const at = atEnd ? this.spanOf(previous) : this.spanOf(token);
-    this.say("E0101", message, atEnd ? { ...at, start: at.end } : at, { secondary, ...opt({ help }) });
+    // What is missing at the end of a line is shown there, and not where the next token happens to be.
+    const { file, end } = this.spanOf(previous);
+    const next = this.spanOf(token);
+    const atEnd = tokenMatcher(token, EOF) || /[\r\n]/.test(this.text.slice(end, next.start + 1));
+    const at = atEnd && !tokenMatcher(previous, t.Separator) ? { file, start: end, end } : next;
+    this.say("E0101", message, at, { secondary, ...opt({ help }) });
   }
 
   protected say(code: Code, message: string, at: Span, extra: DiagnosticExtra): void {
@@ -241,7 +243,7 @@ export abstract class RecoveringParser extends EmbeddedActionsParser {
   // ------------------------------------------------------------------------------------------------ places
 
   protected spanOf(token: IToken): Span {
-    const start = Number.isNaN(token.startOffset) ? this.length : token.startOffset;
+    const start = Number.isNaN(token.startOffset) ? this.text.length : token.startOffset;
     return { file: this.file, start, end: Math.max(start, start + token.image.length) };
   }
 

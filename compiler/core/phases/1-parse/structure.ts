@@ -251,8 +251,11 @@ function assemble(tokens: readonly IToken[], m: Matching, file: string, out: Dia
     result.push(closer);
   };
   const closeVirtually = (): void => {
+    // Before the newline that was read already, so that the line it ends is the closer's.
+    const newline = result.at(-1)?.tokenType === t.Newline ? result.pop() : undefined;
     const type = closers.get(top().token.tokenType) as TokenType;
     close(t.makeToken(type, "", end()), true);
+    if (newline !== undefined) result.push(newline);
   };
 
   for (let i = 0; i < tokens.length; i++) {
@@ -284,6 +287,8 @@ function assemble(tokens: readonly IToken[], m: Matching, file: string, out: Dia
     while (stack.length > 0 && top().unclosed && top().before === token) closeVirtually();
 
     const opens = closers.has(type);
+    // Inside ( and [ a brace follows an `if` or `for` only.
+    while (type === t.LCurly && top().round && top().unclosed && top().heads === 0) closeVirtually();
     if (type === t.LCurly && top().heads > 0) {
       top().heads--;
       depth--;
