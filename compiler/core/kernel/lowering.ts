@@ -19,6 +19,7 @@ import {
 } from "../dims/dim.ts";
 import type { DType, Value } from "../ir/types.ts";
 import { inRange } from "./facts.ts";
+import { functionDtype } from "./functions.ts";
 import type { Axis, Combine, Lowering, Scalar, ScalarOf } from "./scalar.ts";
 
 export interface IndexTerm {
@@ -41,9 +42,6 @@ export interface ScalarContext extends Lowering {
   /** What opaque symbols stand for. */
   readonly opaques: ReadonlyMap<string, Dim>;
 }
-
-const BOOL_FNS = new Set(["eq", "ne", "lt", "le", "gt", "ge", "inside", "is_nan", "is_inf", "not", "and", "or", "xor"]);
-const U32_FNS = new Set(["threefry_a", "threefry_b"]);
 
 /** The linear form of an i32 scalar. */
 export function indexForm(x: Scalar): { terms: readonly IndexTerm[]; offset: Dim } {
@@ -193,7 +191,7 @@ export function createLowering(resolve: (value: Value, at: readonly Scalar[]) =>
     call(fn, ...args) {
       const simple = simplifyCall(s, fn, args);
       if (simple) return simple;
-      const dtype: DType = BOOL_FNS.has(fn) ? "bool" : U32_FNS.has(fn) ? "u32" : args[0].dtype;
+      const dtype = functionDtype(fn, args.map((a) => a.dtype));
       return intern(`${fn}(${args.map((a) => a.id)})`, dtype, free(args), { kind: "call", fn, args });
     },
     select(cond, yes, no) {

@@ -39,23 +39,3 @@ export function pow(x: number, y: number): number {
   if (x === -1 && (y === Number.POSITIVE_INFINITY || y === Number.NEGATIVE_INFINITY)) return 1;
   return x ** y;
 }
-
-/** One word of threefry2x32 (20 rounds, as in JAX): `word` 0 or 1 of the block of counter (c0, c1) under key (k0, k1). */
-export function threefry(word: 0 | 1, k0: number, k1: number, c0: number, c1: number): number {
-  const rotations = [
-    [13, 15, 26, 6],
-    [17, 29, 16, 24],
-  ];
-  const keys = [k0 >>> 0, k1 >>> 0, (k0 ^ k1 ^ 0x1bd11bda) >>> 0];
-  let a = (c0 + keys[0]) >>> 0;
-  let b = (c1 + keys[1]) >>> 0;
-  for (let block = 0; block < 5; block++) {
-    for (const r of rotations[block % 2]) {
-      a = (a + b) >>> 0;
-      b = (((b << r) | (b >>> (32 - r))) ^ a) >>> 0;
-    }
-    a = (a + keys[(block + 1) % 3]) >>> 0;
-    b = (b + keys[(block + 2) % 3] + block + 1) >>> 0;
-  }
-  return word === 0 ? a : b;
-}

@@ -1,10 +1,10 @@
 // Random numbers: threefry2x32 on a key made of the call's seed, a hash of the place in the program, and the step.
 // In: seed u32[2], step u32[] and the hash, which the checker gives. Out: bits, uniforms, normals, masks; bits and
 // uniforms are equal on every device. Counter-based, so that any element can be computed anywhere, and again.
+import { drawKey, randomBits } from "../../../runtime/core/threefry.ts";
 import type { Dim } from "../dims/dim.ts";
 import type { Attrs, Builder, OpDef, OpParam, Value } from "../ir/types.ts";
 import type { Scalar } from "../kernel/scalar.ts";
-import { threefry } from "../kernel/special.ts";
 import { broadcastTo } from "./axes.ts";
 import {
   allowDtypes,
@@ -39,9 +39,8 @@ export const randomBitsOp: OpDef = {
   },
   noGrad: "random bits are integers",
   reference: ([seed, step], attrs, [out]) => {
-    const hash = numberAt(attrs, "hash") >>> 0;
-    const [k0, k1] = [0, 1].map((w) => threefry(w as 0 | 1, seed.data[0], seed.data[1], hash, step.data[0]));
-    for (let i = 0; i < out.data.length; i++) out.data[i] = threefry(0, k0, k1, i, 0);
+    const key = drawKey([seed.data[0], seed.data[1]], numberAt(attrs, "hash") >>> 0, step.data[0]);
+    for (let i = 0; i < out.data.length; i++) out.data[i] = randomBits(key, i);
   },
   lower: (s, node, at) => {
     const [seed, step] = node.inputs;
