@@ -326,19 +326,20 @@ class LoadedNet {
   /** The runtime's own inputs: the seed and the host's scalars of the step. */
   #implicit(entry: EntryPlan, options: Readonly<Record<string, unknown>>): Float32Array[] | Uint32Array[] {
     const given = options as Readonly<Record<string, number | undefined>>;
+    // Later scalars may be computed from earlier ones (a step size from lr), so that an override reaches both.
+    const names: Record<string, number | undefined> = {
+      step: entry.train ? (this.#steps[entry.train.block] ?? 0) : 0,
+      total_steps: this.#options.train?.totalSteps,
+      ...given,
+    };
     return entry.implicit.map(({ name, dtype, value }) => {
       if (value === undefined) {
         if (name !== "seed")
           throw new MdlRuntimeError("internal", `${name} has no value; this is a bug of mdl`);
         return Uint32Array.from(given["seed"] === undefined ? this.#seed : takeSeed(given["seed"]));
       }
-      const number =
-        given[name] ??
-        this.#trainPiece().evaluateHost(value, {
-          step: entry.train ? (this.#steps[entry.train.block] ?? 0) : 0,
-          total_steps: this.#options.train?.totalSteps,
-          ...given,
-        });
+      const number = given[name] ?? this.#trainPiece().evaluateHost(value, names);
+      names[name] = number;
       return toGpu(dtype, dtype === "i32" ? Int32Array.of(number) : Float32Array.of(number));
     }) as Float32Array[];
   }

@@ -57,7 +57,9 @@ export function createBuilder(firstId = 0): GraphBuilder {
     const key = `${c.left.key} ${c.relation} ${c.right.key}`;
     if (constraintKeys.has(key)) return;
     constraintKeys.add(key);
-    constraints.push(c);
+    // The place and the instance that asked for it, for the error at the call.
+    const message = origin.path === "" ? c.message : `${c.message}, in ${origin.path}`;
+    constraints.push({ ...c, message, span: c.span ?? origin.span });
   };
   const builder: GraphBuilder = {
     get constraints() {

@@ -27,9 +27,9 @@ export const param = leaf("param", "A parameter, by path.");
 export const state = leaf("state", "A buffer's value at entry, by path.");
 /** The call's seed: u32[2]. */
 export const seed = leaf("seed", "The seed of the call.", { infer: () => [{ dtype: "u32", shape: [dim(2)] }] });
-/** A host-side scalar of a training step (learning rate): attrs name; f32[]. */
-export const hyper = leaf("hyper", "A host-side scalar of the step, by name.", {
-  infer: () => [{ dtype: "f32", shape: [] }],
+/** Host-side scalars of a training step (learning rate, …): attrs names; f32[names]. */
+export const hyper = leaf("hyper", "Host-side scalars of the step, by name.", {
+  infer: (_inputs, attrs) => [{ dtype: "f32", shape: [dim((attrs.names as readonly string[]).length)] }],
 });
 /** Literal data: attrs data (flat numbers), dtype, shape of literals. */
 export const constant = leaf("constant", "A literal tensor.");

@@ -8,7 +8,7 @@ import { transform } from "../../ir/transform.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { children } from "../../kernel/emitter.ts";
 import type { Scalar } from "../../kernel/scalar.ts";
-import { copy, packOffsets } from "../../ops/copy.ts";
+import { copy } from "../../ops/copy.ts";
 import { outer, pick, scanAttrs } from "../../ops/scan.ts";
 import type { Target } from "../../targets.ts";
 import type { Block, BufferName, Check, Dispatch, EntryPlan, HostExpr, Port, Range, Step } from "../../../../runtime/core/program.ts";
@@ -157,8 +157,10 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
   for (const n of graph.nodes) {
     if (n.op.name === "seed") implicit.push({ name: "seed", dtype: "u32", range: range(table, planner.storeOf(n.outs[0], top)) });
     if (n.op.name === "hyper") {
-      const name = String(n.attrs.name);
-      implicit.push({ name, dtype: "f32", range: range(table, planner.storeOf(n.outs[0], top)), value: e.hyper?.[name] });
+      const whole = planner.storeOf(n.outs[0], top);
+      (n.attrs.names as readonly string[]).forEach((name, i) => {
+        implicit.push({ name, dtype: "f32", range: range(table, { ...whole, at: add(whole.at, 4 * i), bytes: dim(4) }), value: e.hyper?.[name] });
+      });
     }
   }
   const { solve, values } = solveSymbols(graph);
@@ -347,8 +349,7 @@ class Planner {
     for (const g of ctxFused.groups) {
       if (g.kind !== "pack") continue;
       const whole = this.storeOf(g.roots[0], block);
-      const sizes = g.anchor.inputs.map((v) => asConst(product(v.type.shape)) as number);
-      const { offsets } = packOffsets(sizes, Number(g.anchor.attrs.align));
+      const offsets = g.anchor.attrs.offsets as readonly number[];
       g.anchor.inputs.forEach((v, i) => {
         const base = fused.alias.get(v) ?? v;
         this.stores.set(base, { ...whole, at: add(whole.at, offsets[i] * elementBytes(v)), bytes: bytesOf(v) });

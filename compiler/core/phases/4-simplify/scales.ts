@@ -1,0 +1,88 @@
+// Folds per-channel scales and shifts of parameters (batch norm at inference) into the convolution before them:
+//   conv(x, w) * s + t  ->  conv(x, w * s) + t,   (y + t) * s -> y * s + t * s,   (y * r) * s -> y * (r * s)
+// for s, t, r that depend on parameters alone and vary over channels only. In: primitives. Out: the same values to rounding.
+import { asConst, dim, isConst } from "../../dims/dim.ts";
+import { usersOf } from "../../ir/build.ts";
+import { transform } from "../../ir/transform.ts";
+import type { Builder, Graph, Value } from "../../ir/types.ts";
+import { broadcastTo, reshape } from "../../ops/axes.ts";
+import { conv2dOp } from "../../ops/conv.ts";
+import { add, mul, neg } from "../../ops/elementwise.ts";
+import { derivedTest, writtenBy } from "./derived.ts";
+
+/** conv(x, w) * scale + shift; scale and shift are [1, C, 1, 1] or undefined for 1 and 0. */
+interface Affine {
+  readonly conv: Value;
+  readonly scale?: Value;
+  readonly shift?: Value;
+}
+
+export function foldScales(graph: Graph): Graph {
+  const isDerived = derivedTest(writtenBy(graph));
+  const users = usersOf(graph.nodes);
+  const sinks = new Set([...graph.results, ...graph.writes].map((s) => s.value));
+  const affine = new Map<Value, Affine>();
+  return transform(graph, (b, n, inputs) => {
+    if (n.op === conv2dOp) {
+      const [out] = b.node(n.op, inputs, n.attrs, n.label);
+      if (isDerived(inputs[1])) affine.set(out, { conv: out });
+      return [out];
+    }
+    const kind = n.op.name;
+    if (kind !== "add" && kind !== "sub" && kind !== "mul") return undefined;
+    // One operand an affine convolution nobody else reads, the other a channel vector of parameters.
+    for (const [i, j] of [
+      [0, 1],
+      [1, 0],
+    ]) {
+      const main = affine.get(inputs[i]);
+      const old = n.inputs[i];
+      if (!main || sinks.has(old) || (users.get(old)?.length ?? 0) !== 1) continue;
+      const vector = channelVector(b, inputs[j], isDerived);
+      if (!vector) continue;
+      let next: Affine;
+      if (kind === "mul") {
+        next = {
+          conv: main.conv,
+          scale: main.scale ? mul(b, main.scale, vector) : vector,
+          shift: main.shift && mul(b, main.shift, vector),
+        };
+      } else {
+        // vector - y is y * -1 + vector: only worth it as y - vector.
+        if (kind === "sub" && i === 1) continue;
+        const t = kind === "sub" ? neg(b, vector) : vector;
+        next = { ...main, shift: main.shift ? add(b, main.shift, t) : t };
+      }
+      const out = build(b, next);
+      affine.set(out, next);
+      return [out];
+    }
+    return undefined;
+  }).graph;
+}
+
+/** [1, C, 1, 1] of a value that is broadcast over all but the channel axis of a rank-4 tensor. */
+function channelVector(b: Builder, v: Value, isDerived: (v: Value) => boolean): Value | undefined {
+  let base = v;
+  if (v.node.op.name === "broadcast_to") base = v.node.inputs[0];
+  const value = base.node.op.name === "full" && base.type.shape.length === 4 ? undefined : base;
+  if (!value || !isDerived(value)) return undefined;
+  const shape = value.type.shape;
+  if (shape.length > 4) return undefined;
+  const channel = shape.length - 3;
+  if (!shape.every((d, i) => i === channel || isConst(d, 1))) return undefined;
+  const c = channel >= 0 ? shape[channel] : dim(1);
+  if (asConst(c) === undefined) return undefined;
+  return reshape(b, value, [dim(1), c, dim(1), dim(1)]);
+}
+
+function build(b: Builder, a: Affine): Value {
+  const [x, w] = a.conv.node.inputs;
+  let out = a.conv;
+  if (a.scale) {
+    const c = a.scale.type.shape[1];
+    const perOut = reshape(b, a.scale, [c, dim(1), dim(1), dim(1)]);
+    out = b.make(conv2dOp, [x, mul(b, w, broadcastTo(b, perOut, w.type.shape))], a.conv.node.attrs, a.conv.node.label);
+  }
+  return a.shift ? add(b, out, broadcastTo(b, a.shift, out.type.shape)) : out;
+}

@@ -1,0 +1,91 @@
+// Graph to smaller graph. In: a checked (or differentiated) graph. Out: primitives only, weights folded where they may be,
+// and every sink a value that some kernel computes. Each pass is a named function on graphs; the order is the list below.
+import type { Graph, Node } from "../../ir/types.ts";
+import { isGraph } from "../../ir/build.ts";
+import { transform } from "../../ir/transform.ts";
+import { copy } from "../../ops/copy.ts";
+import { foldScales } from "./scales.ts";
+import { shareOperands } from "./share.ts";
+
+export interface SimplifyOptions {
+  /** Parameters do not change between calls: their arithmetic may be done ahead. */
+  readonly inference: boolean;
+  readonly claims?: (node: Node) => boolean;
+}
+export type Pass = { readonly name: string; readonly run: (g: Graph, o: SimplifyOptions) => Graph };
+
+export const passes: readonly Pass[] = [
+  { name: "expand", run: expand },
+  // Needs primitives: batch norm is arithmetic by now.
+  { name: "fold-scales", run: (g, o) => (o.inference ? foldScales(g) : g) },
+  { name: "share-operands", run: (g, o) => (o.inference ? shareOperands(g) : g) },
+  // Last: kernels store what sinks name.
+  { name: "store-sinks", run: storeSinks },
+];
+
+export function simplify(graph: Graph, options: SimplifyOptions, around: (name: string, g: Graph) => void = () => {}): Graph {
+  let g = graph;
+  for (const p of passes) {
+    g = p.run(g, options);
+    around(p.name, g);
+  }
+  return g;
+}
+
+/** Composites become their definitions, in loops' bodies as well. */
+export function expand(graph: Graph, options: SimplifyOptions): Graph {
+  let g = graph;
+  for (;;) {
+    let again = false;
+    g = transform(g, (b, n, inputs) => {
+      if (n.op.fuses === "control" && isGraph(n.attrs.body)) return b.node(n.op, inputs, { ...n.attrs, body: expandBody(n.attrs.body, options) }, n.label);
+      if (n.op.fuses !== "composite" || !n.op.expand || options.claims?.(n)) return undefined;
+      again = true;
+      const made = b.node(n.op, inputs, n.attrs, n.label)[0].node;
+      const outs = n.op.expand(b, made);
+      return outs;
+    }).graph;
+    if (!again) return g;
+  }
+}
+const bodies = new WeakMap<Graph, Graph>();
+function expandBody(body: Graph, options: SimplifyOptions): Graph {
+  let out = bodies.get(body);
+  if (!out) {
+    out = expand(body, { ...options, claims: undefined });
+    bodies.set(body, out);
+    bodies.set(out, out);
+  }
+  return out;
+}
+
+/** A result or write that is a source, or a view of one, is copied: it needs storage of its own. */
+function storeSinks(graph: Graph): Graph {
+  const { graph: g, map } = transform(graph, () => undefined);
+  void map;
+  const needs = (n: Node): boolean => n.op.fuses === "source" || (n.op.fuses === "view" && n.inputs.every((v) => needs(v.node)));
+  const sinks = [...g.results, ...g.writes];
+  if (!sinks.some((s) => needs(s.value.node))) return g;
+  const copies = new Map<unknown, ReturnType<typeof copyOf>>();
+  let id = 1 + Math.max(0, ...g.nodes.map((n) => n.id));
+  function copyOf(v: Graph["results"][number]["value"]) {
+    const outs: { node: Node; index: number; type: typeof v.type }[] = [];
+    const node: Node = { id: id++, op: copy, inputs: [v], attrs: {}, outs, origin: v.node.origin, label: v.node.label };
+    outs.push({ node, index: 0, type: v.type });
+    return outs[0];
+  }
+  const extra: Node[] = [];
+  const fix = <S extends { readonly value: typeof g.results[number]["value"] }>(s: S): S => {
+    if (!needs(s.value.node)) return s;
+    let made = copies.get(s.value);
+    if (!made) {
+      made = copyOf(s.value);
+      copies.set(s.value, made);
+      extra.push(made.node);
+    }
+    return { ...s, value: made };
+  };
+  const results = g.results.map(fix);
+  const writes = g.writes.map(fix);
+  return { ...g, results, writes, nodes: [...g.nodes, ...extra] };
+}

@@ -1,0 +1,208 @@
+// The compiler, top to bottom: read this file first. In: a checked model and options. Out: an artefact with one program per
+// target, and what each stage looked like. Each step names what it needs and what it guarantees; every graph is verified
+// after every pass when `options.verify` is set (tests).
+import { asConst, type Dim } from "./dims/dim.ts";
+import { InternalError } from "./diagnostics/index.ts";
+import { bindSymbols } from "./ir/transform.ts";
+import type { Graph, Node, Value } from "./ir/types.ts";
+import { verify } from "./ir/verify.ts";
+import type { CheckedModel, HostExpr, PortInfo } from "./phases/2-check/checked.ts";
+import { GRAIN, type StepState, trainStep } from "./phases/3-grad/step.ts";
+import { simplify } from "./phases/4-simplify/simplify.ts";
+import type { Group } from "./phases/5-fuse/groups.ts";
+import { KernelTable } from "./phases/7-plan/kernels.ts";
+import { DerivedTable, type EntryInput, type EntryReport, PARAMS, type Place, planDerived, planEntry, type ProgramContext } from "./phases/7-plan/plan.ts";
+import type { Target } from "./targets.ts";
+import { type Artefact, type Program, PROGRAM_VERSION, type TensorSpec } from "../../runtime/core/program.ts";
+
+export interface PipelineOptions {
+  readonly targets: readonly Target[];
+  readonly bind?: Readonly<Record<string, number>>;
+  /** Only these entries (training steps by `NAME_step`). */
+  readonly entries?: readonly string[];
+  readonly verify?: boolean;
+  /** Renders a span as `file:line:column`. */
+  readonly place: (n: Node) => string;
+}
+/** One entry of one target, for reports and `--emit`. */
+export interface StageReport extends EntryReport {
+  readonly entry: string;
+  readonly target: string;
+  /** As checked (or differentiated). */
+  readonly checked: Graph;
+  readonly simplified: Graph;
+}
+export interface Built {
+  readonly artefact: Artefact;
+  readonly stages: readonly StageReport[];
+  readonly kernels: ReadonlyMap<string, KernelTable>;
+}
+
+const ALIGN = 256;
+const bytesPer = (dtype: string): number => (dtype === "f16" ? 2 : 4);
+
+/** Places named tensors one after the other, each at a multiple of 256 bytes. */
+function place<T extends { readonly path: string; readonly dtype: string; readonly shape: readonly number[] }>(list: readonly T[]): { places: Map<string, Place>; total: number } {
+  const places = new Map<string, Place>();
+  let total = 0;
+  for (const t of list) {
+    const bytes = t.shape.reduce((a, b) => a * b, 1) * bytesPer(t.dtype);
+    places.set(t.path, { offset: total, bytes });
+    total += Math.ceil(bytes / ALIGN) * ALIGN;
+  }
+  return { places, total };
+}
+
+interface Source {
+  readonly name: string;
+  readonly doc?: string;
+  readonly graph: Graph;
+  readonly inference: boolean;
+  readonly ports: readonly PortInfo[];
+  readonly hyper?: Readonly<Record<string, HostExpr>>;
+  readonly train?: EntryInput["train"];
+}
+
+export function build(model: CheckedModel, options: PipelineOptions): Built {
+  // Parameters, flat; the whole is a multiple of GRAIN * 64 elements so that it can be reduced in two steps.
+  const params = place(model.params);
+  const grain = GRAIN * 64 * 4;
+  const paramBytes = Math.max(grain, Math.ceil(params.total / grain) * grain);
+  const flat = {
+    path: PARAMS,
+    total: paramBytes / 4,
+    offsets: new Map([...params.places].map(([k, v]) => [k, v.offset / 4])),
+  };
+  params.places.set(PARAMS, { offset: 0, bytes: paramBytes });
+
+  // Entries, and one training step per train block (`train_step` too where there is one block).
+  const wanted = (name: string): boolean => options.entries === undefined || options.entries.includes(name);
+  const sources: Source[] = [];
+  const internal: StepState[] = [];
+  for (const e of model.entries)
+    if (wanted(e.name)) sources.push({ name: e.name, doc: e.doc, graph: e.graph, inference: true, ports: [...e.inputs, ...e.outputs] });
+  for (const t of model.trains) {
+    const name = `${t.name}_step`;
+    if (!wanted(name) && !(model.trains.length === 1 && wanted("train_step"))) continue;
+    const step = trainStep(model, t, flat);
+    internal.push(...step.state);
+    sources.push({
+      name,
+      doc: t.doc,
+      graph: step.graph,
+      inference: false,
+      ports: t.inputs,
+      hyper: step.hyper,
+      train: { block: t.name, loss: "loss", reports: t.reports, batch: t.batch, flag: step.flag },
+    });
+  }
+  const buffers = [
+    ...model.buffers.map((b) => ({ ...b, role: b.internal ? ("internal" as const) : ("buffer" as const) })),
+    ...internal.map((s) => ({ ...s, aliases: [] as string[], role: "internal" as const, frozen: false })),
+  ];
+  const state = place(buffers);
+
+  // Literal tensors, shared by all programs.
+  const constants: { bytes: Uint8Array; offset: number }[] = [];
+  const constantAt = new Map<string, Place>();
+  let constantBytes = 0;
+  const constant = (n: Node): Place => {
+    const data = n.attrs.data as readonly number[];
+    const key = `${n.outs[0].type.dtype}:${data.join()}`;
+    let at = constantAt.get(key);
+    if (!at) {
+      const view = n.outs[0].type.dtype === "f32" ? new Float32Array(data) : new Int32Array(data.map((x) => x | 0));
+      at = { offset: constantBytes, bytes: view.byteLength };
+      constants.push({ bytes: new Uint8Array(view.buffer), offset: constantBytes });
+      constantBytes += Math.ceil(view.byteLength / ALIGN) * ALIGN;
+      constantAt.set(key, at);
+    }
+    return at;
+  };
+
+  const by = (name: string): number | undefined => options.bind?.[name];
+  const stages: StageReport[] = [];
+  const texts: string[] = [];
+  const knownTexts = new Map<string, number>();
+  const tables = new Map<string, KernelTable>();
+  const programs: Program[] = options.targets.map((target) => {
+    const kernels = new KernelTable();
+    tables.set(target.name, kernels);
+    const derived = new DerivedTable();
+    const context: ProgramContext = {
+      target,
+      kernels,
+      derived,
+      params: params.places,
+      state: state.places,
+      constant,
+      describe: (g) => describeGroup(g, options.place),
+    };
+    const entries = sources.map((src) => {
+      const checked = options.bind ? bindSymbols(src.graph, by) : src.graph;
+      if (options.verify) verify(checked, "check");
+      const simplified = simplify(checked, { inference: src.inference, claims: context.claims }, (pass, g) => {
+        if (options.verify) verify(g, pass);
+      });
+      const shapeText = Object.fromEntries(src.ports.map((p) => [p.name, p.shapeText]));
+      const { plan, report } = planEntry(context, { name: src.name, doc: src.doc, graph: simplified, derive: src.inference, shapeText, hyper: src.hyper, train: src.train });
+      stages.push({ ...report, entry: src.name, target: target.name, checked, simplified });
+      return plan;
+    });
+    const units = planDerived(derived);
+    const list = kernels.finish(texts, knownTexts);
+    const features = new Set(target.requires.features);
+    for (let i = 0; i < kernels.count; i++) {
+      if (kernels.code(i).subgroups) features.add("subgroups");
+      if (kernels.code(i).buffers.some((b) => b.value.type.dtype === "f16")) features.add("shader-f16");
+    }
+    return {
+      target: target.name,
+      requires: { ...target.requires, features: [...features] },
+      kernels: list,
+      entries,
+      derived: units,
+      derivedBytes: derived.bytes,
+      constantBytes,
+    };
+  });
+  const spec = (list: readonly { path: string; aliases: readonly string[]; dtype: string; shape: readonly number[]; init: TensorSpec["init"]; frozen: boolean }[], places: ReadonlyMap<string, Place>, role: (i: number) => TensorSpec["role"]): TensorSpec[] =>
+    list.map((t, i) => {
+      const at = places.get(t.path);
+      if (!at) throw new InternalError("plan", `${t.path} has no place`);
+      return { path: t.path, aliases: t.aliases, dtype: t.dtype as TensorSpec["dtype"], shape: t.shape, offset: at.offset, bytes: at.bytes, init: t.init, ...(t.frozen ? { frozen: true } : {}), role: role(i) };
+    });
+  const artefact: Artefact = {
+    version: PROGRAM_VERSION,
+    name: model.name,
+    doc: model.doc,
+    params: spec(model.params, params.places, () => "param"),
+    paramBytes,
+    state: spec(buffers, state.places, (i) => buffers[i].role),
+    stateBytes: state.total,
+    texts,
+    constants: constantBytes > 0 ? base64(constants, constantBytes) : undefined,
+    programs,
+  };
+  return { artefact, stages, kernels: tables };
+}
+
+/** What uses a kernel: the author's names, shapes and the source line. */
+function describeGroup(g: Group, placeOf: (n: Node) => string): { site: string; label: string } {
+  const root = g.roots[g.roots.length - 1];
+  const names = [...new Set(g.roots.map((r) => r.node.label).filter(Boolean))].join(", ");
+  const at = placeOf(g.anchor);
+  const path = g.anchor.origin.path;
+  const derived = g.anchor.origin.derived.at(-1);
+  const label = [at, path ? `in ${path}` : "", derived ? `(${derived})` : ""].filter(Boolean).join(" ");
+  return { site: `${label}${names ? ` ${names}` : ""}: ${typeOf(root)}`.trim(), label };
+}
+const typeOf = (v: Value): string => `${v.type.dtype}[${v.type.shape.map((d: Dim) => asConst(d) ?? d.key).join(", ")}]`;
+
+function base64(parts: readonly { bytes: Uint8Array; offset: number }[], total: number): string {
+  const all = new Uint8Array(total);
+  for (const p of parts) all.set(p.bytes, p.offset);
+  let text = "";
+  for (let i = 0; i < all.length; i += 0x8000) text += String.fromCharCode(...all.subarray(i, i + 0x8000));
+  return (globalThis as unknown as { btoa(text: string): string }).btoa(text);
+}

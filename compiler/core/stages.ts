@@ -1,0 +1,108 @@
+// The text form of each stage, for `mdl compile --emit`. In: what the pipeline kept. Out: text.
+import { print as printDim } from "./dims/dim.ts";
+import { InternalError } from "./diagnostics/index.ts";
+import { typeText } from "./ir/build.ts";
+import { printGraph } from "./ir/print.ts";
+import { printAst } from "./phases/1-parse/print.ts";
+import type { parse } from "./phases/1-parse/parse.ts";
+import type { CheckedModel } from "./phases/2-check/checked.ts";
+import type { Built, StageReport } from "./pipeline.ts";
+import type { Block, EntryPlan, Expr, Program, Range } from "../../runtime/core/program.ts";
+
+export const STAGES = ["ast", "graph", "fused", "kernels", "wgsl", "plan"] as const;
+export type Stage = (typeof STAGES)[number];
+
+interface Input {
+  readonly source: string;
+  readonly file: string;
+  readonly parse: typeof parse;
+  readonly model: CheckedModel;
+  readonly built: Built;
+  readonly target: string;
+}
+
+export function emitStage(stage: Stage, i: Input): string {
+  const mine = i.built.stages.filter((s) => s.target === i.target);
+  const program = i.built.artefact.programs.find((p) => p.target === i.target);
+  if (!program) throw new InternalError("emit", `no program for ${i.target}`);
+  switch (stage) {
+    case "ast":
+      return printAst(i.parse(i.source, i.file).ast);
+    case "graph":
+      return mine.map((s) => printGraph(s.simplified)).join("\n\n");
+    case "fused":
+      return mine.map(fusedText).join("\n\n");
+    case "kernels": {
+      const table = i.built.kernels.get(i.target);
+      if (!table) return "";
+      return Array.from({ length: table.count }, (_, k) => {
+        const c = table.code(k);
+        const buffers = c.buffers.map((b) => `${b.access} ${b.name}: ${typeText(b.value.type)}`);
+        return [`kernel ${table.name(k)} (${c.family}, workgroup ${c.workgroup})`, ...buffers.map((b) => `  ${b}`), ...c.nest.map((n) => `  ${n}`)].join("\n");
+      }).join("\n\n");
+    }
+    case "wgsl":
+      return program.kernels.map((k) => i.built.artefact.texts[k.text]).join("\n");
+    case "plan":
+      return planText(program, mine);
+  }
+}
+
+function fusedText(s: StageReport): string {
+  const names = new Map(s.simplified.nodes.map((n, k) => [n, k]));
+  const lines = [`entry ${s.entry} (${s.target})`];
+  for (const g of s.fused.groups) {
+    const members = [...g.nodes].sort((a, b) => a.id - b.id).map((n) => `%${names.get(n) ?? "copy"} ${n.op.name}`);
+    const stores = g.roots.map((r) => `${r.node.label ?? r.node.op.name}: ${typeText(r.type)}${s.layouts.order(r).every((a, j) => a === j) ? "" : ` lying as [${s.layouts.order(r).join(", ")}]`}`);
+    lines.push(`  ${g.derived ? "prepare " : ""}${g.kind} { ${members.join("; ")} } -> ${stores.join(", ")}`);
+  }
+  return lines.join("\n");
+}
+
+/** The value of a row as text. */
+function rowText(rows: readonly Expr[], id: number): string {
+  const e = rows[id];
+  if (e === undefined) return "?";
+  if (!Array.isArray(e)) return String(e);
+  const [op, a, b] = e as readonly [string, number, number];
+  const x = rowText(rows, a);
+  const y = rowText(rows, b);
+  if (op === "/") return `floor((${x}) / (${y}))`;
+  if (op === "min" || op === "max") return `${op}(${x}, ${y})`;
+  const wrap = (t: string): string => (/ [+-] /.test(t) && op !== "+" ? `(${t})` : t);
+  return `${wrap(x)} ${op} ${wrap(y)}`;
+}
+
+function planText(program: Program, stages: readonly StageReport[]): string {
+  const lines: string[] = [];
+  const block = (b: Block, outer: readonly Expr[], word: string, pad: string): void => {
+    const rows = [...outer, ...b.exprs];
+    const range = (r: Range): string => `${r.buffer}+${rowText(rows, r.offset)}`;
+    for (const s of b.steps) {
+      if (s.kind === "dispatch") {
+        const k = program.kernels[s.kernel];
+        const buffers = s.bind.map((r, j) => `${k.access[j] === "read" ? "r" : "rw"} ${range(r)}`);
+        lines.push(`${pad}${word} ${s.label} grid ${rowText(rows, s.groups)} [${buffers.join(", ")}]`);
+      } else if (s.kind === "copy") lines.push(`${pad}copy ${range(s.from)} -> ${range(s.to)} ${s.label}`);
+      else if (s.kind === "clear") lines.push(`${pad}clear ${range(s.range)} ${s.label}`);
+      else {
+        lines.push(`${pad}loop ${s.symbol} below ${rowText(rows, s.count)} ${s.label}`);
+        block(s.body, rows, word, `${pad}  `);
+      }
+    }
+  };
+  for (const e of program.entries) {
+    const s = stages.find((x) => x.entry === e.name);
+    lines.push(`entry ${e.name} (${program.target}): ${signature(e)}`);
+    for (const u of e.derived) block(program.derived[u].body, [], "prepare", "");
+    block(e.body, [], "dispatch", "");
+    if (s) lines.push(`peak ${s.peak} bytes (bound ${s.bound}) at nominal sizes, ${rowText(e.body.exprs, e.arenaBytes)}`);
+    lines.push("");
+  }
+  return lines.join("\n");
+}
+const signature = (e: EntryPlan): string => {
+  const port = (p: EntryPlan["inputs"][number]): string => `${p.name}: ${p.dtype}[${p.shapeText.join(", ")}]`;
+  return `(${e.inputs.map(port).join(", ")}) -> (${e.outputs.map(port).join(", ")})`;
+};
+void printDim;
