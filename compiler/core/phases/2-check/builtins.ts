@@ -14,7 +14,7 @@ import { parts, spend } from "./expr.ts";
 import { INITIALIZERS } from "./init.ts";
 import { matchArgs } from "./statics.ts";
 import { isTensor } from "./tensors.ts";
-import { HOST_FUNCTIONS, hostFunction, OPTIMIZERS } from "./schedules.ts";
+import { hostFunction } from "./schedules.ts";
 import { type ArgVal, asNumber, describe, floatVal, intVal, tensorVal, type Val } from "./values.ts";
 
 type Fn = (ctx: Ctx, args: readonly ArgVal[], site: ast.Expr, name: string) => Val;
@@ -206,8 +206,6 @@ const initialisers = Object.keys(INITIALIZERS);
 export const BUILTINS: ReadonlySet<string> = new Set([
   ...Object.keys(table),
   ...initialisers,
-  ...HOST_FUNCTIONS,
-  ...OPTIMIZERS,
 ]);
 
 export function callBuiltin(ctx: Ctx, name: string, args: readonly ArgVal[], site: ast.Expr, at: Span): Val {

@@ -314,7 +314,7 @@ export function seal(
   const writes = [...trace.writes].map(([path, w]) => ({ path, value: w.value }));
   const sinks = [...results, ...writes].map((r) => r.value);
   if (reachable(sinks).some((n) => n.op === seedOp)) writes.push({ path: RANDOM_STEP, value: nextStep(trace) });
-  const constraints = trace.constraints();
+  const constraints = trace.constraints().map(sayBoth);
   const used = new Set<string>();
   for (const i of trace.inputs) for (const d of i.outs[0].type.shape) symbols(d, used);
   const graph = finishGraph({
@@ -326,6 +326,14 @@ export function seal(
     constraints,
   });
   return { graph, constraints };
+}
+
+/** A condition's message names both sides. */
+function sayBoth(c: Constraint): Constraint {
+  const [left, right] = [print(c.left), print(c.right)];
+  if (c.message.includes(left) && c.message.includes(right)) return c;
+  const verb = c.relation === "==" ? "must equal" : c.relation === ">=" ? "must be at least" : "must be divisible by";
+  return { ...c, message: `${c.message}: ${left} ${verb} ${right}` };
 }
 
 function nextStep(trace: Trace): Value {

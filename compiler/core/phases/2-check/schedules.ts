@@ -9,6 +9,8 @@ import { type ArgVal, describe, type Val } from "./values.ts";
 
 export const OPTIMIZERS = ["sgd", "adam", "adamw"] as const;
 
+const PREFIX = "with ";
+
 type H = HostExpr;
 const add = (a: H, b: H): H => ["+", a, b];
 const sub = (a: H, b: H): H => ["-", a, b];
@@ -61,9 +63,15 @@ const SCHEDULES: Readonly<Record<string, Schedule>> = {
 /** Number functions the host knows, on schedules. */
 const NUMERIC: Readonly<Record<string, number>> = { floor: 1, ceil: 1, sqrt: 1, exp: 1, log: 1, sin: 1, cos: 1, abs: 1, max: 2, min: 2 };
 
-export const HOST_FUNCTIONS: readonly string[] = Object.keys(SCHEDULES);
+/** Names of a `with` clause, bound there alone: `linear` is an operator everywhere else. */
+export const WITH_NAMES: ReadonlyMap<string, Val> = new Map<string, Val>([
+  ["step", { kind: "host", expr: STEP }],
+  ["total_steps", { kind: "host", expr: TOTAL }],
+  ...[...OPTIMIZERS, ...Object.keys(SCHEDULES)].map((n): [string, Val] => [n, { kind: "builtin", name: `${PREFIX}${n}` }]),
+]);
 
-export function hostFunction(ctx: Ctx, name: string, args: readonly ArgVal[], site: ast.Expr): Val {
+export function hostFunction(ctx: Ctx, full: string, args: readonly ArgVal[], site: ast.Expr): Val {
+  const name = full.startsWith(PREFIX) ? full.slice(PREFIX.length) : full;
   if ((OPTIMIZERS as readonly string[]).includes(name)) return { kind: "optimizer", name, args };
   const number = (a: ArgVal): H =>
     hostOf(a.val) ?? fail(ctx, "E0605", `${name} takes numbers and schedules, not ${describe(a.val)}`, a.span);

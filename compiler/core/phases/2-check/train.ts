@@ -13,7 +13,7 @@ import type { CheckedTrain, HostExpr, Optimizer, PortInfo } from "./checked.ts";
 import { type Ctx, fail, failName, originOf, report, Scope, type Shared, type Trace } from "./context.ts";
 import { evalArgs, evalBlock, evalExpr } from "./expr.ts";
 import { baseCtx, type Instance, matchSlots, type Slot } from "./instances.ts";
-import { OPTIMIZERS } from "./schedules.ts";
+import { OPTIMIZERS, WITH_NAMES } from "./schedules.ts";
 import { matchArgs } from "./statics.ts";
 import { isLiteral, readSlot, toTensor } from "./tensors.ts";
 import { type ArgVal, asNumber, describe, type FnVal, tensorVal, type Val } from "./values.ts";
@@ -219,11 +219,10 @@ const OPTIMIZER_PARAMS: Readonly<Record<Optimizer["kind"], Readonly<Record<strin
 
 function optimizer(base: Ctx, model: Instance, clause: ast.WithClause, update: readonly Slot[]): Optimizer {
   const scope = new Scope(model.scope);
-  scope.names.set("step", { val: { kind: "host", expr: "step" }, kind: "local" });
-  scope.names.set("total_steps", { val: { kind: "host", expr: "total_steps" }, kind: "local" });
+  for (const [name, val] of WITH_NAMES) scope.names.set(name, { val, kind: "local" });
   const ctx: Ctx = { ...base, scope };
   const e = clause.optimizer;
-  if (e.kind === "call" && e.callee.kind === "name" && !(OPTIMIZERS as readonly string[]).includes(e.callee.name) && !scope.find(e.callee.name) && !ctx.module.names.has(e.callee.name))
+  if (e.kind === "call" && e.callee.kind === "name" && !scope.find(e.callee.name) && !ctx.module.names.has(e.callee.name))
     failName(ctx, "E0907", `there is no optimizer ${e.callee.name}`, e.callee.name, OPTIMIZERS, e.callee.span, `there are ${OPTIMIZERS.join(", ")}`);
   const v = evalExpr(ctx, e);
   if (v.kind !== "optimizer") return fail(ctx, "E0907", `with takes an optimizer, not ${describe(v)}`, e.span, { help: `such as ${OPTIMIZERS.join(", ")}` });
