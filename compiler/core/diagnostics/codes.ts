@@ -58,7 +58,10 @@ const table = {
     "A train block holds minimize, update, frozen, report, with, batch, clip and ema.",
   ),
   E0110: error("missing type", "Parameters of layers, models, fns and ops state their type."),
-  E0111: error("comparison of a comparison", "Comparisons do not chain; join two of them with &&."),
+  E0111: error(
+    "operators do not chain",
+    "Comparisons and ranges take two operands; join comparisons with &&.",
+  ),
   E0112: error("unknown escape", 'A string knows the escapes \\n \\t \\" \\\\ and \\u{…}.'),
 
   // ----------------------------------------------------------------------------------------------- names
