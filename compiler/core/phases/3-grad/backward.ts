@@ -1,50 +1,117 @@
-// Reverse-mode gradients, graph to graph. In: outputs with their seeds, and the values to differentiate by. Out: one
-// gradient per value (undefined where nothing flows), as nodes of the same builder. Each operator brings its own rule
-// (`vjp`); accumulation is in a fixed order, so that a training run repeats bit for bit.
-import { derivedOrigin, reachable } from "../../ir/build.ts";
+// Reverse-mode differentiation, graph to graph. In: outputs with the gradients that flow into them, and the values with
+// respect to which. Out: one gradient each, as new nodes of the builder. Every rule is an operator's own (`vjp`); a
+// composite without one is differentiated through its definition. Contributions are added in reverse topological order,
+// so that a graph always gives the same sums.
+import { InternalError } from "../../diagnostics/index.ts";
+import { derivedOrigin, typeText } from "../../ir/build.ts";
 import { type Builder, type Node, OpError, type Value } from "../../ir/types.ts";
+import { isFloat } from "../../ops/define.ts";
 import { add } from "../../ops/elementwise.ts";
+import { setScanGradient } from "../../ops/scan.ts";
+import { scanGradient } from "./scan.ts";
 
+export type Gradients = readonly (Value | undefined)[];
+
+/**
+ * The gradients of sum(outputs * seeds) with respect to `wrt`; undefined where an output does not depend on it in a
+ * differentiable way (zero). Throws OpError E1101 where the way leads through an operator without a gradient.
+ * `b` must allocate ids above those of the graph.
+ */
 export function backward(
   b: Builder,
   outputs: readonly Value[],
-  seeds: readonly (Value | undefined)[],
+  seeds: Gradients,
   wrt: readonly Value[],
-): (Value | undefined)[] {
-  const order = reachable(outputs);
-  // Only nodes on a way from `wrt` to an output take part.
-  const wanted = new Set<Node>();
-  const targets = new Set(wrt.map((v) => v.node));
-  for (const n of order) if (targets.has(n) || n.inputs.some((v) => wanted.has(v.node))) wanted.add(n);
+): Gradients {
+  return propagate(b, outputs, seeds, wrt, new Set());
+}
+
+/** `stop`: values whose producers are outside what is differentiated. */
+function propagate(
+  b: Builder,
+  outputs: readonly Value[],
+  seeds: Gradients,
+  wrt: readonly Value[],
+  stop: ReadonlySet<Value>,
+): Gradients {
+  const order = activeNodes(outputs, wrt, stop);
+  const active = new Set(order);
   const grads = new Map<Value, Value>();
-  const give = (v: Value, g: Value | undefined): void => {
-    if (!g || !wanted.has(v.node)) return;
+  const contribute = (v: Value, g: Value | undefined): void => {
+    if (!g || !isFloat(v.type.dtype)) return;
+    if (g.type.dtype !== v.type.dtype || g.type.shape.length !== v.type.shape.length)
+      throw new InternalError(
+        "grad",
+        `${v.node.op.name} is ${typeText(v.type)}, its gradient ${typeText(g.type)}`,
+      );
     const old = grads.get(v);
     grads.set(v, old ? add(b, old, g) : g);
   };
-  outputs.forEach((v, i) => give(v, seeds[i]));
-  const isTarget = new Set(wrt);
-  for (const n of [...order].reverse()) {
-    if (!wanted.has(n) || n.inputs.length === 0) continue;
-    const gs = n.outs.map((o) => grads.get(o));
-    if (gs.every((g) => g === undefined)) continue;
-    if (n.outs.every((o) => isTarget.has(o)) && !n.inputs.some((v) => wanted.has(v.node))) continue;
-    if (!n.inputs.some((v) => wanted.has(v.node))) continue;
-    b.at(derivedOrigin(n.origin, `gradient of ${n.op.name}`), () => {
-      if (!n.op.vjp && n.op.expand) {
-        // A composite without a rule of its own is differentiated through its definition.
-        const inner = n.op.expand(b, n);
-        const through = backward(b, inner, gs, n.inputs);
-        n.inputs.forEach((v, i) => give(v, through[i]));
-        return;
-      }
-      if (!n.op.vjp) {
-        if (n.op.noGrad !== undefined && n.outs.every((o) => o.type.dtype !== "f32" && o.type.dtype !== "f16")) return;
-        throw new OpError("E1101", `${n.op.name} has no gradient${n.op.noGrad ? `: ${n.op.noGrad}` : ""}`);
-      }
-      const ins = n.op.vjp(b, n, gs);
-      n.inputs.forEach((v, i) => give(v, ins[i]));
+  outputs.forEach((v, i) => {
+    contribute(v, seeds[i]);
+  });
+  for (const node of order.reverse()) {
+    const flowing = node.outs.map((v) => (stop.has(v) ? undefined : grads.get(v)));
+    if (flowing.every((g) => g === undefined)) continue;
+    const needed = node.inputs.map((v) => active.has(v.node) || wrt.includes(v));
+    const origin = derivedOrigin(node.origin, `gradient of ${node.op.name}`);
+    b.at(origin, () => {
+      gradientsOf(b, node, flowing, needed).forEach((g, i) => {
+        if (needed[i]) contribute(node.inputs[i], g);
+      });
     });
   }
   return wrt.map((v) => grads.get(v));
 }
+
+function gradientsOf(b: Builder, node: Node, grads: Gradients, needed: readonly boolean[]): Gradients {
+  const { op } = node;
+  if (op.vjp) return op.vjp(b, node, grads);
+  if (op.expand) {
+    const wrt = [...new Set(node.inputs.filter((_, i) => needed[i]))];
+    const found = propagate(b, op.expand(b, node), grads, wrt, new Set(node.inputs));
+    // An operand that occurs twice gets its whole gradient at the first place.
+    return node.inputs.map((v, i) => (node.inputs.indexOf(v) === i ? found[wrt.indexOf(v)] : undefined));
+  }
+  throw new OpError("E1101", `${op.name} has no gradient${op.noGrad ? `: ${op.noGrad}` : ""}`);
+}
+
+/**
+ * The nodes between `wrt` and the outputs through float values, in topological order; those of `wrt` themselves are
+ * among them only where another of `wrt` lies before. Iterative: graphs are deep.
+ */
+function activeNodes(outputs: readonly Value[], wrt: readonly Value[], stop: ReadonlySet<Value>): Node[] {
+  const targets = new Set(wrt);
+  const active = new Map<Node, boolean>();
+  const order: Node[] = [];
+  const stack: { node: Node; next: number; on: boolean }[] = [];
+  const enter = (node: Node): void => {
+    if (active.has(node)) return;
+    active.set(node, false);
+    stack.push({ node, next: 0, on: false });
+  };
+  for (const v of outputs) {
+    if (stop.has(v)) continue;
+    enter(v.node);
+    while (stack.length > 0) {
+      const top = stack[stack.length - 1];
+      if (top.next < top.node.inputs.length) {
+        const v = top.node.inputs[top.next++];
+        if (!isFloat(v.type.dtype)) continue;
+        if (targets.has(v)) top.on = true;
+        if (stop.has(v)) continue;
+        enter(v.node);
+      } else {
+        stack.pop();
+        const on =
+          top.on || top.node.inputs.some((v) => isFloat(v.type.dtype) && !stop.has(v) && active.get(v.node));
+        if (!on) continue;
+        active.set(top.node, true);
+        order.push(top.node);
+      }
+    }
+  }
+  return order;
+}
+
+setScanGradient(scanGradient(backward));
