@@ -1,6 +1,7 @@
 // Writes compiler/core/generated/: what the compiler carries as text. It is generated because compiler/core may not
-// read files: the standard library's sources (compiler/core/std/*.mdl), and the runtime that a module inlines
-// (runtime/core/index.ts and what it imports, as one minified ES module that keeps its exports).
+// read files: the standard library's sources (compiler/core/std/*.mdl), the runtime that a module inlines (with and
+// without its training part: runtime/core/index.ts and inference.ts and what they import, each as one minified ES module
+// that keeps its exports), and the types of a module's `.d.ts` (runtime/core/api.ts from its line on).
 // Files are only written when their text changes, so that a watching vitest and a build's time stamps stay quiet.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
@@ -9,7 +10,7 @@ import { build } from "esbuild";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const stdDir = join(root, "compiler", "core", "std");
-const runtimeEntry = join(root, "runtime", "core", "index.ts");
+const runtimeDir = join(root, "runtime", "core");
 const outDir = join(root, "compiler", "core", "generated");
 
 /** The standard library by import path: compiler/core/std/nn.mdl is "std/nn". */
@@ -27,11 +28,10 @@ function stdSources() {
   );
 }
 
-/** The runtime as one ES module; empty as long as there is none. */
-async function runtimeText() {
-  if (!existsSync(runtimeEntry)) return "";
+/** The runtime as one ES module. */
+async function runtimeText(entry) {
   const result = await build({
-    entryPoints: [runtimeEntry],
+    entryPoints: [join(runtimeDir, entry)],
     bundle: true,
     write: false,
     format: "esm",
@@ -45,6 +45,12 @@ async function runtimeText() {
   // A module goes through its user's bundler, too: an import of what is only known at run time is left alone there.
   const hints = "/* @vite-ignore */ /* webpackIgnore: true */";
   return result.outputFiles[0].text.replaceAll(/\bimport\((?=[\w$]+\))/g, `import(${hints} `);
+}
+
+/** What runtime/core/api.ts says below its line. */
+function moduleTypes() {
+  const source = readFileSync(join(runtimeDir, "api.ts"), "utf8").replaceAll("\r\n", "\n");
+  return source.slice(source.indexOf("// ---\n") + "// ---\n".length);
 }
 
 function write(name, body) {
@@ -62,7 +68,13 @@ export async function generate() {
     "std.ts",
     `export const stdSources: Record<string, string> = ${JSON.stringify(stdSources(), null, 2)};`,
   );
-  write("runtime-text.ts", `export const runtimeText: string = ${JSON.stringify(await runtimeText())};`);
+  const text = (name, value) => `export const ${name}: string = ${JSON.stringify(value)};`;
+  const runtime = [
+    text("trainingRuntimeText", await runtimeText("index.ts")),
+    text("inferenceRuntimeText", await runtimeText("inference.ts")),
+    text("moduleTypesText", moduleTypes()),
+  ];
+  write("runtime-text.ts", runtime.join("\n"));
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) await generate();

@@ -98,7 +98,11 @@ class LoadedNet {
       this.dispose();
       throw error;
     }
-    for (const entry of this.#session.program.entries) this.entries[entry.name] = this.#method(entry);
+    const { entries } = this.#session.program;
+    for (const entry of entries) this.entries[entry.name] = this.#method(entry);
+    // `fit_step` is `train_step`, too, where there is one train block.
+    const steps = entries.filter((e) => e.train);
+    if (steps.length === 1) this.entries["train_step"] ??= this.entries[steps[0].name];
   }
 
   async #openSession(): Promise<void> {

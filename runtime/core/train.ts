@@ -17,6 +17,7 @@ const FUNCTIONS: Readonly<Record<string, (...x: number[]) => number>> = {
   "%": (a, b) => a - b * Math.floor(a / b),
   neg: (a) => -a,
   pow: (a, b) => a ** b,
+  "**": (a, b) => a ** b,
   min: Math.min,
   max: Math.max,
   floor: Math.floor,

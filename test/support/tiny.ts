@@ -349,7 +349,7 @@ function trainEntry(): EntryPlan {
   const figures = t.range("arena", at(1), 512);
   const flag = t.range("arena", at(3), 4);
   const scalar: InputSpec = { dtype: "f32", shape: [] };
-  return entry("train_step", { N: "x.0" }, t, {
+  return entry("fit_step", { N: "x.0" }, t, {
     doc: "One step.",
     inputs: [port(t, "x", { dtype: "f32", shape: ["N"] }, x)],
     outputs: [
