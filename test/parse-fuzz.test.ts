@@ -119,7 +119,8 @@ function survives(text: string): void {
   if (diagnostics.length === 0) expect(printAst(parse(printed, "t.mdl").ast)).toBe(printed);
 }
 
-describe("mutated programs", () => {
+// A second or two by themselves; other suites may have the cores.
+describe("mutated programs", { timeout: 120_000 }, () => {
   it("1,000 of them end in a tree and diagnostics", () => {
     fc.assert(
       fc.property(

@@ -12,7 +12,7 @@
 import type { IToken } from "chevrotain";
 import { LineMap } from "../../diagnostics/span.ts";
 import type { BinaryExpr, Comment, Expr, Node, SourceFile, Trivia } from "./ast.ts";
-import { levelOf } from "./expressions.ts";
+import { compareLevel, levelOf, powerLevel } from "./expressions.ts";
 import { tokenEnd } from "./tokens.ts";
 import { childrenOf } from "./walk.ts";
 
@@ -218,9 +218,11 @@ function lastOperand(node: BinaryExpr): Expr {
   return chains(node, node.left) ? node.left.right : node.left;
 }
 
-/** Whether the printer lays out `left` and `node` as one chain. */
+/** Whether `left` and `node` are one chain: operators of one level that group to the left without parentheses. */
 export function chains(node: BinaryExpr, left: Expr): left is BinaryExpr {
-  return left.kind === "binary" && node.op !== "**" && levelOf(left.op) === levelOf(node.op);
+  const level = levelOf(node.op);
+  if (level === powerLevel || level === compareLevel) return false;
+  return left.kind === "binary" && levelOf(left.op) === level;
 }
 
 /** By binary search: the node around an offset, or the ones before and after it. */
