@@ -120,7 +120,10 @@ export function bindBlock(
       const most = limits.maxComputeWorkgroupsPerDimension;
       const y = Math.ceil(groups / most);
       const x = Math.ceil(groups / y);
-      if (y > most) throw tooLarge(step.label, groups);
+      if (y > most) {
+        const can = most ** 2;
+        throw new LimitError("limit", `${step.label}: ${groups} workgroups; this device runs ${can} at most`);
+      }
       const bind = step.bind.map((range) => bytesOf(range, values, step.label));
       for (const { bytes } of bind) {
         if (alignTo(bytes, 16) <= limits.maxStorageBufferBindingSize) continue;
