@@ -99,7 +99,10 @@ function eachPoint(
   f: () => void,
 ): void {
   const walk = (i: number): void => {
-    if (i === axes.length) return f();
+    if (i === axes.length) {
+      f();
+      return;
+    }
     for (let v = 0; v < extents[i]; v++) {
       env.set(axes[i], v);
       walk(i + 1);

@@ -119,6 +119,8 @@ function merge(s: Lowering, at: readonly Scalar[], extents: readonly Dim[]): Sca
 }
 /** The coordinates of a row-major number. */
 function split(s: Lowering, flat: Scalar, extents: readonly Dim[]): Scalar[] {
+  // Nothing has coordinates in an empty tensor.
+  if (extents.some((d) => isConst(d, 0))) return extents.map(() => s.dim(0));
   const out: Scalar[] = [];
   let rest = flat;
   for (let i = extents.length - 1; i > 0; i--) {

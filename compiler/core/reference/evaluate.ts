@@ -196,16 +196,11 @@ export function evaluateNode(
 ): readonly Dense[] {
   const { op, attrs } = node;
   if (op.fuses === "control")
-    return evaluateScan(
-      scanAttrs(attrs),
-      inputs,
-      number(scanAttrs(attrs).count, context.sizes),
-      (body, data) => {
-        const prepared = inPrimitives(body);
-        const given = new Map(prepared.inputs.map((n, i) => [n, data[i]]));
-        return evaluateGraph(prepared, context, (n) => given.get(n)).results;
-      },
-    );
+    return evaluateScan(scanAttrs(attrs), inputs, context, (body, data) => {
+      const prepared = inPrimitives(body);
+      const given = new Map(prepared.inputs.map((n, i) => [n, data[i]]));
+      return evaluateGraph(prepared, context, (n) => given.get(n)).results;
+    });
   if (op.fuses === "source") return [source(node, context, bind)];
   const outs = node.outs.map((v) => emptyDense(v.type.dtype, shapeOf(v.type, context)));
   if (op.name === "pick")
