@@ -2,6 +2,7 @@
 // compute level), once, and named where it is shared or hoisted. Lanes: an expression may be asked for four wide along
 // one axis; contiguity decides vec4 or four scalar loads.
 // In: Scalars and the blocks a schedule opens. Out: statements. Separate from the schedules because all of them share it.
+import { RESERVED } from "./words.ts";
 import { add, asConst, type Dim, dim, isConst, literalDivisor, mul } from "../dims/dim.ts";
 import { InternalError } from "../diagnostics/index.ts";
 import type { DType, Value } from "../ir/types.ts";
@@ -190,6 +191,13 @@ export class Emitter {
       case "div":
         return bin("/", this.x(x.arg, lane), this.dim(x.by));
       case "index": {
+        // What changes in outer loops only is summed there, once.
+        const deep = x.terms.filter((t) => this.depthOf(t.atom) === depth);
+        if (deep.length < x.terms.length && depth > 0) {
+          const shallow = this.s.iadd(...x.terms.filter((t) => !deep.includes(t)).map((t) => this.s.imul(t.atom, t.coef)), x.offset);
+          const rest = this.s.iadd(...deep.map((t) => this.s.imul(t.atom, t.coef)), 0);
+          return bin("+", this.x(shallow, lane), this.x(rest, lane));
+        }
         let sum: X | undefined;
         const positive = x.terms.filter((t) => (asConst(t.coef) ?? 1) >= 0);
         const negative = x.terms.filter((t) => !positive.includes(t));
@@ -377,10 +385,4 @@ function nameOf(x: Scalar): string {
   if (x.kind === "index" || x.kind === "div") return "i";
   return "v";
 }
-// Names the kernels themselves use, and WGSL's words a label could collide with.
-const RESERVED = new Set(
-  "p main group lane thread groups fn let var const if else for while loop return true false struct switch case default break continue override enable alias f32 f16 i32 u32 bool vec2 vec3 vec4 array atomic ptr texture sampler discard diagnostic requires continuing const_assert new active target private workgroup storage uniform function read write read_write self select min max abs exp log sum".split(
-    " ",
-  ),
-);
 export { indexForm };

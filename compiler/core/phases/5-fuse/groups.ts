@@ -1,7 +1,7 @@
 // What is one kernel. In: a graph of primitives. Out: groups in execution order, each with the values it stores; every
 // other value is inlined where it is read. Decided by growing regions from anchors (contractions, then reductions), then
 // by who reads what. No operator is named here: roles come from `fuses` and from the shape of the lowered expression.
-import { asConst, equal, isConst, mul, product, substitute, symbols } from "../../dims/dim.ts";
+import { asConst, equal, isConst, product, substitute, symbols } from "../../dims/dim.ts";
 import { InternalError } from "../../diagnostics/index.ts";
 import { usersOf } from "../../ir/build.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
@@ -65,7 +65,7 @@ export function lowerValue(s: ScalarContext, value: Value): { at: Axis[]; x: Sca
   return { at, x: lower(s, value.node, at.map((a) => s.axisValue(a)), value.index) };
 }
 
-const sameShape = (a: Value, b: Value): boolean => a.type.shape.length === b.type.shape.length && a.type.shape.every((d, i) => equal(d, b.type.shape[i]));
+const shapeKey = (v: Value): string => v.type.shape.map((d) => d.key).join();
 const elements = (v: Value) => product(v.type.shape);
 
 export function fuse(graph: Graph, options: FuseOptions): Fused {
@@ -259,6 +259,24 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   const fitBindings = (g: Group, added: Node[]): void => {
     while (added.length > 0 && bindings(g) > options.maxBindings) drop(g, added.pop() as Node);
   };
+  /** Maps over the elements of `start`, also under another shape of the same order (a reshape between them). */
+  const sameElements = (start: Node): ((m: Node) => boolean) => {
+    const shapes = new Set([shapeKey(start.outs[0])]);
+    return (m) => {
+      if (m.op.fuses === "map") return shapes.has(shapeKey(m.outs[0]));
+      if (!isView(m) || !keepsOrder(m)) return false;
+      shapes.add(shapeKey(m.outs[0]));
+      return true;
+    };
+  };
+  /** Views at the edge compute nothing: they are left to their readers. */
+  const trimViews = (g: Group, added: Node[]): void => {
+    for (const m of [...added].reverse())
+      if (isView(m) && m.outs.every((o) => nodeUsers(o).every((u) => !g.nodes.has(u)))) {
+        drop(g, m);
+        added.splice(added.indexOf(m), 1);
+      }
+  };
   const settle = (g: Group): void => {
     g.roots = exitsOf(g);
     for (const r of g.roots) home.set(r, g);
@@ -279,7 +297,8 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   for (const n of nodes) {
     if (!anchors.has(n) || region.has(n)) continue;
     const g = newGroup("contraction", n);
-    const added = grow(g, n, (m) => m.op.fuses === "map" && sameShape(m.outs[0], n.outs[0]));
+    const added = grow(g, n, sameElements(n));
+    trimViews(g, added);
     fitBindings(g, added);
     const exits = exitsOf(g);
     if (exits.length === 1 && !sinks.has(exits[0])) {
@@ -288,7 +307,8 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
       if (window) {
         g.nodes.add(window);
         region.set(window, g);
-        const after = grow(g, window, (m) => m.op.fuses === "map" && sameShape(m.outs[0], window.outs[0]));
+        const after = grow(g, window, sameElements(window));
+        trimViews(g, after);
         fitBindings(g, after);
       }
     }
@@ -299,7 +319,8 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     if (n.op.fuses !== "fold" || region.has(n)) continue;
     if (!isRowReduction(n)) {
       const g = newGroup("map", n);
-      const added = grow(g, n, (m) => m.op.fuses === "map" && sameShape(m.outs[0], n.outs[0]));
+      const added = grow(g, n, sameElements(n));
+      trimViews(g, added);
       fitBindings(g, added);
       settle(g);
       continue;
@@ -317,8 +338,7 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
       if (added.length === 0 || rowsAreAligned(g)) break;
       drop(g, added.pop() as Node);
     }
-    // Views at the edge compute nothing: leave them to their readers.
-    for (const m of [...added].reverse()) if (isView(m) && m.outs.every((o) => nodeUsers(o).every((u) => !g.nodes.has(u)))) drop(g, m);
+    trimViews(g, added);
     settle(g);
   }
   /** Every fold of every exit hangs on the same rows. */
@@ -447,14 +467,17 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   function orderKeepingBase(v: Value): Value | undefined {
     let base = v;
     while (isView(base.node) && base.node.inputs.length === 1 && !home.has(base)) {
-      const n: Node = base.node;
-      const { s, at, x } = isolated(n);
-      if (x.kind !== "load" || x.value !== n.inputs[0]) return undefined;
-      const linear = rowMajor(s, at.map((a) => s.axisValue(a)), n.outs[0].type.shape);
-      if (rowMajor(s, x.at, x.value.type.shape) !== linear || !equal(elements(x.value), elements(v))) return undefined;
-      base = n.inputs[0];
+      if (!keepsOrder(base.node)) return undefined;
+      base = base.node.inputs[0];
     }
     return base === v ? undefined : base;
+  }
+  /** A view that shows all elements of its operand in the same row-major order. */
+  function keepsOrder(n: Node): boolean {
+    if (n.inputs.length !== 1 || !equal(elements(n.inputs[0]), elements(n.outs[0]))) return false;
+    const { s, at, x } = isolated(n);
+    if (x.kind !== "load" || x.value !== n.inputs[0]) return false;
+    return rowMajor(s, x.at, x.value.type.shape) === rowMajor(s, at.map((a) => s.axisValue(a)), n.outs[0].type.shape);
   }
 
   // --- 4. kernels over the same elements become one where that saves a pass --------------------------------------------
@@ -614,4 +637,3 @@ function baseOf(v: Value): Value {
   while (b.node.op.fuses === "view" && b.node.inputs.length === 1) b = b.node.inputs[0];
   return b;
 }
-void mul;

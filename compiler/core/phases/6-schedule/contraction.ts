@@ -7,11 +7,11 @@ import { asConst, ceilDiv, type Dim, dim, isConst, isMultipleOf, mul, product, s
 import { InternalError } from "../../diagnostics/index.ts";
 import type { Value } from "../../ir/types.ts";
 import { bin, call, type KernelCode, lit, part, type Stmt, variable, vec, widen, type X } from "../../kernel/code.ts";
-import { children, combine, Emitter } from "../../kernel/emitter.ts";
+import { children, Emitter } from "../../kernel/emitter.ts";
 import type { ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../kernel/scalar.ts";
 import { applySplits, type Contraction, contractionOf, splitsOf } from "../5-fuse/contraction.ts";
-import type { Group } from "../5-fuse/groups.ts";
+import { type Group, rowMajor } from "../5-fuse/groups.ts";
 import { decode, extentOf, finish, groupLowering, groupName, groupX, laneX, lowerRoot, type Scheduled, type ScheduleContext } from "./common.ts";
 
 /** Everything both families need to know, in linear row, column and batch axes. */
@@ -36,6 +36,8 @@ export function scheduleContraction(ctx: ScheduleContext, g: Group): Scheduled {
   return ctx.target.contraction.kind === "subgroup" ? subgroupTiles(ctx, g, nest, ctx.target.contraction) : workgroupTiles(ctx, g, nest, ctx.target.contraction);
 }
 
+const sameShape = (a: Value, b: Value): boolean => a.type.shape.length === b.type.shape.length && a.type.shape.every((d, i) => d.key === b.type.shape[i].key);
+
 /** The contraction folds in an expression. */
 export function contractionFolds(x: Scalar): ScalarOf<"fold">[] {
   const out: ScalarOf<"fold">[] = [];
@@ -59,8 +61,10 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest {
   const first = g.roots[0];
   const outAxes = first.type.shape.map((d, i) => s.axis(`i${i}`, d));
   const at0 = outAxes.map((a) => s.axisValue(a));
-  let roots = g.roots.map((r) => lowerRoot(s, r, at0));
-  let where: Scalar[] = at0;
+  // Roots may show the same elements under another shape.
+  const linear = rowMajor(s, at0, first.type.shape);
+  let where: Scalar[][] = g.roots.map((r) => (sameShape(r, first) ? at0 : decode(s, linear, r.type.shape)));
+  let roots = g.roots.map((r, i) => lowerRoot(s, r, where[i]));
   // Grouped contractions: split the channel axis into group and member.
   let fold = contractionFolds(roots[0])[0];
   if (!fold) throw new InternalError("schedule", "no contraction in a contraction group");
@@ -75,7 +79,7 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest {
       sub.set(sp.axis, s.iadd(s.imul(s.axisValue(p.group), sp.by), s.axisValue(p.member)));
     }
     roots = roots.map((x) => s.substitute(x, sub));
-    where = where.map((x) => s.substitute(x, sub));
+    where = where.map((list) => list.map((x) => s.substitute(x, sub)));
     fold = contractionFolds(roots[0])[0];
   }
   const c = contractionOf(fold);
@@ -175,11 +179,11 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest {
       em.define(s.substitute(s.substitute(fold, at), toOuter), accs[p], col);
     }
     em.count(finalRoots);
-    const storeAt = where.map((x) => s.substitute(x, toOuter));
+    const storeAt = where.map((list) => list.map((x) => s.substitute(x, toOuter)));
     const inRows = bin("<", variable(rowName, "i32"), em.dim(orow.extent));
     const results = finalRoots.map((x) => em.x(x, col));
     const tail = isMultipleOf(col.extent, 4) ? undefined : { at: s.axisValue(col), extent: col.extent };
-    g.roots.forEach((r, i) => em.store(r, storeAt, results[i], col, tail));
+    g.roots.forEach((r, i) => em.store(r, storeAt[i], results[i], col, tail));
     const body = em.pop();
     em.stack = saved;
     const guarded: Stmt[] = [{ k: "if", cond: bin("&&", inRows, bin("<", variable(colName, "i32"), em.dim(col.extent))), then: body }];
@@ -437,5 +441,3 @@ function workgroupTiles(ctx: ScheduleContext, g: Group, n: Nest, t: { rows: numb
     shared,
   });
 }
-void combine;
-export type { Value };

@@ -3,8 +3,8 @@
 import { add, asConst, ceilDiv, dim, isMultipleOf, mul, product } from "../../dims/dim.ts";
 import { bin, lit, type X } from "../../kernel/code.ts";
 import { Emitter } from "../../kernel/emitter.ts";
-import type { Group } from "../5-fuse/groups.ts";
-import { decodeValue, finish, groupLowering, groupName, groupX, laneX, lowerRoot, type Scheduled, type ScheduleContext } from "./common.ts";
+import { type Group, rowMajor } from "../5-fuse/groups.ts";
+import { decode, decodeValue, finish, groupLowering, groupName, groupX, laneX, lowerRoot, type Scheduled, type ScheduleContext } from "./common.ts";
 
 export function scheduleMap(ctx: ScheduleContext, g: Group): Scheduled {
   const { layouts, target } = ctx;
@@ -16,7 +16,9 @@ export function scheduleMap(ctx: ScheduleContext, g: Group): Scheduled {
   const i = s.axis("i", total);
   const wide = asConst(total) !== 1;
   const at = decodeValue(s, s.axisValue(i), first.type.shape, order);
-  const values = g.roots.map((r) => lowerRoot(s, r, at));
+  // Roots may show the same elements under another shape (row-major then, as the first).
+  const where = g.roots.map((r) => (r.type.shape.length === first.type.shape.length && r.type.shape.every((d, k) => d.key === first.type.shape[k].key) ? at : decode(s, rowMajor(s, at, first.type.shape), r.type.shape)));
+  const values = g.roots.map((r, n) => lowerRoot(s, r, where[n]));
   em.count(values);
   const lane = wide ? i : undefined;
   const thread = bin("+", bin("*", groupX(), lit(target.mapThreads)), laneX());
@@ -28,7 +30,7 @@ export function scheduleMap(ctx: ScheduleContext, g: Group): Scheduled {
   const tail = { at: s.axisValue(i), extent: total };
   g.roots.forEach((r, n) => {
     const masked = wide && !isMultipleOf(total, 4);
-    em.store(r, at, results[n], lane, masked ? tail : undefined);
+    em.store(r, where[n], results[n], lane, masked ? tail : undefined);
   });
   const body = em.pop();
   for (const b of body) em.put(b);
