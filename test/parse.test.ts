@@ -10,6 +10,7 @@ import type {
   TrainDecl,
 } from "../compiler/core/phases/1-parse/ast.ts";
 import { dumpAst } from "../compiler/core/phases/1-parse/dump.ts";
+import { MdlParser } from "../compiler/core/phases/1-parse/grammar.ts";
 import { maxNesting, maxSourceLength, maxTreeDepth } from "../compiler/core/phases/1-parse/limits.ts";
 import { parse } from "../compiler/core/phases/1-parse/parse.ts";
 import { printExpr } from "../compiler/core/phases/1-parse/print.ts";
@@ -53,6 +54,10 @@ function shape(e: Expr): string {
       return printExpr(e);
   }
 }
+
+it("the grammar has no ambiguity, left recursion or empty loop", () => {
+  expect(() => new MdlParser(true)).not.toThrow();
+});
 
 describe("programs", () => {
   for (const { file, text } of allSources()) {

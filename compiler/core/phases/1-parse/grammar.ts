@@ -16,8 +16,8 @@ type Rule<R> = ParserMethod<[], R>;
 const dtypes = new Set(["f32", "f16", "i32", "u32", "i8", "u8", "i64"]);
 
 export class MdlParser extends RecoveringParser {
-  constructor() {
-    super();
+  constructor(validate = false) {
+    super(validate);
     this.performSelfAnalysis();
   }
 

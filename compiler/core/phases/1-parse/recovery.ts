@@ -38,9 +38,15 @@ export abstract class RecoveringParser extends EmbeddedActionsParser {
   private out: Diagnostics | undefined;
   private errorCount = 0;
 
-  constructor() {
-    // Two tokens decide everywhere; nothing backtracks.
-    super(t.allTokens, { recoveryEnabled: false, maxLookahead: 2, errorMessageProvider: messages });
+  /** Validating the grammar takes as long as using it does: a test asks for it, once for all. */
+  constructor(validate: boolean) {
+    super(t.allTokens, {
+      recoveryEnabled: false,
+      // Two tokens decide everywhere; nothing backtracks.
+      maxLookahead: 2,
+      errorMessageProvider: messages,
+      skipValidations: !validate,
+    });
   }
 
   protected begin(tokens: IToken[], file: string, text: string, out: Diagnostics): void {
