@@ -50,6 +50,8 @@ export interface FigureInfo {
   readonly modes?: readonly ("eval" | "train")[];
   readonly optimizers?: { readonly [name: string]: { readonly [setting: string]: number } };
   readonly steps?: number;
+  /** The seed masks are drawn from, and the place in the program that draws. */
+  readonly dropout?: { readonly seed: number; readonly site: string };
   readonly gradients?: { readonly [path: string]: Summary };
   readonly cases?: readonly OperatorCase[];
   readonly float32_error: { readonly [group: string]: number };
