@@ -40,7 +40,12 @@ model UNet(c: int = 4, depth: int = 2) {
     expect(resultsOf(m, "logits")).toEqual(["logits: f32[N, 1, H, W]"]);
     const { constraints } = m.entries[0].graph;
     expect(constraints.length).toBeGreaterThan(0);
-    console.log(constraints.map(c=>c.left.key+c.relation+c.right.key+"  "+c.message));
+    expect(constraints.filter((c) => c.relation === "==").map((c) => c.message)).toEqual([
+      "concat: axis 2 of the operands, in up.0: floor(H / 2) must equal 2 * floor(H / 4)",
+      "concat: axis 3 of the operands, in up.0: floor(W / 2) must equal 2 * floor(W / 4)",
+      "concat: axis 2 of the operands, in up.1: H must equal 2 * floor(H / 2)",
+      "concat: axis 3 of the operands, in up.1: W must equal 2 * floor(W / 2)",
+    ]);
     expect(m.params.map((p) => p.path)).toContain("down.1.b.weight");
     expect(m.params.map((p) => p.path)).toContain("up.0.conv.a.bias");
   });

@@ -5,7 +5,8 @@
 
 /** Undefined where nothing is near enough to be worth a suggestion. */
 export function closest(name: string, candidates: Iterable<string>): string | undefined {
-  const limit = Math.max(1, Math.floor(name.length / 3));
+  // Of a name of one letter only the case can be mistaken: every other is as near as any.
+  const limit = name.length === 1 ? 0.5 : Math.max(1, Math.floor(name.length / 3));
   let best: string | undefined;
   let bestDistance = limit + 1;
   for (const candidate of candidates) {

@@ -171,7 +171,14 @@ export function floorDiv(a: DimLike, b: DimLike): Dim {
     }
   }
   if (num.terms.length === 0) return ZERO;
-  return fromAtom({ kind: "floor", num, den, key: `floor((${num.key}) / (${den.key}))` });
+  return fromAtom({ kind: "floor", num, den, key: floorText(num, den) });
+}
+/** `floor(H / 2)`, `floor((H + 1) / 2)`: parentheses where `parseDim` needs them. */
+function floorText(num: Dim, den: Dim): string {
+  const product = num.terms.length === 1 && num.terms[0].coef > 0;
+  const [d] = den.terms;
+  const atom = den.terms.length === 1 && d.coef > 0 && (d.atoms.length === 0 || (d.atoms.length === 1 && d.coef === 1));
+  return `floor(${product ? num.key : `(${num.key})`} / ${atom ? den.key : `(${den.key})`})`;
 }
 /** ceil(a / b) = -floor(-a / b). */
 export const ceilDiv = (a: DimLike, b: DimLike): Dim => {

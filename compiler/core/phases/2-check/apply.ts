@@ -1,7 +1,7 @@
 // Calls an operator: arguments to operands and attributes, literals adapted, errors placed under the argument at fault.
 // In: an operator and arguments as written. Out: a value of the graph. Separate because every operator passes here, by its
 // declared parameters alone; no operator is known by name.
-import type { Code, Label } from "../../diagnostics/index.ts";
+import type { Code, Label, Span } from "../../diagnostics/index.ts";
 import { codes, InternalError } from "../../diagnostics/index.ts";
 import { asConst } from "../../dims/dim.ts";
 import { typeText } from "../../ir/build.ts";
@@ -9,7 +9,7 @@ import { type Attr, type DType, OpError, type OpDef, type OpParam, type Value } 
 import { type Argument, applyOp } from "../../ops/index.ts";
 import { seed as seedOp, state as stateOp } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
-import { type Ctx, fail, failName, LIMITS, originOf, type Trace, traceOf } from "./context.ts";
+import { type Ctx, exhaust, fail, failName, LIMITS, originOf, type Trace, traceOf } from "./context.ts";
 import { labelOf } from "./expr.ts";
 import { matchArgs } from "./statics.ts";
 import { isLiteral, isTensor, tensorTypeOf, toTensor } from "./tensors.ts";
@@ -23,6 +23,8 @@ interface Bound {
   readonly args: Record<string, Argument>;
   /** Where each operand is written, in the order of the node's inputs. */
   readonly spans: ArgVal[];
+  /** Where each attribute is. */
+  readonly places: Map<string, Span>;
 }
 
 export function applyOperator(ctx: Ctx, op: Val, args: readonly ArgVal[], site: ast.Expr): Val {
@@ -30,7 +32,7 @@ export function applyOperator(ctx: Ctx, op: Val, args: readonly ArgVal[], site: 
   const { def } = op;
   const trace = traceOf(ctx, site.span, `the result of ${def.name}`);
   if (trace.count() > LIMITS.nodes)
-    fail(ctx, "E1003", `${trace.name} expands to more than ${LIMITS.nodes} operations`, site.span, {
+    exhaust(ctx, "E1003", `${trace.name} expands to more than ${LIMITS.nodes} operations`, site.span, {
       help: "does a fn call another several times, and that again?",
     });
   const bound = bind(ctx, trace, def, args, site);
@@ -51,7 +53,7 @@ function bind(ctx: Ctx, trace: Trace, def: OpDef, args: readonly ArgVal[], site:
     site.span,
   );
   const adapt = adaptTo(params, matched);
-  const out: Bound = { args: {}, spans: [] };
+  const out: Bound = { args: {}, spans: [], places: new Map() };
   for (const p of def.params) {
     const arg = p.implicit ? undefined : matched[params.indexOf(p)];
     if (p.implicit) implicit(ctx, trace, p, out, site);
@@ -71,7 +73,10 @@ function bind(ctx: Ctx, trace: Trace, def: OpDef, args: readonly ArgVal[], site:
       const values = arg.val.items.map((item) => toTensor(ctx, item, arg.span, isLiteral(item) ? literalDType(item, beside) : undefined));
       out.args[p.name] = values;
       for (const v of values) out.spans.push({ val: tensorVal(v), span: arg.span });
-    } else out.args[p.name] = attribute(ctx, def, p, arg);
+    } else {
+      out.args[p.name] = attribute(ctx, def, p, arg);
+      out.places.set(p.name, arg.span);
+    }
   }
   return out;
 }
@@ -208,9 +213,10 @@ function place(ctx: Ctx, trace: Trace, def: OpDef, bound: Bound, site: ast.Expr)
     const say = (s: ArgVal): Label => ({ span: s.span, text: operandText(s.val) });
     const declared = bound.spans.flatMap((s) => declaredAt(s.val));
     const code: Code = Object.hasOwn(codes, e.code) ? (e.code as Code) : "E0302";
-    return fail(ctx, code, e.message, at?.span ?? site.span, {
-      ...(at ? { label: operandText(at.val) } : bound.spans.length > 0 ? { label: bound.spans.map((s) => operandText(s.val)).join(", ") } : {}),
-      secondary: [...(at ? other.filter((s) => declaredAt(s.val).length === 0).map(say) : []), ...declared],
+    const place = at?.span ?? (e.at.attr === undefined ? undefined : bound.places.get(e.at.attr));
+    return fail(ctx, code, e.message, place ?? site.span, {
+      ...(at ? { label: operandText(at.val) } : bound.spans.length > 0 && !place ? { label: bound.spans.map((s) => operandText(s.val)).join(", ") } : {}),
+      secondary: [...(place ? other.filter((s) => declaredAt(s.val).length === 0).map(say) : []), ...declared],
       ...(e.at.help === undefined ? {} : { help: e.at.help }),
     });
   }

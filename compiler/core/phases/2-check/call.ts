@@ -4,7 +4,7 @@ import type { Span } from "../../diagnostics/report.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { applyOperator } from "./apply.ts";
 import { callBuiltin } from "./builtins.ts";
-import { type Ctx, fail, failName, LIMITS, Scope } from "./context.ts";
+import { type Ctx, exhaust, fail, failName, LIMITS, Scope } from "./context.ts";
 import { evalBlock, evalExpr } from "./expr.ts";
 import { callGrad } from "./gradient.ts";
 import { construct } from "./instances.ts";
@@ -71,13 +71,14 @@ export const isPartial = (callee: Val, args: readonly ArgVal[]): boolean =>
 
 export function callFn(ctx: Ctx, fn: FnVal, args: readonly ArgVal[], site: ast.Expr): Val {
   const { decl } = fn;
-  const name = decl.name.name;
+  // `block(x)` is written without forward, and so it is named.
+  const name = decl.name.name === "forward" && fn.self ? fn.self.decl.name.name : decl.name.name;
   if (ctx.trace && ++ctx.trace.calls > LIMITS.calls)
-    fail(ctx, "E1003", `${ctx.trace.name} makes more than ${LIMITS.calls} calls`, site.span, {
+    exhaust(ctx, "E1003", `${ctx.trace.name} makes more than ${LIMITS.calls} calls`, site.span, {
       help: "does a fn call another several times, and that again?",
     });
   if (ctx.calls.length >= LIMITS.callDepth)
-    fail(ctx, "E1005", `calls are nested more than ${LIMITS.callDepth} deep`, site.span, {
+    exhaust(ctx, "E1005", `calls are nested more than ${LIMITS.callDepth} deep`, site.span, {
       help: `does ${name} call itself?`,
       calls: ctx.calls.slice(-4).reverse(),
     });
@@ -139,7 +140,7 @@ export function tensorType(t: ast.Type): ast.TensorType | undefined {
 /** Checks a fn's value against its declared result. */
 export function finish(ctx: Ctx, decl: ast.FnDecl, val: Val): Val {
   const { result } = decl;
-  const name = decl.name.name;
+  const name = decl.name.name === "forward" && ctx.self ? ctx.self.decl.name.name : decl.name.name;
   const last = decl.body.result?.span ?? decl.body.span;
   if (val.kind === "none" && !decl.body.result && result)
     fail(ctx, "E0303", `${name} ends without a value`, decl.name.span, { help: "end its body with an expression" });

@@ -7,13 +7,13 @@ import { createBuilder, finishGraph, reachable } from "../../ir/build.ts";
 import type { Constraint, Graph, Value } from "../../ir/types.ts";
 import { add } from "../../ops/elementwise.ts";
 import { full, input as inputOp, seed as seedOp } from "../../ops/source.ts";
-import { type Dim, print, substitute, sym, symbols } from "../../dims/dim.ts";
+import { asConst, type Dim, print, substitute, sym, symbols } from "../../dims/dim.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { parse } from "../1-parse/parse.ts";
 import { RANDOM_STEP, stepValue } from "./apply.ts";
 import { finish, frame, tensorType } from "./call.ts";
 import type { CheckedEntry, CheckedModel, CheckOptions, CheckResult, ParamInfo, PortInfo, SetValue } from "./checked.ts";
-import { type Ctx, Failed, fail, recover, report, type Shared, type Trace } from "./context.ts";
+import { contain, type Ctx, Failed, fail, report, type Shared, type Trace } from "./context.ts";
 import { evalBlock, evalExpr } from "./expr.ts";
 import { baseCtx, construct, type Instance, place, type Slot } from "./instances.ts";
 import { loadModules, type Module } from "./modules.ts";
@@ -86,7 +86,7 @@ function checkModels(root: Module, options: CheckOptions, out: Diagnostics): Che
     }
   const made: CheckedModel[] = [];
   for (const m of wanted) {
-    const model = recover(() => checkModel(shared(), root, m, options.set ?? {}), undefined);
+    const model = contain(() => checkModel(shared(), root, m, options.set ?? {}), undefined);
     if (model) made.push(model);
   }
   return made;
@@ -94,14 +94,14 @@ function checkModels(root: Module, options: CheckOptions, out: Diagnostics): Che
 
 function checkModel(shared: Shared, root: Module, decl: ast.ModelDecl, set: Readonly<Record<string, SetValue>>): CheckedModel {
   const ctx = baseCtx(shared, root);
-  const instance = construct(ctx, decl, root, modelArgs(ctx, decl, set), decl.name.span);
+  const instance = construct(ctx, decl, root, modelArgs(ctx, decl, set), decl.name.span, []);
   const slots = place(instance, shared);
   shared.slots = slots;
   const entries: CheckedEntry[] = [];
   let random = false;
   for (const m of decl.members) {
     if (m.kind !== "fn" || m.private) continue;
-    const entry = recover(() => checkEntry(shared, instance, m), undefined);
+    const entry = contain(() => checkEntry(shared, instance, m), undefined);
     if (!entry) continue;
     entries.push(entry);
     random ||= entry.graph.writes.some((w) => w.path === RANDOM_STEP);
@@ -109,7 +109,7 @@ function checkModel(shared: Shared, root: Module, decl: ast.ModelDecl, set: Read
   const trains = root.trains
     .filter((t) => t.model.name === decl.name.name)
     .flatMap((t) => {
-      const train = recover(() => checkTrain(shared, instance, t), undefined);
+      const train = contain(() => checkTrain(shared, instance, t), undefined);
       if (train) random ||= train.lossGraph.writes.some((w) => w.path === RANDOM_STEP);
       return train ? [train] : [];
     });
@@ -266,6 +266,9 @@ export function bindEntry(
       const { type, boundary } = declaredType(ctx, tensor.type);
       const text = shapeTexts(tensor.type, type.shape);
       const before = ports.get(p.name.name);
+      if (type.shape.reduce((a, d) => a * (asConst(d) ?? 1), 1) > Number.MAX_SAFE_INTEGER)
+        fail(ctx, "E1006", `${p.name.name} has more than 2^53 elements`, p.type.span);
+      if (type.shape.some((d) => (asConst(d) ?? 0) < 0)) fail(ctx, "E0504", `${p.name.name} has a negative size`, p.type.span);
       if (before && (before.type.dtype !== type.dtype || before.type.shape.map(print).join() !== type.shape.map(print).join()))
         fail(ctx, "E0307", `${p.name.name} is ${type.dtype}[${text.join(", ")}] here and ${before.type.dtype}[${before.shapeText.join(", ")}] elsewhere in this block`, p.span, {
           secondary: [{ span: before.span, text: "elsewhere" }],

@@ -28,6 +28,10 @@ export const LIMITS = {
 export class Failed extends Error {
   override name = "Failed";
 }
+/** A budget is spent: nothing is gained by going on with this entry, or with the model where it is being built. */
+export class Exhausted extends Failed {
+  override name = "Exhausted";
+}
 
 export interface Binding {
   readonly val: Val;
@@ -122,6 +126,12 @@ export function fail(ctx: Ctx, code: Code, message: string, span: Span, extra: D
   throw new Failed(message);
 }
 
+/** Fails for good: `recover` lets it pass, `contain` does not. */
+export function exhaust(ctx: Ctx, code: Code, message: string, span: Span, extra: DiagnosticExtra = {}): never {
+  report(ctx, code, message, span, extra);
+  throw new Exhausted(message);
+}
+
 /** Fails with the nearest spelling as help. */
 export function failName(
   ctx: Ctx,
@@ -152,6 +162,15 @@ export function recover<T>(body: () => T, instead: T): T {
   try {
     return body();
   } catch (e) {
+    if (e instanceof Failed && !(e instanceof Exhausted)) return instead;
+    throw e;
+  }
+}
+/** The same, where a spent budget ends too. */
+export function contain<T>(body: () => T, instead: T): T {
+  try {
+    return body();
+  } catch (e) {
     if (e instanceof Failed) return instead;
     throw e;
   }
@@ -170,13 +189,13 @@ export function sameDim(
   ctx: Ctx,
   left: Dim,
   right: Dim,
-  message: string,
+  message: () => string,
   span: Span,
 ): "equal" | "differ" | "checked" {
   if (left.key === right.key) return "equal";
   if (surelyDiffer(left, right)) return "differ";
   if (!ctx.trace) return "differ";
-  ctx.trace.b.require({ left, relation: "==", right, message, span });
+  ctx.trace.b.require({ left, relation: "==", right, message: message(), span });
   return "checked";
 }
 

@@ -10,6 +10,7 @@ import { callValue } from "./call.ts";
 import {
   type Binding,
   type Ctx,
+  exhaust,
   Failed,
   fail,
   failName,
@@ -21,6 +22,7 @@ import {
   traceOf,
   withDims,
 } from "./context.ts";
+import { makeGrad } from "./gradient.ts";
 import { index } from "./indexing.ts";
 import { owner, type Slot } from "./instances.ts";
 import { evalScan } from "./scan.ts";
@@ -154,7 +156,7 @@ export function evalExpr(ctx: Ctx, e: ast.Expr): Val {
   const shared = ctx.shared;
   if (++shared.depth > LIMITS.depth) {
     shared.depth--;
-    fail(ctx, "E1005", "calls and expressions are nested too deeply here", e.span, { help: "does a fn call itself?" });
+    exhaust(ctx, "E1005", "calls and expressions are nested too deeply here", e.span, { help: "does a fn call itself?" });
   }
   try {
     return withDims(ctx, e.span, () => evalInner(ctx, e));
@@ -294,7 +296,7 @@ function constant(ctx: Ctx, item: ast.BindMember, module: Ctx["module"]): Val {
 
 export function evalArgs(ctx: Ctx, args: readonly ast.Arg[]): ArgVal[] {
   return args.map((a) => ({
-    ...(a.name ? { name: a.name.name } : {}),
+    ...(a.name ? { name: a.name.name, nameSpan: a.name.span } : {}),
     val: evalExpr(ctx, a.value),
     span: a.value.span,
   }));
@@ -308,17 +310,11 @@ function evalCall(ctx: Ctx, e: ast.CallExpr, piped: ArgVal | undefined, site: as
     if (quotient) return quotient;
   }
   const callee = evalExpr(ctx, e.callee);
-  if (callee.kind === "builtin" && SPECIAL.has(callee.name)) {
-    const special = SPECIAL.get(callee.name);
-    if (special) return special(ctx, e, piped, site);
-  }
+  // grad sees the text of its wrt, which is a name and no value.
+  if (callee.kind === "builtin" && callee.name === "grad") return makeGrad(ctx, e, piped);
   const args = evalArgs(ctx, e.args);
   return callValue(ctx, callee, piped ? [piped, ...args] : args, site, e.callee.span);
 }
-
-/** Builtins that see their arguments' text (grad's wrt is a name, not a value). */
-type Special = (ctx: Ctx, e: ast.CallExpr, piped: ArgVal | undefined, site: ast.Expr) => Val;
-export const SPECIAL = new Map<string, Special>();
 
 function roundedDivision(ctx: Ctx, name: "floor" | "ceil", arg: ast.Expr): Val | undefined {
   if (arg.kind !== "binary" || arg.op !== "/") return undefined;
@@ -426,7 +422,7 @@ function range(ctx: Ctx, e: ast.RangeExpr): Val {
 export function spend(ctx: Ctx, n: number, at: ast.Expr): void {
   ctx.shared.iterations += n;
   if (ctx.shared.iterations > LIMITS.iterations)
-    fail(ctx, "E1008", `static loops and ranges take at most ${LIMITS.iterations} steps in all`, at.span);
+    exhaust(ctx, "E1008", `static loops and ranges take at most ${LIMITS.iterations} steps in all`, at.span);
 }
 
 function iterate(ctx: Ctx, e: ast.Expr): readonly Val[] {

@@ -1,7 +1,115 @@
-// grad(f, wrt = x): waits for the gradient driver (phases/3-grad).
+// `grad(f, wrt = x)`: a fn whose value is the gradient of f's. In: a fn, and which of its parameters (or of the model's).
+// Out: graph values made by the gradient driver, so that it nests. Separate because `wrt` is a name, not a value.
+import { reachable } from "../../ir/build.ts";
+import { type OpDef, OpError, type Value } from "../../ir/types.ts";
+import { full, isFloat, zerosLike } from "../../ops/define.ts";
+import { backward } from "../3-grad/backward.ts";
 import type * as ast from "../1-parse/ast.ts";
-import { type Ctx, fail } from "./context.ts";
-import type { ArgVal, Val } from "./values.ts";
-export function callGrad(ctx: Ctx, _g: Val, _args: readonly ArgVal[], site: ast.Expr): Val {
-  return fail(ctx, "E1101", "grad is not available yet", site.span);
+import { callFn, callValue } from "./call.ts";
+import { type Ctx, fail, failName, originOf, type Trace, traceOf } from "./context.ts";
+import { evalExpr } from "./expr.ts";
+import { matchSlots, type Slot } from "./instances.ts";
+import { matchArgs } from "./statics.ts";
+import { isLiteral, isTensor, readSlot, toTensor } from "./tensors.ts";
+import { type ArgVal, describe, tensorVal, type Val } from "./values.ts";
+
+/** Makes the gradient function; `wrt` stays text until the call, where f's parameters are known. */
+export function makeGrad(ctx: Ctx, e: ast.CallExpr, piped: ArgVal | undefined): Val {
+  const places = e.args.filter((a) => !a.name);
+  const wrt = e.args.find((a) => a.name?.name === "wrt")?.value ?? places[piped ? 0 : 1]?.value;
+  const other = e.args.find((a) => a.name && a.name.name !== "wrt");
+  if (other?.name) failName(ctx, "E0603", `grad has no parameter ${other.name.name}`, other.name.name, ["wrt"], other.span);
+  const f = piped ? piped.val : places[0] ? evalExpr(ctx, places[0].value) : fail(ctx, "E0601", "grad needs a fn", e.span);
+  if (!wrt) return fail(ctx, "E0601", "grad needs wrt", e.span, { help: "name a parameter of the fn: grad(f, wrt = x)" });
+  return { kind: "grad", fn: f, wrt, ctx };
+}
+
+/** The operand itself, but a value of its own: what other arguments depend on is not what f's parameter is. */
+const variableOp: OpDef = {
+  name: "variable",
+  doc: "A value to take a gradient of.",
+  fuses: "map",
+  exposed: false,
+  pure: false,
+  params: [{ name: "x", kind: "tensor" }],
+  infer: ([x]) => [x],
+  reference: ([x], _attrs, [out]) => out.data.set(x.data),
+  vjp: (_b, _node, [g]) => [g],
+  lower: (s, node, at) => s.read(node.inputs[0], at),
+  examples: [],
+};
+function variable(trace: Trace, value: Value, others: readonly Value[]): Value {
+  const shared = value.node.inputs.length === 0 && typeof value.node.attrs.path === "string";
+  if (!shared && !reachable(others).includes(value.node)) return value;
+  return trace.b.make(variableOp, [value]);
+}
+
+type GradVal = Extract<Val, { kind: "grad" }>;
+
+export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: ast.Expr): Val {
+  const trace = traceOf(ctx, site.span, "a gradient");
+  const params = g.fn.kind === "fn" ? g.fn.decl.params.map((p) => p.name.name) : [];
+  const exprs = g.wrt.kind === "list" || g.wrt.kind === "tuple" ? g.wrt.items : [g.wrt];
+  const name = g.fn.kind === "fn" ? g.fn.decl.name.name : describe(g.fn);
+  const matched = g.fn.kind === "fn" ? matchArgs(ctx, name, params, args, site.span) : [...args];
+  const targets: { readonly value: Value; readonly key: string }[] = [];
+  let single = exprs.length === 1 && exprs[0].kind !== "pattern";
+  const slots = (list: readonly Slot[], e: ast.Expr): void => {
+    for (const s of list) targets.push({ value: readSlot(ctx, s, e.span), key: s.paths[0] ?? s.name });
+  };
+  for (const e of exprs) {
+    const at = e.kind === "name" ? params.indexOf(e.name) : -1;
+    if (at >= 0) {
+      const arg = matched[at];
+      if (!arg || !(isTensor(arg.val) || isLiteral(arg.val)))
+        return fail(ctx, "E1103", `${params[at]} is no tensor of this call`, e.span);
+      const others = matched.flatMap((a, i) => (a && i !== at && a.val.kind === "tensor" ? [a.val.value] : []));
+      const value = variable(trace, toTensor(ctx, arg.val, arg.span, "f32"), others);
+      matched[at] = { ...arg, val: tensorVal(value) };
+      targets.push({ value, key: params[at] });
+      continue;
+    }
+    const outer = g.ctx as Ctx;
+    if (e.kind === "pattern") {
+      slots(matchSlots(outer, outer.shared.slots, e, outer.self?.path ?? ""), e);
+      continue;
+    }
+    if (e.kind === "name" && e.name === "params" && !outer.scope.find("params")) {
+      single = false;
+      slots(
+        outer.shared.slots.filter((s) => s.kind === "param"),
+        e,
+      );
+      continue;
+    }
+    if (e.kind === "name" && !outer.scope.find(e.name))
+      failName(ctx, "E1103", `${name} has no parameter ${e.name}`, e.name, [...params, "params"], e.span, params.length > 0 ? `its parameters are ${params.join(", ")}` : undefined);
+    const v = evalExpr(outer, e);
+    if (v.kind !== "slot" || v.slot.kind !== "param")
+      return fail(ctx, "E1103", `wrt names a parameter of ${name} or of the model, not ${describe(v)}`, e.span, params.length > 0 ? { help: `the parameters of ${name} are ${params.join(", ")}` } : {});
+    slots([v.slot], e);
+  }
+  const given = matched.flatMap((a, i): ArgVal[] => (a ? [g.fn.kind === "fn" ? { ...a, name: params[i] } : a] : []));
+  const out = g.fn.kind === "fn" ? callFn(ctx, g.fn, given, site) : callValue(ctx, g.fn, given, site, site.span);
+  const loss = toTensor(ctx, out, site.span);
+  if (loss.type.shape.length > 0 || (loss.type.dtype !== "f32" && loss.type.dtype !== "f16"))
+    fail(ctx, "E1102", `${name} gives ${describe(tensorVal(loss))}; a gradient is of an f32 of no axes`, site.span, { help: "take its mean or sum" });
+  const values = targets.map((t) => t.value);
+  for (const [i, v] of values.entries())
+    if (!isFloat(v.type.dtype)) fail(ctx, "E1101", `${targets[i].key} is ${v.type.dtype}; a gradient is of floats`, g.wrt.span);
+  const grads = trace.b.at(originOf(ctx, site.span), () => {
+    const one = full(trace.b, 1, loss.type);
+    try {
+      return backward(trace.b, [loss], [one], values);
+    } catch (e) {
+      if (!(e instanceof OpError)) throw e;
+      return fail(ctx, "E1101", e.message, site.span);
+    }
+  });
+  // An argument f never uses, or one that every way to it stops: zero would hide a mistake.
+  if (grads.every((v) => v === undefined))
+    fail(ctx, "E1101", `${name} does not depend differentiably on ${targets.map((t) => t.key).join(", ") || "anything"}`, g.wrt.span);
+  const vals = grads.map((v, i) => tensorVal(v ?? zerosLike(trace.b, targets[i].value)));
+  if (single) return vals[0];
+  return exprs.length === 1 ? { kind: "record", fields: new Map(vals.map((v, i) => [targets[i].key, v])) } : { kind: "tuple", items: vals };
 }

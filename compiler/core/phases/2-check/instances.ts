@@ -5,7 +5,7 @@ import type { Span } from "../../diagnostics/report.ts";
 import { asConst } from "../../dims/dim.ts";
 import type { DType } from "../../ir/types.ts";
 import type * as ast from "../1-parse/ast.ts";
-import { type Ctx, fail, failName, LIMITS, recover, recoverVal, Scope, type Shared } from "./context.ts";
+import { type Ctx, exhaust, fail, failName, LIMITS, recover, recoverVal, Scope, type Shared } from "./context.ts";
 import { evalExpr } from "./expr.ts";
 import { constantInit } from "./init.ts";
 import type { Module } from "./modules.ts";
@@ -69,11 +69,12 @@ export function construct(
   module: Module,
   args: readonly ArgVal[],
   site: Span,
+  calls: readonly Span[] = [...from.calls, site].slice(-LIMITS.layerDepth),
 ): Instance {
   if (++from.shared.instances > LIMITS.instances)
-    fail(from, "E1004", `a model has at most ${LIMITS.instances} instances`, site);
+    exhaust(from, "E1004", `a model has at most ${LIMITS.instances} instances`, site);
   if (layerDepth >= LIMITS.layerDepth)
-    fail(from, "E0705", `${decl.name.name} contains itself, ${LIMITS.layerDepth} deep`, site, {
+    exhaust(from, "E0705", `${decl.name.name} contains itself, ${LIMITS.layerDepth} deep`, site, {
       help: "a layer that builds itself needs an if that ends it",
     });
   const params = new Scope();
@@ -81,7 +82,7 @@ export function construct(
     ...baseCtx(from.shared, module),
     scope: params,
     path: from.path,
-    calls: [...from.calls, site].slice(-LIMITS.layerDepth),
+    calls,
   };
   const bound = bindStatics(from, base, decl.name.name, decl.params, args, site);
   for (const [name, val] of bound) {

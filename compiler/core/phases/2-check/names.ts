@@ -188,7 +188,7 @@ class Pass {
   }
 
   private unboundSymbol(names: Names, d: ast.NameExpr): void {
-    if (this.module.names.has(d.name)) return;
+    if (this.module.names.get(d.name)?.item.kind === "bind") return this.expr(names, d);
     const known = [...names.all()].filter(isSymbolName);
     const help =
       didYouMean(d.name, known) ??

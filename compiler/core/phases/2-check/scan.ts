@@ -123,8 +123,8 @@ function axisOf(ctx: Ctx, e: ast.ScanExpr, x: Value): number {
 /** A further sequence must be as long as the first; where that shows at the call only, it is cut to that length. */
 function align(ctx: Ctx, e: ast.ScanExpr, x: Value, axis: number, count: Dim): Value {
   const own = x.type.shape[axis];
-  const what = `the sequences of a scan have ${print(count)} and ${own ? print(own) : "no"} slices`;
-  if (!own || sameDim(ctx, count, own, what, e.sequence.span) === "differ") fail(ctx, "E0301", what, e.sequence.span);
+  const what = (): string => `the sequences of a scan have ${print(count)} and ${own ? print(own) : "no"} slices`;
+  if (!own || sameDim(ctx, count, own, what, e.sequence.span) === "differ") fail(ctx, "E0301", what(), e.sequence.span);
   return own.key === count.key ? x : sliceAxis(traceOf(ctx, e.span, "a scan").b, x, axis, 0, count);
 }
 

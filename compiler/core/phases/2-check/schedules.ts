@@ -12,10 +12,18 @@ export const OPTIMIZERS = ["sgd", "adam", "adamw"] as const;
 const PREFIX = "with ";
 
 type H = HostExpr;
-const add = (a: H, b: H): H => ["+", a, b];
-const sub = (a: H, b: H): H => ["-", a, b];
-const mul = (a: H, b: H): H => ["*", a, b];
-const div = (a: H, b: H): H => ["/", a, b];
+/** Arithmetic on literals is done here, so that a plain rate stays a plain number. */
+const fold =
+  (op: string, f: (a: number, b: number) => number) =>
+  (a: H, b: H): H =>
+    typeof a === "number" && typeof b === "number" ? f(a, b) : [op, a, b];
+const plus = fold("+", (a, b) => a + b);
+const add = (a: H, b: H): H => (a === 0 ? b : b === 0 ? a : plus(a, b));
+const minus = fold("-", (a, b) => a - b);
+const sub = (a: H, b: H): H => (b === 0 ? a : minus(a, b));
+const times = fold("*", (a, b) => a * b);
+const mul = (a: H, b: H): H => (a === 1 ? b : b === 1 ? a : times(a, b));
+const div = fold("/", (a, b) => a / b);
 const max = (a: H, b: H): H => ["max", a, b];
 const min = (a: H, b: H): H => ["min", a, b];
 const where = (c: H, a: H, b: H): H => ["where", c, a, b];
@@ -61,7 +69,7 @@ const SCHEDULES: Readonly<Record<string, Schedule>> = {
 };
 
 /** Number functions the host knows, on schedules. */
-const NUMERIC: Readonly<Record<string, number>> = { floor: 1, ceil: 1, sqrt: 1, exp: 1, log: 1, sin: 1, cos: 1, abs: 1, max: 2, min: 2 };
+const NUMERIC: ReadonlySet<string> = new Set(["floor", "ceil", "round", "sqrt", "exp", "log", "sin", "cos", "abs", "max", "min"]);
 
 /** Names of a `with` clause, bound there alone: `linear` is an operator everywhere else. */
 export const WITH_NAMES: ReadonlyMap<string, Val> = new Map<string, Val>([
@@ -75,7 +83,8 @@ export function hostFunction(ctx: Ctx, full: string, args: readonly ArgVal[], si
   if ((OPTIMIZERS as readonly string[]).includes(name)) return { kind: "optimizer", name, args };
   const number = (a: ArgVal): H =>
     hostOf(a.val) ?? fail(ctx, "E0605", `${name} takes numbers and schedules, not ${describe(a.val)}`, a.span);
-  if (Object.hasOwn(NUMERIC, name)) return { kind: "host", expr: [name, ...args.map(number)] };
+  if (NUMERIC.has(name)) return { kind: "host", expr: [name, ...args.map(number)] };
+  if (!Object.hasOwn(SCHEDULES, name)) return fail(ctx, "E0605", `${name} does not take a schedule`, site.span);
   const schedule = SCHEDULES[name];
   const got = matchArgs(
     ctx,

@@ -23,7 +23,7 @@ export function matchArgs(
       if (place >= params.length) {
         const takes = params.length === 0 ? "no arguments" : params.length === 1 ? "1 argument" : `${params.length} arguments`;
         fail(ctx, "E0602", `${name} takes ${takes}, given ${args.length}`, a.span, {
-          ...(params.length > 0 ? { help: `its parameters are ${params.join(", ")}` } : {}),
+          ...(params.length > 0 ? { help: `its parameter${params.length > 1 ? "s are" : " is"} ${params.join(", ")}` } : {}),
         });
       }
       out[place++] = a;
@@ -37,7 +37,7 @@ export function matchArgs(
         `${name} has no parameter ${a.name}`,
         a.name,
         params,
-        a.span,
+        a.nameSpan ?? a.span,
         params.length > 0 ? `its parameters are ${params.join(", ")}` : "it takes no arguments",
       );
     if (out[i]) fail(ctx, "E0604", `${name}: ${a.name} is given twice`, a.span, { secondary: [{ span: out[i].span, text: "first here" }] });

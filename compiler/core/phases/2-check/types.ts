@@ -38,7 +38,7 @@ export const isSymbolName = (name: string): boolean => /^[A-Z]/.test(name);
 
 /** A dim of a type or a list of sizes. */
 export function evalDim(ctx: Ctx, e: ast.Expr): Dim {
-  if (e.kind === "name" && isSymbolName(e.name) && !ctx.scope.find(e.name) && !ctx.module.names.has(e.name)) {
+  if (e.kind === "name" && isSymbolName(e.name) && !ctx.scope.find(e.name) && ctx.module.names.get(e.name)?.item.kind !== "bind") {
     const known = ctx.scope.all().filter(isSymbolName);
     const help =
       didYouMean(e.name, known) ??
@@ -117,6 +117,8 @@ function align(
  * `caller` reports.
  */
 export function unify(caller: Ctx, ctx: Ctx, fnName: string, args: readonly TypedArg[]): void {
+  // What is wrong with an argument is shown where it is given, and names the instance it is given to.
+  caller = { ...caller, path: ctx.path };
   const boundBy = new Map<string, TypedArg>();
   const later: { arg: TypedArg; declared: ast.Expr; actual: Dim; axis: number }[] = [];
   let restBy: TypedArg | undefined;
@@ -144,11 +146,11 @@ export function unify(caller: Ctx, ctx: Ctx, fnName: string, args: readonly Type
         ctx.rest.dims = rest;
         restBy = arg;
       } else {
-        const what = `${fnName}: ... is ${shapeText(before)} in ${restBy?.name ?? "another parameter"} and ${shapeText(rest)} in ${arg.name}`;
+        const what = (): string => `${fnName}: ... is ${shapeText(before)} in ${restBy?.name ?? "another parameter"} and ${shapeText(rest)} in ${arg.name}`;
         const differs =
           before.length !== rest.length || before.some((d, i) => sameDim(caller, d, rest[i], what, arg.span) === "differ");
         if (differs)
-          fail(caller, "E0502", what, arg.span, {
+          fail(caller, "E0502", what(), arg.span, {
             label: typeText(arg.actual),
             secondary: restBy ? [{ span: restBy.span, text: typeText(restBy.actual) }, declared(arg)] : [],
           });
@@ -168,9 +170,10 @@ export function unify(caller: Ctx, ctx: Ctx, fnName: string, args: readonly Type
         continue;
       }
       const first = boundBy.get(d.name);
-      const what = `${fnName}: ${d.name} is ${print(old.val.dim)} in ${first?.name ?? "another parameter"} and ${print(p.actual)} in ${arg.name}`;
+      const before = old.val.dim;
+      const what = (): string => `${fnName}: ${d.name} is ${print(before)} in ${first?.name ?? "another parameter"} and ${print(p.actual)} in ${arg.name}`;
       if (sameDim(caller, old.val.dim, p.actual, what, arg.span) === "differ")
-        fail(caller, "E0502", what, arg.span, {
+        fail(caller, "E0502", what(), arg.span, {
           label: typeText(arg.actual),
           secondary: first && first !== arg ? [{ span: first.span, text: typeText(first.actual) }, declared(arg)] : [declared(arg)],
         });
@@ -178,9 +181,9 @@ export function unify(caller: Ctx, ctx: Ctx, fnName: string, args: readonly Type
   }
   for (const { arg, declared: d, actual, axis } of later) {
     const want = evalDim(ctx, d);
-    const what = `${fnName}: axis ${axis} of ${arg.name} is ${sized(d, want)}, given ${print(actual)}`;
+    const what = (): string => `${fnName}: axis ${axis} of ${arg.name} is ${sized(d, want)}, given ${print(actual)}`;
     if (sameDim(caller, want, actual, what, arg.span) === "differ")
-      fail(caller, "E0307", what, arg.span, { label: typeText(arg.actual), secondary: [declared(arg)] });
+      fail(caller, "E0307", what(), arg.span, { label: typeText(arg.actual), secondary: [declared(arg)] });
   }
 }
 
@@ -208,15 +211,15 @@ export function checkResult(ctx: Ctx, fnName: string, type: ast.TensorType, actu
   if (rest) {
     const before = ctx.rest.dims;
     if (!before) fail(ctx, "E0501", "... in a result stands for the axes of ... in a parameter", type.span);
-    const what = `${fnName} gives ${typeText(actual)}, declared ${declaredText(type)} with ... = ${shapeText(before)}`;
+    const what = (): string => `${fnName} gives ${typeText(actual)}, declared ${declaredText(type)} with ... = ${shapeText(before)}`;
     if (before.length !== rest.length || before.some((d, i) => sameDim(ctx, d, rest[i], what, span) === "differ"))
-      fail(ctx, "E0303", what, span, { label: typeText(actual), secondary: [label] });
+      fail(ctx, "E0303", what(), span, { label: typeText(actual), secondary: [label] });
   }
   for (const p of pairs) {
     const want = evalDim(ctx, p.declared);
-    const what = `${fnName}: axis ${p.axis} of the result is ${print(p.actual)}, declared ${sized(p.declared, want)}`;
+    const what = (): string => `${fnName}: axis ${p.axis} of the result is ${print(p.actual)}, declared ${sized(p.declared, want)}`;
     if (sameDim(ctx, want, p.actual, what, span) === "differ")
-      fail(ctx, "E0303", what, span, { label: typeText(actual), secondary: [label] });
+      fail(ctx, "E0303", what(), span, { label: typeText(actual), secondary: [label] });
   }
 }
 

@@ -50,6 +50,7 @@ export interface FnVal {
 
 export interface ArgVal {
   readonly name?: string;
+  readonly nameSpan?: Span;
   readonly val: Val;
   readonly span: Span;
 }
