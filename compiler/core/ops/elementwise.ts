@@ -571,7 +571,7 @@ const bound = (attrs: Node["attrs"] | ConcreteAttrs, name: string): number | und
   attrs[name] as number | undefined;
 export const clampOp: OpDef = {
   name: "clamp",
-  doc: "x held between `min` and `max`, each optional. The gradient passes where x is within them.",
+  doc: "x held between `min` and `max`, each optional. The gradient passes strictly between them, as PyTorch has it.",
   fuses: "map",
   params: [tensor("x"), float("min", { optional: true }), float("max", { optional: true })],
   infer: ([x], attrs) => {
@@ -593,7 +593,7 @@ export const clampOp: OpDef = {
     if (!g || !isFloat(x.type.dtype)) return [undefined];
     const lo = bound(node.attrs, "min");
     const hi = bound(node.attrs, "max");
-    const tests = [...(lo === undefined ? [] : [ge(b, x, lo)]), ...(hi === undefined ? [] : [le(b, x, hi)])];
+    const tests = [...(lo === undefined ? [] : [gt(b, x, lo)]), ...(hi === undefined ? [] : [lt(b, x, hi)])];
     return [tests.reduce((acc, t) => where(b, t, acc, 0), g)];
   },
   lower: (s, node, at) => {
