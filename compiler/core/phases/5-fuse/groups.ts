@@ -65,6 +65,7 @@ export function lowerValue(s: ScalarContext, value: Value): { at: Axis[]; x: Sca
   return { at, x: lower(s, value.node, at.map((a) => s.axisValue(a)), value.index) };
 }
 
+const isViewNode = (n: Node): boolean => n.op.fuses === "view";
 const shapeKey = (v: Value): string => v.type.shape.map((d) => d.key).join();
 const elements = (v: Value) => product(v.type.shape);
 
@@ -78,6 +79,12 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   const region = new Map<Node, Group>();
   const home = new Map<Value, Group>();
   const alias = new Map<Value, Value>();
+  /** Values that are written to state, by path (through views that keep the order). */
+  const writtenTo = new Map<Value, string>();
+  for (const w of graph.writes) {
+    writtenTo.set(w.value, w.path);
+    if (isViewNode(w.value.node) && w.value.node.inputs.length === 1) writtenTo.set(w.value.node.inputs[0], w.path);
+  }
 
   // --- what depends on parameters alone -------------------------------------------------------------------------
   const derivedNode = new Map<Node, boolean>();
@@ -249,11 +256,18 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     for (const r of roots) visit(r, true);
     return found;
   };
+  const bindingsOf = (reads: ReadonlySet<Value>, roots: readonly Value[]): number => {
+    const all = new Set([...reads, ...roots]);
+    // An update in place shares its source's binding.
+    for (const r of roots) {
+      const path = writtenTo.get(r);
+      if (path !== undefined && [...reads].some((v) => v.node.attrs.path === path && v.node.op.fuses === "source")) all.delete(r);
+    }
+    return all.size;
+  };
   const bindings = (g: Group): number => {
     const exits = exitsOf(g);
-    const reads = readsOf(exits, g);
-    for (const e of exits) reads.delete(e);
-    return reads.size + exits.length;
+    return bindingsOf(readsOf(exits, g), exits);
   };
   /** Takes the youngest nodes out again until the kernel fits its bindings. */
   const fitBindings = (g: Group, added: Node[]): void => {
@@ -277,7 +291,28 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
         added.splice(added.indexOf(m), 1);
       }
   };
+  /** An element-wise function of what is stored anyway (a relu's mask) is cheaper computed again than stored. */
+  const dropCheapExits = (g: Group): void => {
+    for (let again = true; again; ) {
+      again = false;
+      const exits = exitsOf(g);
+      const stored = new Set(exits.map((e) => e.node));
+      for (const e of [...exits].reverse()) {
+        const n = e.node;
+        if (n === g.anchor || n.op.fuses !== "map" || sinks.has(e)) continue;
+        if (nodeUsers(e).some((u) => g.nodes.has(u))) continue;
+        const operands = n.inputs.filter((v) => g.nodes.has(v.node));
+        const others = n.inputs.filter((v) => !g.nodes.has(v.node));
+        const free = others.every((v) => readsOf([v], undefined).size === 0 && v.node.op.fuses !== "source");
+        if (operands.length !== 1 || operands[0].node === n || !stored.has(operands[0].node) || !free) continue;
+        drop(g, n);
+        again = true;
+        break;
+      }
+    }
+  };
   const settle = (g: Group): void => {
+    dropCheapExits(g);
     g.roots = exitsOf(g);
     for (const r of g.roots) home.set(r, g);
   };
@@ -431,7 +466,7 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
         } else store(n);
       } else if (nodeUsers(v).some((u) => mustStore(u)) && !home.has(v)) {
         const base = orderKeepingBase(v);
-        if (base && base.node.op.fuses !== "source" && !nodeUsers(v).some((u) => u.op.fuses === "pack")) {
+        if (base && base.node.op.fuses !== "source") {
           alias.set(v, base);
           if (!home.has(base) && !region.has(base.node)) store(base.node);
         } else store(n);
@@ -481,15 +516,24 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   }
 
   // --- 4. kernels over the same elements become one where that saves a pass --------------------------------------------
-  mergeMaps(groups, region, home, { needs, readsOf, max: options.maxBindings });
+  mergeMaps(groups, region, home, { needs, readsOf, bindingsOf, max: options.maxBindings });
+  // What a merged kernel computes for itself only need not be stored.
+  for (const g of groups) {
+    if (g.kind !== "map" || g.roots.length < 2) continue;
+    const elsewhere = new Set<Value>();
+    for (const o of groups) if (o !== g && o.nodes.size > 0) for (const v of readsOf(o.roots, o)) elsewhere.add(v);
+    const kept = g.roots.filter((r) => elsewhere.has(r) || sinks.has(r) || [...alias.values()].includes(r) || nodeUsers(r).some(mustStore));
+    if (kept.length === 0 || kept.length === g.roots.length) continue;
+    for (const r of g.roots) if (!kept.includes(r)) home.delete(r);
+    g.roots = kept;
+  }
   // --- 5. too many bindings: store something inside -------------------------------------------------------------------
   for (let i = 0; i < groups.length; i++) {
     const g = groups[i];
     if (g.kind !== "map" || g.nodes.size === 0) continue;
     for (let guard = 0; guard < 64; guard++) {
       const reads = readsOf(g.roots, g);
-      for (const r of g.roots) reads.delete(r);
-      if (reads.size + g.roots.length <= options.maxBindings) break;
+      if (bindingsOf(reads, g.roots) <= options.maxBindings) break;
       const inner = largestInner(g);
       if (!inner) throw new InternalError("fuse", `a kernel for ${g.anchor.op.name} needs ${reads.size + g.roots.length} bindings`);
       store(inner.node);
@@ -530,11 +574,16 @@ function mergeMaps(
   groups: Group[],
   region: Map<Node, Group>,
   home: Map<Value, Group>,
-  h: { needs: (from: Node, target: ReadonlySet<Node>) => boolean; readsOf: (roots: readonly Value[], g: Group | undefined) => Set<Value>; max: number },
+  h: {
+    readonly needs: (from: Node, target: ReadonlySet<Node>) => boolean;
+    readonly readsOf: (roots: readonly Value[], g: Group | undefined) => Set<Value>;
+    readonly bindingsOf: (reads: ReadonlySet<Value>, roots: readonly Value[]) => number;
+    readonly max: number;
+  },
 ): void {
   const byShape = new Map<string, Group[]>();
   for (const g of groups) {
-    if (g.kind !== "map" || g.anchor.op.fuses !== "map" || g.roots.length === 0) continue;
+    if (g.kind !== "map" || g.roots.length === 0) continue;
     const key = `${g.derived}|${g.roots[0].type.shape.map((d) => d.key).join()}`;
     const list = byShape.get(key);
     if (list) list.push(g);
@@ -553,9 +602,9 @@ function mergeMaps(
         const shared = [...b].filter((v) => a.has(v) && v.type.shape.length > 0);
         if (!feeds && shared.length === 0) continue;
         if (feeds && !readsElementwise(from, into)) continue;
-        const all = new Set([...a, ...b]);
-        for (const r of [...into.roots, ...from.roots]) all.delete(r);
-        if (all.size + into.roots.length + from.roots.length > h.max) continue;
+        const both = new Set([...a, ...b]);
+        for (const r of [...into.roots, ...from.roots]) both.delete(r);
+        if (h.bindingsOf(both, [...into.roots, ...from.roots]) > h.max) continue;
         // Nothing between them may wait for `into`, nor may `into` wait for `from`.
         const wait = [...b].some((v) => !into.roots.includes(v) && h.needs(v.node, into.nodes));
         if (wait || [...a].some((v) => h.needs(v.node, from.nodes))) continue;

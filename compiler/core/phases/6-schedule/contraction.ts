@@ -326,11 +326,13 @@ function subgroupTiles(ctx: ScheduleContext, g: Group, n: Nest, t: { lanes: numb
 }
 const batchX = (em: Emitter, batch: Axis): X => em.stack[0].bound.get(batch) ?? lit(0);
 
+/** What a symbol counts for when a tile is chosen. */
+const NOMINAL_ROWS = 32;
 /** Rows of a register tile: whole windows, not many more than there are. */
 function rowsPerTile(most: number, window: number, rows: Dim): number {
   let tile = Math.max(window, Math.floor(most / window) * window);
   // A literal row count smaller than the tile, or few rows per unit of the symbols, take a smaller tile.
-  const known = asConst(rows) ?? asConst(substitute(rows, () => 8));
+  const known = asConst(rows) ?? asConst(substitute(rows, () => NOMINAL_ROWS));
   if (known !== undefined) while (tile > 8 && tile % (2 * window) === 0 && tile / 2 >= known) tile /= 2;
   return tile;
 }

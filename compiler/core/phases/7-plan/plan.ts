@@ -12,7 +12,7 @@ import { copy } from "../../ops/copy.ts";
 import { outer, pick, scanAttrs } from "../../ops/scan.ts";
 import type { Target } from "../../targets.ts";
 import type { Block, BufferName, Check, Dispatch, EntryPlan, HostExpr, Port, Range, Step } from "../../../../runtime/core/program.ts";
-import { type Fused, fuse, type Group, loweringFor, lowerValue } from "../5-fuse/groups.ts";
+import { type Fused, fuse, type Group, loweringFor, lowerValue, rowMajor } from "../5-fuse/groups.ts";
 import type { Scheduled, ScheduleContext } from "../6-schedule/common.ts";
 import { chooseLayouts, type Layouts } from "../6-schedule/layout.ts";
 import { packWeights } from "../6-schedule/pack.ts";
@@ -431,14 +431,23 @@ class Planner {
   private inPlaceWrites(fused: Fused, layouts: Layouts, packed: ScheduleContext["packed"]): Map<Value, Value> {
     const out = new Map<Value, Value>();
     for (const w of fused.graph.writes) {
-      const home = fused.home.get(w.value);
-      if (!home || home.kind !== "map" || !layouts.order(w.value).every((a, i) => a === i)) continue;
+      const root = fused.alias.get(w.value) ?? w.value;
+      const home = fused.home.get(root);
+      if (!home || home.kind !== "map" || !layouts.order(root).every((a, i) => a === i)) continue;
       const source = fused.graph.nodes.find((n) => (n.op.name === "state" || n.op.name === "param") && n.attrs.path === w.path)?.outs[0];
       if (!source || w.path === "") continue;
       if (fused.graph.results.some((r) => r.value === source)) continue;
-      if (fused.graph.writes.filter((o) => o.value === w.value).length > 1) continue;
+      if (fused.graph.writes.filter((o) => (fused.alias.get(o.value) ?? o.value) === root).length > 1) continue;
       if (!readsAtItsOwnPlace(fused, home, source)) continue;
-      out.set(w.value, source);
+      out.set(root, source);
+    }
+    // Kernels that write in place come last, in their order: none of them may read what another one overwrites.
+    const late = new Set([...out.keys()].map((r) => fused.home.get(r) as Group));
+    for (const [root, source] of [...out]) {
+      const home = fused.home.get(root);
+      const path = String(source.node.attrs.path);
+      const reads = [...late].some((g) => g !== home && sourcesRead(fused, g).some((n) => n.op === source.node.op && (n.attrs.path === path || path === PARAMS)));
+      if (reads) out.delete(root);
     }
     void packed;
     return out;
@@ -526,20 +535,39 @@ function orderForWrites(fused: Fused, inPlace: ReadonlyMap<Value, Value>): reado
   for (const root of inPlace.keys()) late.add(fused.home.get(root) as Group);
   return [...fused.groups.filter((g) => !late.has(g)), ...fused.groups.filter((g) => late.has(g))];
 }
+/** The sources a group's kernel reads. */
+function sourcesRead(fused: Fused, g: Group): Node[] {
+  const out = new Set<Node>();
+  const seen = new Set<Value>();
+  const visit = (v: Value, top: boolean): void => {
+    if (seen.has(v)) return;
+    seen.add(v);
+    if (v.node.op.fuses === "source") {
+      out.add(v.node);
+      return;
+    }
+    const home = fused.home.get(v);
+    if (!top && home !== undefined && home !== g) return;
+    for (const i of v.node.inputs) visit(i, false);
+  };
+  for (const r of g.roots) visit(r, true);
+  return [...out];
+}
 function readsAtItsOwnPlace(fused: Fused, home: Group, source: Value): boolean {
   // Nobody may need the group's values, or read the source, after it: it goes last.
   const roots = new Set(home.roots);
-  if (fused.graph.nodes.some((n) => !home.nodes.has(n) && n.inputs.some((v) => roots.has(v)))) return false;
+  const sinkViews = new Set([...fused.alias.keys()].map((v) => v.node));
+  if (fused.graph.nodes.some((n) => !home.nodes.has(n) && !sinkViews.has(n) && n.inputs.some((v) => roots.has(v)))) return false;
   for (const root of home.roots) {
     const s = loweringFor((v) => fused.home.has(v) && fused.home.get(v) !== home);
     const { at, x } = lowerValue(s, root);
-    const own = at.map((q) => s.axisValue(q));
+    const own = rowMajor(s, at.map((q) => s.axisValue(q)), root.type.shape);
     let ok = true;
     const seen = new Set<Scalar>();
     const visit = (y: Scalar): void => {
       if (seen.has(y) || !ok) return;
       seen.add(y);
-      if (y.kind === "load" && y.value === source && !(y.at.length === own.length && y.at.every((c, i) => c === own[i]))) ok = false;
+      if (y.kind === "load" && y.value === source && rowMajor(s, y.at, source.type.shape) !== own) ok = false;
       for (const c of children(y)) visit(c);
     };
     visit(x);
