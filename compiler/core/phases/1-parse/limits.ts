@@ -12,8 +12,8 @@ export const maxNesting = 64;
 /** Levels of the tree, so that every phase may recurse over it: a chain of operators is as deep as it is long. */
 export const maxTreeDepth = 512;
 
-/** UTF-16 units. A token and its node take a few hundred bytes; this stays well within 2 GB. */
-export const maxSourceLength = 4 * 1024 * 1024;
+/** UTF-16 units. The worst text takes some 500 bytes a unit, in tokens and nodes: 1 GB at this size. */
+export const maxSourceLength = 2 * 1024 * 1024;
 
 /** Syntax errors after which the rest of a file is not looked at. */
 export const maxSyntaxErrors = 50;
