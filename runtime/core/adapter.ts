@@ -4,6 +4,7 @@ import type * as api from "./api.ts";
 import { isSoftwareAdapter, requestGpu } from "./dawn.ts";
 import { few, InputError, UnsupportedError } from "./errors.ts";
 import type { Artefact, Program } from "./program.ts";
+import { selectEntries } from "./select.ts";
 
 export interface OpenDevice {
   readonly device: GPUDevice;
@@ -50,7 +51,7 @@ export function misfit({ requires }: Program, offer: Offer): string | undefined 
   return undefined;
 }
 
-function choose(artefact: Artefact, target: string | undefined, offer: Offer): Program {
+function choose(artefact: Artefact, { target, entries }: api.LoadOptions, offer: Offer): Program {
   const targets = artefact.programs.map((p) => p.target);
   if (target !== undefined && !targets.includes(target)) {
     throw new InputError(
@@ -62,7 +63,7 @@ function choose(artefact: Artefact, target: string | undefined, offer: Offer): P
   for (const program of artefact.programs) {
     if (target !== undefined && program.target !== target) continue;
     const reason = misfit(program, offer);
-    if (!reason) return program;
+    if (!reason) return selectEntries(program, entries);
     reasons.push(`${program.target} ${reason}`);
   }
   const { vendor, architecture } = offer.info;
@@ -84,7 +85,7 @@ export async function openDevice(artefact: Artefact, options: api.LoadOptions): 
   if (options.device) {
     const device = options.device as unknown as GPUDevice;
     const info = device.adapterInfo ?? NO_INFO;
-    const program = choose(artefact, options.target, {
+    const program = choose(artefact, options, {
       features: device.features,
       limits: device.limits,
       info,
@@ -102,7 +103,7 @@ export async function openDevice(artefact: Artefact, options: api.LoadOptions): 
     );
   }
   const info = adapter.info ?? NO_INFO;
-  const program = choose(artefact, options.target, {
+  const program = choose(artefact, options, {
     features: adapter.features,
     limits: adapter.limits,
     info,

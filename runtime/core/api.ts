@@ -135,6 +135,8 @@ export interface LoadOptions {
   readonly target?: string;
   /** For initial parameters and random operators; 0 without it. */
   readonly seed?: number | bigint;
+  /** Make ready for these entries only, so that a cold start compiles less; the others are refused. */
+  readonly entries?: readonly string[];
   /** Sizes to make ready for: `{ N: 8 }`. Other sizes work, too. */
   readonly bind?: { readonly [symbol: string]: number };
   /** What learning-rate schedules need to know. */

@@ -12,6 +12,7 @@ import { type BoundEntry, type BoundPlan, type BoundPort, bindBlock, bindEntry }
 import { timePlan } from "./profile.ts";
 import type { Artefact, EntryPlan, TensorSpec } from "./program.ts";
 import { formatSafetensors } from "./safetensors.ts";
+import { neededUnits, trainStepOf } from "./select.ts";
 import { type GpuPlan, Session } from "./session.ts";
 import {
   type Flat,
@@ -99,10 +100,14 @@ class LoadedNet {
       throw error;
     }
     const { entries } = this.#session.program;
-    for (const entry of entries) this.entries[entry.name] = this.#method(entry);
+    const all = this.#artefact.programs[0].entries;
+    for (const { name } of all) {
+      const entry = entries.find((e) => e.name === name);
+      this.entries[name] = entry ? this.#method(entry) : () => Promise.reject(notReady(name));
+    }
     // `fit_step` is `train_step`, too, where there is one train block.
-    const steps = entries.filter((e) => e.train);
-    if (steps.length === 1) this.entries["train_step"] ??= this.entries[steps[0].name];
+    const step = trainStepOf(all);
+    if (step) this.entries["train_step"] = this.entries[step.name];
   }
 
   async #openSession(): Promise<void> {
@@ -139,7 +144,7 @@ class LoadedNet {
   /** Derived weights, and the plans of sizes that were announced. */
   async #makeReady(): Promise<void> {
     const { program } = this.#session;
-    await this.#rebuild(program.derived.map((_, i) => i));
+    await this.#rebuild(neededUnits(program));
     const bind = this.#options.bind;
     if (!bind) return;
     for (const entry of program.entries) {
@@ -687,6 +692,9 @@ function takeSeed(seed: unknown): Words {
     );
   return words;
 }
+
+const notReady = (name: string): InputError =>
+  new InputError("not-ready", `${name} was not made ready: name it in load({ entries: […] })`);
 
 const OPTIONS = ["outputs", "seed", "gpu"];
 

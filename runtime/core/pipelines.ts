@@ -5,6 +5,7 @@ import type * as api from "./api.ts";
 import { GpuError } from "./errors.ts";
 import { COPY_DST, STORAGE, UNIFORM } from "./flags.ts";
 import type { Artefact, Kernel, Program } from "./program.ts";
+import { neededKernels } from "./select.ts";
 import { alignTo } from "./tensor.ts";
 
 /** What of a session is there before its pipelines are. */
@@ -27,7 +28,8 @@ export interface ReadyKernel {
 }
 
 export interface Pipelines {
-  readonly kernels: readonly ReadyKernel[];
+  /** As the program numbers them; undefined for those that no entry needs. */
+  readonly kernels: readonly (ReadyKernel | undefined)[];
   /** A bind group; `at` gives a storage binding, or undefined for an empty tensor, which gets a stand-in. */
   group(
     kernel: ReadyKernel,
@@ -48,7 +50,11 @@ export async function compilePipelines(
   // Errors of a shader come back with its pipeline; nobody else should be told.
   device.pushErrorScope("validation");
   const modules = new Map<number, GPUShaderModule>();
-  for (const { text, name } of program.kernels) {
+  const needed = neededKernels(program);
+  const wanted = program.kernels.map((kernel, i) => (needed.has(i) ? kernel : undefined));
+  for (const kernel of wanted) {
+    if (!kernel) continue;
+    const { text, name } = kernel;
     if (!modules.has(text))
       modules.set(text, device.createShaderModule({ label: name, code: artefact.texts[text] }));
   }
@@ -58,7 +64,8 @@ export async function compilePipelines(
   const report = (phase: "compile" | "warm-up", total: number): void =>
     onProgress?.({ phase, done: ++done, total });
 
-  const pending = program.kernels.map((kernel) => {
+  const pending = wanted.map((kernel) => {
+    if (!kernel) return undefined;
     const layoutKey = kernel.access.join();
     const layout = layouts.get(layoutKey) ?? layoutOf(device, kernel.access);
     layouts.set(layoutKey, layout);
@@ -84,8 +91,13 @@ export async function compilePipelines(
   await session.wait(Promise.allSettled(made.values()));
   await scope.catch(() => undefined);
 
-  const kernels: ReadyKernel[] = [];
-  for (const { kernel, pipeline, rest } of pending) {
+  const kernels: (ReadyKernel | undefined)[] = [];
+  for (const one of pending) {
+    if (!one) {
+      kernels.push(undefined);
+      continue;
+    }
+    const { kernel, pipeline, rest } = one;
     try {
       kernels.push({ pipeline: await pipeline, ...rest });
     } catch (cause) {
@@ -151,10 +163,11 @@ async function compileError(
 /** Runs every pipeline once with no work: word 0 of the uniform block, the number of workgroups, is 0. */
 async function warmUp(session: PipelineHost, pipelines: Pipelines, report: () => void): Promise<void> {
   const { device } = session;
-  const size = Math.max(16, ...pipelines.kernels.map((k) => k.blockBytes));
+  const kernels = pipelines.kernels.filter((k) => k !== undefined);
+  const size = Math.max(16, ...kernels.map((k) => k.blockBytes));
   const zeros = session.createBuffer("zeros", size, UNIFORM | COPY_DST);
   const seen = new Set<GPUComputePipeline>();
-  for (const kernel of pipelines.kernels) {
+  for (const kernel of kernels) {
     if (seen.has(kernel.pipeline)) continue;
     seen.add(kernel.pipeline);
     const encoder = device.createCommandEncoder();

@@ -6,8 +6,8 @@ import type * as api from "./api.ts";
 import { pollPolitely } from "./dawn.ts";
 import { DeviceLostError, GpuError, LimitError } from "./errors.ts";
 import { COPY_DST, COPY_SRC, MAP_READ, STORAGE, UNIFORM } from "./flags.ts";
-import { compilePipelines, type Pipelines } from "./pipelines.ts";
-import type { BoundPlan, ClearCommand, Command, CopyCommand } from "./plan.ts";
+import { compilePipelines, type Pipelines, type ReadyKernel } from "./pipelines.ts";
+import type { BoundPlan, ClearCommand, Command, CopyCommand, DispatchCommand } from "./plan.ts";
 import type { Artefact, BufferName, Program } from "./program.ts";
 import { type AnyView, alignTo } from "./tensor.ts";
 
@@ -156,12 +156,16 @@ export class Session {
     this.destroyBuffer(gpu.uniforms);
   }
 
+  #kernel({ kernel }: DispatchCommand): ReadyKernel {
+    return this.#pipelines.kernels[kernel] as ReadyKernel;
+  }
+
   /** Bind groups of every command, shared where they are equal. */
   #bind(gpu: GpuPlan): void {
     const known = new Map<string, GPUBindGroup>();
     gpu.groups = gpu.plan.commands.map((c) => {
       if (c.kind !== "dispatch") return undefined;
-      const kernel = this.#pipelines.kernels[c.kernel];
+      const kernel = this.#kernel(c);
       const key = `${kernel.layoutKey}|${c.bind.map((b) => `${b.buffer}${b.offset}+${b.bytes}`)}|${kernel.blockBytes}`;
       let group = known.get(key);
       if (!group) {
@@ -213,7 +217,7 @@ export class Session {
       }
       cost += c.cost;
       pass ??= encoder.beginComputePass();
-      const { pipeline } = this.#pipelines.kernels[c.kernel];
+      const { pipeline } = this.#kernel(c);
       if (pipeline !== current) pass.setPipeline(pipeline);
       current = pipeline;
       pass.setBindGroup(0, gpu.groups[i], [c.block]);
@@ -242,7 +246,7 @@ export class Session {
       return;
     }
     const pass = encoder.beginComputePass({ timestampWrites });
-    pass.setPipeline(this.#pipelines.kernels[c.kernel].pipeline);
+    pass.setPipeline(this.#kernel(c).pipeline);
     pass.setBindGroup(0, gpu.groups[i], [c.block]);
     pass.dispatchWorkgroups(c.x, c.y);
     pass.end();

@@ -527,6 +527,25 @@ describe("life and death", () => {
     expect(net.memory().arena).toBe(arena);
   });
 
+  it("makes only the entries ready that are asked for", async (context) => {
+    const events: Progress[] = [];
+    const net = await open(context, {
+      entries: ["doubled", "train_step"],
+      weights: WEIGHTS,
+      onProgress: (e) => events.push(e),
+    });
+    // scale_columns, descend, and double for the derived weight.
+    expect(events.filter((e) => e.phase === "compile").at(-1)).toEqual({
+      phase: "compile",
+      done: 3,
+      total: 3,
+    });
+    expect(numbers((await call(net, "doubled", { x: [[1, 1, 1, 1]] }))["y"])).toEqual([2, 4, 6, 8]);
+    await net.entries["fit_step"]({ x: [1] }, { lr: 1 });
+    await expect(call(net, "add", { a: [1], b: [1] })).rejects.toMatchObject({ code: "not-ready" });
+    await expect(open(context, { entries: ["ad"] })).rejects.toThrow(/no entry ad; did you mean add\?/);
+  });
+
   it("counts its memory, and keeps it over many calls", async (context) => {
     const net = await open(context);
     const run = (): Promise<unknown> => call(net, "add", { a: [1, 2], b: [3, 4] });

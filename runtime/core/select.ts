@@ -1,0 +1,49 @@
+// What of a program is made ready. In: a program and the entries that are wanted. Out: the program with these entries, and
+// the kernels and derived weights they need.
+import { didYouMean, InputError } from "./errors.ts";
+import type { Block, EntryPlan, Program } from "./program.ts";
+
+/** The entry that is `train_step`, too: the only training step, where no entry has that name. */
+export function trainStepOf(entries: readonly EntryPlan[]): EntryPlan | undefined {
+  const steps = entries.filter((e) => e.train);
+  return steps.length === 1 && !entries.some((e) => e.name === "train_step") ? steps[0] : undefined;
+}
+
+export function selectEntries(program: Program, names: readonly string[] | undefined): Program {
+  if (!names) return program;
+  const { entries } = program;
+  const wanted = names.map((name) => {
+    const entry =
+      entries.find((e) => e.name === name) ?? (name === "train_step" ? trainStepOf(entries) : undefined);
+    if (entry) return entry;
+    const known = entries.map((e) => e.name);
+    throw new InputError("unknown-entry", `there is no entry ${name}${didYouMean(name, known)}`);
+  });
+  return { ...program, entries: entries.filter((e) => wanted.includes(e)) };
+}
+
+/** Derived weights that the program's entries read, those they are made of first. */
+export function neededUnits({ entries, derived }: Program): number[] {
+  const needed = new Set<number>();
+  const visit = (i: number): void => {
+    if (needed.has(i)) return;
+    derived[i].derived.forEach(visit);
+    needed.add(i);
+  };
+  for (const entry of entries) entry.derived.forEach(visit);
+  return [...needed];
+}
+
+/** Kernels that the program's entries and their derived weights dispatch, those in loops included. */
+export function neededKernels(program: Program): Set<number> {
+  const needed = new Set<number>();
+  const visit = (block: Block): void => {
+    for (const step of block.steps) {
+      if (step.kind === "dispatch") needed.add(step.kernel);
+      if (step.kind === "loop") visit(step.body);
+    }
+  };
+  for (const entry of program.entries) visit(entry.body);
+  for (const i of neededUnits(program)) visit(program.derived[i].body);
+  return needed;
+}
