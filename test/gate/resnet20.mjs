@@ -29,7 +29,7 @@ for (let from = 0; from < count; from += batch) {
   }
   const { logits } = await net.logits({ x });
   for (let i = 0; i < n; i++) {
-    const row = logits.subarray(i * 10, i * 10 + 10);
+    const row = logits.data.subarray(i * 10, i * 10 + 10);
     if (row.indexOf(Math.max(...row)) === bytes[(from + i) * (1 + size)]) correct++;
   }
 }
