@@ -403,7 +403,9 @@ describe("the choice of a program", () => {
     expect(misfit(cpu, intel)).toMatch(/this has 8 to 32/);
     expect(misfit(requires({ adapter: "cpu" }), nvidia)).toMatch(/software/);
     expect(misfit(requires({ adapter: "gpu" }), llvmpipe)).toMatch(/real GPUs/);
+    expect(misfit(requires({ adapter: "gpu" }), llvmpipe, true)).toBeUndefined();
     expect(misfit(requires({ features: ["shader-f16"] }), nvidia)).toBe("needs shader-f16");
+    expect(misfit(requires({ features: ["shader-f16"] }), nvidia, true)).toBe("needs shader-f16");
     expect(misfit(requires({ limits: { maxBufferSize: 1001 } }), nvidia)).toMatch(
       /maxBufferSize 1001, this has 1000/,
     );

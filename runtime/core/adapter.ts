@@ -25,8 +25,11 @@ interface Offer {
 const limitOf = (limits: GPUSupportedLimits, name: string): number | undefined =>
   (limits as unknown as Record<string, number | undefined>)[name];
 
-/** Why a program does not fit; undefined where it does. */
-export function misfit({ requires }: Program, offer: Offer): string | undefined {
+/**
+ * Why a program does not fit; undefined where it does. A target that was asked for by name may run on the other kind of
+ * adapter: the kind says where it is fast, the rest where it is right.
+ */
+export function misfit({ requires }: Program, offer: Offer, named = false): string | undefined {
   const missing = requires.features.filter((name) => !offer.features.has(name));
   if (missing.length) return `needs ${few(missing)}`;
   for (const [name, needed] of Object.entries(requires.limits)) {
@@ -43,7 +46,7 @@ export function misfit({ requires }: Program, offer: Offer): string | undefined 
     return `needs subgroups of ${requires.subgroupSize}, this has ${min === max ? min : `${min} to ${max}`}`;
   }
   const kind = isSoftwareAdapter(offer.info) ? "cpu" : "gpu";
-  if (requires.adapter && requires.adapter !== kind) {
+  if (!named && requires.adapter && requires.adapter !== kind) {
     return requires.adapter === "cpu"
       ? "is for software adapters"
       : "is for real GPUs, this is a software adapter";
@@ -62,7 +65,7 @@ function choose(artefact: Artefact, { target, entries }: api.LoadOptions, offer:
   const reasons: string[] = [];
   for (const program of artefact.programs) {
     if (target !== undefined && program.target !== target) continue;
-    const reason = misfit(program, offer);
+    const reason = misfit(program, offer, target !== undefined);
     if (!reason) return selectEntries(program, entries);
     reasons.push(`${program.target} ${reason}`);
   }

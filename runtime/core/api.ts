@@ -131,7 +131,7 @@ export interface LoadOptions {
   /** Where to ask for an adapter; else `navigator.gpu`, else (in Node) the package `webgpu`. */
   readonly gpu?: Gpu;
   readonly powerPreference?: "high-performance" | "low-power";
-  /** Take this target instead of the first that fits. */
+  /** Take this target instead of the first that fits, also on an adapter it was not made for. */
   readonly target?: string;
   /** For initial parameters and random operators; 0 without it. */
   readonly seed?: number | bigint;
