@@ -75,7 +75,9 @@ export function hintFor(previous: IToken, actual: IToken): string | undefined {
   }
   if (type === t.Bar) return "or is written ||";
   if (type === t.If) return "a choice is written if c { a } else { b }";
-  if (type === t.Fn || type === t.Private) return "a fn is declared at top level, or in a layer or model";
+  const lineStart = tokenMatcher(previous, t.Separator) || previous.tokenType === t.LCurly;
+  if (lineStart && (type === t.Fn || type === t.Private))
+    return "a fn is declared at top level, or in a layer or model";
   if (type === t.StarDot) return "a float has a digit before its point";
   if (type === t.Colon) return "a type stands in parameters and after param and buffer only";
   return own(actual.image) ?? own(previous.image);
