@@ -13,7 +13,7 @@ import { outer, pick, scanAttrs } from "../../ops/scan.ts";
 import type { Target } from "../../targets.ts";
 import type { Block, BufferName, Check, Dispatch, EntryPlan, HostExpr, Port, Range, Step } from "../../../../runtime/core/program.ts";
 import { type Fused, fuse, type Group, loweringFor, lowerValue, rowMajor } from "../5-fuse/groups.ts";
-import type { Scheduled, ScheduleContext } from "../6-schedule/common.ts";
+import { decode, type Scheduled, type ScheduleContext } from "../6-schedule/common.ts";
 import { chooseLayouts, type Layouts } from "../6-schedule/layout.ts";
 import { packWeights } from "../6-schedule/pack.ts";
 import { scheduleGroup } from "../6-schedule/schedule.ts";
@@ -337,6 +337,8 @@ class Planner {
       placing: {
         buffer: (v) => inPlace.get(v) ?? body?.place.get(v)?.value ?? v,
         coordinates: (v, at, s) => {
+          const source = inPlace.get(v);
+          if (source) return decode(s, rowMajor(s, at, v.type.shape), source.type.shape);
           const place = body?.place.get(v);
           return place ? [...at.slice(0, place.axis), s.dim(place.index), ...at.slice(place.axis)] : at;
         },
