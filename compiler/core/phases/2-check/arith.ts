@@ -16,7 +16,7 @@ const TENSOR_OPS: Readonly<Partial<Record<ast.BinaryOp, string>>> = {
   "-": "sub",
   "*": "mul",
   "/": "div",
-  "%": "mod",
+  "%": "rem",
   "**": "pow",
   "@": "matmul",
   "==": "eq",
