@@ -7,7 +7,8 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { allclose } from "../support/allclose.ts";
 import { testDevice } from "../support/device.ts";
-import { projectFile, testModule } from "../support/module.ts";
+import { projectFile } from "../support/files.ts";
+import { testModule } from "../support/module.ts";
 import { sharedData, testDataSets } from "../support/shared-data.ts";
 
 const model = ["models", "cifar10-resnet20"] as const;

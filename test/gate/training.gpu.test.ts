@@ -3,8 +3,9 @@
 import { describe, expect, it } from "vitest";
 import { allclose } from "../support/allclose.ts";
 import { type Figure, figure, type WeightTensor } from "../support/figures.ts";
+import { projectFile } from "../support/files.ts";
 import { probe } from "../support/hashing.ts";
-import { type Net, projectFile, testModule } from "../support/module.ts";
+import { type Net, testModule } from "../support/module.ts";
 import { writeSafetensors } from "../support/safetensors.ts";
 import { normalized, readMnist, sharedData } from "../support/shared-data.ts";
 

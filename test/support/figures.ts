@@ -43,7 +43,7 @@ export interface FigureInfo {
   readonly source?: string;
   readonly model?: string;
   readonly layer?: string;
-  readonly set: { readonly [argument: string]: number };
+  readonly set: { readonly [argument: string]: number | boolean };
   readonly salt: string;
   readonly parameters: { readonly [path: string]: readonly number[] };
   readonly inputs: { readonly [name: string]: Recipe };

@@ -1,9 +1,9 @@
 // From source text to a loaded module, as a user's build and program do it, for tests on a GPU: compiles by the public API,
 // writes the module into a folder of its own and imports it. In: a text and the model's arguments. Out: loaded models whose
 // results are plain arrays.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { pathToFileURL } from "node:url";
 import { afterAll, type TestContext } from "vitest";
 import { renderAll } from "../../compiler/core/diagnostics/index.ts";
 import { stdSources } from "../../compiler/core/generated/std.ts";
@@ -16,11 +16,7 @@ import {
 } from "../../compiler/core/index.ts";
 import type { LoadOptions, NetBase, StepResult, Tensor, TypedArrays } from "../../runtime/core/api.ts";
 import { testDevice } from "./device.ts";
-
-const root = fileURLToPath(new URL("../../", import.meta.url));
-
-/** The text of a file of the project, by its path from the top. */
-export const projectFile = (path: string): string => readFileSync(join(root, path), "utf8");
+import { projectRoot } from "./files.ts";
 
 type Data = TypedArrays[keyof TypedArrays];
 export type Inputs = { readonly [name: string]: Data };
@@ -88,7 +84,7 @@ export function testModule(source: string, options: CompileOptions = {}): TestMo
     if (file === undefined) {
       const { artefact, name } = compileText(source, options);
       if (folder === undefined) {
-        const cache = join(root, "node_modules", ".cache", "mdl");
+        const cache = join(projectRoot, "node_modules", ".cache", "mdl");
         mkdirSync(cache, { recursive: true });
         folder = mkdtempSync(join(cache, "test-"));
       }

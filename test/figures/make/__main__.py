@@ -288,6 +288,15 @@ def encoder():
     )
 
 
+def transformer_block():
+    return once(
+        lambda: models.TransformerBlock(12, 3, 20, causal=True),
+        lambda m, i: {"forward": m(i["x"])},
+        {"x": real([2, 5, 12])},
+        {"layer": "TransformerBlock", "set": {"d": 12, "heads": 3, "hidden": 20, "causal": True}},
+    )
+
+
 def lstm():
     def call(m, i):
         y, s, c = m(i["x"])
@@ -376,6 +385,7 @@ FIGURES = [
     ("residual", residual),
     ("residual_projection", residual_projection),
     ("encoder", encoder),
+    ("transformer_block", transformer_block),
     ("lstm", lstm),
     ("gru", gru),
     ("multi_head_attention", multi_head_attention),
