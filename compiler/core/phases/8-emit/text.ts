@@ -47,7 +47,8 @@ const hex = (c: string): string => c.charCodeAt(0).toString(16).padStart(4, "0")
 /** A property name, quoted where it has to be. */
 export const key = (name: string): string => (/^[A-Za-z_$][\w$]*$/.test(name) ? name : quote(name));
 
-const WIDTH = 110;
+/** Wide enough for a dispatch on one line. */
+const WIDTH = 400;
 
 /** Data as an expression: one line where it fits, else one line an element. */
 export function data(value: unknown, indent = ""): string {

@@ -94,15 +94,26 @@ function method(entry: EntryPlan): string {
   lines.push(train ? "Figures of the step:" : "Results:", ...results.map(line));
 
   const given = inputs.map((p) => `readonly ${key(p.name)}: Input<${quote(p.dtype)}>`).join("; ");
-  const inputsText = inputs.length ? `inputs: { ${given} }` : "inputs?: {}";
-  let signature: string;
+  const parameters = [inputs.length ? `inputs: { ${given} }` : "inputs?: {}"];
+  let generic = "";
+  let result: string;
   if (train) {
     const hyper = entry.implicit.filter((i) => i.value !== undefined).map((i) => i.name);
-    signature = `${key(entry.name)}(${inputsText}, options?: StepOptions<${union(hyper)}>): Promise<StepResult<${union(train.reports)}>>;`;
+    parameters.push(`options?: StepOptions<${union(hyper)}>`);
+    result = `StepResult<${union(train.reports)}>`;
   } else {
     const names = union(outputs.map((p) => p.name));
     const record = outputs.map((p) => `readonly ${key(p.name)}: Tensor<${quote(p.dtype)}>`).join("; ");
-    signature = `${key(entry.name)}<K extends ${names} = ${names}>(${inputsText}, options?: CallOptions<K>): Promise<Pick<{ ${record} }, K>>;`;
+    // With several results, `outputs` says which of them there are.
+    const several = outputs.length > 1;
+    if (several) generic = `<K extends ${names} = ${names}>`;
+    parameters.push(`options?: CallOptions<${several ? "K" : names}>`);
+    result = several ? `Pick<{ ${record} }, K>` : `{ ${record} }`;
   }
-  return `${docComment(lines, "  ")}  ${signature}`;
+  const head = `  ${key(entry.name)}${generic}(`;
+  const tail = `): Promise<${result}>;`;
+  const flat = `${head}${parameters.join(", ")}${tail}`;
+  const signature =
+    flat.length <= 110 ? flat : `${head}\n${parameters.map((p) => `    ${p},`).join("\n")}\n  ${tail}`;
+  return `${docComment(lines, "  ")}${signature}`;
 }
