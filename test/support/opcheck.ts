@@ -1,6 +1,6 @@
 // Holds an operator to itself: its types to what it computes, its lowering to its reference, its gradient to finite
 // differences. In: an operator's worked example (or one drawn at random). Out: nothing, or an error that says where.
-import { asConst, dim } from "../../compiler/core/dims/dim.ts";
+import { type Dim, dim, evaluate as evaluateDim, sym } from "../../compiler/core/dims/dim.ts";
 import { createBuilder, finishGraph, type GraphBuilder, typeText } from "../../compiler/core/ir/build.ts";
 import type { Dense, DType, Graph, OpDef, OpExample, Value } from "../../compiler/core/ir/types.ts";
 import { interpretNode } from "../../compiler/core/kernel/interpret.ts";
@@ -10,7 +10,7 @@ import { add, mul } from "../../compiler/core/ops/elementwise.ts";
 import { type Argument, applyOp } from "../../compiler/core/ops/index.ts";
 import { full as fullOp, input as inputOp } from "../../compiler/core/ops/source.ts";
 import { backward } from "../../compiler/core/phases/3-grad/backward.ts";
-import { dense, evaluate, evaluateNode } from "../../compiler/core/reference/evaluate.ts";
+import { bindSizes, dense, evaluate, evaluateNode } from "../../compiler/core/reference/evaluate.ts";
 import { inPrimitives } from "../../compiler/core/reference/expand.ts";
 import { allclose } from "./allclose.ts";
 
@@ -53,15 +53,24 @@ export interface OpCase {
   readonly graph: Graph;
 }
 
-/** The operator applied as the language applies it, to inputs with data. */
-export function buildCase(op: OpDef, example: OpExample, seed = 1): OpCase {
+/**
+ * The operator applied as the language applies it, to inputs with data. Axes named in `symbols` (per operand) get a
+ * symbol for a size, one for each number, so that equal sizes unify.
+ */
+export function buildCase(
+  op: OpDef,
+  example: OpExample,
+  seed = 1,
+  symbols: readonly (readonly number[])[] = [],
+): OpCase {
   const random = randomFrom(seed);
   const b = createBuilder();
   const data: Record<string, Dense> = {};
   const inputs = example.shapes.map((shape, i) => {
     const dtype = example.dtypes?.[i] ?? "f32";
     data[`x${i}`] = drawDense(dtype, shape, random, example.range);
-    return b.make(inputOp, [], { name: `x${i}`, dtype, shape: shape.map((n) => dim(n)) });
+    const sizes = shape.map((n, k): Dim => (symbols[i]?.includes(k) ? sym(`S${n}`) : dim(n)));
+    return b.make(inputOp, [], { name: `x${i}`, dtype, shape: sizes });
   });
   const args: Record<string, Argument> = { ...(example.attrs as Record<string, Argument> | undefined) };
   let next = 0;
@@ -85,11 +94,12 @@ export const graphOf = (inputs: readonly Value[], outs: readonly Value[]): Graph
 
 /** The node the operator's own rule types, whether or not the call was expanded. */
 export function checkTypes(op: OpDef, c: OpCase): void {
-  const { results } = evaluate(c.graph, c.data);
+  const { results, sizes } = evaluate(c.graph, c.data);
   c.outs.forEach((v, i) => {
     const r = results[`y${i}`];
     const text = `${r.dtype}[${r.shape.join(", ")}]`;
-    if (text !== typeText(v.type)) throw new Error(`${op.name}: typed ${typeText(v.type)}, computes ${text}`);
+    const typed = `${v.type.dtype}[${v.type.shape.map((d) => evaluateDim(d, sizes)).join(", ")}]`;
+    if (text !== typed) throw new Error(`${op.name}: typed ${typed}, computes ${text}`);
   });
   // A definition gives what the rule says.
   for (const n of c.graph.nodes) {
@@ -108,14 +118,14 @@ export function checkLowering(graph: Graph, data: Readonly<Record<string, Dense>
   const values = new Map<Value, Dense>();
   const get = (v: Value): Dense => values.get(v) as Dense;
   let checked = 0;
-  const context = { sizes: {} };
+  const context = { sizes: bindSizes(graph, data) };
   for (const node of inPrimitives(graph).nodes) {
     const outs = evaluateNode(node, node.inputs.map(get), context, (n) => data[String(n.attrs.name)]);
     node.outs.forEach((v, i) => void values.set(v, outs[i]));
     if (!node.op.lower) continue;
     node.outs.forEach((_, i) => {
       const name = `${node.op.name} lowered`;
-      allclose(interpretNode(node, i, get), outs[i].data, {
+      allclose(interpretNode(node, i, get, context.sizes), outs[i].data, {
         rtol: 1e-9,
         atol: 1e-12,
         name,
@@ -133,6 +143,7 @@ const floatInputs = (c: { inputs: readonly Value[] }): readonly Value[] =>
 /** sum(outs * weights), weights drawn: a scalar whose gradient tells all of them. */
 function weighted(
   b: GraphBuilder,
+  sizes: Readonly<Record<string, number>>,
   outs: readonly Value[],
   seed: number,
 ): { value: Value; weights: readonly Value[]; data: Record<string, Dense> } | undefined {
@@ -142,7 +153,7 @@ function weighted(
   let value: Value | undefined;
   outs.forEach((v, i) => {
     if (!isFloat(v.type.dtype)) return;
-    const shape = v.type.shape.map((d) => asConst(d) as number);
+    const shape = v.type.shape.map((d) => evaluateDim(d, sizes));
     const name = `w${seed}_${i}`;
     data[name] = drawDense(v.type.dtype, shape, random);
     const w = b.make(inputOp, [], { name, dtype: v.type.dtype, shape: [...v.type.shape] });
@@ -163,15 +174,16 @@ export interface GradientCheck {
 /** The gradient of the outputs (or the gradient of that gradient) with respect to every float operand. */
 export function checkGradient(op: OpDef, c: OpCase, how: GradientCheck = { order: 1 }): number {
   const { b } = c;
+  const sizes = bindSizes(c.graph, c.data);
   const wrt = floatInputs(c);
-  let objective = weighted(b, c.outs, 1);
+  let objective = weighted(b, sizes, c.outs, 1);
   if (!objective || wrt.length === 0) return 0;
   let data = { ...c.data, ...objective.data };
   let inputs = [...c.inputs, ...objective.weights];
   let grads = gradients(b, objective.value, wrt);
   if (how.order === 2) {
     const first = grads.filter((g): g is Value => g !== undefined);
-    objective = weighted(b, first, 2);
+    objective = weighted(b, sizes, first, 2);
     if (!objective) return 0;
     data = { ...data, ...objective.data };
     inputs = [...inputs, ...objective.weights];
