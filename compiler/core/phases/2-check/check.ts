@@ -97,6 +97,7 @@ function checkModel(shared: Shared, root: Module, decl: ast.ModelDecl, set: Read
   const instance = construct(ctx, decl, root, modelArgs(ctx, decl, set), decl.name.span, []);
   const slots = place(instance, shared);
   shared.slots = slots;
+  reservedNames(ctx, root, decl, slots);
   const entries: CheckedEntry[] = [];
   let random = false;
   for (const m of decl.members) {
@@ -143,6 +144,24 @@ function checkModel(shared: Shared, root: Module, decl: ast.ModelDecl, set: Read
     trains,
     span: decl.span,
   };
+}
+
+/** Names that the compiler itself gives: training steps and the random step. */
+function reservedNames(ctx: Ctx, root: Module, decl: ast.ModelDecl, slots: readonly Slot[]): void {
+  const trains = new Map<string, ast.TrainDecl>();
+  for (const t of root.trains) {
+    if (t.model.name !== decl.name.name) continue;
+    const old = trains.get(t.name.name);
+    if (old) report(ctx, "E0202", `${decl.name.name} has two train blocks ${t.name.name}`, t.name.span, { secondary: [{ span: old.name.span, text: "first here" }] });
+    else trains.set(t.name.name, t);
+  }
+  const steps = [...trains.keys()].map((t) => `${t}_step`);
+  if (trains.size === 1) steps.push("train_step");
+  for (const m of decl.members)
+    if (m.kind === "fn" && !m.private && steps.includes(m.name.name))
+      report(ctx, "E0202", `${m.name.name} is the entry of a train block`, m.name.span, { help: "give the fn another name, or make it private" });
+  for (const s of slots)
+    if (s.paths.includes(RANDOM_STEP)) report(ctx, "E0202", `${RANDOM_STEP} is the program's own state`, s.span, { help: "give it another name" });
 }
 
 function modelArgs(ctx: Ctx, decl: ast.ModelDecl, set: Readonly<Record<string, SetValue>>): ArgVal[] {

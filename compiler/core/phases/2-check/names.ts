@@ -7,7 +7,7 @@ import type * as ast from "../1-parse/ast.ts";
 import { childrenOf } from "../1-parse/walk.ts";
 import { builtinNames, isBuiltinName } from "./expr.ts";
 import type { Module } from "./modules.ts";
-import { isSymbolName } from "./types.ts";
+import { isSymbolName, namesIn, symbolHelp } from "./types.ts";
 
 interface Local {
   readonly span: Span;
@@ -168,8 +168,10 @@ class Pass {
       case "tensor_type":
         for (const d of type.dims) {
           if (d.kind === "ellipsis") continue;
-          if (inFn && d.kind === "name" && isSymbolName(d.name) && !names.find(d.name)) this.unboundSymbol(names, d);
-          else this.expr(names, d);
+          const unbound = inFn ? namesIn(d).filter((n) => this.unbound(names, n)) : [];
+          for (const n of unbound)
+            this.out.report("E0501", `the symbol ${n.name} is not bound here`, n.span, { help: symbolHelp(n.name, names.all()) });
+          if (unbound.length === 0) this.expr(names, d);
         }
         return;
       case "record_type":
@@ -187,15 +189,8 @@ class Pass {
     }
   }
 
-  private unboundSymbol(names: Names, d: ast.NameExpr): void {
-    if (this.module.names.get(d.name)?.item.kind === "bind") return this.expr(names, d);
-    const known = [...names.all()].filter(isSymbolName);
-    const help =
-      didYouMean(d.name, known) ??
-      (known.length > 0
-        ? `the symbols here are ${known.join(", ")}; a symbol is introduced by a parameter's type`
-        : "a symbol is introduced by the type of one of the fn's parameters");
-    this.out.report("E0501", `the symbol ${d.name} is not bound here`, d.span, { help });
+  private unbound(names: Names, d: ast.NameExpr): boolean {
+    return isSymbolName(d.name) && !names.find(d.name) && this.module.names.get(d.name)?.item.kind !== "bind";
   }
 
   /** Statements and the result, in `names`; its locals end with it. */

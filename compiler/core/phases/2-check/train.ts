@@ -1,10 +1,12 @@
 // Train blocks: what is minimised and reported becomes one graph in train mode, the rest becomes plain data.
 // In: a train declaration and the model's instance. Out: a CheckedTrain. Separate because a train block has an evaluation
 // of its own: a bare name is a fn of the model applied to the step's inputs.
-import type { Constraint, Value } from "../../ir/types.ts";
-import { abs, add, mul, square } from "../../ops/elementwise.ts";
+import { reachable } from "../../ir/build.ts";
+import type { Constraint, Graph, Node, Value } from "../../ir/types.ts";
+import { isFloat } from "../../ops/define.ts";
+import { abs, add, mul, square, stopGradientOp } from "../../ops/elementwise.ts";
 import { sum } from "../../ops/axes.ts";
-import { full } from "../../ops/source.ts";
+import { full, param as paramOp } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { hostOf } from "./arith.ts";
 import { finish, frame } from "./call.ts";
@@ -33,6 +35,7 @@ export function checkTrain(shared: Shared, model: Instance, decl: ast.TrainDecl)
   const reports = decl.clauses.flatMap((c) => (c.kind === "report" ? c.values : []));
   const traced = untilSolved((solved) => traceLoss(shared, model, decl, minimize, reports, solved));
   const update = updates(ctx, shared.slots, decl);
+  differentiable(ctx, traced.graph, update, minimize);
   const ema = one("ema");
   if (ema) report(ctx, "E0907", "ema is not supported yet", ema.span, { help: "leave the clause out" });
   const batch = one("batch");
@@ -54,6 +57,28 @@ export function checkTrain(shared: Shared, model: Instance, decl: ast.TrainDecl)
     ...(clip && limit !== undefined ? { clip: { by: clip.by, limit } } : {}),
     span: decl.name.span,
   };
+}
+
+/** The loss must reach what is trained, through operators that have gradients; the first that has none is shown. */
+function differentiable(ctx: Ctx, graph: Graph, update: readonly Slot[], minimize: ast.MinimizeClause): void {
+  const paths = new Set(update.map((s) => s.paths[0]));
+  const loss = graph.results[0].value;
+  /** Nodes whose value moves with a trained parameter, smoothly as far as is known. */
+  const moved = new Set<Node>();
+  let stopped: Node | undefined;
+  for (const n of reachable([loss])) {
+    if (n.inputs.length === 0) {
+      if (typeof n.attrs.path === "string" && n.op === paramOp && paths.has(n.attrs.path)) moved.add(n);
+    } else if (n.inputs.some((v) => moved.has(v.node))) {
+      if (n.op.vjp || n.op.expand) {
+        if (n.op !== stopGradientOp && n.outs.some((v) => isFloat(v.type.dtype))) moved.add(n);
+      } else stopped ??= n;
+    }
+  }
+  if (moved.has(loss.node)) return;
+  fail(ctx, "E1101", "the loss does not depend differentiably on the parameters of this block", minimize.value.span, {
+    secondary: stopped?.origin.span ? [{ span: stopped.origin.span, text: `${stopped.op.name} has no gradient` }] : [],
+  });
 }
 
 function staticNumber(ctx: Ctx, model: Instance, e: ast.Expr, what: string): number {

@@ -36,16 +36,30 @@ export function boundaryDType(ctx: Ctx, name: ast.Ident): { dtype: DType; bounda
 
 export const isSymbolName = (name: string): boolean => /^[A-Z]/.test(name);
 
+/** The names of an expression of sizes. */
+export const namesIn = (e: ast.Expr): ast.NameExpr[] =>
+  e.kind === "name"
+    ? [e]
+    : e.kind === "binary"
+      ? [...namesIn(e.left), ...namesIn(e.right)]
+      : e.kind === "unary"
+        ? namesIn(e.operand)
+        : e.kind === "call"
+          ? e.args.flatMap((a) => namesIn(a.value))
+          : [];
+
+/** What to do about a symbol that nothing binds. */
+export function symbolHelp(name: string, scope: Iterable<string>): string {
+  const known = [...scope].filter(isSymbolName);
+  const list = known.length > 0 ? `the symbols here are ${known.join(", ")}; ` : "";
+  return didYouMean(name, known) ?? `${list}a symbol is introduced by a parameter's type, in which it stands alone as one of the sizes`;
+}
+
 /** A dim of a type or a list of sizes. */
 export function evalDim(ctx: Ctx, e: ast.Expr): Dim {
-  if (e.kind === "name" && isSymbolName(e.name) && !ctx.scope.find(e.name) && ctx.module.names.get(e.name)?.item.kind !== "bind") {
-    const known = ctx.scope.all().filter(isSymbolName);
-    const help =
-      didYouMean(e.name, known) ??
-      (known.length > 0
-        ? `the symbols here are ${known.join(", ")}; a symbol is introduced by a parameter's type`
-        : "a symbol is introduced by the type of one of the fn's parameters");
-    fail(ctx, "E0501", `the symbol ${e.name} is not bound here`, e.span, { help });
+  for (const name of namesIn(e)) {
+    if (!isSymbolName(name.name) || ctx.scope.find(name.name) || ctx.module.names.get(name.name)?.item.kind === "bind") continue;
+    fail(ctx, "E0501", `the symbol ${name.name} is not bound here`, name.span, { help: symbolHelp(name.name, ctx.scope.all()) });
   }
   const v = evalExpr(ctx, e);
   if (v.kind === "int") return v.dim;
@@ -244,7 +258,7 @@ export function shapeTexts(type: ast.TensorType | undefined, shape: readonly Dim
   const written = type && type.dims.length === shape.length ? type.dims : undefined;
   return shape.map((d, i) => {
     const e = written?.[i];
-    const named = e && e.kind !== "ellipsis" && asConst(d) === undefined && ofSymbols(e) && symbolsIn(e).every((s) => symbols(d).has(s));
+    const named = e && e.kind !== "ellipsis" && asConst(d) === undefined && ofSymbols(e) && namesIn(e).every((s) => symbols(d).has(s.name));
     return named ? dimText(e) : print(d);
   });
 }
@@ -253,5 +267,3 @@ const ofSymbols = (e: ast.Expr): boolean =>
   (e.kind === "name" && isSymbolName(e.name)) ||
   (e.kind === "binary" && ofSymbols(e.left) && ofSymbols(e.right)) ||
   (e.kind === "call" && e.args.every((a) => ofSymbols(a.value)));
-const symbolsIn = (e: ast.Expr): string[] =>
-  e.kind === "name" ? [e.name] : e.kind === "binary" ? [...symbolsIn(e.left), ...symbolsIn(e.right)] : e.kind === "call" ? e.args.flatMap((a) => symbolsIn(a.value)) : [];
