@@ -6,9 +6,8 @@ import type * as api from "./api.ts";
 import { DisposedError, didYouMean, few, InputError, MdlRuntimeError } from "./errors.ts";
 import { evaluateRow } from "./expr.ts";
 import { writeFile } from "./files.ts";
-import { COPY_DST, COPY_SRC, STORAGE } from "./flags.ts";
 import { type Given, type Source, takeInputs } from "./inputs.ts";
-import { type BoundEntry, type BoundPlan, type BoundPort, bindBlock, bindEntry } from "./plan.ts";
+import { type BoundEntry, type BoundPlan, bindBlock, bindEntry } from "./plan.ts";
 import { timePlan } from "./profile.ts";
 import type { Artefact, EntryPlan, TensorSpec } from "./program.ts";
 import { formatSafetensors } from "./safetensors.ts";
@@ -29,6 +28,7 @@ import {
 import { alignTo, fromGpu, itemBytes, sizeOf, Tensor, toGpu } from "./tensor.ts";
 import { seedWords, type Words } from "./threefry.ts";
 import type { Ring, TrainPiece } from "./train.ts";
+import { keepOnGpu, readBack, upload } from "./transfer.ts";
 
 /** The parts that a module may leave out. */
 export interface Pieces {
@@ -259,7 +259,7 @@ class LoadedNet {
     let done: Promise<unknown> | object;
     let scope: Promise<GPUError | null>;
     try {
-      done = this.#encode(entry, gpu, this.#upload(plan, sources, implicit), options);
+      done = this.#encode(entry, gpu, upload(this.#session, plan, sources, implicit), options);
     } finally {
       scope = session.device.popErrorScope();
     }
@@ -298,7 +298,10 @@ class LoadedNet {
     if (!entry.train) {
       const wanted = options["outputs"] as readonly string[] | undefined;
       const ports = wanted ? outputs.filter((o) => wanted.includes(o.port.name)) : outputs;
-      return options["gpu"] ? this.#keep(gpu, ports, copyInputs) : this.#readBack(gpu, ports, copyInputs);
+      if (!options["gpu"]) return readBack(session, gpu, ports, copyInputs);
+      const kept = keepOnGpu(session, gpu, ports, copyInputs);
+      this.#track(session.wait(session.device.queue.onSubmittedWorkDone())).catch(nothing);
+      return kept;
     }
     const train = this.#trainPiece();
     const step = this.#steps[entry.train.block] ?? 0;
@@ -351,108 +354,6 @@ class LoadedNet {
       names[name] = number;
       return toGpu(dtype, dtype === "i32" ? Int32Array.of(number) : Float32Array.of(number));
     }) as Float32Array[];
-  }
-
-  #upload(
-    plan: BoundEntry,
-    sources: readonly Source[],
-    implicit: readonly (Float32Array | Uint32Array)[],
-  ): (encoder: GPUCommandEncoder) => void {
-    const session = this.#session;
-    const copies: { readonly from: GPUBuffer; readonly to: BoundPort }[] = [];
-    plan.inputs.forEach((input, i) => {
-      const source = sources[i];
-      if ("buffer" in source) {
-        if (!(source.buffer.usage & COPY_SRC)) {
-          throw new InputError("input-usage", `${input.port.name}: its GPUBuffer needs the usage COPY_SRC`);
-        }
-        copies.push({ from: source.buffer, to: input });
-        return;
-      }
-      session.write(input.range.buffer, input.range.offset, toGpu(input.port.dtype, source.data));
-    });
-    plan.implicit.forEach((range, i) => {
-      session.write(range.buffer, range.offset, implicit[i]);
-    });
-    return (encoder) => {
-      for (const { from, to } of copies) {
-        const { buffer, offset, bytes } = to.range;
-        if (bytes > 0) encoder.copyBufferToBuffer(from, 0, session.buffer(buffer), offset, alignTo(bytes, 4));
-      }
-    };
-  }
-
-  /** Results copied into one mappable buffer in the same submit, and read from there. */
-  async #readBack(
-    gpu: GpuPlan<BoundEntry>,
-    ports: readonly BoundPort[],
-    before: (encoder: GPUCommandEncoder) => void,
-  ): Promise<Record<string, Tensor>> {
-    const session = this.#session;
-    const total = ports.reduce((n, { range }) => n + alignTo(range.bytes, 4), 0);
-    const staging = total > 0 ? session.takeStaging(total) : undefined;
-    session.run(gpu, before, (encoder) => {
-      let at = 0;
-      for (const { range } of ports) {
-        const size = alignTo(range.bytes, 4);
-        if (size > 0) {
-          encoder.copyBufferToBuffer(
-            session.buffer(range.buffer),
-            range.offset,
-            staging as GPUBuffer,
-            at,
-            size,
-          );
-        }
-        at += size;
-      }
-    });
-    // Even a call that returns nothing is done only when the GPU is.
-    let bytes = new ArrayBuffer(0);
-    if (staging) bytes = await session.readStaging(staging, total);
-    else await session.wait(session.device.queue.onSubmittedWorkDone());
-    let at = 0;
-    const results: Record<string, Tensor> = {};
-    for (const { port, shape, range } of ports) {
-      const part = ports.length === 1 ? bytes : bytes.slice(at, at + alignTo(range.bytes, 4));
-      at += alignTo(range.bytes, 4);
-      results[port.name] = new Tensor(port.dtype, shape, fromGpu(port.dtype, part, sizeOf(shape)));
-    }
-    return results;
-  }
-
-  /** Results copied to buffers of their own, which stay on the GPU. */
-  async #keep(
-    gpu: GpuPlan<BoundEntry>,
-    ports: readonly BoundPort[],
-    before: (encoder: GPUCommandEncoder) => void,
-  ): Promise<Record<string, Tensor>> {
-    const session = this.#session;
-    const buffers = ports.map(({ port, range }) =>
-      session.createBuffer(port.name, Math.max(4, alignTo(range.bytes, 4)), STORAGE | COPY_SRC | COPY_DST),
-    );
-    session.run(gpu, before, (encoder) => {
-      ports.forEach(({ range }, i) => {
-        const size = alignTo(range.bytes, 4);
-        if (size > 0)
-          encoder.copyBufferToBuffer(session.buffer(range.buffer), range.offset, buffers[i], 0, size);
-      });
-    });
-    const done = session.wait(session.device.queue.onSubmittedWorkDone());
-    this.#track(done).catch(nothing);
-    const results: Record<string, Tensor> = {};
-    ports.forEach(({ port, shape, range }, i) => {
-      const buffer = buffers[i];
-      results[port.name] = new Tensor(port.dtype, shape, undefined, {
-        buffer,
-        fetch: async () => {
-          const [bytes] = await session.read([{ from: buffer, offset: 0, bytes: range.bytes }]);
-          return fromGpu(port.dtype, bytes, sizeOf(shape));
-        },
-        free: () => session.destroyBuffer(buffer),
-      });
-    });
-    return results;
   }
 
   // ------------------------------------------------------------------------------------ derived weights
@@ -654,7 +555,7 @@ class LoadedNet {
       const implicit = this.#implicit(entry, {});
       await this.#rebuild(entry.derived);
       await session.ensureArena(gpu.plan.arenaBytes, this.#sizesText(entry, given));
-      const copyInputs = this.#upload(gpu.plan, given.sources, implicit);
+      const copyInputs = upload(this.#session, gpu.plan, given.sources, implicit);
       const { by, microseconds } = await timePlan(session, gpu, copyInputs);
       if (entry.train) this.#steps[entry.train.block] = (this.#steps[entry.train.block] ?? 0) + 1;
       this.#wrote([...entry.writesParams, ...entry.writesState]);

@@ -8,8 +8,8 @@ import { load } from "../../runtime/core/index.ts";
 import { allclose } from "../support/allclose.ts";
 import { openPage } from "../support/browser.ts";
 import { testDevice } from "../support/device.ts";
+import { projectFile } from "../support/files.ts";
 import { signed } from "../support/hashing.ts";
-import { projectFile } from "../support/module.ts";
 
 const OPTIONS = { seed: 5, entries: ["logits", "train_step"], train: { totalSteps: 10 } };
 const N = 3;

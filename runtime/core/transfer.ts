@@ -1,0 +1,109 @@
+// What goes to the GPU and comes back around a plan's run. In: a bound entry, its inputs, and which results are wanted. Out:
+// the inputs in their ranges, and results as tensors on the host or on the GPU.
+import { InputError } from "./errors.ts";
+import { COPY_DST, COPY_SRC, STORAGE } from "./flags.ts";
+import type { Source } from "./inputs.ts";
+import type { BoundEntry, BoundPort } from "./plan.ts";
+import type { GpuPlan, Session } from "./session.ts";
+import { alignTo, fromGpu, sizeOf, Tensor, toGpu } from "./tensor.ts";
+
+/** Writes inputs into their ranges; what is on the GPU already is copied by the returned function. */
+export function upload(
+  session: Session,
+  plan: BoundEntry,
+  sources: readonly Source[],
+  implicit: readonly (Float32Array | Uint32Array)[],
+): (encoder: GPUCommandEncoder) => void {
+  const copies: { readonly from: GPUBuffer; readonly to: BoundPort }[] = [];
+  plan.inputs.forEach((input, i) => {
+    const source = sources[i];
+    if ("buffer" in source) {
+      if (!(source.buffer.usage & COPY_SRC)) {
+        throw new InputError("input-usage", `${input.port.name}: its GPUBuffer needs the usage COPY_SRC`);
+      }
+      copies.push({ from: source.buffer, to: input });
+      return;
+    }
+    session.write(input.range.buffer, input.range.offset, toGpu(input.port.dtype, source.data));
+  });
+  plan.implicit.forEach((range, i) => {
+    session.write(range.buffer, range.offset, implicit[i]);
+  });
+  return (encoder) => {
+    for (const { from, to } of copies) {
+      const { buffer, offset, bytes } = to.range;
+      if (bytes > 0) encoder.copyBufferToBuffer(from, 0, session.buffer(buffer), offset, alignTo(bytes, 4));
+    }
+  };
+}
+
+/** Results copied into one mappable buffer in the same submit, and read from there. */
+export async function readBack(
+  session: Session,
+  gpu: GpuPlan<BoundEntry>,
+  ports: readonly BoundPort[],
+  before: (encoder: GPUCommandEncoder) => void,
+): Promise<Record<string, Tensor>> {
+  const total = ports.reduce((n, { range }) => n + alignTo(range.bytes, 4), 0);
+  const staging = total > 0 ? session.takeStaging(total) : undefined;
+  session.run(gpu, before, (encoder) => {
+    let at = 0;
+    for (const { range } of ports) {
+      const size = alignTo(range.bytes, 4);
+      if (size > 0) {
+        encoder.copyBufferToBuffer(
+          session.buffer(range.buffer),
+          range.offset,
+          staging as GPUBuffer,
+          at,
+          size,
+        );
+      }
+      at += size;
+    }
+  });
+  // Even a call that returns nothing is done only when the GPU is.
+  let bytes = new ArrayBuffer(0);
+  if (staging) bytes = await session.readStaging(staging, total);
+  else await session.wait(session.device.queue.onSubmittedWorkDone());
+  let at = 0;
+  const results: Record<string, Tensor> = {};
+  for (const { port, shape, range } of ports) {
+    const part = ports.length === 1 ? bytes : bytes.slice(at, at + alignTo(range.bytes, 4));
+    at += alignTo(range.bytes, 4);
+    results[port.name] = new Tensor(port.dtype, shape, fromGpu(port.dtype, part, sizeOf(shape)));
+  }
+  return results;
+}
+
+/** Results copied to buffers of their own, which stay on the GPU. */
+export function keepOnGpu(
+  session: Session,
+  gpu: GpuPlan<BoundEntry>,
+  ports: readonly BoundPort[],
+  before: (encoder: GPUCommandEncoder) => void,
+): Record<string, Tensor> {
+  const buffers = ports.map(({ port, range }) =>
+    session.createBuffer(port.name, Math.max(4, alignTo(range.bytes, 4)), STORAGE | COPY_SRC | COPY_DST),
+  );
+  session.run(gpu, before, (encoder) => {
+    ports.forEach(({ range }, i) => {
+      const size = alignTo(range.bytes, 4);
+      if (size > 0)
+        encoder.copyBufferToBuffer(session.buffer(range.buffer), range.offset, buffers[i], 0, size);
+    });
+  });
+  const results: Record<string, Tensor> = {};
+  ports.forEach(({ port, shape, range }, i) => {
+    const buffer = buffers[i];
+    results[port.name] = new Tensor(port.dtype, shape, undefined, {
+      buffer,
+      fetch: async () => {
+        const [bytes] = await session.read([{ from: buffer, offset: 0, bytes: range.bytes }]);
+        return fromGpu(port.dtype, bytes, sizeOf(shape));
+      },
+      free: () => session.destroyBuffer(buffer),
+    });
+  });
+  return results;
+}
