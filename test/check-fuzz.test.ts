@@ -58,10 +58,18 @@ function random(seed: number): () => number {
   };
 }
 
-const tokens = (text: string): string[] => text.match(/\/\/[^\n]*|\s+|[A-Za-z_]\w*|\d[\w.]*|"[^"\n]*"|[-+*/<>=!|&.:]+|[^\s\w]/g) ?? [];
-const words = "x y N H f32 i32 bool 0 1 -1 2 3.5 1e30 9007199254740991 none training true [] () \"a\" identity relu zeros sum max grad params forward self loss self.x T".split(" ");
+const tokens = (text: string): string[] =>
+  text.match(/\/\/[^\n]*|\s+|[A-Za-z_]\w*|\d[\w.]*|"[^"\n]*"|[-+*/<>=!|&.:]+|[^\s\w]/g) ?? [];
+const words =
+  'x y N H f32 i32 bool 0 1 -1 2 3.5 1e30 9007199254740991 none training true [] () "a" identity relu zeros sum max grad params forward self loss self.x T'.split(
+    " ",
+  );
 
-const keywords = new Set("import from layer model fn op grad wgsl train for in if else scan over axis with emit param buffer frozen private minimize report update batch clip norm value ema new".split(" "));
+const keywords = new Set(
+  "import from layer model fn op grad wgsl train for in if else scan over axis with emit param buffer frozen private minimize report update batch clip norm value ema new".split(
+    " ",
+  ),
+);
 const isName = (t: string): boolean => /^[A-Za-z_]/.test(t) && !keywords.has(t);
 
 /** Mostly changes that still parse: other names, other numbers, other operators. */
@@ -78,7 +86,8 @@ function mutate(text: string, next: () => number): string {
     else if (kind < 0.04) list.splice(at, 0, pick(list));
     else if (isName(t)) list[at] = kind < 0.7 ? pick(list.filter(isName)) : pick(words);
     else if (/^\d/.test(t)) list[at] = pick(["0", "1", "2", "3", "7", "1000000", "0.5", "1e9", "N", "x", t]);
-    else if (/^(?:[-+*/@%]|\*\*|==|<=?|>=?|&&|\|>)$/.test(t)) list[at] = pick(["+", "-", "*", "/", "%", "**", "@", "==", "<", "&&", "|>"]);
+    else if (/^(?:[-+*/@%]|\*\*|==|<=?|>=?|&&|\|>)$/.test(t))
+      list[at] = pick(["+", "-", "*", "/", "%", "**", "@", "==", "<", "&&", "|>"]);
   }
   return list.join("");
 }
@@ -88,7 +97,8 @@ describe("mutated programs", () => {
   const base = Number(process.env.MDL_FUZZ_SEED ?? 1);
   const parts = 10;
   it("begin as good ones", () => {
-    for (const source of seeds) expect(checkText(source).diagnostics.filter((d) => d.severity === "error")).toEqual([]);
+    for (const source of seeds)
+      expect(checkText(source).diagnostics.filter((d) => d.severity === "error")).toEqual([]);
   });
   // Most of them must get past the parser, or this says little of the checker.
   const reached = { syntax: 0, checker: 0, models: 0 };
@@ -106,7 +116,9 @@ describe("mutated programs", () => {
           const cause = e instanceof Error && e.cause instanceof Error ? e.cause.stack : "";
           throw new Error(`seed ${seed}: ${e}\n${cause}\n${source}`);
         }
-        reached[result.models ? "models" : result.diagnostics.some((d) => d.code > "E02") ? "checker" : "syntax"]++;
+        reached[
+          result.models ? "models" : result.diagnostics.some((d) => d.code > "E02") ? "checker" : "syntax"
+        ]++;
         if (!result.models) expect(result.diagnostics.length, `seed ${seed}`).toBeGreaterThan(0);
         renderAll(result.diagnostics, () => source);
         expect(performance.now() - started, `seed ${seed} took too long:\n${source}`).toBeLessThan(20_000);

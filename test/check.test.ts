@@ -1,7 +1,7 @@
 // What programs mean: checked and then evaluated by the reference, so that a wrong graph shows as a wrong number.
 import { describe, expect, it } from "vitest";
-import type { CheckedModel } from "../compiler/core/phases/2-check/checked.ts";
 import type { Dense, DType } from "../compiler/core/ir/types.ts";
+import type { CheckedModel } from "../compiler/core/phases/2-check/checked.ts";
 import { dense, evaluate } from "../compiler/core/reference/evaluate.ts";
 import { checkText, errorsOf, modelOf, resultsOf } from "./support/check.ts";
 
@@ -10,7 +10,10 @@ const f32 = (shape: readonly number[], data?: readonly number[]): Data => ({
   shape,
   data: data ?? Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => i),
 });
-const i32 = (shape: readonly number[], data?: readonly number[]): Data => ({ ...f32(shape, data), dtype: "i32" });
+const i32 = (shape: readonly number[], data?: readonly number[]): Data => ({
+  ...f32(shape, data),
+  dtype: "i32",
+});
 const toDense = (d: Data): Dense => dense(d.dtype ?? "f32", d.shape, d.data);
 
 /** Runs an entry (or a train block's loss) of the one model of a text. */
@@ -18,14 +21,23 @@ function run(
   model: CheckedModel,
   entry: string,
   inputs: Readonly<Record<string, Data>>,
-  state: { params?: Readonly<Record<string, Data>>; state?: Readonly<Record<string, Data>>; train?: boolean } = {},
+  state: {
+    params?: Readonly<Record<string, Data>>;
+    state?: Readonly<Record<string, Data>>;
+    train?: boolean;
+  } = {},
 ) {
   const graph = state.train
     ? model.trains.find((t) => t.name === entry)?.lossGraph
     : model.entries.find((e) => e.name === entry)?.graph;
   if (!graph) throw new Error(`no ${entry}`);
-  const map = (x: Readonly<Record<string, Data>> = {}) => Object.fromEntries(Object.entries(x).map(([k, v]) => [k, toDense(v)]));
-  const out = evaluate(graph, map(inputs), { params: map(state.params), state: map(state.state), seed: [1, 2] });
+  const map = (x: Readonly<Record<string, Data>> = {}) =>
+    Object.fromEntries(Object.entries(x).map(([k, v]) => [k, toDense(v)]));
+  const out = evaluate(graph, map(inputs), {
+    params: map(state.params),
+    state: map(state.state),
+    seed: [1, 2],
+  });
   return {
     results: Object.fromEntries(Object.entries(out.results).map(([k, v]) => [k, [...v.data]])),
     shapes: Object.fromEntries(Object.entries(out.results).map(([k, v]) => [k, [...v.shape]])),
@@ -54,7 +66,7 @@ describe("static values", () => {
     ["zeros(1) + (for (a, b) in zip([1, 2], [10, 20]) with s = 0 { s + a * b })", [50]],
     ["zeros(1) + [10, 20, 30][-1] + [1, 2, 3, 4][1:3][0]", [32]],
     ["zeros(1) + int(3.7) + float(2) / 4", [3.5]],
-    ["f32([1, 2] == [1, 2]) + f32(\"a\" == \"b\")", [1]],
+    ['f32([1, 2] == [1, 2]) + f32("a" == "b")', [1]],
   ])("%s", (body, want) => {
     expect(value(body)).toEqual(want);
   });
@@ -87,9 +99,16 @@ describe("slices", () => {
   });
 
   it("at a place that is known at run time only", () => {
-    const m = modelOf("model M {\n fn f(x: f32[N, 3], i: i32, j: i32[K]) { (a = x[i], b = x[:, i], c = x[j], d = x[j][:, 1:]) }\n}");
+    const m = modelOf(
+      "model M {\n fn f(x: f32[N, 3], i: i32, j: i32[K]) { (a = x[i], b = x[:, i], c = x[j], d = x[j][:, 1:]) }\n}",
+    );
     const out = run(m, "f", { x, i: i32([], [2]), j: i32([2], [3, 0]) });
-    expect(out.results).toEqual({ a: [6, 7, 8], b: [2, 5, 8, 11], c: [9, 10, 11, 0, 1, 2], d: [10, 11, 1, 2] });
+    expect(out.results).toEqual({
+      a: [6, 7, 8],
+      b: [2, 5, 8, 11],
+      c: [9, 10, 11, 0, 1, 2],
+      d: [10, 11, 1, 2],
+    });
   });
 
   it("by sizes that are known at the call only", () => {
@@ -131,9 +150,11 @@ model M {
   fn f(x: f32[A, B, 3], w: f32[3]) { both(scale(x, w), x) }
 }`);
     expect(resultsOf(m, "f")).toEqual(["f: f32[A, B, 3]"]);
-    expect(errorsOf("fn both(x: f32[...], y: f32[...]) { x + y }\nmodel M {\n fn f(x: f32[3, 4]) { both(x, x[0]) }\n}")).toEqual([
-      "E0502 both: ... is [3, 4] in x and [4] in y",
-    ]);
+    expect(
+      errorsOf(
+        "fn both(x: f32[...], y: f32[...]) { x + y }\nmodel M {\n fn f(x: f32[3, 4]) { both(x, x[0]) }\n}",
+      ),
+    ).toEqual(["E0502 both: ... is [3, 4] in x and [4] in y"]);
   });
 
   it("what cannot be decided is checked at the call, once, and names both sides", () => {
@@ -144,10 +165,16 @@ model M {
   });
 
   it("declared results are compared by normal form", () => {
-    const m = modelOf("model M {\n fn f(h: f32[H], x: f32[N, 2 * H]) -> f32[N, H * 2] { x + sum(h) }\n fn g(y: f32[H]) -> f32[floor((2 * H + 1) / 2)] { y }\n}");
+    const m = modelOf(
+      "model M {\n fn f(h: f32[H], x: f32[N, 2 * H]) -> f32[N, H * 2] { x + sum(h) }\n fn g(y: f32[H]) -> f32[floor((2 * H + 1) / 2)] { y }\n}",
+    );
     expect(m.entries.flatMap((e) => e.graph.constraints)).toEqual([]);
-    expect(errorsOf("model M {\n fn f(x: f32[N, 2 * H]) { x }\n}")).toEqual(["E0501 the symbol H is not bound here"]);
-    expect(errorsOf("model M {\n fn f(x: f32[N]) -> f32[N + 1] { x }\n}")).toEqual(["E0303 f: axis 0 of the result is N, declared N + 1"]);
+    expect(errorsOf("model M {\n fn f(x: f32[N, 2 * H]) { x }\n}")).toEqual([
+      "E0501 the symbol H is not bound here",
+    ]);
+    expect(errorsOf("model M {\n fn f(x: f32[N]) -> f32[N + 1] { x }\n}")).toEqual([
+      "E0303 f: axis 0 of the result is N, declared N + 1",
+    ]);
   });
 });
 
@@ -198,7 +225,12 @@ model M {
       ["u.f.weight", []],
     ]);
     const double = f32([2, 2], [2, 0, 0, 2]);
-    const out = run(m, "f", { x: f32([1, 2], [1, 3]) }, { params: { "a.weight": double, "u.f.weight": f32([2, 2], [0, 1, 1, 0]) } });
+    const out = run(
+      m,
+      "f",
+      { x: f32([1, 2], [1, 3]) },
+      { params: { "a.weight": double, "u.f.weight": f32([2, 2], [0, 1, 1, 0]) } },
+    );
     expect(out.results.f).toEqual([16, 48]);
   });
 
@@ -210,8 +242,12 @@ model M {
   fn f(x: f32[N, 4, 8, 8]) { layer1(x) }
 }`);
     expect(m.params.map((p) => p.path)).toEqual([
-      ...["conv1.weight", "bn1.weight", "bn1.bias", "conv2.weight", "bn2.weight", "bn2.bias"].map((p) => `layer1.0.${p}`),
-      ...["conv1.weight", "bn1.weight", "bn1.bias", "conv2.weight", "bn2.weight", "bn2.bias"].map((p) => `layer1.1.${p}`),
+      ...["conv1.weight", "bn1.weight", "bn1.bias", "conv2.weight", "bn2.weight", "bn2.bias"].map(
+        (p) => `layer1.0.${p}`,
+      ),
+      ...["conv1.weight", "bn1.weight", "bn1.bias", "conv2.weight", "bn2.weight", "bn2.bias"].map(
+        (p) => `layer1.1.${p}`,
+      ),
       "layer1.1.downsample.0.weight",
       "layer1.1.downsample.1.weight",
       "layer1.1.downsample.1.bias",
@@ -228,7 +264,9 @@ model M {
   head.weight = embed.weight
   fn f(ids: i32[N]) { ids |> embed |> head }
 }`);
-    expect(m.params.map((p) => [p.path, p.aliases, p.init])).toEqual([["head.weight", ["embed.weight"], { kind: "normal", mean: 0, std: 1 }]]);
+    expect(m.params.map((p) => [p.path, p.aliases, p.init])).toEqual([
+      ["head.weight", ["embed.weight"], { kind: "normal", mean: 0, std: 1 }],
+    ]);
     expect(m.entries[0].graph.nodes.filter((n) => n.op.name === "param").length).toBe(1);
   });
 
@@ -269,14 +307,25 @@ model M {
   });
 
   it("imports other files, and checks them", () => {
-    const files = { "parts/gate.mdl": 'layer Gate(k: float) {\n fn forward(x: f32[N]) -> f32[N] { x * k }\n}\n' };
-    const m = modelOf('import { Gate as G } from "./parts/gate.mdl"\nmodel M {\n g = G(3)\n fn f(x: f32[N]) { g(x) }\n}', { files });
+    const files = {
+      "parts/gate.mdl": "layer Gate(k: float) {\n fn forward(x: f32[N]) -> f32[N] { x * k }\n}\n",
+    };
+    const m = modelOf(
+      'import { Gate as G } from "./parts/gate.mdl"\nmodel M {\n g = G(3)\n fn f(x: f32[N]) { g(x) }\n}',
+      { files },
+    );
     expect(run(m, "f", { x: f32([2]) }).results.f).toEqual([0, 3]);
-    expect(errorsOf('import { Gate } from "./parts/gate.mdl"\nmodel M {\n g = Gate(3)\n fn f(x: f32[N]) { g(x) }\n}', { files: { "parts/gate.mdl": "layer Gate(k: float) {\n fn forward(x: f32[N]) { x * kk }\n}" } })).toEqual(["E0201 there is no kk here"]);
+    expect(
+      errorsOf(
+        'import { Gate } from "./parts/gate.mdl"\nmodel M {\n g = Gate(3)\n fn f(x: f32[N]) { g(x) }\n}',
+        { files: { "parts/gate.mdl": "layer Gate(k: float) {\n fn forward(x: f32[N]) { x * kk }\n}" } },
+      ),
+    ).toEqual(["E0201 there is no kk here"]);
   });
 
   it("models take arguments from outside", () => {
-    const text = "model A(k: int = 2) {\n fn f(x: f32[N]) { x * k }\n}\nmodel B(p: float) {\n fn f(x: f32[N]) { x * p }\n}";
+    const text =
+      "model A(k: int = 2) {\n fn f(x: f32[N]) { x * k }\n}\nmodel B(p: float) {\n fn f(x: f32[N]) { x * p }\n}";
     expect(errorsOf(text)).toEqual(["E0610 the model B needs a value for p"]);
     const b = modelOf(text, { model: "B", set: { p: 3 } });
     expect(run(b, "f", { x: f32([2]) }).results.f).toEqual([0, 3]);
@@ -287,7 +336,9 @@ model M {
 
 describe("state", () => {
   it("reads see the value at entry, writes commit at the end", () => {
-    const m = modelOf("model M {\n buffer n: f32[2] = zeros()\n fn f(x: f32[2]) {\n n <- n + x\n n * 10\n }\n}");
+    const m = modelOf(
+      "model M {\n buffer n: f32[2] = zeros()\n fn f(x: f32[2]) {\n n <- n + x\n n * 10\n }\n}",
+    );
     const out = run(m, "f", { x: f32([2], [1, 2]) }, { state: { n: f32([2], [3, 4]) } });
     expect(out.results.f).toEqual([30, 40]);
     expect(out.writes.n).toEqual([4, 6]);
@@ -307,7 +358,11 @@ train fit for M {
 }`;
     const x = f32([2, 1, 1, 2], [1, 3, 5, 7]);
     const params = { "bn.weight": f32([1], [1]), "bn.bias": f32([1], [0]) };
-    const state = { "bn.running_mean": f32([1], [0]), "bn.running_var": f32([1], [1]), random_step: { ...i32([], [0]), dtype: "u32" as const } };
+    const state = {
+      "bn.running_mean": f32([1], [0]),
+      "bn.running_var": f32([1], [1]),
+      random_step: { ...i32([], [0]), dtype: "u32" as const },
+    };
     const m = modelOf(text("bn"));
     expect(run(m, "f", { x }, { params, state }).results.f[0]).toBeCloseTo(16, 3);
     expect(m.entries[0].graph.writes).toEqual([]);
@@ -346,7 +401,10 @@ train two for M {
   with sgd(lr = 1)
 }`);
     const keys = (name: string): unknown[] =>
-      m.trains.find((t) => t.name === name)?.lossGraph.nodes.filter((n) => n.op.name === "random_bits").map((n) => n.attrs.hash) ?? [];
+      m.trains
+        .find((t) => t.name === name)
+        ?.lossGraph.nodes.filter((n) => n.op.name === "random_bits")
+        .map((n) => n.attrs.hash) ?? [];
     expect(new Set(keys("fit")).size).toBe(3);
     expect(keys("fit").length).toBe(3);
     // Called twice in one loss, a net drops out differently each time.
@@ -385,7 +443,10 @@ model M {
   fn all(x: f32[N, 2]) { g = grad(loss, wrt = params)(x); h = grad(loss, wrt = fc.weight)(x); (a = h, b = sum(h)) }
 }`);
     const params = { "fc.weight": f32([1, 2]), "fc.bias": f32([1]) };
-    expect(run(m, "all", { x: f32([2, 2], [1, 2, 3, 4]) }, { params }).results).toEqual({ a: [4, 6], b: [10] });
+    expect(run(m, "all", { x: f32([2, 2], [1, 2, 3, 4]) }, { params }).results).toEqual({
+      a: [4, 6],
+      b: [10],
+    });
   });
 
   it("through an operator's own gradient", () => {
@@ -422,7 +483,9 @@ model M {
   });
 
   it("over two sequences, another axis, without carries", () => {
-    const m = modelOf("model M {\n fn f(x: f32[2, T], z: f32[2, S]) {\n scan (a, b) over (x, z) axis 1 { emit y = a * b }\n }\n}");
+    const m = modelOf(
+      "model M {\n fn f(x: f32[2, T], z: f32[2, S]) {\n scan (a, b) over (x, z) axis 1 { emit y = a * b }\n }\n}",
+    );
     expect(run(m, "f", { x: f32([2, 3]), z: f32([2, 3]) }).results.f).toEqual([0, 1, 4, 9, 16, 25]);
     expect(m.entries[0].graph.symbols).toEqual(["T"]);
   });
@@ -457,21 +520,29 @@ model M {
     const { span, calls } = tanhs[1].origin;
     expect(source.slice(span?.start, span?.end)).toBe("tanh(scaled)");
     expect(calls.map((c) => source.slice(c.start, c.end))).toEqual(["deep(x)"]);
-    expect(m.entries[0].graph.nodes.filter((n) => n.op.name === "mul").map((n) => n.label)).toEqual(["scaled", "scaled"]);
+    expect(m.entries[0].graph.nodes.filter((n) => n.op.name === "mul").map((n) => n.label)).toEqual([
+      "scaled",
+      "scaled",
+    ]);
   });
 });
 
 describe("limits", () => {
   it("calls that call themselves end with the reason, quickly", () => {
     const started = performance.now();
-    expect(errorsOf("fn a(x: f32[N]) { b(x) }\nfn b(x: f32[N]) { a(x) + a(x) }\nmodel M {\n fn f(x: f32[N]) { a(x) }\n}")).toEqual(["E1005 calls are nested more than 100 deep"]);
+    expect(
+      errorsOf(
+        "fn a(x: f32[N]) { b(x) }\nfn b(x: f32[N]) { a(x) + a(x) }\nmodel M {\n fn f(x: f32[N]) { a(x) }\n}",
+      ),
+    ).toEqual(["E1005 calls are nested more than 100 deep"]);
     const deep = `model M {\n fn f(x: f32[N]) { ${"relu(".repeat(50)}x${")".repeat(50)} }\n}`;
     expect(errorsOf(deep)).toEqual([]);
     expect(performance.now() - started).toBeLessThan(10_000);
   });
 
   it("a long chain of operators is as deep as the parser allows and no deeper", () => {
-    const chain = (n: number): string => `model M {\n fn f(x: f32[N]) { ${Array.from({ length: n }, () => "x").join(" + ")} }\n}`;
+    const chain = (n: number): string =>
+      `model M {\n fn f(x: f32[N]) { ${Array.from({ length: n }, () => "x").join(" + ")} }\n}`;
     expect(errorsOf(chain(400))).toEqual([]);
     expect(errorsOf(chain(20_000)).every((e) => e.startsWith("E1001"))).toBe(true);
   });

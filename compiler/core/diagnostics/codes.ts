@@ -149,6 +149,7 @@ const table = {
   E0906: error("misplaced emit", "emit stands in the body of a scan."),
   E0907: error("unknown optimizer", "with takes one of the optimizers, such as sgd or adamw."),
   E0908: error("nothing to train", "All parameters the block would update are frozen."),
+  E0909: error("not supported yet", "A clause that the language has and this version does not carry out."),
 
   // ---------------------------------------------------------------------------------------------- limits
   E1001: error(

@@ -5,7 +5,7 @@ import type { Code, Label, Span } from "../../diagnostics/index.ts";
 import { codes, InternalError } from "../../diagnostics/index.ts";
 import { asConst } from "../../dims/dim.ts";
 import { typeText } from "../../ir/build.ts";
-import { type Attr, type DType, OpError, type OpDef, type OpParam, type Value } from "../../ir/types.ts";
+import { type Attr, type DType, type OpDef, OpError, type OpParam, type Value } from "../../ir/types.ts";
 import { type Argument, applyOp } from "../../ops/index.ts";
 import { seed as seedOp, state as stateOp } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
@@ -62,15 +62,28 @@ function bind(ctx: Ctx, trace: Trace, def: OpDef, args: readonly ArgVal[], site:
       const message = arg ? `${def.name}: ${p.name} is none` : `${def.name} needs ${p.name}`;
       fail(ctx, "E0601", message, arg?.span ?? site.span, p.doc ? { help: `${p.name}: ${p.doc}` } : {});
     } else if (p.kind === "tensor") {
-      const v = toTensor(ctx, arg.val, arg.span, isLiteral(arg.val) ? literalDType(arg.val, p.literal ?? adapt) : undefined);
+      const v = toTensor(
+        ctx,
+        arg.val,
+        arg.span,
+        isLiteral(arg.val) ? literalDType(arg.val, p.literal ?? adapt) : undefined,
+      );
       out.args[p.name] = v;
       out.spans.push({ ...arg, val: tensorVal(v) });
     } else if (p.kind === "tensors") {
       if (arg.val.kind !== "list" && arg.val.kind !== "tuple")
-        fail(ctx, "E0605", `${def.name}: ${p.name} is a list of tensors, given ${describe(arg.val)}`, arg.span);
+        fail(
+          ctx,
+          "E0605",
+          `${def.name}: ${p.name} is a list of tensors, given ${describe(arg.val)}`,
+          arg.span,
+        );
       // Literals in a list take the dtype of the list's tensors (places of an update are ints, whatever it updates).
-      const beside = p.literal ?? arg.val.items.map((item) => tensorTypeOf(item)?.dtype).find((d) => d !== undefined);
-      const values = arg.val.items.map((item) => toTensor(ctx, item, arg.span, isLiteral(item) ? literalDType(item, beside) : undefined));
+      const beside =
+        p.literal ?? arg.val.items.map((item) => tensorTypeOf(item)?.dtype).find((d) => d !== undefined);
+      const values = arg.val.items.map((item) =>
+        toTensor(ctx, item, arg.span, isLiteral(item) ? literalDType(item, beside) : undefined),
+      );
       out.args[p.name] = values;
       for (const v of values) out.spans.push({ val: tensorVal(v), span: arg.span });
     } else {
@@ -81,7 +94,8 @@ function bind(ctx: Ctx, trace: Trace, def: OpDef, args: readonly ArgVal[], site:
   return out;
 }
 
-const literalDType = (v: Val, dtype: DType | undefined): DType | undefined => (v.kind === "bool" ? undefined : dtype);
+const literalDType = (v: Val, dtype: DType | undefined): DType | undefined =>
+  v.kind === "bool" ? undefined : dtype;
 
 /** `reshape(x, 2, 3)` for `reshape(x, [2, 3])`: a last list parameter takes what is left over. */
 function collect(params: readonly OpParam[], args: readonly ArgVal[]): readonly ArgVal[] {
@@ -89,7 +103,8 @@ function collect(params: readonly OpParam[], args: readonly ArgVal[]): readonly 
   const places = args.filter((a) => a.name === undefined).length;
   if (at < 0 || places <= at + 1) return args;
   const rest = args.slice(at, places);
-  const ints = params[at].kind === "dims" ? rest.every((a) => a.val.kind === "int") : rest.every((a) => isTensor(a.val));
+  const ints =
+    params[at].kind === "dims" ? rest.every((a) => a.val.kind === "int") : rest.every((a) => isTensor(a.val));
   if (!ints) return args;
   const list: ArgVal = { val: { kind: "list", items: rest.map((a) => a.val) }, span: rest[0].span };
   return [...args.slice(0, at), list, ...args.slice(places)];
@@ -106,7 +121,9 @@ function adaptTo(params: readonly OpParam[], matched: readonly (ArgVal | undefin
   });
   const numeric = dtypes.find((d) => d !== "bool");
   if (numeric) return numeric;
-  const literals = params.flatMap((p, i) => (p.kind === "tensor" && matched[i] && isLiteral(matched[i].val) ? [matched[i].val] : []));
+  const literals = params.flatMap((p, i) =>
+    p.kind === "tensor" && matched[i] && isLiteral(matched[i].val) ? [matched[i].val] : [],
+  );
   return literals.some((v) => v.kind === "float") ? "f32" : undefined;
 }
 
@@ -119,7 +136,10 @@ function attribute(ctx: Ctx, def: OpDef, p: OpParam, arg: ArgVal): Attr {
   };
   const int = (x: Val): number => {
     if (x.kind !== "int") return wrong("an int");
-    return asConst(x.dim) ?? fail(ctx, "E0506", `${def.name}: ${p.name} is a static int, given ${describe(x)}`, arg.span);
+    return (
+      asConst(x.dim) ??
+      fail(ctx, "E0506", `${def.name}: ${p.name} is a static int, given ${describe(x)}`, arg.span)
+    );
   };
   const items = v.kind === "list" || v.kind === "tuple" ? v.items : undefined;
   switch (p.kind) {
@@ -141,7 +161,15 @@ function attribute(ctx: Ctx, def: OpDef, p: OpParam, arg: ArgVal): Attr {
     case "name":
       if (v.kind !== "string") return wrong(`one of ${(p.among ?? []).map((w) => `"${w}"`).join(", ")}`);
       if (p.among && !p.among.includes(v.value))
-        failName(ctx, "E0606", `${def.name}: ${p.name} is not "${v.value}"`, v.value, p.among, arg.span, `choose ${p.among.map((w) => `"${w}"`).join(" or ")}`);
+        failName(
+          ctx,
+          "E0606",
+          `${def.name}: ${p.name} is not "${v.value}"`,
+          v.value,
+          p.among,
+          arg.span,
+          `choose ${p.among.map((w) => `"${w}"`).join(" or ")}`,
+        );
       return v.value;
     case "dtype":
       return v.kind === "dtype" ? v.dtype : wrong("a dtype, such as f32");
@@ -215,8 +243,15 @@ function place(ctx: Ctx, trace: Trace, def: OpDef, bound: Bound, site: ast.Expr)
     const code: Code = Object.hasOwn(codes, e.code) ? (e.code as Code) : "E0302";
     const place = at?.span ?? (e.at.attr === undefined ? undefined : bound.places.get(e.at.attr));
     return fail(ctx, code, e.message, place ?? site.span, {
-      ...(at ? { label: operandText(at.val) } : bound.spans.length > 0 && !place ? { label: bound.spans.map((s) => operandText(s.val)).join(", ") } : {}),
-      secondary: [...(place ? other.filter((s) => declaredAt(s.val).length === 0).map(say) : []), ...declared],
+      ...(at
+        ? { label: operandText(at.val) }
+        : bound.spans.length > 0 && !place
+          ? { label: bound.spans.map((s) => operandText(s.val)).join(", ") }
+          : {}),
+      secondary: [
+        ...(place ? other.filter((s) => declaredAt(s.val).length === 0).map(say) : []),
+        ...declared,
+      ],
       ...(e.at.help === undefined ? {} : { help: e.at.help }),
     });
   }
@@ -237,8 +272,13 @@ function declaredAt(v: Val): Label[] {
 
 function checkSize(ctx: Ctx, v: Value, site: ast.Expr): void {
   if (v.type.shape.length > LIMITS.rank)
-    fail(ctx, "E0304", `a tensor has at most ${LIMITS.rank} axes, this would have ${v.type.shape.length}`, site.span);
+    fail(
+      ctx,
+      "E0304",
+      `a tensor has at most ${LIMITS.rank} axes, this would have ${v.type.shape.length}`,
+      site.span,
+    );
   const n = v.type.shape.reduce((a, d) => a * (asConst(d) ?? 1), 1);
-  if (n > Number.MAX_SAFE_INTEGER) fail(ctx, "E1006", `${typeText(v.type)} has more than 2^53 elements`, site.span);
+  if (n > Number.MAX_SAFE_INTEGER)
+    fail(ctx, "E1006", `${typeText(v.type)} has more than 2^53 elements`, site.span);
 }
-

@@ -1,7 +1,19 @@
 // Operators of expressions: arithmetic, comparison and logic on static values and sizes, and their tensor counterparts.
 // In: an operator and its operands. Out: a value. Separate from calls because literals adapt here and sizes stay exact.
-import { add, asConst, type Dim, exactQuotient, floorDiv, mod, mul, neg, print, sub } from "../../dims/dim.ts";
+
 import type { HostExpr } from "../../../../runtime/core/program.ts";
+import {
+  add,
+  asConst,
+  type Dim,
+  exactQuotient,
+  floorDiv,
+  mod,
+  mul,
+  neg,
+  print,
+  sub,
+} from "../../dims/dim.ts";
 import { opNamed } from "../../ops/index.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { applyOperator } from "./apply.ts";
@@ -89,8 +101,10 @@ export function binaryValues(ctx: Ctx, e: ast.BinaryExpr, a: Val, b: Val): Val {
   if (op === "==" || op === "!=") return boolVal(staticEqual(ctx, e, a, b) === (op === "=="));
   if (a.kind === "host" || b.kind === "host") return host(ctx, e, a, b);
   if (a.kind === "int" && b.kind === "int") return ints(ctx, e, a.dim, b.dim);
-  if (op === "+" && a.kind === "list" && b.kind === "list") return { kind: "list", items: [...a.items, ...b.items] };
-  if (op === "+" && a.kind === "string" && b.kind === "string") return { kind: "string", value: a.value + b.value };
+  if (op === "+" && a.kind === "list" && b.kind === "list")
+    return { kind: "list", items: [...a.items, ...b.items] };
+  if (op === "+" && a.kind === "string" && b.kind === "string")
+    return { kind: "string", value: a.value + b.value };
   const x = asNumber(a);
   const y = asNumber(b);
   if (x !== undefined && y !== undefined) return floats(ctx, e, x, y);
@@ -123,7 +137,8 @@ function staticEqual(ctx: Ctx, e: ast.BinaryExpr, a: Val, b: Val): boolean {
   const x = asNumber(a);
   const y = asNumber(b);
   if (x !== undefined && y !== undefined) return x === y;
-  if ((a.kind === "bool" && b.kind === "bool") || (a.kind === "string" && b.kind === "string")) return a.value === b.value;
+  if ((a.kind === "bool" && b.kind === "bool") || (a.kind === "string" && b.kind === "string"))
+    return a.value === b.value;
   if (a.kind === "dtype" && b.kind === "dtype") return a.dtype === b.dtype;
   if (a.kind === "instance" && b.kind === "instance") return a.instance === b.instance;
   if ((a.kind === "list" || a.kind === "tuple") && (b.kind === "list" || b.kind === "tuple"))
@@ -136,9 +151,15 @@ function compareDims(ctx: Ctx, e: ast.BinaryExpr, a: Dim, b: Dim): number {
   const d = sub(a, b);
   const n = asConst(d);
   if (n !== undefined) return n;
-  return fail(ctx, "E0506", `${print(a)} ${e.op} ${print(b)} is known at the call only; a condition is static`, e.span, {
-    help: "make the size a static parameter of the model",
-  });
+  return fail(
+    ctx,
+    "E0506",
+    `${print(a)} ${e.op} ${print(b)} is known at the call only; a condition is static`,
+    e.span,
+    {
+      help: "make the size a static parameter of the model",
+    },
+  );
 }
 
 function ints(ctx: Ctx, e: ast.BinaryExpr, a: Dim, b: Dim): Val {
@@ -158,7 +179,8 @@ function ints(ctx: Ctx, e: ast.BinaryExpr, a: Dim, b: Dim): Val {
       if (n === undefined) return fail(ctx, "E0506", "an exponent is static", e.right.span);
       if (n < 0) {
         const base = asConst(a);
-        if (base === undefined || base === 0) return fail(ctx, "E0608", "a size has no negative power", e.span);
+        if (base === undefined || base === 0)
+          return fail(ctx, "E0608", "a size has no negative power", e.span);
         return floatVal(base ** n);
       }
       if (n > 64 && asConst(a) === undefined) return fail(ctx, "E0607", `the power ${n} of a size`, e.span);

@@ -1,25 +1,32 @@
 // Functions of the language itself: list and number functions, tensors of one value, initialisers, `.eval()`.
 // In: evaluated arguments. Out: a value. What is an operator on tensors is not here, but where a name is both
 // (sqrt, max, floor) the static meaning is, and tensors go on to the operator.
+
+import type { Span } from "../../diagnostics/report.ts";
 import { asConst, type Dim, dim, max as maxDim, min as minDim } from "../../dims/dim.ts";
 import type { DType } from "../../ir/types.ts";
-import { full } from "../../ops/source.ts";
 import { opNamed } from "../../ops/index.ts";
+import { full } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
-import type { Span } from "../../diagnostics/report.ts";
 import { applyOperator } from "./apply.ts";
 
 import { type Ctx, fail, originOf } from "./context.ts";
 import { parts, spend } from "./expr.ts";
 import { INITIALIZERS } from "./init.ts";
+import { hostFunction } from "./schedules.ts";
 import { matchArgs } from "./statics.ts";
 import { isTensor } from "./tensors.ts";
-import { hostFunction } from "./schedules.ts";
 import { type ArgVal, asNumber, describe, floatVal, intVal, tensorVal, type Val } from "./values.ts";
 
 type Fn = (ctx: Ctx, args: readonly ArgVal[], site: ast.Expr, name: string) => Val;
 
-function one(ctx: Ctx, name: string, params: readonly string[], args: readonly ArgVal[], site: ast.Expr): ArgVal[] {
+function one(
+  ctx: Ctx,
+  name: string,
+  params: readonly string[],
+  args: readonly ArgVal[],
+  site: ast.Expr,
+): ArgVal[] {
   const got = matchArgs(ctx, name, params, args, site.span);
   return got.map((a, i) => a ?? fail(ctx, "E0601", `${name} needs ${params[i]}`, site.span));
 }
@@ -38,7 +45,10 @@ const numeric =
     if (integer && a.val.kind === "int") return name === "abs" ? absolute(ctx, a) : a.val;
     const n = asNumber(a.val);
     if (n === undefined) {
-      if (a.val.kind === "int") return fail(ctx, "E0506", `${name} of ${describe(a.val)}, which is known at the call only`, a.span, { help: `as a tensor: ${name}(f32(…))` });
+      if (a.val.kind === "int")
+        return fail(ctx, "E0506", `${name} of ${describe(a.val)}, which is known at the call only`, a.span, {
+          help: `as a tensor: ${name}(f32(…))`,
+        });
       return fail(ctx, "E0605", `${name} takes a number, not ${describe(a.val)}`, a.span);
     }
     const y = f(n);
@@ -57,14 +67,18 @@ const extremum =
     const places = args.filter((a) => a.name === undefined).length;
     if (args.some((a) => isTensor(a.val)))
       return operatorCall(ctx, places === 2 && args.length === 2 ? elementwise : name, args, site);
-    if (places !== args.length) fail(ctx, "E0603", `${name} of numbers takes no ${args.find((a) => a.name)?.name}`, site.span);
-    const values = args.length === 1 ? listOf(ctx, name, args[0]).map((val) => ({ val, span: args[0].span })) : args;
+    if (places !== args.length)
+      fail(ctx, "E0603", `${name} of numbers takes no ${args.find((a) => a.name)?.name}`, site.span);
+    const values =
+      args.length === 1 ? listOf(ctx, name, args[0]).map((val) => ({ val, span: args[0].span })) : args;
     if (values.length === 0) return fail(ctx, "E0601", `${name} needs numbers`, site.span);
     return values.slice(1).reduce<Val>((acc, a) => {
       if (acc.kind === "int" && a.val.kind === "int") return intVal(ofDims(acc.dim, a.val.dim));
-      if (acc.kind === "host" || a.val.kind === "host") return hostFunction(ctx, name, [{ val: acc, span: a.span }, a], site);
+      if (acc.kind === "host" || a.val.kind === "host")
+        return hostFunction(ctx, name, [{ val: acc, span: a.span }, a], site);
       const [x, y] = [asNumber(acc), asNumber(a.val)];
-      if (x === undefined || y === undefined) return fail(ctx, "E0605", `${name} takes numbers, not ${describe(a.val)}`, a.span);
+      if (x === undefined || y === undefined)
+        return fail(ctx, "E0605", `${name} takes numbers, not ${describe(a.val)}`, a.span);
       return floatVal(f(x, y));
     }, values[0].val);
   };
@@ -81,8 +95,13 @@ const filled =
   (ctx, args, site, name) => {
     if (!ctx.trace) return initializer(ctx, name, args, site);
     const dtypeArg = args.find((a) => a.name === "dtype");
-    const named = args.find((a) => a.name !== undefined && a.name !== "dtype" && a.name !== "value" && a.name !== "shape");
-    if (named) fail(ctx, "E0603", `${name} has no parameter ${named.name}`, named.span, { help: "its parameters are the sizes and dtype" });
+    const named = args.find(
+      (a) => a.name !== undefined && a.name !== "dtype" && a.name !== "value" && a.name !== "shape",
+    );
+    if (named)
+      fail(ctx, "E0603", `${name} has no parameter ${named.name}`, named.span, {
+        help: "its parameters are the sizes and dtype",
+      });
     const rest = args.filter((a) => a.name !== "dtype");
     let n = value;
     let sizes = rest;
@@ -91,24 +110,32 @@ const filled =
       const last = rest.find((a) => a.name === "value") ?? rest.at(-1);
       if (!last || rest.length < 2) return fail(ctx, "E0601", "full needs a shape and a value", site.span);
       const v = last.val.kind === "bool" ? Number(last.val.value) : asNumber(last.val);
-      if (v === undefined) return fail(ctx, "E0605", `full takes a number, not ${describe(last.val)}`, last.span);
+      if (v === undefined)
+        return fail(ctx, "E0605", `full takes a number, not ${describe(last.val)}`, last.span);
       if (last.val.kind === "bool") kind = "bool";
       n = v;
       sizes = rest.filter((a) => a !== last);
     }
     if (dtypeArg) {
-      if (dtypeArg.val.kind !== "dtype") fail(ctx, "E0605", `dtype is a dtype, given ${describe(dtypeArg.val)}`, dtypeArg.span);
+      if (dtypeArg.val.kind !== "dtype")
+        fail(ctx, "E0605", `dtype is a dtype, given ${describe(dtypeArg.val)}`, dtypeArg.span);
       kind = dtypeArg.val.dtype;
     }
-    if (!Number.isInteger(n) && (kind === "i32" || kind === "u32")) fail(ctx, "E0402", `the float ${n} does not adapt to ${kind}`, site.span);
-    const flat = sizes.length === 1 && (sizes[0].val.kind === "list" || sizes[0].val.kind === "tuple") ? sizes[0].val.items.map((val) => ({ val, span: sizes[0].span })) : sizes;
+    if (!Number.isInteger(n) && (kind === "i32" || kind === "u32"))
+      fail(ctx, "E0402", `the float ${n} does not adapt to ${kind}`, site.span);
+    const flat =
+      sizes.length === 1 && (sizes[0].val.kind === "list" || sizes[0].val.kind === "tuple")
+        ? sizes[0].val.items.map((val) => ({ val, span: sizes[0].span }))
+        : sizes;
     const shape = flat.map((a) => {
       if (a.val.kind !== "int") return fail(ctx, "E0505", `a size is an int, not ${describe(a.val)}`, a.span);
       if ((asConst(a.val.dim) ?? 0) < 0) fail(ctx, "E0504", `a size of ${asConst(a.val.dim)}`, a.span);
       return a.val.dim;
     });
     const { b } = ctx.trace;
-    return tensorVal(b.at(originOf(ctx, site.span), () => b.make(full, [], { value: n, dtype: kind, shape })));
+    return tensorVal(
+      b.at(originOf(ctx, site.span), () => b.make(full, [], { value: n, dtype: kind, shape })),
+    );
   };
 
 function initializer(ctx: Ctx, name: string, args: readonly ArgVal[], site: ast.Expr): Val {
@@ -125,7 +152,16 @@ function initializer(ctx: Ctx, name: string, args: readonly ArgVal[], site: ast.
       const arg = got[i];
       if (!arg && p.default === undefined) fail(ctx, "E0601", `${name} needs ${p.name}`, site.span);
       const n = arg ? asNumber(arg.val) : p.default;
-      return [p.name, n ?? fail(ctx, "E0605", `${name}: ${p.name} is a number, given ${arg ? describe(arg.val) : "none"}`, arg?.span ?? site.span)];
+      return [
+        p.name,
+        n ??
+          fail(
+            ctx,
+            "E0605",
+            `${name}: ${p.name} is a number, given ${arg ? describe(arg.val) : "none"}`,
+            arg?.span ?? site.span,
+          ),
+      ];
     }),
   );
   return { kind: "init", make: (shape) => init.make(shape, (p) => values.get(p) ?? 0) };
@@ -139,24 +175,41 @@ const table: Readonly<Record<string, Fn>> = {
     return v.kind === "instance" ? { ...v, pinned: true } : v;
   },
   len: (ctx, args, site) => intVal(listOf(ctx, "len", one(ctx, "len", ["list"], args, site)[0]).length),
-  reversed: (ctx, args, site) => ({ kind: "list", items: [...listOf(ctx, "reversed", one(ctx, "reversed", ["list"], args, site)[0])].reverse() }),
+  reversed: (ctx, args, site) => ({
+    kind: "list",
+    items: [...listOf(ctx, "reversed", one(ctx, "reversed", ["list"], args, site)[0])].reverse(),
+  }),
   enumerate: (ctx, args, site) => ({
     kind: "list",
-    items: listOf(ctx, "enumerate", one(ctx, "enumerate", ["list"], args, site)[0]).map((v, i) => ({ kind: "tuple", items: [intVal(i), v] })),
+    items: listOf(ctx, "enumerate", one(ctx, "enumerate", ["list"], args, site)[0]).map((v, i) => ({
+      kind: "tuple",
+      items: [intVal(i), v],
+    })),
   }),
   zip: (ctx, args, site) => {
     const lists = args.map((a) => listOf(ctx, "zip", a));
     const n = lists[0]?.length ?? 0;
     lists.forEach((l, i) => {
       if (l.length !== n)
-        fail(ctx, "E0605", `zip takes lists of one length, given ${lists.map((m) => m.length).join(" and ")}`, args[i].span);
+        fail(
+          ctx,
+          "E0605",
+          `zip takes lists of one length, given ${lists.map((m) => m.length).join(" and ")}`,
+          args[i].span,
+        );
     });
     spend(ctx, n, site);
-    return { kind: "list", items: Array.from({ length: n }, (_, i): Val => ({ kind: "tuple", items: lists.map((l) => l[i]) })) };
+    return {
+      kind: "list",
+      items: Array.from({ length: n }, (_, i): Val => ({ kind: "tuple", items: lists.map((l) => l[i]) })),
+    };
   },
   range: (ctx, args, site) => {
-    const ns = args.map((a) => asNumber(a.val) ?? fail(ctx, "E0506", `range takes static ints, not ${describe(a.val)}`, a.span));
-    if (ns.length === 0 || ns.length > 3 || ns[2] === 0) fail(ctx, "E0601", "range takes a stop, or a start, a stop and a step other than 0", site.span);
+    const ns = args.map(
+      (a) => asNumber(a.val) ?? fail(ctx, "E0506", `range takes static ints, not ${describe(a.val)}`, a.span),
+    );
+    if (ns.length === 0 || ns.length > 3 || ns[2] === 0)
+      fail(ctx, "E0601", "range takes a stop, or a start, a stop and a step other than 0", site.span);
     const [start, stop, step] = ns.length === 1 ? [0, ns[0], 1] : [ns[0], ns[1], ns[2] ?? 1];
     const n = Math.max(0, Math.ceil((stop - start) / step));
     spend(ctx, n, site);
@@ -178,7 +231,8 @@ const table: Readonly<Record<string, Fn>> = {
     if (args.length !== 1 || args[0].val.kind !== "list") return operatorCall(ctx, "sum", args, site);
     return args[0].val.items.reduce<Val>((acc, v) => {
       const [x, y] = [asNumber(acc), asNumber(v)];
-      if (x === undefined || y === undefined) return fail(ctx, "E0605", `sum of a list takes numbers, not ${describe(v)}`, args[0].span);
+      if (x === undefined || y === undefined)
+        return fail(ctx, "E0605", `sum of a list takes numbers, not ${describe(v)}`, args[0].span);
       return acc.kind === "int" && v.kind === "int" ? intVal(x + y) : floatVal(x + y);
     }, intVal(0));
   },
@@ -187,12 +241,16 @@ const table: Readonly<Record<string, Fn>> = {
     const [a] = one(ctx, "int", ["x"], args, site);
     if (a.val.kind === "int") return a.val;
     const n = asNumber(a.val);
-    return n === undefined ? fail(ctx, "E0605", `int takes a static number, not ${describe(a.val)}`, a.span) : intVal(dim(Math.trunc(n)));
+    return n === undefined
+      ? fail(ctx, "E0605", `int takes a static number, not ${describe(a.val)}`, a.span)
+      : intVal(dim(Math.trunc(n)));
   },
   float: (ctx, args, site) => {
     const [a] = one(ctx, "float", ["x"], args, site);
     const n = asNumber(a.val);
-    return n === undefined ? fail(ctx, "E0605", `float takes a static number, not ${describe(a.val)}`, a.span) : floatVal(n);
+    return n === undefined
+      ? fail(ctx, "E0605", `float takes a static number, not ${describe(a.val)}`, a.span)
+      : floatVal(n);
   },
   zeros: filled(0),
   ones: filled(1),
@@ -203,10 +261,7 @@ const table: Readonly<Record<string, Fn>> = {
 /** Names that the operators' list has as well and that mean an initialiser in a declaration. */
 const initialisers = Object.keys(INITIALIZERS);
 
-export const BUILTINS: ReadonlySet<string> = new Set([
-  ...Object.keys(table),
-  ...initialisers,
-]);
+export const BUILTINS: ReadonlySet<string> = new Set([...Object.keys(table), ...initialisers]);
 
 export function callBuiltin(ctx: Ctx, name: string, args: readonly ArgVal[], site: ast.Expr, at: Span): Val {
   const fn = Object.hasOwn(table, name) ? table[name] : undefined;
@@ -218,4 +273,3 @@ export function callBuiltin(ctx: Ctx, name: string, args: readonly ArgVal[], sit
   }
   return hostFunction(ctx, name, args, site);
 }
-

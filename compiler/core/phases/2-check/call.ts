@@ -99,7 +99,9 @@ export function callFn(ctx: Ctx, fn: FnVal, args: readonly ArgVal[], site: ast.E
   decl.params.forEach((p, i) => {
     const arg = matched[i];
     if (!arg && !p.default)
-      fail(ctx, "E0601", `${name} needs ${p.name.name}`, site.span, { secondary: [{ span: p.span, text: "has no default" }] });
+      fail(ctx, "E0601", `${name} needs ${p.name.name}`, site.span, {
+        secondary: [{ span: p.span, text: "has no default" }],
+      });
     const raw = arg ? arg.val : evalExpr(inside, p.default as ast.Expr);
     const span = arg?.span ?? p.span;
     const type = tensorType(p.type);
@@ -143,8 +145,11 @@ export function finish(ctx: Ctx, decl: ast.FnDecl, val: Val): Val {
   const name = decl.name.name === "forward" && ctx.self ? ctx.self.decl.name.name : decl.name.name;
   const last = decl.body.result?.span ?? decl.body.span;
   if (val.kind === "none" && !decl.body.result && result)
-    fail(ctx, "E0303", `${name} ends without a value`, decl.name.span, { help: "end its body with an expression" });
-  if (!result || result.kind === "error") return val.kind === "slot" ? tensorVal(toTensor(ctx, val, last)) : val;
+    fail(ctx, "E0303", `${name} ends without a value`, decl.name.span, {
+      help: "end its body with an expression",
+    });
+  if (!result || result.kind === "error")
+    return val.kind === "slot" ? tensorVal(toTensor(ctx, val, last)) : val;
   if (result.kind === "record_type") return finishRecord(ctx, decl, result, val, last);
   return finishOne(ctx, name, result, val, last);
 }
@@ -167,16 +172,28 @@ function finishRecord(ctx: Ctx, decl: ast.FnDecl, type: ast.RecordType, val: Val
     of = (f) => val.fields.get(f);
     for (const f of val.fields.keys())
       if (!want.includes(f))
-        failName(ctx, "E0303", `${name} gives ${f}, which its result (${want.join(", ")}) does not have`, f, want, span);
+        failName(
+          ctx,
+          "E0303",
+          `${name} gives ${f}, which its result (${want.join(", ")}) does not have`,
+          f,
+          want,
+          span,
+        );
   } else if (val.kind === "tuple" && val.items.length === want.length) of = (_f, i) => val.items[i];
   else if (want.length === 1) of = () => val;
-  else return fail(ctx, "E0303", `${name} gives ${describe(val)}, declared (${want.join(", ")})`, span, { secondary: [{ span: type.span, text: "declared" }] });
+  else
+    return fail(ctx, "E0303", `${name} gives ${describe(val)}, declared (${want.join(", ")})`, span, {
+      secondary: [{ span: type.span, text: "declared" }],
+    });
   const fields = new Map<string, Val>();
   type.fields.forEach((f, i) => {
     const v = of(f.name.name, i);
-    if (!v) fail(ctx, "E0303", `${name} does not give ${f.name.name}`, span, { secondary: [{ span: f.span, text: "declared" }] });
+    if (!v)
+      fail(ctx, "E0303", `${name} does not give ${f.name.name}`, span, {
+        secondary: [{ span: f.span, text: "declared" }],
+      });
     fields.set(f.name.name, finishOne(ctx, `${name}.${f.name.name}`, f.type, v, span));
   });
   return { kind: "record", fields };
 }
-

@@ -3,17 +3,25 @@
 // for what a user wrote; anything else is an InternalError.
 import { didYouMean } from "../../diagnostics/nearest.ts";
 import { Diagnostics, InternalError } from "../../diagnostics/report.ts";
+import { asConst, type Dim, print, substitute, sym, symbols } from "../../dims/dim.ts";
 import { createBuilder, finishGraph, reachable } from "../../ir/build.ts";
 import type { Constraint, Graph, Value } from "../../ir/types.ts";
 import { add } from "../../ops/elementwise.ts";
 import { full, input as inputOp, seed as seedOp } from "../../ops/source.ts";
-import { asConst, type Dim, print, substitute, sym, symbols } from "../../dims/dim.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { parse } from "../1-parse/parse.ts";
 import { RANDOM_STEP, stepValue } from "./apply.ts";
 import { finish, frame, tensorType } from "./call.ts";
-import type { CheckedEntry, CheckedModel, CheckOptions, CheckResult, ParamInfo, PortInfo, SetValue } from "./checked.ts";
-import { contain, type Ctx, Failed, fail, report, type Shared, type Trace } from "./context.ts";
+import type {
+  CheckedEntry,
+  CheckedModel,
+  CheckOptions,
+  CheckResult,
+  ParamInfo,
+  PortInfo,
+  SetValue,
+} from "./checked.ts";
+import { type Ctx, contain, Failed, fail, report, type Shared, type Trace } from "./context.ts";
 import { evalBlock, evalExpr } from "./expr.ts";
 import { baseCtx, construct, type Instance, place, type Slot } from "./instances.ts";
 import { loadModules, type Module } from "./modules.ts";
@@ -22,7 +30,17 @@ import { toTensor } from "./tensors.ts";
 import { checkTrain } from "./train.ts";
 import { declaredType, isSymbolName, shapeTexts } from "./types.ts";
 import { checkWgsl } from "./userop.ts";
-import { type ArgVal, boolVal, describe, type FnVal, floatVal, intVal, NONE, tensorVal, type Val } from "./values.ts";
+import {
+  type ArgVal,
+  boolVal,
+  describe,
+  type FnVal,
+  floatVal,
+  intVal,
+  NONE,
+  tensorVal,
+  type Val,
+} from "./values.ts";
 
 /** Checks the file `file` with the text `source`. */
 export function check(source: string, file: string, options: CheckOptions): CheckResult {
@@ -34,7 +52,12 @@ export function check(source: string, file: string, options: CheckOptions): Chec
 }
 
 /** Checks a tree that parsed without errors. */
-export function checkTree(tree: ast.SourceFile, file: string, options: CheckOptions, out = new Diagnostics()): CheckResult {
+export function checkTree(
+  tree: ast.SourceFile,
+  file: string,
+  options: CheckOptions,
+  out = new Diagnostics(),
+): CheckResult {
   let models: CheckedModel[] | undefined;
   guard(out, tree, () => {
     const { root, modules } = loadModules(tree, file, options.resolve, out);
@@ -47,13 +70,20 @@ export function checkTree(tree: ast.SourceFile, file: string, options: CheckOpti
 }
 
 /** Keeps exceptions in: a full stack is a program nested too deeply, anything unexpected is our bug. */
-function guard(out: Diagnostics, at: ast.NodeBase & { readonly span: ast.SourceFile["span"] }, body: () => void): void {
+function guard(
+  out: Diagnostics,
+  at: ast.NodeBase & { readonly span: ast.SourceFile["span"] },
+  body: () => void,
+): void {
   try {
     body();
   } catch (e) {
     if (e instanceof Failed) return;
     if (e instanceof RangeError && /call stack/i.test(e.message)) {
-      out.report("E1005", "calls and expressions are nested too deeply", { ...at.span, end: Math.min(at.span.end, at.span.start + 1) });
+      out.report("E1005", "calls and expressions are nested too deeply", {
+        ...at.span,
+        end: Math.min(at.span.end, at.span.start + 1),
+      });
       return;
     }
     if (e instanceof InternalError) throw e;
@@ -65,15 +95,29 @@ function checkModels(root: Module, options: CheckOptions, out: Diagnostics): Che
   const items = root.source.items;
   const models = items.filter((i) => i.kind === "model");
   const start = { ...root.source.span, end: root.source.span.start };
-  const shared = (): Shared => ({ out, root, constants: new Map(), instances: 0, iterations: 0, depth: 0, slots: [] });
+  const shared = (): Shared => ({
+    out,
+    root,
+    constants: new Map(),
+    instances: 0,
+    iterations: 0,
+    depth: 0,
+    slots: [],
+  });
   for (const i of items) if (i.kind === "op") checkWgsl({ ...baseCtx(shared(), root) }, i);
   let wanted = models;
   if (options.model !== undefined) {
     wanted = models.filter((m) => m.name.name === options.model);
     if (wanted.length === 0) {
       const names = models.map((m) => m.name.name);
-      const help = didYouMean(options.model, names) ?? (names.length > 0 ? `there is ${names.join(", ")}` : undefined);
-      out.report("E0205", `there is no model ${options.model} in ${root.file}`, start, help === undefined ? {} : { help });
+      const help =
+        didYouMean(options.model, names) ?? (names.length > 0 ? `there is ${names.join(", ")}` : undefined);
+      out.report(
+        "E0205",
+        `there is no model ${options.model} in ${root.file}`,
+        start,
+        help === undefined ? {} : { help },
+      );
     }
   }
   for (const t of root.trains)
@@ -82,7 +126,12 @@ function checkModels(root: Module, options: CheckOptions, out: Diagnostics): Che
         t.model.name,
         models.map((m) => m.name.name),
       );
-      out.report("E0205", `there is no model ${t.model.name} in this file`, t.model.span, help === undefined ? {} : { help });
+      out.report(
+        "E0205",
+        `there is no model ${t.model.name} in this file`,
+        t.model.span,
+        help === undefined ? {} : { help },
+      );
     }
   const made: CheckedModel[] = [];
   for (const m of wanted) {
@@ -92,7 +141,12 @@ function checkModels(root: Module, options: CheckOptions, out: Diagnostics): Che
   return made;
 }
 
-function checkModel(shared: Shared, root: Module, decl: ast.ModelDecl, set: Readonly<Record<string, SetValue>>): CheckedModel {
+function checkModel(
+  shared: Shared,
+  root: Module,
+  decl: ast.ModelDecl,
+  set: Readonly<Record<string, SetValue>>,
+): CheckedModel {
   const ctx = baseCtx(shared, root);
   const instance = construct(ctx, decl, root, modelArgs(ctx, decl, set), decl.name.span, []);
   const slots = place(instance, shared);
@@ -152,16 +206,24 @@ function reservedNames(ctx: Ctx, root: Module, decl: ast.ModelDecl, slots: reado
   for (const t of root.trains) {
     if (t.model.name !== decl.name.name) continue;
     const old = trains.get(t.name.name);
-    if (old) report(ctx, "E0202", `${decl.name.name} has two train blocks ${t.name.name}`, t.name.span, { secondary: [{ span: old.name.span, text: "first here" }] });
+    if (old)
+      report(ctx, "E0202", `${decl.name.name} has two train blocks ${t.name.name}`, t.name.span, {
+        secondary: [{ span: old.name.span, text: "first here" }],
+      });
     else trains.set(t.name.name, t);
   }
   const steps = [...trains.keys()].map((t) => `${t}_step`);
   if (trains.size === 1) steps.push("train_step");
   for (const m of decl.members)
     if (m.kind === "fn" && !m.private && steps.includes(m.name.name))
-      report(ctx, "E0202", `${m.name.name} is the entry of a train block`, m.name.span, { help: "give the fn another name, or make it private" });
+      report(ctx, "E0202", `${m.name.name} is the entry of a train block`, m.name.span, {
+        help: "give the fn another name, or make it private",
+      });
   for (const s of slots)
-    if (s.paths.includes(RANDOM_STEP)) report(ctx, "E0202", `${RANDOM_STEP} is the program's own state`, s.span, { help: "give it another name" });
+    if (s.paths.includes(RANDOM_STEP))
+      report(ctx, "E0202", `${RANDOM_STEP} is the program's own state`, s.span, {
+        help: "give it another name",
+      });
 }
 
 function modelArgs(ctx: Ctx, decl: ast.ModelDecl, set: Readonly<Record<string, SetValue>>): ArgVal[] {
@@ -169,12 +231,25 @@ function modelArgs(ctx: Ctx, decl: ast.ModelDecl, set: Readonly<Record<string, S
   const args: ArgVal[] = [];
   for (const [name, v] of Object.entries(set)) {
     if (!names.includes(name)) {
-      const help = didYouMean(name, names) ?? (names.length > 0 ? `its parameters are ${names.join(", ")}` : undefined);
-      report(ctx, "E0603", `the model ${decl.name.name} has no parameter ${name}`, decl.name.span, help === undefined ? {} : { help });
+      const help =
+        didYouMean(name, names) ?? (names.length > 0 ? `its parameters are ${names.join(", ")}` : undefined);
+      report(
+        ctx,
+        "E0603",
+        `the model ${decl.name.name} has no parameter ${name}`,
+        decl.name.span,
+        help === undefined ? {} : { help },
+      );
       continue;
     }
     const val: Val =
-      typeof v === "boolean" ? boolVal(v) : typeof v === "string" ? { kind: "string", value: v } : Number.isSafeInteger(v) ? intVal(v) : floatVal(v);
+      typeof v === "boolean"
+        ? boolVal(v)
+        : typeof v === "string"
+          ? { kind: "string", value: v }
+          : Number.isSafeInteger(v)
+            ? intVal(v)
+            : floatVal(v);
     args.push({ name, val, span: decl.name.span });
   }
   for (const p of decl.params)
@@ -210,13 +285,22 @@ export type Solved = Map<string, Dim>;
  * Runs `body` until no condition says that one of the entry's own symbols is something else: `x: f32[N, d], y: f32[M]`
  * with `x + y` makes M and N one symbol, and the whole is traced again with it.
  */
-export function untilSolved<T extends { readonly constraints: readonly Constraint[] }>(body: (solved: Solved) => T): T {
+export function untilSolved<T extends { readonly constraints: readonly Constraint[] }>(
+  body: (solved: Solved) => T,
+): T {
   const solved: Solved = new Map();
   for (let round = 0; ; round++) {
     const result = body(solved);
-    const found = round < 16 ? result.constraints.map(solvable).find((s) => s !== undefined && !solved.has(s.name)) : undefined;
+    const found =
+      round < 16
+        ? result.constraints.map(solvable).find((s) => s !== undefined && !solved.has(s.name))
+        : undefined;
     if (!found) return result;
-    for (const [name, d] of solved) solved.set(name, substitute(d, (s) => (s === found.name ? found.dim : undefined)));
+    for (const [name, d] of solved)
+      solved.set(
+        name,
+        substitute(d, (s) => (s === found.name ? found.dim : undefined)),
+      );
     solved.set(found.name, found.dim);
   }
 }
@@ -225,7 +309,9 @@ function solvable(c: Constraint): { name: string; dim: Dim } | undefined {
   if (c.relation !== "==") return undefined;
   const bare = (d: Dim): string | undefined => {
     const [t] = d.terms;
-    return d.terms.length === 1 && t.coef === 1 && t.atoms.length === 1 && t.atoms[0].kind === "symbol" ? t.atoms[0].name : undefined;
+    return d.terms.length === 1 && t.coef === 1 && t.atoms.length === 1 && t.atoms[0].kind === "symbol"
+      ? t.atoms[0].name
+      : undefined;
   };
   const [l, r] = [bare(c.left), bare(c.right)];
   // Of two symbols the later one gives way, so that the first input decides.
@@ -273,7 +359,11 @@ export function bindEntry(
     tensors.push({ p, type });
     for (const d of type.dims)
       if (d.kind === "name" && isSymbolName(d.name) && !ctx.scope.names.has(d.name))
-        ctx.scope.names.set(d.name, { val: intVal(solved.get(d.name) ?? sym(d.name)), kind: "symbol", span: d.span });
+        ctx.scope.names.set(d.name, {
+          val: intVal(solved.get(d.name) ?? sym(d.name)),
+          kind: "symbol",
+          span: d.span,
+        });
   }
   for (const p of decl.params) {
     const arg = given.get(p.name.name);
@@ -287,26 +377,52 @@ export function bindEntry(
       const before = ports.get(p.name.name);
       if (type.shape.reduce((a, d) => a * (asConst(d) ?? 1), 1) > Number.MAX_SAFE_INTEGER)
         fail(ctx, "E1006", `${p.name.name} has more than 2^53 elements`, p.type.span);
-      if (type.shape.some((d) => (asConst(d) ?? 0) < 0)) fail(ctx, "E0504", `${p.name.name} has a negative size`, p.type.span);
-      if (before && (before.type.dtype !== type.dtype || before.type.shape.map(print).join() !== type.shape.map(print).join()))
-        fail(ctx, "E0307", `${p.name.name} is ${type.dtype}[${text.join(", ")}] here and ${before.type.dtype}[${before.shapeText.join(", ")}] elsewhere in this block`, p.span, {
-          secondary: [{ span: before.span, text: "elsewhere" }],
-        });
+      if (type.shape.some((d) => (asConst(d) ?? 0) < 0))
+        fail(ctx, "E0504", `${p.name.name} has a negative size`, p.type.span);
+      if (
+        before &&
+        (before.type.dtype !== type.dtype ||
+          before.type.shape.map(print).join() !== type.shape.map(print).join())
+      )
+        fail(
+          ctx,
+          "E0307",
+          `${p.name.name} is ${type.dtype}[${text.join(", ")}] here and ${before.type.dtype}[${before.shapeText.join(", ")}] elsewhere in this block`,
+          p.span,
+          {
+            secondary: [{ span: before.span, text: "elsewhere" }],
+          },
+        );
       let value = before?.value;
       if (!value) {
         const attrs = { name: p.name.name, dtype: type.dtype, shape: [...type.shape] };
-        value = trace.b.at({ span: p.span, path: "", calls: [], derived: [] }, () => trace.b.make(inputOp, [], attrs, p.name.name));
+        value = trace.b.at({ span: p.span, path: "", calls: [], derived: [] }, () =>
+          trace.b.make(inputOp, [], attrs, p.name.name),
+        );
         trace.inputs.push(value.node);
-        ports.set(p.name.name, { name: p.name.name, type, ...(boundary ? { boundary } : {}), shapeText: text, span: p.span, value });
+        ports.set(p.name.name, {
+          name: p.name.name,
+          type,
+          ...(boundary ? { boundary } : {}),
+          shapeText: text,
+          span: p.span,
+          value,
+        });
       }
       ctx.scope.names.set(p.name.name, { val: tensorVal(value), kind: "param", span: p.name.span });
       continue;
     }
     const val = arg ? arg.val : p.default ? evalExpr(ctx, p.default) : undefined;
     if (!val)
-      fail(ctx, "E0601", `the entry ${decl.name.name} has a static parameter ${p.name.name} without default`, p.span, {
-        help: "give it a default, or make the fn private",
-      });
+      fail(
+        ctx,
+        "E0601",
+        `the entry ${decl.name.name} has a static parameter ${p.name.name} without default`,
+        p.span,
+        {
+          help: "give it a default, or make the fn private",
+        },
+      );
     ctx.scope.names.set(p.name.name, { val, kind: "param", span: p.name.span });
   }
 }
@@ -335,7 +451,8 @@ export function seal(
 ): { graph: Graph; constraints: readonly Constraint[] } {
   const writes = [...trace.writes].map(([path, w]) => ({ path, value: w.value }));
   const sinks = [...results, ...writes].map((r) => r.value);
-  if (reachable(sinks).some((n) => n.op === seedOp)) writes.push({ path: RANDOM_STEP, value: nextStep(trace) });
+  if (reachable(sinks).some((n) => n.op === seedOp))
+    writes.push({ path: RANDOM_STEP, value: nextStep(trace) });
   const constraints = trace.constraints().map(sayBoth);
   const used = new Set<string>();
   for (const i of trace.inputs) for (const d of i.outs[0].type.shape) symbols(d, used);
@@ -354,7 +471,8 @@ export function seal(
 function sayBoth(c: Constraint): Constraint {
   const [left, right] = [print(c.left), print(c.right)];
   if (c.message.includes(left) && c.message.includes(right)) return c;
-  const verb = c.relation === "==" ? "must equal" : c.relation === ">=" ? "must be at least" : "must be divisible by";
+  const verb =
+    c.relation === "==" ? "must equal" : c.relation === ">=" ? "must be at least" : "must be divisible by";
   return { ...c, message: `${c.message}: ${left} ${verb} ${right}` };
 }
 
@@ -381,7 +499,16 @@ function resultsOf(ctx: Ctx, decl: ast.FnDecl, val: Val): Result[] {
   const one = (name: string, v: Val): Result => {
     const value = toTensor(ctx, v, span);
     const type = declared(name);
-    return { name, value, port: { name, type: value.type, shapeText: shapeTexts(type, value.type.shape), span: type?.span ?? span } };
+    return {
+      name,
+      value,
+      port: {
+        name,
+        type: value.type,
+        shapeText: shapeTexts(type, value.type.shape),
+        span: type?.span ?? span,
+      },
+    };
   };
   const { name } = decl.name;
   if (val.kind === "record") return [...val.fields].map(([k, v]) => one(k, v));
@@ -396,4 +523,3 @@ function resultsOf(ctx: Ctx, decl: ast.FnDecl, val: Val): Result[] {
   }
   return [one(name, val)];
 }
-

@@ -1,9 +1,10 @@
 // What the checker hands on: per model its parameters, state, one graph per entry and the train blocks, as plain data.
 // In: nothing. Out: types. Separate because every later phase reads them and none of them needs the interpreter.
+
+import type { HostExpr, Init } from "../../../../runtime/core/program.ts";
 import type { Diagnostic } from "../../diagnostics/report.ts";
 import type { Span } from "../../diagnostics/span.ts";
 import type { DType, Graph, TensorType } from "../../ir/types.ts";
-import type { HostExpr, Init } from "../../../../runtime/core/program.ts";
 
 export type { HostExpr, Init };
 

@@ -2,7 +2,13 @@
 // In: nothing. Out: Scope, Trace, Ctx, failing with a diagnostic, and the budgets. Separate because every part of the
 // checker needs it and it needs none of them.
 import { didYouMean } from "../../diagnostics/nearest.ts";
-import { type Code, type DiagnosticExtra, type Diagnostics, diagnostic, type Span } from "../../diagnostics/report.ts";
+import {
+  type Code,
+  type DiagnosticExtra,
+  type Diagnostics,
+  diagnostic,
+  type Span,
+} from "../../diagnostics/report.ts";
 import { type Dim, DimError, type DimLike, print, surelyDiffer } from "../../dims/dim.ts";
 import type { Builder, Node, Origin, Value } from "../../ir/types.ts";
 import type * as ast from "../1-parse/ast.ts";
@@ -127,7 +133,13 @@ export function fail(ctx: Ctx, code: Code, message: string, span: Span, extra: D
 }
 
 /** Fails for good: `recover` lets it pass, `contain` does not. */
-export function exhaust(ctx: Ctx, code: Code, message: string, span: Span, extra: DiagnosticExtra = {}): never {
+export function exhaust(
+  ctx: Ctx,
+  code: Code,
+  message: string,
+  span: Span,
+  extra: DiagnosticExtra = {},
+): never {
   report(ctx, code, message, span, extra);
   throw new Exhausted(message);
 }
@@ -177,11 +189,18 @@ export function contain<T>(body: () => T, instead: T): T {
 }
 export const recoverVal = (body: () => Val): Val => recover(body, ERROR);
 
-export const originOf = (ctx: Ctx, span: Span): Origin => ({ span, path: ctx.path, calls: ctx.calls, derived: [] });
+export const originOf = (ctx: Ctx, span: Span): Origin => ({
+  span,
+  path: ctx.path,
+  calls: ctx.calls,
+  derived: [],
+});
 
 /** The graph being built; an expression that needs one is not static. */
 export function traceOf(ctx: Ctx, span: Span, what: string): Trace {
-  return ctx.trace ?? fail(ctx, "E0506", `${what} is known at run time only; a static value is needed here`, span);
+  return (
+    ctx.trace ?? fail(ctx, "E0506", `${what} is known at run time only; a static value is needed here`, span)
+  );
 }
 
 /** Two sizes must be equal: shown, refuted, or checked at the call. */

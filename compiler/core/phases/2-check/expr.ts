@@ -54,7 +54,9 @@ export function evalStmt(ctx: Ctx, s: ast.Stmt): void {
       recoverVal(() => store(ctx, s));
       return;
     case "emit":
-      recoverVal(() => fail(ctx, "E0906", "emit stands in the body of a scan, not in a block inside it", s.span));
+      recoverVal(() =>
+        fail(ctx, "E0906", "emit stands in the body of a scan, not in a block inside it", s.span),
+      );
       return;
     case "expr_stmt": {
       const v = recoverVal(() => evalExpr(ctx, s.value));
@@ -67,7 +69,13 @@ export function evalStmt(ctx: Ctx, s: ast.Stmt): void {
 }
 
 /** Binds one name or takes a tuple, list or record apart. */
-export function bindTarget(ctx: Ctx, target: ast.Target, val: Val, from: ast.Expr | undefined, kind: Binding["kind"] = "local"): void {
+export function bindTarget(
+  ctx: Ctx,
+  target: ast.Target,
+  val: Val,
+  from: ast.Expr | undefined,
+  kind: Binding["kind"] = "local",
+): void {
   if (target.kind === "ident") {
     bindLocal(ctx, target, val, from, kind);
     return;
@@ -93,19 +101,34 @@ export function parts(val: Val): readonly Val[] | undefined {
  * readable: a loop may give its outcome the name of one of its own carries (`h = for … with h = x { … }`), and the body
  * of a loop gives a carry its next value by assigning it, once.
  */
-function bindLocal(ctx: Ctx, name: ast.Ident, val: Val, from: ast.Expr | undefined, kind: Binding["kind"]): void {
+function bindLocal(
+  ctx: Ctx,
+  name: ast.Ident,
+  val: Val,
+  from: ast.Expr | undefined,
+  kind: Binding["kind"],
+): void {
   if (name.name === "_") return;
   const here = ctx.scope.names.get(name.name);
-  const carried = from && (from.kind === "for" || from.kind === "scan") && from.carries.some((c) => c.name.name === name.name);
+  const carried =
+    from &&
+    (from.kind === "for" || from.kind === "scan") &&
+    from.carries.some((c) => c.name.name === name.name);
   if (here?.kind === "carry" && kind === "local") {
     ctx.scope.names.set(name.name, { val, kind: "local", span: name.span });
     return;
   }
   let old: Binding | undefined = here;
   if (kind === "local")
-    for (let s: Scope | undefined = ctx.scope; s && !old; s = s.fn ? undefined : s.parent) old = s.names.get(name.name);
+    for (let s: Scope | undefined = ctx.scope; s && !old; s = s.fn ? undefined : s.parent)
+      old = s.names.get(name.name);
   if (old && old.kind !== "member" && !(carried && here)) {
-    const what = old.kind === "param" ? "is a parameter" : old.kind === "carry" ? "is carried by the loop around this block" : "is bound already";
+    const what =
+      old.kind === "param"
+        ? "is a parameter"
+        : old.kind === "carry"
+          ? "is carried by the loop around this block"
+          : "is bound already";
     recoverVal(() =>
       fail(ctx, "E0202", `${name.name} ${what}; locals are assigned once`, name.span, {
         secondary: old.span ? [{ span: old.span, text: "bound here" }] : [],
@@ -127,23 +150,33 @@ function store(ctx: Ctx, s: ast.StoreStmt): Val {
   const trace = traceOf(ctx, s.span, "a store");
   const slot = target.slot;
   const path = pathOf(slot);
-  if (trace.scans > 0) fail(ctx, "E0902", "a buffer is not written in the body of a scan", s.span, { help: "carry the value, and store it behind the scan" });
+  if (trace.scans > 0)
+    fail(ctx, "E0902", "a buffer is not written in the body of a scan", s.span, {
+      help: "carry the value, and store it behind the scan",
+    });
   const value = toTensor(ctx, evalExpr(ctx, s.value), s.value.span, slot.dtype);
   const text = `${slot.dtype}[${slot.shape.join(", ")}]`;
   const declared = [{ span: slot.span, text }];
   if (value.type.dtype !== slot.dtype)
-    fail(ctx, "E0406", `${slot.name} is ${slot.dtype}, given ${value.type.dtype}`, s.value.span, { secondary: declared });
+    fail(ctx, "E0406", `${slot.name} is ${slot.dtype}, given ${value.type.dtype}`, s.value.span, {
+      secondary: declared,
+    });
   const fits =
     value.type.shape.length === slot.shape.length &&
     value.type.shape.every((d, i) => asConst(d) === slot.shape[i]);
   if (!fits) {
     const given = `[${value.type.shape.map((d) => d.key).join(", ")}]`;
-    fail(ctx, "E0307", `${slot.name} is ${text}, given ${given}`, s.value.span, { label: given, secondary: declared });
+    fail(ctx, "E0307", `${slot.name} is ${text}, given ${given}`, s.value.span, {
+      label: given,
+      secondary: declared,
+    });
   }
   const old = trace.writes.get(path);
   // Two calls of one fn on the same values compute, and store, the same thing.
   if (old && old.value !== value)
-    fail(ctx, "E0902", `${slot.name} is written twice in one call`, s.span, { secondary: [{ span: old.span, text: "first here" }] });
+    fail(ctx, "E0902", `${slot.name} is written twice in one call`, s.span, {
+      secondary: [{ span: old.span, text: "first here" }],
+    });
   trace.writes.set(path, { value, span: s.span });
   return NONE;
 }
@@ -156,7 +189,9 @@ export function evalExpr(ctx: Ctx, e: ast.Expr): Val {
   const shared = ctx.shared;
   if (++shared.depth > LIMITS.depth) {
     shared.depth--;
-    exhaust(ctx, "E1005", "calls and expressions are nested too deeply here", e.span, { help: "does a fn call itself?" });
+    exhaust(ctx, "E1005", "calls and expressions are nested too deeply here", e.span, {
+      help: "does a fn call itself?",
+    });
   }
   try {
     return withDims(ctx, e.span, () => evalInner(ctx, e));
@@ -178,7 +213,12 @@ function evalInner(ctx: Ctx, e: ast.Expr): Val {
     case "name":
       return lookup(ctx, e);
     case "pattern":
-      return fail(ctx, "E0506", "a pattern of parameters stands in penalties and clauses of a train block only", e.span);
+      return fail(
+        ctx,
+        "E0506",
+        "a pattern of parameters stands in penalties and clauses of a train block only",
+        e.span,
+      );
     case "call":
       return evalCall(ctx, e, undefined);
     case "member":
@@ -199,7 +239,8 @@ function evalInner(ctx: Ctx, e: ast.Expr): Val {
     case "record": {
       const fields = new Map<string, Val>();
       for (const f of e.fields) {
-        if (fields.has(f.name.name)) fail(ctx, "E0202", `${f.name.name} stands twice in a record`, f.name.span);
+        if (fields.has(f.name.name))
+          fail(ctx, "E0202", `${f.name.name} stands twice in a record`, f.name.span);
         labels.set(f.value, f.name.name);
         fields.set(f.name.name, evalExpr(ctx, f.value));
       }
@@ -278,7 +319,8 @@ export function* builtinNames(): Iterable<string> {
   yield "training";
   for (const def of exposedOps) yield def.name;
 }
-export const isBuiltinName = (name: string): boolean => name === "none" || name === "training" || builtinValue(name) !== undefined;
+export const isBuiltinName = (name: string): boolean =>
+  name === "none" || name === "training" || builtinValue(name) !== undefined;
 
 /** A top-level `name = value`: evaluated once, in its own file. */
 function constant(ctx: Ctx, item: ast.BindMember, module: Ctx["module"]): Val {
@@ -287,7 +329,8 @@ function constant(ctx: Ctx, item: ast.BindMember, module: Ctx["module"]): Val {
   ctx.shared.constants.set(item, ERROR);
   const c: Ctx = { ...ctx, module, scope: new Scope(), trace: undefined, self: undefined };
   const val = evalExpr(c, item.value);
-  if (val.kind === "instance") fail(ctx, "E0701", "a layer is instantiated in a layer or model", item.value.span);
+  if (val.kind === "instance")
+    fail(ctx, "E0701", "a layer is instantiated in a layer or model", item.value.span);
   ctx.shared.constants.set(item, val);
   return val;
 }
@@ -320,7 +363,8 @@ function roundedDivision(ctx: Ctx, name: "floor" | "ceil", arg: ast.Expr): Val |
   if (arg.kind !== "binary" || arg.op !== "/") return undefined;
   const a = evalExpr(ctx, arg.left);
   const b = evalExpr(ctx, arg.right);
-  if (a.kind === "int" && b.kind === "int") return intVal(name === "floor" ? floorDiv(a.dim, b.dim) : ceilDiv(a.dim, b.dim));
+  if (a.kind === "int" && b.kind === "int")
+    return intVal(name === "floor" ? floorDiv(a.dim, b.dim) : ceilDiv(a.dim, b.dim));
   const quotient = binaryValues(ctx, arg, a, b);
   const def = builtinValue(name);
   return def && callValue(ctx, def, [{ val: quotient, span: arg.span }], arg, arg.span);
@@ -344,7 +388,8 @@ function pipe(ctx: Ctx, e: ast.PipeExpr): Val {
 }
 
 /** `block.eval()` gives a callable; the left side of a pipe goes into that. */
-const isModeCall = (e: ast.CallExpr): boolean => e.callee.kind === "member" && e.callee.name.name === "eval" && e.args.length === 0;
+const isModeCall = (e: ast.CallExpr): boolean =>
+  e.callee.kind === "member" && e.callee.name.name === "eval" && e.args.length === 0;
 
 function member(ctx: Ctx, e: ast.MemberExpr): Val {
   const object = evalExpr(ctx, e.object);
@@ -353,23 +398,49 @@ function member(ctx: Ctx, e: ast.MemberExpr): Val {
     case "instance": {
       const { instance, pinned } = object;
       if (name === "eval" && !instance.scope.names.has("eval"))
-        return { kind: "partial", callee: { kind: "builtin", name: "eval" }, args: [{ val: object, span: e.object.span }] };
-      const b = instance.scope.names.get(name) ?? (instance.args.has(name) ? { val: instance.args.get(name) as Val } : undefined);
+        return {
+          kind: "partial",
+          callee: { kind: "builtin", name: "eval" },
+          args: [{ val: object, span: e.object.span }],
+        };
+      const b =
+        instance.scope.names.get(name) ??
+        (instance.args.has(name) ? { val: instance.args.get(name) as Val } : undefined);
       if (!b) {
         const what = instance.decl.kind === "model" ? "model" : "layer";
-        return failName(ctx, "E0203", `the ${what} ${instance.decl.name.name} has no ${name}`, name, [...instance.scope.names.keys(), "eval"], e.name.span);
+        return failName(
+          ctx,
+          "E0203",
+          `the ${what} ${instance.decl.name.name} has no ${name}`,
+          name,
+          [...instance.scope.names.keys(), "eval"],
+          e.name.span,
+        );
       }
       if (b.val.kind === "error") return failSilently();
       if (b.val.kind === "fn") {
         if (b.val.decl.private && ctx.self?.decl !== instance.decl)
-          fail(ctx, "E0207", `${name} is private to ${instance.decl.name.name}`, e.name.span, { secondary: [{ span: b.val.decl.name.span, text: "private" }] });
+          fail(ctx, "E0207", `${name} is private to ${instance.decl.name.name}`, e.name.span, {
+            secondary: [{ span: b.val.decl.name.span, text: "private" }],
+          });
         return pinned ? { ...b.val, pinned: true } : b.val;
       }
       return pinned && b.val.kind === "instance" ? { ...b.val, pinned: true } : b.val;
     }
     case "record": {
       const v = object.fields.get(name);
-      return v ?? failName(ctx, "E0203", `the record has no ${name}`, name, object.fields.keys(), e.name.span, `it has ${[...object.fields.keys()].join(", ")}`);
+      return (
+        v ??
+        failName(
+          ctx,
+          "E0203",
+          `the record has no ${name}`,
+          name,
+          object.fields.keys(),
+          e.name.span,
+          `it has ${[...object.fields.keys()].join(", ")}`,
+        )
+      );
     }
     case "slot":
     case "tensor":
@@ -398,10 +469,27 @@ function tensorMember(ctx: Ctx, e: ast.MemberExpr, object: Val): Val {
       const perm = v.type.shape.map((_, i) => (i < rank - 2 ? i : i === rank - 2 ? rank - 1 : rank - 2));
       const def = opNamed("transpose");
       if (!def) throw new Error("no operator transpose");
-      return callValue(ctx, { kind: "op", def }, [{ val: object, span: e.object.span }, { val: { kind: "list", items: perm.map((p) => intVal(p)) }, span: e.name.span }], e, e.span);
+      return callValue(
+        ctx,
+        { kind: "op", def },
+        [
+          { val: object, span: e.object.span },
+          { val: { kind: "list", items: perm.map((p) => intVal(p)) }, span: e.name.span },
+        ],
+        e,
+        e.span,
+      );
     }
     default:
-      return failName(ctx, "E0203", `a tensor has no member ${e.name.name}`, e.name.name, ["T", "shape", "rank", "dtype"], e.name.span, "it has T, shape, rank and dtype");
+      return failName(
+        ctx,
+        "E0203",
+        `a tensor has no member ${e.name.name}`,
+        e.name.name,
+        ["T", "shape", "rank", "dtype"],
+        e.name.span,
+        "it has T, shape, rank and dtype",
+      );
   }
 }
 
@@ -411,7 +499,12 @@ function range(ctx: Ctx, e: ast.RangeExpr): Val {
   const ends = [e.start, e.stop].map((x) => {
     const v = evalExpr(ctx, x);
     const n = v.kind === "int" ? asConst(v.dim) : undefined;
-    return n ?? fail(ctx, "E0506", `a range needs static ints, not ${describe(v)}`, x.span, { help: "scan loops over an axis whose length is known at run time only" });
+    return (
+      n ??
+      fail(ctx, "E0506", `a range needs static ints, not ${describe(v)}`, x.span, {
+        help: "scan loops over an axis whose length is known at run time only",
+      })
+    );
   });
   const n = Math.max(0, ends[1] - ends[0]);
   spend(ctx, n, e);
@@ -430,7 +523,13 @@ function iterate(ctx: Ctx, e: ast.Expr): readonly Val[] {
   const items = v.kind === "record" ? undefined : parts(v);
   if (!items) {
     const help = v.kind === "tensor" || v.kind === "slot" ? "scan loops over an axis of a tensor" : undefined;
-    return fail(ctx, "E0605", `a loop goes over a list, not ${describe(v)}`, e.span, help === undefined ? {} : { help });
+    return fail(
+      ctx,
+      "E0605",
+      `a loop goes over a list, not ${describe(v)}`,
+      e.span,
+      help === undefined ? {} : { help },
+    );
   }
   spend(ctx, items.length, e);
   return items;
@@ -465,9 +564,15 @@ export function nextCarries(ctx: Ctx, body: ast.Block, carries: readonly ast.Fie
   const items = parts(result);
   if (result.kind === "error") return carries.map(() => ERROR);
   if (!items || items.length !== carries.length)
-    fail(ctx, "E0308", `the loop carries ${carries.length} values, its body gives ${describe(result)}`, body.result.span, {
-      help: `end the body with (${carries.map((c) => c.name.name).join(", ")})`,
-    });
+    fail(
+      ctx,
+      "E0308",
+      `the loop carries ${carries.length} values, its body gives ${describe(result)}`,
+      body.result.span,
+      {
+        help: `end the body with (${carries.map((c) => c.name.name).join(", ")})`,
+      },
+    );
   return [...items];
 }
 
@@ -475,7 +580,9 @@ function evalFor(ctx: Ctx, e: ast.ForExpr): Val {
   const items = iterate(ctx, e.iterable);
   let carried = carriesOf(ctx, e.carries);
   if (e.carries.length === 0 && e.body.result && items.length > 0)
-    report(ctx, "W0202", "this loop carries nothing, so its values are not used", e.body.result.span, { help: "carry a value: for … with h = x { … }, or write a comprehension [… for …]" });
+    report(ctx, "W0202", "this loop carries nothing, so its values are not used", e.body.result.span, {
+      help: "carry a value: for … with h = x { … }, or write a comprehension [… for …]",
+    });
   for (const item of items) {
     const c = inner(ctx);
     bindTarget(c, e.target, item, undefined, "loop");

@@ -3,8 +3,8 @@
 import { reachable } from "../../ir/build.ts";
 import { type OpDef, OpError, type Value } from "../../ir/types.ts";
 import { full, isFloat, zerosLike } from "../../ops/define.ts";
-import { backward } from "../3-grad/backward.ts";
 import type * as ast from "../1-parse/ast.ts";
+import { backward } from "../3-grad/backward.ts";
 import { callFn, callValue } from "./call.ts";
 import { type Ctx, fail, failName, originOf, type Trace, traceOf } from "./context.ts";
 import { evalExpr } from "./expr.ts";
@@ -18,9 +18,17 @@ export function makeGrad(ctx: Ctx, e: ast.CallExpr, piped: ArgVal | undefined): 
   const places = e.args.filter((a) => !a.name);
   const wrt = e.args.find((a) => a.name?.name === "wrt")?.value ?? places[piped ? 0 : 1]?.value;
   const other = e.args.find((a) => a.name && a.name.name !== "wrt");
-  if (other?.name) failName(ctx, "E0603", `grad has no parameter ${other.name.name}`, other.name.name, ["wrt"], other.span);
-  const f = piped ? piped.val : places[0] ? evalExpr(ctx, places[0].value) : fail(ctx, "E0601", "grad needs a fn", e.span);
-  if (!wrt) return fail(ctx, "E0601", "grad needs wrt", e.span, { help: "name a parameter of the fn: grad(f, wrt = x)" });
+  if (other?.name)
+    failName(ctx, "E0603", `grad has no parameter ${other.name.name}`, other.name.name, ["wrt"], other.span);
+  const f = piped
+    ? piped.val
+    : places[0]
+      ? evalExpr(ctx, places[0].value)
+      : fail(ctx, "E0601", "grad needs a fn", e.span);
+  if (!wrt)
+    return fail(ctx, "E0601", "grad needs wrt", e.span, {
+      help: "name a parameter of the fn: grad(f, wrt = x)",
+    });
   return { kind: "grad", fn: f, wrt, ctx };
 }
 
@@ -63,7 +71,9 @@ export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: as
       const arg = matched[at];
       if (!arg || !(isTensor(arg.val) || isLiteral(arg.val)))
         return fail(ctx, "E1103", `${params[at]} is no tensor of this call`, e.span);
-      const others = matched.flatMap((a, i) => (a && i !== at && a.val.kind === "tensor" ? [a.val.value] : []));
+      const others = matched.flatMap((a, i) =>
+        a && i !== at && a.val.kind === "tensor" ? [a.val.value] : [],
+      );
       const value = variable(trace, toTensor(ctx, arg.val, arg.span, "f32"), others);
       matched[at] = { ...arg, val: tensorVal(value) };
       targets.push({ value, key: params[at] });
@@ -83,20 +93,44 @@ export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: as
       continue;
     }
     if (e.kind === "name" && !outer.scope.find(e.name))
-      failName(ctx, "E1103", `${name} has no parameter ${e.name}`, e.name, [...params, "params"], e.span, params.length > 0 ? `its parameters are ${params.join(", ")}` : undefined);
+      failName(
+        ctx,
+        "E1103",
+        `${name} has no parameter ${e.name}`,
+        e.name,
+        [...params, "params"],
+        e.span,
+        params.length > 0 ? `its parameters are ${params.join(", ")}` : undefined,
+      );
     const v = evalExpr(outer, e);
     if (v.kind !== "slot" || v.slot.kind !== "param")
-      return fail(ctx, "E1103", `wrt names a parameter of ${name} or of the model, not ${describe(v)}`, e.span, params.length > 0 ? { help: `the parameters of ${name} are ${params.join(", ")}` } : {});
+      return fail(
+        ctx,
+        "E1103",
+        `wrt names a parameter of ${name} or of the model, not ${describe(v)}`,
+        e.span,
+        params.length > 0 ? { help: `the parameters of ${name} are ${params.join(", ")}` } : {},
+      );
     slots([v.slot], e);
   }
-  const given = matched.flatMap((a, i): ArgVal[] => (a ? [g.fn.kind === "fn" ? { ...a, name: params[i] } : a] : []));
-  const out = g.fn.kind === "fn" ? callFn(ctx, g.fn, given, site) : callValue(ctx, g.fn, given, site, site.span);
+  const given = matched.flatMap((a, i): ArgVal[] =>
+    a ? [g.fn.kind === "fn" ? { ...a, name: params[i] } : a] : [],
+  );
+  const out =
+    g.fn.kind === "fn" ? callFn(ctx, g.fn, given, site) : callValue(ctx, g.fn, given, site, site.span);
   const loss = toTensor(ctx, out, site.span);
   if (loss.type.shape.length > 0 || (loss.type.dtype !== "f32" && loss.type.dtype !== "f16"))
-    fail(ctx, "E1102", `${name} gives ${describe(tensorVal(loss))}; a gradient is of an f32 of no axes`, site.span, { help: "take its mean or sum" });
+    fail(
+      ctx,
+      "E1102",
+      `${name} gives ${describe(tensorVal(loss))}; a gradient is of an f32 of no axes`,
+      site.span,
+      { help: "take its mean or sum" },
+    );
   const values = targets.map((t) => t.value);
   for (const [i, v] of values.entries())
-    if (!isFloat(v.type.dtype)) fail(ctx, "E1101", `${targets[i].key} is ${v.type.dtype}; a gradient is of floats`, g.wrt.span);
+    if (!isFloat(v.type.dtype))
+      fail(ctx, "E1101", `${targets[i].key} is ${v.type.dtype}; a gradient is of floats`, g.wrt.span);
   const grads = trace.b.at(originOf(ctx, site.span), () => {
     const one = full(trace.b, 1, loss.type);
     try {
@@ -108,8 +142,15 @@ export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: as
   });
   // An argument f never uses, or one that every way to it stops: zero would hide a mistake.
   if (grads.every((v) => v === undefined))
-    fail(ctx, "E1101", `${name} does not depend differentiably on ${targets.map((t) => t.key).join(", ") || "anything"}`, g.wrt.span);
+    fail(
+      ctx,
+      "E1101",
+      `${name} does not depend differentiably on ${targets.map((t) => t.key).join(", ") || "anything"}`,
+      g.wrt.span,
+    );
   const vals = grads.map((v, i) => tensorVal(v ?? zerosLike(trace.b, targets[i].value)));
   if (single) return vals[0];
-  return exprs.length === 1 ? { kind: "record", fields: new Map(vals.map((v, i) => [targets[i].key, v])) } : { kind: "tuple", items: vals };
+  return exprs.length === 1
+    ? { kind: "record", fields: new Map(vals.map((v, i) => [targets[i].key, v])) }
+    : { kind: "tuple", items: vals };
 }

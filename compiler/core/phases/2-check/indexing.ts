@@ -58,7 +58,10 @@ interface AxisIndex {
 function tensorIndex(ctx: Ctx, e: ast.IndexExpr, x: Value): Val {
   const rank = x.type.shape.length;
   const used = e.items.filter((i) => i.kind === "at" || i.kind === "slice").length;
-  if (used > rank) fail(ctx, "E0304", `${used} indices for ${rank} ${rank === 1 ? "axis" : "axes"}`, e.span, { label: `[${x.type.shape.map(print).join(", ")}]` });
+  if (used > rank)
+    fail(ctx, "E0304", `${used} indices for ${rank} ${rank === 1 ? "axis" : "axes"}`, e.span, {
+      label: `[${x.type.shape.map(print).join(", ")}]`,
+    });
   const dots = e.items.filter((i) => i.kind === "ellipsis");
   if (dots.length > 1) fail(ctx, "E0305", "... stands once in an index", dots[1].span);
   const axes: AxisIndex[] = [];
@@ -86,7 +89,15 @@ function tensorIndex(ctx: Ctx, e: ast.IndexExpr, x: Value): Val {
         if (isTensor(v)) {
           const val = toTensor(ctx, v, item.span);
           if (val.type.dtype !== "i32" && val.type.dtype !== "u32")
-            fail(ctx, "E0404", `an index is i32 or u32, not ${val.type.dtype}`, item.span, val.type.dtype === "bool" ? { help: "choose element by element with where(condition, a, b)" } : {});
+            fail(
+              ctx,
+              "E0404",
+              `an index is i32 or u32, not ${val.type.dtype}`,
+              item.span,
+              val.type.dtype === "bool"
+                ? { help: "choose element by element with where(condition, a, b)" }
+                : {},
+            );
           runtime.push({ axis: shape.filter((s) => s !== "drop").length, val, item });
           whole();
           break;
@@ -97,7 +108,12 @@ function tensorIndex(ctx: Ctx, e: ast.IndexExpr, x: Value): Val {
         const n = asConst(at);
         const size = asConst(extent);
         if (n !== undefined && size !== undefined && (n < 0 || n >= size))
-          fail(ctx, "E0306", `index ${print(v.dim)} is outside axis ${axes.length} of size ${size}`, item.span);
+          fail(
+            ctx,
+            "E0306",
+            `index ${print(v.dim)} is outside axis ${axes.length} of size ${size}`,
+            item.span,
+          );
         axes.push({ start: at, count: ONE, step: 1 });
         shape.push("drop");
         break;
@@ -116,7 +132,12 @@ function tensorIndex(ctx: Ctx, e: ast.IndexExpr, x: Value): Val {
         axes.map((a) => a.step),
       );
       let axis = 0;
-      const to = shape.flatMap((s): Dim[] => (s === "new" ? [ONE] : s === "drop" ? (axis++, []) : [axes[axis++].count]));
+      const to: Dim[] = [];
+      for (const s of shape) {
+        if (s === "new") to.push(ONE);
+        else if (s === "keep") to.push(axes[axis++].count);
+        else axis++;
+      }
       return reshape(b, part, to);
     } catch (err) {
       if (!(err instanceof OpError)) throw err;
@@ -127,9 +148,16 @@ function tensorIndex(ctx: Ctx, e: ast.IndexExpr, x: Value): Val {
 }
 
 /** Run-time indices, one after the other: a scalar removes its axis, a vector takes its place. */
-function gatherAt(ctx: Ctx, e: ast.IndexExpr, x: Value, at: { axis: number; val: Value; item: ast.IndexAt }[]): Val {
+function gatherAt(
+  ctx: Ctx,
+  e: ast.IndexExpr,
+  x: Value,
+  at: { axis: number; val: Value; item: ast.IndexAt }[],
+): Val {
   if (at.filter((r) => r.val.type.shape.length > 0).length > 1)
-    fail(ctx, "E0304", "one index of a list of indices may be a tensor with axes", e.span, { help: "index twice: x[i][:, j]" });
+    fail(ctx, "E0304", "one index of a list of indices may be a tensor with axes", e.span, {
+      help: "index twice: x[i][:, j]",
+    });
   let val: Val = tensorVal(x);
   let moved = 0;
   for (const r of at) {
@@ -153,22 +181,43 @@ function axisSlice(ctx: Ctx, item: ast.IndexSlice, extent: Dim, axis: number): A
   const bound = (x: ast.Expr | undefined, otherwise: Dim): Dim => {
     if (!x) return otherwise;
     const v = evalExpr(ctx, x);
-    if (isTensor(v)) return fail(ctx, "E0506", "the ends of a slice are sizes, and this tensor is known at run time only", x.span, { help: "slice_at(x, …) slices at a run-time place" });
-    return v.kind === "int" ? placeOf(extent, v.dim) : fail(ctx, "E0605", `a slice is between ints, not ${describe(v)}`, x.span);
+    if (isTensor(v))
+      return fail(
+        ctx,
+        "E0506",
+        "the ends of a slice are sizes, and this tensor is known at run time only",
+        x.span,
+        { help: "slice_at(x, …) slices at a run-time place" },
+      );
+    return v.kind === "int"
+      ? placeOf(extent, v.dim)
+      : fail(ctx, "E0605", `a slice is between ints, not ${describe(v)}`, x.span);
   };
   const start = bound(item.start, step > 0 ? ZERO : sub(extent, 1));
   const stop = bound(item.stop, step > 0 ? extent : dim(-1));
   const [low, high] = [asConst(start), asConst(stop)];
   const size = asConst(extent);
-  const outside = (n: number | undefined): boolean => n !== undefined && (n < (step > 0 ? 0 : -1) || (size !== undefined && n > size));
+  const outside = (n: number | undefined): boolean =>
+    n !== undefined && (n < (step > 0 ? 0 : -1) || (size !== undefined && n > size));
   if (outside(low) || outside(high))
-    fail(ctx, "E0306", `${low ?? print(start)}:${high ?? print(stop)} is outside axis ${axis} of size ${print(extent)}`, item.span);
+    fail(
+      ctx,
+      "E0306",
+      `${low ?? print(start)}:${high ?? print(stop)} is outside axis ${axis} of size ${print(extent)}`,
+      item.span,
+    );
   const span = step > 0 ? sub(stop, start) : sub(start, stop);
   const count = ceilDiv(span, Math.abs(step));
   const n = asConst(count);
-  if (n !== undefined && n < 0) fail(ctx, "E0306", `the slice ${print(start)}:${print(stop)} is empty`, item.span);
+  if (n !== undefined && n < 0)
+    fail(ctx, "E0306", `the slice ${print(start)}:${print(stop)} is empty`, item.span);
   if (n === undefined && ctx.trace && span.terms.some((t) => t.coef < 0))
-    ctx.trace.b.require({ left: span, relation: ">=", right: ZERO, message: `the slice ${print(start)}:${print(stop)} of axis ${axis}`, span: item.span });
+    ctx.trace.b.require({
+      left: span,
+      relation: ">=",
+      right: ZERO,
+      message: `the slice ${print(start)}:${print(stop)} of axis ${axis}`,
+      span: item.span,
+    });
   return { start, count, step };
 }
-

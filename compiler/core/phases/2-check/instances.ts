@@ -5,7 +5,17 @@ import type { Span } from "../../diagnostics/report.ts";
 import { asConst } from "../../dims/dim.ts";
 import type { DType } from "../../ir/types.ts";
 import type * as ast from "../1-parse/ast.ts";
-import { type Ctx, exhaust, fail, failName, LIMITS, recover, recoverVal, Scope, type Shared } from "./context.ts";
+import {
+  type Ctx,
+  exhaust,
+  fail,
+  failName,
+  LIMITS,
+  recover,
+  recoverVal,
+  Scope,
+  type Shared,
+} from "./context.ts";
 import { evalExpr } from "./expr.ts";
 import { constantInit } from "./init.ts";
 import type { Module } from "./modules.ts";
@@ -20,6 +30,7 @@ export interface Slot {
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly init: Init;
+  /** Its declared type, as messages show it. */
   readonly span: Span;
   readonly doc?: string;
   /** Set by `place`: its first path, then the others. */
@@ -154,10 +165,13 @@ function declareSlot(ctx: Ctx, params: Scope, m: ast.ParamDecl | ast.BufferDecl)
     if (!c.value) return NONE;
   }
   if (m.type.kind === "error") return ERROR;
-  if (m.type.kind !== "tensor_type") fail(ctx, "E0206", "a parameter is a tensor, such as f32[n, d]", m.type.span);
+  if (m.type.kind !== "tensor_type")
+    fail(ctx, "E0206", "a parameter is a tensor, such as f32[n, d]", m.type.span);
   const { dtype } = boundaryDType(ctx, m.type.dtype);
   if (m.kind === "param_decl" && dtype !== "f32" && dtype !== "f16")
-    fail(ctx, "E0404", `a param is f32 or f16, not ${dtype}`, m.type.dtype.span, { help: "make it a buffer" });
+    fail(ctx, "E0404", `a param is f32 or f16, not ${dtype}`, m.type.dtype.span, {
+      help: "make it a buffer",
+    });
   const shape = m.type.dims.map((d) => {
     if (d.kind === "ellipsis") return fail(ctx, "E0206", "the rank of a parameter is written out", d.span);
     const size = asConst(evalDim({ ...ctx, scope: params }, d));
@@ -174,14 +188,20 @@ function declareSlot(ctx: Ctx, params: Scope, m: ast.ParamDecl | ast.BufferDecl)
   const made = evalExpr({ ...ctx, scope: params }, m.init);
   if (made.kind === "error") return ERROR;
   const init = made.kind === "init" ? made.make(shape) : constantInit(made);
-  if (!init) fail(ctx, "E0706", `${m.name.name} begins as an initialiser or a number, not ${describe(made)}`, m.init.span);
+  if (!init)
+    fail(
+      ctx,
+      "E0706",
+      `${m.name.name} begins as an initialiser or a number, not ${describe(made)}`,
+      m.init.span,
+    );
   const slot: Slot = {
     kind: m.kind === "param_decl" ? "param" : "buffer",
     name: m.name.name,
     dtype,
     shape,
     init,
-    span: m.span,
+    span: m.type.span,
     ...(m.doc === undefined ? {} : { doc: m.doc }),
     paths: [],
     frozen: false,
@@ -237,7 +257,8 @@ export function place(root: Instance, shared: Shared): readonly Slot[] {
         slots.push(slot);
       }
     } else if (val.kind === "instance") visitInstance(val.instance, path);
-    else if (val.kind === "list" || val.kind === "tuple") val.items.forEach((v, i) => visit(v, join(path, String(i))));
+    else if (val.kind === "list" || val.kind === "tuple")
+      for (const [i, v] of val.items.entries()) visit(v, join(path, String(i)));
     else if (val.kind === "record") for (const [k, v] of val.fields) visit(v, join(path, k));
     else if (val.kind === "partial") for (const a of val.args) visit(a.val, path);
   };
@@ -248,12 +269,12 @@ export function place(root: Instance, shared: Shared): readonly Slot[] {
   const members = new Map<Slot, Slot[]>();
   for (const s of slots) {
     const o = owner(s);
-    let list = members.get(o);
-    if (!list) {
-      members.set(o, (list = []));
+    const list = members.get(o);
+    if (list) list.push(s);
+    else {
+      members.set(o, [s]);
       owners.push(o);
     }
-    list.push(s);
   }
   for (const [o, list] of members) {
     if (list.length === 1 && list[0] === o) continue;
@@ -310,7 +331,12 @@ export function pathMatches(glob: readonly string[], path: string): boolean {
 }
 
 /** The parameters a pattern names, by any of their paths, relative to the instance at `prefix`. */
-export function matchSlots(ctx: Ctx, slots: readonly Slot[], pattern: ast.Pattern, prefix: string): readonly Slot[] {
+export function matchSlots(
+  ctx: Ctx,
+  slots: readonly Slot[],
+  pattern: ast.Pattern,
+  prefix: string,
+): readonly Slot[] {
   const glob = [...(prefix === "" ? [] : prefix.split(".")), ...pattern.segments];
   const free = prefix === "" ? glob : undefined;
   const hit = (path: string): boolean => {
@@ -322,8 +348,18 @@ export function matchSlots(ctx: Ctx, slots: readonly Slot[], pattern: ast.Patter
   const found = params.filter((s) => s.paths.some(hit));
   if (found.length === 0) {
     const text = pattern.segments.join(".");
-    const heads = new Set(params.flatMap((s) => s.paths.map((p) => p.slice(prefix === "" ? 0 : prefix.length + 1).split(".")[0])));
-    failName(ctx, "E0704", `no parameter is called ${text}`, pattern.segments[0] ?? "", heads, pattern.span, params.length === 0 ? "there are no parameters here" : `there are ${[...heads].slice(0, 8).join(", ")}`);
+    const heads = new Set(
+      params.flatMap((s) => s.paths.map((p) => p.slice(prefix === "" ? 0 : prefix.length + 1).split(".")[0])),
+    );
+    failName(
+      ctx,
+      "E0704",
+      `no parameter is called ${text}`,
+      pattern.segments[0] ?? "",
+      heads,
+      pattern.span,
+      params.length === 0 ? "there are no parameters here" : `there are ${[...heads].slice(0, 8).join(", ")}`,
+    );
   }
   return found;
 }

@@ -48,7 +48,8 @@ export function loadModules(
     loading.push(name);
     for (const item of source.items) {
       if (item.kind === "import") importInto(module, item);
-      else if (item.kind !== "train" && item.kind !== "error") declare(module, item.name, item, module, false);
+      else if (item.kind !== "train" && item.kind !== "error")
+        declare(module, item.name, item, module, false);
     }
     loading.pop();
     return module;
@@ -83,8 +84,14 @@ export function loadModules(
       const text = resolve(path);
       if (text === undefined) {
         const std = ["std/nn", "std/loss", "std/init", "std/train"].filter((s) => resolve(s) !== undefined);
-        const help = didYouMean(path, std) ?? (path.startsWith("std/") ? `there is ${std.join(", ")}` : undefined);
-        out.report("E0801", `there is no module "${item.from.value}"`, item.from.span, help === undefined ? {} : { help });
+        const help =
+          didYouMean(path, std) ?? (path.startsWith("std/") ? `there is ${std.join(", ")}` : undefined);
+        out.report(
+          "E0801",
+          `there is no module "${item.from.value}"`,
+          item.from.span,
+          help === undefined ? {} : { help },
+        );
         return;
       }
       const parsed = parse(text, path);

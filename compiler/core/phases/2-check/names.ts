@@ -170,7 +170,9 @@ class Pass {
           if (d.kind === "ellipsis") continue;
           const unbound = inFn ? namesIn(d).filter((n) => this.unbound(names, n)) : [];
           for (const n of unbound)
-            this.out.report("E0501", `the symbol ${n.name} is not bound here`, n.span, { help: symbolHelp(n.name, names.all()) });
+            this.out.report("E0501", `the symbol ${n.name} is not bound here`, n.span, {
+              help: symbolHelp(n.name, names.all()),
+            });
           if (unbound.length === 0) this.expr(names, d);
         }
         return;
@@ -203,7 +205,8 @@ class Pass {
             // A carry's next value is read by the loop.
             const carry = names.locals.get(n.name)?.watched === false;
             const old = names.locals.get(n.name);
-            if (old?.watched && !old.used) this.out.report("W0201", `${n.name} is bound and never read`, old.span);
+            if (old?.watched && !old.used)
+              this.out.report("W0201", `${n.name} is bound and never read`, old.span);
             this.bind(names, n, !carry);
           }
           break;
@@ -318,6 +321,8 @@ class Pass {
 }
 
 const EXPRS: ReadonlySet<string> = new Set(
-  "int float bool string name pattern call member index unary binary pipe range list tuple record comprehension if for scan error".split(" "),
+  "int float bool string name pattern call member index unary binary pipe range list tuple record comprehension if for scan error".split(
+    " ",
+  ),
 );
 const isExpr = (n: ast.Node): n is ast.Expr => EXPRS.has(n.kind);

@@ -35,7 +35,15 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
   );
   const carried = initial.map((c, i) => fresh(c.name, c.value.type, slices.length + i));
   const body = inner(ctx);
-  bindTarget(body, e.target, slices.length === 1 && e.target.kind === "ident" ? tensorVal(slices[0]) : { kind: "tuple", items: slices.map(tensorVal) }, undefined, "loop");
+  bindTarget(
+    body,
+    e.target,
+    slices.length === 1 && e.target.kind === "ident"
+      ? tensorVal(slices[0])
+      : { kind: "tuple", items: slices.map(tensorVal) },
+    undefined,
+    "loop",
+  );
   e.carries.forEach((c, i) => {
     body.scope.names.set(c.name.name, { val: tensorVal(carried[i]), kind: "carry", span: c.name.span });
   });
@@ -49,7 +57,12 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
         recoverVal(() => {
           const { name } = s.name;
           if (emitted.has(name) || initial.some((c) => c.name === name))
-            fail(body, "E0202", `${name} is ${emitted.has(name) ? "emitted twice" : "carried, too"}`, s.name.span);
+            fail(
+              body,
+              "E0202",
+              `${name} is ${emitted.has(name) ? "emitted twice" : "carried, too"}`,
+              s.name.span,
+            );
           const value = toTensor(body, evalExpr(body, s.value), s.value.span);
           emitted.set(name, value);
           return tensorVal(value);
@@ -60,9 +73,15 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
       const span = e.body.result?.span ?? e.carries[i].span;
       const value = toTensor(body, v, span, isLiteral(v) ? initial[i].value.type.dtype : undefined);
       if (!sameType(value.type, initial[i].value.type))
-        fail(body, "E0308", `${initial[i].name} begins as ${typeText(initial[i].value.type)} and becomes ${typeText(value.type)}`, e.carries[i].span, {
-          help: "a carried value keeps its type",
-        });
+        fail(
+          body,
+          "E0308",
+          `${initial[i].name} begins as ${typeText(initial[i].value.type)} and becomes ${typeText(value.type)}`,
+          e.carries[i].span,
+          {
+            help: "a carried value keeps its type",
+          },
+        );
       return value;
     });
   } finally {
@@ -72,7 +91,8 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
     ...initial.map((c, i) => ({ name: c.name, value: next[i] })),
     ...[...emitted].map(([name, value]) => ({ name, value })),
   ];
-  if (results.length === 0) fail(ctx, "E0609", "a scan that carries and emits nothing", e.span, { help: "emit y = …" });
+  if (results.length === 0)
+    fail(ctx, "E0609", "a scan that carries and emits nothing", e.span, { help: "emit y = …" });
   const made = extract(`${ctx.fn}.scan`, [...slices, ...carried], results);
   const emitAxes = [...emitted.values()].map((v) => Math.min(axis, v.type.shape.length));
   const outs = b.at(originOf(ctx, e.span), () => {
@@ -106,7 +126,12 @@ function sequences(ctx: Ctx, e: ast.ScanExpr): Value[] {
   const items = parts(v) ?? [v];
   const want = e.target.kind === "ident" ? 1 : e.target.names.length;
   if (items.length !== want)
-    fail(ctx, "E0609", `${want} ${want === 1 ? "name" : "names"} for ${items.length} sequences`, e.target.span);
+    fail(
+      ctx,
+      "E0609",
+      `${want} ${want === 1 ? "name" : "names"} for ${items.length} sequences`,
+      e.target.span,
+    );
   return items.map((i) => toTensor(ctx, i, e.sequence.span));
 }
 
@@ -114,7 +139,8 @@ function axisOf(ctx: Ctx, e: ast.ScanExpr, x: Value): number {
   const v = evalExpr(ctx, e.axis);
   const n = asNumber(v);
   const rank = x.type.shape.length;
-  if (v.kind !== "int" || n === undefined) return fail(ctx, "E0506", `an axis is a static int, not ${describe(v)}`, e.axis.span);
+  if (v.kind !== "int" || n === undefined)
+    return fail(ctx, "E0506", `an axis is a static int, not ${describe(v)}`, e.axis.span);
   if (n < -rank || n >= rank)
     fail(ctx, "E0305", `axis ${n} of ${typeText(x.type)}`, e.axis.span, { label: `${rank} axes` });
   return n < 0 ? n + rank : n;
@@ -123,8 +149,10 @@ function axisOf(ctx: Ctx, e: ast.ScanExpr, x: Value): number {
 /** A further sequence must be as long as the first; where that shows at the call only, it is cut to that length. */
 function align(ctx: Ctx, e: ast.ScanExpr, x: Value, axis: number, count: Dim): Value {
   const own = x.type.shape[axis];
-  const what = (): string => `the sequences of a scan have ${print(count)} and ${own ? print(own) : "no"} slices`;
-  if (!own || sameDim(ctx, count, own, what, e.sequence.span) === "differ") fail(ctx, "E0301", what(), e.sequence.span);
+  const what = (): string =>
+    `the sequences of a scan have ${print(count)} and ${own ? print(own) : "no"} slices`;
+  if (!own || sameDim(ctx, count, own, what, e.sequence.span) === "differ")
+    fail(ctx, "E0301", what(), e.sequence.span);
   return own.key === count.key ? x : sliceAxis(traceOf(ctx, e.span, "a scan").b, x, axis, 0, count);
 }
 
@@ -143,12 +171,17 @@ function extract(
   const map = new Map<Value, Value>();
   const bodyInputs: Node[] = [];
   const addInput = (v: Value, label: string): Value => {
-    const made = b.make(inputOp, [], { name: `${label}${bodyInputs.length}`, dtype: v.type.dtype, shape: [...v.type.shape] }, v.node.label ?? label);
+    const made = b.make(
+      inputOp,
+      [],
+      { name: `${label}${bodyInputs.length}`, dtype: v.type.dtype, shape: [...v.type.shape] },
+      v.node.label ?? label,
+    );
     bodyInputs.push(made.node);
     map.set(v, made);
     return made;
   };
-  inputs.forEach((v) => addInput(v, "in"));
+  for (const v of inputs) addInput(v, "in");
   const captured: Value[] = [];
   const inBody = (v: Value): Value => {
     const known = map.get(v);
@@ -165,11 +198,16 @@ function extract(
     if (!inside.has(n) || map.has(n.outs[0])) continue;
     const operands = n.inputs.map(inBody);
     const outs = b.at(n.origin, () => b.node(n.op, operands, n.attrs, n.label));
-    n.outs.forEach((v, i) => map.set(v, outs[i]));
+    n.outs.forEach((v, i) => {
+      map.set(v, outs[i]);
+    });
   }
   const used = new Set<string>();
   const bodyResults = results.map((r) => ({ name: r.name, value: inBody(r.value) }));
-  for (const n of reachable(bodyResults.map((r) => r.value))) for (const v of n.outs) for (const d of v.type.shape) symbols(d, used);
-  return { body: finishGraph({ name, inputs: bodyInputs, results: bodyResults, symbols: [...used] }), captured };
+  for (const n of reachable(bodyResults.map((r) => r.value)))
+    for (const v of n.outs) for (const d of v.type.shape) symbols(d, used);
+  return {
+    body: finishGraph({ name, inputs: bodyInputs, results: bodyResults, symbols: [...used] }),
+    captured,
+  };
 }
-

@@ -35,7 +35,8 @@ const progress = (warmup: H): H => min(1, max(0, div(sub(STEP, warmup), max(1, s
 /** A linear rise to `peak` over the first steps, then `rest`. */
 const warm = (peak: H, warmup: H, rest: H): H =>
   warmup === 0 ? rest : where(["<", STEP, warmup], div(mul(peak, add(STEP, 1)), warmup), rest);
-const cosineFrom = (from: H, to: H, t: H): H => add(to, mul(mul(0.5, sub(from, to)), add(1, ["cos", mul(Math.PI, t)])));
+const cosineFrom = (from: H, to: H, t: H): H =>
+  add(to, mul(mul(0.5, sub(from, to)), add(1, ["cos", mul(Math.PI, t)])));
 
 interface Schedule {
   readonly params: readonly { readonly name: string; readonly default?: number }[];
@@ -56,7 +57,12 @@ const SCHEDULES: Readonly<Record<string, Schedule>> = {
   exponential: { params: [{ name: "value" }, { name: "gamma" }], make: (v, g) => mul(v, ["**", g, STEP]) },
   /** PyTorch's OneCycleLR with cosine annealing: from peak / 25 up for `pct` of the steps, then down to peak / 250,000. */
   one_cycle: {
-    params: [{ name: "peak" }, { name: "pct", default: 0.3 }, { name: "div", default: 25 }, { name: "final_div", default: 1e4 }],
+    params: [
+      { name: "peak" },
+      { name: "pct", default: 0.3 },
+      { name: "div", default: 25 },
+      { name: "final_div", default: 1e4 },
+    ],
     make: (p, pct, d, fd) => {
       const up = max(1, sub(mul(pct, TOTAL), 1));
       const down = max(1, sub(sub(TOTAL, up), 1));
@@ -69,22 +75,39 @@ const SCHEDULES: Readonly<Record<string, Schedule>> = {
 };
 
 /** Number functions the host knows, on schedules. */
-const NUMERIC: ReadonlySet<string> = new Set(["floor", "ceil", "round", "sqrt", "exp", "log", "sin", "cos", "abs", "max", "min"]);
+const NUMERIC: ReadonlySet<string> = new Set([
+  "floor",
+  "ceil",
+  "round",
+  "sqrt",
+  "exp",
+  "log",
+  "sin",
+  "cos",
+  "abs",
+  "max",
+  "min",
+]);
 
 /** Names of a `with` clause, bound there alone: `linear` is an operator everywhere else. */
 export const WITH_NAMES: ReadonlyMap<string, Val> = new Map<string, Val>([
   ["step", { kind: "host", expr: STEP }],
   ["total_steps", { kind: "host", expr: TOTAL }],
-  ...[...OPTIMIZERS, ...Object.keys(SCHEDULES)].map((n): [string, Val] => [n, { kind: "builtin", name: `${PREFIX}${n}` }]),
+  ...[...OPTIMIZERS, ...Object.keys(SCHEDULES)].map((n): [string, Val] => [
+    n,
+    { kind: "builtin", name: `${PREFIX}${n}` },
+  ]),
 ]);
 
 export function hostFunction(ctx: Ctx, full: string, args: readonly ArgVal[], site: ast.Expr): Val {
   const name = full.startsWith(PREFIX) ? full.slice(PREFIX.length) : full;
   if ((OPTIMIZERS as readonly string[]).includes(name)) return { kind: "optimizer", name, args };
   const number = (a: ArgVal): H =>
-    hostOf(a.val) ?? fail(ctx, "E0605", `${name} takes numbers and schedules, not ${describe(a.val)}`, a.span);
+    hostOf(a.val) ??
+    fail(ctx, "E0605", `${name} takes numbers and schedules, not ${describe(a.val)}`, a.span);
   if (NUMERIC.has(name)) return { kind: "host", expr: [name, ...args.map(number)] };
-  if (!Object.hasOwn(SCHEDULES, name)) return fail(ctx, "E0605", `${name} does not take a schedule`, site.span);
+  if (!Object.hasOwn(SCHEDULES, name))
+    return fail(ctx, "E0605", `${name} does not take a schedule`, site.span);
   const schedule = SCHEDULES[name];
   const got = matchArgs(
     ctx,

@@ -21,9 +21,16 @@ export function matchArgs(
   for (const a of args) {
     if (a.name === undefined) {
       if (place >= params.length) {
-        const takes = params.length === 0 ? "no arguments" : params.length === 1 ? "1 argument" : `${params.length} arguments`;
+        const takes =
+          params.length === 0
+            ? "no arguments"
+            : params.length === 1
+              ? "1 argument"
+              : `${params.length} arguments`;
         fail(ctx, "E0602", `${name} takes ${takes}, given ${args.length}`, a.span, {
-          ...(params.length > 0 ? { help: `its parameter${params.length > 1 ? "s are" : " is"} ${params.join(", ")}` } : {}),
+          ...(params.length > 0
+            ? { help: `its parameter${params.length > 1 ? "s are" : " is"} ${params.join(", ")}` }
+            : {}),
         });
       }
       out[place++] = a;
@@ -40,7 +47,10 @@ export function matchArgs(
         a.nameSpan ?? a.span,
         params.length > 0 ? `its parameters are ${params.join(", ")}` : "it takes no arguments",
       );
-    if (out[i]) fail(ctx, "E0604", `${name}: ${a.name} is given twice`, a.span, { secondary: [{ span: out[i].span, text: "first here" }] });
+    if (out[i])
+      fail(ctx, "E0604", `${name}: ${a.name} is given twice`, a.span, {
+        secondary: [{ span: out[i].span, text: "first here" }],
+      });
     out[i] = a;
   }
   void site;
@@ -68,9 +78,18 @@ export function bindStatics(
     const arg = given[i];
     if (out.has(p.name.name)) fail(inside, "E0202", `${p.name.name} is bound twice`, p.name.span);
     if (!arg && !p.default)
-      fail(caller, "E0601", `${name} needs ${p.name.name}`, site, { secondary: [{ span: p.span, text: "has no default" }] });
+      fail(caller, "E0601", `${name} needs ${p.name.name}`, site, {
+        secondary: [{ span: p.span, text: "has no default" }],
+      });
     const raw = arg ? arg.val : evalExpr(inside, p.default as ast.Expr);
-    const val = coerceStatic(arg ? caller : inside, inside, p.type, raw, arg?.span ?? p.span, `${name}: ${p.name.name}`);
+    const val = coerceStatic(
+      arg ? caller : inside,
+      inside,
+      p.type,
+      raw,
+      arg?.span ?? p.span,
+      `${name}: ${p.name.name}`,
+    );
     out.set(p.name.name, val);
     inside.scope.names.set(p.name.name, { val, kind: "param", span: p.span });
   });
@@ -91,24 +110,45 @@ const CALLABLE: ReadonlySet<Val["kind"]> = new Set([
 ] as const);
 
 /** A static value as a declared type, ints widening to floats. */
-export function coerceStatic(caller: Ctx, inside: Ctx, type: ast.Type, v: Val, span: Span, what: string): Val {
-  const wrong = (want: string): never => fail(caller, "E0605", `${what} is ${want}, given ${describe(v)}`, span);
+export function coerceStatic(
+  caller: Ctx,
+  inside: Ctx,
+  type: ast.Type,
+  v: Val,
+  span: Span,
+  what: string,
+): Val {
+  const wrong = (want: string): never =>
+    fail(caller, "E0605", `${what} is ${want}, given ${describe(v)}`, span);
   if (v.kind === "error" || type.kind === "error") return v;
   switch (type.kind) {
     case "optional_type":
       return v.kind === "none" ? v : coerceStatic(caller, inside, type.element, v, span, what);
     case "list_type":
       if (v.kind !== "list" && v.kind !== "tuple") return wrong("a list");
-      return { kind: "list", items: v.items.map((i) => coerceStatic(caller, inside, type.element, i, span, what)) };
+      return {
+        kind: "list",
+        items: v.items.map((i) => coerceStatic(caller, inside, type.element, i, span, what)),
+      };
     case "enum_type": {
       const words = type.values.map((w) => w.value);
       if (v.kind !== "string") return wrong(words.map((w) => `"${w}"`).join(" or "));
       if (!words.includes(v.value))
-        failName(caller, "E0606", `${what} is not one of its choices`, v.value, words, span, `choose ${words.map((w) => `"${w}"`).join(" or ")}`);
+        failName(
+          caller,
+          "E0606",
+          `${what} is not one of its choices`,
+          v.value,
+          words,
+          span,
+          `choose ${words.map((w) => `"${w}"`).join(" or ")}`,
+        );
       return v;
     }
     case "tensor_type":
-      return fail(inside, "E0206", "a layer's parameters are static", type.span, { help: "use int, float, bool, a list, fn or layer; tensors are params" });
+      return fail(inside, "E0206", "a layer's parameters are static", type.span, {
+        help: "use int, float, bool, a list, fn or layer; tensors are params",
+      });
     case "static_type":
       switch (type.name.name) {
         case "int":
@@ -132,8 +172,16 @@ export function coerceStatic(caller: Ctx, inside: Ctx, type: ast.Type, v: Val, s
         default: {
           const item = inside.module.names.get(type.name.name)?.item;
           if (!item || (item.kind !== "layer" && item.kind !== "model"))
-            return failName(inside, "E0206", `there is no type ${type.name.name}`, type.name.name, ["int", "float", "bool", "string", "fn", "layer", "f32", "i32", ...inside.module.names.keys()], type.span);
-          if (v.kind !== "instance" || v.instance.decl !== item) return wrong(`an instance of ${type.name.name}`);
+            return failName(
+              inside,
+              "E0206",
+              `there is no type ${type.name.name}`,
+              type.name.name,
+              ["int", "float", "bool", "string", "fn", "layer", "f32", "i32", ...inside.module.names.keys()],
+              type.span,
+            );
+          if (v.kind !== "instance" || v.instance.decl !== item)
+            return wrong(`an instance of ${type.name.name}`);
           return v;
         }
       }

@@ -61,7 +61,10 @@ function literal(ctx: Ctx, v: Val & { kind: "int" | "float" | "bool" }, span: Sp
   const dtype = adapt ?? own;
   return b.at(originOf(ctx, span), () => {
     if (v.kind === "bool") {
-      if (dtype !== "bool") fail(ctx, "E0401", `${v.value} with a ${dtype} tensor`, span, { help: `cast it: ${dtype}(${v.value})` });
+      if (dtype !== "bool")
+        fail(ctx, "E0401", `${v.value} with a ${dtype} tensor`, span, {
+          help: `cast it: ${dtype}(${v.value})`,
+        });
       return b.make(full, [], { value: v.value ? 1 : 0, dtype, shape: [] });
     }
     if (dtype === "bool") fail(ctx, "E0401", `${describe(v)} with a bool tensor`, span);
@@ -73,15 +76,21 @@ function literal(ctx: Ctx, v: Val & { kind: "int" | "float" | "bool" }, span: Sp
     if (n === undefined) return cast(b, sizeValue(b, (v as Val & { kind: "int" }).dim), dtype);
     if (dtype === "i32" && (n > 2147483647 || n < -2147483648))
       fail(ctx, "E0607", `${n} does not fit into an i32`, span);
-    if (dtype === "u32" && (n < 0 || n > 4294967295)) fail(ctx, "E0607", `${n} does not fit into a u32`, span);
+    if (dtype === "u32" && (n < 0 || n > 4294967295))
+      fail(ctx, "E0607", `${n} does not fit into a u32`, span);
     return b.make(full, [], { value: n, dtype, shape: [] });
   });
 }
 
-
 /** `f32(x)`, `i32(n)`, `bool(x)`. */
 export function castTo(ctx: Ctx, dtype: DType, args: readonly ArgVal[], site: ast.Expr): Val {
-  if (args.length !== 1) fail(ctx, args.length === 0 ? "E0601" : "E0602", `${dtype}(…) takes 1 argument, given ${args.length}`, site.span);
+  if (args.length !== 1)
+    fail(
+      ctx,
+      args.length === 0 ? "E0601" : "E0602",
+      `${dtype}(…) takes 1 argument, given ${args.length}`,
+      site.span,
+    );
   const [arg] = args;
   const trace = traceOf(ctx, site.span, `${dtype}(…)`);
   const v = arg.val;

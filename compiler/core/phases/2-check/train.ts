@@ -3,14 +3,14 @@
 // of its own: a bare name is a fn of the model applied to the step's inputs.
 import { reachable } from "../../ir/build.ts";
 import type { Constraint, Graph, Node, Value } from "../../ir/types.ts";
+import { sum } from "../../ops/axes.ts";
 import { isFloat } from "../../ops/define.ts";
 import { abs, add, mul, square, stopGradientOp } from "../../ops/elementwise.ts";
-import { sum } from "../../ops/axes.ts";
 import { full, param as paramOp } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { hostOf } from "./arith.ts";
 import { finish, frame } from "./call.ts";
-import { bindEntry, newTrace, seal, type Solved, untilSolved } from "./check.ts";
+import { bindEntry, newTrace, type Solved, seal, untilSolved } from "./check.ts";
 import type { CheckedTrain, HostExpr, Optimizer, PortInfo } from "./checked.ts";
 import { type Ctx, fail, failName, originOf, report, Scope, type Shared, type Trace } from "./context.ts";
 import { evalArgs, evalBlock, evalExpr } from "./expr.ts";
@@ -22,29 +22,36 @@ import { type ArgVal, asNumber, describe, type FnVal, tensorVal, type Val } from
 
 export function checkTrain(shared: Shared, model: Instance, decl: ast.TrainDecl): CheckedTrain {
   const ctx = baseCtx(shared, model.module);
-  const one = <K extends ast.TrainClause["kind"]>(kind: K): Extract<ast.TrainClause, { kind: K }> | undefined => {
+  const one = <K extends ast.TrainClause["kind"]>(
+    kind: K,
+  ): Extract<ast.TrainClause, { kind: K }> | undefined => {
     const found = decl.clauses.filter((c): c is Extract<ast.TrainClause, { kind: K }> => c.kind === kind);
     for (const again of found.slice(1))
-      report(ctx, "E0905", `${kind} stands twice in ${decl.name.name}`, again.span, { secondary: [{ span: found[0].span, text: "first here" }] });
+      report(ctx, "E0905", `${kind} stands twice in ${decl.name.name}`, again.span, {
+        secondary: [{ span: found[0].span, text: "first here" }],
+      });
     return found[0];
   };
   const minimize = one("minimize");
   const withClause = one("with");
-  if (!minimize) fail(ctx, "E0904", `${decl.name.name} has no minimize`, decl.name.span, { help: "minimize loss" });
-  if (!withClause) fail(ctx, "E0904", `${decl.name.name} has no with`, decl.name.span, { help: "with adamw(lr = 1e-3)" });
+  if (!minimize)
+    fail(ctx, "E0904", `${decl.name.name} has no minimize`, decl.name.span, { help: "minimize loss" });
+  if (!withClause)
+    fail(ctx, "E0904", `${decl.name.name} has no with`, decl.name.span, { help: "with adamw(lr = 1e-3)" });
   const reports = decl.clauses.flatMap((c) => (c.kind === "report" ? c.values : []));
   const traced = untilSolved((solved) => traceLoss(shared, model, decl, minimize, reports, solved));
   const update = updates(ctx, shared.slots, decl);
   differentiable(ctx, traced.graph, update, minimize);
   const ema = one("ema");
-  if (ema) report(ctx, "E0907", "ema is not supported yet", ema.span, { help: "leave the clause out" });
+  if (ema) report(ctx, "E0909", "ema is not supported yet", ema.span, { help: "leave the clause out" });
   const batch = one("batch");
   const clip = one("clip");
   const size = batch ? staticNumber(ctx, model, batch.size, "batch") : undefined;
   if (batch && (size === undefined || !Number.isInteger(size) || size < 1))
     fail(ctx, "E0607", `a batch of ${size}`, batch.size.span, { help: "batch takes a positive int" });
   const limit = clip ? staticNumber(ctx, model, clip.limit, "clip") : undefined;
-  if (clip && (limit === undefined || !(limit > 0))) fail(ctx, "E0607", `clip takes a positive number, not ${limit}`, clip.limit.span);
+  if (clip && (limit === undefined || !(limit > 0)))
+    fail(ctx, "E0607", `clip takes a positive number, not ${limit}`, clip.limit.span);
   return {
     name: decl.name.name,
     ...(decl.doc === undefined ? {} : { doc: decl.doc }),
@@ -76,9 +83,17 @@ function differentiable(ctx: Ctx, graph: Graph, update: readonly Slot[], minimiz
     }
   }
   if (moved.has(loss.node)) return;
-  fail(ctx, "E1101", "the loss does not depend differentiably on the parameters of this block", minimize.value.span, {
-    secondary: stopped?.origin.span ? [{ span: stopped.origin.span, text: `${stopped.op.name} has no gradient` }] : [],
-  });
+  fail(
+    ctx,
+    "E1101",
+    "the loss does not depend differentiably on the parameters of this block",
+    minimize.value.span,
+    {
+      secondary: stopped?.origin.span
+        ? [{ span: stopped.origin.span, text: `${stopped.op.name} has no gradient` }]
+        : [],
+    },
+  );
 }
 
 function staticNumber(ctx: Ctx, model: Instance, e: ast.Expr, what: string): number {
@@ -90,11 +105,21 @@ function staticNumber(ctx: Ctx, model: Instance, e: ast.Expr, what: string): num
 function updates(ctx: Ctx, slots: readonly Slot[], decl: ast.TrainDecl): readonly Slot[] {
   const params = slots.filter((s) => s.kind === "param");
   const patterns = decl.clauses.flatMap((c) => (c.kind === "update" ? c.patterns : []));
-  const frozen = new Set(decl.clauses.flatMap((c) => (c.kind === "frozen" ? c.patterns : [])).flatMap((p) => matchSlots(ctx, slots, p, "")));
-  const named = patterns.length > 0 ? new Set(patterns.flatMap((p) => matchSlots(ctx, slots, p, ""))) : new Set(params);
+  const frozen = new Set(
+    decl.clauses
+      .flatMap((c) => (c.kind === "frozen" ? c.patterns : []))
+      .flatMap((p) => matchSlots(ctx, slots, p, "")),
+  );
+  const named =
+    patterns.length > 0 ? new Set(patterns.flatMap((p) => matchSlots(ctx, slots, p, ""))) : new Set(params);
   const left = params.filter((s) => named.has(s) && !s.frozen && !frozen.has(s));
   if (left.length === 0)
-    fail(ctx, "E0908", params.length === 0 ? "the model has no parameters" : "all parameters of this block are frozen", decl.name.span);
+    fail(
+      ctx,
+      "E0908",
+      params.length === 0 ? "the model has no parameters" : "all parameters of this block are frozen",
+      decl.name.span,
+    );
   return left;
 }
 
@@ -119,7 +144,13 @@ function traceLoss(
   shared.depth = 0;
   shared.iterations = 0;
   const ports = new Map<string, PortInfo & { readonly value: Value }>();
-  const ctx: Ctx = { ...baseCtx(shared, model.module), scope: new Scope(model.scope, true), trace, self: model, mode: "train" };
+  const ctx: Ctx = {
+    ...baseCtx(shared, model.module),
+    scope: new Scope(model.scope, true),
+    trace,
+    self: model,
+    mode: "train",
+  };
   const block: Block = { ctx, trace, model, solved, ports, symbols: new Map() };
   const loss = scalar(block, minimize.value);
   const results = [{ name: "loss", value: loss }];
@@ -134,15 +165,31 @@ function traceLoss(
     // What a report stores is not kept: state is written by what is minimised.
     const value = lossValue({ ...block, ctx: { ...ctx, trace: { ...trace, writes: new Map() } } }, r);
     const v = toTensor(ctx, value, r.span);
-    if (v.type.shape.length > 0) fail(ctx, "E0903", `${name} has the shape [${v.type.shape.map((d) => d.key).join(", ")}]; a report is a scalar`, r.span);
+    if (v.type.shape.length > 0)
+      fail(
+        ctx,
+        "E0903",
+        `${name} has the shape [${v.type.shape.map((d) => d.key).join(", ")}]; a report is a scalar`,
+        r.span,
+      );
     results.push({ name, value: v });
     names.push(name);
   }
-  return { ...seal(trace, results), inputs: [...ports.values()].map(({ value: _, ...port }) => port), reports: names };
+  return {
+    ...seal(trace, results),
+    inputs: [...ports.values()].map(({ value: _, ...port }) => port),
+    reports: names,
+  };
 }
 
 const reportName = (e: ast.Expr): string =>
-  e.kind === "name" ? e.name : e.kind === "call" ? reportName(e.callee) : e.kind === "member" ? e.name.name : "value";
+  e.kind === "name"
+    ? e.name
+    : e.kind === "call"
+      ? reportName(e.callee)
+      : e.kind === "member"
+        ? e.name.name
+        : "value";
 
 interface Block {
   readonly ctx: Ctx;
@@ -159,9 +206,15 @@ function scalar(block: Block, e: ast.Expr): Value {
   if (isLiteral(val)) fail(ctx, "E0903", `${describe(val)} depends on nothing`, e.span);
   const v = toTensor(ctx, val, e.span);
   if (v.type.shape.length > 0 || (v.type.dtype !== "f32" && v.type.dtype !== "f16"))
-    fail(ctx, "E0903", `minimize takes an f32 of no axes, given ${v.type.dtype}[${v.type.shape.map((d) => d.key).join(", ")}]`, e.span, {
-      help: "take its mean or sum",
-    });
+    fail(
+      ctx,
+      "E0903",
+      `minimize takes an f32 of no axes, given ${v.type.dtype}[${v.type.shape.map((d) => d.key).join(", ")}]`,
+      e.span,
+      {
+        help: "take its mean or sum",
+      },
+    );
   return v;
 }
 
@@ -181,13 +234,17 @@ function lossValue(block: Block, e: ast.Expr): Val {
     scope.names.set("$left", { val: left, kind: "local" });
     scope.names.set("$right", { val: right, kind: "local" });
     const name = (n: string, span: ast.Expr["span"]): ast.NameExpr => ({ kind: "name", name: n, span });
-    return evalExpr({ ...ctx, scope }, { ...e, left: name("$left", e.left.span), right: name("$right", e.right.span) });
+    return evalExpr(
+      { ...ctx, scope },
+      { ...e, left: name("$left", e.left.span), right: name("$right", e.right.span) },
+    );
   }
   if (e.kind === "call" && e.callee.kind === "name") {
     const { name } = e.callee;
     const b = ctx.scope.find(name);
     if ((name === "l1" || name === "l2") && !b) return penalty(block, name, e);
-    if (b?.val.kind === "fn" && b.val.self === block.model) return modelFn(block, b.val, evalArgs(ctx, e.args), e);
+    if (b?.val.kind === "fn" && b.val.self === block.model)
+      return modelFn(block, b.val, evalArgs(ctx, e.args), e);
   }
   return evalExpr(ctx, e);
 }
@@ -201,7 +258,10 @@ function modelFn(block: Block, fn: FnVal, args: readonly ArgVal[], e: ast.Expr):
   const given = new Map<string, ArgVal>();
   got.forEach((a, i) => {
     if (!a) return;
-    if (tensorParam(fn.decl.params[i])) fail(ctx, "E0506", `${params[i]} is an input of the step`, a.span, { help: "give static arguments only" });
+    if (tensorParam(fn.decl.params[i]))
+      fail(ctx, "E0506", `${params[i]} is an input of the step`, a.span, {
+        help: "give static arguments only",
+      });
     given.set(params[i], a);
   });
   bindEntry(inside, trace, fn.decl, block.solved, block.ports, given);
@@ -214,13 +274,18 @@ function penalty(block: Block, kind: "l1" | "l2", e: ast.CallExpr): Val {
   const { ctx, trace } = block;
   const [what, weight] = e.args;
   if (!what || !weight || e.args.length > 2)
-    return fail(ctx, "E0601", `${kind} takes parameters and a weight`, e.span, { help: `${kind}(head.*, 1e-5)` });
+    return fail(ctx, "E0601", `${kind} takes parameters and a weight`, e.span, {
+      help: `${kind}(head.*, 1e-5)`,
+    });
   const factor = staticNumber(ctx, block.model, weight.value, kind);
   let slots: readonly Slot[];
   if (what.value.kind === "pattern") slots = matchSlots(ctx, ctx.shared.slots, what.value, "");
   else {
     const v = evalExpr(ctx, what.value);
-    if (v.kind !== "slot") return fail(ctx, "E0605", `${kind} takes parameters, not ${describe(v)}`, what.span, { help: `${kind}(head.*, 1e-5)` });
+    if (v.kind !== "slot")
+      return fail(ctx, "E0605", `${kind} takes parameters, not ${describe(v)}`, what.span, {
+        help: `${kind}(head.*, 1e-5)`,
+      });
     slots = [v.slot];
   }
   const { b } = trace;
@@ -247,13 +312,33 @@ function optimizer(base: Ctx, model: Instance, clause: ast.WithClause, update: r
   for (const [name, val] of WITH_NAMES) scope.names.set(name, { val, kind: "local" });
   const ctx: Ctx = { ...base, scope };
   const e = clause.optimizer;
-  if (e.kind === "call" && e.callee.kind === "name" && !scope.find(e.callee.name) && !ctx.module.names.has(e.callee.name))
-    failName(ctx, "E0907", `there is no optimizer ${e.callee.name}`, e.callee.name, OPTIMIZERS, e.callee.span, `there are ${OPTIMIZERS.join(", ")}`);
+  if (
+    e.kind === "call" &&
+    e.callee.kind === "name" &&
+    !scope.find(e.callee.name) &&
+    !ctx.module.names.has(e.callee.name)
+  )
+    failName(
+      ctx,
+      "E0907",
+      `there is no optimizer ${e.callee.name}`,
+      e.callee.name,
+      OPTIMIZERS,
+      e.callee.span,
+      `there are ${OPTIMIZERS.join(", ")}`,
+    );
   const v = evalExpr(ctx, e);
-  if (v.kind !== "optimizer") return fail(ctx, "E0907", `with takes an optimizer, not ${describe(v)}`, e.span, { help: `such as ${OPTIMIZERS.join(", ")}` });
+  if (v.kind !== "optimizer")
+    return fail(ctx, "E0907", `with takes an optimizer, not ${describe(v)}`, e.span, {
+      help: `such as ${OPTIMIZERS.join(", ")}`,
+    });
   const kind = v.name as Optimizer["kind"];
   const defaults = OPTIMIZER_PARAMS[kind];
-  const names = [...Object.keys(defaults).filter((n) => !n.startsWith("beta")), ...(kind === "sgd" ? ["nesterov"] : ["betas"]), "no_decay"];
+  const names = [
+    ...Object.keys(defaults).filter((n) => !n.startsWith("beta")),
+    ...(kind === "sgd" ? ["nesterov"] : ["betas"]),
+    "no_decay",
+  ];
   const got = new Map(matchArgs(ctx, kind, names, v.args, e.span).map((a, i) => [names[i], a]));
   const args: Record<string, HostExpr> = { ...defaults };
   let nesterov = false;
@@ -261,16 +346,22 @@ function optimizer(base: Ctx, model: Instance, clause: ast.WithClause, update: r
   for (const [name, a] of got) {
     if (!a) continue;
     if (name === "nesterov") {
-      if (a.val.kind !== "bool") fail(ctx, "E0605", `nesterov is true or false, given ${describe(a.val)}`, a.span);
+      if (a.val.kind !== "bool")
+        fail(ctx, "E0605", `nesterov is true or false, given ${describe(a.val)}`, a.span);
       nesterov = a.val.value;
     } else if (name === "no_decay") noDecay = decayless(ctx, a, update);
     else if (name === "betas") {
       const items = a.val.kind === "tuple" || a.val.kind === "list" ? a.val.items.map(hostOf) : [];
       if (items.length !== 2 || items[0] === undefined || items[1] === undefined)
-        fail(ctx, "E0605", `betas is a pair of numbers, given ${describe(a.val)}`, a.span, { help: "betas = (0.9, 0.999)" });
+        fail(ctx, "E0605", `betas is a pair of numbers, given ${describe(a.val)}`, a.span, {
+          help: "betas = (0.9, 0.999)",
+        });
       args.beta1 = items[0] as HostExpr;
       args.beta2 = items[1] as HostExpr;
-    } else args[name] = hostOf(a.val) ?? fail(ctx, "E0605", `${name} is a number or a schedule, given ${describe(a.val)}`, a.span);
+    } else
+      args[name] =
+        hostOf(a.val) ??
+        fail(ctx, "E0605", `${name} is a number or a schedule, given ${describe(a.val)}`, a.span);
     const n = asNumber(a.val);
     if (n !== undefined && n < 0) fail(ctx, "E0607", `${name} is at least 0, given ${n}`, a.span);
   }
@@ -282,10 +373,12 @@ function decayless(ctx: Ctx, a: ArgVal, update: readonly Slot[]): string[] {
   const items = a.val.kind === "list" || a.val.kind === "tuple" ? a.val.items : [a.val];
   const out = new Set<Slot>();
   for (const v of items) {
-    if (v.kind !== "string") return fail(ctx, "E0605", `no_decay is a list of patterns, given ${describe(v)}`, a.span, { help: 'no_decay = ["*.bias"]' });
+    if (v.kind !== "string")
+      return fail(ctx, "E0605", `no_decay is a list of patterns, given ${describe(v)}`, a.span, {
+        help: 'no_decay = ["*.bias"]',
+      });
     const pattern: ast.Pattern = { kind: "pattern", segments: v.value.split("."), span: a.span };
     for (const s of matchSlots(ctx, update, pattern, "")) out.add(s);
   }
   return update.filter((s) => out.has(s)).map((s) => s.paths[0]);
 }
-

@@ -28,7 +28,8 @@ export const DTYPES: readonly DType[] = ["f32", "f16", "i32", "u32", "bool"];
 export function boundaryDType(ctx: Ctx, name: ast.Ident): { dtype: DType; boundary?: BoundaryDType } {
   const dtype = Object.hasOwn(INSIDE, name.name) ? INSIDE[name.name] : undefined;
   if (!dtype) {
-    const help = didYouMean(name.name, Object.keys(INSIDE)) ?? `a dtype is one of ${Object.keys(INSIDE).join(", ")}`;
+    const help =
+      didYouMean(name.name, Object.keys(INSIDE)) ?? `a dtype is one of ${Object.keys(INSIDE).join(", ")}`;
     fail(ctx, "E0206", `there is no dtype ${name.name}`, name.span, { help });
   }
   return dtype === name.name ? { dtype } : { dtype, boundary: name.name as BoundaryDType };
@@ -52,14 +53,24 @@ export const namesIn = (e: ast.Expr): ast.NameExpr[] =>
 export function symbolHelp(name: string, scope: Iterable<string>): string {
   const known = [...scope].filter(isSymbolName);
   const list = known.length > 0 ? `the symbols here are ${known.join(", ")}; ` : "";
-  return didYouMean(name, known) ?? `${list}a symbol is introduced by a parameter's type, in which it stands alone as one of the sizes`;
+  return (
+    didYouMean(name, known) ??
+    `${list}a symbol is introduced by a parameter's type, in which it stands alone as one of the sizes`
+  );
 }
 
 /** A dim of a type or a list of sizes. */
 export function evalDim(ctx: Ctx, e: ast.Expr): Dim {
   for (const name of namesIn(e)) {
-    if (!isSymbolName(name.name) || ctx.scope.find(name.name) || ctx.module.names.get(name.name)?.item.kind === "bind") continue;
-    fail(ctx, "E0501", `the symbol ${name.name} is not bound here`, name.span, { help: symbolHelp(name.name, ctx.scope.all()) });
+    if (
+      !isSymbolName(name.name) ||
+      ctx.scope.find(name.name) ||
+      ctx.module.names.get(name.name)?.item.kind === "bind"
+    )
+      continue;
+    fail(ctx, "E0501", `the symbol ${name.name} is not bound here`, name.span, {
+      help: symbolHelp(name.name, ctx.scope.all()),
+    });
   }
   const v = evalExpr(ctx, e);
   if (v.kind === "int") return v.dim;
@@ -108,7 +119,11 @@ function align(
   type: ast.TensorType,
   actual: TensorType,
   onRank: (want: string) => never,
-): { pairs: { declared: ast.Expr; actual: Dim; axis: number }[]; rest: readonly Dim[] | undefined; restSpan?: Span } {
+): {
+  pairs: { declared: ast.Expr; actual: Dim; axis: number }[];
+  rest: readonly Dim[] | undefined;
+  restSpan?: Span;
+} {
   const at = type.dims.findIndex((d) => d.kind === "ellipsis");
   const n = type.dims.length;
   const rank = actual.shape.length;
@@ -136,7 +151,10 @@ export function unify(caller: Ctx, ctx: Ctx, fnName: string, args: readonly Type
   const boundBy = new Map<string, TypedArg>();
   const later: { arg: TypedArg; declared: ast.Expr; actual: Dim; axis: number }[] = [];
   let restBy: TypedArg | undefined;
-  const declared = (a: TypedArg): Label => ({ span: a.type.span, text: `${a.name}: ${declaredText(a.type)}` });
+  const declared = (a: TypedArg): Label => ({
+    span: a.type.span,
+    text: `${a.name}: ${declaredText(a.type)}`,
+  });
   for (const arg of args) {
     const { dtype } = boundaryDType(ctx, arg.type.dtype);
     if (dtype !== arg.actual.dtype)
@@ -160,9 +178,11 @@ export function unify(caller: Ctx, ctx: Ctx, fnName: string, args: readonly Type
         ctx.rest.dims = rest;
         restBy = arg;
       } else {
-        const what = (): string => `${fnName}: ... is ${shapeText(before)} in ${restBy?.name ?? "another parameter"} and ${shapeText(rest)} in ${arg.name}`;
+        const what = (): string =>
+          `${fnName}: ... is ${shapeText(before)} in ${restBy?.name ?? "another parameter"} and ${shapeText(rest)} in ${arg.name}`;
         const differs =
-          before.length !== rest.length || before.some((d, i) => sameDim(caller, d, rest[i], what, arg.span) === "differ");
+          before.length !== rest.length ||
+          before.some((d, i) => sameDim(caller, d, rest[i], what, arg.span) === "differ");
         if (differs)
           fail(caller, "E0502", what(), arg.span, {
             label: typeText(arg.actual),
@@ -178,24 +198,29 @@ export function unify(caller: Ctx, ctx: Ctx, fnName: string, args: readonly Type
         continue;
       }
       const old = ctx.scope.names.get(d.name);
-      if (!old || old.val.kind !== "int") {
+      if (old?.val.kind !== "int") {
         ctx.scope.names.set(d.name, { val: intVal(p.actual), kind: "symbol", span: d.span });
         boundBy.set(d.name, arg);
         continue;
       }
       const first = boundBy.get(d.name);
       const before = old.val.dim;
-      const what = (): string => `${fnName}: ${d.name} is ${print(before)} in ${first?.name ?? "another parameter"} and ${print(p.actual)} in ${arg.name}`;
+      const what = (): string =>
+        `${fnName}: ${d.name} is ${print(before)} in ${first?.name ?? "another parameter"} and ${print(p.actual)} in ${arg.name}`;
       if (sameDim(caller, old.val.dim, p.actual, what, arg.span) === "differ")
         fail(caller, "E0502", what(), arg.span, {
           label: typeText(arg.actual),
-          secondary: first && first !== arg ? [{ span: first.span, text: typeText(first.actual) }, declared(arg)] : [declared(arg)],
+          secondary:
+            first && first !== arg
+              ? [{ span: first.span, text: typeText(first.actual) }, declared(arg)]
+              : [declared(arg)],
         });
     }
   }
   for (const { arg, declared: d, actual, axis } of later) {
     const want = evalDim(ctx, d);
-    const what = (): string => `${fnName}: axis ${axis} of ${arg.name} is ${sized(d, want)}, given ${print(actual)}`;
+    const what = (): string =>
+      `${fnName}: axis ${axis} of ${arg.name} is ${sized(d, want)}, given ${print(actual)}`;
     if (sameDim(caller, want, actual, what, arg.span) === "differ")
       fail(caller, "E0307", what(), arg.span, { label: typeText(arg.actual), secondary: [declared(arg)] });
   }
@@ -207,7 +232,13 @@ const sized = (d: ast.Expr, value: Dim): string => {
 };
 
 /** The declared result against what the body gives. */
-export function checkResult(ctx: Ctx, fnName: string, type: ast.TensorType, actual: TensorType, span: Span): void {
+export function checkResult(
+  ctx: Ctx,
+  fnName: string,
+  type: ast.TensorType,
+  actual: TensorType,
+  span: Span,
+): void {
   const { dtype } = boundaryDType(ctx, type.dtype);
   const label: Label = { span: type.span, text: `declared ${declaredText(type)}` };
   if (dtype !== actual.dtype)
@@ -225,13 +256,18 @@ export function checkResult(ctx: Ctx, fnName: string, type: ast.TensorType, actu
   if (rest) {
     const before = ctx.rest.dims;
     if (!before) fail(ctx, "E0501", "... in a result stands for the axes of ... in a parameter", type.span);
-    const what = (): string => `${fnName} gives ${typeText(actual)}, declared ${declaredText(type)} with ... = ${shapeText(before)}`;
-    if (before.length !== rest.length || before.some((d, i) => sameDim(ctx, d, rest[i], what, span) === "differ"))
+    const what = (): string =>
+      `${fnName} gives ${typeText(actual)}, declared ${declaredText(type)} with ... = ${shapeText(before)}`;
+    if (
+      before.length !== rest.length ||
+      before.some((d, i) => sameDim(ctx, d, rest[i], what, span) === "differ")
+    )
       fail(ctx, "E0303", what(), span, { label: typeText(actual), secondary: [label] });
   }
   for (const p of pairs) {
     const want = evalDim(ctx, p.declared);
-    const what = (): string => `${fnName}: axis ${p.axis} of the result is ${print(p.actual)}, declared ${sized(p.declared, want)}`;
+    const what = (): string =>
+      `${fnName}: axis ${p.axis} of the result is ${print(p.actual)}, declared ${sized(p.declared, want)}`;
     if (sameDim(ctx, want, p.actual, what, span) === "differ")
       fail(ctx, "E0303", what(), span, { label: typeText(actual), secondary: [label] });
   }
@@ -258,7 +294,12 @@ export function shapeTexts(type: ast.TensorType | undefined, shape: readonly Dim
   const written = type && type.dims.length === shape.length ? type.dims : undefined;
   return shape.map((d, i) => {
     const e = written?.[i];
-    const named = e && e.kind !== "ellipsis" && asConst(d) === undefined && ofSymbols(e) && namesIn(e).every((s) => symbols(d).has(s.name));
+    const named =
+      e &&
+      e.kind !== "ellipsis" &&
+      asConst(d) === undefined &&
+      ofSymbols(e) &&
+      namesIn(e).every((s) => symbols(d).has(s.name));
     return named ? dimText(e) : print(d);
   });
 }

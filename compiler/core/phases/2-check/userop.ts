@@ -19,7 +19,9 @@ type UserOp = Extract<Val, { kind: "userop" }>;
 function scalarType(ctx: Ctx, t: ast.Type | ast.RecordType): TensorType | undefined {
   if (t.kind !== "tensor_type") return undefined;
   if (t.dims.length > 0)
-    fail(ctx, "E0206", "an op is defined on scalars; it applies to tensors element by element", t.span, { help: `write ${t.dtype.name}` });
+    fail(ctx, "E0206", "an op is defined on scalars; it applies to tensors element by element", t.span, {
+      help: `write ${t.dtype.name}`,
+    });
   return { dtype: boundaryDType(ctx, t.dtype).dtype, shape: [] };
 }
 
@@ -50,7 +52,9 @@ export function callUserOp(ctx: Ctx, op: UserOp, args: readonly ArgVal[], site: 
     }
     const v = toTensor(ctx, raw, span, isLiteral(raw) ? type.dtype : undefined);
     if (v.type.dtype !== type.dtype)
-      fail(ctx, "E0406", `${name}: ${p.name.name} is ${type.dtype}, given ${v.type.dtype}`, span, { help: `cast it: ${type.dtype}(…)` });
+      fail(ctx, "E0406", `${name}: ${p.name.name} is ${type.dtype}, given ${v.type.dtype}`, span, {
+        help: `cast it: ${type.dtype}(…)`,
+      });
     values.push(v);
     names.push(p.name.name);
   });
@@ -78,7 +82,14 @@ function opFrame(ctx: Ctx, op: UserOp, trace: Trace, site: Span): Ctx {
 }
 
 /** Evaluates a body with the operands bound; the value has the operands' shape. */
-function bodyValue(inside: Ctx, decl: ast.OpDecl, body: ast.Block, names: readonly string[], values: readonly Value[], what: string): Value {
+function bodyValue(
+  inside: Ctx,
+  decl: ast.OpDecl,
+  body: ast.Block,
+  names: readonly string[],
+  values: readonly Value[],
+  what: string,
+): Value {
   const scope = new Scope(inside.scope, true);
   names.forEach((n, i) => {
     scope.names.set(n, { val: tensorVal(values[i]), kind: "param" });
@@ -96,8 +107,16 @@ function bodyValue(inside: Ctx, decl: ast.OpDecl, body: ast.Block, names: readon
 function elementwise(ctx: Ctx, decl: ast.OpDecl, v: Value, values: readonly Value[], span: Span): Value {
   const b = traceOf(ctx, span, "a tensor").b;
   const [out] = broadcastTogether(b, [v, values[0]], decl.name.name);
-  if (out.type.shape.length !== values[0].type.shape.length || out.type.shape.some((d, i) => d.key !== values[0].type.shape[i].key))
-    fail(ctx, "E0303", `${decl.name.name} works element by element, and this is ${describe(tensorVal(v))}`, span);
+  if (
+    out.type.shape.length !== values[0].type.shape.length ||
+    out.type.shape.some((d, i) => d.key !== values[0].type.shape[i].key)
+  )
+    fail(
+      ctx,
+      "E0303",
+      `${decl.name.name} works element by element, and this is ${describe(tensorVal(v))}`,
+      span,
+    );
   return out;
 }
 
@@ -108,8 +127,8 @@ function composite(inside: Ctx, decl: ast.OpDecl, names: readonly string[], trac
   const grad = decl.grad as ast.OpGrad;
   // Static arguments are part of the operator.
   const key = [...inside.scope.names].map(([n, b]) => `${n} = ${describe(b.val)}`).join(", ");
-  let list = composites.get(decl);
-  if (!list) composites.set(decl, (list = []));
+  const list = composites.get(decl) ?? [];
+  composites.set(decl, list);
   const old = list.find((o) => o.shared === inside.shared && o.key === key);
   if (old) return old.def;
   /** The author's text in any builder that asks for it, at a place where failures were reported already. */
@@ -121,7 +140,9 @@ function composite(inside: Ctx, decl: ast.OpDecl, names: readonly string[], trac
     fuses: "composite",
     exposed: false,
     params: names.map((n) => ({ name: n, kind: "tensor" })),
-    infer: (types, _attrs, b) => [{ dtype: result?.dtype ?? types[0].dtype, shape: sameShapes(decl.name.name, types, b) }],
+    infer: (types, _attrs, b) => [
+      { dtype: result?.dtype ?? types[0].dtype, shape: sameShapes(decl.name.name, types, b) },
+    ],
     expand: (b, node) => [bodyValue(within(b), decl, decl.body, names, node.inputs, "result")],
     vjp: (b, node, [g]) => {
       if (!g) return node.inputs.map(() => undefined);
@@ -136,11 +157,23 @@ function composite(inside: Ctx, decl: ast.OpDecl, names: readonly string[], trac
       const span = grad.body.result?.span ?? grad.body.span;
       const list = names.length === 1 && !(val.kind === "tuple" || val.kind === "list") ? [val] : parts(val);
       if (!list || list.length !== names.length)
-        return fail(at, "E0609", `grad of ${decl.name.name} gives ${describe(val)}, for ${names.length} operands`, span, {
-          help: `end it with (${names.map((n) => `d${n}`).join(", ")})`,
-        });
+        return fail(
+          at,
+          "E0609",
+          `grad of ${decl.name.name} gives ${describe(val)}, for ${names.length} operands`,
+          span,
+          {
+            help: `end it with (${names.map((n) => `d${n}`).join(", ")})`,
+          },
+        );
       return list.map((v, i) =>
-        elementwise(at, decl, toTensor(at, v, span, isLiteral(v) ? node.inputs[i].type.dtype : undefined), node.inputs, span),
+        elementwise(
+          at,
+          decl,
+          toTensor(at, v, span, isLiteral(v) ? node.inputs[i].type.dtype : undefined),
+          node.inputs,
+          span,
+        ),
       );
     },
     examples: [],
@@ -189,4 +222,3 @@ export function checkWgsl(ctx: Ctx, decl: ast.OpDecl): void {
     at += t.length;
   }
 }
-
