@@ -4,6 +4,7 @@ import type { Graph, Node } from "../../ir/types.ts";
 import { isGraph } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
 import { copy } from "../../ops/copy.ts";
+import { mergeScans } from "./scans.ts";
 import { foldScales } from "./scales.ts";
 import { shareOperands } from "./share.ts";
 
@@ -15,6 +16,8 @@ export interface SimplifyOptions {
 export type Pass = { readonly name: string; readonly run: (g: Graph, o: SimplifyOptions) => Graph };
 
 export const passes: readonly Pass[] = [
+  // First: expansion rebuilds bodies, after which nobody could tell that two were one.
+  { name: "merge-scans", run: (g) => mergeScans(g) },
   { name: "expand", run: expand },
   // Needs primitives: batch norm is arithmetic by now.
   { name: "fold-scales", run: (g, o) => (o.inference ? foldScales(g) : g) },

@@ -318,16 +318,18 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   };
 
   // --- 0. what is a kernel (or a storage trick) by itself ---------------------------------------------------------
+  const anchors = new Set<Node>();
   for (const n of nodes) {
     const claimed = n.op.fuses === "composite" && options.claims?.(n);
     if (n.op.fuses === "control" || n.op.fuses === "pack" || claimed) {
       const g = newGroup(n.op.fuses === "composite" ? "claimed" : (n.op.fuses as "control" | "pack"), n);
+      // A claimed operator reads its operands many times, as a contraction does.
+      if (g.kind === "claimed") anchors.add(n);
       g.roots = [...n.outs];
       for (const r of g.roots) home.set(r, g);
     } else if (n.op.fuses === "composite") throw new InternalError("fuse", `${n.op.name} was not expanded`);
   }
   // --- 1. contractions take their epilogue, a tiling window and what follows it ------------------------------------
-  const anchors = new Set<Node>();
   for (const n of nodes) if (n.op.fuses === "fold" && isContraction(n)) anchors.add(n);
   for (const n of nodes) {
     if (!anchors.has(n) || region.has(n)) continue;
@@ -496,7 +498,7 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   }
   function mustStore(u: Node): boolean {
     const g = region.get(u);
-    return g !== undefined && (g.kind === "control" || g.kind === "pack" || g.kind === "claimed");
+    return g !== undefined && (g.kind === "control" || g.kind === "pack");
   }
   /** The value v shows element by element in the same row-major order, through views only. */
   function orderKeepingBase(v: Value): Value | undefined {
@@ -648,7 +650,7 @@ function ordered(groups: readonly Group[], reads: (g: Group) => Set<Value>, home
   const deps = new Map<Group, Group[]>();
   for (const g of groups) {
     const list = new Set<Group>();
-    const values = g.kind === "map" || g.kind === "rows" || g.kind === "contraction" ? reads(g) : new Set(g.anchor.inputs);
+    const values = g.kind === "control" || g.kind === "pack" ? new Set(g.anchor.inputs) : reads(g);
     for (const v of values) {
       const h = home.get(v) ?? home.get(baseOf(v));
       if (h && h !== g) list.add(h);

@@ -56,7 +56,7 @@ export function chooseLayouts(fused: Fused): Layouts {
   }
   for (const base of fused.alias.values()) fixed.add(base);
   for (const g of fused.groups)
-    if (g.kind === "control" || g.kind === "pack" || g.kind === "claimed")
+    if (g.kind === "control" || g.kind === "pack")
       for (const v of [...g.roots, ...g.anchor.inputs]) {
         fixed.add(v);
         const base = fused.alias.get(v);
@@ -64,7 +64,7 @@ export function chooseLayouts(fused: Fused): Layouts {
       }
   for (const g of fused.groups) {
     for (const root of g.roots) {
-      if (fixed.has(root) || root.type.shape.length < 2) continue;
+      if (fixed.has(root) || root.type.shape.length < 2 || g.kind === "claimed") continue;
       const order = g.kind === "contraction" ? columnsInnermost(g, root) : likeOperands(fused, g, root, layouts);
       if (order && !isRowMajor(order)) layouts.set(root, order);
     }

@@ -1,0 +1,156 @@
+// Attention as one kernel with a running maximum (for targets that gain by it): a workgroup owns a block of query rows, one
+// row a thread; keys and values pass through workgroup memory in tiles. What q, k and v are made of (slices of a packed
+// projection, head transposes) is inlined in the loads. In: a claimed attention node. Out: a kernel.
+import { asConst, ceilDiv, mul, product, sub } from "../../dims/dim.ts";
+import type { Node, Value } from "../../ir/types.ts";
+import { bin, call, type KernelCode, lit, variable, widen, type X } from "../../kernel/code.ts";
+import { Emitter } from "../../kernel/emitter.ts";
+import type { Scalar } from "../../kernel/scalar.ts";
+import { attentionOp } from "../../ops/nn.ts";
+import type { Group } from "../5-fuse/groups.ts";
+import { decode, finish, groupLowering, groupX, laneX, type Scheduled, type ScheduleContext } from "./common.ts";
+
+const ROWS = 64;
+const KEYS = 16;
+/** What a hidden score becomes, as in the operator's definition. */
+const MASKED = -1e30;
+const WIDEST = 128;
+
+const featureSize = (v: Value): number | undefined => asConst(v.type.shape[v.type.shape.length - 1]);
+
+/** Features come in whole vec4s and fit into registers. */
+export function attentionFits(node: Node): boolean {
+  if (node.op !== attentionOp || node.outs[0].type.dtype !== "f32") return false;
+  const [q, , v] = node.inputs;
+  return [featureSize(q), featureSize(v)].every((d) => d !== undefined && d % 4 === 0 && d > 0 && d <= WIDEST);
+}
+
+export function scheduleAttention(ctx: ScheduleContext, g: Group): Scheduled {
+  const node = g.anchor;
+  const [q, k, v, mask] = node.inputs;
+  const out = node.outs[0];
+  const s = groupLowering(ctx, g);
+  const em = new Emitter(s, (x) => ctx.layouts.strides(x), ctx.placing);
+  const rank = q.type.shape.length;
+  const batchShape = q.type.shape.slice(0, -2);
+  const T = q.type.shape[rank - 2];
+  const S = k.type.shape[rank - 2];
+  const D4 = (featureSize(q) as number) / 4;
+  const V4 = (featureSize(v) as number) / 4;
+  const scale = Number(node.attrs.scale);
+  const causal = node.attrs.causal === true;
+
+  const batch = s.axis("batch", product(batchShape));
+  const row = s.axis("row", T);
+  const batchAt = decode(s, s.axisValue(batch), batchShape);
+  const rowTiles = ceilDiv(T, ROWS);
+  em.bind(batch, em.let("batch", bin("/", groupX(), em.dim(rowTiles))));
+  const rowX = em.let("row", bin("+", bin("*", bin("%", groupX(), em.dim(rowTiles)), lit(ROWS)), laneX()));
+  em.bind(row, rowX);
+  const queries: X[] = [];
+  for (let i = 0; i < D4; i++) {
+    const e = s.axis("e", D4 * 4);
+    em.bind(e, lit(4 * i));
+    queries.push(em.let("q", widen(em.x(s.read(q, [...batchAt, s.axisValue(row), s.axisValue(e)]), e), 4)));
+  }
+  const most = em.fresh("most");
+  const sum = em.fresh("sum");
+  em.put({ k: "var", name: most, x: lit(MASKED, "f32") });
+  em.put({ k: "var", name: sum, x: lit(0, "f32") });
+  const accs = Array.from({ length: V4 }, () => em.fresh("acc"));
+  for (const name of accs) em.put({ k: "var", name, x: widen(lit(0, "f32"), 4) });
+  const f32 = (name: string): X => variable(name, "f32");
+  const acc4 = (name: string): X => variable(name, "f32", 4);
+
+  const shared: KernelCode["shared"] = [
+    { name: "keys", dtype: "f32", width: 4, size: KEYS * D4 },
+    { name: "values", dtype: "f32", width: 4, size: KEYS * V4 },
+  ];
+  const sizeX = em.dim(S);
+  em.loop(
+    undefined,
+    "k0",
+    sizeX,
+    (k0) => {
+      const stage = (name: string, from: Value, wide: number): void => {
+        em.loop(
+          undefined,
+          "i",
+          lit(KEYS * wide),
+          (i) => {
+            const key = s.axis("key", S);
+            const e = s.axis("e", wide * 4);
+            const keyX = em.let("key", bin("+", k0, bin("/", i, lit(wide))));
+            em.bind(key, keyX);
+            em.bind(e, em.let("e", bin("*", bin("%", i, lit(wide)), lit(4))));
+            const x = widen(em.x(s.read(from, [...batchAt, s.axisValue(key), s.axisValue(e)]), e), 4);
+            // Past the end lies anything, and 0 * anything need not be 0.
+            const ok = bin("<", keyX, sizeX);
+            em.put({ k: "setShared", name, index: i, x: call("select", [widen(ok, 4), x, widen(lit(0, "f32"), 4)], "f32") });
+          },
+          laneX(),
+          lit(ROWS),
+        );
+      };
+      stage("keys", k, D4);
+      stage("values", v, V4);
+      em.put({ k: "barrier" });
+      em.loop(undefined, "j", lit(KEYS), (j) => {
+        let dot4: X | undefined;
+        for (let i = 0; i < D4; i++) {
+          const key: X = { k: "shared", name: "keys", index: bin("+", bin("*", j, lit(D4)), lit(i)), dtype: "f32", width: 4 };
+          const term = bin("*", queries[i], key);
+          dot4 = dot4 ? bin("+", dot4, term) : term;
+        }
+        const d = em.let("d", dot4 as X);
+        const part = (i: number): X => ({ k: "part", a: d, i, dtype: "f32", width: 1 });
+        let score: X = bin("*", bin("+", bin("+", part(0), part(1)), bin("+", part(2), part(3))), lit(scale, "f32"));
+        const key = s.axis("key", S);
+        const keyX = em.let("key", bin("+", k0, j));
+        em.bind(key, keyX);
+        if (mask) {
+          // Right-aligned broadcast over [batch..., row, key].
+          const full: Scalar[] = [...batchAt, s.axisValue(row), s.axisValue(key)];
+          const at = mask.type.shape.map((dim, i) => (asConst(dim) === 1 ? s.dim(0) : full[full.length - mask.type.shape.length + i]));
+          const m = em.x(s.read(mask, at));
+          score = mask.type.dtype === "bool" ? call("select", [m, score, lit(MASKED, "f32")], "f32") : bin("+", score, m);
+        }
+        let ok = bin("<", keyX, sizeX);
+        // The last query sees the last key.
+        if (causal) ok = bin("&&", ok, call("le", [keyX, bin("+", rowX, em.dim(sub(S, T)))], "bool"));
+        // A hidden key counts as the definition has it; one past the end does not count at all.
+        const shown = em.let("score", causal || mask ? call("select", [ok, score, lit(MASKED, "f32")], "f32") : score);
+        const next = em.let("next", call("max", [f32(most), shown], "f32"));
+        const shrink = em.let("shrink", call("exp", [bin("-", f32(most), next)], "f32"));
+        const weight = em.let("weight", call("select", [bin("<", keyX, sizeX), call("exp", [bin("-", shown, next)], "f32"), lit(0, "f32")], "f32"));
+        em.put({ k: "if", cond: bin("<", keyX, sizeX), then: [{ k: "set", name: most, x: next }] });
+        const kept = em.let("kept", call("select", [bin("<", keyX, sizeX), shrink, lit(1, "f32")], "f32"));
+        em.put({ k: "set", name: sum, x: bin("+", bin("*", f32(sum), kept), weight) });
+        accs.forEach((name, i) => {
+          const value: X = { k: "shared", name: "values", index: bin("+", bin("*", j, lit(V4)), lit(i)), dtype: "f32", width: 4 };
+          em.put({ k: "set", name, x: bin("+", bin("*", acc4(name), kept), bin("*", widen(weight, 4), value)) });
+        });
+      });
+      em.put({ k: "barrier" });
+    },
+    lit(0),
+    lit(KEYS),
+  );
+  em.push();
+  accs.forEach((name, i) => {
+    const e = s.axis("e", V4 * 4);
+    em.bind(e, lit(4 * i));
+    em.store(out, [...batchAt, s.axisValue(row), s.axisValue(e)], bin("/", acc4(name), f32(sum)), e);
+  });
+  const then = em.pop();
+  em.put({ k: "if", cond: bin("<", rowX, em.dim(T)), then });
+  return finish(em, s, {
+    name: "attention",
+    family: `attention ${ROWS} rows x ${KEYS} keys`,
+    workgroup: ROWS,
+    groups: mul(product(batchShape), rowTiles),
+    cost: mul(product(batchShape), T, S, 4 * (D4 + V4) + 8),
+    nest: [`grid batch in 0 .. ${batch.extent.key}, row in 0 .. ${T.key} by ${ROWS} threads`, `  tile   keys and values, ${KEYS} at a time`, "  register running maximum, sum, weighted values", "  root   attention"],
+    shared,
+  });
+}
