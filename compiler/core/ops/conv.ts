@@ -161,8 +161,10 @@ export const conv2dOp: OpDef = {
   },
   reference: ([x, w], attrs, [out]) => {
     const a = windowOf(attrs);
-    eachTap(x.shape, w.shape, out.shape, a, (xi, wi, oi) => {
-      out.data[oi] += x.data[xi] * w.data[wi];
+    const [from, into] = [x.data, out.data];
+    eachRow(x.shape, w.shape, out.shape, a, (xi, step, wi, oi, count) => {
+      const v = w.data[wi];
+      for (let k = 0; k < count; k++) into[oi + k] += from[xi + k * step] * v;
     });
   },
   vjp: (b, node, [g]) => {
@@ -260,18 +262,22 @@ function tap(s: Lowering, a: Window, d: 0 | 1, y: Scalar, i: Scalar): Scalar {
 const mayLeave = (attrs: Attrs, d: number): boolean =>
   numbersAt(attrs, "padding")[d] !== 0 || numbersAt(attrs, "padding_high")[d] !== 0;
 
-/** Every pair of an input element and a filter element with the output element they add to. */
-function eachTap(
+/**
+ * Every pair of an input element and a filter element with the output element they add to, by rows of the output:
+ * f(input offset, its step, filter offset, output offset, count).
+ */
+function eachRow(
   x: readonly number[],
   w: readonly number[],
   out: readonly number[],
   a: Window,
-  f: (x: number, w: number, out: number) => void,
+  f: (x: number, step: number, w: number, out: number, count: number) => void,
 ): void {
   const [N, C, H, W] = x;
   const [O, P, KH, KW] = w;
   const [, , OH, OW] = out;
   const perGroup = O / a.groups;
+  const step = a.stride[1];
   for (let n = 0; n < N; n++)
     for (let o = 0; o < O; o++)
       for (let c = 0; c < P; c++) {
@@ -279,14 +285,15 @@ function eachTap(
         for (let i = 0; i < KH; i++)
           for (let j = 0; j < KW; j++) {
             const wi = ((o * P + c) * KH + i) * KW + j;
+            // Positions whose tap lies inside the row.
+            const shift = j * a.dilation[1] - a.padding[1];
+            const first = Math.max(0, Math.ceil(-shift / step));
+            const count = Math.min(OW - 1, Math.floor((W - 1 - shift) / step)) + 1 - first;
+            if (count <= 0) continue;
             for (let y = 0; y < OH; y++) {
               const h = y * a.stride[0] + i * a.dilation[0] - a.padding[0];
               if (h < 0 || h >= H) continue;
-              const oi = ((n * O + o) * OH + y) * OW;
-              for (let q = 0; q < OW; q++) {
-                const v = q * a.stride[1] + j * a.dilation[1] - a.padding[1];
-                if (v >= 0 && v < W) f(channel + h * W + v, wi, oi + q);
-              }
+              f(channel + h * W + first * step + shift, step, wi, ((n * O + o) * OH + y) * OW + first, count);
             }
           }
       }
@@ -330,14 +337,16 @@ export const conv2dInputGradOp: OpDef = {
     const image = [N, C, Y * sh, X * sw];
     const origin = numbersAt(attrs, "origin");
     const a = { ...windowOf({ ...attrs, padding: [origin[0] * sh, origin[1] * sw] }) };
-    eachTap(image, w.shape, g.shape, a, (xi, wi, oi) => {
+    eachRow(image, w.shape, g.shape, a, (xi, _step, wi, oi, count) => {
       const column = xi % (X * sw);
       const row = Math.floor(xi / (X * sw)) % (Y * sh);
       const channel = Math.floor(xi / (X * sw * Y * sh));
+      // The next position is a stride further: the same phase of the next block.
       const at =
         (((channel * sh + (row % sh)) * sw + (column % sw)) * Y + Math.floor(row / sh)) * X +
         Math.floor(column / sw);
-      out.data[at] += g.data[oi] * w.data[wi];
+      const v = w.data[wi];
+      for (let k = 0; k < count; k++) out.data[at + k] += g.data[oi + k] * v;
     });
   },
   vjp: (b, node, [h]) => {
@@ -497,8 +506,10 @@ export const conv2dWeightGradOp: OpDef = {
     return [{ dtype: x.dtype, shape: [g.shape[1], perGroup, ...dimsAt(attrs, "kernel")] }];
   },
   reference: ([x, g], attrs, [out]) => {
-    eachTap(x.shape, out.shape, g.shape, windowOf(attrs), (xi, wi, oi) => {
-      out.data[wi] += x.data[xi] * g.data[oi];
+    eachRow(x.shape, out.shape, g.shape, windowOf(attrs), (xi, step, wi, oi, count) => {
+      let total = 0;
+      for (let k = 0; k < count; k++) total += x.data[xi + k * step] * g.data[oi + k];
+      out.data[wi] += total;
     });
   },
   vjp: (b, node, [h]) => {
