@@ -323,6 +323,11 @@ model M {
     ).toEqual(["E0201 there is no kk here"]);
   });
 
+  it("names the import that is missing", () => {
+    const { diagnostics } = checkText("model M {\n fc = Linear(3, 4)\n fn f(x: f32[N, 3]) { fc(x) }\n}");
+    expect(diagnostics.map((d) => [d.code, d.help])).toEqual([["E0201", 'import { Linear } from "std/nn"']]);
+  });
+
   it("models take arguments from outside", () => {
     const text =
       "model A(k: int = 2) {\n fn f(x: f32[N]) { x * k }\n}\nmodel B(p: float) {\n fn f(x: f32[N]) { x * p }\n}";
@@ -447,6 +452,15 @@ model M {
       a: [4, 6],
       b: [10],
     });
+  });
+
+  it("pipes into what grad and checkpoint give", () => {
+    const m = modelOf(`
+model M {
+  private fn total(x: f32[N]) -> f32 { sum(x * x) }
+  fn f(x: f32[N]) -> f32[N] { x |> checkpoint(relu) |> grad(total, wrt = x) }
+}`);
+    expect(run(m, "f", { x: f32([2], [-1, 2]) }).results.f).toEqual([0, 4]);
   });
 
   it("through an operator's own gradient", () => {

@@ -21,7 +21,7 @@ import type {
   PortInfo,
   SetValue,
 } from "./checked.ts";
-import { type Ctx, contain, Failed, fail, report, type Shared, type Trace } from "./context.ts";
+import { type Ctx, contain, Failed, fail, LIMITS, report, type Shared, type Trace } from "./context.ts";
 import { evalBlock, evalExpr } from "./expr.ts";
 import { baseCtx, construct, type Instance, place, type Slot } from "./instances.ts";
 import { loadModules, type Module } from "./modules.ts";
@@ -62,7 +62,7 @@ export function checkTree(
   guard(out, tree, () => {
     const { root, modules } = loadModules(tree, file, options.resolve, out);
     const complete = !out.hasErrors;
-    for (const m of modules) if (!m.file.startsWith("std/")) checkNames(m, out);
+    for (const m of modules) if (!m.file.startsWith("std/")) checkNames(m, options.resolve, out);
     // What is missing from an import would be missed again at each use.
     if (complete) models = checkModels(root, options, out);
   });
@@ -377,6 +377,8 @@ export function bindEntry(
       const before = ports.get(p.name.name);
       if (type.shape.reduce((a, d) => a * (asConst(d) ?? 1), 1) > Number.MAX_SAFE_INTEGER)
         fail(ctx, "E1006", `${p.name.name} has more than 2^53 elements`, p.type.span);
+      if (type.shape.length > LIMITS.rank)
+        fail(ctx, "E0304", `a tensor has at most ${LIMITS.rank} axes`, p.type.span);
       if (type.shape.some((d) => (asConst(d) ?? 0) < 0))
         fail(ctx, "E0504", `${p.name.name} has a negative size`, p.type.span);
       if (

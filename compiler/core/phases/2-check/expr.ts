@@ -354,7 +354,7 @@ function evalCall(ctx: Ctx, e: ast.CallExpr, piped: ArgVal | undefined, site: as
   }
   const callee = evalExpr(ctx, e.callee);
   // grad sees the text of its wrt, which is a name and no value.
-  if (callee.kind === "builtin" && callee.name === "grad") return makeGrad(ctx, e, piped);
+  if (callee.kind === "builtin" && callee.name === "grad") return makeGrad(ctx, e);
   const args = evalArgs(ctx, e.args);
   return callValue(ctx, callee, piped ? [piped, ...args] : args, site, e.callee.span);
 }
@@ -381,15 +381,19 @@ function pipe(ctx: Ctx, e: ast.PipeExpr): Val {
   for (const step of steps.reverse()) {
     const left: ArgVal = { val, span: step.left.span };
     const right = step.right;
-    if (right.kind === "call" && !isModeCall(right)) val = evalCall(ctx, right, left, step);
+    if (right.kind === "call" && !givesCallable(ctx, right)) val = evalCall(ctx, right, left, step);
     else val = callValue(ctx, evalExpr(ctx, right), [left], step, right.span);
   }
   return val;
 }
 
-/** `block.eval()` gives a callable; the left side of a pipe goes into that. */
-const isModeCall = (e: ast.CallExpr): boolean =>
-  e.callee.kind === "member" && e.callee.name.name === "eval" && e.args.length === 0;
+/** `block.eval()`, `checkpoint(block)` and `grad(f, wrt = x)` give a callable; the left side of a pipe goes into that. */
+function givesCallable(ctx: Ctx, e: ast.CallExpr): boolean {
+  if (e.callee.kind === "member") return e.callee.name.name === "eval" && e.args.length === 0;
+  if (e.callee.kind !== "name" || ctx.scope.find(e.callee.name) || ctx.module.names.has(e.callee.name))
+    return false;
+  return e.callee.name === "checkpoint" || e.callee.name === "grad";
+}
 
 function member(ctx: Ctx, e: ast.MemberExpr): Val {
   const object = evalExpr(ctx, e.object);

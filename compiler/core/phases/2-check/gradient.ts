@@ -14,17 +14,13 @@ import { isLiteral, isTensor, readSlot, toTensor } from "./tensors.ts";
 import { type ArgVal, describe, tensorVal, type Val } from "./values.ts";
 
 /** Makes the gradient function; `wrt` stays text until the call, where f's parameters are known. */
-export function makeGrad(ctx: Ctx, e: ast.CallExpr, piped: ArgVal | undefined): Val {
+export function makeGrad(ctx: Ctx, e: ast.CallExpr): Val {
   const places = e.args.filter((a) => !a.name);
-  const wrt = e.args.find((a) => a.name?.name === "wrt")?.value ?? places[piped ? 0 : 1]?.value;
+  const wrt = e.args.find((a) => a.name?.name === "wrt")?.value ?? places[1]?.value;
   const other = e.args.find((a) => a.name && a.name.name !== "wrt");
   if (other?.name)
     failName(ctx, "E0603", `grad has no parameter ${other.name.name}`, other.name.name, ["wrt"], other.span);
-  const f = piped
-    ? piped.val
-    : places[0]
-      ? evalExpr(ctx, places[0].value)
-      : fail(ctx, "E0601", "grad needs a fn", e.span);
+  const f = places[0] ? evalExpr(ctx, places[0].value) : fail(ctx, "E0601", "grad needs a fn", e.span);
   if (!wrt)
     return fail(ctx, "E0601", "grad needs wrt", e.span, {
       help: "name a parameter of the fn: grad(f, wrt = x)",

@@ -179,6 +179,7 @@ function declareSlot(ctx: Ctx, params: Scope, m: ast.ParamDecl | ast.BufferDecl)
     if (size < 0) return fail(ctx, "E0504", `a size of ${size}`, d.span);
     return size;
   });
+  if (shape.length > LIMITS.rank) fail(ctx, "E0304", `a tensor has at most ${LIMITS.rank} axes`, m.type.span);
   if (shape.reduce((a, b) => a * b, 1) > Number.MAX_SAFE_INTEGER)
     fail(ctx, "E1006", "a size exceeds 2^53", m.type.span);
   if (!m.init)

@@ -29,6 +29,16 @@ export function resolvePath(from: string, to: string): string | undefined {
   return (from.startsWith("/") && parts[0] !== "" ? "/" : "") + parts.join("/");
 }
 
+const STD = ["std/nn", "std/loss", "std/init", "std/train"];
+
+/** `import { Linear } from "std/nn"`, where the standard library has that name. */
+export function importFor(name: string, resolve: (path: string) => string | undefined): string | undefined {
+  if (!/^\w+$/.test(name)) return undefined;
+  const declared = new RegExp(`^(?:layer|model|fn|op) ${name}\\b`, "m");
+  const home = STD.find((path) => declared.test(resolve(path) ?? ""));
+  return home && `import { ${name} } from "${home}"`;
+}
+
 export function loadModules(
   root: ast.SourceFile,
   file: string,
@@ -83,7 +93,7 @@ export function loadModules(
     if (!module) {
       const text = resolve(path);
       if (text === undefined) {
-        const std = ["std/nn", "std/loss", "std/init", "std/train"].filter((s) => resolve(s) !== undefined);
+        const std = STD.filter((s) => resolve(s) !== undefined);
         const help =
           didYouMean(path, std) ?? (path.startsWith("std/") ? `there is ${std.join(", ")}` : undefined);
         out.report(

@@ -6,7 +6,7 @@ import type { Diagnostics, Span } from "../../diagnostics/report.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { childrenOf } from "../1-parse/walk.ts";
 import { builtinNames, isBuiltinName } from "./expr.ts";
-import type { Module } from "./modules.ts";
+import { importFor, type Module } from "./modules.ts";
 import { isSymbolName, namesIn, symbolHelp } from "./types.ts";
 
 interface Local {
@@ -34,8 +34,12 @@ class Names {
   }
 }
 
-export function checkNames(module: Module, out: Diagnostics): void {
-  new Pass(module, out).run();
+export function checkNames(
+  module: Module,
+  resolve: (path: string) => string | undefined,
+  out: Diagnostics,
+): void {
+  new Pass(module, resolve, out).run();
 }
 
 class Pass {
@@ -43,8 +47,11 @@ class Pass {
   private readonly out: Diagnostics;
   private readonly usedTop = new Set<string>();
 
-  constructor(module: Module, out: Diagnostics) {
+  private readonly resolve: (path: string) => string | undefined;
+
+  constructor(module: Module, resolve: (path: string) => string | undefined, out: Diagnostics) {
     this.module = module;
+    this.resolve = resolve;
     this.out = out;
   }
 
@@ -315,7 +322,7 @@ class Pass {
     this.usedTop.add(e.name);
     if (this.module.names.has(e.name) || isBuiltinName(e.name)) return;
     const known = [...names.all(), ...this.module.names.keys(), ...builtinNames()];
-    const help = didYouMean(e.name, known);
+    const help = importFor(e.name, this.resolve) ?? didYouMean(e.name, known);
     this.out.report("E0201", `there is no ${e.name} here`, e.span, help === undefined ? {} : { help });
   }
 }
