@@ -42,7 +42,24 @@ export interface FuseOptions {
   readonly claims?: (node: Node) => boolean;
 }
 
-const HEAVY = new Set(["exp", "exp2", "log", "log2", "tanh", "erf", "pow", "sin", "cos", "tan", "sqrt", "rsqrt", "log1p", "expm1", "threefry_a", "threefry_b"]);
+const HEAVY = new Set([
+  "exp",
+  "exp2",
+  "log",
+  "log2",
+  "tanh",
+  "erf",
+  "pow",
+  "sin",
+  "cos",
+  "tan",
+  "sqrt",
+  "rsqrt",
+  "log1p",
+  "expm1",
+  "threefry_a",
+  "threefry_b",
+]);
 
 /** A lowering that inlines exactly the values `stored` does not name. */
 export function loweringFor(stored: (v: Value) => boolean): ScalarContext {
@@ -62,7 +79,15 @@ export function lowerValue(s: ScalarContext, value: Value): { at: Axis[]; x: Sca
   const at = value.type.shape.map((d, i) => s.axis(`i${i}`, d));
   const lower = value.node.op.lower;
   if (!lower) throw new InternalError("fuse", `${value.node.op.name} has no lowering`);
-  return { at, x: lower(s, value.node, at.map((a) => s.axisValue(a)), value.index) };
+  return {
+    at,
+    x: lower(
+      s,
+      value.node,
+      at.map((a) => s.axisValue(a)),
+      value.index,
+    ),
+  };
 }
 
 const isViewNode = (n: Node): boolean => n.op.fuses === "view";
@@ -83,18 +108,29 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   const writtenTo = new Map<Value, string>();
   for (const w of graph.writes) {
     writtenTo.set(w.value, w.path);
-    if (isViewNode(w.value.node) && w.value.node.inputs.length === 1) writtenTo.set(w.value.node.inputs[0], w.path);
+    if (isViewNode(w.value.node) && w.value.node.inputs.length === 1)
+      writtenTo.set(w.value.node.inputs[0], w.path);
   }
 
   // --- what depends on parameters alone -------------------------------------------------------------------------
   const derivedNode = new Map<Node, boolean>();
   const fromParams = new Map<Node, boolean>();
   for (const n of nodes) {
-    const leafOk = n.op.name === "param" || n.op.name === "constant" || (n.op.name === "state" && !written.has(String(n.attrs.path)));
-    const constant = n.op.fuses === "map" && n.inputs.length === 0 && n.outs[0].type.shape.every((d) => symbols(d).size === 0);
+    const leafOk =
+      n.op.name === "param" ||
+      n.op.name === "constant" ||
+      (n.op.name === "state" && !written.has(String(n.attrs.path)));
+    const constant =
+      n.op.fuses === "map" &&
+      n.inputs.length === 0 &&
+      n.outs[0].type.shape.every((d) => symbols(d).size === 0);
     const ok =
       options.derive &&
-      (n.op.fuses === "source" ? leafOk : n.inputs.length === 0 ? constant : n.op.fuses !== "control" && n.inputs.every((v) => derivedNode.get(v.node)));
+      (n.op.fuses === "source"
+        ? leafOk
+        : n.inputs.length === 0
+          ? constant
+          : n.op.fuses !== "control" && n.inputs.every((v) => derivedNode.get(v.node)));
     derivedNode.set(n, ok && n.outs.every((v) => v.type.shape.every((d) => asConst(d) !== undefined)));
     fromParams.set(n, n.op.fuses === "source" ? leafOk : n.inputs.some((v) => fromParams.get(v.node)));
   }
@@ -116,7 +152,8 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     }
     return into;
   };
-  const sinkThroughViews = (v: Value): boolean => sinks.has(v) || nodeUsers(v).some((u) => isView(u) && u.outs.some(sinkThroughViews));
+  const sinkThroughViews = (v: Value): boolean =>
+    sinks.has(v) || nodeUsers(v).some((u) => isView(u) && u.outs.some(sinkThroughViews));
 
   // --- shapes of anchors ----------------------------------------------------------------------------------------
   const isolated = (n: Node): { s: ScalarContext; at: Axis[]; x: Scalar } => {
@@ -149,7 +186,11 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
       const w = (win[0].atom as ScalarOf<"axis">).axis;
       if (seen.has(w) || !isConst(resolveOpaque(s, win[0].coef), 1)) return undefined;
       seen.add(w);
-      if (outer.length === 1 && (outer[0].atom.kind !== "axis" || !equal(resolveOpaque(s, outer[0].coef), resolveOpaque(s, w.extent)))) return undefined;
+      if (
+        outer.length === 1 &&
+        (outer[0].atom.kind !== "axis" || !equal(resolveOpaque(s, outer[0].coef), resolveOpaque(s, w.extent)))
+      )
+        return undefined;
     }
     return seen.size === x.axes.length ? x.body.value : undefined;
   };
@@ -159,7 +200,12 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     if (x.kind !== "fold") return false;
     let ok = true;
     const visit = (y: Scalar): void => {
-      if (y.kind === "index" && y.free.some((a) => x.axes.includes(a)) && y.free.some((a) => !x.axes.includes(a))) ok = false;
+      if (
+        y.kind === "index" &&
+        y.free.some((a) => x.axes.includes(a)) &&
+        y.free.some((a) => !x.axes.includes(a))
+      )
+        ok = false;
       if (y.kind === "fold") ok = false;
       if (ok) for (const c of children(y)) visit(c);
     };
@@ -231,7 +277,8 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
         if (!outside) continue;
         // A view is never stored: its base is.
         let base = v;
-        while (isView(base.node) && g.nodes.has(base.node)) base = base.node.inputs.find((x) => g.nodes.has(x.node)) ?? base.node.inputs[0];
+        while (isView(base.node) && g.nodes.has(base.node))
+          base = base.node.inputs.find((x) => g.nodes.has(x.node)) ?? base.node.inputs[0];
         out.add(base);
       }
     }
@@ -244,8 +291,14 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     const visit = (v: Value, first: boolean): void => {
       const n = v.node;
       const elsewhere = region.get(n);
-      const stored = n.op.fuses === "source" || !n.op.lower || home.has(v) || (elsewhere !== undefined && elsewhere !== g);
+      const stored =
+        n.op.fuses === "source" || !n.op.lower || home.has(v) || (elsewhere !== undefined && elsewhere !== g);
       if (!first && stored && !(g && g.nodes.has(n))) {
+        found.add(v);
+        return;
+      }
+      // What parameters alone decide is stored ahead, whatever it is made of.
+      if (!first && !isView(n) && isDerived(n) && fromParams.get(n) && !(g?.derived ?? true)) {
         found.add(v);
         return;
       }
@@ -261,7 +314,11 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     // An update in place shares its source's binding.
     for (const r of roots) {
       const path = writtenTo.get(r);
-      if (path !== undefined && [...reads].some((v) => v.node.attrs.path === path && v.node.op.fuses === "source")) all.delete(r);
+      if (
+        path !== undefined &&
+        [...reads].some((v) => v.node.attrs.path === path && v.node.op.fuses === "source")
+      )
+        all.delete(r);
     }
     return all.size;
   };
@@ -304,7 +361,8 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
         const operands = n.inputs.filter((v) => g.nodes.has(v.node));
         const others = n.inputs.filter((v) => !g.nodes.has(v.node));
         const free = others.every((v) => readsOf([v], undefined).size === 0 && v.node.op.fuses !== "source");
-        if (operands.length !== 1 || operands[0].node === n || !stored.has(operands[0].node) || !free) continue;
+        if (operands.length !== 1 || operands[0].node === n || !stored.has(operands[0].node) || !free)
+          continue;
         drop(g, n);
         again = true;
         break;
@@ -340,7 +398,8 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     const exits = exitsOf(g);
     if (exits.length === 1 && !sinks.has(exits[0])) {
       const next = nodeUsers(exits[0]);
-      const window = next.length === 1 && !region.has(next[0]) && tilesOperand(next[0]) === exits[0] ? next[0] : undefined;
+      const window =
+        next.length === 1 && !region.has(next[0]) && tilesOperand(next[0]) === exits[0] ? next[0] : undefined;
       if (window) {
         g.nodes.add(window);
         region.set(window, g);
@@ -350,6 +409,77 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
       }
     }
     settle(g);
+  }
+  // --- 1b. a sum of two contractions over the same rows and columns is one, with two segments of k ------------------------
+  for (const g of groups) {
+    if (g.kind !== "contraction" || g.nodes.size < 2) continue;
+    for (const n of [...g.nodes]) {
+      if (!isSum(n)) continue;
+      const foreign = n.inputs.find((v) => !g.nodes.has(v.node));
+      const other = foreign && region.get(foreign.node);
+      if (!foreign || !other || other.kind !== "contraction" || other === g || other.derived !== g.derived)
+        continue;
+      if (
+        other.roots.length !== 1 ||
+        other.roots[0] !== foreign ||
+        sinks.has(foreign) ||
+        nodeUsers(foreign).length !== 1
+      )
+        continue;
+      const mine = n.inputs.find((v) => g.nodes.has(v.node)) as Value;
+      if (!sumsUpTo(foreign, other) || !sumsUpTo(mine, g) || !sameRowsAndColumns(g.anchor, other.anchor))
+        continue;
+      const before = new Set(g.nodes);
+      for (const m of other.nodes) {
+        g.nodes.add(m);
+        region.set(m, g);
+      }
+      home.delete(foreign);
+      if (bindings(g) > options.maxBindings) {
+        for (const m of other.nodes)
+          if (!before.has(m)) {
+            g.nodes.delete(m);
+            region.set(m, other);
+          }
+        home.set(foreign, other);
+        continue;
+      }
+      other.nodes.clear();
+      other.roots = [];
+      settle(g);
+      break;
+    }
+  }
+  function isSum(n: Node): boolean {
+    if (n.op.fuses !== "map" || n.inputs.length !== 2) return false;
+    const { x } = isolated(n);
+    return x.kind === "call" && x.fn === "add";
+  }
+  /** From the group's anchor to `v` there are only additions (biases). */
+  function sumsUpTo(v: Value, g: Group): boolean {
+    let at = v.node;
+    while (at !== g.anchor) {
+      if (!g.nodes.has(at)) return false;
+      const inside = at.inputs.filter((x) => g.nodes.has(x.node));
+      if (inside.length !== 1 || !(isSum(at) || (isView(at) && keepsOrder(at)))) return false;
+      at = inside[0].node;
+    }
+    return true;
+  }
+  function sameRowsAndColumns(a: Node, b: Node): boolean {
+    if (shapeKey(a.outs[0]) !== shapeKey(b.outs[0])) return false;
+    const classes = (n: Node): string | undefined => {
+      const { at, x } = isolated(n);
+      const c = contractionOf(x);
+      const list = (axes: readonly Axis[]): string =>
+        at
+          .map((q, i) => (axes.includes(q) ? i : -1))
+          .filter((i) => i >= 0)
+          .join();
+      return c && `${list(c.rows)}|${list(c.cols)}|${list(c.batch)}`;
+    };
+    const mine = classes(a);
+    return mine !== undefined && mine === classes(b);
   }
   // --- 2. reductions over rows take what reads them back over the same rows -----------------------------------------
   for (const n of nodes) {
@@ -367,8 +497,14 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     const fullCount = elements(n.inputs[0]);
     const added = grow(g, n, (m) => {
       const size = elements(m.outs[0]);
-      if (m.op.fuses === "map" || m.op.fuses === "view") return equal(size, rowCount) || equal(size, fullCount);
-      return !anchors.has(m) && equal(size, rowCount) && equal(elements(m.inputs[0]), fullCount) && isRowReduction(m);
+      if (m.op.fuses === "map" || m.op.fuses === "view")
+        return equal(size, rowCount) || equal(size, fullCount);
+      return (
+        !anchors.has(m) &&
+        equal(size, rowCount) &&
+        equal(elements(m.inputs[0]), fullCount) &&
+        isRowReduction(m)
+      );
     });
     for (;;) {
       fitBindings(g, added);
@@ -392,7 +528,8 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
         seen.add(y);
         if (y.kind === "fold") {
           // Its axes among the exit's own coordinates must enumerate the rows.
-          if (!equal(product(y.free.map((a) => a.extent)), rowCount) || y.free.some((a) => !at.includes(a))) ok = false;
+          if (!equal(product(y.free.map((a) => a.extent)), rowCount) || y.free.some((a) => !at.includes(a)))
+            ok = false;
           visitInner(y.body, y);
           return;
         }
@@ -402,7 +539,11 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
         if (!ok || seen.has(y)) return;
         seen.add(y);
         if (y.kind === "fold") {
-          if (y.free.some((a) => outer.axes.includes(a)) || !equal(product(y.free.map((a) => a.extent)), rowCount)) ok = false;
+          if (
+            y.free.some((a) => outer.axes.includes(a)) ||
+            !equal(product(y.free.map((a) => a.extent)), rowCount)
+          )
+            ok = false;
           visitInner(y.body, y);
           return;
         }
@@ -485,7 +626,8 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
       if (sinkThroughViews(v)) store(n);
       continue;
     }
-    const derivedEdge = isDerived(n) && fromParams.get(n) === true && [...effectiveUsers(v)].some((u) => !isDerived(u));
+    const derivedEdge =
+      isDerived(n) && fromParams.get(n) === true && [...effectiveUsers(v)].some((u) => !isDerived(u));
     if (derivedEdge) {
       store(n);
       continue;
@@ -514,7 +656,14 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     if (n.inputs.length !== 1 || !equal(elements(n.inputs[0]), elements(n.outs[0]))) return false;
     const { s, at, x } = isolated(n);
     if (x.kind !== "load" || x.value !== n.inputs[0]) return false;
-    return rowMajor(s, x.at, x.value.type.shape) === rowMajor(s, at.map((a) => s.axisValue(a)), n.outs[0].type.shape);
+    return (
+      rowMajor(s, x.at, x.value.type.shape) ===
+      rowMajor(
+        s,
+        at.map((a) => s.axisValue(a)),
+        n.outs[0].type.shape,
+      )
+    );
   }
 
   // --- 4. kernels over the same elements become one where that saves a pass --------------------------------------------
@@ -523,8 +672,12 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   for (const g of groups) {
     if (g.kind !== "map" || g.roots.length < 2) continue;
     const elsewhere = new Set<Value>();
-    for (const o of groups) if (o !== g && o.nodes.size > 0) for (const v of readsOf(o.roots, o)) elsewhere.add(v);
-    const kept = g.roots.filter((r) => elsewhere.has(r) || sinks.has(r) || [...alias.values()].includes(r) || nodeUsers(r).some(mustStore));
+    for (const o of groups)
+      if (o !== g && o.nodes.size > 0) for (const v of readsOf(o.roots, o)) elsewhere.add(v);
+    const kept = g.roots.filter(
+      (r) =>
+        elsewhere.has(r) || sinks.has(r) || [...alias.values()].includes(r) || nodeUsers(r).some(mustStore),
+    );
     if (kept.length === 0 || kept.length === g.roots.length) continue;
     for (const r of g.roots) if (!kept.includes(r)) home.delete(r);
     g.roots = kept;
@@ -537,7 +690,11 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
       const reads = readsOf(g.roots, g);
       if (bindingsOf(reads, g.roots) <= options.maxBindings) break;
       const inner = largestInner(g);
-      if (!inner) throw new InternalError("fuse", `a kernel for ${g.anchor.op.name} needs ${reads.size + g.roots.length} bindings`);
+      if (!inner)
+        throw new InternalError(
+          "fuse",
+          `a kernel for ${g.anchor.op.name} needs ${reads.size + g.roots.length} bindings`,
+        );
       store(inner.node);
     }
   }
@@ -545,7 +702,13 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     let best: { v: Value; n: number } | undefined;
     const seen = new Set<Node>();
     const visit = (v: Value, depth: number): void => {
-      if (seen.has(v.node) || v.node.op.fuses === "source" || home.has(v) || (region.has(v.node) && region.get(v.node) !== g)) return;
+      if (
+        seen.has(v.node) ||
+        v.node.op.fuses === "source" ||
+        home.has(v) ||
+        (region.has(v.node) && region.get(v.node) !== g)
+      )
+        return;
       seen.add(v.node);
       if (depth > 0 && !g.nodes.has(v.node)) {
         const n = readsOf([v], undefined).size;
@@ -562,14 +725,19 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
 }
 
 /** Row-major linear index. */
-export function rowMajor(s: ScalarContext, at: readonly Scalar[], shape: readonly Value["type"]["shape"][number][]): Scalar {
+export function rowMajor(
+  s: ScalarContext,
+  at: readonly Scalar[],
+  shape: readonly Value["type"]["shape"][number][],
+): Scalar {
   let out = s.dim(0);
   at.forEach((c, i) => {
     out = s.iadd(s.imul(out, shape[i]), c);
   });
   return out;
 }
-const resolveOpaque = (s: ScalarContext, d: Parameters<typeof substitute>[0]) => substitute(d, (name) => s.opaques.get(name));
+const resolveOpaque = (s: ScalarContext, d: Parameters<typeof substitute>[0]) =>
+  substitute(d, (name) => s.opaques.get(name));
 
 /** Merges pointwise groups of one shape that feed each other or read the same values. */
 function mergeMaps(
@@ -625,7 +793,10 @@ function mergeMaps(
 /** True when `from` reads the roots of `into` only at its own coordinates. */
 function readsElementwise(from: Group, into: Group): boolean {
   const wanted = new Set(into.roots);
-  const s = loweringFor((v) => wanted.has(v) || (v.node.op.fuses !== "map" && v.node.op.fuses !== "view" && !from.nodes.has(v.node)));
+  const s = loweringFor(
+    (v) =>
+      wanted.has(v) || (v.node.op.fuses !== "map" && v.node.op.fuses !== "view" && !from.nodes.has(v.node)),
+  );
   for (const root of from.roots) {
     const { at, x } = lowerValue(s, root);
     const own = at.map((a) => s.axisValue(a));
@@ -644,7 +815,11 @@ function readsElementwise(from: Group, into: Group): boolean {
 }
 
 /** Groups in an order that computes before it reads, keeping source order where it can. */
-function ordered(groups: readonly Group[], reads: (g: Group) => Set<Value>, home: ReadonlyMap<Value, Group>): Group[] {
+function ordered(
+  groups: readonly Group[],
+  reads: (g: Group) => Set<Value>,
+  home: ReadonlyMap<Value, Group>,
+): Group[] {
   const out: Group[] = [];
   const state = new Map<Group, 1 | 2>();
   const deps = new Map<Group, Group[]>();
@@ -655,9 +830,14 @@ function ordered(groups: readonly Group[], reads: (g: Group) => Set<Value>, home
       const h = home.get(v) ?? home.get(baseOf(v));
       if (h && h !== g) list.add(h);
     }
-    deps.set(g, [...list].sort((a, b) => a.anchor.id - b.anchor.id));
+    deps.set(
+      g,
+      [...list].sort((a, b) => a.anchor.id - b.anchor.id),
+    );
   }
-  const sorted = [...groups].sort((a, b) => Math.max(...a.roots.map((r) => r.node.id)) - Math.max(...b.roots.map((r) => r.node.id)));
+  const sorted = [...groups].sort(
+    (a, b) => Math.max(...a.roots.map((r) => r.node.id)) - Math.max(...b.roots.map((r) => r.node.id)),
+  );
   for (const first of sorted) {
     const stack: { g: Group; next: number }[] = [{ g: first, next: 0 }];
     if (state.get(first)) continue;
@@ -668,7 +848,11 @@ function ordered(groups: readonly Group[], reads: (g: Group) => Set<Value>, home
       if (top.next < list.length) {
         const d = list[top.next++];
         const st = state.get(d);
-        if (st === 1) throw new InternalError("fuse", `kernels wait for each other (${top.g.anchor.op.name}, ${d.anchor.op.name})`);
+        if (st === 1)
+          throw new InternalError(
+            "fuse",
+            `kernels wait for each other (${top.g.anchor.op.name}, ${d.anchor.op.name})`,
+          );
         if (!st) {
           state.set(d, 1);
           stack.push({ g: d, next: 0 });

@@ -3,17 +3,56 @@
 // accumulators) and workgroup-memory tiles. A tiling window (pooling) enumerates its positions as consecutive rows, so that
 // the pool is a combination of accumulators in the epilogue.
 // In: a contraction group with layouts. Out: a kernel.
-import { asConst, ceilDiv, type Dim, dim, isConst, isMultipleOf, mul, product, substitute } from "../../dims/dim.ts";
+import {
+  add,
+  asConst,
+  ceilDiv,
+  type Dim,
+  dim,
+  isConst,
+  isMultipleOf,
+  mul,
+  product,
+  substitute,
+} from "../../dims/dim.ts";
 import { InternalError } from "../../diagnostics/index.ts";
 import type { Value } from "../../ir/types.ts";
-import { bin, call, type KernelCode, lit, part, type Stmt, variable, vec, widen, type X } from "../../kernel/code.ts";
+import {
+  bin,
+  call,
+  type KernelCode,
+  lit,
+  part,
+  type Stmt,
+  variable,
+  vec,
+  widen,
+  type X,
+} from "../../kernel/code.ts";
 import { children, Emitter } from "../../kernel/emitter.ts";
 import type { ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../kernel/scalar.ts";
 import { applySplits, type Contraction, contractionOf, splitsOf } from "../5-fuse/contraction.ts";
 import { type Group, rowMajor } from "../5-fuse/groups.ts";
-import { decode, extentOf, finish, groupLowering, groupName, groupX, laneX, lowerRoot, type Scheduled, type ScheduleContext } from "./common.ts";
+import {
+  decode,
+  extentOf,
+  finish,
+  groupLowering,
+  groupName,
+  groupX,
+  laneX,
+  lowerRoot,
+  type Scheduled,
+  type ScheduleContext,
+} from "./common.ts";
 
+export interface Segment {
+  readonly k: readonly Axis[];
+  /** Depends on rows, batch and k; on columns, batch and k. */
+  readonly a: Scalar;
+  readonly b: Scalar;
+}
 /** Everything both families need to know, in linear row, column and batch axes. */
 export interface Nest {
   readonly s: ScalarContext;
@@ -21,9 +60,8 @@ export interface Nest {
   readonly row: Axis;
   readonly col: Axis;
   readonly batch: Axis;
-  readonly k: readonly Axis[];
-  readonly a: Scalar;
-  readonly b: Scalar;
+  /** What is summed: one product over its own k each (a sum of contractions has several). */
+  readonly segments: readonly Segment[];
   /** Rows that one result needs (the size of the fused window). */
   readonly window: number;
   /** Emits `store(batch, row, col, v...)` as a function and returns its name. */
@@ -33,10 +71,13 @@ export interface Nest {
 
 export function scheduleContraction(ctx: ScheduleContext, g: Group): Scheduled {
   const nest = buildNest(ctx, g);
-  return ctx.target.contraction.kind === "subgroup" ? subgroupTiles(ctx, g, nest, ctx.target.contraction) : workgroupTiles(ctx, g, nest, ctx.target.contraction);
+  return ctx.target.contraction.kind === "subgroup"
+    ? subgroupTiles(ctx, g, nest, ctx.target.contraction)
+    : workgroupTiles(ctx, g, nest, ctx.target.contraction);
 }
 
-const sameShape = (a: Value, b: Value): boolean => a.type.shape.length === b.type.shape.length && a.type.shape.every((d, i) => d.key === b.type.shape[i].key);
+const sameShape = (a: Value, b: Value): boolean =>
+  a.type.shape.length === b.type.shape.length && a.type.shape.every((d, i) => d.key === b.type.shape[i].key);
 
 /** The contraction folds in an expression. */
 export function contractionFolds(x: Scalar): ScalarOf<"fold">[] {
@@ -82,9 +123,15 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest {
     where = where.map((list) => list.map((x) => s.substitute(x, sub)));
     fold = contractionFolds(roots[0])[0];
   }
-  const c = contractionOf(fold);
-  if (!c) throw new InternalError("schedule", "a grouped contraction did not split");
-  const windows = windowFolds(roots, fold);
+  // Several contractions that are added up share the accumulators: their sum is one term.
+  const joined = joinSums(s, roots);
+  roots = joined.roots;
+  const total = joined.sum ?? fold;
+  const folds = joined.sum ? joined.folds : [fold];
+  const all = folds.map((f) => contractionOf(f));
+  const c = all[0];
+  if (!c || all.some((x) => !x)) throw new InternalError("schedule", "a grouped contraction did not split");
+  const windows = windowFolds(roots, folds[0]);
   const windowAxes = windows.length > 0 ? windows[0].axes : [];
   const literalExtent = (a: Axis): number => {
     const n = asConst(substitute(a.extent, (name) => s.opaques.get(name)));
@@ -99,11 +146,15 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest {
     const p = splitMap.get(outAxes[i]);
     return p ? [p.group, p.member] : [outAxes[i]];
   });
-  const rank = (axes: readonly Axis[]): Axis[] => [...physical.filter((a) => axes.includes(a)), ...axes.filter((a) => !physical.includes(a) && !windowAxes.includes(a))];
+  const rank = (axes: readonly Axis[]): Axis[] => [
+    ...physical.filter((a) => axes.includes(a)),
+    ...axes.filter((a) => !physical.includes(a) && !windowAxes.includes(a)),
+  ];
   const swap = betterSwapped(ctx, s, c, physical);
   const rowsOf = swap ? c.cols : c.rows;
   const colsOf = swap ? c.rows : c.cols;
-  if (windowAxes.some((a) => colsOf.includes(a) || c.batch.includes(a))) throw new InternalError("schedule", "a window runs over columns");
+  if (windowAxes.some((a) => colsOf.includes(a) || c.batch.includes(a)))
+    throw new InternalError("schedule", "a window runs over columns");
   const rows = rank(rowsOf);
   const cols = rank(colsOf);
   const batches = rank(c.batch);
@@ -113,22 +164,43 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest {
   const batch = s.axis("batch", extentOf(batches));
   const to = new Map<Axis, Scalar>();
   const outer = s.idiv(s.axisValue(row), window);
-  decode(s, outer, rows.map((a) => a.extent)).forEach((x, i) => void to.set(rows[i], x));
-  decode(s, s.axisValue(col), cols.map((a) => a.extent)).forEach((x, i) => void to.set(cols[i], x));
-  decode(s, s.axisValue(batch), batches.map((a) => a.extent)).forEach((x, i) => void to.set(batches[i], x));
+  decode(
+    s,
+    outer,
+    rows.map((a) => a.extent),
+  ).forEach((x, i) => void to.set(rows[i], x));
+  decode(
+    s,
+    s.axisValue(col),
+    cols.map((a) => a.extent),
+  ).forEach((x, i) => void to.set(cols[i], x));
+  decode(
+    s,
+    s.axisValue(batch),
+    batches.map((a) => a.extent),
+  ).forEach((x, i) => void to.set(batches[i], x));
   const position = s.imod(s.axisValue(row), window);
   const toRows = new Map(to);
-  decode(s, position, windowExtents.map((n) => dim(n))).forEach((x, i) => void toRows.set(windowAxes[i], x));
-  const [fa, fb] = swap ? [c.b, c.a] : [c.a, c.b];
-  const a = s.substitute(fa, toRows);
-  const b = s.substitute(fb, toRows);
+  decode(
+    s,
+    position,
+    windowExtents.map((n) => dim(n)),
+  ).forEach((x, i) => void toRows.set(windowAxes[i], x));
+  const segments = (all as Contraction[]).map((q): Segment => {
+    const [fa, fb] = swap ? [q.b, q.a] : [q.a, q.b];
+    return { k: q.k, a: s.substitute(fa, toRows), b: s.substitute(fb, toRows) };
+  });
 
   const em = new Emitter(s, (v) => layouts.strides(v), ctx.placing);
   const storeFunction = (): string => {
     // Roots in terms of the outer row: window positions are literal here.
     const orow = s.axis("row", extentOf(rows));
     const toOuter = new Map(to);
-    decode(s, s.axisValue(orow), rows.map((x) => x.extent)).forEach((x, i) => void toOuter.set(rows[i], x));
+    decode(
+      s,
+      s.axisValue(orow),
+      rows.map((x) => x.extent),
+    ).forEach((x, i) => void toOuter.set(rows[i], x));
     const saved = em.stack;
     em.stack = [];
     em.push();
@@ -164,7 +236,9 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest {
             rest = Math.floor(rest / n);
           }
           const one = s.substitute(y.body, at);
-          out = out ? s.call(y.combine === "add" ? "add" : y.combine === "mul" ? "mul" : y.combine, out, one) : one;
+          out = out
+            ? s.call(y.combine === "add" ? "add" : y.combine === "mul" ? "mul" : y.combine, out, one)
+            : one;
         }
         return out;
       });
@@ -176,7 +250,7 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest {
         at.set(windowAxes[i], s.dim(rest % windowExtents[i]));
         rest = Math.floor(rest / windowExtents[i]);
       }
-      em.define(s.substitute(s.substitute(fold, at), toOuter), accs[p], col);
+      em.define(s.substitute(s.substitute(total, at), toOuter), accs[p], col);
     }
     em.count(finalRoots);
     const storeAt = where.map((list) => list.map((x) => s.substitute(x, toOuter)));
@@ -186,11 +260,43 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest {
     g.roots.forEach((r, i) => em.store(r, storeAt[i], results[i], col, tail));
     const body = em.pop();
     em.stack = saved;
-    const guarded: Stmt[] = [{ k: "if", cond: bin("&&", inRows, bin("<", variable(colName, "i32"), em.dim(col.extent))), then: body }];
+    const guarded: Stmt[] = [
+      {
+        k: "if",
+        cond: bin("&&", inRows, bin("<", variable(colName, "i32"), em.dim(col.extent))),
+        then: body,
+      },
+    ];
     em.functions.push({ name, params, body: guarded });
     return name;
   };
-  return { s, em, row, col, batch, k: c.k, a, b, window, storeFunction, dtype: fold.dtype as "f32" | "f16" };
+  return { s, em, row, col, batch, segments, window, storeFunction, dtype: fold.dtype as "f32" | "f16" };
+}
+
+/**
+ * Where the roots add two or more contractions (with biases between them), regroups the additions so that the
+ * contractions' sum is one term: (f + p) + (g + q) -> (f + g) + (p + q).
+ */
+function joinSums(
+  s: ScalarContext,
+  roots: readonly Scalar[],
+): { roots: Scalar[]; sum: Scalar | undefined; folds: ScalarOf<"fold">[] } {
+  const folds = contractionFolds(roots[0]);
+  if (folds.length < 2) return { roots: [...roots], sum: undefined, folds };
+  const isFold = (x: Scalar): boolean => folds.includes(x as ScalarOf<"fold">);
+  const terms = (x: Scalar): Scalar[] =>
+    x.kind === "call" && x.fn === "add" && !isFold(x) && contractionFolds(x).length > 0
+      ? x.args.flatMap(terms)
+      : [x];
+  const sum = folds.slice(1).reduce<Scalar>((a, f) => s.call("add", a, f), folds[0]);
+  const regroup = (root: Scalar): Scalar =>
+    s.rewrite(root, (x) => {
+      if (x.kind !== "call" || x.fn !== "add") return undefined;
+      const list = terms(x);
+      if (!folds.every((f) => list.includes(f))) return undefined;
+      return list.filter((t) => !isFold(t)).reduce<Scalar>((a, t) => s.call("add", a, t), sum);
+    });
+  return { roots: roots.map(regroup), sum, folds };
 }
 
 /** Folds around the contraction that are a fused window. */
@@ -209,12 +315,18 @@ function windowFolds(roots: readonly Scalar[], fold: Scalar): ScalarOf<"fold">[]
 }
 
 /** Columns are what a lane stores and loads four of: swap the factors where the other way round is contiguous. */
-function betterSwapped(ctx: ScheduleContext, s: ScalarContext, c: Contraction, physical: readonly Axis[]): boolean {
+function betterSwapped(
+  ctx: ScheduleContext,
+  s: ScalarContext,
+  c: Contraction,
+  physical: readonly Axis[],
+): boolean {
   const last = [...physical].reverse().find((a) => !isConst(a.extent, 1));
   if (!last || c.cols.includes(last) || !c.rows.includes(last)) return false;
   // The innermost stored axis is a row: swap when the first factor is contiguous along it and the second is not along its own.
   const em = new Emitter(s, (v) => ctx.layouts.strides(v));
-  const lying = (x: Scalar, axis: Axis): boolean => loadsOf(x).some((l) => l.free.includes(axis) && em.access(em.offset(l.value, l.at), axis) === "vector");
+  const lying = (x: Scalar, axis: Axis): boolean =>
+    loadsOf(x).some((l) => l.free.includes(axis) && em.access(em.offset(l.value, l.at), axis) === "vector");
   const lastCol = c.cols.at(-1) as Axis;
   return lying(c.a, last) && !lying(c.b, lastCol);
 }
@@ -232,24 +344,25 @@ export function loadsOf(x: Scalar): ScalarOf<"load">[] {
 }
 
 function describe(n: Nest, tile: string): string[] {
-  return [`grid batch in 0 .. ${n.batch.extent.key}, ${tile}`, ...n.k.map((a) => `  tile   for ${a.name} in 0 .. ${a.extent.key}`), `  register accumulators; window of ${n.window}`, "  inline epilogue (root)"];
+  return [
+    `grid batch in 0 .. ${n.batch.extent.key}, ${tile}`,
+    ...n.segments.flatMap((q) => q.k.map((a) => `  tile   for ${a.name} in 0 .. ${a.extent.key}`)),
+    `  register accumulators; window of ${n.window}`,
+    "  inline epilogue (root)",
+  ];
 }
 
 /** Register tiles: a subgroup owns rows x (lanes * 4) columns; rows travel by broadcast. */
-function subgroupTiles(ctx: ScheduleContext, g: Group, n: Nest, t: { lanes: number; rows: number }): Scheduled {
+function subgroupTiles(
+  ctx: ScheduleContext,
+  g: Group,
+  n: Nest,
+  t: { lanes: number; rows: number },
+): Scheduled {
   const { s, em, row, col, batch } = n;
   const L = t.lanes;
   const TM = rowsPerTile(t.rows, n.window, row.extent);
   const TN = L * 4;
-  // How the first factor comes: four along k, four rows at once, or one by one.
-  const aLoads = loadsOf(n.a).filter((l) => l.free.some((x) => n.k.includes(x)));
-  const accessAlong = (x: Axis, loads: readonly ScalarOf<"load">[]): boolean =>
-    loads.length > 0 && loads.every((l) => !l.free.includes(x) || em.access(em.offset(l.value, l.at), x) === "vector") && loads.some((l) => l.free.includes(x));
-  const alongK = [...n.k].reverse().find((x) => isMultipleOf(x.extent, 4) && accessAlong(x, aLoads));
-  const byRows = !alongK && TM % 4 === 0 && TM / 4 <= L * Math.ceil(TM / 4 / L) && accessAlong(row, aLoads);
-  const inner = alongK ?? innermostK(n);
-  const KU = alongK ? 4 : 1;
-
   const rowTiles = ceilDiv(row.extent, TM);
   const colTiles = ceilDiv(col.extent, TN);
   const tileRow = em.let("tile_row", bin("%", groupX(), em.dim(rowTiles)));
@@ -260,15 +373,6 @@ function subgroupTiles(ctx: ScheduleContext, g: Group, n: Nest, t: { lanes: numb
   em.bind(col, colX);
   const row0 = em.let("row_0", bin("*", tileRow, lit(TM)));
 
-  // One copy of the first factor per group of rows a lane loads.
-  const groupsOfRows = byRows ? Math.ceil(TM / 4 / L) : Math.ceil(TM / L);
-  const aOf: { x: Scalar; axis: Axis }[] = [];
-  for (let i = 0; i < groupsOfRows; i++) {
-    const axis = s.axis("row", row.extent);
-    const first = bin("+", row0, bin("+", byRows ? bin("*", laneX(), lit(4)) : laneX(), lit(i * L * (byRows ? 4 : 1))));
-    em.bind(axis, em.let("row", first));
-    aOf.push({ x: s.substitute(n.a, new Map([[row, s.axisValue(axis)]])), axis });
-  }
   const accs: string[] = [];
   for (let i = 0; i < TM; i++) {
     const name = em.fresh("c");
@@ -276,28 +380,129 @@ function subgroupTiles(ctx: ScheduleContext, g: Group, n: Nest, t: { lanes: numb
     em.put({ k: "var", name, x: widen(lit(0, n.dtype), 4) });
   }
   const acc = (i: number): X => variable(accs[i], n.dtype, 4);
-  em.count([...aOf.map((q) => q.x), n.b]);
-  const bLoads = loadsOf(n.b);
-  const transposeB = KU === 4 && !accessAlong(col, bLoads.filter((l) => l.free.includes(col))) && accessAlong(inner, bLoads);
-
+  // Row numbers of the rows a lane loads, shared by the segments that load alike.
+  const rowNames = new Map<string, X>();
+  const rowOf = (byRows: boolean, i: number): X => {
+    const key = `${byRows}${i}`;
+    let x = rowNames.get(key);
+    if (!x) {
+      x = em.let(
+        "row",
+        bin("+", row0, bin("+", byRows ? bin("*", laneX(), lit(4)) : laneX(), lit(i * L * (byRows ? 4 : 1)))),
+      );
+      rowNames.set(key, x);
+    }
+    return x;
+  };
+  for (const segment of n.segments) subgroupSegment(n, segment, { L, TM, acc, accs, rowOf });
+  const store = n.storeFunction();
+  const outRow0 = n.window === 1 ? row0 : em.let("out_row", bin("*", tileRow, lit(TM / n.window)));
+  for (let i = 0; i < TM; i += n.window)
+    em.put({
+      k: "run",
+      fn: store,
+      args: [
+        batchX(em, batch),
+        bin("+", outRow0, lit(i / n.window)),
+        colX,
+        ...Array.from({ length: n.window }, (_, p) => acc(i + p)),
+      ],
+    });
+  return finish(em, s, {
+    name: groupName(g),
+    family: `contraction.subgroup ${TM}x${TN}`,
+    workgroup: L,
+    groups: mul(rowTiles, colTiles, batch.extent),
+    cost: mul(
+      2,
+      row.extent,
+      col.extent,
+      batch.extent,
+      add(...n.segments.map((q) => product(q.k.map((x) => x.extent)))),
+    ),
+    nest: describe(n, `tile ${TM} rows x ${TN} columns`),
+    subgroups: true,
+  });
+}
+/** One product of the sum, added into the accumulators. */
+function subgroupSegment(
+  n: Nest,
+  q: Segment,
+  t: {
+    readonly L: number;
+    readonly TM: number;
+    readonly acc: (i: number) => X;
+    readonly accs: readonly string[];
+    readonly rowOf: (byRows: boolean, i: number) => X;
+  },
+): void {
+  const { s, em, row, col } = n;
+  const { L, TM, acc, accs } = t;
+  // How the first factor comes: four along k, four rows at once, or one by one.
+  const aLoads = loadsOf(q.a).filter((l) => l.free.some((x) => q.k.includes(x)));
+  const accessAlong = (x: Axis, loads: readonly ScalarOf<"load">[]): boolean =>
+    loads.length > 0 &&
+    loads.every((l) => !l.free.includes(x) || em.access(em.offset(l.value, l.at), x) === "vector") &&
+    loads.some((l) => l.free.includes(x));
+  const alongK = [...q.k].reverse().find((x) => isMultipleOf(x.extent, 4) && accessAlong(x, aLoads));
+  const byRows = !alongK && TM % 4 === 0 && TM / 4 <= L * Math.ceil(TM / 4 / L) && accessAlong(row, aLoads);
+  const inner = alongK ?? innermostK(s, q.k);
+  const KU = alongK ? 4 : 1;
+  // One copy of the first factor per group of rows a lane loads.
+  const aOf: { x: Scalar; axis: Axis }[] = [];
+  for (let i = 0; i < (byRows ? Math.ceil(TM / 4 / L) : Math.ceil(TM / L)); i++) {
+    const axis = s.axis("row", row.extent);
+    em.bind(axis, t.rowOf(byRows, i));
+    aOf.push({ x: s.substitute(q.a, new Map([[row, s.axisValue(axis)]])), axis });
+  }
+  em.count([...aOf.map((x) => x.x), q.b]);
+  const bLoads = loadsOf(q.b);
+  const transposeB =
+    KU === 4 &&
+    !accessAlong(
+      col,
+      bLoads.filter((l) => l.free.includes(col)),
+    ) &&
+    accessAlong(inner, bLoads);
   const step = (): void => {
-    const as = aOf.map((q) => em.let("a", byRows ? widen(em.x(q.x, q.axis), 4) : KU === 4 ? widen(em.x(q.x, inner), 4) : em.x(q.x)));
+    const as = aOf.map((x) =>
+      em.let("a", byRows ? widen(em.x(x.x, x.axis), 4) : KU === 4 ? widen(em.x(x.x, inner), 4) : em.x(x.x)),
+    );
     let bs: X[];
     if (transposeB) {
-      const columns = [0, 1, 2, 3].map((j) => widen(em.x(em.shift(n.b, col, j), inner), 4));
+      const columns = [0, 1, 2, 3].map((j) => widen(em.x(em.shift(q.b, col, j), inner), 4));
       bs = [0, 1, 2, 3].map((u) => em.let("b", vec(columns.map((x) => part(x, u)))));
-    } else bs = Array.from({ length: KU }, (_, u) => em.let("b", widen(em.x(em.shift(n.b, inner, u), col), 4)));
+    } else
+      bs = Array.from({ length: KU }, (_, u) => em.let("b", widen(em.x(em.shift(q.b, inner, u), col), 4)));
     for (let i = 0; i < TM; i++) {
       let sum = acc(i);
       for (let u = 0; u < KU; u++) {
-        const from: X = byRows ? part(as[Math.floor(i / 4 / L)], i % 4) : KU === 4 ? part(as[Math.floor(i / L)], u) : as[Math.floor(i / L)];
+        const from: X = byRows
+          ? part(as[Math.floor(i / 4 / L)], i % 4)
+          : KU === 4
+            ? part(as[Math.floor(i / L)], u)
+            : as[Math.floor(i / L)];
         const lane = byRows ? Math.floor(i / 4) % L : i % L;
-        sum = { k: "bin", op: "+", a: sum, b: { k: "bin", op: "*", a: { k: "broadcast", a: from, lane, dtype: n.dtype, width: 1 }, b: bs[u], dtype: n.dtype, width: 4 }, dtype: n.dtype, width: 4 };
+        sum = {
+          k: "bin",
+          op: "+",
+          a: sum,
+          b: {
+            k: "bin",
+            op: "*",
+            a: { k: "broadcast", a: from, lane, dtype: n.dtype, width: 1 },
+            b: bs[u],
+            dtype: n.dtype,
+            width: 4,
+          },
+          dtype: n.dtype,
+          width: 4,
+        };
       }
       em.put({ k: "set", name: accs[i], x: sum });
     }
   };
-  const outerK = n.k.filter((x) => x !== inner && !isConst(x.extent, 1));
+  const outerK = q.k.filter((x) => x !== inner && !isConst(x.extent, 1));
   const loops = (i: number): void => {
     if (i < outerK.length) {
       em.loop(outerK[i], outerK[i].name, em.dim(outerK[i].extent), () => loops(i + 1));
@@ -306,23 +511,6 @@ function subgroupTiles(ctx: ScheduleContext, g: Group, n: Nest, t: { lanes: numb
     em.loop(inner, inner.name, em.dim(inner.extent), step, lit(0), lit(KU));
   };
   loops(0);
-  const store = n.storeFunction();
-  const outRow0 = n.window === 1 ? row0 : em.let("out_row", bin("*", tileRow, lit(TM / n.window)));
-  for (let i = 0; i < TM; i += n.window)
-    em.put({
-      k: "run",
-      fn: store,
-      args: [batchX(em, batch), bin("+", outRow0, lit(i / n.window)), colX, ...Array.from({ length: n.window }, (_, p) => acc(i + p))],
-    });
-  return finish(em, s, {
-    name: groupName(g),
-    family: `contraction.subgroup ${TM}x${TN}`,
-    workgroup: L,
-    groups: mul(rowTiles, colTiles, batch.extent),
-    cost: mul(2, row.extent, col.extent, batch.extent, product(n.k.map((x) => x.extent))),
-    nest: describe(n, `tile ${TM} rows x ${TN} columns`),
-    subgroups: true,
-  });
 }
 const batchX = (em: Emitter, batch: Axis): X => em.stack[0].bound.get(batch) ?? lit(0);
 
@@ -337,14 +525,19 @@ function rowsPerTile(most: number, window: number, rows: Dim): number {
   return tile;
 }
 /** Where nothing is contiguous, the longest axis goes innermost and window-like ones outside. */
-function innermostK(n: Nest): Axis {
-  const live = n.k.filter((a) => !isConst(a.extent, 1));
-  if (live.length === 0) return n.k[0] ?? n.s.axis("k", 1);
+function innermostK(s: ScalarContext, k: readonly Axis[]): Axis {
+  const live = k.filter((a) => !isConst(a.extent, 1));
+  if (live.length === 0) return k[0] ?? s.axis("k", 1);
   return [...live].sort((a, b) => (asConst(a.extent) ?? 1e6) - (asConst(b.extent) ?? 1e6)).at(-1) as Axis;
 }
 
 /** Workgroup-memory tiles: both factors are staged, each thread owns a few rows x four columns. */
-function workgroupTiles(ctx: ScheduleContext, g: Group, n: Nest, t: { rows: number; cols: number; depth: number }): Scheduled {
+function workgroupTiles(
+  ctx: ScheduleContext,
+  g: Group,
+  n: Nest,
+  t: { rows: number; cols: number; depth: number },
+): Scheduled {
   const { s, em, row, col, batch } = n;
   const RM = n.window > 4 ? n.window : 4 - (4 % n.window === 0 ? 0 : 4 % n.window);
   const threadsX = t.cols / 4;
@@ -352,12 +545,6 @@ function workgroupTiles(ctx: ScheduleContext, g: Group, n: Nest, t: { rows: numb
   const BM = threadsY * RM;
   const BK = t.depth;
   const T = threadsX * threadsY;
-  const kLinear = s.axis("k", product(n.k.map((a) => a.extent)));
-  const toK = new Map<Axis, Scalar>();
-  decode(s, s.axisValue(kLinear), n.k.map((a) => a.extent)).forEach((x, i) => void toK.set(n.k[i], x));
-  const a = s.substitute(n.a, toK);
-  const b = s.substitute(n.b, toK);
-
   const rowTiles = ceilDiv(row.extent, BM);
   const colTiles = ceilDiv(col.extent, t.cols);
   const tileRow = em.let("tile_row", bin("%", groupX(), em.dim(rowTiles)));
@@ -371,7 +558,12 @@ function workgroupTiles(ctx: ScheduleContext, g: Group, n: Nest, t: { rows: numb
   const ty = em.let("ty", bin("/", laneX(), lit(threadsX)));
 
   // load_a(row, k) and load_b(k, col) as functions: fused producers land there.
-  const loader = (base: string, x: Scalar, axes: readonly [Axis, string][], lane: Axis | undefined): string => {
+  const loader = (
+    base: string,
+    x: Scalar,
+    axes: readonly [Axis, string][],
+    lane: Axis | undefined,
+  ): string => {
     const saved = em.stack;
     em.stack = [];
     em.push();
@@ -389,41 +581,130 @@ function workgroupTiles(ctx: ScheduleContext, g: Group, n: Nest, t: { rows: numb
     em.functions.push({ name, params, body, result });
     return name;
   };
-  const loadA = loader("load_a", a, [[row, "row"], [kLinear, "k"]], undefined);
-  const loadB = loader("load_b4", b, [[kLinear, "k"], [col, "col"]], col);
-
   const shared: KernelCode["shared"] = [
     { name: "tile_a", dtype: n.dtype, width: 1, size: BM * BK },
     { name: "tile_b", dtype: n.dtype, width: 4, size: (t.cols / 4) * BK },
   ];
   const accs = Array.from({ length: RM }, () => em.fresh("c"));
   for (const name of accs) em.put({ k: "var", name, x: widen(lit(0, n.dtype), 4) });
-  const kExtent = em.dim(kLinear.extent);
-  em.loop(undefined, "k0", kExtent, (k0) => {
-    em.loop(undefined, "e", lit(BM * BK), (e) => {
-      const kk = em.let("k", bin("+", k0, bin("%", e, lit(BK))));
-      const m = em.let("row", bin("+", row0, bin("/", e, lit(BK))));
-      const inside = bin("&&", bin("<", kk, kExtent), bin("<", m, em.dim(row.extent)));
-      const value: X = call("select", [inside, { k: "call", fn: `fn:${loadA}`, args: [m, kk, batchV], dtype: n.dtype, width: 1 }, lit(0, n.dtype)], n.dtype);
-      em.put({ k: "setShared", name: "tile_a", index: bin("+", bin("*", bin("%", e, lit(BK)), lit(BM)), bin("/", e, lit(BK))), x: value });
-    }, laneX(), lit(T));
-    em.loop(undefined, "e", lit((t.cols / 4) * BK), (e) => {
-      const kk = em.let("k", bin("+", k0, bin("/", e, lit(t.cols / 4))));
-      const c4 = em.let("col", bin("+", col0, bin("*", bin("%", e, lit(t.cols / 4)), lit(4))));
-      const inside = bin("<", kk, kExtent);
-      const value: X = call("select", [widen(inside, 4), { k: "call", fn: `fn:${loadB}`, args: [kk, c4, batchV], dtype: n.dtype, width: 4 }, widen(lit(0, n.dtype), 4)], n.dtype);
-      em.put({ k: "setShared", name: "tile_b", index: e, x: value });
-    }, laneX(), lit(T));
-    em.put({ k: "barrier" });
-    em.loop(undefined, "kk", lit(BK), (kk) => {
-      const bv = em.let("b", { k: "shared", name: "tile_b", index: bin("+", bin("*", kk, lit(t.cols / 4)), tx), dtype: n.dtype, width: 4 });
-      accs.forEach((name, i) => {
-        const av: X = { k: "shared", name: "tile_a", index: bin("+", bin("+", bin("*", kk, lit(BM)), bin("*", ty, lit(RM))), lit(i)), dtype: n.dtype, width: 1 };
-        em.put({ k: "set", name, x: { k: "bin", op: "+", a: variable(name, n.dtype, 4), b: { k: "bin", op: "*", a: av, b: bv, dtype: n.dtype, width: 4 }, dtype: n.dtype, width: 4 } });
-      });
-    });
-    em.put({ k: "barrier" });
-  }, lit(0), lit(BK));
+  for (const q of n.segments) {
+    const kLinear = s.axis("k", product(q.k.map((x) => x.extent)));
+    const toK = new Map<Axis, Scalar>();
+    decode(
+      s,
+      s.axisValue(kLinear),
+      q.k.map((x) => x.extent),
+    ).forEach((x, i) => void toK.set(q.k[i], x));
+    const loadA = loader(
+      "load_a",
+      s.substitute(q.a, toK),
+      [
+        [row, "row"],
+        [kLinear, "k"],
+      ],
+      undefined,
+    );
+    const loadB = loader(
+      "load_b4",
+      s.substitute(q.b, toK),
+      [
+        [kLinear, "k"],
+        [col, "col"],
+      ],
+      col,
+    );
+    const kExtent = em.dim(kLinear.extent);
+    em.loop(
+      undefined,
+      "k0",
+      kExtent,
+      (k0) => {
+        em.loop(
+          undefined,
+          "e",
+          lit(BM * BK),
+          (e) => {
+            const kk = em.let("k", bin("+", k0, bin("%", e, lit(BK))));
+            const m = em.let("row", bin("+", row0, bin("/", e, lit(BK))));
+            const inside = bin("&&", bin("<", kk, kExtent), bin("<", m, em.dim(row.extent)));
+            const value: X = call(
+              "select",
+              [
+                inside,
+                { k: "call", fn: `fn:${loadA}`, args: [m, kk, batchV], dtype: n.dtype, width: 1 },
+                lit(0, n.dtype),
+              ],
+              n.dtype,
+            );
+            em.put({
+              k: "setShared",
+              name: "tile_a",
+              index: bin("+", bin("*", bin("%", e, lit(BK)), lit(BM)), bin("/", e, lit(BK))),
+              x: value,
+            });
+          },
+          laneX(),
+          lit(T),
+        );
+        em.loop(
+          undefined,
+          "e",
+          lit((t.cols / 4) * BK),
+          (e) => {
+            const kk = em.let("k", bin("+", k0, bin("/", e, lit(t.cols / 4))));
+            const c4 = em.let("col", bin("+", col0, bin("*", bin("%", e, lit(t.cols / 4)), lit(4))));
+            const inside = bin("<", kk, kExtent);
+            const value: X = call(
+              "select",
+              [
+                widen(inside, 4),
+                { k: "call", fn: `fn:${loadB}`, args: [kk, c4, batchV], dtype: n.dtype, width: 4 },
+                widen(lit(0, n.dtype), 4),
+              ],
+              n.dtype,
+            );
+            em.put({ k: "setShared", name: "tile_b", index: e, x: value });
+          },
+          laneX(),
+          lit(T),
+        );
+        em.put({ k: "barrier" });
+        em.loop(undefined, "kk", lit(BK), (kk) => {
+          const bv = em.let("b", {
+            k: "shared",
+            name: "tile_b",
+            index: bin("+", bin("*", kk, lit(t.cols / 4)), tx),
+            dtype: n.dtype,
+            width: 4,
+          });
+          accs.forEach((name, i) => {
+            const av: X = {
+              k: "shared",
+              name: "tile_a",
+              index: bin("+", bin("+", bin("*", kk, lit(BM)), bin("*", ty, lit(RM))), lit(i)),
+              dtype: n.dtype,
+              width: 1,
+            };
+            em.put({
+              k: "set",
+              name,
+              x: {
+                k: "bin",
+                op: "+",
+                a: variable(name, n.dtype, 4),
+                b: { k: "bin", op: "*", a: av, b: bv, dtype: n.dtype, width: 4 },
+                dtype: n.dtype,
+                width: 4,
+              },
+            });
+          });
+        });
+        em.put({ k: "barrier" });
+      },
+      lit(0),
+      lit(BK),
+    );
+  }
   const store = n.storeFunction();
   const outRow = em.let("out_row", bin("/", bin("+", row0, bin("*", ty, lit(RM))), lit(n.window)));
   const outCol = em.let("out_col", bin("+", col0, bin("*", tx, lit(4))));
@@ -431,14 +712,25 @@ function workgroupTiles(ctx: ScheduleContext, g: Group, n: Nest, t: { rows: numb
     em.put({
       k: "run",
       fn: store,
-      args: [batchV, bin("+", outRow, lit(i / n.window)), outCol, ...Array.from({ length: n.window }, (_, p) => variable(accs[i + p], n.dtype, 4))],
+      args: [
+        batchV,
+        bin("+", outRow, lit(i / n.window)),
+        outCol,
+        ...Array.from({ length: n.window }, (_, p) => variable(accs[i + p], n.dtype, 4)),
+      ],
     });
   return finish(em, s, {
     name: groupName(g),
     family: `contraction.tile ${BM}x${t.cols}x${BK}`,
     workgroup: T,
     groups: mul(rowTiles, colTiles, batch.extent),
-    cost: mul(2, row.extent, col.extent, batch.extent, product(n.k.map((x) => x.extent))),
+    cost: mul(
+      2,
+      row.extent,
+      col.extent,
+      batch.extent,
+      add(...n.segments.map((q) => product(q.k.map((x) => x.extent)))),
+    ),
     nest: describe(n, `workgroup tile ${BM} rows x ${t.cols} columns x ${BK}`),
     shared,
   });
