@@ -1,21 +1,12 @@
 // Building a model: layers become instances with members, parameters and buffers, and each gets its path.
 // In: a layer and static arguments. Out: a tree of instances. Separate from tracing: no tensor exists yet here.
 import type { Init } from "../../../../runtime/core/program.ts";
+import { didYouMean } from "../../diagnostics/nearest.ts";
 import type { Span } from "../../diagnostics/report.ts";
 import { asConst } from "../../dims/dim.ts";
 import type { DType } from "../../ir/types.ts";
 import type * as ast from "../1-parse/ast.ts";
-import {
-  type Ctx,
-  exhaust,
-  fail,
-  failName,
-  LIMITS,
-  recover,
-  recoverVal,
-  Scope,
-  type Shared,
-} from "./context.ts";
+import { type Ctx, exhaust, fail, LIMITS, recover, recoverVal, Scope, type Shared } from "./context.ts";
 import { evalExpr } from "./expr.ts";
 import { constantInit } from "./init.ts";
 import type { Module } from "./modules.ts";
@@ -196,6 +187,10 @@ function declareSlot(ctx: Ctx, params: Scope, m: ast.ParamDecl | ast.BufferDecl)
       `${m.name.name} begins as an initialiser or a number, not ${describe(made)}`,
       m.init.span,
     );
+  // Integers begin as integers: what a draw or a fraction would be truncated to is not what was meant.
+  const whole = init.kind === "constant" && Number.isInteger(init.value);
+  if ((dtype === "i32" || dtype === "u32") && !whole)
+    fail(ctx, "E0402", `${m.name.name} is ${dtype} and begins as an int`, m.init.span);
   const slot: Slot = {
     kind: m.kind === "param_decl" ? "param" : "buffer",
     name: m.name.name,
@@ -349,18 +344,14 @@ export function matchSlots(
   const found = params.filter((s) => s.paths.some(hit));
   if (found.length === 0) {
     const text = pattern.segments.join(".");
-    const heads = new Set(
-      params.flatMap((s) => s.paths.map((p) => p.slice(prefix === "" ? 0 : prefix.length + 1).split(".")[0])),
-    );
-    failName(
-      ctx,
-      "E0704",
-      `no parameter is called ${text}`,
-      pattern.segments[0] ?? "",
-      heads,
-      pattern.span,
-      params.length === 0 ? "there are no parameters here" : `there are ${[...heads].slice(0, 8).join(", ")}`,
-    );
+    const known = params.flatMap((s) => s.paths.map((p) => p.slice(prefix === "" ? 0 : prefix.length + 1)));
+    const heads = [...new Set(known.map((p) => p.split(".")[0]))];
+    const near = didYouMean(text, known) ?? didYouMean(pattern.segments[0] ?? "", heads);
+    const some = known.filter((p) => p.split(".")[0] === pattern.segments[0]);
+    const list = some.length > 0 ? some : heads;
+    const help =
+      near ?? (list.length > 0 ? `there is ${list.slice(0, 8).join(", ")}` : "there are no parameters here");
+    fail(ctx, "E0704", `no parameter is called ${text}`, pattern.span, { help });
   }
   return found;
 }

@@ -2,9 +2,12 @@
 // own where one is given. In: an op declaration and arguments. Out: the expression in primitive operators, or, where it has
 // a `grad`, a composite whose expansion and gradient are the author's text. A `wgsl` body beside it is checked here.
 import type { Span } from "../../diagnostics/report.ts";
+import { sym } from "../../dims/dim.ts";
+import { createBuilder, reachable } from "../../ir/build.ts";
 import type { Builder, OpDef, TensorType, Value } from "../../ir/types.ts";
-import { broadcastTogether } from "../../ops/axes.ts";
+import { broadcastTogether, broadcastToOp } from "../../ops/axes.ts";
 import { sameShapes } from "../../ops/define.ts";
+import { input as inputOp } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { type Ctx, fail, originOf, report, Scope, type Trace, traceOf } from "./context.ts";
 import { evalBlock, evalExpr, labelOf, parts } from "./expr.ts";
@@ -58,6 +61,7 @@ export function callUserOp(ctx: Ctx, op: UserOp, args: readonly ArgVal[], site: 
     values.push(v);
     names.push(p.name.name);
   });
+  if (values.length > 0) scalarBodies(inside, decl, names, values);
   if (values.length === 0) fail(inside, "E0206", "an op has at least one scalar operand", decl.name.span);
   const together = broadcastTogether(trace.b, values, name);
   if (!decl.grad) {
@@ -120,11 +124,88 @@ function elementwise(ctx: Ctx, decl: ast.OpDecl, v: Value, values: readonly Valu
   return out;
 }
 
+const scalarChecked = new WeakMap<ast.OpDecl, Ctx["shared"]>();
+/**
+ * Tries the body and the gradient once, on vectors: what they say is to be of one element. It also shows what is wrong with
+ * them here, and not in a pass that expands the operator later.
+ */
+function scalarBodies(
+  inside: Ctx,
+  decl: ast.OpDecl,
+  names: readonly string[],
+  values: readonly Value[],
+): void {
+  if (scalarChecked.get(decl) === inside.shared) return;
+  const b = createBuilder();
+  const trial = (n: string, dtype: TensorType["dtype"]): Value =>
+    b.make(inputOp, [], { name: n, dtype, shape: [sym("N")] });
+  const operands = names.map((n, i) => trial(n, values[i].type.dtype));
+  const trace: Trace = { ...(inside.trace as Trace), b, count: () => 0 };
+  const ctx: Ctx = { ...inside, trace, calls: [] };
+  const outs = [bodyValue(ctx, decl, decl.body, names, operands, "result")];
+  if (decl.grad) outs.push(...gradValues(ctx, decl, names, operands, trial("g", outs[0].type.dtype)));
+  for (const n of reachable(outs))
+    if (
+      n.op.fuses !== "map" &&
+      n.op.fuses !== "source" &&
+      n.op.fuses !== "composite" &&
+      n.op !== broadcastToOp
+    )
+      fail(
+        ctx,
+        "E0302",
+        `${n.op.name} does not work element by element, as ${decl.name.name} must`,
+        n.origin.span ?? decl.body.span,
+        {
+          help: "make it a fn",
+        },
+      );
+  scalarChecked.set(decl, inside.shared);
+}
+
+/** The author's gradients of the operands. */
+function gradValues(
+  ctx: Ctx,
+  decl: ast.OpDecl,
+  names: readonly string[],
+  operands: readonly Value[],
+  g: Value,
+): Value[] {
+  const grad = decl.grad as ast.OpGrad;
+  const scope = new Scope(ctx.scope, true);
+  names.forEach((n, i) => {
+    scope.names.set(n, { val: tensorVal(operands[i]), kind: "param" });
+  });
+  scope.names.set(grad.cotangent.name, { val: tensorVal(g), kind: "param" });
+  const at: Ctx = { ...ctx, scope };
+  const val = evalBlock(at, grad.body);
+  const span = grad.body.result?.span ?? grad.body.span;
+  const list = names.length === 1 && !(val.kind === "tuple" || val.kind === "list") ? [val] : parts(val);
+  if (!list || list.length !== names.length)
+    fail(
+      at,
+      "E0609",
+      `grad of ${decl.name.name} gives ${describe(val)}, for ${names.length} operands`,
+      span,
+      {
+        help: `end it with ${names.length === 1 ? "one value" : `(${names.map((n) => `d${n}`).join(", ")})`}`,
+      },
+    );
+  return list.map((v, i) =>
+    elementwise(
+      at,
+      decl,
+      toTensor(at, v, span, isLiteral(v) ? operands[i].type.dtype : undefined),
+      operands,
+      span,
+    ),
+  );
+}
+
 /** One operator per declaration and check: hash-consing goes by the object. */
 const composites = new WeakMap<ast.OpDecl, { shared: Ctx["shared"]; key: string; def: OpDef }[]>();
 
 function composite(inside: Ctx, decl: ast.OpDecl, names: readonly string[], trace: Trace): OpDef {
-  const grad = decl.grad as ast.OpGrad;
   // Static arguments are part of the operator.
   const key = [...inside.scope.names].map(([n, b]) => `${n} = ${describe(b.val)}`).join(", ");
   const list = composites.get(decl) ?? [];
@@ -144,38 +225,8 @@ function composite(inside: Ctx, decl: ast.OpDecl, names: readonly string[], trac
       { dtype: result?.dtype ?? types[0].dtype, shape: sameShapes(decl.name.name, types, b) },
     ],
     expand: (b, node) => [bodyValue(within(b), decl, decl.body, names, node.inputs, "result")],
-    vjp: (b, node, [g]) => {
-      if (!g) return node.inputs.map(() => undefined);
-      const ctx = within(b);
-      const scope = new Scope(ctx.scope, true);
-      names.forEach((n, i) => {
-        scope.names.set(n, { val: tensorVal(node.inputs[i]), kind: "param" });
-      });
-      scope.names.set(grad.cotangent.name, { val: tensorVal(g), kind: "param" });
-      const at: Ctx = { ...ctx, scope };
-      const val = evalBlock(at, grad.body);
-      const span = grad.body.result?.span ?? grad.body.span;
-      const list = names.length === 1 && !(val.kind === "tuple" || val.kind === "list") ? [val] : parts(val);
-      if (!list || list.length !== names.length)
-        return fail(
-          at,
-          "E0609",
-          `grad of ${decl.name.name} gives ${describe(val)}, for ${names.length} operands`,
-          span,
-          {
-            help: `end it with (${names.map((n) => `d${n}`).join(", ")})`,
-          },
-        );
-      return list.map((v, i) =>
-        elementwise(
-          at,
-          decl,
-          toTensor(at, v, span, isLiteral(v) ? node.inputs[i].type.dtype : undefined),
-          node.inputs,
-          span,
-        ),
-      );
-    },
+    vjp: (b, node, [g]) =>
+      g ? gradValues(within(b), decl, names, node.inputs, g) : node.inputs.map(() => undefined),
     examples: [],
   };
   list.push({ shared: inside.shared, key, def });
