@@ -1,0 +1,39 @@
+// `mdl check`: what there is to say about sources, without compiling them. All files are looked at; a file that cannot be
+// read is said and does not end the run.
+import { type JsonDiagnostic, renderAll, toJSON } from "../../core/diagnostics/index.ts";
+import { check } from "../../core/index.ts";
+import { EXIT, InputFailure } from "../failure.ts";
+import { SourceFiles } from "../files.ts";
+import { count, painterFor } from "../style.ts";
+
+export function checkCommand(paths: readonly string[], flags: { readonly json?: boolean }): number {
+  const json: (JsonDiagnostic | { file: string; severity: "error"; code: null; message: string })[] = [];
+  const paint = painterFor(process.stdout);
+  const blocks: string[] = [];
+  let errors = 0;
+  let warnings = 0;
+  for (const path of paths) {
+    try {
+      const files = new SourceFiles(path);
+      const found = check(files.text, files.file, { resolve: files.resolve });
+      errors += found.filter((d) => d.severity === "error").length;
+      warnings += found.filter((d) => d.severity === "warning").length;
+      json.push(...toJSON(found, files.source));
+      if (found.length) blocks.push(renderAll(found, files.source, paint));
+    } catch (error) {
+      if (!(error instanceof InputFailure)) throw error;
+      errors++;
+      json.push({ file: path, severity: "error", code: null, message: error.message });
+      blocks.push(`${paint.error("error")}${paint.strong(`: ${error.message}`)}\n`);
+    }
+  }
+  if (flags.json) process.stdout.write(`${JSON.stringify(json, null, 2)}\n`);
+  else {
+    const found = [errors ? count(errors, "error") : "", warnings ? count(warnings, "warning") : ""].filter(
+      Boolean,
+    );
+    const end = `${count(paths.length, "file")}: ${found.join(", ") || "no errors"}`;
+    process.stdout.write(`${[...blocks, end].join("\n")}\n`);
+  }
+  return errors ? EXIT.input : EXIT.done;
+}

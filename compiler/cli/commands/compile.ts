@@ -1,0 +1,155 @@
+// `mdl compile`: a module, its types and its weights beside each other, and a summary; or one stage as text. Several models
+// in a file make a module each, unless --model, --weights or --emit mean one.
+import { closeSync, existsSync, openSync, readSync } from "node:fs";
+import { basename, join, relative, resolve } from "node:path";
+import { gzipSync } from "node:zlib";
+import { renderAll } from "../../core/diagnostics/index.ts";
+import { type Compiled, compile, emitModule, type Stage } from "../../core/index.ts";
+import type { SetValue } from "../../core/phases/2-check/checked.ts";
+import { InputFailure, UsageError, withSources } from "../failure.ts";
+import { type OutputFile, SourceFiles, writeFiles } from "../files.ts";
+import { modelsOf } from "../models.ts";
+import { painterFor, styleFor } from "../style.ts";
+import { summary, type Written } from "../summary.ts";
+import { version } from "../version.ts";
+import { formatWeights, loadWeights } from "../weights.ts";
+
+export interface CompileFlags {
+  readonly out: string;
+  readonly model?: string;
+  readonly set?: Readonly<Record<string, SetValue>>;
+  readonly entry?: readonly string[];
+  readonly bind?: Readonly<Record<string, number>>;
+  readonly target?: readonly string[];
+  readonly weights?: string;
+  readonly runtime: "inline" | "import";
+  readonly emit?: Stage;
+}
+
+export async function compileCommand(path: string, flags: CompileFlags): Promise<void> {
+  const files = new SourceFiles(path);
+  const models = modelsOf(files);
+  const one = flags.weights !== undefined || flags.emit !== undefined;
+  const wanted = flags.model ?? (one ? models.main : undefined);
+  const names: readonly (string | undefined)[] =
+    wanted !== undefined ? [wanted] : models.all.length ? models.all : [undefined];
+  if (flags.model === undefined && one && models.all.length > 1) {
+    const others = models.all.filter((m) => m !== wanted).join(", ");
+    process.stderr.write(`${files.file}: this is ${wanted}; --model picks another (${others})\n`);
+  }
+
+  const compiled: Compiled[] = [];
+  let milliseconds = 0;
+  for (const model of ofEntries(files, names, flags)) {
+    const since = performance.now();
+    compiled.push(compileModel(files, model, flags));
+    milliseconds += performance.now() - since;
+  }
+  const warnings = compiled
+    .flatMap((c) => c.diagnostics)
+    .filter((d, i, all) => all.findIndex((e) => same(d, e)) === i);
+  if (warnings.length)
+    process.stderr.write(`${renderAll(warnings, files.source, painterFor(process.stderr))}\n`);
+
+  if (flags.emit !== undefined) {
+    const text = compiled.flatMap((c) =>
+      (flags.target ?? [undefined]).map((t) => c.emit(flags.emit as Stage, t)),
+    );
+    // The AST is the source's, whatever the targets.
+    const parts = flags.emit === "ast" ? text.slice(0, 1) : text;
+    process.stdout.write(`${parts.map((t) => t.trimEnd()).join("\n\n")}\n`);
+    return;
+  }
+
+  const written: Written[] = [];
+  const outputs: OutputFile[] = [];
+  for (const c of compiled) {
+    const stem = join(flags.out, models.moduleName(c.name));
+    const { js, dts } = emitModule(c.artefact, {
+      runtime: flags.runtime,
+      source: basename(files.file),
+      compiler: `mdl ${version()}`,
+    });
+    refuseForeign(`${stem}.js`);
+    outputs.push({ path: `${stem}.js`, data: js }, { path: `${stem}.d.ts`, data: dts });
+    const own: Written[] = [
+      { path: `${stem}.js`, bytes: Buffer.byteLength(js), gzipped: gzipSync(js).byteLength },
+      { path: `${stem}.d.ts`, bytes: Buffer.byteLength(dts) },
+    ];
+    if (flags.weights !== undefined) {
+      const data = formatWeights(c.artefact, await loadWeights(c.artefact, flags.weights));
+      const place = `${stem}.safetensors`;
+      // Weights that lie where they are wanted stay as they are.
+      if (resolve(place) !== resolve(flags.weights)) outputs.push({ path: place, data });
+      own.push({ path: place, bytes: data.byteLength });
+    }
+    written.push(...own);
+  }
+  writeFiles(outputs);
+  const shown = written.map((w) => ({ ...w, path: nearer(w.path) }));
+  process.stdout.write(summary(files.file, compiled, shown, milliseconds, styleFor(process.stdout)));
+}
+
+/** With --entry and no --model, the models that have one of these entries. */
+function ofEntries(
+  files: SourceFiles,
+  names: readonly (string | undefined)[],
+  flags: CompileFlags,
+): readonly (string | undefined)[] {
+  if (!flags.entry || names.length < 2) return names;
+  const entries = flags.entry;
+  const having = names.filter((model) => {
+    const { model: checked } = compileModel(files, model, { ...flags, entry: [] });
+    const own = [...checked.entries.map((e) => e.name), ...checked.trains.map((t) => `${t.name}_step`)];
+    return entries.every((e) => own.includes(e) || (e === "train_step" && checked.trains.length === 1));
+  });
+  // None: the first says what it has.
+  return having.length ? having : names.slice(0, 1);
+}
+
+const compileModel = (files: SourceFiles, model: string | undefined, flags: CompileFlags): Compiled =>
+  withSources(files.source, () =>
+    compile(files.text, files.file, {
+      resolve: files.resolve,
+      model,
+      set: flags.set,
+      entries: flags.entry,
+      bind: flags.bind,
+      targets: flags.target,
+    }),
+  );
+
+const same = (a: Compiled["diagnostics"][number], b: typeof a): boolean =>
+  a.code === b.code &&
+  a.message === b.message &&
+  a.primary.span.file === b.primary.span.file &&
+  a.primary.span.start === b.primary.span.start;
+
+/** A path as short as it can be said from here. */
+function nearer(path: string): string {
+  const near = relative(process.cwd(), path);
+  return near.startsWith("..") ? path : near;
+}
+
+/** A module is replaced, a file of somebody else's is not. */
+function refuseForeign(path: string): void {
+  if (!existsSync(path)) return;
+  let head = "";
+  try {
+    const file = openSync(path, "r");
+    const bytes = Buffer.alloc(512);
+    head = bytes.toString("utf8", 0, readSync(file, bytes));
+    closeSync(file);
+  } catch {
+    // Not readable: writing will say so.
+    return;
+  }
+  if (head !== "" && !/^\/\/ .*; do not edit\.$/m.test(head)) {
+    throw new InputFailure(`${path} is there and was not written by mdl: choose another folder with -o`);
+  }
+}
+
+export function parseStage(stages: readonly string[], text: string): Stage {
+  if (!stages.includes(text)) throw new UsageError(`--emit takes one of ${stages.join(", ")}, given ${text}`);
+  return text as Stage;
+}

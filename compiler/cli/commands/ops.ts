@@ -1,0 +1,176 @@
+// `mdl ops`: the operators of the language as the compiler defines them, in one table or one by one.
+import { closest } from "../../core/diagnostics/index.ts";
+import { dim } from "../../core/dims/dim.ts";
+import { createBuilder, typeText } from "../../core/ir/build.ts";
+import type { Attr, OpDef, OpExample, OpParam } from "../../core/ir/types.ts";
+import { applyOp, exposedOps, opForCall } from "../../core/ops/index.ts";
+import { input } from "../../core/ops/source.ts";
+import { UsageError } from "../failure.ts";
+import { count, type Style, styleFor, table } from "../style.ts";
+
+export function opsCommand(name: string | undefined): void {
+  const style = styleFor(process.stdout);
+  process.stdout.write(
+    name === undefined
+      ? allText(style)
+      : named(name)
+          .map((op) => oneText(op, style))
+          .join("\n"),
+  );
+}
+
+const shown = (op: OpDef): OpParam[] => op.params.filter((p) => !p.implicit);
+
+function attrText(value: Attr): string {
+  if (Array.isArray(value)) return `[${value.map((v) => attrText(v as Attr)).join(", ")}]`;
+  if (typeof value === "object") return "…";
+  return String(value);
+}
+
+function paramText(p: OpParam): string {
+  if (p.default !== undefined) return `${p.name} = ${attrText(p.default)}`;
+  return p.optional ? `${p.name}?` : p.name;
+}
+
+export const signature = (op: OpDef): string => `${op.name}(${shown(op).map(paramText).join(", ")})`;
+
+const firstSentence = (doc: string): string => /^[\s\S]*?[.](?=\s|$)/.exec(doc)?.[0] ?? doc;
+const flat = (text: string): string => text.replace(/\s+/g, " ").trim();
+
+function allText(style: Style): string {
+  const rows = exposedOps.map((op) => [colored(op, style), style.dim(flat(firstSentence(op.doc)))]);
+  // A signature longer than the column goes on by itself.
+  const narrow = 44;
+  const lines = rows.map(([call, doc], i) => {
+    const length = signature(exposedOps[i]).length;
+    return length > narrow
+      ? `  ${call}\n  ${" ".repeat(narrow)}  ${doc}`
+      : `  ${call}${" ".repeat(narrow - length)}  ${doc}`;
+  });
+  return `${lines.join("\n")}\n\n${count(exposedOps.length, "operator")}; mdl ops NAME says more about one, as in mdl ops conv2d\n`;
+}
+
+const colored = (op: OpDef, style: Style): string =>
+  style.cyan(op.name) + signature(op).slice(op.name.length);
+
+/** `max` of two tensors and of one are two operators. */
+function named(name: string): OpDef[] {
+  const found = [opForCall(name, 1), opForCall(name, 2)].filter((op) => op !== undefined);
+  if (found.length === 0) {
+    const near = closest(
+      name,
+      exposedOps.map((op) => op.name),
+    );
+    throw new UsageError(
+      `there is no operator ${name}${near ? `; did you mean ${near}?` : ""} (mdl ops lists them)`,
+    );
+  }
+  return [...new Set(found)];
+}
+
+const KINDS: Readonly<Record<OpParam["kind"], string>> = {
+  tensor: "tensor",
+  tensors: "list of tensors",
+  int: "integer",
+  ints: "list of integers",
+  float: "number",
+  bool: "true or false",
+  name: "word",
+  dim: "size",
+  dims: "list of sizes",
+  axis: "axis, may be negative",
+  axes: "axes, may be negative",
+  pair: "integer, or [height, width]",
+  dtype: "dtype",
+};
+
+const FUSES: Readonly<Record<OpDef["fuses"], string>> = {
+  source: "a source: read where it is used",
+  map: "element-wise: fuses with whatever is around it",
+  view: "movement: index arithmetic, no kernel of its own",
+  fold: "a reduction: a kernel, with what is before and after fused into it",
+  composite: "made of other operators, or one kernel where a family takes it whole",
+  control: "holds a graph and runs it",
+  pack: "operands are written straight into the result",
+};
+
+function oneText(op: OpDef, style: Style): string {
+  const lines = [colored(op, style), "", ...wrapped(op.doc), ""];
+  const params = shown(op).map((p) => {
+    const kind = p.among ? p.among.map((w) => JSON.stringify(w)).join(" or ") : KINDS[p.kind];
+    const more = [
+      p.optional && p.default === undefined ? "may be left out" : "",
+      p.aliases ? `also ${p.aliases.join(", ")}` : "",
+      p.doc ?? "",
+    ];
+    return [
+      style.cyan(p.name),
+      p.default === undefined ? kind : `${kind}, ${attrText(p.default)} if not given`,
+      more.filter(Boolean).join("; "),
+    ];
+  });
+  if (params.length) lines.push(table(params), "");
+  const gradient = op.vjp
+    ? "yes"
+    : op.expand
+      ? "by what it is made of"
+      : `none${op.noGrad ? `: ${op.noGrad}` : ""}`;
+  lines.push(
+    table([
+      [style.dim("gradient"), gradient],
+      [style.dim("fusion"), FUSES[op.fuses]],
+    ]),
+  );
+  const examples = op.examples.map((e) => exampleText(op, e)).filter((text) => text !== undefined);
+  if (examples.length)
+    lines.push("", style.dim("  examples"), ...examples.slice(0, 6).map((text) => `  ${text}`));
+  return `${lines.join("\n")}\n`;
+}
+
+function wrapped(text: string): string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of flat(text).split(" ")) {
+    if (line.length + word.length > 96) {
+      lines.push(`  ${line}`);
+      line = "";
+    }
+    line += line ? ` ${word}` : word;
+  }
+  return [...lines, `  ${line}`];
+}
+
+/** `conv2d(x, weight, padding = 1)   x: f32[…], weight: f32[…] -> f32[…]`: a call that the compiler itself has judged. */
+function exampleText(op: OpDef, example: OpExample): string | undefined {
+  const b = createBuilder();
+  const tensors = op.params.filter((p) => p.kind === "tensor" || p.kind === "tensors");
+  const values = example.shapes.map((shape, i) =>
+    b.make(input, [], {
+      name: `v${i}`,
+      dtype: example.dtypes?.[i] ?? "f32",
+      shape: shape.map((d) => dim(d)),
+    }),
+  );
+  const args: Record<string, unknown> = { ...example.attrs };
+  const names: string[] = [];
+  const types: string[] = [];
+  let at = 0;
+  for (const p of tensors) {
+    if (p.implicit || at >= values.length) continue;
+    const own = p.kind === "tensors" ? values.slice(at) : [values[at]];
+    at += own.length;
+    args[p.name] = p.kind === "tensors" ? own : own[0];
+    const labels = p.kind === "tensors" ? own.map((_, i) => `${p.name}${i}`) : [p.name];
+    names.push(p.kind === "tensors" ? `[${labels.join(", ")}]` : p.name);
+    labels.forEach((l, i) => void types.push(`${l}: ${typeText(own[i].type)}`));
+  }
+  try {
+    const results = applyOp(b, op, args as Parameters<typeof applyOp>[2]);
+    const attrs = Object.entries(example.attrs ?? {}).map(([k, v]) => `${k} = ${attrText(v as Attr)}`);
+    const result = results.map((v) => typeText(v.type)).join(", ");
+    return `${op.name}(${[...names, ...attrs].join(", ")})  // ${types.join(", ")} -> ${result}`;
+  } catch {
+    // An example of the graph's own form that a call cannot say.
+    return undefined;
+  }
+}

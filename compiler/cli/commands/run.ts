@@ -1,0 +1,263 @@
+// `mdl run`: one call of an entry, of a source (compiled here, in memory) or of a module that was compiled before. On a GPU,
+// or with --device cpu by the reference evaluator, which needs the source's graph.
+import { existsSync, statSync } from "node:fs";
+import { extname, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { LoadOptions, NetBase, StepResult } from "../../../runtime/core/api.ts";
+import { load } from "../../../runtime/core/index.ts";
+import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
+import type { Tensor } from "../../../runtime/core/tensor.ts";
+import { requestGpu, runAgainQuietly, UnsupportedError } from "../../../runtime/node/index.ts";
+import { closest, renderAll } from "../../core/diagnostics/index.ts";
+import { type Compiled, compile } from "../../core/index.ts";
+import type { SetValue } from "../../core/phases/2-check/checked.ts";
+import { InputFailure, UsageError, withSources } from "../failure.ts";
+import { SourceFiles } from "../files.ts";
+import { type Argument, parseArgument, readInputs, type Value } from "../inputs.ts";
+import { modelsOf } from "../models.ts";
+import { checkOutput, writeResults } from "../outputs.ts";
+import { type Result, shapeText, tensorText, topText } from "../print-tensor.ts";
+import { evaluateEntry } from "../reference.ts";
+import { painterFor, styleFor } from "../style.ts";
+import { beginning, loadWeights } from "../weights.ts";
+
+export interface RunFlags {
+  readonly model?: string;
+  readonly set?: Readonly<Record<string, SetValue>>;
+  readonly weights?: string;
+  readonly input?: readonly string[];
+  readonly seed?: string;
+  readonly output?: string;
+  readonly device: "auto" | "gpu" | "cpu";
+  readonly target?: string;
+  readonly top?: number;
+}
+
+/** The exit code, where the work was done by a child; undefined where it is done. */
+export async function runCommand(
+  file: string,
+  entry: string | undefined,
+  flags: RunFlags,
+): Promise<number | undefined> {
+  const isModule = [".js", ".mjs"].includes(extname(file).toLowerCase());
+  if (isModule && flags.device === "cpu") {
+    throw new UsageError(
+      `--device cpu evaluates the graph, and ${file} holds none: give the .mdl source, as in mdl run model.mdl ${entry ?? "ENTRY"} --device cpu`,
+    );
+  }
+  if (isModule && (flags.model !== undefined || flags.set !== undefined)) {
+    throw new UsageError(`--model and --set choose what is compiled, and ${file} is compiled`);
+  }
+  if (flags.device === "cpu" && flags.target !== undefined) {
+    throw new UsageError("--target picks kernels, and --device cpu runs none");
+  }
+  if (flags.output !== undefined) checkOutput(flags.output);
+  const args = (flags.input ?? []).map(parseArgument);
+  const seed = flags.seed === undefined ? 0n : parseSeed(flags.seed);
+
+  if (flags.device === "cpu") {
+    show(await onCpu(compileSource(file, entry, flags), entry, args, flags, seed), flags);
+    return undefined;
+  }
+  const code = await runAgainQuietly();
+  if (code !== undefined) return code;
+  const made = isModule ? await importModule(file) : fromSource(compileSource(file, entry, flags));
+  let results: Results;
+  try {
+    results = await onGpu(made, entry, args, flags, seed);
+  } catch (error) {
+    if (flags.device !== "auto" || !made.compiled || !(error instanceof NoGpu)) {
+      throw error instanceof NoGpu ? error.cause : error;
+    }
+    process.stderr.write(`${(error.cause as Error).message}\ngoing on with --device cpu, which is slow\n`);
+    results = await onCpu(made.compiled, entry, args, flags, seed);
+  }
+  show(results, flags);
+  return undefined;
+}
+
+type Results = Readonly<Record<string, Result>>;
+
+/** What a GPU run needs, of a source or of a module. */
+interface Runnable {
+  readonly artefact: Artefact;
+  readonly load: (options: LoadOptions) => Promise<NetBase>;
+  readonly compiled?: Compiled;
+}
+
+class NoGpu extends Error {}
+
+function parseSeed(text: string): bigint {
+  if (!/^\d+$/.test(text) || BigInt(text) >= 2n ** 64n) {
+    throw new UsageError(`--seed takes an integer from 0 to 2^64 - 1, given ${text}`);
+  }
+  return BigInt(text);
+}
+
+// --------------------------------------------------------------------------------------------- the model
+
+function compileSource(path: string, entry: string | undefined, flags: RunFlags): Compiled {
+  const files = new SourceFiles(path);
+  const models = modelsOf(files);
+  const model = flags.model ?? models.main;
+  if (flags.model === undefined && models.all.length > 1) {
+    const others = models.all.filter((m) => m !== model).join(", ");
+    process.stderr.write(`${files.file}: this is ${model}; --model picks another (${others})\n`);
+  }
+  const options = { resolve: files.resolve, model, set: flags.set };
+  const compiled = withSources(files.source, () => {
+    if (entry === undefined) return compile(files.text, files.file, { ...options, entries: [] });
+    // An entry that is not there is told in words of the command line.
+    const { model: checked } = compile(files.text, files.file, { ...options, entries: [] });
+    pickEntry(checked.name, entry, [
+      ...checked.entries.map((e) => e.name),
+      ...checked.trains.map((t) => `${t.name}_step`),
+      ...(checked.trains.length === 1 ? ["train_step"] : []),
+    ]);
+    const targets = flags.target === undefined ? undefined : [flags.target];
+    return compile(files.text, files.file, { ...options, entries: [entry], targets });
+  });
+  if (entry === undefined) {
+    const names = [
+      ...compiled.model.entries.map((e) => e.name),
+      ...compiled.model.trains.map((t) => `${t.name}_step`),
+    ];
+    throw new UsageError(
+      `which entry of ${compiled.name}? ${names.join(", ")}; for example mdl run ${path} ${names[0] ?? "ENTRY"}`,
+    );
+  }
+  const { diagnostics } = compiled;
+  if (diagnostics.length)
+    process.stderr.write(`${renderAll(diagnostics, files.source, painterFor(process.stderr))}\n`);
+  return compiled;
+}
+
+const fromSource = (compiled: Compiled): Runnable => ({
+  artefact: compiled.artefact,
+  load: (options) => load(compiled.artefact, options),
+  compiled,
+});
+
+async function importModule(path: string): Promise<Runnable> {
+  if (!existsSync(path)) throw new InputFailure(`${path}: no such file`);
+  if (!statSync(path).isFile()) throw new InputFailure(`${path} is no file`);
+  let made: Partial<Runnable>;
+  try {
+    made = (await import(pathToFileURL(resolve(path)).href)) as Partial<Runnable>;
+  } catch (error) {
+    throw new InputFailure(`${path} cannot be imported: ${(error as Error).message}`);
+  }
+  const { artefact } = made;
+  if (typeof made.load !== "function" || typeof artefact !== "object" || !Array.isArray(artefact.programs)) {
+    throw new InputFailure(`${path} is no module that mdl compile wrote`);
+  }
+  return { artefact, load: made.load };
+}
+
+function pickEntry(model: string, entry: string, names: readonly string[]): void {
+  if (names.includes(entry)) return;
+  const near = closest(entry, names);
+  throw new InputFailure(
+    `${model} has no entry ${entry}; ${near ? `did you mean ${near}? ` : ""}its entries are ${names.join(", ")}`,
+  );
+}
+
+function entryOf(artefact: Artefact, entry: string | undefined): EntryPlan {
+  const { entries } = artefact.programs[0];
+  const steps = entries.filter((e) => e.train);
+  const names = [...entries.map((e) => e.name), ...(steps.length === 1 ? ["train_step"] : [])];
+  if (entry === undefined) throw new UsageError(`which entry of ${artefact.name}? ${names.join(", ")}`);
+  pickEntry(artefact.name, entry, names);
+  return entries.find((e) => e.name === entry) ?? steps[0];
+}
+
+// ------------------------------------------------------------------------------------------- the two ways
+
+async function onGpu(
+  { artefact, load: open }: Runnable,
+  name: string | undefined,
+  args: readonly Argument[],
+  flags: RunFlags,
+  seed: bigint,
+): Promise<Results> {
+  // Everything the user gave is looked at before a GPU is asked for.
+  const entry = entryOf(artefact, name);
+  const { values } = readInputs(entry, args);
+  const weights = flags.weights === undefined ? undefined : await loadWeights(artefact, flags.weights);
+  warnOfDrawn(artefact, flags);
+  const byPath =
+    weights &&
+    Object.fromEntries([...weights].map(([spec, data]) => [spec.path, { data, shape: spec.shape }]));
+  let net: NetBase;
+  try {
+    await requestGpu();
+    net = await open({ weights: byPath, target: flags.target, seed, train: { totalSteps: 1000 } });
+  } catch (error) {
+    throw (error as Error).name === UnsupportedError.name ? new NoGpu("no GPU", { cause: error }) : error;
+  }
+  try {
+    return await call(net, entry, values);
+  } finally {
+    net.dispose();
+  }
+}
+
+type Call = (inputs: Readonly<Record<string, Value>>) => Promise<unknown>;
+
+async function call(net: NetBase, entry: EntryPlan, values: Record<string, Value>): Promise<Results> {
+  const { entries } = net as unknown as { readonly entries: Readonly<Record<string, Call>> };
+  const result = await entries[entry.name](values);
+  if (!entry.train) return result as Record<string, Tensor>;
+  const figures = await (result as StepResult).read();
+  return Object.fromEntries(
+    Object.entries(figures).map(([name, x]) => [
+      name,
+      { dtype: "f32", shape: [], data: Float32Array.of(x) } as const,
+    ]),
+  );
+}
+
+async function onCpu(
+  compiled: Compiled,
+  name: string | undefined,
+  args: readonly Argument[],
+  flags: RunFlags,
+  seed: bigint,
+): Promise<Results> {
+  const entry = entryOf(compiled.artefact, name);
+  if (entry.train) throw new UsageError(`${entry.name} is a training step, which --device cpu does not do`);
+  const { values, given } = readInputs(entry, args);
+  const { artefact } = compiled;
+  const weights = flags.weights === undefined ? undefined : await loadWeights(artefact, flags.weights);
+  warnOfDrawn(artefact, flags);
+  return evaluateEntry(compiled, entry, values, given, beginning(artefact, weights, seed), seed);
+}
+
+/** Numbers from random weights look like any others. */
+function warnOfDrawn(artefact: Artefact, flags: RunFlags): void {
+  if (flags.weights !== undefined || artefact.params.every((p) => p.init.kind === "constant")) return;
+  process.stderr.write(
+    `${artefact.name} runs with parameters as they are initialised (seed ${flags.seed ?? 0}): give trained ones with --weights FILE\n`,
+  );
+}
+
+// -------------------------------------------------------------------------------------------- the results
+
+function show(results: Results, flags: RunFlags): void {
+  if (flags.output !== undefined) {
+    const paths = writeResults(results, flags.output);
+    for (const path of paths) process.stderr.write(`wrote ${path}\n`);
+    // Standard output may be the results themselves.
+    if (flags.top === undefined || flags.output === "-") return;
+  }
+  const style = styleFor(process.stdout);
+  const all = Object.entries(results);
+  if (all.length === 0) process.stdout.write("the entry has no results\n");
+  for (const [name, result] of all) {
+    const ranked = flags.top !== undefined && result.shape.length > 0;
+    const head = `${style.bold(name)}: ${style.cyan(shapeText(result))}`;
+    if (ranked) process.stdout.write(`${head}\n${topText(result, flags.top as number)}\n`);
+    else if (result.shape.length === 0) process.stdout.write(`${head} = ${tensorText(result)}\n`);
+    else process.stdout.write(`${head}\n${tensorText(result)}\n`);
+  }
+}

@@ -1,0 +1,158 @@
+// The command line: names, options, help. In: nothing. Out: commander's program. Commands are imported when they are called,
+// so that help comes at once; each returns its exit code through `finish`.
+import { Argument, Command, InvalidArgumentError, Option } from "commander";
+import { targets } from "../core/targets.ts";
+import { collect, parseBind, parseSet } from "./models.ts";
+import { styleFor, wantsColor } from "./style.ts";
+import { version } from "./version.ts";
+
+const STAGES = ["ast", "graph", "fused", "kernels", "wgsl", "plan"];
+
+function positive(text: string): number {
+  const n = Number(text);
+  if (!Number.isSafeInteger(n) || n < 1) throw new InvalidArgumentError("expected an integer of at least 1.");
+  return n;
+}
+
+const examples = (...lines: string[]): string =>
+  `\nExamples:\n${lines.map((line) => `  ${line}`).join("\n")}\n`;
+
+/** `finish` takes a command's exit code, where it is not 0. */
+export function makeProgram(finish: (code: number) => void): Command {
+  const style = styleFor(process.stdout);
+  const program = new Command("mdl")
+    .description(
+      "Compiles models to WebGPU kernels: an ES module that runs and trains anywhere there is WebGPU.",
+    )
+    .version(version(), "-V, --version", "print the version")
+    .helpOption("-h, --help", "print help")
+    .helpCommand("help [command]", "print help for a command")
+    .configureOutput({
+      getOutHasColors: () => wantsColor(process.stdout),
+      getErrHasColors: () => wantsColor(process.stderr),
+    })
+    .configureHelp({
+      styleTitle: style.bold,
+      styleCommandText: style.cyan,
+      styleSubcommandTerm: style.cyan,
+      styleOptionTerm: style.cyan,
+      styleArgumentTerm: style.cyan,
+    })
+    .showSuggestionAfterError()
+    .addHelpText(
+      "after",
+      `${examples("mdl compile convnet.mdl -o build", "mdl run convnet.mdl predict --weights convnet.safetensors --input x=digit.npy --top 3", "mdl doctor")}
+Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 70 a bug in mdl`,
+    );
+  const target = (): Option =>
+    new Option("--target <T>", `kernels for this kind of adapter (${targets.map((t) => t.name).join(", ")})`);
+
+  program
+    .command("compile")
+    .summary("write a module, its types and its weights")
+    .description(
+      "Compiles a model: writes DIR/NAME.js and DIR/NAME.d.ts, and with weights DIR/NAME.safetensors.",
+    )
+    .argument("<model.mdl>", "the source")
+    .option("-o, --out <DIR>", "where to write", ".")
+    .option("--model <M>", "this model of the file (default: each of them)")
+    .option("--set <k=v>", "an argument of the model; may be repeated", parseSet)
+    .option("--entry <E>", "only this entry, or training step NAME_step; may be repeated", collect)
+    .option("--bind <N=8>", "fix a size: kernels for this one only; may be repeated", parseBind)
+    .addOption(target().argParser(collect).default(undefined, "all of them"))
+    .option("--weights <F>", "a safetensors file: checked against the model and written beside the module")
+    .addOption(
+      new Option("--runtime <how>", "put the runtime into the module, or import mdl/runtime")
+        .choices(["inline", "import"])
+        .default("inline"),
+    )
+    .addOption(new Option("--emit <stage>", "print a stage instead of writing files").choices(STAGES))
+    .addHelpText(
+      "after",
+      examples(
+        "mdl compile convnet.mdl -o build",
+        "mdl compile convnet.mdl --model ConvNet --set classes=5 --entry predict -o build",
+        "mdl compile resnet20.mdl --weights resnet20.safetensors -o build",
+        "mdl compile convnet.mdl --entry logits --emit plan --target baseline",
+      ),
+    )
+    .action(async (file, flags) => {
+      const { compileCommand } = await import("./commands/compile.ts");
+      await compileCommand(file, flags);
+    });
+
+  program
+    .command("run")
+    .summary("call an entry of a model")
+    .description(
+      "Runs an entry of a source, or of a module that mdl compile wrote, and prints or writes its results.",
+    )
+    .argument("<model.mdl|module.js>", "the source, or a compiled module")
+    .argument("[ENTRY]", "what to call; without it, the entries are listed")
+    .option("--weights <F>", "parameters: a safetensors file")
+    .option(
+      "--input <name=FILE>",
+      "an input: .npy, .json, .bin (raw little-endian), - for standard input, or a number; may be repeated",
+      collect,
+    )
+    .option("--seed <S>", "for parameters that are not given, and random operators", undefined)
+    .option("--output <FILE>", "write results: .npy, .json, .bin, or - for JSON on standard output")
+    .addOption(
+      new Option("--device <D>", "cpu is the reference evaluator: exact, slow, and without a GPU")
+        .choices(["auto", "gpu", "cpu"])
+        .default("auto"),
+    )
+    .addOption(target())
+    .option("--top <K>", "of each row, the K classes with the largest values", positive)
+    .option("--model <M>", "this model of the source")
+    .option("--set <k=v>", "an argument of the model; may be repeated", parseSet)
+    .addHelpText(
+      "after",
+      examples(
+        "mdl run convnet.mdl predict --weights convnet.safetensors --input x=digit.npy --top 3",
+        "mdl run build/convnet.js logits --input x=digits.npy --output scores.npy",
+        "mdl run gpt.mdl next --input id=[17] --input at=3",
+        "cat digit.json | mdl run convnet.mdl predict --input x=- --output - --device cpu",
+      ),
+    )
+    .action(async (file, entry, flags) => {
+      const { runCommand } = await import("./commands/run.ts");
+      finish((await runCommand(file, entry, flags)) ?? 0);
+    });
+
+  program
+    .command("check")
+    .summary("report what is wrong with sources")
+    .description("Checks sources and prints everything there is to say about them.")
+    .argument("<FILE...>", "sources")
+    .option("--json", "as JSON, for tools")
+    .addHelpText("after", examples("mdl check models/*.mdl", "mdl check convnet.mdl --json"))
+    .action(async (files, flags) => {
+      const { checkCommand } = await import("./commands/check.ts");
+      finish(checkCommand(files, flags));
+    });
+
+  program
+    .command("doctor")
+    .summary("say what this machine has for mdl")
+    .description(
+      "Prints Node, adapters and their limits, the target that fits, and what is missing; tries a small model.",
+    )
+    .addHelpText("after", examples("mdl doctor"))
+    .action(async () => {
+      const { doctorCommand } = await import("./commands/doctor.ts");
+      finish(await doctorCommand());
+    });
+
+  program
+    .command("ops")
+    .summary("list the operators of the language")
+    .description("Lists the operators of the language, or says all about one.")
+    .addArgument(new Argument("[NAME]", "an operator"))
+    .addHelpText("after", examples("mdl ops", "mdl ops conv2d"))
+    .action(async (name) => {
+      const { opsCommand } = await import("./commands/ops.ts");
+      opsCommand(name);
+    });
+  return program;
+}
