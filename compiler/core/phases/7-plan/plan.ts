@@ -136,6 +136,8 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     });
   }
   for (const r of graph.results) planner.touch(r.value, top, end);
+  // An input that nothing reads has a place, too.
+  for (const n of graph.inputs) planner.storeOf(n.outs[0], top);
   const arena = assignArena(planner.tenants);
   const table = new ExprTable();
   const range = (t: ExprTable, s: Store): Range => ({
