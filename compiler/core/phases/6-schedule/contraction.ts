@@ -46,6 +46,7 @@ import {
   type Scheduled,
   type ScheduleContext,
 } from "./common.ts";
+import { scheduleMap } from "./map.ts";
 
 export interface Segment {
   readonly k: readonly Axis[];
@@ -71,6 +72,8 @@ export interface Nest {
 
 export function scheduleContraction(ctx: ScheduleContext, g: Group): Scheduled {
   const nest = buildNest(ctx, g);
+  // Inlined operands may have taken rows or columns away (a broadcast): a plain loop, then.
+  if (!nest) return scheduleMap(ctx, g);
   return ctx.target.contraction.kind === "subgroup"
     ? subgroupTiles(ctx, g, nest, ctx.target.contraction)
     : workgroupTiles(ctx, g, nest, ctx.target.contraction);
@@ -96,7 +99,7 @@ export function contractionFolds(x: Scalar): ScalarOf<"fold">[] {
   return out;
 }
 
-function buildNest(ctx: ScheduleContext, g: Group): Nest {
+function buildNest(ctx: ScheduleContext, g: Group): Nest | undefined {
   const { layouts } = ctx;
   const s = groupLowering(ctx, g);
   const first = g.roots[0];
@@ -108,7 +111,7 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest {
   let roots = g.roots.map((r, i) => lowerRoot(s, r, where[i]));
   // Grouped contractions: split the channel axis into group and member.
   let fold = contractionFolds(roots[0])[0];
-  if (!fold) throw new InternalError("schedule", "no contraction in a contraction group");
+  if (!fold) return undefined;
   const splits = splitsOf(fold);
   const splitMap = new Map<Axis, { group: Axis; member: Axis }>();
   if (splits.length > 0 && !contractionOf(fold)) {
@@ -130,7 +133,7 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest {
   const folds = joined.sum ? joined.folds : [fold];
   const all = folds.map((f) => contractionOf(f));
   const c = all[0];
-  if (!c || all.some((x) => !x)) throw new InternalError("schedule", "a grouped contraction did not split");
+  if (!c || all.some((x) => !x)) return undefined;
   const windows = windowFolds(roots, folds[0]);
   const windowAxes = windows.length > 0 ? windows[0].axes : [];
   const literalExtent = (a: Axis): number => {
