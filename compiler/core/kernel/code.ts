@@ -18,6 +18,7 @@ export type X = { readonly dtype: DType; readonly width: Width } & (
   | { readonly k: "part"; readonly a: X; readonly i: number }
   | { readonly k: "load"; readonly buffer: BufferSlot; readonly index: X }
   | { readonly k: "shared"; readonly name: string; readonly index: X }
+  | { readonly k: "element"; readonly name: string; readonly index: X }
   | { readonly k: "broadcast"; readonly a: X; readonly lane: number }
   | { readonly k: "subgroup"; readonly combine: "add" | "mul" | "max" | "min"; readonly a: X }
 );
@@ -39,6 +40,8 @@ export interface BufferSlot {
 export type Stmt =
   | { readonly k: "let"; readonly name: string; readonly x: X }
   | { readonly k: "var"; readonly name: string; readonly x: X }
+  /** A private array filled with values; read by `element`. */
+  | { readonly k: "array"; readonly name: string; readonly parts: readonly X[] }
   | { readonly k: "set"; readonly name: string; readonly x: X }
   | { readonly k: "for"; readonly name: string; readonly from: X; readonly below: X; readonly step: X; readonly body: readonly Stmt[] }
   | { readonly k: "if"; readonly cond: X; readonly then: readonly Stmt[] }

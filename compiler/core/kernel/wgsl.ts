@@ -42,6 +42,7 @@ export function printKernel(k: KernelCode, notes: readonly string[] = []): Print
         return x.dtype === "bool" ? (x.width === 4 ? `(${at} != vec4<u32>())` : `(${at} != 0u)`) : at;
       }
       case "shared":
+      case "element":
         return `${x.name}[${expr(x.index)}]`;
       case "broadcast":
         return `subgroupBroadcast(${expr(x.a)}, ${x.lane}u)`;
@@ -84,6 +85,11 @@ export function printKernel(k: KernelCode, notes: readonly string[] = []): Print
       case "var":
         lines.push(`${pad}var ${s.name}: ${typeName(s.x.dtype, s.x.width)} = ${expr(s.x)};`);
         return;
+      case "array": {
+        const of = typeName(s.parts[0].dtype, s.parts[0].width);
+        lines.push(`${pad}var ${s.name} = array<${of}, ${s.parts.length}>(${s.parts.map(expr).join(", ")});`);
+        return;
+      }
       case "set":
         if (s.x.k === "bin" && s.x.op === "+" && s.x.a.k === "var" && s.x.a.name === s.name) lines.push(`${pad}${s.name} += ${expr(s.x.b)};`);
         else lines.push(`${pad}${s.name} = ${expr(s.x)};`);

@@ -1,14 +1,16 @@
 // What the kernel families share: lowering a group's roots, linear iteration spaces, the finished kernel.
 // In: a fused group with layouts. Out: Scheduled: kernel code, the sizes its uniform block holds, its grid.
-import { type Dim, dim, equal, isConst, mul, product, substitute } from "../../dims/dim.ts";
+import { type Dim, equal, isConst, product, substitute } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
 import type { BufferSlot, KernelCode, X } from "../../kernel/code.ts";
 import type { Emitter, Placing } from "../../kernel/emitter.ts";
 import { createLowering, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar } from "../../kernel/scalar.ts";
 import type { Target } from "../../targets.ts";
-import type { Fused, Group } from "../5-fuse/groups.ts";
+import { decode, type Fused, type Group } from "../5-fuse/groups.ts";
 import type { Layouts } from "./layout.ts";
+
+export { decode };
 
 export interface Scheduled {
   readonly code: KernelCode;
@@ -54,17 +56,6 @@ export function lowerRoot(s: ScalarContext, root: Value, at: readonly Scalar[]):
   return lower(s, root.node, at, root.index);
 }
 
-/** Coordinates of a linear index over `extents`, outermost first. */
-export function decode(s: ScalarContext, linear: Scalar, extents: readonly Dim[]): Scalar[] {
-  const out: Scalar[] = [];
-  let inner: Dim = dim(1);
-  for (let i = extents.length - 1; i >= 0; i--) {
-    const q = s.idiv(linear, inner);
-    out[i] = isConst(extents[i], 1) ? s.dim(0) : s.imod(q, extents[i]);
-    inner = mul(inner, extents[i]);
-  }
-  return out;
-}
 /** Coordinates of a value (logical order) of the linear index in its physical order. */
 export function decodeValue(s: ScalarContext, linear: Scalar, shape: readonly Dim[], order: readonly number[]): Scalar[] {
   const physical = decode(

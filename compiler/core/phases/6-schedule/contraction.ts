@@ -7,6 +7,7 @@ import {
   add,
   asConst,
   ceilDiv,
+  exactQuotient,
   type Dim,
   dim,
   isConst,
@@ -400,17 +401,27 @@ function subgroupTiles(
   for (const segment of n.segments) subgroupSegment(n, segment, { L, TM, acc, accs, rowOf });
   const store = n.storeFunction();
   const outRow0 = n.window === 1 ? row0 : em.let("out_row", bin("*", tileRow, lit(TM / n.window)));
-  for (let i = 0; i < TM; i += n.window)
+  // The epilogue is a loop over the tile's rows, with a bound nobody can unroll: thirty-two copies of it would take the
+  // device's compiler longer than all the rest.
+  const tile = em.fresh("tile");
+  em.put({ k: "array", name: tile, parts: accs.map((_, i) => acc(i)) });
+  const outRows = n.window === 1 ? row.extent : exactQuotient(row.extent, n.window);
+  if (!outRows) throw new InternalError("schedule", "rows are no whole windows");
+  const left = em.let("left", call("min", [lit(TM / n.window), bin("-", em.dim(outRows), outRow0)], "i32"));
+  em.loop(undefined, "i", left, (i) => {
+    const at = (p: number): X => ({
+      k: "element",
+      name: tile,
+      index: bin("+", bin("*", i, lit(n.window)), lit(p)),
+      dtype: n.dtype,
+      width: 4,
+    });
     em.put({
       k: "run",
       fn: store,
-      args: [
-        batchX(em, batch),
-        bin("+", outRow0, lit(i / n.window)),
-        colX,
-        ...Array.from({ length: n.window }, (_, p) => acc(i + p)),
-      ],
+      args: [batchX(em, batch), bin("+", outRow0, i), colX, ...Array.from({ length: n.window }, (_, p) => at(p))],
     });
+  });
   return finish(em, s, {
     name: groupName(g),
     family: `contraction.subgroup ${TM}x${TN}`,

@@ -9,7 +9,7 @@ import { bin, call, type KernelCode, lit, part, type Stmt, variable, vec, widen,
 import { COMBINE_NAME, children, combine, Emitter } from "../../kernel/emitter.ts";
 import { identityOf, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "../../kernel/scalar.ts";
-import type { Group } from "../5-fuse/groups.ts";
+import { type Group, rowMajor } from "../5-fuse/groups.ts";
 import { decode, finish, groupLowering, groupName, groupX, laneX, lowerRoot, type Scheduled, type ScheduleContext } from "./common.ts";
 
 export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
@@ -31,6 +31,7 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
   const r = s.axis("row", rowCount);
   const rowAt = new Map<Axis, Scalar>();
   decode(s, s.axisValue(r), rowOrder.map((a) => a.extent)).forEach((x, i) => void rowAt.set(rowOrder[i], x));
+  const rowNumber = rowMajor(s, rowAxes.map((a) => rowAt.get(a) as Scalar), rowAxes.map((a) => a.extent));
   const foldOrder = main ? orderBy(anchor.axes, main, layouts.order(main.value)) : anchor.axes;
   const k0 = product(anchor.axes.map((a) => a.extent));
 
@@ -70,9 +71,11 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
     visit(x);
     const full = !isRowValued(value, rowCount);
     const rows = axes.filter((a) => (full ? own.has(a) : !isConst(a.extent, 1)));
-    if (rows.length !== rowAxes.length) throw new InternalError("schedule", "rows of a reduction do not line up");
+    // The same rows, perhaps under another shape of the same order.
     const at = new Map<Axis, Scalar>();
-    rows.forEach((a, i) => void at.set(a, rowAt.get(rowAxes[i]) as Scalar));
+    const alike = rows.length === rowAxes.length && rows.every((a, i) => a.extent.key === rowAxes[i].extent.key);
+    const row = alike ? rowAxes.map((a) => rowAt.get(a) as Scalar) : decode(s, rowNumber, rows.map((a) => a.extent));
+    rows.forEach((a, i) => void at.set(a, row[i]));
     const rest = axes.filter((a) => !at.has(a) && !isConst(a.extent, 1));
     let inner: Axis | undefined;
     if (rest.length > 0) {
