@@ -26,12 +26,13 @@ function atomMax(atom: Scalar): Dim | undefined {
   return undefined;
 }
 
-/** A proven maximum of an index expression whose minimum is proven to be its offset (>= 0), else undefined. */
+/** A proven maximum of an index expression that is proven to be >= 0, else undefined. */
 export function maxOf(x: Scalar): Dim | undefined {
   const f = form(x);
   if (!nonNegative(f.offset)) return undefined;
   const terms = new Map(f.terms.map((t) => [t.atom.id, t]));
   let top: Dim = f.offset;
+  let bottom: Dim = f.offset;
   // c * arg - c * by * floor(arg / by) is c * (arg mod by), in [0, c * (by - 1)].
   for (const t of f.terms) {
     if (t.atom.kind !== "div" || nonNegative(t.coef)) continue;
@@ -45,9 +46,13 @@ export function maxOf(x: Scalar): Dim | undefined {
       if (asConst(left) === 0) terms.delete(a.atom.id);
       else terms.set(a.atom.id, { coef: left, atom: a.atom });
     }
-    top = add(top, mul(c, sub(t.atom.by, 1)), neg(mul(c, arg.offset)));
+    // The terms hold c * (arg - its offset): what is missing is the offset's part.
+    const missing = neg(mul(c, arg.offset));
+    top = add(top, mul(c, sub(t.atom.by, 1)), missing);
+    bottom = add(bottom, missing);
     terms.delete(t.atom.id);
   }
+  if (!nonNegative(bottom)) return undefined;
   for (const t of terms.values()) {
     const most = atomMax(t.atom);
     if (!most || !nonNegative(t.coef)) return undefined;

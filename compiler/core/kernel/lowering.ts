@@ -18,7 +18,7 @@ import {
   ZERO,
 } from "../dims/dim.ts";
 import type { DType, Value } from "../ir/types.ts";
-import { inRange } from "./facts.ts";
+import { inRange, maxOf } from "./facts.ts";
 import { functionDtype } from "./functions.ts";
 import type { Axis, Combine, Lowering, Scalar, ScalarOf } from "./scalar.ts";
 
@@ -137,6 +137,8 @@ export function createLowering(resolve: (value: Value, at: readonly Scalar[]) =>
     idiv(x, by) {
       const d = dim(by);
       if (isConst(d, 1)) return x;
+      // Nothing has coordinates in an empty tensor.
+      if (isConst(d, 0)) return index([], ZERO);
       const { terms, offset } = indexForm(x);
       const whole: IndexTerm[] = [];
       const rest: IndexTerm[] = [];
@@ -165,6 +167,11 @@ export function createLowering(resolve: (value: Value, at: readonly Scalar[]) =>
       if (whole.length === 0 && rf.terms.length === 1 && rf.terms[0].atom.kind === "div" && isConst(rf.terms[0].coef, 1) && isConst(rf.offset, 0)) {
         const inner = rf.terms[0].atom;
         return s.idiv(inner.arg, dMul(inner.by, d));
+      }
+      // WGSL divides towards zero: what is left inside must not have become negative. x itself is not.
+      if (maxOf(remainder) === undefined) {
+        const whole = intern(`d${x.id}/${d.key}`, "i32", x.free, { kind: "div", arg: x, by: d });
+        return index([{ coef: ONE, atom: whole }], ZERO);
       }
       const atom = intern(`d${remainder.id}/${d.key}`, "i32", remainder.free, { kind: "div", arg: remainder, by: d });
       return index([...whole, { coef: ONE, atom }], wholeOffset);
