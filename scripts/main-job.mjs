@@ -1,20 +1,164 @@
-// What `npm start` shows once everything is there. It uses the built package as a user's program would.
+// What `npm start` shows once everything is there: a model compiled by the command line, trained and asked on this machine,
+// as a user's own program would do it. Without a GPU: a small one, trained before (scripts/digits.safetensors), by the
+// reference evaluator. `node scripts/main-job.mjs --retrain` makes that file again.
+import { spawnSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { requestGpu, UnsupportedError } from "../dist/runtime/node/index.js";
+import { digits, picture, SIZE } from "./digits.mjs";
 
-try {
-  const gpu = await requestGpu();
-  const adapter = await gpu.requestAdapter();
-  if (!adapter) console.log("no WebGPU adapter");
-  else {
-    const { info, limits, features } = adapter;
-    console.log(`adapter    ${info.description || info.device} (${info.vendor}, ${info.architecture})`);
-    console.log(`subgroups  ${info.subgroupMinSize}..${info.subgroupMaxSize}`);
-    console.log(
-      `buffers    ${limits.maxBufferSize / 2 ** 20} MiB, bindings ${limits.maxStorageBufferBindingSize / 2 ** 20} MiB`,
-    );
-    console.log(`f16        ${features.has("shader-f16") ? "yes" : "no"}`);
-  }
-} catch (error) {
-  if (!(error instanceof UnsupportedError)) throw error;
-  console.log(error.message);
+const root = fileURLToPath(new URL("..", import.meta.url));
+const build = join(root, "build");
+const smallWeights = join(root, "scripts", "digits.safetensors");
+const source = join("dsl-examples", "convnet.mdl");
+const PIXELS = SIZE * SIZE;
+const BATCH = 32;
+
+const color = process.stdout.isTTY && !process.env.NO_COLOR;
+const paint = (code, text) => (color ? `\x1b[${code}m${text}\x1b[0m` : text);
+const bold = (text) => paint(1, text);
+const dim = (text) => paint(2, text);
+
+/** Runs `mdl` with the terminal as ours. */
+function mdl(...args) {
+  console.log(`${bold("$")} mdl ${args.map((a) => a.replace(root, "")).join(" ")}\n`);
+  const cli = join(root, "dist", "compiler", "cli", "main.js");
+  const { status } = spawnSync(process.execPath, [cli, ...args], { cwd: root, stdio: "inherit" });
+  if (status !== 0) throw new Error(`mdl ended with exit code ${status}`);
 }
+
+/** Numbers as bars, one a column. */
+function curve(values, columns = 60, rows = 8) {
+  const per = Math.max(1, values.length / columns);
+  const means = Array.from({ length: Math.min(columns, values.length) }, (_, i) => {
+    const own = values.slice(
+      Math.floor(i * per),
+      Math.max(Math.floor(i * per) + 1, Math.floor((i + 1) * per)),
+    );
+    return own.reduce((a, b) => a + b, 0) / own.length;
+  });
+  const top = Math.max(...means);
+  const blocks = " ▁▂▃▄▅▆▇█";
+  return Array.from({ length: rows }, (_, row) => {
+    const bars = means.map(
+      (m) => blocks[Math.min(8, Math.max(0, Math.round(((m / top) * rows - (rows - 1 - row)) * 8)))],
+    );
+    const label = row === 0 ? top.toFixed(2) : row === rows - 1 ? "0.00" : "";
+    return `  ${dim(label.padStart(5))} ${paint(36, bars.join(""))}`;
+  }).join("\n");
+}
+
+function show(image, label, scores) {
+  const order = [...scores.keys()].sort((a, b) => scores[b] - scores[a]).slice(0, 3);
+  const lines = order.map(
+    (d) => `${d}  ${"█".repeat(Math.round(scores[d] * 20)).padEnd(20)} ${(100 * scores[d]).toFixed(1)} %`,
+  );
+  const right = [
+    bold(`this is a ${order[0]}`),
+    order[0] === label ? dim("which is right") : dim(`it was drawn as a ${label}`),
+    "",
+    ...lines,
+  ];
+  for (const [row, line] of picture(image).entries())
+    console.log(`  ${line}  ${right[row - 4] ?? ""}`.trimEnd());
+}
+
+/** Steps until the seconds are over, or the loss is small. */
+async function train(net, seconds, most, lr) {
+  const pool = digits(1, 4096);
+  const losses = [];
+  const since = performance.now();
+  let average = Number.POSITIVE_INFINITY;
+  while (losses.length < most && performance.now() - since < seconds * 1000 && average > 0.05) {
+    const at = (losses.length * BATCH) % (4096 - BATCH + 1);
+    const x = pool.x.subarray(at * PIXELS, (at + BATCH) * PIXELS);
+    const step = await net.train_step({ x, y: pool.y.subarray(at, at + BATCH) }, { lr });
+    losses.push(await step.loss);
+    const latest = losses.slice(-8);
+    average = latest.length < 8 ? average : latest.reduce((a, b) => a + b, 0) / 8;
+  }
+  return { losses, milliseconds: performance.now() - since };
+}
+
+async function withGpu(adapter) {
+  console.log(`${bold("GPU")}  ${adapter.info.description || adapter.info.device || adapter.info.vendor}\n`);
+  mdl("compile", source, "--model", "ConvNet", "-o", "build");
+
+  console.log(
+    `\n${bold("training")} ${dim("build/convnet.js on digits drawn by scripts/digits.mjs, batches of 32")}`,
+  );
+  const since = performance.now();
+  const { load } = await import(pathToFileURL(join(build, "convnet.js")).href);
+  const net = await load({ seed: 1 });
+  const loaded = performance.now() - since;
+  const { losses, milliseconds } = await train(net, 10, 400, 1e-3);
+  console.log(curve(losses));
+  console.log(
+    `  ${losses.length} steps in ${(milliseconds / 1000).toFixed(1)} s, loss ${losses[0].toFixed(2)} to ${losses.at(-1).toFixed(2)}` +
+      ` ${dim(`(kernels ready in ${(loaded / 1000).toFixed(1)} s, target ${net.target})`)}`,
+  );
+
+  const count = 500;
+  const test = digits(2, count);
+  const { accuracy } = await net.accuracy(test);
+  console.log(`\n${bold("held-out digits")}  ${Math.round(accuracy.item() * count)} of ${count} are right\n`);
+  const image = test.x.subarray(0, PIXELS);
+  const { predict } = await net.predict({ x: image });
+  show(image, test.y[0], predict.data);
+  net.dispose();
+  console.log(
+    `\n${dim("what it is made of: build/convnet.js and its types beside it; mdl --help says the rest")}`,
+  );
+}
+
+function withoutGpu(reason) {
+  console.log(`${bold("no GPU")}  ${reason}`);
+  console.log(
+    "without one a model is compiled as always, and runs by the reference evaluator, exact and slow:",
+  );
+  console.log(
+    "a quarter of one percent of the full model's arithmetic, with weights that were trained before\n",
+  );
+  mdl("compile", source, "--model", "ConvNet", "--set", "width=4", "--weights", smallWeights, "-o", "build");
+  const { x, y } = digits(2, 1);
+  const input = join(build, "digit.bin");
+  writeFileSync(input, new Uint8Array(x.buffer));
+  console.log("");
+  const weights = join("build", "convnet.safetensors");
+  const model = [source, "predict", "--model", "ConvNet", "--set", "width=4"];
+  mdl("run", ...model, "--weights", weights, "--input", `x=${input}`, "--device", "cpu", "--top", "3");
+  console.log("");
+  for (const line of picture(x)) console.log(`  ${line}`);
+  console.log(`  ${dim(`it was drawn as a ${y[0]}`)}`);
+}
+
+async function retrain() {
+  mdl("compile", source, "--model", "ConvNet", "--set", "width=4", "--set", "p=0", "-o", "build");
+  const { load } = await import(pathToFileURL(join(build, "convnet.js")).href);
+  const net = await load({ seed: 1 });
+  const { losses } = await train(net, 120, 1500, 3e-3);
+  const { accuracy } = await net.accuracy(digits(2, 500));
+  await net.save(smallWeights);
+  net.dispose();
+  console.log(
+    `${losses.length} steps, loss ${losses.at(-1).toFixed(3)}, ${(100 * accuracy.item()).toFixed(1)} % right`,
+  );
+}
+
+/** The adapter, or why there is none. */
+async function findAdapter() {
+  try {
+    const gpu = await requestGpu();
+    return (await gpu.requestAdapter()) ?? "there is no WebGPU adapter (mdl doctor says how to get one)";
+  } catch (error) {
+    if (!(error instanceof UnsupportedError)) throw error;
+    return error.message;
+  }
+}
+
+mkdirSync(build, { recursive: true });
+const adapter = await findAdapter();
+if (process.argv.includes("--retrain")) await retrain();
+else if (typeof adapter === "string") withoutGpu(adapter);
+else await withGpu(adapter);

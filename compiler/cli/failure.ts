@@ -65,8 +65,8 @@ export function explain(error: unknown, paint: Painter, command: string): { text
 }
 
 function bug(error: unknown, paint: Painter, command: string): { text: string; code: number } {
-  const pass = error instanceof InternalError ? error.pass : `the command ${command}`;
   const message = error instanceof Error ? error.message : String(error);
+  const pass = passOf(error) ?? `the command ${command}`;
   const what =
     error instanceof InternalError ? message : `internal error in ${pass}: ${message}; this is a bug in mdl`;
   const from = error instanceof InternalError && error.cause instanceof Error ? error.cause : error;
@@ -79,6 +79,10 @@ function bug(error: unknown, paint: Painter, command: string): { text: string; c
   ].join("\n");
   return { text, code: EXIT.bug };
 }
+
+/** The pass that an exception comes from, by the folder of the innermost phase on its stack. */
+const passOf = (error: unknown): string | undefined =>
+  error instanceof Error ? /phases[\\/]\d-(\w+)[\\/]/.exec(error.stack ?? "")?.[1] : undefined;
 
 /** A failed system call in words. */
 export function fileTrouble(error: unknown, path?: string): string {

@@ -1,6 +1,7 @@
 // What `mdl compile` tells when it is done. In: what was compiled and written. Out: text for a person.
-import type { Compiled, EntrySummary } from "../core/index.ts";
-import { bytesText, count, grouped, type Style, table } from "./style.ts";
+import type { Compiled } from "../core/index.ts";
+import { portText } from "./inputs.ts";
+import { bare, bytesText, count, grouped, type Style, table } from "./style.ts";
 
 export interface Written {
   readonly path: string;
@@ -30,7 +31,7 @@ export function summary(
 function modelText(file: string, model: Compiled, style: Style): string {
   const lines = [`${style.bold(model.name)} ${style.dim(`from ${file}`)}`];
   if (model.artefact.doc) lines.push(`  ${model.artefact.doc.trim().split("\n")[0]}`);
-  lines.push("", ...facts(model, style), "", entryTable(model.report.entries, style));
+  lines.push("", ...facts(model, style), "", entryTable(model, style));
   return `${lines.join("\n")}\n`;
 }
 
@@ -59,43 +60,44 @@ function facts({ artefact, report }: Compiled, style: Style): string[] {
   if (report.entries.some((e) => e.prepare > 0)) {
     rows.push([
       style.dim("prepared"),
-      "weights are packed once after loading, by dispatches that are not counted below",
+      "weights are packed when they are loaded or written, by dispatches not counted below",
     ]);
   }
   return [table(rows)];
 }
 
 /** A row an entry; where targets differ, kernels and memory say so. */
-function entryTable(entries: readonly EntrySummary[], style: Style): string {
-  const names = [...new Set(entries.map((e) => e.name))];
-  const head = ["entry", "operations", "kernels", "memory at 32", "inputs and results"].map(style.dim);
-  const rows = names.map((name) => {
-    const own = entries.filter((e) => e.name === name);
+function entryTable({ artefact, report }: Compiled, style: Style): string {
+  const plans = artefact.programs[0].entries;
+  const head = ["entry", "kernels", "peak memory", "inputs and results"].map(style.dim);
+  const rows = plans.map((plan) => {
+    const own = report.entries.filter((e) => e.name === plan.name);
+    const fused = range(
+      own.map((e) => e.dispatches),
+      grouped,
+    );
+    const results = plan.outputs.filter((p) => p.name !== plan.train?.flag).map(portText);
     return [
-      style.cyan(name),
-      range(
+      style.cyan(plan.name),
+      `${range(
         own.map((e) => e.kernelsBefore),
         grouped,
-      ),
-      style.bold(
-        range(
-          own.map((e) => e.dispatches),
-          grouped,
-        ),
-      ),
+      )} → ${style.bold(fused)}`,
       range(
         own.map((e) => e.peakBytes),
         bytesText,
       ),
-      `(${own[0].inputs}) ${style.dim("->")} ${resultsText(own[0].outputs)}`,
+      `(${plan.inputs.map(portText).join(", ")}) ${style.dim("->")} ${bracketed(results)}`,
     ];
   });
-  return table([head, ...rows], [1, 2, 3]);
+  const differ = artefact.programs.length > 1 && rows.some((r) => bare(r.join()).includes(" to "));
+  const note = `kernels: before fusion → dispatches of a call; memory: with every size at 32, without weights${differ ? "; by target, from … to …" : ""}`;
+  return `${table([head, ...rows], [1, 2])}\n  ${style.dim(note)}`;
 }
 
 /** One result needs no brackets. */
-const resultsText = (outputs: string): string =>
-  outputs.split(": ").length > 2 ? `(${outputs})` : outputs || "nothing";
+const bracketed = (results: readonly string[]): string =>
+  results.length === 1 ? results[0] : `(${results.join(", ")})`;
 
 function range(values: readonly number[], text: (n: number) => string): string {
   const [low, high] = [text(Math.min(...values)), text(Math.max(...values))];

@@ -34,7 +34,7 @@ function paramText(p: OpParam): string {
 
 export const signature = (op: OpDef): string => `${op.name}(${shown(op).map(paramText).join(", ")})`;
 
-const firstSentence = (doc: string): string => /^[\s\S]*?[.](?=\s|$)/.exec(doc)?.[0] ?? doc;
+const firstSentence = (doc: string): string => /^[\s\S]*?[^.][.](?=\s|$)/.exec(doc)?.[0] ?? doc;
 const flat = (text: string): string => text.replace(/\s+/g, " ").trim();
 
 function allText(style: Style): string {
