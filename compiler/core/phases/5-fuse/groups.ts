@@ -514,43 +514,39 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     trimViews(g, added);
     settle(g);
   }
-  /** Every fold of every exit hangs on the same rows. */
+  /** Every fold of every exit hangs on the same rows, counted in the same order. */
   function rowsAreAligned(g: Group): boolean {
     const exits = exitsOf(g);
     const s = loweringFor((v) => !g.nodes.has(v.node) && (home.has(v) || region.has(v.node)));
     const rowCount = elements(g.anchor.outs[0]);
+    const reductions = [...g.nodes].filter((n) => n.op.fuses === "fold");
     for (const e of exits) {
-      const { x, at } = lowerValue(s, e);
+      const at = e.type.shape.map((d, i) => s.axis(`i${i}`, d));
+      const x = s.read(
+        e,
+        at.map((a) => s.axisValue(a)),
+      );
+      const folds: ScalarOf<"fold">[] = [];
       const seen = new Set<Scalar>();
-      let ok = true;
       const visit = (y: Scalar): void => {
-        if (!ok || seen.has(y)) return;
+        if (seen.has(y)) return;
         seen.add(y);
-        if (y.kind === "fold") {
-          // Its axes among the exit's own coordinates must enumerate the rows.
-          if (!equal(product(y.free.map((a) => a.extent)), rowCount) || y.free.some((a) => !at.includes(a)))
-            ok = false;
-          visitInner(y.body, y);
-          return;
-        }
+        if (y.kind === "fold") folds.push(y);
         for (const c of children(y)) visit(c);
       };
-      const visitInner = (y: Scalar, outer: ScalarOf<"fold">): void => {
-        if (!ok || seen.has(y)) return;
-        seen.add(y);
-        if (y.kind === "fold") {
-          if (
-            y.free.some((a) => outer.axes.includes(a)) ||
-            !equal(product(y.free.map((a) => a.extent)), rowCount)
-          )
-            ok = false;
-          visitInner(y.body, y);
-          return;
-        }
-        for (const c of children(y)) visitInner(c, outer);
-      };
       visit(x);
-      if (!ok) return false;
+      // The exit's coordinates that its reductions see are its row, and each reduction is the group's own at that row.
+      const free = new Set(folds.flatMap((f) => f.free));
+      const rows = at.filter((a) => free.has(a));
+      if (folds.length === 0 || free.size !== rows.length) return false;
+      if (!equal(product(rows.map((a) => a.extent)), rowCount)) return false;
+      const row = rowMajor(
+        s,
+        rows.map((a) => s.axisValue(a)),
+        rows.map((a) => a.extent),
+      );
+      const known = new Set(reductions.map((n) => s.read(n.outs[0], decode(s, row, n.outs[0].type.shape))));
+      if (folds.some((f) => !known.has(f))) return false;
     }
     return true;
   }
@@ -667,21 +663,9 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   }
 
   // --- 4. kernels over the same elements become one where that saves a pass --------------------------------------------
-  mergeMaps(groups, region, home, { needs, readsOf, bindingsOf, max: options.maxBindings });
-  // What a merged kernel computes for itself only need not be stored.
-  for (const g of groups) {
-    if (g.kind !== "map" || g.roots.length < 2) continue;
-    const elsewhere = new Set<Value>();
-    for (const o of groups)
-      if (o !== g && o.nodes.size > 0) for (const v of readsOf(o.roots, o)) elsewhere.add(v);
-    const kept = g.roots.filter(
-      (r) =>
-        elsewhere.has(r) || sinks.has(r) || [...alias.values()].includes(r) || nodeUsers(r).some(mustStore),
-    );
-    if (kept.length === 0 || kept.length === g.roots.length) continue;
-    for (const r of g.roots) if (!kept.includes(r)) home.delete(r);
-    g.roots = kept;
-  }
+  const mustKeep = (r: Value): boolean =>
+    sinks.has(r) || [...alias.values()].includes(r) || nodeUsers(r).some(mustStore);
+  mergeMaps(groups, region, home, { needs, readsOf, bindingsOf, mustKeep, max: options.maxBindings });
   // --- 5. too many bindings: store something inside -------------------------------------------------------------------
   for (let i = 0; i < groups.length; i++) {
     const g = groups[i];
@@ -736,6 +720,21 @@ export function rowMajor(
   });
   return out;
 }
+/** Coordinates of a linear index over `extents`, outermost first: what `rowMajor` takes back. */
+export function decode(
+  s: ScalarContext,
+  linear: Scalar,
+  extents: readonly Value["type"]["shape"][number][],
+): Scalar[] {
+  const out: Scalar[] = [];
+  let inner = product([]);
+  for (let i = extents.length - 1; i >= 0; i--) {
+    const q = s.idiv(linear, inner);
+    out[i] = isConst(extents[i], 1) ? s.dim(0) : s.imod(q, extents[i]);
+    inner = product([inner, extents[i]]);
+  }
+  return out;
+}
 const resolveOpaque = (s: ScalarContext, d: Parameters<typeof substitute>[0]) =>
   substitute(d, (name) => s.opaques.get(name));
 
@@ -748,6 +747,7 @@ function mergeMaps(
     readonly needs: (from: Node, target: ReadonlySet<Node>) => boolean;
     readonly readsOf: (roots: readonly Value[], g: Group | undefined) => Set<Value>;
     readonly bindingsOf: (reads: ReadonlySet<Value>, roots: readonly Value[]) => number;
+    readonly mustKeep: (r: Value) => boolean;
     readonly max: number;
   },
 ): void {
@@ -758,6 +758,16 @@ function mergeMaps(
     const list = byShape.get(key);
     if (list) list.push(g);
     else byShape.set(key, [g]);
+  }
+  // Who reads what: a root that only the merged kernel itself reads need not be stored.
+  const readers = new Map<Value, Set<Group>>();
+  for (const g of groups) {
+    if (g.nodes.size === 0) continue;
+    for (const v of g.kind === "control" || g.kind === "pack" ? g.anchor.inputs : h.readsOf(g.roots, g)) {
+      const set = readers.get(v);
+      if (set) set.add(g);
+      else readers.set(v, new Set([g]));
+    }
   }
   for (const list of byShape.values()) {
     list.sort((a, b) => a.anchor.id - b.anchor.id);
@@ -773,8 +783,12 @@ function mergeMaps(
         if (!feeds && shared.length === 0) continue;
         if (feeds && !readsElementwise(from, into)) continue;
         const both = new Set([...a, ...b]);
-        for (const r of [...into.roots, ...from.roots]) both.delete(r);
-        if (h.bindingsOf(both, [...into.roots, ...from.roots]) > h.max) continue;
+        const roots = [...into.roots, ...from.roots];
+        for (const r of roots) both.delete(r);
+        const kept = roots.filter(
+          (r) => h.mustKeep(r) || [...(readers.get(r) ?? [])].some((q) => q !== into && q !== from),
+        );
+        if (kept.length === 0 || h.bindingsOf(both, kept) > h.max) continue;
         // Nothing between them may wait for `into`, nor may `into` wait for `from`.
         const wait = [...b].some((v) => !into.roots.includes(v) && h.needs(v.node, into.nodes));
         if (wait || [...a].some((v) => h.needs(v.node, from.nodes))) continue;
@@ -782,8 +796,12 @@ function mergeMaps(
           into.nodes.add(n);
           region.set(n, into);
         }
-        for (const r of from.roots) home.set(r, into);
-        into.roots = [...into.roots, ...from.roots];
+        for (const r of roots) {
+          if (kept.includes(r)) home.set(r, into);
+          else home.delete(r);
+        }
+        for (const set of readers.values()) if (set.delete(from)) set.add(into);
+        into.roots = kept;
         from.nodes.clear();
         from.roots = [];
       }

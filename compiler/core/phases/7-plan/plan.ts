@@ -330,7 +330,8 @@ class Planner {
     const layouts = chooseLayouts(fused);
     const packing = packWeights(fused, layouts, this.derive && !body);
     const ctxFused: Fused = { ...fused, groups: packing.groups, home: packing.home };
-    const inPlace = body ? new Map<Value, Value>() : this.inPlaceWrites(ctxFused, layouts, packing.packed);
+    const writes = body ? undefined : this.inPlaceWrites(ctxFused, layouts);
+    const inPlace = writes?.sources ?? new Map<Value, Value>();
     const ctx: ScheduleContext = {
       fused: ctxFused,
       layouts,
@@ -360,7 +361,7 @@ class Planner {
       });
       steps.push({ kind: "clear", store: whole, label: "zero the gradients" });
     }
-    for (const g of orderForWrites(ctxFused, inPlace)) {
+    for (const g of writes?.order ?? ctxFused.groups) {
       this.clock++;
       if (g.kind === "pack") {
         for (const v of [...g.anchor.inputs, ...g.roots]) this.touch(v, block);
@@ -381,6 +382,8 @@ class Planner {
   }
 
   private dispatch(scheduled: Scheduled, g: Group, block: PlannedBlock): Extract<Planned, { kind: "dispatch" }> {
+    if (scheduled.buffers.length > this.p.target.maxBindings)
+      throw new InternalError("plan", `the kernel of ${g.anchor.op.name} binds ${scheduled.buffers.length} buffers`);
     const stores = scheduled.buffers.map((b) => this.storeOf(b.value, block));
     // One buffer may not be bound for reading and for writing in one dispatch; two read-write ranges may.
     const written = new Set(scheduled.buffers.flatMap((b, i) => (b.access === "read_write" ? [bufferOf(stores[i])] : [])));
@@ -431,30 +434,37 @@ class Planner {
     for (const x of [...this.derivedUsed]) if (!before.has(x)) this.derivedUsed.delete(x);
   }
 
-  /** Writes that may go straight to their state: computed by a pointwise kernel from the old value at the same place, read by nobody later. */
-  private inPlaceWrites(fused: Fused, layouts: Layouts, packed: ScheduleContext["packed"]): Map<Value, Value> {
-    const out = new Map<Value, Value>();
+  /**
+   * Writes that may go straight to their state: made by a pointwise kernel that reads the old value at the same place only,
+   * where nobody who comes after needs the old value.
+   */
+  private inPlaceWrites(fused: Fused, layouts: Layouts): { readonly sources: Map<Value, Value>; readonly order: readonly Group[] } {
+    const sources = new Map<Value, Value>();
     for (const w of fused.graph.writes) {
       const root = fused.alias.get(w.value) ?? w.value;
       const home = fused.home.get(root);
       if (!home || home.kind !== "map" || !layouts.order(root).every((a, i) => a === i)) continue;
-      const source = fused.graph.nodes.find((n) => (n.op.name === "state" || n.op.name === "param") && n.attrs.path === w.path)?.outs[0];
-      if (!source || w.path === "") continue;
-      if (fused.graph.results.some((r) => r.value === source)) continue;
+      const source = fused.graph.nodes.find(
+        (n) => (n.op.name === "state" || n.op.name === "param") && n.attrs.path === w.path,
+      )?.outs[0];
+      if (!source || fused.graph.results.some((r) => r.value === source)) continue;
       if (fused.graph.writes.filter((o) => (fused.alias.get(o.value) ?? o.value) === root).length > 1) continue;
-      if (!readsAtItsOwnPlace(fused, home, source)) continue;
-      out.set(root, source);
+      if (readsAtItsOwnPlace(fused, home, source)) sources.set(root, source);
     }
-    // Kernels that write in place come last, in their order: none of them may read what another one overwrites.
-    const late = new Set([...out.keys()].map((r) => fused.home.get(r) as Group));
-    for (const [root, source] of [...out]) {
-      const home = fused.home.get(root);
-      const path = String(source.node.attrs.path);
-      const reads = [...late].some((g) => g !== home && sourcesRead(fused, g).some((n) => n.op === source.node.op && (n.attrs.path === path || path === PARAMS)));
-      if (reads) out.delete(root);
+    const reads = new Map(fused.groups.map((g) => [g, groupReads(fused, g)] as const));
+    for (;;) {
+      // Kernels that overwrite, and whoever reads what they make, come last, in their order.
+      const late = new Set([...sources.keys()].map((r) => fused.home.get(r) as Group));
+      for (const g of fused.groups)
+        if ([...(reads.get(g) as Set<Value>)].some((v) => late.has(fused.home.get(v) as Group))) late.add(g);
+      const order = [...fused.groups.filter((g) => !late.has(g)), ...fused.groups.filter((g) => late.has(g))];
+      const wrong = [...sources].find(([root, source]) => {
+        const home = fused.home.get(root) as Group;
+        return order.slice(order.indexOf(home) + 1).some((g) => [...(reads.get(g) as Set<Value>)].some((v) => overlaps(v, source)));
+      });
+      if (!wrong) return { sources, order };
+      sources.delete(wrong[0]);
     }
-    void packed;
-    return out;
   }
 
   /** A loop: copies of the initial carries, then the body with its counter as a size. */
@@ -532,40 +542,39 @@ class Planner {
 }
 const bufferOf = (s: Store): BufferName => (s.kind === "arena" ? "arena" : s.buffer);
 
-/** In-place groups after everybody who reads what they overwrite. */
-function orderForWrites(fused: Fused, inPlace: ReadonlyMap<Value, Value>): readonly Group[] {
-  if (inPlace.size === 0) return fused.groups;
-  const late = new Set<Group>();
-  for (const root of inPlace.keys()) late.add(fused.home.get(root) as Group);
-  return [...fused.groups.filter((g) => !late.has(g)), ...fused.groups.filter((g) => late.has(g))];
-}
-/** The sources a group's kernel reads. */
-function sourcesRead(fused: Fused, g: Group): Node[] {
-  const out = new Set<Node>();
+/** Stored values and sources that a group's kernel (or loop) reads. */
+function groupReads(fused: Fused, g: Group): Set<Value> {
+  const out = new Set<Value>();
   const seen = new Set<Value>();
   const visit = (v: Value, top: boolean): void => {
     if (seen.has(v)) return;
     seen.add(v);
-    if (v.node.op.fuses === "source") {
-      out.add(v.node);
+    const home = fused.home.get(v);
+    if (v.node.op.fuses === "source" || (!top && home !== undefined && home !== g)) {
+      out.add(v);
       return;
     }
-    const home = fused.home.get(v);
-    if (!top && home !== undefined && home !== g) return;
     for (const i of v.node.inputs) visit(i, false);
   };
   for (const r of g.roots) visit(r, true);
-  return [...out];
+  return out;
 }
+/** Two sources whose bytes may be the same: one path, or a parameter and all of them. */
+function overlaps(a: Value, b: Value): boolean {
+  if (a.node.op !== b.node.op || a.node.op.fuses !== "source") return false;
+  const [x, y] = [a.node.attrs.path, b.node.attrs.path];
+  return x === y || (a.node.op.name === "param" && (x === PARAMS || y === PARAMS));
+}
+/** The kernel reads `source` at the element it writes, nowhere else. */
 function readsAtItsOwnPlace(fused: Fused, home: Group, source: Value): boolean {
-  // Nobody may need the group's values, or read the source, after it: it goes last.
-  const roots = new Set(home.roots);
-  const sinkViews = new Set([...fused.alias.keys()].map((v) => v.node));
-  if (fused.graph.nodes.some((n) => !home.nodes.has(n) && !sinkViews.has(n) && n.inputs.some((v) => roots.has(v)))) return false;
   for (const root of home.roots) {
     const s = loweringFor((v) => fused.home.has(v) && fused.home.get(v) !== home);
     const { at, x } = lowerValue(s, root);
-    const own = rowMajor(s, at.map((q) => s.axisValue(q)), root.type.shape);
+    const own = rowMajor(
+      s,
+      at.map((q) => s.axisValue(q)),
+      root.type.shape,
+    );
     let ok = true;
     const seen = new Set<Scalar>();
     const visit = (y: Scalar): void => {
