@@ -735,21 +735,6 @@ export function decode(
   }
   return out;
 }
-/** Coordinates of a linear index over `extents`, outermost first: what `rowMajor` takes back. */
-export function decode(
-  s: ScalarContext,
-  linear: Scalar,
-  extents: readonly Value["type"]["shape"][number][],
-): Scalar[] {
-  const out: Scalar[] = [];
-  let inner = product([]);
-  for (let i = extents.length - 1; i >= 0; i--) {
-    const q = s.idiv(linear, inner);
-    out[i] = isConst(extents[i], 1) ? s.dim(0) : s.imod(q, extents[i]);
-    inner = product([inner, extents[i]]);
-  }
-  return out;
-}
 const resolveOpaque = (s: ScalarContext, d: Parameters<typeof substitute>[0]) =>
   substitute(d, (name) => s.opaques.get(name));
 
