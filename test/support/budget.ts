@@ -1,0 +1,39 @@
+// How long the tests that draw at random go on. In: the environment (read here only). Out: a number of seconds and seeds.
+//   MDL_TEST_SECONDS=600   per suite, instead of each suite's own
+//   MDL_TEST_SEED=123      the first seed
+
+const number = (name: string): number | undefined => {
+  const text = process.env[name];
+  const value = Number(text);
+  return text === undefined || text === "" || !Number.isFinite(value) ? undefined : value;
+};
+/** Seconds a suite may take. */
+export const budget = (usual: number): number => number("MDL_TEST_SECONDS") ?? usual;
+/** Whether somebody asked for longer runs than usual. */
+export const patient = number("MDL_TEST_SECONDS") !== undefined;
+export const firstSeed = (usual: number): number => number("MDL_TEST_SEED") ?? usual;
+
+/**
+ * Runs `one` for seed after seed until the time is up, at most `most` of them; what it throws is told with its seed.
+ * The number of runs is the result.
+ */
+export async function untilTimeIsUp(
+  seconds: number,
+  seed: number,
+  most: number,
+  one: (seed: number) => void | Promise<void>,
+): Promise<number> {
+  const end = Date.now() + seconds * 1000;
+  const limit = patient ? Number.POSITIVE_INFINITY : most;
+  let n = 0;
+  for (; n < limit && (n === 0 || Date.now() < end); n++) {
+    try {
+      await one(seed + n);
+    } catch (error) {
+      const e = error as Error;
+      e.message = `seed ${seed + n} (MDL_TEST_SEED=${seed + n} repeats it): ${e.message}`;
+      throw e;
+    }
+  }
+  return n;
+}
