@@ -6,7 +6,21 @@ import { RESERVED } from "./words.ts";
 import { add, asConst, type Dim, dim, isConst, literalDivisor, mul } from "../dims/dim.ts";
 import { InternalError } from "../diagnostics/index.ts";
 import type { DType, Value } from "../ir/types.ts";
-import { type BufferSlot, bin, type CodeFunction, call, lit, part, type Stmt, type UniformSlot, variable, vec, type Width, widen, type X } from "./code.ts";
+import {
+  type BufferSlot,
+  bin,
+  type CodeFunction,
+  call,
+  lit,
+  part,
+  type Stmt,
+  type UniformSlot,
+  variable,
+  vec,
+  type Width,
+  widen,
+  type X,
+} from "./code.ts";
 import { alignedAt, strideAlong } from "./facts.ts";
 import { identityOf, indexForm, type ScalarContext } from "./lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "./scalar.ts";
@@ -117,11 +131,22 @@ export class Emitter {
   private uniformFor(d: Dim): UniformSlot {
     let slot = this.uniformByKey.get(d.key);
     if (!slot) {
-      slot = { dim: d, name: `d${this.uniforms.length}` };
+      slot = { dim: d, name: this.uniformName(d) };
       this.uniforms.push(slot);
       this.uniformByKey.set(d.key, slot);
     }
     return slot;
+  }
+  /** A symbol's own name where the size is one, else a number in order of use. */
+  private uniformName(d: Dim): string {
+    const atom =
+      d.terms.length === 1 && d.terms[0].coef === 1 && d.terms[0].atoms.length === 1
+        ? d.terms[0].atoms[0]
+        : undefined;
+    const name = atom?.kind === "symbol" ? atom.name.replace(/[^A-Za-z0-9_]/g, "") : "";
+    return name !== "" && name !== "groups" && !this.uniforms.some((u) => u.name === name)
+      ? name
+      : `d${this.uniforms.length}`;
   }
   literal(value: number, dtype: DType): X {
     // Shader compilers may assume infinities away and WGSL cannot spell them: they come in as bits.
@@ -171,7 +196,10 @@ export class Emitter {
     const block = this.stack[depth];
     let out = made;
     const hoisted = depth < this.stack.length - 1;
-    if (!isAtomic(made) && (hoisted || (this.uses.get(x) ?? 1) > 1 || x.kind === "load" || x.kind === "div")) {
+    if (
+      !isAtomic(made) &&
+      (hoisted || (this.uses.get(x) ?? 1) > 1 || x.kind === "load" || x.kind === "div")
+    ) {
       const name = this.fresh(nameOf(x));
       block.stmts.push({ k: "let", name, x: made });
       out = variable(name, made.dtype, made.width);
@@ -194,7 +222,10 @@ export class Emitter {
         // What changes in outer loops only is summed there, once.
         const deep = x.terms.filter((t) => this.depthOf(t.atom) === depth);
         if (deep.length < x.terms.length && depth > 0) {
-          const shallow = this.s.iadd(...x.terms.filter((t) => !deep.includes(t)).map((t) => this.s.imul(t.atom, t.coef)), x.offset);
+          const shallow = this.s.iadd(
+            ...x.terms.filter((t) => !deep.includes(t)).map((t) => this.s.imul(t.atom, t.coef)),
+            x.offset,
+          );
           const rest = this.s.iadd(...deep.map((t) => this.s.imul(t.atom, t.coef)), 0);
           return bin("+", this.x(shallow, lane), this.x(rest, lane));
         }
@@ -206,9 +237,12 @@ export class Emitter {
           sum = sum ? bin("+", sum, term) : term;
         }
         const n = asConst(x.offset);
-        if (n === undefined || n > 0 || !sum) sum = sum ? bin("+", sum, this.dim(x.offset)) : this.dim(x.offset);
-        for (const t of negative) sum = bin("-", sum, bin("*", this.x(t.atom, lane), this.dim(mul(t.coef, -1))));
-        if (n !== undefined && n < 0 && x.terms.some((t) => positive.includes(t))) sum = bin("-", sum, this.dim(dim(-n)));
+        if (n === undefined || n > 0 || !sum)
+          sum = sum ? bin("+", sum, this.dim(x.offset)) : this.dim(x.offset);
+        for (const t of negative)
+          sum = bin("-", sum, bin("*", this.x(t.atom, lane), this.dim(mul(t.coef, -1))));
+        if (n !== undefined && n < 0 && x.terms.some((t) => positive.includes(t)))
+          sum = bin("-", sum, this.dim(dim(-n)));
         return sum;
       }
       case "load":
@@ -275,7 +309,13 @@ export class Emitter {
     return by === 0 ? x : this.s.substitute(x, new Map([[axis, this.s.iadd(this.s.axisValue(axis), by)]]));
   }
   /** Stores a value computed at `width` along `lane`; `guard` limits lanes where the extent is not a multiple of 4. */
-  store(value: Value, at: readonly Scalar[], x: X, lane: Axis | undefined, tail?: { readonly at: Scalar; readonly extent: Dim }): void {
+  store(
+    value: Value,
+    at: readonly Scalar[],
+    x: X,
+    lane: Axis | undefined,
+    tail?: { readonly at: Scalar; readonly extent: Dim },
+  ): void {
     const target = this.placing?.buffer(value) ?? value;
     const slot = this.buffer(target, "read_write");
     const offset = this.offset(target, this.placing?.coordinates(value, at, this.s) ?? at);
@@ -306,7 +346,14 @@ export class Emitter {
   }
 
   /** A loop `for name in from .. below`, with `axis` bound, around what `body` emits. */
-  loop(axis: Axis | undefined, name: string, below: X, body: (i: X) => void, from: X = lit(0), step: X = lit(1)): void {
+  loop(
+    axis: Axis | undefined,
+    name: string,
+    below: X,
+    body: (i: X) => void,
+    from: X = lit(0),
+    step: X = lit(1),
+  ): void {
     const v = this.fresh(name);
     this.push();
     const i = variable(v, "i32");
@@ -332,7 +379,11 @@ export class Emitter {
     return this.atDepth(depth, () => {
       const width: Width = lane ? 4 : 1;
       const acc = this.fresh(COMBINE_NAME[x.combine]);
-      this.put({ k: "var", name: acc, x: widen(this.literal(identityOf(x.combine, x.dtype), x.dtype), width) });
+      this.put({
+        k: "var",
+        name: acc,
+        x: widen(this.literal(identityOf(x.combine, x.dtype), x.dtype), width),
+      });
       const accX = variable(acc, x.dtype, width);
       const nest = (i: number): void => {
         if (i === x.axes.length) {
@@ -353,7 +404,12 @@ export const combine = (how: keyof typeof COMBINE_NAME, acc: X, x: X): X =>
   how === "add" ? bin("+", acc, x) : how === "mul" ? bin("*", acc, x) : call(how, [acc, x], acc.dtype);
 
 const memoKey = (x: Scalar, lane: Axis | undefined): string => (lane ? `${x.id}/${lane.id}` : `${x.id}`);
-const isAtomic = (x: X): boolean => x.k === "var" || x.k === "lit" || x.k === "uniform" || (x.k === "splat" && isAtomic(x.a)) || (x.k === "vec" && x.parts.every(isAtomic));
+const isAtomic = (x: X): boolean =>
+  x.k === "var" ||
+  x.k === "lit" ||
+  x.k === "uniform" ||
+  (x.k === "splat" && isAtomic(x.a)) ||
+  (x.k === "vec" && x.parts.every(isAtomic));
 
 export function children(x: Scalar): readonly Scalar[] {
   switch (x.kind) {
@@ -375,8 +431,13 @@ export function children(x: Scalar): readonly Scalar[] {
 /** The author's name for a value, made legal. */
 export function bufferName(value: Value): string {
   const n = value.node;
-  const raw = n.label ?? (n.attrs.path as string | undefined) ?? (n.attrs.name as string | undefined) ?? n.op.name;
-  const legal = String(raw).replace(/[^A-Za-z0-9_]/g, "_").replace(/^(?=\d)/, "v").replace(/^(_|mdl_)+/, "").slice(0, 40);
+  const raw =
+    n.label ?? (n.attrs.path as string | undefined) ?? (n.attrs.name as string | undefined) ?? n.op.name;
+  const legal = String(raw)
+    .replace(/[^A-Za-z0-9_]/g, "_")
+    .replace(/^(?=\d)/, "v")
+    .replace(/^(_|mdl_)+/, "")
+    .slice(0, 40);
   return RESERVED.has(legal) || legal === "" ? `${legal}_v` : legal;
 }
 function nameOf(x: Scalar): string {

@@ -4,11 +4,21 @@ import type { DType } from "../ir/types.ts";
 import type { BufferSlot, CodeFunction, KernelCode, Stmt, Width, X } from "./code.ts";
 import { wgslFunction } from "./functions.ts";
 
-const PRECEDENCE: Record<string, number> = { "*": 5, "/": 5, "%": 5, "+": 4, "-": 4, "<": 3, ">=": 3, "&&": 2 };
+const PRECEDENCE: Record<string, number> = {
+  "*": 5,
+  "/": 5,
+  "%": 5,
+  "+": 4,
+  "-": 4,
+  "<": 3,
+  ">=": 3,
+  "&&": 2,
+};
 
 export const scalarName = (t: DType): string => t;
 /** A type as WGSL names it: f32, vec4<f32>. */
-export const typeName = (t: DType, width: Width): string => (width === 1 ? scalarName(t) : `vec4<${scalarName(t)}>`);
+export const typeName = (t: DType, width: Width): string =>
+  width === 1 ? scalarName(t) : `vec4<${scalarName(t)}>`;
 /** bool has no storage form; it is u32 there. */
 const stored = (t: DType): DType => (t === "bool" ? "u32" : t);
 
@@ -75,7 +85,11 @@ export function printKernel(k: KernelCode, notes: readonly string[] = []): Print
     return `${b.name}[${operand(index, "/", false)} / 4][${i} % 4]`;
   };
   const toStore = (x: X): string =>
-    x.dtype === "bool" ? (x.width === 4 ? `select(vec4<u32>(), vec4<u32>(1u), ${expr(x)})` : `select(0u, 1u, ${expr(x)})`) : expr(x);
+    x.dtype === "bool"
+      ? x.width === 4
+        ? `select(vec4<u32>(), vec4<u32>(1u), ${expr(x)})`
+        : `select(0u, 1u, ${expr(x)})`
+      : expr(x);
   const lines: string[] = [];
   const stmt = (s: Stmt, pad: string): void => {
     switch (s.k) {
@@ -91,11 +105,14 @@ export function printKernel(k: KernelCode, notes: readonly string[] = []): Print
         return;
       }
       case "set":
-        if (s.x.k === "bin" && s.x.op === "+" && s.x.a.k === "var" && s.x.a.name === s.name) lines.push(`${pad}${s.name} += ${expr(s.x.b)};`);
+        if (s.x.k === "bin" && s.x.op === "+" && s.x.a.k === "var" && s.x.a.name === s.name)
+          lines.push(`${pad}${s.name} += ${expr(s.x.b)};`);
         else lines.push(`${pad}${s.name} = ${expr(s.x)};`);
         return;
       case "for":
-        lines.push(`${pad}for (var ${s.name} = ${expr(s.from)}; ${s.name} < ${expr(s.below)}; ${s.name} += ${expr(s.step)}) {`);
+        lines.push(
+          `${pad}for (var ${s.name} = ${expr(s.from)}; ${s.name} < ${expr(s.below)}; ${s.name} += ${expr(s.step)}) {`,
+        );
         for (const b of s.body) stmt(b, `${pad}  `);
         lines.push(`${pad}}`);
         return;
@@ -126,15 +143,23 @@ export function printKernel(k: KernelCode, notes: readonly string[] = []): Print
   };
   const fn = (f: CodeFunction): void => {
     const params = f.params.map((q) => `${q.name}: ${typeName(q.dtype, q.width)}`).join(", ");
-    lines.push(`fn ${f.name}(${params})${f.result ? ` -> ${typeName(f.result.dtype, f.result.width)}` : ""} {`);
+    lines.push(
+      `fn ${f.name}(${params})${f.result ? ` -> ${typeName(f.result.dtype, f.result.width)}` : ""} {`,
+    );
     for (const b of f.body) stmt(b, "  ");
     if (f.result) lines.push(`  return ${expr(f.result)};`);
     lines.push("}", "");
   };
   for (const f of k.functions) fn(f);
   lines.push(`@compute @workgroup_size(${k.workgroup})`);
-  lines.push("fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {");
-  lines.push("  let group = i32(wid.x + wid.y * nwg.x);", "  if (group >= p.groups) { return; }", "  let lane = i32(lid);");
+  lines.push(
+    "fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {",
+  );
+  lines.push(
+    "  let group = i32(wid.x + wid.y * nwg.x);",
+    "  if (group >= p.groups) { return; }",
+    "  let lane = i32(lid);",
+  );
   for (const b of k.body) stmt(b, "  ");
   lines.push("}");
 
@@ -142,12 +167,18 @@ export function printKernel(k: KernelCode, notes: readonly string[] = []): Print
   const head: string[] = notes.map((n) => `// ${n.replace(/[\r\n\u2028\u2029\u0085\v\f]/g, " ")}`);
   if (types.has("f16")) head.push("enable f16;");
   if (k.subgroups) head.push("enable subgroups;");
-  head.push("", `struct Params { ${["groups", ...k.uniforms.map((u) => u.name)].map((n) => `${n}: i32`).join(", ")} }`);
+  head.push(
+    "",
+    `struct Params { ${["groups", ...k.uniforms.map((u) => u.name)].map((n) => `${n}: i32`).join(", ")} }`,
+  );
   head.push("@group(0) @binding(0) var<uniform> p: Params;");
   k.buffers.forEach((b, i) => {
-    head.push(`@group(0) @binding(${i + 1}) var<storage, ${b.access}> ${b.name}: array<${typeName(stored(b.value.type.dtype), b.wide ? 4 : 1)}>;`);
+    head.push(
+      `@group(0) @binding(${i + 1}) var<storage, ${b.access}> ${b.name}: array<${typeName(stored(b.value.type.dtype), b.wide ? 4 : 1)}>;`,
+    );
   });
-  for (const sh of k.shared) head.push(`var<workgroup> ${sh.name}: array<${typeName(sh.dtype, sh.width)}, ${sh.size}>;`);
+  for (const sh of k.shared)
+    head.push(`var<workgroup> ${sh.name}: array<${typeName(sh.dtype, sh.width)}, ${sh.size}>;`);
   head.push("");
   const prelude = [...preludes.values()];
   return { text: [...head, ...prelude, ...(prelude.length ? [""] : []), ...lines, ""].join("\n") };
@@ -180,11 +211,21 @@ export function literal(value: number, dtype: DType): string {
 /** The text with every name the kernel declares replaced in order of appearance: equal for kernels that differ in names only. */
 export function canonicalText(text: string): string {
   const declared = new Set<string>();
-  for (const m of text.matchAll(/\b(?:let|var(?:<[^>]*>)?|fn) ([A-Za-z_]\w*)/g)) if (!m[1].startsWith("mdl_")) declared.add(m[1]);
-  for (const m of text.matchAll(/fn \w+\(([^)]*)\)/g)) for (const q of m[1].matchAll(/(\w+):/g)) declared.add(q[1]);
+  for (const m of text.matchAll(/\b(?:let|var(?:<[^>]*>)?|fn) ([A-Za-z_]\w*)/g))
+    if (!m[1].startsWith("mdl_")) declared.add(m[1]);
+  for (const m of text.matchAll(/fn \w+\(([^)]*)\)/g))
+    for (const q of m[1].matchAll(/(\w+):/g)) declared.add(q[1]);
   declared.delete("main");
   const renamed = new Map<string, string>();
+  // Words of the uniform block by their place.
+  const fields =
+    /struct Params \{([^}]*)\}/
+      .exec(text)?.[1]
+      .split(",")
+      .map((f) => f.split(":")[0].trim()) ?? [];
   return text
+    .replace(/struct Params \{[^}]*\}/, `struct Params { ${fields.length} }`)
+    .replace(/\bp\.(\w+)/g, (_m, f: string) => `p.${fields.indexOf(f)}`)
     .replace(/\/\/[^\n]*\n/g, "")
     .replace(/(?<![.\w])[A-Za-z_]\w*/g, (w) => {
       if (!declared.has(w)) return w;

@@ -58,7 +58,8 @@ export class ExprTable {
               : this.op(a.kind, this.id(a.a), this.id(a.b));
         p = p === undefined ? x : this.op("*", p, x);
       }
-      const term = p === undefined ? this.literal(t.coef) : t.coef === 1 ? p : this.op("*", p, this.literal(t.coef));
+      const term =
+        p === undefined ? this.literal(t.coef) : t.coef === 1 ? p : this.op("*", p, this.literal(t.coef));
       sum = sum === undefined ? term : this.op("+", sum, term);
     }
     return sum as ExprId;

@@ -31,7 +31,9 @@ export function assignArena(tenants: readonly Tenant[], nominal = NOMINAL): Aren
     readonly tenants: number[];
   }
   const slots: Slot[] = [];
-  const order = tenants.map((_, i) => i).sort((a, b) => tenants[a].from - tenants[b].from || sizes[b] - sizes[a]);
+  const order = tenants
+    .map((_, i) => i)
+    .sort((a, b) => tenants[a].from - tenants[b].from || sizes[b] - sizes[a]);
   for (const i of order) {
     const t = tenants[i];
     // The free slot that fits best: smallest that is large enough, else the largest one (it grows).
@@ -39,7 +41,12 @@ export function assignArena(tenants: readonly Tenant[], nominal = NOMINAL): Aren
     for (const s of slots) {
       if (s.busyTo >= t.from) continue;
       if (!best) best = s;
-      else if (s.size >= sizes[i] ? best.size < sizes[i] || s.size < best.size : best.size < sizes[i] && s.size > best.size) best = s;
+      else if (
+        s.size >= sizes[i]
+          ? best.size < sizes[i] || s.size < best.size
+          : best.size < sizes[i] && s.size > best.size
+      )
+        best = s;
     }
     if (!best) {
       best = { bytes: padded[i], size: sizes[i], busyTo: -1, tenants: [] };

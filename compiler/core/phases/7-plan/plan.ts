@@ -1,7 +1,22 @@
 // From fused graphs to entry plans: order, storage, uniforms, grids. In: the graphs of a model and a target. Out: a
 // Program. Activations share the arena by liveness; parameters, state, derived weights and literals live in flat buffers of
 // their own. A write is stored in place where nobody can tell, and copied at the end otherwise.
-import { add, asConst, type Dim, dim, floorDiv, max, mod, mul, product, roundUp, sub, substitute, sym, symbols } from "../../dims/dim.ts";
+import {
+  add,
+  asConst,
+  type Dim,
+  dim,
+  floorDiv,
+  max,
+  mod,
+  mul,
+  product,
+  roundUp,
+  sub,
+  substitute,
+  sym,
+  symbols,
+} from "../../dims/dim.ts";
 import { InternalError } from "../../diagnostics/index.ts";
 import { createBuilder, finishGraph, isDim, typeText } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
@@ -11,7 +26,17 @@ import type { Scalar } from "../../kernel/scalar.ts";
 import { copy } from "../../ops/copy.ts";
 import { outer, pick, scanAttrs } from "../../ops/scan.ts";
 import type { Target } from "../../targets.ts";
-import type { Block, BufferName, Check, Dispatch, EntryPlan, HostExpr, Port, Range, Step } from "../../../../runtime/core/program.ts";
+import type {
+  Block,
+  BufferName,
+  Check,
+  Dispatch,
+  EntryPlan,
+  HostExpr,
+  Port,
+  Range,
+  Step,
+} from "../../../../runtime/core/program.ts";
 import { type Fused, fuse, type Group, loweringFor, lowerValue, rowMajor } from "../5-fuse/groups.ts";
 import { decode, type Scheduled, type ScheduleContext } from "../6-schedule/common.ts";
 import { chooseLayouts, type Layouts } from "../6-schedule/layout.ts";
@@ -48,10 +73,22 @@ type Store =
   | { readonly kind: "fixed"; readonly buffer: BufferName; readonly at: Dim; readonly bytes: Dim };
 
 type Planned =
-  | { readonly kind: "dispatch"; readonly scheduled: Scheduled; readonly kernel: number; readonly stores: readonly Store[]; readonly label: string }
+  | {
+      readonly kind: "dispatch";
+      readonly scheduled: Scheduled;
+      readonly kernel: number;
+      readonly stores: readonly Store[];
+      readonly label: string;
+    }
   | { readonly kind: "copy"; readonly from: Store; readonly to: Store; readonly label: string }
   | { readonly kind: "clear"; readonly store: Store; readonly label: string }
-  | { readonly kind: "loop"; readonly symbol: string; readonly count: Dim; readonly steps: readonly Planned[]; readonly label: string };
+  | {
+      readonly kind: "loop";
+      readonly symbol: string;
+      readonly count: Dim;
+      readonly steps: readonly Planned[];
+      readonly label: string;
+    };
 
 interface TenantDraft {
   bytes: Dim;
@@ -61,7 +98,13 @@ interface TenantDraft {
 
 /** Derived weights by what they compute, so that entries share them. */
 export class DerivedTable {
-  readonly units: { name: string; sources: string[]; steps: Planned[]; derived: number[]; roots: Map<number, { at: number }> }[] = [];
+  readonly units: {
+    name: string;
+    sources: string[];
+    steps: Planned[];
+    derived: number[];
+    roots: Map<number, { at: number }>;
+  }[] = [];
   bytes = 0;
   private readonly ids = new Map<string, number>();
   private readonly byKey = new Map<string, { unit: number; offsets: number[] }>();
@@ -126,6 +169,7 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
   for (const w of graph.writes) {
     const place = placeOfWrite(p, w.path);
     const from = planner.storeOf(w.value, top);
+    planner.noteDerived(from);
     if (from.kind === "fixed" && from.buffer === place.buffer && asConst(from.at) === place.offset) continue;
     planner.touch(w.value, top, end);
     steps.push({
@@ -135,7 +179,10 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
       label: `write ${w.path}`,
     });
   }
-  for (const r of graph.results) planner.touch(r.value, top, end);
+  for (const r of graph.results) {
+    planner.touch(r.value, top, end);
+    planner.noteDerived(planner.storeOf(r.value, top));
+  }
   // An input that nothing reads has a place, too.
   for (const n of graph.inputs) planner.storeOf(n.outs[0], top);
   const arena = assignArena(planner.tenants);
@@ -153,15 +200,23 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     shapeText: e.shapeText[name] ?? v.type.shape.map((d) => d.key),
     range: range(table, store),
   });
-  const inputs = graph.inputs.map((n) => port(String(n.attrs.name), n.outs[0], planner.storeOf(n.outs[0], top)));
+  const inputs = graph.inputs.map((n) =>
+    port(String(n.attrs.name), n.outs[0], planner.storeOf(n.outs[0], top)),
+  );
   const outputs = graph.results.map((r) => port(r.name, r.value, planner.storeOf(r.value, top)));
   const implicit: EntryPlan["implicit"][number][] = [];
   for (const n of graph.nodes) {
-    if (n.op.name === "seed") implicit.push({ name: "seed", dtype: "u32", range: range(table, planner.storeOf(n.outs[0], top)) });
+    if (n.op.name === "seed")
+      implicit.push({ name: "seed", dtype: "u32", range: range(table, planner.storeOf(n.outs[0], top)) });
     if (n.op.name === "hyper") {
       const whole = planner.storeOf(n.outs[0], top);
       (n.attrs.names as readonly string[]).forEach((name, i) => {
-        implicit.push({ name, dtype: "f32", range: range(table, { ...whole, at: add(whole.at, 4 * i), bytes: dim(4) }), value: e.hyper?.[name] });
+        implicit.push({
+          name,
+          dtype: "f32",
+          range: range(table, { ...whole, at: add(whole.at, 4 * i), bytes: dim(4) }),
+          value: e.hyper?.[name],
+        });
       });
     }
   }
@@ -178,7 +233,13 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
         message: `axis ${i} of ${String(n.attrs.name)} is ${d.key}`,
       });
     });
-  for (const c of graph.constraints) checks.push({ left: table.id(c.left), relation: c.relation, right: table.id(c.right), message: c.message });
+  for (const c of graph.constraints)
+    checks.push({
+      left: table.id(c.left),
+      relation: c.relation,
+      right: table.id(c.right),
+      message: c.message,
+    });
   const arenaBytes = table.id(max(arena.bytes, 256));
   const body = emitBlock(steps, table, range);
   const plan: EntryPlan = {
@@ -193,17 +254,31 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     arenaBytes,
     implicit,
     derived: [...planner.derivedUsed].sort((a, b) => a - b),
-    writesParams: graph.writes.some((w) => w.path === PARAMS) ? [...p.params.keys()].filter((k) => k !== PARAMS) : [],
+    writesParams: graph.writes.some((w) => w.path === PARAMS)
+      ? [...p.params.keys()].filter((k) => k !== PARAMS)
+      : [],
     writesState: graph.writes.filter((w) => w.path !== PARAMS).map((w) => w.path),
     train: e.train,
   };
-  return { plan, report: { fused: top.fused, layouts: top.layouts, peak: arena.peak, bound: arena.bound, nodes: graph.nodes.length } };
+  return {
+    plan,
+    report: {
+      fused: top.fused,
+      layouts: top.layouts,
+      peak: arena.peak,
+      bound: arena.bound,
+      nodes: graph.nodes.length,
+    },
+  };
 }
 
 /** The path of all parameters at once, for the update of a training step. */
 export const PARAMS = "$params";
 
-function placeOfWrite(p: ProgramContext, path: string): { buffer: BufferName; offset: number; bytes: number } {
+function placeOfWrite(
+  p: ProgramContext,
+  path: string,
+): { buffer: BufferName; offset: number; bytes: number } {
   const param = p.params.get(path);
   if (param) return { buffer: "params", ...param };
   const state = p.state.get(path);
@@ -214,9 +289,15 @@ function placeOfWrite(p: ProgramContext, path: string): { buffer: BufferName; of
 /** Each symbol from the actual sizes (names `input.axis`): a bare axis first, else a linear one. */
 function solveSymbols(graph: Graph): { solve: ExprTable; values: Map<string, { dim: Dim; text: string }> } {
   const values = new Map<string, { dim: Dim; text: string }>();
-  const axes = graph.inputs.flatMap((n) => n.outs[0].type.shape.map((d, i) => ({ d, name: `${String(n.attrs.name)}.${i}` })));
+  const axes = graph.inputs.flatMap((n) =>
+    n.outs[0].type.shape.map((d, i) => ({ d, name: `${String(n.attrs.name)}.${i}` })),
+  );
   for (const { d, name } of axes) {
-    const bare = d.terms.length === 1 && d.terms[0].coef === 1 && d.terms[0].atoms.length === 1 && d.terms[0].atoms[0].kind === "symbol";
+    const bare =
+      d.terms.length === 1 &&
+      d.terms[0].coef === 1 &&
+      d.terms[0].atoms.length === 1 &&
+      d.terms[0].atoms[0].kind === "symbol";
     if (bare && !values.has(d.key)) values.set(d.key, { dim: sym(name), text: name });
   }
   for (let again = true; again; ) {
@@ -226,7 +307,10 @@ function solveSymbols(graph: Graph): { solve: ExprTable; values: Map<string, { d
       if (open.length !== 1) continue;
       // d = coef * s + rest
       const at0 = substitute(d, (s) => (s === open[0] ? 0 : values.get(s)?.dim));
-      const coef = sub(substitute(d, (s) => (s === open[0] ? 1 : values.get(s)?.dim)), at0);
+      const coef = sub(
+        substitute(d, (s) => (s === open[0] ? 1 : values.get(s)?.dim)),
+        at0,
+      );
       const rest = sub(sym(name), at0);
       const c = asConst(coef);
       if (c === undefined || c === 0) continue;
@@ -236,18 +320,24 @@ function solveSymbols(graph: Graph): { solve: ExprTable; values: Map<string, { d
     }
   }
   const missing = graph.symbols.find((s) => !values.has(s));
-  if (missing) throw new InternalError("plan", `the size ${missing} cannot be found from the inputs of ${graph.name}`);
+  if (missing)
+    throw new InternalError("plan", `the size ${missing} cannot be found from the inputs of ${graph.name}`);
   return { solve: new ExprTable(), values };
 }
 /** Rows and steps; loops come last, when the parent's table is complete. */
-function emitBlock(steps: readonly Planned[], table: ExprTable, range: (t: ExprTable, s: Store) => Range): Block {
+function emitBlock(
+  steps: readonly Planned[],
+  table: ExprTable,
+  range: (t: ExprTable, s: Store) => Range,
+): Block {
   const out: (Step | undefined)[] = [];
   const loops: { at: number; step: Extract<Planned, { kind: "loop" }>; count: number }[] = [];
   for (const s of steps) {
     if (s.kind === "loop") {
       loops.push({ at: out.length, step: s, count: table.id(s.count) });
       out.push(undefined);
-    } else if (s.kind === "copy") out.push({ kind: "copy", from: range(table, s.from), to: range(table, s.to), label: s.label });
+    } else if (s.kind === "copy")
+      out.push({ kind: "copy", from: range(table, s.from), to: range(table, s.to), label: s.label });
     else if (s.kind === "clear") out.push({ kind: "clear", range: range(table, s.store), label: s.label });
     else {
       const d: Dispatch = {
@@ -264,7 +354,13 @@ function emitBlock(steps: readonly Planned[], table: ExprTable, range: (t: ExprT
   }
   for (const l of loops) {
     const child = table.child(l.step.symbol);
-    out[l.at] = { kind: "loop", symbol: l.step.symbol, count: l.count, body: emitBlock(l.step.steps, child, range), label: l.step.label };
+    out[l.at] = {
+      kind: "loop",
+      symbol: l.step.symbol,
+      count: l.count,
+      body: emitBlock(l.step.steps, child, range),
+      label: l.step.label,
+    };
   }
   return { exprs: table.rows, steps: out as Step[] };
 }
@@ -307,8 +403,14 @@ class Planner {
       const path = String(n.attrs.path);
       const place = n.op.name === "param" ? this.p.params.get(path) : this.p.state.get(path);
       if (!place) throw new InternalError("plan", `${n.op.name} ${path} has no place`);
-      made = { kind: "fixed", buffer: n.op.name === "param" ? "params" : "state", at: dim(place.offset), bytes };
-    } else if (n.op.name === "constant") made = { kind: "fixed", buffer: "constants", at: dim(this.p.constant(n).offset), bytes };
+      made = {
+        kind: "fixed",
+        buffer: n.op.name === "param" ? "params" : "state",
+        at: dim(place.offset),
+        bytes,
+      };
+    } else if (n.op.name === "constant")
+      made = { kind: "fixed", buffer: "constants", at: dim(this.p.constant(n).offset), bytes };
     else made = this.tenant(bytes);
     // Inputs are there from the beginning.
     if (made.kind === "arena" && n.op.fuses === "source") this.tenants[made.tenant].from = 0;
@@ -324,9 +426,23 @@ class Planner {
   }
 
   /** Plans a graph: the entry itself, or the body of a loop (`placing` says where its results go). */
-  block(graph: Graph, body: { readonly place: ReadonlyMap<Value, { readonly value: Value; readonly axis: number; readonly index: Dim } | undefined> } | undefined): PlannedBlock {
+  block(
+    graph: Graph,
+    body:
+      | {
+          readonly place: ReadonlyMap<
+            Value,
+            { readonly value: Value; readonly axis: number; readonly index: Dim } | undefined
+          >;
+        }
+      | undefined,
+  ): PlannedBlock {
     const { target } = this.p;
-    const fused = fuse(graph, { maxBindings: target.maxBindings, derive: this.derive && !body, claims: this.p.claims });
+    const fused = fuse(graph, {
+      maxBindings: target.maxBindings,
+      derive: this.derive && !body,
+      claims: this.p.claims,
+    });
     const layouts = chooseLayouts(fused);
     const packing = packWeights(fused, layouts, this.derive && !body);
     const ctxFused: Fused = { ...fused, groups: packing.groups, home: packing.home };
@@ -357,7 +473,11 @@ class Planner {
       const offsets = g.anchor.attrs.offsets as readonly number[];
       g.anchor.inputs.forEach((v, i) => {
         const base = fused.alias.get(v) ?? v;
-        this.stores.set(base, { ...whole, at: add(whole.at, offsets[i] * elementBytes(v)), bytes: bytesOf(v) });
+        this.stores.set(base, {
+          ...whole,
+          at: add(whole.at, offsets[i] * elementBytes(v)),
+          bytes: bytesOf(v),
+        });
       });
       steps.push({ kind: "clear", store: whole, label: "zero the gradients" });
     }
@@ -381,22 +501,39 @@ class Planner {
     return block;
   }
 
-  private dispatch(scheduled: Scheduled, g: Group, block: PlannedBlock): Extract<Planned, { kind: "dispatch" }> {
+  private dispatch(
+    scheduled: Scheduled,
+    g: Group,
+    block: PlannedBlock,
+  ): Extract<Planned, { kind: "dispatch" }> {
     if (scheduled.buffers.length > this.p.target.maxBindings)
-      throw new InternalError("plan", `the kernel of ${g.anchor.op.name} binds ${scheduled.buffers.length} buffers`);
+      throw new InternalError(
+        "plan",
+        `the kernel of ${g.anchor.op.name} binds ${scheduled.buffers.length} buffers`,
+      );
     const stores = scheduled.buffers.map((b) => this.storeOf(b.value, block));
     // One buffer may not be bound for reading and for writing in one dispatch; two read-write ranges may.
-    const written = new Set(scheduled.buffers.flatMap((b, i) => (b.access === "read_write" ? [bufferOf(stores[i])] : [])));
+    const written = new Set(
+      scheduled.buffers.flatMap((b, i) => (b.access === "read_write" ? [bufferOf(stores[i])] : [])),
+    );
     scheduled.buffers.forEach((b, i) => {
       const buffer = bufferOf(stores[i]);
       if (buffer === "arena" || written.has(buffer)) b.access = "read_write";
     });
-    for (const s of stores) if (s.kind === "fixed" && s.buffer === "derived") this.noteDerived(s);
+    for (const s of stores) this.noteDerived(s);
     const { site, label } = this.p.describe(g);
-    const kernel = this.p.kernels.add(scheduled.code, site);
-    return { kind: "dispatch", scheduled, kernel, stores, label: `${this.p.kernels.name(kernel)} ${label}`.trim() };
+    const kernel = this.p.kernels.add(scheduled.code, site, scheduled.groups, scheduled.uniforms);
+    return {
+      kind: "dispatch",
+      scheduled,
+      kernel,
+      stores,
+      label: `${this.p.kernels.name(kernel)} ${label}`.trim(),
+    };
   }
-  private noteDerived(s: Extract<Store, { kind: "fixed" }>): void {
+  /** A derived weight that the entry reads, or gives as a result. */
+  noteDerived(s: Store): void {
+    if (s.kind !== "fixed" || s.buffer !== "derived") return;
     const unit = this.unitAt.get(asConst(s.at) as number);
     if (unit !== undefined) this.derivedUsed.add(unit);
   }
@@ -406,7 +543,13 @@ class Planner {
     const table = this.p.derived;
     const key = g.roots.map((r) => `${table.key(r)}@${ctx.layouts.order(r).join()}`).join("|");
     const found = table.find(key);
-    const { unit, offsets } = found ?? table.reserve(key, g.roots, g.roots.map((r) => r.node.label ?? String(r.node.attrs.path ?? r.node.op.name)).join("+"));
+    const { unit, offsets } =
+      found ??
+      table.reserve(
+        key,
+        g.roots,
+        g.roots.map((r) => r.node.label ?? String(r.node.attrs.path ?? r.node.op.name)).join("+"),
+      );
     g.roots.forEach((r, i) => {
       this.stores.set(r, { kind: "fixed", buffer: "derived", at: dim(offsets[i]), bytes: bytesOf(r) });
       this.unitAt.set(offsets[i], unit);
@@ -438,7 +581,10 @@ class Planner {
    * Writes that may go straight to their state: made by a pointwise kernel that reads the old value at the same place only,
    * where nobody who comes after needs the old value.
    */
-  private inPlaceWrites(fused: Fused, layouts: Layouts): { readonly sources: Map<Value, Value>; readonly order: readonly Group[] } {
+  private inPlaceWrites(
+    fused: Fused,
+    layouts: Layouts,
+  ): { readonly sources: Map<Value, Value>; readonly order: readonly Group[] } {
     const sources = new Map<Value, Value>();
     for (const w of fused.graph.writes) {
       const root = fused.alias.get(w.value) ?? w.value;
@@ -448,7 +594,8 @@ class Planner {
         (n) => (n.op.name === "state" || n.op.name === "param") && n.attrs.path === w.path,
       )?.outs[0];
       if (!source || fused.graph.results.some((r) => r.value === source)) continue;
-      if (fused.graph.writes.filter((o) => (fused.alias.get(o.value) ?? o.value) === root).length > 1) continue;
+      if (fused.graph.writes.filter((o) => (fused.alias.get(o.value) ?? o.value) === root).length > 1)
+        continue;
       if (readsAtItsOwnPlace(fused, home, source)) sources.set(root, source);
     }
     const reads = new Map(fused.groups.map((g) => [g, groupReads(fused, g)] as const));
@@ -460,7 +607,9 @@ class Planner {
       const order = [...fused.groups.filter((g) => !late.has(g)), ...fused.groups.filter((g) => late.has(g))];
       const wrong = [...sources].find(([root, source]) => {
         const home = fused.home.get(root) as Group;
-        return order.slice(order.indexOf(home) + 1).some((g) => [...(reads.get(g) as Set<Value>)].some((v) => overlaps(v, source)));
+        return order
+          .slice(order.indexOf(home) + 1)
+          .some((g) => [...(reads.get(g) as Set<Value>)].some((v) => overlaps(v, source)));
       });
       if (!wrong) return { sources, order };
       sources.delete(wrong[0]);
@@ -474,10 +623,17 @@ class Planner {
     const symbol = `$t${this.loops++}`;
     const t = sym(symbol);
     const index = a.reverse ? sub(sub(a.count, 1), t) : t;
-    const b = createBuilder(1 + Math.max(0, ...block.fused.graph.nodes.map((x) => x.id)) + 1_000_000 * this.loops);
+    const b = createBuilder(
+      1 + Math.max(0, ...block.fused.graph.nodes.map((x) => x.id)) + 1_000_000 * this.loops,
+    );
     const label = n.label ?? "scan";
     const leaf = (v: Value): Value => {
-      const made = b.make(outer, [], { dtype: v.type.dtype, shape: v.type.shape }, v.node.label ?? String(v.node.attrs.path ?? v.node.attrs.name ?? v.node.op.name));
+      const made = b.make(
+        outer,
+        [],
+        { dtype: v.type.dtype, shape: v.type.shape },
+        v.node.label ?? String(v.node.attrs.path ?? v.node.attrs.name ?? v.node.op.name),
+      );
       this.touch(v, block);
       this.stores.set(made, this.storeOf(v, block));
       return made;
@@ -491,26 +647,47 @@ class Planner {
     const steps: Planned[] = carries.map((c, i) => {
       const init = n.inputs[a.xs + i];
       this.touch(init, block);
-      return { kind: "copy", from: this.storeOf(init, block), to: { ...c.store, bytes: c.size }, label: `${label}: begin` };
+      return {
+        kind: "copy",
+        from: this.storeOf(init, block),
+        to: { ...c.store, bytes: c.size },
+        label: `${label}: begin`,
+      };
     });
     this.clock++;
     const bound = a.body.inputs.map((input, i) => {
-      if (i < a.xs) return b.make(pick, [leaf(n.inputs[i])], { axis: a.axes[i], index }, String(input.label ?? input.attrs.name));
+      if (i < a.xs)
+        return b.make(
+          pick,
+          [leaf(n.inputs[i])],
+          { axis: a.axes[i], index },
+          String(input.label ?? input.attrs.name),
+        );
       if (i < a.xs + a.carries) {
         const c = carries[i - a.xs];
-        const made = b.make(outer, [], { dtype: c.type.type.dtype, shape: c.type.type.shape }, input.label ?? String(input.attrs.name));
+        const made = b.make(
+          outer,
+          [],
+          { dtype: c.type.type.dtype, shape: c.type.type.shape },
+          input.label ?? String(input.attrs.name),
+        );
         this.stores.set(made, { ...c.store, at: mul(c.half, mod(t, 2)), bytes: c.size });
         return made;
       }
       return leaf(n.inputs[i]);
     });
     const byInput = new Map(a.body.inputs.map((x, i) => [x, bound[i]]));
-    const { map } = transform(a.body, (_b, node) => (byInput.has(node) ? [byInput.get(node) as Value] : undefined), b);
+    const { map } = transform(
+      a.body,
+      (_b, node) => (byInput.has(node) ? [byInput.get(node) as Value] : undefined),
+      b,
+    );
     // Each result is stored by a kernel of the body, once.
     const used = new Set<Value>();
     const results = a.body.results.map((r) => {
       let v = map.get(r.value) as Value;
-      if (v.node.op.fuses === "source" || v.node.op.fuses === "view" || used.has(v)) v = b.make(copy, [v], {}, r.name);
+      if (v.node.op.fuses === "source" || v.node.op.fuses === "view" || used.has(v))
+        v = b.make(copy, [v], {}, r.name);
       used.add(v);
       return { name: r.name, value: v };
     });
@@ -526,7 +703,12 @@ class Planner {
         this.touch(whole, block);
       }
     });
-    const graph = finishGraph({ name: `${label} body`, inputs: [], results, symbols: [...block.fused.graph.symbols, symbol] });
+    const graph = finishGraph({
+      name: `${label} body`,
+      inputs: [],
+      results,
+      symbols: [...block.fused.graph.symbols, symbol],
+    });
     const inner = this.block(graph, { place });
     this.clock++;
     // What the body reads from outside, and the carries, live to the end of the loop.
@@ -590,11 +772,23 @@ function readsAtItsOwnPlace(fused: Fused, home: Group, source: Value): boolean {
 }
 
 /** The prepare program of a finished derived table. */
-export function planDerived(table: DerivedTable): { name: string; sources: string[]; body: Block; arenaBytes: number; derived: number[] }[] {
+export function planDerived(
+  table: DerivedTable,
+): { name: string; sources: string[]; body: Block; arenaBytes: number; derived: number[] }[] {
   return table.units.map((u) => {
     const exprs = new ExprTable();
-    const range = (t: ExprTable, s: Store): Range => ({ buffer: bufferOf(s), offset: t.id(s.at), bytes: t.id(s.bytes) });
+    const range = (t: ExprTable, s: Store): Range => ({
+      buffer: bufferOf(s),
+      offset: t.id(s.at),
+      bytes: t.id(s.bytes),
+    });
     const arenaBytes = exprs.id(0);
-    return { name: u.name, sources: u.sources, body: emitBlock(u.steps, exprs, range), arenaBytes, derived: u.derived };
+    return {
+      name: u.name,
+      sources: u.sources,
+      body: emitBlock(u.steps, exprs, range),
+      arenaBytes,
+      derived: u.derived,
+    };
   });
 }
