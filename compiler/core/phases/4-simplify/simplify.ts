@@ -1,17 +1,20 @@
 // Graph to smaller graph. In: a checked (or differentiated) graph. Out: primitives only, weights folded where they may be,
 // and every sink a value that some kernel computes. Each pass is a named function on graphs; the order is the list below.
-import type { Graph, Node } from "../../ir/types.ts";
+import type { Graph, Node, Value } from "../../ir/types.ts";
 import { isGraph } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
 import { copy } from "../../ops/copy.ts";
 import { mergeScans } from "./scans.ts";
 import { foldScales } from "./scales.ts";
 import { shareOperands } from "./share.ts";
+import { splitReductions } from "./split.ts";
 
 export interface SimplifyOptions {
   /** Parameters do not change between calls: their arithmetic may be done ahead. */
   readonly inference: boolean;
   readonly claims?: (node: Node) => boolean;
+  /** Rows that keep the target busy (see split.ts). */
+  readonly busyRows: number;
 }
 export type Pass = { readonly name: string; readonly run: (g: Graph, o: SimplifyOptions) => Graph };
 
@@ -22,6 +25,7 @@ export const passes: readonly Pass[] = [
   // Needs primitives: batch norm is arithmetic by now.
   { name: "fold-scales", run: (g, o) => (o.inference ? foldScales(g) : g) },
   { name: "share-operands", run: (g, o) => (o.inference ? shareOperands(g) : g) },
+  { name: "split-reductions", run: (g, o) => splitReductions(g, o.busyRows) },
   // Last: kernels store what sinks name.
   { name: "store-sinks", run: storeSinks },
 ];
@@ -62,11 +66,24 @@ function expandBody(body: Graph, options: SimplifyOptions): Graph {
   return out;
 }
 
-/** A result or write that is a source, or a view of one, is copied: it needs storage of its own. */
+/**
+ * A result or write that is a source, or a view of one, is copied: it needs storage of its own. So does one value in two
+ * places of a pack (two parameters with one gradient): its kernel writes it to one place.
+ */
 function storeSinks(graph: Graph): Graph {
-  const { graph: g, map } = transform(graph, () => undefined);
-  void map;
   const needs = (n: Node): boolean => n.op.fuses === "source" || (n.op.fuses === "view" && n.inputs.every((v) => needs(v.node)));
+  const { graph: g } = transform(graph, (b, n, inputs) => {
+    if (n.op.fuses !== "pack") return undefined;
+    const placed = new Set<Value>();
+    const operands = inputs.map((v) => {
+      let base = v;
+      while (base.node.op.fuses === "view" && base.node.inputs.length === 1) base = base.node.inputs[0];
+      if (needs(base.node) || placed.has(base)) return b.make(copy, [v], {}, v.node.label);
+      placed.add(base);
+      return v;
+    });
+    return b.node(n.op, operands, n.attrs, n.label);
+  });
   const sinks = [...g.results, ...g.writes];
   if (!sinks.some((s) => needs(s.value.node))) return g;
   const copies = new Map<unknown, ReturnType<typeof copyOf>>();

@@ -594,8 +594,21 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   };
   for (let i = nodes.length - 1; i >= 0; i--) {
     const n = nodes[i];
-    if (region.has(n) || n.op.fuses === "source") continue;
+    if (n.op.fuses === "source") continue;
     const v = n.outs[0];
+    const within = region.get(n);
+    if (within) {
+      // A view that a pack or sink names is stored as its base, or by a kernel of its own where it lies otherwise.
+      if (isView(n) && !home.has(v) && (sinks.has(v) || nodeUsers(v).some(mustStore))) {
+        const base = orderKeepingBase(v);
+        if (base && home.has(base)) alias.set(v, base);
+        else {
+          drop(within, n);
+          store(n);
+        }
+      }
+      continue;
+    }
     if (isView(n)) {
       if (sinks.has(v) && !home.has(v)) {
         const base = orderKeepingBase(v);
