@@ -62,6 +62,11 @@ export interface WeightTensor {
   readonly data: Float32Array;
 }
 
+export interface Shaped {
+  readonly data: Float32Array | Int32Array;
+  readonly shape: readonly number[];
+}
+
 export class Figure {
   readonly info: FigureInfo;
   readonly #tensors: ReadonlyMap<string, HostTensor>;
@@ -109,6 +114,16 @@ export class Figure {
       Object.entries(this.info.inputs).map(([name, how]) => [
         name,
         operand(this.info.salt + name + suffix, how),
+      ]),
+    );
+  }
+
+  /** The same with their shapes, which a call needs where two sizes are open. */
+  shapedInputs(step?: number): Record<string, Shaped> {
+    return Object.fromEntries(
+      Object.entries(this.inputs(step)).map(([name, data]) => [
+        name,
+        { data, shape: this.info.inputs[name].shape },
       ]),
     );
   }

@@ -19,7 +19,9 @@ import { testDevice } from "./device.ts";
 import { projectRoot } from "./files.ts";
 
 type Data = TypedArrays[keyof TypedArrays];
-export type Inputs = { readonly [name: string]: Data };
+export type Inputs = {
+  readonly [name: string]: Data | { readonly data: Data; readonly shape: readonly number[] };
+};
 type Entry = (inputs: Inputs) => Promise<{ readonly [name: string]: Tensor }>;
 type Step = (inputs: Inputs) => Promise<StepResult>;
 
