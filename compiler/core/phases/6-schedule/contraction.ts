@@ -159,7 +159,10 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest | undefined {
   const colsOf = swap ? c.rows : c.cols;
   if (windowAxes.some((a) => colsOf.includes(a) || c.batch.includes(a)))
     throw new InternalError("schedule", "a window runs over columns");
-  const rows = rank(rowsOf);
+  // An operand inlined from a broadcast does not see every axis of the result: those count as rows.
+  const seen = new Set([...c.rows, ...c.cols, ...c.batch]);
+  const unseen = physical.filter((a) => !seen.has(a) && !isConst(a.extent, 1));
+  const rows = rank([...rowsOf, ...unseen]);
   const cols = rank(colsOf);
   const batches = rank(c.batch);
   // Size-1 out axes take part in nothing; the others must all be classified.
