@@ -143,7 +143,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     const entries = sources.map((src) => {
       const checked = options.bind ? bindSymbols(src.graph, by) : src.graph;
       if (options.verify) verify(checked, "check");
-      const simplified = simplify(checked, { inference: src.inference, claims: context.claims }, (pass, g) => {
+      const simplified = simplify(checked, { inference: src.inference, claims: context.claims, busyRows: target.busyRows }, (pass, g) => {
         if (options.verify) verify(g, pass);
       });
       const shapeText = Object.fromEntries(src.ports.map((p) => [p.name, p.shapeText]));

@@ -10,6 +10,8 @@ export interface Target {
   /** Threads that share a row of a reduction, and how they combine. */
   readonly rowThreads: number;
   readonly rowCombine: "subgroup" | "tree";
+  /** With fewer rows than this, long ones are reduced in two steps. */
+  readonly busyRows: number;
   readonly contraction:
     | { readonly kind: "subgroup"; readonly lanes: number; readonly rows: number }
     | { readonly kind: "tile"; readonly rows: number; readonly cols: number; readonly depth: number };
@@ -25,6 +27,7 @@ export const baseline: Target = {
   mapThreads: 64,
   rowThreads: 64,
   rowCombine: "tree",
+  busyRows: 32,
   contraction: { kind: "tile", rows: 32, cols: 32, depth: 16 },
   fusedAttention: false,
   maxBindings: 8,
@@ -36,6 +39,7 @@ export const gpu: Target = {
   mapThreads: 128,
   rowThreads: 128,
   rowCombine: "tree",
+  busyRows: 64,
   contraction: { kind: "tile", rows: 64, cols: 64, depth: 16 },
   fusedAttention: true,
   maxBindings: 8,
@@ -47,6 +51,7 @@ export const cpuSubgroup: Target = {
   mapThreads: 64,
   rowThreads: 8,
   rowCombine: "subgroup",
+  busyRows: 4,
   contraction: { kind: "subgroup", lanes: 8, rows: 32 },
   fusedAttention: false,
   maxBindings: 8,

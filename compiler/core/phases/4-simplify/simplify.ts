@@ -14,7 +14,7 @@ export interface SimplifyOptions {
   readonly inference: boolean;
   readonly claims?: (node: Node) => boolean;
   /** Rows that keep the target busy (see split.ts). */
-  readonly busyRows: number;
+  readonly busyRows?: number;
 }
 export type Pass = { readonly name: string; readonly run: (g: Graph, o: SimplifyOptions) => Graph };
 
@@ -25,7 +25,7 @@ export const passes: readonly Pass[] = [
   // Needs primitives: batch norm is arithmetic by now.
   { name: "fold-scales", run: (g, o) => (o.inference ? foldScales(g) : g) },
   { name: "share-operands", run: (g, o) => (o.inference ? shareOperands(g) : g) },
-  { name: "split-reductions", run: (g, o) => splitReductions(g, o.busyRows) },
+  { name: "split-reductions", run: (g, o) => splitReductions(g, o.busyRows ?? 0) },
   // Last: kernels store what sinks name.
   { name: "store-sinks", run: storeSinks },
 ];
