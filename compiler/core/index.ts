@@ -1,21 +1,22 @@
 // The compiler as a library: source text in, artefact and reports out. No file, no GPU: imports come through `resolve`, so
 // that it runs in a browser. The command line (compiler/cli) is one of its hosts.
-import { Diagnostics, MdlError, type Diagnostic } from "./diagnostics/index.ts";
+
+import type { Artefact } from "../../runtime/core/program.ts";
+import { type Diagnostic, Diagnostics, MdlError } from "./diagnostics/index.ts";
 import { stdSources } from "./generated/std.ts";
 import type { Node } from "./ir/types.ts";
 import { parse } from "./phases/1-parse/parse.ts";
 import { check as checkSource } from "./phases/2-check/check.ts";
 import type { CheckedModel } from "./phases/2-check/checked.ts";
-import { build, type Built } from "./pipeline.ts";
+import { type Built, build } from "./pipeline.ts";
 import { emitStage, type Stage } from "./stages.ts";
 import { targets as allTargets } from "./targets.ts";
-import type { Artefact } from "../../runtime/core/program.ts";
 
-export type { Stage } from "./stages.ts";
 export type { Artefact } from "../../runtime/core/program.ts";
-export type { CheckedModel } from "./phases/2-check/checked.ts";
 export { type Diagnostic, InternalError, MdlError } from "./diagnostics/index.ts";
+export type { CheckedModel } from "./phases/2-check/checked.ts";
 export { type EmitOptions, type EmittedModule, emitModule } from "./phases/8-emit/index.ts";
+export type { Stage } from "./stages.ts";
 
 export interface CompileOptions {
   /** Text of an imported file by its path as resolved against the importing file; std/… is built in. */
@@ -60,25 +61,36 @@ const resolver = (options: CompileOptions) => (path: string) => stdSources[path]
 
 /** Diagnostics of a source, without compiling it. */
 export function check(source: string, file: string, options: CompileOptions = {}): readonly Diagnostic[] {
-  return checkSource(source, file, { resolve: resolver(options), model: options.model, set: options.set }).diagnostics;
+  return checkSource(source, file, { resolve: resolver(options), model: options.model, set: options.set })
+    .diagnostics;
 }
 
 /** Compiles one model of a source; throws MdlError with diagnostics for what the source is at fault for. */
 export function compile(source: string, file: string, options: CompileOptions = {}): Compiled {
-  const checked = checkSource(source, file, { resolve: resolver(options), model: options.model, set: options.set });
-  if (!checked.models || checked.diagnostics.some((d) => d.severity === "error")) throw new MdlError(checked.diagnostics);
+  const checked = checkSource(source, file, {
+    resolve: resolver(options),
+    model: options.model,
+    set: options.set,
+  });
+  if (!checked.models || checked.diagnostics.some((d) => d.severity === "error"))
+    throw new MdlError(checked.diagnostics);
   const model = checked.models[0];
   const problems = new Diagnostics();
   const start = { file, start: 0, end: 0 };
   if (!model) problems.report("E0205", `there is no model in ${file}`, start);
   const known = new Set(allTargets.map((t) => t.name as string));
   for (const t of options.targets ?? [])
-    if (!known.has(t)) problems.report("E0606", `there is no target ${t}`, start, { help: `targets are ${[...known].join(", ")}` });
+    if (!known.has(t))
+      problems.report("E0606", `there is no target ${t}`, start, {
+        help: `targets are ${[...known].join(", ")}`,
+      });
   if (problems.hasErrors || !model) throw new MdlError(problems.list());
   for (const e of options.entries ?? []) {
     const names = [...model.entries.map((x) => x.name), ...model.trains.map((t) => `${t.name}_step`)];
     if (!names.includes(e) && !(e === "train_step" && model.trains.length === 1))
-      problems.report("E0205", `${model.name} has no entry ${e}`, model.span, { help: `it has ${names.join(", ")}` });
+      problems.report("E0205", `${model.name} has no entry ${e}`, model.span, {
+        help: `it has ${names.join(", ")}`,
+      });
   }
   if (problems.hasErrors) throw new MdlError(problems.list());
   const lines = lineIndex(source);
@@ -93,29 +105,47 @@ export function compile(source: string, file: string, options: CompileOptions = 
     return at.file === file ? `${file}:${lines(at.start)}` : at.file;
   };
   const targets = allTargets.filter((t) => !options.targets || options.targets.includes(t.name));
-  const built = build(model, { targets, bind: options.bind, entries: options.entries, verify: options.verify, place });
+  const built = build(model, {
+    targets,
+    bind: options.bind,
+    entries: options.entries,
+    verify: options.verify,
+    place,
+  });
   return {
     name: model.name,
     model,
     artefact: built.artefact,
     diagnostics: checked.diagnostics,
     report: { entries: summarise(built) },
-    emit: (stage, target) => emitStage(stage, { source, file, parse, model, built, target: target ?? targets[0].name }),
+    emit: (stage, target) =>
+      emitStage(stage, { source, file, parse, model, built, target: target ?? targets[0].name }),
   };
 }
 
 function summarise(built: Built): EntrySummary[] {
   return built.stages.map((s) => {
-    const program = built.artefact.programs.find((p) => p.target === s.target) as Artefact["programs"][number];
-    const plan = program.entries.find((e) => e.name === s.entry) as Artefact["programs"][number]["entries"][number];
-    const count = (steps: typeof plan.body.steps): number => steps.reduce((n, x) => n + (x.kind === "loop" ? count(x.body.steps) : x.kind === "dispatch" ? 1 : 0), 0);
-    const port = (p: (typeof plan.inputs)[number]): string => `${p.name}: ${p.dtype}[${p.shapeText.join(", ")}]`;
+    const program = built.artefact.programs.find(
+      (p) => p.target === s.target,
+    ) as Artefact["programs"][number];
+    const plan = program.entries.find(
+      (e) => e.name === s.entry,
+    ) as Artefact["programs"][number]["entries"][number];
+    const count = (steps: typeof plan.body.steps): number =>
+      steps.reduce(
+        (n, x) => n + (x.kind === "loop" ? count(x.body.steps) : x.kind === "dispatch" ? 1 : 0),
+        0,
+      );
+    const port = (p: (typeof plan.inputs)[number]): string =>
+      `${p.name}: ${p.dtype}[${p.shapeText.join(", ")}]`;
     return {
       name: s.entry,
       inputs: plan.inputs.map(port).join(", "),
       outputs: plan.outputs.map(port).join(", "),
       target: s.target,
-      kernelsBefore: s.simplified.nodes.filter((n) => n.op.fuses === "map" || n.op.fuses === "fold").filter((n) => n.inputs.length > 0).length,
+      kernelsBefore: s.simplified.nodes
+        .filter((n) => n.op.fuses === "map" || n.op.fuses === "fold")
+        .filter((n) => n.inputs.length > 0).length,
       dispatches: count(plan.body.steps),
       prepare: plan.derived.reduce((n, u) => n + count(program.derived[u].body.steps), 0),
       peakBytes: s.peak,
@@ -139,4 +169,3 @@ function lineIndex(source: string): (offset: number) => string {
     return `${low + 1}:${offset - starts[low] + 1}`;
   };
 }
-

@@ -1,8 +1,10 @@
 // The compiler, top to bottom: read this file first. In: a checked model and options. Out: an artefact with one program per
 // target, and what each stage looked like. Each step names what it needs and what it guarantees; every graph is verified
 // after every pass when `options.verify` is set (tests).
-import { asConst, type Dim } from "./dims/dim.ts";
+
+import { type Artefact, PROGRAM_VERSION, type Program, type TensorSpec } from "../../runtime/core/program.ts";
 import { InternalError } from "./diagnostics/index.ts";
+import { asConst, type Dim } from "./dims/dim.ts";
 import { bindSymbols } from "./ir/transform.ts";
 import type { Graph, Node, Value } from "./ir/types.ts";
 import { verify } from "./ir/verify.ts";
@@ -12,9 +14,17 @@ import { simplify } from "./phases/4-simplify/simplify.ts";
 import type { Group } from "./phases/5-fuse/groups.ts";
 import { attentionFits } from "./phases/6-schedule/attention.ts";
 import { KernelTable } from "./phases/7-plan/kernels.ts";
-import { DerivedTable, type EntryInput, type EntryReport, PARAMS, type Place, planDerived, planEntry, type ProgramContext } from "./phases/7-plan/plan.ts";
+import {
+  DerivedTable,
+  type EntryInput,
+  type EntryReport,
+  PARAMS,
+  type Place,
+  type ProgramContext,
+  planDerived,
+  planEntry,
+} from "./phases/7-plan/plan.ts";
 import type { Target } from "./targets.ts";
-import { type Artefact, type Program, PROGRAM_VERSION, type TensorSpec } from "../../runtime/core/program.ts";
 
 export interface PipelineOptions {
   readonly targets: readonly Target[];
@@ -43,7 +53,9 @@ const ALIGN = 256;
 const bytesPer = (dtype: string): number => (dtype === "f16" ? 2 : 4);
 
 /** Places named tensors one after the other, each at a multiple of 256 bytes. */
-function place<T extends { readonly path: string; readonly dtype: string; readonly shape: readonly number[] }>(list: readonly T[]): { places: Map<string, Place>; total: number } {
+function place<
+  T extends { readonly path: string; readonly dtype: string; readonly shape: readonly number[] },
+>(list: readonly T[]): { places: Map<string, Place>; total: number } {
   const places = new Map<string, Place>();
   let total = 0;
   for (const t of list) {
@@ -81,7 +93,14 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
   const sources: Source[] = [];
   const internal: StepState[] = [];
   for (const e of model.entries)
-    if (wanted(e.name)) sources.push({ name: e.name, doc: e.doc, graph: e.graph, inference: true, ports: [...e.inputs, ...e.outputs] });
+    if (wanted(e.name))
+      sources.push({
+        name: e.name,
+        doc: e.doc,
+        graph: e.graph,
+        inference: true,
+        ports: [...e.inputs, ...e.outputs],
+      });
   for (const t of model.trains) {
     const name = `${t.name}_step`;
     if (!wanted(name) && !(model.trains.length === 1 && wanted("train_step"))) continue;
@@ -112,7 +131,8 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     const key = `${n.outs[0].type.dtype}:${data.join()}`;
     let at = constantAt.get(key);
     if (!at) {
-      const view = n.outs[0].type.dtype === "f32" ? new Float32Array(data) : new Int32Array(data.map((x) => x | 0));
+      const view =
+        n.outs[0].type.dtype === "f32" ? new Float32Array(data) : new Int32Array(data.map((x) => x | 0));
       at = { offset: constantBytes, bytes: view.byteLength };
       constants.push({ bytes: new Uint8Array(view.buffer), offset: constantBytes });
       constantBytes += Math.ceil(view.byteLength / ALIGN) * ALIGN;
@@ -143,11 +163,23 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     const entries = sources.map((src) => {
       const checked = options.bind ? bindSymbols(src.graph, by) : src.graph;
       if (options.verify) verify(checked, "check");
-      const simplified = simplify(checked, { inference: src.inference, claims: context.claims, busyRows: target.busyRows }, (pass, g) => {
-        if (options.verify) verify(g, pass);
-      });
+      const simplified = simplify(
+        checked,
+        { inference: src.inference, claims: context.claims, busyRows: target.busyRows },
+        (pass, g) => {
+          if (options.verify) verify(g, pass);
+        },
+      );
       const shapeText = Object.fromEntries(src.ports.map((p) => [p.name, p.shapeText]));
-      const { plan, report } = planEntry(context, { name: src.name, doc: src.doc, graph: simplified, derive: src.inference, shapeText, hyper: src.hyper, train: src.train });
+      const { plan, report } = planEntry(context, {
+        name: src.name,
+        doc: src.doc,
+        graph: simplified,
+        derive: src.inference,
+        shapeText,
+        hyper: src.hyper,
+        train: src.train,
+      });
       stages.push({ ...report, entry: src.name, target: target.name, checked, simplified });
       return plan;
     });
@@ -168,11 +200,32 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       constantBytes,
     };
   });
-  const spec = (list: readonly { path: string; aliases: readonly string[]; dtype: string; shape: readonly number[]; init: TensorSpec["init"]; frozen: boolean }[], places: ReadonlyMap<string, Place>, role: (i: number) => TensorSpec["role"]): TensorSpec[] =>
+  const spec = (
+    list: readonly {
+      path: string;
+      aliases: readonly string[];
+      dtype: string;
+      shape: readonly number[];
+      init: TensorSpec["init"];
+      frozen: boolean;
+    }[],
+    places: ReadonlyMap<string, Place>,
+    role: (i: number) => TensorSpec["role"],
+  ): TensorSpec[] =>
     list.map((t, i) => {
       const at = places.get(t.path);
       if (!at) throw new InternalError("plan", `${t.path} has no place`);
-      return { path: t.path, aliases: t.aliases, dtype: t.dtype as TensorSpec["dtype"], shape: t.shape, offset: at.offset, bytes: at.bytes, init: t.init, ...(t.frozen ? { frozen: true } : {}), role: role(i) };
+      return {
+        path: t.path,
+        aliases: t.aliases,
+        dtype: t.dtype as TensorSpec["dtype"],
+        shape: t.shape,
+        offset: at.offset,
+        bytes: at.bytes,
+        init: t.init,
+        ...(t.frozen ? { frozen: true } : {}),
+        role: role(i),
+      };
     });
   const artefact: Artefact = {
     version: PROGRAM_VERSION,
@@ -199,7 +252,8 @@ function describeGroup(g: Group, placeOf: (n: Node) => string): { site: string; 
   const label = [at, path ? `in ${path}` : "", derived ? `(${derived})` : ""].filter(Boolean).join(" ");
   return { site: `${label}${names ? ` ${names}` : ""}: ${typeOf(root)}`.trim(), label };
 }
-const typeOf = (v: Value): string => `${v.type.dtype}[${v.type.shape.map((d: Dim) => asConst(d) ?? d.key).join(", ")}]`;
+const typeOf = (v: Value): string =>
+  `${v.type.dtype}[${v.type.shape.map((d: Dim) => asConst(d) ?? d.key).join(", ")}]`;
 
 function base64(parts: readonly { bytes: Uint8Array; offset: number }[], total: number): string {
   const all = new Uint8Array(total);

@@ -1,13 +1,14 @@
 // The text form of each stage, for `mdl compile --emit`. In: what the pipeline kept. Out: text.
-import { print as printDim } from "./dims/dim.ts";
+
+import type { Block, EntryPlan, Expr, Program, Range } from "../../runtime/core/program.ts";
 import { InternalError } from "./diagnostics/index.ts";
+import { print as printDim } from "./dims/dim.ts";
 import { typeText } from "./ir/build.ts";
 import { printGraph } from "./ir/print.ts";
-import { printAst } from "./phases/1-parse/print.ts";
 import type { parse } from "./phases/1-parse/parse.ts";
+import { printAst } from "./phases/1-parse/print.ts";
 import type { CheckedModel } from "./phases/2-check/checked.ts";
 import type { Built, StageReport } from "./pipeline.ts";
-import type { Block, EntryPlan, Expr, Program, Range } from "../../runtime/core/program.ts";
 
 export const STAGES = ["ast", "graph", "fused", "kernels", "wgsl", "plan"] as const;
 export type Stage = (typeof STAGES)[number];
@@ -38,7 +39,11 @@ export function emitStage(stage: Stage, i: Input): string {
       return Array.from({ length: table.count }, (_, k) => {
         const c = table.code(k);
         const buffers = c.buffers.map((b) => `${b.access} ${b.name}: ${typeText(b.value.type)}`);
-        return [`kernel ${table.name(k)} (${c.family}, workgroup ${c.workgroup})`, ...buffers.map((b) => `  ${b}`), ...c.nest.map((n) => `  ${n}`)].join("\n");
+        return [
+          `kernel ${table.name(k)} (${c.family}, workgroup ${c.workgroup})`,
+          ...buffers.map((b) => `  ${b}`),
+          ...c.nest.map((n) => `  ${n}`),
+        ].join("\n");
       }).join("\n\n");
     }
     case "wgsl":
@@ -52,8 +57,13 @@ function fusedText(s: StageReport): string {
   const names = new Map(s.simplified.nodes.map((n, k) => [n, k]));
   const lines = [`entry ${s.entry} (${s.target})`];
   for (const g of s.fused.groups) {
-    const members = [...g.nodes].sort((a, b) => a.id - b.id).map((n) => `%${names.get(n) ?? "copy"} ${n.op.name}`);
-    const stores = g.roots.map((r) => `${r.node.label ?? r.node.op.name}: ${typeText(r.type)}${s.layouts.order(r).every((a, j) => a === j) ? "" : ` lying as [${s.layouts.order(r).join(", ")}]`}`);
+    const members = [...g.nodes]
+      .sort((a, b) => a.id - b.id)
+      .map((n) => `%${names.get(n) ?? "copy"} ${n.op.name}`);
+    const stores = g.roots.map(
+      (r) =>
+        `${r.node.label ?? r.node.op.name}: ${typeText(r.type)}${s.layouts.order(r).every((a, j) => a === j) ? "" : ` lying as [${s.layouts.order(r).join(", ")}]`}`,
+    );
     lines.push(`  ${g.derived ? "prepare " : ""}${g.kind} { ${members.join("; ")} } -> ${stores.join(", ")}`);
   }
   return lines.join("\n");
@@ -96,7 +106,10 @@ function planText(program: Program, stages: readonly StageReport[]): string {
     lines.push(`entry ${e.name} (${program.target}): ${signature(e)}`);
     for (const u of e.derived) block(program.derived[u].body, [], "prepare", "");
     block(e.body, [], "dispatch", "");
-    if (s) lines.push(`peak ${s.peak} bytes (bound ${s.bound}) at nominal sizes, ${rowText(e.body.exprs, e.arenaBytes)}`);
+    if (s)
+      lines.push(
+        `peak ${s.peak} bytes (bound ${s.bound}) at nominal sizes, ${rowText(e.body.exprs, e.arenaBytes)}`,
+      );
     lines.push("");
   }
   return lines.join("\n");

@@ -28,7 +28,11 @@ export function threefry2x32(key: Words, counter: Words): Words {
 /** The 32-bit FNV-1a hash of a text's UTF-8 bytes: how an instance path becomes part of a key. */
 export function fnv1a(text: string): number {
   let hash = 0x811c9dc5;
-  for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x01000193);
+  // Escapes are the bytes of UTF-8; the compiler imports this file and has no TextEncoder.
+  for (const [one] of encodeURIComponent(text).matchAll(/%..|./g)) {
+    const byte = one.length === 3 ? Number.parseInt(one.slice(1), 16) : one.charCodeAt(0);
+    hash = Math.imul(hash ^ byte, 0x01000193);
+  }
   return hash >>> 0;
 }
 

@@ -177,7 +177,8 @@ export function floorDiv(a: DimLike, b: DimLike): Dim {
 function floorText(num: Dim, den: Dim): string {
   const product = num.terms.length === 1 && num.terms[0].coef > 0;
   const [d] = den.terms;
-  const atom = den.terms.length === 1 && d.coef > 0 && (d.atoms.length === 0 || (d.atoms.length === 1 && d.coef === 1));
+  const atom =
+    den.terms.length === 1 && d.coef > 0 && (d.atoms.length === 0 || (d.atoms.length === 1 && d.coef === 1));
   return `floor(${product ? num.key : `(${num.key})`} / ${atom ? den.key : `(${den.key})`})`;
 }
 /** ceil(a / b) = -floor(-a / b). */

@@ -1,7 +1,18 @@
 // Creating nodes and graphs. In: operators, operands, attributes. Out: nodes typed by their op's `infer`, equal pure nodes
 // shared (hash-consing), each with the origin in force. Separate from the types because only builders allocate ids.
 import { type Dim, print as printDim } from "../dims/dim.ts";
-import type { Attr, Attrs, Builder, Constraint, Graph, Node, OpDef, Origin, TensorType, Value } from "./types.ts";
+import type {
+  Attr,
+  Attrs,
+  Builder,
+  Constraint,
+  Graph,
+  Node,
+  OpDef,
+  Origin,
+  TensorType,
+  Value,
+} from "./types.ts";
 
 export const NO_ORIGIN: Origin = { path: "", calls: [], derived: [] };
 
@@ -16,7 +27,8 @@ let nextGraphId = 0;
 /** True for attributes that are sizes. */
 export const isDim = (a: Attr): a is Dim => typeof a === "object" && a !== null && "terms" in a && "key" in a;
 /** True for attributes that are graphs. */
-export const isGraph = (a: Attr): a is Graph => typeof a === "object" && a !== null && "nodes" in a && "results" in a;
+export const isGraph = (a: Attr): a is Graph =>
+  typeof a === "object" && a !== null && "nodes" in a && "results" in a;
 
 const graphIds = new WeakMap<Graph, number>();
 /** Canonical text of an attribute, for hash-consing and printing; graphs are identified by object. */
@@ -25,7 +37,10 @@ export function attrText(a: Attr): string {
   if (isDim(a)) return printDim(a);
   if (isGraph(a)) {
     let id = graphIds.get(a);
-    if (id === undefined) graphIds.set(a, (id = nextGraphId++));
+    if (id === undefined) {
+      id = nextGraphId++;
+      graphIds.set(a, id);
+    }
     return `graph#${id}`;
   }
   if (Array.isArray(a)) return `[${a.map(attrText).join(", ")}]`;
@@ -40,7 +55,9 @@ export const attrsText = (attrs: Attrs): string =>
 
 export const typeText = (t: TensorType): string => `${t.dtype}[${t.shape.map(printDim).join(", ")}]`;
 export const sameType = (a: TensorType, b: TensorType): boolean =>
-  a.dtype === b.dtype && a.shape.length === b.shape.length && a.shape.every((d, i) => d.key === b.shape[i].key);
+  a.dtype === b.dtype &&
+  a.shape.length === b.shape.length &&
+  a.shape.every((d, i) => d.key === b.shape[i].key);
 
 /**
  * A builder with its own id space from `firstId` up. Pass the same builder through everything that makes one graph;
@@ -83,7 +100,10 @@ export function createBuilder(firstId = 0): GraphBuilder {
     },
     node(op, inputs, attrs = {}, label) {
       let opId = opIds.get(op);
-      if (opId === undefined) opIds.set(op, (opId = opIds.size));
+      if (opId === undefined) {
+        opId = opIds.size;
+        opIds.set(op, opId);
+      }
       const key = `${opId}(${inputs.map((v) => `${v.node.id}.${v.index}`).join()})${attrsText(attrs)}`;
       if (op.pure !== false) {
         const old = known.get(key);
@@ -116,7 +136,7 @@ function makeNode(
 ): Node {
   const outs: Value[] = [];
   const node: Node = { id, op, inputs, attrs, outs, origin, label };
-  types.forEach((type, index) => outs.push({ node, index, type }));
+  for (const [index, type] of types.entries()) outs.push({ node, index, type });
   return node;
 }
 
@@ -160,7 +180,11 @@ export interface GraphParts {
 /** Collects what the sinks need into a Graph. */
 export function finishGraph(parts: GraphParts): Graph {
   const writes = parts.writes ?? [];
-  const sinks = [...parts.inputs.map((n) => n.outs[0]), ...parts.results.map((r) => r.value), ...writes.map((w) => w.value)];
+  const sinks = [
+    ...parts.inputs.map((n) => n.outs[0]),
+    ...parts.results.map((r) => r.value),
+    ...writes.map((w) => w.value),
+  ];
   return { ...parts, writes, constraints: parts.constraints ?? [], nodes: reachable(sinks) };
 }
 

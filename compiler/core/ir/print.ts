@@ -21,9 +21,12 @@ export function printGraph(g: Graph, place: (n: Node) => string = () => ""): str
     const a = attrsText(attrs);
     const label = n.label ? ` ${JSON.stringify(n.label)}` : "";
     const at = [place(n), n.origin.path, ...n.origin.derived].filter(Boolean).join(" ");
-    lines.push(`  ${outs} = ${n.op.name}(${n.inputs.map(name).join(", ")})${a ? ` {${a}}` : ""}${label}${at ? `  // ${at}` : ""}`);
+    lines.push(
+      `  ${outs} = ${n.op.name}(${n.inputs.map(name).join(", ")})${a ? ` {${a}}` : ""}${label}${at ? `  // ${at}` : ""}`,
+    );
   }
-  for (const c of g.constraints) lines.push(`  require ${c.left.key} ${c.relation} ${c.right.key} ${JSON.stringify(c.message)}`);
+  for (const c of g.constraints)
+    lines.push(`  require ${c.left.key} ${c.relation} ${c.right.key} ${JSON.stringify(c.message)}`);
   for (const w of g.writes) lines.push(`  write ${JSON.stringify(w.path)} <- ${name(w.value)}`);
   for (const r of g.results) lines.push(`  return ${r.name} = ${name(r.value)}`);
   lines.push("}");

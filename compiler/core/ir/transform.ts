@@ -16,7 +16,10 @@ export function transform(graph: Graph, replace: Replace, into: Builder = create
   const map = new Map<Value, Value>();
   for (const n of graph.nodes) {
     const inputs = n.inputs.map((v) => map.get(v) as Value);
-    const outs = into.at(n.origin, () => replace(into, n, inputs) ?? into.node(n.op, inputs, n.attrs, n.label));
+    const outs = into.at(
+      n.origin,
+      () => replace(into, n, inputs) ?? into.node(n.op, inputs, n.attrs, n.label),
+    );
     n.outs.forEach((v, i) => void map.set(v, outs[i]));
   }
   return {
@@ -39,11 +42,18 @@ export function bindSymbols(graph: Graph, by: (name: string) => Dim | number | u
     if (isGraph(a)) return bindSymbols(a, by);
     return Array.isArray(a) ? a.map(attr) : a;
   };
-  const attrsOf = (attrs: Attrs): Attrs => Object.fromEntries(Object.entries(attrs).map(([k, v]) => [k, attr(v)]));
-  const { graph: bound } = transform(graph, (b, n, inputs) => b.node(n.op, inputs, attrsOf(n.attrs), n.label));
+  const attrsOf = (attrs: Attrs): Attrs =>
+    Object.fromEntries(Object.entries(attrs).map(([k, v]) => [k, attr(v)]));
+  const { graph: bound } = transform(graph, (b, n, inputs) =>
+    b.node(n.op, inputs, attrsOf(n.attrs), n.label),
+  );
   return {
     ...bound,
     symbols: bound.symbols.filter((s) => by(s) === undefined),
-    constraints: bound.constraints.map((c) => ({ ...c, left: substitute(c.left, by), right: substitute(c.right, by) })),
+    constraints: bound.constraints.map((c) => ({
+      ...c,
+      left: substitute(c.left, by),
+      right: substitute(c.right, by),
+    })),
   };
 }

@@ -113,7 +113,20 @@ export interface OpParam {
    * `axis`/`axes` accept negative numbers and arrive in infer() normalised by `normalizeAxes` (ops/define.ts).
    * `dims`: a list of sizes (may hold symbols); `pair`: an int or a list of two ints, arrives as [h, w].
    */
-  readonly kind: "tensor" | "tensors" | "int" | "ints" | "float" | "bool" | "name" | "dim" | "dims" | "axis" | "axes" | "pair" | "dtype";
+  readonly kind:
+    | "tensor"
+    | "tensors"
+    | "int"
+    | "ints"
+    | "float"
+    | "bool"
+    | "name"
+    | "dim"
+    | "dims"
+    | "axis"
+    | "axes"
+    | "pair"
+    | "dtype";
   readonly optional?: boolean;
   readonly default?: Attr;
   /** Other spellings the language takes (`axis` for `axes`). */

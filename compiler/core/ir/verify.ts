@@ -22,11 +22,13 @@ export function verify(graph: Graph, pass: string): void {
       n.attrs,
       { require: () => {} },
     );
-    if (types.length !== n.outs.length) fail(`${where(n)} has ${n.outs.length} results, its rule gives ${types.length}`);
+    if (types.length !== n.outs.length)
+      fail(`${where(n)} has ${n.outs.length} results, its rule gives ${types.length}`);
     types.forEach((t, i) => {
       const have = n.outs[i].type;
       const same = t.dtype === have.dtype && t.shape.length === have.shape.length;
-      if (!same || !(sameType(t, have) || t.shape.every((d, j) => equal(d, have.shape[j])))) fail(`${where(n)} is ${typeText(have)}, its rule gives ${typeText(t)}`);
+      if (!same || !(sameType(t, have) || t.shape.every((d, j) => equal(d, have.shape[j]))))
+        fail(`${where(n)} is ${typeText(have)}, its rule gives ${typeText(t)}`);
     });
     if (isGraph(n.attrs.body)) verify(n.attrs.body, pass);
   }
@@ -35,7 +37,8 @@ export function verify(graph: Graph, pass: string): void {
   };
   for (const r of graph.results) sink(r.value, r.name);
   for (const w of graph.writes) sink(w.value, w.path);
-  for (const i of graph.inputs) if (!known.has(i)) fail(`the input ${String(i.attrs.name)} is not in the graph`);
+  for (const i of graph.inputs)
+    if (!known.has(i)) fail(`the input ${String(i.attrs.name)} is not in the graph`);
   const paths = graph.writes.map((w) => w.path);
   if (new Set(paths).size !== paths.length) fail("a state is written twice");
 }

@@ -11,7 +11,12 @@ export type X = { readonly dtype: DType; readonly width: Width } & (
   | { readonly k: "lit"; readonly value: number }
   /** A word of the uniform block. Infinities come in this way, too, as bits. */
   | { readonly k: "uniform"; readonly slot: UniformSlot; readonly bits?: boolean }
-  | { readonly k: "bin"; readonly op: "+" | "-" | "*" | "/" | "%" | "<" | ">=" | "&&"; readonly a: X; readonly b: X }
+  | {
+      readonly k: "bin";
+      readonly op: "+" | "-" | "*" | "/" | "%" | "<" | ">=" | "&&";
+      readonly a: X;
+      readonly b: X;
+    }
   | { readonly k: "call"; readonly fn: string; readonly args: readonly X[] }
   | { readonly k: "splat"; readonly a: X }
   | { readonly k: "vec"; readonly parts: readonly X[] }
@@ -43,8 +48,15 @@ export type Stmt =
   /** A private array filled with values; read by `element`. */
   | { readonly k: "array"; readonly name: string; readonly parts: readonly X[] }
   | { readonly k: "set"; readonly name: string; readonly x: X }
-  | { readonly k: "for"; readonly name: string; readonly from: X; readonly below: X; readonly step: X; readonly body: readonly Stmt[] }
-  | { readonly k: "if"; readonly cond: X; readonly then: readonly Stmt[] }
+  | {
+      readonly k: "for";
+      readonly name: string;
+      readonly from: X;
+      readonly below: X;
+      readonly step: X;
+      readonly body: readonly Stmt[];
+    }
+  | { readonly k: "if"; readonly cond: X; readonly body: readonly Stmt[] }
   | { readonly k: "store"; readonly buffer: BufferSlot; readonly index: X; readonly x: X }
   | { readonly k: "setShared"; readonly name: string; readonly index: X; readonly x: X }
   | { readonly k: "run"; readonly fn: string; readonly args: readonly X[] }
@@ -65,7 +77,12 @@ export interface KernelCode {
   readonly family: string;
   readonly uniforms: readonly UniformSlot[];
   readonly buffers: readonly BufferSlot[];
-  readonly shared: readonly { readonly name: string; readonly dtype: DType; readonly width: Width; readonly size: number }[];
+  readonly shared: readonly {
+    readonly name: string;
+    readonly dtype: DType;
+    readonly width: Width;
+    readonly size: number;
+  }[];
   readonly functions: readonly CodeFunction[];
   readonly workgroup: number;
   readonly body: readonly Stmt[];
@@ -75,7 +92,12 @@ export interface KernelCode {
 }
 
 export const lit = (value: number, dtype: DType = "i32"): X => ({ k: "lit", value, dtype, width: 1 });
-export const variable = (name: string, dtype: DType, width: Width = 1): X => ({ k: "var", name, dtype, width });
+export const variable = (name: string, dtype: DType, width: Width = 1): X => ({
+  k: "var",
+  name,
+  dtype,
+  width,
+});
 export const bin = (op: Extract<X, { k: "bin" }>["op"], a: X, b: X): X => {
   const la = a.k === "lit" ? a.value : undefined;
   const lb = b.k === "lit" ? b.value : undefined;
@@ -95,9 +117,16 @@ export const bin = (op: Extract<X, { k: "bin" }>["op"], a: X, b: X): X => {
   const bool = op === "<" || op === ">=" || op === "&&";
   return { k: "bin", op, a: widen(a, width), b: widen(b, width), dtype: bool ? "bool" : a.dtype, width };
 };
-export const widen = (a: X, width: Width): X => (a.width === width || width === 1 ? a : { k: "splat", a, dtype: a.dtype, width: 4 });
+export const widen = (a: X, width: Width): X =>
+  a.width === width || width === 1 ? a : { k: "splat", a, dtype: a.dtype, width: 4 };
 export const part = (a: X, i: number): X =>
-  a.width === 1 ? a : a.k === "vec" ? a.parts[i] : a.k === "splat" ? a.a : { k: "part", a, i, dtype: a.dtype, width: 1 };
+  a.width === 1
+    ? a
+    : a.k === "vec"
+      ? a.parts[i]
+      : a.k === "splat"
+        ? a.a
+        : { k: "part", a, i, dtype: a.dtype, width: 1 };
 export const vec = (parts: readonly X[]): X => ({ k: "vec", parts, dtype: parts[0].dtype, width: 4 });
 export const call = (fn: string, args: readonly X[], dtype: DType): X => {
   const width = Math.max(...args.map((a) => a.width)) as Width;

@@ -2,9 +2,9 @@
 // compute level), once, and named where it is shared or hoisted. Lanes: an expression may be asked for four wide along
 // one axis; contiguity decides vec4 or four scalar loads.
 // In: Scalars and the blocks a schedule opens. Out: statements. Separate from the schedules because all of them share it.
-import { RESERVED } from "./words.ts";
-import { add, asConst, type Dim, dim, isConst, literalDivisor, mul } from "../dims/dim.ts";
+
 import { InternalError } from "../diagnostics/index.ts";
+import { asConst, type Dim, dim, isConst, literalDivisor, mul } from "../dims/dim.ts";
 import type { DType, Value } from "../ir/types.ts";
 import {
   type BufferSlot,
@@ -24,6 +24,7 @@ import {
 import { alignedAt, strideAlong } from "./facts.ts";
 import { identityOf, indexForm, type ScalarContext } from "./lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "./scalar.ts";
+import { RESERVED } from "./words.ts";
 
 export interface Block {
   readonly stmts: Stmt[];
@@ -340,7 +341,7 @@ export class Emitter {
         this.push();
         this.put({ k: "store", buffer: slot, index: this.x(shifted), x: part(held, u) });
         const then = this.pop();
-        this.put({ k: "if", cond: ok, then });
+        this.put({ k: "if", cond: ok, body: then });
       } else this.put({ k: "store", buffer: slot, index: this.x(shifted), x: part(held, u) });
     }
   }
@@ -446,4 +447,5 @@ function nameOf(x: Scalar): string {
   if (x.kind === "index" || x.kind === "div") return "i";
   return "v";
 }
+
 export { indexForm };

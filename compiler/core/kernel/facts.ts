@@ -1,7 +1,19 @@
 // What can be proved about an index expression: its range, its stride along an axis, its divisibility.
 // In: Scalars of dtype i32. Out: facts that hold for every value of the symbols; "not shown" is always a safe answer.
 // Separate because both the simplifier (floor of a coordinate in range is 0) and the schedules (vec4 or scalar) ask.
-import { add, asConst, type Dim, exactQuotient, floorDiv, literalDivisor, mul, neg, ONE, sub, ZERO } from "../dims/dim.ts";
+import {
+  add,
+  asConst,
+  type Dim,
+  exactQuotient,
+  floorDiv,
+  literalDivisor,
+  mul,
+  neg,
+  ONE,
+  sub,
+  ZERO,
+} from "../dims/dim.ts";
 import type { Axis, Scalar } from "./scalar.ts";
 
 interface Term {
@@ -70,7 +82,15 @@ export function inRange(x: Scalar, extent: Dim): boolean {
 /** True when x is a multiple of n whatever axes and symbols are, given that `aligned` axes take multiples of n only. */
 export function multipleOf(x: Scalar, n: number, aligned?: ReadonlySet<Axis>): boolean {
   const f = form(x);
-  return literalDivisor(f.offset) % n === 0 && f.terms.every((t) => literalDivisor(t.coef) % n === 0 || (t.atom.kind === "axis" && aligned?.has(t.atom.axis)) || atomMultiple(t.atom, n, aligned));
+  return (
+    literalDivisor(f.offset) % n === 0 &&
+    f.terms.every(
+      (t) =>
+        literalDivisor(t.coef) % n === 0 ||
+        (t.atom.kind === "axis" && aligned?.has(t.atom.axis)) ||
+        atomMultiple(t.atom, n, aligned),
+    )
+  );
 }
 function atomMultiple(atom: Scalar, n: number, aligned?: ReadonlySet<Axis>): boolean {
   // floor(m n q / m) and the like: the argument is a multiple of by * n.
@@ -106,7 +126,13 @@ export function strideAlong(x: Scalar, axis: Axis, width: number): Dim | undefin
       const s = asConst(step);
       // Inside an aligned group of width steps of s, floor(./by) is constant when by is a multiple of s * width and the
       // base is a multiple of s * width, too.
-      if (s !== undefined && s > 0 && literalDivisor(x.by) % (s * width) === 0 && multipleAtBase(x.arg, axis, s * width, width)) return ZERO;
+      if (
+        s !== undefined &&
+        s > 0 &&
+        literalDivisor(x.by) % (s * width) === 0 &&
+        multipleAtBase(x.arg, axis, s * width, width)
+      )
+        return ZERO;
       return undefined;
     }
     default:

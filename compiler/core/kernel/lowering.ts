@@ -3,17 +3,16 @@
 // expression: that is fusion by substitution). Out: Scalars. The facts a schedule asks about an expression (range,
 // stride along an axis, divisibility) live beside it in kernel/facts.ts.
 import {
-  add as dAdd,
   asConst,
   type Dim,
   type DimLike,
+  add as dAdd,
   dim,
-  exactQuotient,
-  isConst,
   mul as dMul,
   neg as dNeg,
+  exactQuotient,
+  isConst,
   ONE,
-  sub as dSub,
   sym,
   ZERO,
 } from "../dims/dim.ts";
@@ -59,10 +58,16 @@ const IDENTITY: Record<Combine, { float: number; int: number; uint: number }> = 
 /** The neutral element of a combine in a dtype. */
 export function identityOf(combine: Combine, dtype: DType): number {
   const row = IDENTITY[combine];
-  return dtype === "f32" || dtype === "f16" ? row.float : dtype === "u32" || dtype === "bool" ? row.uint : row.int;
+  return dtype === "f32" || dtype === "f16"
+    ? row.float
+    : dtype === "u32" || dtype === "bool"
+      ? row.uint
+      : row.int;
 }
 
-export function createLowering(resolve: (value: Value, at: readonly Scalar[]) => Scalar | undefined): ScalarContext {
+export function createLowering(
+  resolve: (value: Value, at: readonly Scalar[]) => Scalar | undefined,
+): ScalarContext {
   let nextId = 0;
   let nextAxis = 0;
   const table = new Map<string, Scalar>();
@@ -90,15 +95,18 @@ export function createLowering(resolve: (value: Value, at: readonly Scalar[]) =>
       const old = merged.get(t.atom.id);
       merged.set(t.atom.id, old ? { coef: dAdd(old.coef, t.coef), atom: t.atom } : t);
     }
-    const list = [...merged.values()].filter((t) => !isConst(t.coef, 0)).sort((a, b) => a.atom.id - b.atom.id);
+    const list = [...merged.values()]
+      .filter((t) => !isConst(t.coef, 0))
+      .sort((a, b) => a.atom.id - b.atom.id);
     if (list.length === 1 && isConst(list[0].coef, 1) && isConst(offset, 0)) return list[0].atom;
     const key = `x${list.map((t) => `${t.coef.key}@${t.atom.id}`).join("+")}|${offset.key}`;
     return intern(key, "i32", free(list.map((t) => t.atom)), { kind: "index", terms: list, offset });
   };
   const asScalar = (x: Scalar | DimLike): Scalar =>
-    typeof x === "number" || "terms" in x && !("kind" in x) ? index([], dim(x as DimLike)) : (x as Scalar);
+    typeof x === "number" || ("terms" in x && !("kind" in x)) ? index([], dim(x as DimLike)) : (x as Scalar);
 
-  const scaled = (x: Scalar, by: Dim): readonly IndexTerm[] => indexForm(x).terms.map((t) => ({ coef: dMul(t.coef, by), atom: t.atom }));
+  const scaled = (x: Scalar, by: Dim): readonly IndexTerm[] =>
+    indexForm(x).terms.map((t) => ({ coef: dMul(t.coef, by), atom: t.atom }));
 
   const s: ScalarContext = {
     opaques,
@@ -164,7 +172,13 @@ export function createLowering(resolve: (value: Value, at: readonly Scalar[]) =>
       if (inRange(remainder, d)) return index(whole, wholeOffset);
       const rf = indexForm(remainder);
       // floor(floor(y / p) / q) = floor(y / (p q))
-      if (whole.length === 0 && rf.terms.length === 1 && rf.terms[0].atom.kind === "div" && isConst(rf.terms[0].coef, 1) && isConst(rf.offset, 0)) {
+      if (
+        whole.length === 0 &&
+        rf.terms.length === 1 &&
+        rf.terms[0].atom.kind === "div" &&
+        isConst(rf.terms[0].coef, 1) &&
+        isConst(rf.offset, 0)
+      ) {
         const inner = rf.terms[0].atom;
         return s.idiv(inner.arg, dMul(inner.by, d));
       }
@@ -173,17 +187,27 @@ export function createLowering(resolve: (value: Value, at: readonly Scalar[]) =>
         const whole = intern(`d${x.id}/${d.key}`, "i32", x.free, { kind: "div", arg: x, by: d });
         return index([{ coef: ONE, atom: whole }], ZERO);
       }
-      const atom = intern(`d${remainder.id}/${d.key}`, "i32", remainder.free, { kind: "div", arg: remainder, by: d });
+      const atom = intern(`d${remainder.id}/${d.key}`, "i32", remainder.free, {
+        kind: "div",
+        arg: remainder,
+        by: d,
+      });
       return index([...whole, { coef: ONE, atom }], wholeOffset);
     },
     imod: (x, by) => s.iadd(x, s.imul(s.idiv(x, by), dNeg(dim(by)))),
     load(value, at) {
-      return intern(`l${value.node.id}.${value.index}(${at.map((a) => a.id)})`, value.type.dtype, free(at), { kind: "load", value, at });
+      return intern(`l${value.node.id}.${value.index}(${at.map((a) => a.id)})`, value.type.dtype, free(at), {
+        kind: "load",
+        value,
+        at,
+      });
     },
     read(value, at, opts) {
       const shape = value.type.shape;
       // An axis of extent 1 has one coordinate.
-      const coords = at.map((x, i) => (isConst(shape[i], 1) && opts?.outside === undefined ? index([], ZERO) : x));
+      const coords = at.map((x, i) =>
+        isConst(shape[i], 1) && opts?.outside === undefined ? index([], ZERO) : x,
+      );
       const inner = resolve(value, coords) ?? s.load(value, coords);
       if (opts?.outside === undefined) return inner;
       const guards = (opts.guard ?? shape.map((_, i) => i)).map((i) => s.inside(at[i], shape[i]));
@@ -193,28 +217,49 @@ export function createLowering(resolve: (value: Value, at: readonly Scalar[]) =>
     inside(x, extent) {
       if (inRange(x, dim(extent))) return s.const("bool", 1);
       const to = index([], dim(extent));
-      return intern(`inside(${x.id},${to.id})`, "bool", x.free, { kind: "call", fn: "inside", args: [x, to] });
+      return intern(`inside(${x.id},${to.id})`, "bool", x.free, {
+        kind: "call",
+        fn: "inside",
+        args: [x, to],
+      });
     },
-    call(fn, ...args) {
+    call(fn, ...given) {
+      // A literal comes second, however it was written: one spelling, one kernel.
+      const flip = (fn === "add" || fn === "mul") && given[0].kind === "const" && given[1].kind !== "const";
+      const args = flip ? [given[1], given[0]] : given;
       const simple = simplifyCall(s, fn, args);
       if (simple) return simple;
-      const dtype = functionDtype(fn, args.map((a) => a.dtype));
+      const dtype = functionDtype(
+        fn,
+        args.map((a) => a.dtype),
+      );
       return intern(`${fn}(${args.map((a) => a.id)})`, dtype, free(args), { kind: "call", fn, args });
     },
     select(cond, yes, no) {
       if (cond.kind === "const") return cond.value ? yes : no;
       if (yes === no) return yes;
-      return intern(`select(${cond.id},${yes.id},${no.id})`, yes.dtype, free([cond, yes, no]), { kind: "call", fn: "select", args: [cond, yes, no] });
+      return intern(`select(${cond.id},${yes.id},${no.id})`, yes.dtype, free([cond, yes, no]), {
+        kind: "call",
+        fn: "select",
+        args: [cond, yes, no],
+      });
     },
     cast(x, dtype) {
       if (x.dtype === dtype) return x;
-      if (x.kind === "const" || (x.kind === "index" && x.terms.length === 0 && asConst(x.offset) !== undefined)) {
+      if (
+        x.kind === "const" ||
+        (x.kind === "index" && x.terms.length === 0 && asConst(x.offset) !== undefined)
+      ) {
         const v = x.kind === "const" ? x.value : (asConst(x.offset) as number);
         if (dtype === "i32" && Number.isInteger(v) && Math.abs(v) < 2 ** 31) return s.const("i32", v);
         if (dtype === "f32" || dtype === "f16") return s.const(dtype, v);
         if (dtype === "bool") return s.const("bool", v !== 0 ? 1 : 0);
       }
-      return intern(`cast_${dtype}(${x.id})`, dtype, x.free, { kind: "call", fn: `cast_${dtype}`, args: [x] });
+      return intern(`cast_${dtype}(${x.id})`, dtype, x.free, {
+        kind: "call",
+        fn: `cast_${dtype}`,
+        args: [x],
+      });
     },
     fold(combine, extents, body, names = []) {
       const axes = extents.map((e, i) => s.axis(names[i] ?? `k${i}`, e));
@@ -233,7 +278,9 @@ export function createLowering(resolve: (value: Value, at: readonly Scalar[]) =>
       );
     },
     substitute(x, by) {
-      return s.rewrite(x, (y) => (y.kind === "axis" ? by.get(y.axis) : y.free.some((a) => by.has(a)) ? undefined : y));
+      return s.rewrite(x, (y) =>
+        y.kind === "axis" ? by.get(y.axis) : y.free.some((a) => by.has(a)) ? undefined : y,
+      );
     },
     rewrite(x, f) {
       const memo = new Map<Scalar, Scalar>();
@@ -320,4 +367,5 @@ function simplifyCall(s: ScalarContext, fn: string, args: readonly Scalar[]): Sc
   }
 }
 /** Coordinates and sizes, not data: integer data may wrap, coordinates do not. */
-const isIndexLike = (x: Scalar): boolean => x.kind === "index" || x.kind === "axis" || x.kind === "div" || (x.kind === "const" && x.dtype === "i32");
+const isIndexLike = (x: Scalar): boolean =>
+  x.kind === "index" || x.kind === "axis" || x.kind === "div" || (x.kind === "const" && x.dtype === "i32");

@@ -2,7 +2,7 @@
 // In: coordinates and reads of graph values. Out: a hash-consed DAG that fusion substitutes into and schedules place at
 // compute levels (a node's level is the innermost loop among its free axes). Index arithmetic is kept in a linear normal
 // form over axes with Dim coefficients, so that reshapes of reshapes cancel and contiguity can be decided.
-import { add as dAdd, asConst, type Dim, type DimLike, dim, equal, exactQuotient, floorDiv, isMultipleOf, literalDivisor, mul as dMul, neg as dNeg, ONE, sub as dSub, sym, ZERO } from "../dims/dim.ts";
+import type { Dim, DimLike } from "../dims/dim.ts";
 import type { DType, Value } from "../ir/types.ts";
 
 /** A loop or grid variable with values 0 .. extent - 1. */
@@ -23,14 +23,23 @@ export type Scalar = {
 } & (
   | { readonly kind: "const"; readonly value: number }
   /** sum of coef * atom + offset, an i32; atoms are "axis", "div" or any other i32 scalar. */
-  | { readonly kind: "index"; readonly terms: readonly { readonly coef: Dim; readonly atom: Scalar }[]; readonly offset: Dim }
+  | {
+      readonly kind: "index";
+      readonly terms: readonly { readonly coef: Dim; readonly atom: Scalar }[];
+      readonly offset: Dim;
+    }
   | { readonly kind: "axis"; readonly axis: Axis }
   /** floor(arg / by); only as an atom of an index. */
   | { readonly kind: "div"; readonly arg: Scalar; readonly by: Dim }
   /** An element of a value that lives in a buffer. */
   | { readonly kind: "load"; readonly value: Value; readonly at: readonly Scalar[] }
   | { readonly kind: "call"; readonly fn: string; readonly args: readonly Scalar[] }
-  | { readonly kind: "fold"; readonly combine: Combine; readonly axes: readonly Axis[]; readonly body: Scalar }
+  | {
+      readonly kind: "fold";
+      readonly combine: Combine;
+      readonly axes: readonly Axis[];
+      readonly body: Scalar;
+    }
 );
 export type ScalarOf<K extends Scalar["kind"]> = Extract<Scalar, { kind: K }>;
 
@@ -60,5 +69,10 @@ export interface Lowering {
   select(cond: Scalar, yes: Scalar, no: Scalar): Scalar;
   cast(x: Scalar, dtype: DType): Scalar;
   /** combine over all points of `extents`; the empty fold is the combine's identity. */
-  fold(combine: Combine, extents: readonly DimLike[], body: (...at: Scalar[]) => Scalar, names?: readonly string[]): Scalar;
+  fold(
+    combine: Combine,
+    extents: readonly DimLike[],
+    body: (...at: Scalar[]) => Scalar,
+    names?: readonly string[],
+  ): Scalar;
 }

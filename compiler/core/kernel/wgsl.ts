@@ -118,7 +118,7 @@ export function printKernel(k: KernelCode, notes: readonly string[] = []): Print
         return;
       case "if":
         lines.push(`${pad}if (${expr(s.cond)}) {`);
-        for (const b of s.then) stmt(b, `${pad}  `);
+        for (const b of s.body) stmt(b, `${pad}  `);
         lines.push(`${pad}}`);
         return;
       case "store":
@@ -230,7 +230,10 @@ export function canonicalText(text: string): string {
     .replace(/(?<![.\w])[A-Za-z_]\w*/g, (w) => {
       if (!declared.has(w)) return w;
       let to = renamed.get(w);
-      if (!to) renamed.set(w, (to = `_${renamed.size}`));
+      if (!to) {
+        to = `_${renamed.size}`;
+        renamed.set(w, to);
+      }
       return to;
     });
 }

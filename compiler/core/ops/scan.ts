@@ -3,7 +3,17 @@
 // Operands: xs..., initial carries..., captured.... Results: final carries..., emitted values stacked along their axis.
 import { type Dim, dim, equal, print } from "../dims/dim.ts";
 import { createBuilder, finishGraph, sameType, typeText } from "../ir/build.ts";
-import { type Attr, type Attrs, type Builder, type Graph, type Node, type OpDef, OpError, type TensorType, type Value } from "../ir/types.ts";
+import {
+  type Attr,
+  type Attrs,
+  type Builder,
+  type Graph,
+  type Node,
+  type OpDef,
+  OpError,
+  type TensorType,
+  type Value,
+} from "../ir/types.ts";
 
 export interface ScanAttrs {
   readonly body: Graph;
@@ -20,10 +30,18 @@ export interface ScanAttrs {
 export const scanAttrs = (attrs: Attrs): ScanAttrs => attrs as unknown as ScanAttrs;
 
 const without = (shape: readonly Dim[], axis: number): Dim[] => shape.filter((_, i) => i !== axis);
-const withAxis = (shape: readonly Dim[], axis: number, extent: Dim): Dim[] => [...shape.slice(0, axis), extent, ...shape.slice(axis)];
+const withAxis = (shape: readonly Dim[], axis: number, extent: Dim): Dim[] => [
+  ...shape.slice(0, axis),
+  extent,
+  ...shape.slice(axis),
+];
 
 /** Backward through a scan needs the gradient driver, which needs operators: it is handed in (phases/3-grad). */
-export type ScanGradient = (b: Builder, node: Node, grads: readonly (Value | undefined)[]) => readonly (Value | undefined)[];
+export type ScanGradient = (
+  b: Builder,
+  node: Node,
+  grads: readonly (Value | undefined)[],
+) => readonly (Value | undefined)[];
 let gradient: ScanGradient | undefined;
 export function setScanGradient(f: ScanGradient): void {
   gradient = f;
@@ -38,20 +56,34 @@ export const scan: OpDef = {
   infer(inputs, attrs) {
     const a = scanAttrs(attrs);
     const bodyIn = a.body.inputs.map((n) => n.outs[0].type);
-    if (bodyIn.length !== inputs.length) throw new OpError("E0601", `scan: the body takes ${bodyIn.length} values, ${inputs.length} are given`);
+    if (bodyIn.length !== inputs.length)
+      throw new OpError("E0601", `scan: the body takes ${bodyIn.length} values, ${inputs.length} are given`);
     inputs.forEach((t, i) => {
       const want: TensorType = i < a.xs ? { dtype: t.dtype, shape: without(t.shape, a.axes[i]) } : t;
       if (i < a.xs && !equal(t.shape[a.axes[i]], a.count))
-        throw new OpError("E0301", `scan: sequence ${i + 1} has ${print(t.shape[a.axes[i]])} slices, expected ${print(a.count)}`, { operand: i });
-      if (!sameType(want, bodyIn[i])) throw new OpError("E0301", `scan: the body takes ${typeText(bodyIn[i])}, given ${typeText(want)}`, { operand: i });
+        throw new OpError(
+          "E0301",
+          `scan: sequence ${i + 1} has ${print(t.shape[a.axes[i]])} slices, expected ${print(a.count)}`,
+          { operand: i },
+        );
+      if (!sameType(want, bodyIn[i]))
+        throw new OpError("E0301", `scan: the body takes ${typeText(bodyIn[i])}, given ${typeText(want)}`, {
+          operand: i,
+        });
     });
     const results = a.body.results.map((r) => r.value.type);
     for (let i = 0; i < a.carries; i++) {
       const want = bodyIn[a.xs + i];
       if (!sameType(want, results[i]))
-        throw new OpError("E0301", `scan: a carried value begins as ${typeText(want)} and becomes ${typeText(results[i])}`, { operand: a.xs + i });
+        throw new OpError(
+          "E0301",
+          `scan: a carried value begins as ${typeText(want)} and becomes ${typeText(results[i])}`,
+          { operand: a.xs + i },
+        );
     }
-    return results.map((t, i) => (i < a.carries ? t : { dtype: t.dtype, shape: withAxis(t.shape, a.emitAxes[i - a.carries], a.count) }));
+    return results.map((t, i) =>
+      i < a.carries ? t : { dtype: t.dtype, shape: withAxis(t.shape, a.emitAxes[i - a.carries], a.count) },
+    );
   },
   vjp(b, node, grads) {
     if (!gradient) throw new Error("the gradient of scan is not installed");
@@ -83,7 +115,9 @@ export const outer: OpDef = {
   exposed: false,
   pure: false,
   params: [],
-  infer: (_inputs, attrs) => [{ dtype: attrs.dtype as TensorType["dtype"], shape: attrs.shape as readonly Dim[] }],
+  infer: (_inputs, attrs) => [
+    { dtype: attrs.dtype as TensorType["dtype"], shape: attrs.shape as readonly Dim[] },
+  ],
   examples: [],
 };
 

@@ -26,7 +26,9 @@ export const param = leaf("param", "A parameter, by path.");
 /** A buffer's value at entry: attrs path, dtype, shape. */
 export const state = leaf("state", "A buffer's value at entry, by path.");
 /** The call's seed: u32[2]. */
-export const seed = leaf("seed", "The seed of the call.", { infer: () => [{ dtype: "u32", shape: [dim(2)] }] });
+export const seed = leaf("seed", "The seed of the call.", {
+  infer: () => [{ dtype: "u32", shape: [dim(2)] }],
+});
 /** Host-side scalars of a training step (learning rate, …): attrs names; f32[names]. */
 export const hyper = leaf("hyper", "Host-side scalars of the step, by name.", {
   infer: (_inputs, attrs) => [{ dtype: "f32", shape: [dim((attrs.names as readonly string[]).length)] }],
@@ -71,8 +73,12 @@ export const iota: OpDef = {
     { name: "extent", kind: "dim" },
     { name: "dtype", kind: "dtype", default: "i32" },
   ],
-  infer: (_inputs, attrs) => [{ dtype: (attrs.dtype as DType) ?? "i32", shape: [dim(attrs.extent as Dim | number)] }],
-  reference: (_inputs, _attrs, [out]) => out.data.forEach((_, i) => void (out.data[i] = i)),
+  infer: (_inputs, attrs) => [
+    { dtype: (attrs.dtype as DType) ?? "i32", shape: [dim(attrs.extent as Dim | number)] },
+  ],
+  reference: (_inputs, _attrs, [out]) => {
+    for (let i = 0; i < out.data.length; i++) out.data[i] = i;
+  },
   vjp: () => [],
   lower: (s, node, [i]) => (node.outs[0].type.dtype === "i32" ? i : s.cast(i, node.outs[0].type.dtype)),
   examples: [],

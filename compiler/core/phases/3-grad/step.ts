@@ -2,15 +2,30 @@
 // parameter lies in the flat buffer. Out: a graph whose writes are all parameters at once, the moments, the counters and the
 // running statistics; every one of them gated by a finite flag, so that a bad step changes nothing. Parameters, gradients
 // and moments are flat, so that the update is one kernel however many tensors there are. Formulas are PyTorch's.
+
+import type { HostExpr, Init } from "../../../../runtime/core/program.ts";
 import { dim, product } from "../../dims/dim.ts";
 import { createBuilder, finishGraph } from "../../ir/build.ts";
 import type { Builder, Graph, Value } from "../../ir/types.ts";
 import { broadcastTo, cast, reshape, sum } from "../../ops/axes.ts";
 import { pack } from "../../ops/copy.ts";
-import { add, and, div, eq, isFiniteOp, maximum, minimum, mul, not, sqrt, square, sub, where } from "../../ops/elementwise.ts";
+import {
+  add,
+  and,
+  div,
+  eq,
+  isFiniteOp,
+  maximum,
+  minimum,
+  mul,
+  not,
+  sqrt,
+  square,
+  sub,
+  where,
+} from "../../ops/elementwise.ts";
 import { sliceOp } from "../../ops/movement.ts";
 import { constant, full, hyper, param, state } from "../../ops/source.ts";
-import type { HostExpr, Init } from "../../../../runtime/core/program.ts";
 import type { CheckedModel, CheckedTrain } from "../2-check/checked.ts";
 import { backward } from "./backward.ts";
 
@@ -45,10 +60,17 @@ export function trainStep(model: CheckedModel, train: CheckedTrain, flat: FlatPa
   const loss = (lossGraph.results.find((r) => r.name === "loss") ?? lossGraph.results[0]).value;
   const updated = new Set(train.update);
   const leaves = new Map<string, Value>();
-  for (const n of lossGraph.nodes) if (n.op.name === "param" && updated.has(String(n.attrs.path))) leaves.set(String(n.attrs.path), n.outs[0]);
+  for (const n of lossGraph.nodes)
+    if (n.op.name === "param" && updated.has(String(n.attrs.path)))
+      leaves.set(String(n.attrs.path), n.outs[0]);
   const paths = model.params.map((p) => p.path).filter((p) => leaves.has(p));
   const one = fill(b, 1);
-  const grads = backward(b, [loss], [one], paths.map((p) => leaves.get(p) as Value));
+  const grads = backward(
+    b,
+    [loss],
+    [one],
+    paths.map((p) => leaves.get(p) as Value),
+  );
   const operands: Value[] = [];
   const offsets: number[] = [];
   grads.forEach((g, i) => {
@@ -61,11 +83,18 @@ export function trainStep(model: CheckedModel, train: CheckedTrain, flat: FlatPa
   const rows = flat.total / BLOCK;
   const shape = [dim(rows), dim(BLOCK)];
   const asRows = (v: Value): Value => reshape(b, v, shape);
-  const g0 = operands.length > 0 ? b.make(pack, operands, { offsets, total: flat.total }, "gradients") : fill(b, 0, [flat.total]);
+  const g0 =
+    operands.length > 0
+      ? b.make(pack, operands, { offsets, total: flat.total }, "gradients")
+      : fill(b, 0, [flat.total]);
   const p0 = b.make(param, [], { path: flat.path, dtype: "f32", shape: [dim(flat.total)] }, "parameters");
 
   // The finite flag: a bad loss or gradient anywhere.
-  const badRows = sum(b, cast(b, not(b, finite(b, reshape(b, g0, [dim(GRAIN), dim(flat.total / GRAIN)]))), "f32"), [1]);
+  const badRows = sum(
+    b,
+    cast(b, not(b, finite(b, reshape(b, g0, [dim(GRAIN), dim(flat.total / GRAIN)]))), "f32"),
+    [1],
+  );
   const bad = add(b, sum(b, badRows, [0]), cast(b, not(b, finite(b, loss)), "f32"));
   const ok = eq(b, bad, 0);
 
@@ -84,12 +113,17 @@ export function trainStep(model: CheckedModel, train: CheckedTrain, flat: FlatPa
   const names = Object.keys(hypers);
   const scalars = b.make(hyper, [], { names }, "schedule");
   const host = (name: string): Value =>
-    reshape(b, b.make(sliceOp, [scalars], { starts: [dim(names.indexOf(name))], sizes: [dim(1)], steps: [1] }), []);
+    reshape(
+      b,
+      b.make(sliceOp, [scalars], { starts: [dim(names.indexOf(name))], sizes: [dim(1)], steps: [1] }),
+      [],
+    );
   const spread = (v: Value): Value => broadcastTo(b, v, shape);
 
   let g = asRows(g0);
   if (train.clip) {
-    if (train.clip.by === "value") g = maximum(b, minimum(b, g, fill(b, train.clip.limit)), fill(b, -train.clip.limit));
+    if (train.clip.by === "value")
+      g = maximum(b, minimum(b, g, fill(b, train.clip.limit)), fill(b, -train.clip.limit));
     else {
       const partial = sum(b, square(b, reshape(b, g0, [dim(GRAIN), dim(flat.total / GRAIN)])), [1]);
       const norm = sqrt(b, sum(b, partial, [0]));
@@ -169,12 +203,17 @@ export function trainStep(model: CheckedModel, train: CheckedTrain, flat: FlatPa
   writes.push({ path: `${train.name}.first_bad_step`, value: nextBad });
   // Running statistics are gated like parameters; the random step goes on, or a bad draw would come back for ever.
   for (const w of lossGraph.writes) {
-    const old = lossGraph.nodes.find((n) => n.op.name === "state" && n.attrs.path === w.path)?.outs[0] ?? b.make(state, [], { path: w.path, dtype: w.value.type.dtype, shape: w.value.type.shape });
+    const old =
+      lossGraph.nodes.find((n) => n.op.name === "state" && n.attrs.path === w.path)?.outs[0] ??
+      b.make(state, [], { path: w.path, dtype: w.value.type.dtype, shape: w.value.type.shape });
     writes.push(w.value.type.dtype === "f32" ? { path: w.path, value: gate(w.value, old) } : w);
   }
   const results = [
     { name: "loss", value: loss },
-    ...train.reports.map((name) => ({ name, value: (lossGraph.results.find((r) => r.name === name) as Graph["results"][number]).value })),
+    ...train.reports.map((name) => ({
+      name,
+      value: (lossGraph.results.find((r) => r.name === name) as Graph["results"][number]).value,
+    })),
     { name: "bad_step", value: nextBad },
   ];
   return {
@@ -191,7 +230,12 @@ export function trainStep(model: CheckedModel, train: CheckedTrain, flat: FlatPa
     flag: "bad_step",
   };
 }
-const fill = (b: Builder, value: number, shape: readonly number[] = [], dtype: "f32" | "i32" = "f32"): Value =>
-  b.make(full, [], { value, dtype, shape: shape.map((n) => dim(n)) });
+const fill = (
+  b: Builder,
+  value: number,
+  shape: readonly number[] = [],
+  dtype: "f32" | "i32" = "f32",
+): Value => b.make(full, [], { value, dtype, shape: shape.map((n) => dim(n)) });
 const finite = (b: Builder, x: Value): Value => b.make(isFiniteOp, [x]);
-const sizeOf = (model: CheckedModel, path: string): number => (model.params.find((p) => p.path === path)?.shape ?? []).reduce((a, c) => a * c, 1);
+const sizeOf = (model: CheckedModel, path: string): number =>
+  (model.params.find((p) => p.path === path)?.shape ?? []).reduce((a, c) => a * c, 1);

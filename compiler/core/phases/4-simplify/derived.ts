@@ -12,7 +12,9 @@ export function derivedTest(writtenPaths: ReadonlySet<string>): (v: Value) => bo
     const out =
       fixed &&
       (n.op.fuses === "source"
-        ? n.op.name === "param" || n.op.name === "constant" || (n.op.name === "state" && !writtenPaths.has(String(n.attrs.path)))
+        ? n.op.name === "param" ||
+          n.op.name === "constant" ||
+          (n.op.name === "state" && !writtenPaths.has(String(n.attrs.path)))
         : n.op.fuses !== "control" && n.inputs.every((v) => ok(v.node)));
     memo.set(n, out);
     return out;

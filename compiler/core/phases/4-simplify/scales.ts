@@ -82,7 +82,12 @@ function build(b: Builder, a: Affine): Value {
   if (a.scale) {
     const c = a.scale.type.shape[1];
     const perOut = reshape(b, a.scale, [c, dim(1), dim(1), dim(1)]);
-    out = b.make(conv2dOp, [x, mul(b, w, broadcastTo(b, perOut, w.type.shape))], a.conv.node.attrs, a.conv.node.label);
+    out = b.make(
+      conv2dOp,
+      [x, mul(b, w, broadcastTo(b, perOut, w.type.shape))],
+      a.conv.node.attrs,
+      a.conv.node.label,
+    );
   }
   return a.shift ? add(b, out, broadcastTo(b, a.shift, out.type.shape)) : out;
 }

@@ -17,7 +17,8 @@ export function mergeScans(graph: Graph): Graph {
 }
 /** Same operands, same loop, and the small one's results come first. */
 function covers(big: Node, small: Node): boolean {
-  if (big.inputs.length !== small.inputs.length || big.inputs.some((v, i) => v !== small.inputs[i])) return false;
+  if (big.inputs.length !== small.inputs.length || big.inputs.some((v, i) => v !== small.inputs[i]))
+    return false;
   const [x, y] = [scanAttrs(big.attrs), scanAttrs(small.attrs)];
   return (
     x.xs === y.xs &&

@@ -2,7 +2,7 @@
 //   x @ a + s, x @ b + t  ->  y = x @ [a | b] + [s | t], slices of y
 // for right operands and biases that depend on parameters alone, so that the joined ones are made once, ahead. In:
 // primitives of an inference graph. Out: fewer contractions; the slices are movement and cost nothing.
-import { add as dAdd, type Dim, dim, isConst, ZERO } from "../../dims/dim.ts";
+import { type Dim, add as dAdd, dim, isConst, ZERO } from "../../dims/dim.ts";
 import { usersOf } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
@@ -40,7 +40,8 @@ export function shareOperands(graph: Graph): Graph {
     const members = list.map((n): Member => {
       const size = n.outs[0].type.shape.at(-1) as Dim;
       const mine = users.get(n.outs[0]) ?? [];
-      const bias = mine.length === 1 && !sinks.has(n.outs[0]) ? biasOf(mine[0], n.outs[0], isDerived) : undefined;
+      const bias =
+        mine.length === 1 && !sinks.has(n.outs[0]) ? biasOf(mine[0], n.outs[0], isDerived) : undefined;
       const member = { whole: bias ? mine[0] : n, right: unbatched(n.inputs[1]), bias, from, size };
       from = dAdd(from, size);
       return member;
@@ -68,10 +69,17 @@ export function shareOperands(graph: Graph): Graph {
     };
     let whole = made.get(family);
     if (!whole) {
-      const left = n.op === dotOp ? n.inputs[0] : (n.inputs.find((v) => v.node.op === dotOp) as Value).node.inputs[0];
+      const left =
+        n.op === dotOp ? n.inputs[0] : (n.inputs.find((v) => v.node.op === dotOp) as Value).node.inputs[0];
       const x = rebuild(left);
       // A copy is computed, so it is stored: once, among the derived weights.
-      const joined = b.make(copy, [concat(b, family.map((m) => rebuild(m.right)), 1)]);
+      const joined = b.make(copy, [
+        concat(
+          b,
+          family.map((m) => rebuild(m.right)),
+          1,
+        ),
+      ]);
       const batch = x.type.shape.slice(0, -2);
       whole = b.make(dotOp, [x, broadcastTo(b, joined, [...batch, ...joined.type.shape])], {}, n.label);
       if (family[0].bias) {
@@ -98,8 +106,12 @@ function biasOf(n: Node, y: Value, isDerived: (v: Value) => boolean): Value | un
   if (other === y || other.node.op.name !== "broadcast_to") return undefined;
   const base = other.node.inputs[0];
   const { shape } = base.type;
-  const ok = shape.length > 0 && shape.slice(0, -1).every((d) => isConst(d, 1)) && shape.at(-1)?.key === y.type.shape.at(-1)?.key;
+  const ok =
+    shape.length > 0 &&
+    shape.slice(0, -1).every((d) => isConst(d, 1)) &&
+    shape.at(-1)?.key === y.type.shape.at(-1)?.key;
   return ok && isDerived(base) ? base : undefined;
 }
 /** The matrix behind a broadcast over batch axes. */
-const unbatched = (v: Value): Value => (v.node.op.name === "broadcast_to" && v.node.inputs[0].type.shape.length === 2 ? v.node.inputs[0] : v);
+const unbatched = (v: Value): Value =>
+  v.node.op.name === "broadcast_to" && v.node.inputs[0].type.shape.length === 2 ? v.node.inputs[0] : v;

@@ -1,11 +1,12 @@
 // Graph to smaller graph. In: a checked (or differentiated) graph. Out: primitives only, weights folded where they may be,
 // and every sink a value that some kernel computes. Each pass is a named function on graphs; the order is the list below.
-import type { Graph, Node, Value } from "../../ir/types.ts";
+
 import { isGraph } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
+import type { Graph, Node, Value } from "../../ir/types.ts";
 import { copy } from "../../ops/copy.ts";
-import { mergeScans } from "./scans.ts";
 import { foldScales } from "./scales.ts";
+import { mergeScans } from "./scans.ts";
 import { shareOperands } from "./share.ts";
 import { splitReductions } from "./split.ts";
 
@@ -30,7 +31,11 @@ export const passes: readonly Pass[] = [
   { name: "store-sinks", run: storeSinks },
 ];
 
-export function simplify(graph: Graph, options: SimplifyOptions, around: (name: string, g: Graph) => void = () => {}): Graph {
+export function simplify(
+  graph: Graph,
+  options: SimplifyOptions,
+  around: (name: string, g: Graph) => void = () => {},
+): Graph {
   let g = graph;
   for (const p of passes) {
     g = p.run(g, options);
@@ -45,7 +50,8 @@ export function expand(graph: Graph, options: SimplifyOptions): Graph {
   for (;;) {
     let again = false;
     g = transform(g, (b, n, inputs) => {
-      if (n.op.fuses === "control" && isGraph(n.attrs.body)) return b.node(n.op, inputs, { ...n.attrs, body: expandBody(n.attrs.body, options) }, n.label);
+      if (n.op.fuses === "control" && isGraph(n.attrs.body))
+        return b.node(n.op, inputs, { ...n.attrs, body: expandBody(n.attrs.body, options) }, n.label);
       if (n.op.fuses !== "composite" || !n.op.expand || options.claims?.(n)) return undefined;
       again = true;
       const made = b.node(n.op, inputs, n.attrs, n.label)[0].node;
@@ -71,7 +77,8 @@ function expandBody(body: Graph, options: SimplifyOptions): Graph {
  * places of a pack (two parameters with one gradient): its kernel writes it to one place.
  */
 function storeSinks(graph: Graph): Graph {
-  const needs = (n: Node): boolean => n.op.fuses === "source" || (n.op.fuses === "view" && n.inputs.every((v) => needs(v.node)));
+  const needs = (n: Node): boolean =>
+    n.op.fuses === "source" || (n.op.fuses === "view" && n.inputs.every((v) => needs(v.node)));
   const { graph: g } = transform(graph, (b, n, inputs) => {
     if (n.op.fuses !== "pack") return undefined;
     const placed = new Set<Value>();
@@ -90,12 +97,20 @@ function storeSinks(graph: Graph): Graph {
   let id = 1 + Math.max(0, ...g.nodes.map((n) => n.id));
   function copyOf(v: Graph["results"][number]["value"]) {
     const outs: { node: Node; index: number; type: typeof v.type }[] = [];
-    const node: Node = { id: id++, op: copy, inputs: [v], attrs: {}, outs, origin: v.node.origin, label: v.node.label };
+    const node: Node = {
+      id: id++,
+      op: copy,
+      inputs: [v],
+      attrs: {},
+      outs,
+      origin: v.node.origin,
+      label: v.node.label,
+    };
     outs.push({ node, index: 0, type: v.type });
     return outs[0];
   }
   const extra: Node[] = [];
-  const fix = <S extends { readonly value: typeof g.results[number]["value"] }>(s: S): S => {
+  const fix = <S extends { readonly value: (typeof g.results)[number]["value"] }>(s: S): S => {
     if (!needs(s.value.node)) return s;
     let made = copies.get(s.value);
     if (!made) {

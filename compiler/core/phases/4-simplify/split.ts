@@ -14,7 +14,13 @@ const PARTS = 256;
 export function splitReductions(graph: Graph, rows: number): Graph {
   return transform(graph, (b, n, inputs) => {
     const axes = n.attrs.axes;
-    if (n.op.fuses !== "fold" || !Array.isArray(axes) || typeof n.attrs.keepdims !== "boolean" || n.outs[0].type.dtype !== "f32") return undefined;
+    if (
+      n.op.fuses !== "fold" ||
+      !Array.isArray(axes) ||
+      typeof n.attrs.keepdims !== "boolean" ||
+      n.outs[0].type.dtype !== "f32"
+    )
+      return undefined;
     const [x] = inputs;
     const over = axes as readonly number[];
     const kept = asConst(product(n.outs[0].type.shape));
@@ -27,7 +33,8 @@ export function splitReductions(graph: Graph, rows: number): Graph {
 }
 
 function cut(b: Builder, n: Node, x: Value, over: readonly number[]): Value | undefined {
-  const again = (v: Value, axes: readonly number[]): Value => b.make(n.op, [v], { ...n.attrs, axes: [...axes], keepdims: false });
+  const again = (v: Value, axes: readonly number[]): Value =>
+    b.make(n.op, [v], { ...n.attrs, axes: [...axes], keepdims: false });
   if (over.length > 1) {
     const [first, ...rest] = over;
     const partial = again(x, rest);
@@ -39,6 +46,11 @@ function cut(b: Builder, n: Node, x: Value, over: readonly number[]): Value | un
   while (parts > 1 && size % parts !== 0) parts--;
   if (parts < 8) return undefined;
   const { shape } = x.type;
-  const apart = reshape(b, x, [...shape.slice(0, axis), dim(parts), dim(size / parts), ...shape.slice(axis + 1)]);
+  const apart = reshape(b, x, [
+    ...shape.slice(0, axis),
+    dim(parts),
+    dim(size / parts),
+    ...shape.slice(axis + 1),
+  ]);
   return again(again(apart, [axis + 1]), [axis]);
 }

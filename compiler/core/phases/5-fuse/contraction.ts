@@ -23,7 +23,8 @@ export function contractionOf(fold: Scalar): Contraction | undefined {
   if (body.kind !== "call" || body.fn !== "mul" || body.args[0] === body.args[1]) return undefined;
   if (body.dtype !== "f32" && body.dtype !== "f16") return undefined;
   const [a, b] = body.args;
-  if (!a.free.some((x) => fold.axes.includes(x)) || !b.free.some((x) => fold.axes.includes(x))) return undefined;
+  if (!a.free.some((x) => fold.axes.includes(x)) || !b.free.some((x) => fold.axes.includes(x)))
+    return undefined;
   const inA = new Set(a.free);
   const inB = new Set(b.free);
   const rows = fold.free.filter((x) => inA.has(x) && !inB.has(x));
@@ -72,7 +73,11 @@ function onlyThroughDiv(x: Scalar, axis: Axis): Dim | undefined {
   return ok ? by : undefined;
 }
 /** Replaces each split axis by group * by + member throughout `x`. */
-export function applySplits(s: ScalarContext, x: Scalar, splits: readonly Split[]): { x: Scalar; parts: Map<Axis, { group: Axis; member: Axis }> } {
+export function applySplits(
+  s: ScalarContext,
+  x: Scalar,
+  splits: readonly Split[],
+): { x: Scalar; parts: Map<Axis, { group: Axis; member: Axis }> } {
   const parts = new Map<Axis, { group: Axis; member: Axis }>();
   const by = new Map<Axis, Scalar>();
   for (const sp of splits) {

@@ -1,8 +1,9 @@
 // What is one kernel. In: a graph of primitives. Out: groups in execution order, each with the values it stores; every
 // other value is inlined where it is read. Decided by growing regions from anchors (contractions, then reductions), then
 // by who reads what. No operator is named here: roles come from `fuses` and from the shape of the lowered expression.
-import { asConst, equal, isConst, product, substitute, symbols } from "../../dims/dim.ts";
+
 import { InternalError } from "../../diagnostics/index.ts";
+import { asConst, equal, isConst, product, substitute, symbols } from "../../dims/dim.ts";
 import { usersOf } from "../../ir/build.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { children } from "../../kernel/emitter.ts";
@@ -69,7 +70,10 @@ export function loweringFor(stored: (v: Value) => boolean): ScalarContext {
     if (op.fuses === "source" || !op.lower || stored(value)) return undefined;
     const key = `${value.node.id}.${value.index}(${at.map((a) => a.id)})`;
     let out = memo.get(key);
-    if (!out) memo.set(key, (out = op.lower(s, value.node, at, value.index)));
+    if (!out) {
+      out = op.lower(s, value.node, at, value.index);
+      memo.set(key, out);
+    }
     return out;
   });
   return s;
@@ -293,7 +297,7 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
       const elsewhere = region.get(n);
       const stored =
         n.op.fuses === "source" || !n.op.lower || home.has(v) || (elsewhere !== undefined && elsewhere !== g);
-      if (!first && stored && !(g && g.nodes.has(n))) {
+      if (!first && stored && !g?.nodes.has(n)) {
         found.add(v);
         return;
       }
@@ -324,7 +328,9 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   };
   const bindings = (g: Group): number => {
     const exits = exitsOf(g);
-    return bindingsOf(readsOf(exits, g), exits);
+    const reads = readsOf(exits, g);
+    // Only pointwise kernels update in place (the planner's rule).
+    return g.kind === "map" ? bindingsOf(reads, exits) : new Set([...reads, ...exits]).size;
   };
   /** Takes the youngest nodes out again until the kernel fits its bindings. */
   const fitBindings = (g: Group, added: Node[]): void => {

@@ -8,7 +8,15 @@ import { Emitter } from "../../kernel/emitter.ts";
 import type { Scalar } from "../../kernel/scalar.ts";
 import { attentionOp } from "../../ops/nn.ts";
 import type { Group } from "../5-fuse/groups.ts";
-import { decode, finish, groupLowering, groupX, laneX, type Scheduled, type ScheduleContext } from "./common.ts";
+import {
+  decode,
+  finish,
+  groupLowering,
+  groupX,
+  laneX,
+  type ScheduleContext,
+  type Scheduled,
+} from "./common.ts";
 
 const ROWS = 64;
 const KEYS = 16;
@@ -22,7 +30,9 @@ const featureSize = (v: Value): number | undefined => asConst(v.type.shape[v.typ
 export function attentionFits(node: Node): boolean {
   if (node.op !== attentionOp || node.outs[0].type.dtype !== "f32") return false;
   const [q, , v] = node.inputs;
-  return [featureSize(q), featureSize(v)].every((d) => d !== undefined && d % 4 === 0 && d > 0 && d <= WIDEST);
+  return [featureSize(q), featureSize(v)].every(
+    (d) => d !== undefined && d % 4 === 0 && d > 0 && d <= WIDEST,
+  );
 }
 
 export function scheduleAttention(ctx: ScheduleContext, g: Group): Scheduled {
@@ -86,7 +96,12 @@ export function scheduleAttention(ctx: ScheduleContext, g: Group): Scheduled {
             const x = widen(em.x(s.read(from, [...batchAt, s.axisValue(key), s.axisValue(e)]), e), 4);
             // Past the end lies anything, and 0 * anything need not be 0.
             const ok = bin("<", keyX, sizeX);
-            em.put({ k: "setShared", name, index: i, x: call("select", [widen(ok, 4), x, widen(lit(0, "f32"), 4)], "f32") });
+            em.put({
+              k: "setShared",
+              name,
+              index: i,
+              x: call("select", [widen(ok, 4), x, widen(lit(0, "f32"), 4)], "f32"),
+            });
           },
           laneX(),
           lit(ROWS),
@@ -98,37 +113,72 @@ export function scheduleAttention(ctx: ScheduleContext, g: Group): Scheduled {
       em.loop(undefined, "j", lit(KEYS), (j) => {
         let dot4: X | undefined;
         for (let i = 0; i < D4; i++) {
-          const key: X = { k: "shared", name: "keys", index: bin("+", bin("*", j, lit(D4)), lit(i)), dtype: "f32", width: 4 };
+          const key: X = {
+            k: "shared",
+            name: "keys",
+            index: bin("+", bin("*", j, lit(D4)), lit(i)),
+            dtype: "f32",
+            width: 4,
+          };
           const term = bin("*", queries[i], key);
           dot4 = dot4 ? bin("+", dot4, term) : term;
         }
         const d = em.let("d", dot4 as X);
         const part = (i: number): X => ({ k: "part", a: d, i, dtype: "f32", width: 1 });
-        let score: X = bin("*", bin("+", bin("+", part(0), part(1)), bin("+", part(2), part(3))), lit(scale, "f32"));
+        let score: X = bin(
+          "*",
+          bin("+", bin("+", part(0), part(1)), bin("+", part(2), part(3))),
+          lit(scale, "f32"),
+        );
         const key = s.axis("key", S);
         const keyX = em.let("key", bin("+", k0, j));
         em.bind(key, keyX);
         if (mask) {
           // Right-aligned broadcast over [batch..., row, key].
           const full: Scalar[] = [...batchAt, s.axisValue(row), s.axisValue(key)];
-          const at = mask.type.shape.map((dim, i) => (asConst(dim) === 1 ? s.dim(0) : full[full.length - mask.type.shape.length + i]));
+          const at = mask.type.shape.map((dim, i) =>
+            asConst(dim) === 1 ? s.dim(0) : full[full.length - mask.type.shape.length + i],
+          );
           const m = em.x(s.read(mask, at));
-          score = mask.type.dtype === "bool" ? call("select", [m, score, lit(MASKED, "f32")], "f32") : bin("+", score, m);
+          score =
+            mask.type.dtype === "bool"
+              ? call("select", [m, score, lit(MASKED, "f32")], "f32")
+              : bin("+", score, m);
         }
         let ok = bin("<", keyX, sizeX);
         // The last query sees the last key.
         if (causal) ok = bin("&&", ok, call("le", [keyX, bin("+", rowX, em.dim(sub(S, T)))], "bool"));
         // A hidden key counts as the definition has it; one past the end does not count at all.
-        const shown = em.let("score", causal || mask ? call("select", [ok, score, lit(MASKED, "f32")], "f32") : score);
+        const shown = em.let(
+          "score",
+          causal || mask ? call("select", [ok, score, lit(MASKED, "f32")], "f32") : score,
+        );
         const next = em.let("next", call("max", [f32(most), shown], "f32"));
         const shrink = em.let("shrink", call("exp", [bin("-", f32(most), next)], "f32"));
-        const weight = em.let("weight", call("select", [bin("<", keyX, sizeX), call("exp", [bin("-", shown, next)], "f32"), lit(0, "f32")], "f32"));
-        em.put({ k: "if", cond: bin("<", keyX, sizeX), then: [{ k: "set", name: most, x: next }] });
+        const weight = em.let(
+          "weight",
+          call(
+            "select",
+            [bin("<", keyX, sizeX), call("exp", [bin("-", shown, next)], "f32"), lit(0, "f32")],
+            "f32",
+          ),
+        );
+        em.put({ k: "if", cond: bin("<", keyX, sizeX), body: [{ k: "set", name: most, x: next }] });
         const kept = em.let("kept", call("select", [bin("<", keyX, sizeX), shrink, lit(1, "f32")], "f32"));
         em.put({ k: "set", name: sum, x: bin("+", bin("*", f32(sum), kept), weight) });
         accs.forEach((name, i) => {
-          const value: X = { k: "shared", name: "values", index: bin("+", bin("*", j, lit(V4)), lit(i)), dtype: "f32", width: 4 };
-          em.put({ k: "set", name, x: bin("+", bin("*", acc4(name), kept), bin("*", widen(weight, 4), value)) });
+          const value: X = {
+            k: "shared",
+            name: "values",
+            index: bin("+", bin("*", j, lit(V4)), lit(i)),
+            dtype: "f32",
+            width: 4,
+          };
+          em.put({
+            k: "set",
+            name,
+            x: bin("+", bin("*", acc4(name), kept), bin("*", widen(weight, 4), value)),
+          });
         });
       });
       em.put({ k: "barrier" });
@@ -143,14 +193,19 @@ export function scheduleAttention(ctx: ScheduleContext, g: Group): Scheduled {
     em.store(out, [...batchAt, s.axisValue(row), s.axisValue(e)], bin("/", acc4(name), f32(sum)), e);
   });
   const then = em.pop();
-  em.put({ k: "if", cond: bin("<", rowX, em.dim(T)), then });
+  em.put({ k: "if", cond: bin("<", rowX, em.dim(T)), body: then });
   return finish(em, s, {
     name: "attention",
     family: `attention ${ROWS} rows x ${KEYS} keys`,
     workgroup: ROWS,
     groups: mul(product(batchShape), rowTiles),
     cost: mul(product(batchShape), T, S, 4 * (D4 + V4) + 8),
-    nest: [`grid batch in 0 .. ${batch.extent.key}, row in 0 .. ${T.key} by ${ROWS} threads`, `  tile   keys and values, ${KEYS} at a time`, "  register running maximum, sum, weighted values", "  root   attention"],
+    nest: [
+      `grid batch in 0 .. ${batch.extent.key}, row in 0 .. ${T.key} by ${ROWS} threads`,
+      `  tile   keys and values, ${KEYS} at a time`,
+      "  register running maximum, sum, weighted values",
+      "  root   attention",
+    ],
     shared,
   });
 }

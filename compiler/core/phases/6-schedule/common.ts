@@ -44,7 +44,10 @@ export function groupLowering(ctx: ScheduleContext, g: Group): ScalarContext {
     if (op.fuses === "source" || !op.lower || (home !== undefined && home !== g)) return undefined;
     const key = `${value.node.id}.${value.index}(${at.map((a) => a.id)})`;
     let out = memo.get(key);
-    if (!out) memo.set(key, (out = op.lower(s, value.node, at, value.index)));
+    if (!out) {
+      out = op.lower(s, value.node, at, value.index);
+      memo.set(key, out);
+    }
     return out;
   });
   return s;
@@ -57,7 +60,12 @@ export function lowerRoot(s: ScalarContext, root: Value, at: readonly Scalar[]):
 }
 
 /** Coordinates of a value (logical order) of the linear index in its physical order. */
-export function decodeValue(s: ScalarContext, linear: Scalar, shape: readonly Dim[], order: readonly number[]): Scalar[] {
+export function decodeValue(
+  s: ScalarContext,
+  linear: Scalar,
+  shape: readonly Dim[],
+  order: readonly number[],
+): Scalar[] {
   const physical = decode(
     s,
     linear,
@@ -74,7 +82,16 @@ export const extentOf = (axes: readonly Axis[]): Dim => product(axes.map((a) => 
 export function finish(
   em: Emitter,
   s: ScalarContext,
-  parts: { name: string; family: string; workgroup: number; groups: Dim; cost: Dim; nest: readonly string[]; subgroups?: boolean; shared?: KernelCode["shared"] },
+  parts: {
+    name: string;
+    family: string;
+    workgroup: number;
+    groups: Dim;
+    cost: Dim;
+    nest: readonly string[];
+    subgroups?: boolean;
+    shared?: KernelCode["shared"];
+  },
 ): Scheduled {
   const resolve = (d: Dim): Dim => substitute(d, (name) => s.opaques.get(name));
   const code: KernelCode = {
@@ -105,7 +122,12 @@ export function groupName(g: Group): string {
     if (n.op.fuses === "view" || n.op.name === "full" || n.op.name === names.at(-1)) continue;
     names.push(n.op.name);
   }
-  return names.slice(0, 4).join("_").replace(/[^A-Za-z0-9_]/g, "_") || g.anchor.op.name;
+  return (
+    names
+      .slice(0, 4)
+      .join("_")
+      .replace(/[^A-Za-z0-9_]/g, "_") || g.anchor.op.name
+  );
 }
 export const laneX = (): X => ({ k: "var", name: "lane", dtype: "i32", width: 1 });
 export const groupX = (): X => ({ k: "var", name: "group", dtype: "i32", width: 1 });

@@ -3,20 +3,21 @@
 // accumulators) and workgroup-memory tiles. A tiling window (pooling) enumerates its positions as consecutive rows, so that
 // the pool is a combination of accumulators in the epilogue.
 // In: a contraction group with layouts. Out: a kernel.
+
+import { InternalError } from "../../diagnostics/index.ts";
 import {
   add,
   asConst,
   ceilDiv,
-  exactQuotient,
   type Dim,
   dim,
+  exactQuotient,
   isConst,
   isMultipleOf,
   mul,
   product,
   substitute,
 } from "../../dims/dim.ts";
-import { InternalError } from "../../diagnostics/index.ts";
 import type { Value } from "../../ir/types.ts";
 import {
   bin,
@@ -44,8 +45,8 @@ import {
   groupX,
   laneX,
   lowerRoot,
-  type Scheduled,
   type ScheduleContext,
+  type Scheduled,
 } from "./common.ts";
 import { scheduleMap } from "./map.ts";
 
@@ -264,14 +265,14 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest | undefined {
     const inRows = bin("<", variable(rowName, "i32"), em.dim(orow.extent));
     const results = finalRoots.map((x) => em.x(x, col));
     const tail = isMultipleOf(col.extent, 4) ? undefined : { at: s.axisValue(col), extent: col.extent };
-    g.roots.forEach((r, i) => em.store(r, storeAt[i], results[i], col, tail));
+    for (const [i, r] of g.roots.entries()) em.store(r, storeAt[i], results[i], col, tail);
     const body = em.pop();
     em.stack = saved;
     const guarded: Stmt[] = [
       {
         k: "if",
         cond: bin("&&", inRows, bin("<", variable(colName, "i32"), em.dim(col.extent))),
-        then: body,
+        body: body,
       },
     ];
     em.functions.push({ name, params, body: guarded });
@@ -361,7 +362,7 @@ function describe(n: Nest, tile: string): string[] {
 
 /** Register tiles: a subgroup owns rows x (lanes * 4) columns; rows travel by broadcast. */
 function subgroupTiles(
-  ctx: ScheduleContext,
+  _ctx: ScheduleContext,
   g: Group,
   n: Nest,
   t: { lanes: number; rows: number },
@@ -422,7 +423,12 @@ function subgroupTiles(
     em.put({
       k: "run",
       fn: store,
-      args: [batchX(em, batch), bin("+", outRow0, i), colX, ...Array.from({ length: n.window }, (_, p) => at(p))],
+      args: [
+        batchX(em, batch),
+        bin("+", outRow0, i),
+        colX,
+        ...Array.from({ length: n.window }, (_, p) => at(p)),
+      ],
     });
   });
   return finish(em, s, {
@@ -550,7 +556,7 @@ function innermostK(s: ScalarContext, k: readonly Axis[]): Axis {
 
 /** Workgroup-memory tiles: both factors are staged, each thread owns a few rows x four columns. */
 function workgroupTiles(
-  ctx: ScheduleContext,
+  _ctx: ScheduleContext,
   g: Group,
   n: Nest,
   t: { rows: number; cols: number; depth: number },

@@ -38,7 +38,8 @@ export function createLayouts(): Layouts {
           list[axis] = step;
           step = mul(step, v.type.shape[axis]);
         }
-        strides.set(v, (out = list));
+        out = list;
+        strides.set(v, out);
       }
       return out;
     },
@@ -65,7 +66,8 @@ export function chooseLayouts(fused: Fused): Layouts {
   for (const g of fused.groups) {
     for (const root of g.roots) {
       if (fixed.has(root) || root.type.shape.length < 2 || g.kind === "claimed") continue;
-      const order = g.kind === "contraction" ? columnsInnermost(g, root) : likeOperands(fused, g, root, layouts);
+      const order =
+        g.kind === "contraction" ? columnsInnermost(g, root) : likeOperands(fused, g, root, layouts);
       if (order && !isRowMajor(order)) layouts.set(root, order);
     }
   }
@@ -90,7 +92,12 @@ function columnsInnermost(g: Group, root: Value): readonly number[] | undefined 
   };
   if (isCol(last)) return undefined;
   const col = lowered.at.findIndex((_, i) => isCol(i));
-  if (col < 0 || asConst(root.type.shape[col]) === undefined || (asConst(root.type.shape[col]) as number) % 4 !== 0) return undefined;
+  if (
+    col < 0 ||
+    asConst(root.type.shape[col]) === undefined ||
+    (asConst(root.type.shape[col]) as number) % 4 !== 0
+  )
+    return undefined;
   return [...rowMajorOrder(root).filter((i) => i !== col), col];
 }
 

@@ -4,7 +4,18 @@ import { add, asConst, ceilDiv, dim, isMultipleOf, mul, product } from "../../di
 import { bin, lit, type X } from "../../kernel/code.ts";
 import { Emitter } from "../../kernel/emitter.ts";
 import { type Group, rowMajor } from "../5-fuse/groups.ts";
-import { decode, decodeValue, finish, groupLowering, groupName, groupX, laneX, lowerRoot, type Scheduled, type ScheduleContext } from "./common.ts";
+import {
+  decode,
+  decodeValue,
+  finish,
+  groupLowering,
+  groupName,
+  groupX,
+  laneX,
+  lowerRoot,
+  type ScheduleContext,
+  type Scheduled,
+} from "./common.ts";
 
 export function scheduleMap(ctx: ScheduleContext, g: Group): Scheduled {
   const { layouts, target } = ctx;
@@ -17,13 +28,22 @@ export function scheduleMap(ctx: ScheduleContext, g: Group): Scheduled {
   const wide = asConst(total) !== 1;
   const at = decodeValue(s, s.axisValue(i), first.type.shape, order);
   // Roots may show the same elements under another shape (row-major then, as the first).
-  const where = g.roots.map((r) => (r.type.shape.length === first.type.shape.length && r.type.shape.every((d, k) => d.key === first.type.shape[k].key) ? at : decode(s, rowMajor(s, at, first.type.shape), r.type.shape)));
+  const where = g.roots.map((r) =>
+    r.type.shape.length === first.type.shape.length &&
+    r.type.shape.every((d, k) => d.key === first.type.shape[k].key)
+      ? at
+      : decode(s, rowMajor(s, at, first.type.shape), r.type.shape),
+  );
   const values = g.roots.map((r, n) => lowerRoot(s, r, where[n]));
   em.count(values);
   const lane = wide ? i : undefined;
   const thread = bin("+", bin("*", groupX(), lit(target.mapThreads)), laneX());
   const start = em.let("i", wide ? bin("*", thread, lit(4)) : thread);
-  em.put({ k: "if", cond: { k: "call", fn: "ge", args: [start, em.dim(total)], dtype: "bool", width: 1 }, then: [{ k: "return" }] });
+  em.put({
+    k: "if",
+    cond: { k: "call", fn: "ge", args: [start, em.dim(total)], dtype: "bool", width: 1 },
+    body: [{ k: "return" }],
+  });
   em.push();
   em.bind(i, start);
   const results: X[] = values.map((v) => em.x(v, lane));
@@ -41,6 +61,9 @@ export function scheduleMap(ctx: ScheduleContext, g: Group): Scheduled {
     workgroup: target.mapThreads,
     groups: ceilDiv(total, perGroup),
     cost: mul(total, values.length * 4),
-    nest: [`grid i in 0 .. ${add(total, dim(0)).key} by 4 lanes`, ...g.roots.map((r) => `  root   ${r.node.label ?? r.node.op.name}`)],
+    nest: [
+      `grid i in 0 .. ${add(total, dim(0)).key} by 4 lanes`,
+      ...g.roots.map((r) => `  root   ${r.node.label ?? r.node.op.name}`),
+    ],
   });
 }

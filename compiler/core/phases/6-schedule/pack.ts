@@ -25,7 +25,8 @@ export function packWeights(fused: Fused, layouts: Layouts, derive: boolean): Pa
   const groups: Group[] = [];
   const made = new Map<string, { group: Group; value: Value }>();
   const readers = new Map<Value, Set<Group>>();
-  for (const g of fused.groups) for (const n of g.nodes) for (const v of n.inputs) readers.set(v, (readers.get(v) ?? new Set()).add(g));
+  for (const g of fused.groups)
+    for (const n of g.nodes) for (const v of n.inputs) readers.set(v, (readers.get(v) ?? new Set()).add(g));
   let nextId = 1 + Math.max(0, ...fused.graph.nodes.map((n) => n.id));
   const builder = createBuilder(nextId);
   for (const g of fused.groups) {
@@ -40,14 +41,23 @@ export function packWeights(fused: Fused, layouts: Layouts, derive: boolean): Pa
         const key = `${weight.value.node.id}.${weight.value.index}:${order.join()}`;
         let copyOf = made.get(key);
         if (!copyOf) {
-          const value = builder.at({ ...weight.value.node.origin, derived: [...weight.value.node.origin.derived, "packing"] }, () =>
-            builder.make(copy, [weight.value], {}, weight.value.node.label),
+          const value = builder.at(
+            { ...weight.value.node.origin, derived: [...weight.value.node.origin.derived, "packing"] },
+            () => builder.make(copy, [weight.value], {}, weight.value.node.label),
           );
-          const group: Group = { id: 100000 + nextId++, kind: "map", nodes: new Set<Node>([value.node]), roots: [value], anchor: value.node, derived: derive };
+          const group: Group = {
+            id: 100000 + nextId++,
+            kind: "map",
+            nodes: new Set<Node>([value.node]),
+            roots: [value],
+            anchor: value.node,
+            derived: derive,
+          };
           layouts.set(value, order);
           home.set(value, group);
           groups.push(group);
-          made.set(key, (copyOf = { group, value }));
+          copyOf = { group, value };
+          made.set(key, copyOf);
         }
         const list = packed.get(g) ?? new Map<Value, Value>();
         list.set(weight.value, copyOf.value);
@@ -88,16 +98,20 @@ function weightsOf(fused: Fused, g: Group, layouts: Layouts): { value: Value; or
     if (load.at.some((q, i) => i !== axis && q.free.includes(col))) continue;
     // k axes in loop order (window-like outside, channels inside), columns innermost.
     const others = v.type.shape.map((_, i) => i).filter((i) => i !== axis);
-    others.sort((a, b) => size(v, b) === size(v, a) ? a - b : size(v, a) - size(v, b));
+    others.sort((a, b) => (size(v, b) === size(v, a) ? a - b : size(v, a) - size(v, b)));
     out.push({ value: v, order: [...others, axis] });
   }
   return out;
 }
 const size = (v: Value, i: number): number => asConst(v.type.shape[i]) ?? 0;
-function rankOf(at: readonly { id: number }[], parts: ReadonlyMap<{ id: number }, { group: { id: number }; member: { id: number } }>, axis: { id: number }): number {
-  const direct = at.findIndex((a) => a === axis);
+function rankOf(
+  at: readonly { id: number }[],
+  parts: ReadonlyMap<{ id: number }, { group: { id: number }; member: { id: number } }>,
+  axis: { id: number },
+): number {
+  const direct = at.indexOf(axis);
   if (direct >= 0) return direct;
   let rank = -1;
-  for (const [a, p] of parts) if (p.member === axis || p.group === axis) rank = at.findIndex((b) => b === a);
+  for (const [a, p] of parts) if (p.member === axis || p.group === axis) rank = at.indexOf(a);
   return rank;
 }

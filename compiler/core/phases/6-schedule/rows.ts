@@ -2,36 +2,74 @@
 // are what lies side by side in memory). Folds sit at row level: each thread folds its part, the parts are combined by
 // subgroup operations or a tree in workgroup memory, and every later value of the row sees the result.
 // In: a rows group. Out: a kernel with one workgroup per row (or four).
-import { asConst, ceilDiv, type Dim, dim, isConst, isMultipleOf, mul, product } from "../../dims/dim.ts";
+
 import { InternalError } from "../../diagnostics/index.ts";
+import { asConst, ceilDiv, type Dim, dim, isConst, isMultipleOf, mul, product } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
-import { bin, call, type KernelCode, lit, part, type Stmt, variable, vec, widen, type X } from "../../kernel/code.ts";
+import {
+  bin,
+  call,
+  type KernelCode,
+  lit,
+  part,
+  type Stmt,
+  variable,
+  vec,
+  widen,
+  type X,
+} from "../../kernel/code.ts";
 import { COMBINE_NAME, children, combine, Emitter } from "../../kernel/emitter.ts";
 import { identityOf, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "../../kernel/scalar.ts";
 import { type Group, rowMajor } from "../5-fuse/groups.ts";
-import { decode, finish, groupLowering, groupName, groupX, laneX, lowerRoot, type Scheduled, type ScheduleContext } from "./common.ts";
+import {
+  decode,
+  finish,
+  groupLowering,
+  groupName,
+  groupX,
+  laneX,
+  lowerRoot,
+  type ScheduleContext,
+  type Scheduled,
+} from "./common.ts";
 
 export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
   const { layouts, target } = ctx;
   const s = groupLowering(ctx, g);
   // The anchor says what a row is.
   const anchorAt = g.anchor.outs[0].type.shape.map((d, i) => s.axis(`i${i}`, d));
-  const anchor = lowerRoot(s, g.anchor.outs[0], anchorAt.map((a) => s.axisValue(a)));
+  const anchor = lowerRoot(
+    s,
+    g.anchor.outs[0],
+    anchorAt.map((a) => s.axisValue(a)),
+  );
   if (anchor.kind !== "fold") throw new InternalError("schedule", "a row reduction is not a fold");
   const rowAxes = anchorAt.filter((a) => !isConst(a.extent, 1));
   // Where neighbouring elements belong to neighbouring rows, four rows go together.
   const lying = loads(anchor.body).sort((a, b) => b.value.type.shape.length - a.value.type.shape.length);
   const main = lying.find((l) => l.free.some((a) => anchor.axes.includes(a)));
   const innermost = main ? main.at[layouts.order(main.value).at(-1) as number] : undefined;
-  const byRows = innermost !== undefined && rowAxes.length > 0 && innermost.free.length > 0 && innermost.free.every((a) => rowAxes.includes(a));
+  const byRows =
+    innermost !== undefined &&
+    rowAxes.length > 0 &&
+    innermost.free.length > 0 &&
+    innermost.free.every((a) => rowAxes.includes(a));
   // Rows in the physical order of what they are reduced from.
   const rowOrder = main ? orderBy(rowAxes, main, layouts.order(main.value)) : rowAxes;
   const rowCount = product(rowAxes.map((a) => a.extent));
   const r = s.axis("row", rowCount);
   const rowAt = new Map<Axis, Scalar>();
-  decode(s, s.axisValue(r), rowOrder.map((a) => a.extent)).forEach((x, i) => void rowAt.set(rowOrder[i], x));
-  const rowNumber = rowMajor(s, rowAxes.map((a) => rowAt.get(a) as Scalar), rowAxes.map((a) => a.extent));
+  decode(
+    s,
+    s.axisValue(r),
+    rowOrder.map((a) => a.extent),
+  ).forEach((x, i) => void rowAt.set(rowOrder[i], x));
+  const rowNumber = rowMajor(
+    s,
+    rowAxes.map((a) => rowAt.get(a) as Scalar),
+    rowAxes.map((a) => a.extent),
+  );
   const foldOrder = main ? orderBy(anchor.axes, main, layouts.order(main.value)) : anchor.axes;
   const k0 = product(anchor.axes.map((a) => a.extent));
 
@@ -44,10 +82,15 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
       const known = linearFolds.get(y);
       if (known) return known;
       // Each fold's axes correspond to the anchor's by position.
-      const axes = y.axes.length === anchor.axes.length ? foldOrder.map((a) => y.axes[anchor.axes.indexOf(a)]) : y.axes;
+      const axes =
+        y.axes.length === anchor.axes.length ? foldOrder.map((a) => y.axes[anchor.axes.indexOf(a)]) : y.axes;
       const k = s.axis("k", product(axes.map((a) => a.extent)));
       const at = new Map<Axis, Scalar>();
-      decode(s, s.axisValue(k), axes.map((a) => a.extent)).forEach((c, i) => void at.set(axes[i], c));
+      decode(
+        s,
+        s.axisValue(k),
+        axes.map((a) => a.extent),
+      ).forEach((c, i) => void at.set(axes[i], c));
       const out = s.foldOver(y.combine, [k], s.substitute(linear(y.body), at));
       if (out.kind === "fold") foldAxis.set(out, k);
       linearFolds.set(y, out);
@@ -62,7 +105,11 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
   }
   const roots: Root[] = g.roots.map((value) => {
     const axes = value.type.shape.map((d, i) => s.axis(`i${i}`, d));
-    const x = lowerRoot(s, value, axes.map((a) => s.axisValue(a)));
+    const x = lowerRoot(
+      s,
+      value,
+      axes.map((a) => s.axisValue(a)),
+    );
     const own = new Set<Axis>();
     const visit = (y: Scalar): void => {
       if (y.kind === "fold") for (const a of y.free) own.add(a);
@@ -73,15 +120,29 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
     const rows = axes.filter((a) => (full ? own.has(a) : !isConst(a.extent, 1)));
     // The same rows, perhaps under another shape of the same order.
     const at = new Map<Axis, Scalar>();
-    const alike = rows.length === rowAxes.length && rows.every((a, i) => a.extent.key === rowAxes[i].extent.key);
-    const row = alike ? rowAxes.map((a) => rowAt.get(a) as Scalar) : decode(s, rowNumber, rows.map((a) => a.extent));
+    const alike =
+      rows.length === rowAxes.length && rows.every((a, i) => a.extent.key === rowAxes[i].extent.key);
+    const row = alike
+      ? rowAxes.map((a) => rowAt.get(a) as Scalar)
+      : decode(
+          s,
+          rowNumber,
+          rows.map((a) => a.extent),
+        );
     rows.forEach((a, i) => void at.set(a, row[i]));
     const rest = axes.filter((a) => !at.has(a) && !isConst(a.extent, 1));
     let inner: Axis | undefined;
     if (rest.length > 0) {
-      const physical = layouts.order(value).map((i) => axes[i]).filter((a) => rest.includes(a));
+      const physical = layouts
+        .order(value)
+        .map((i) => axes[i])
+        .filter((a) => rest.includes(a));
       inner = s.axis("e", product(rest.map((a) => a.extent)));
-      decode(s, s.axisValue(inner), physical.map((a) => a.extent)).forEach((c, i) => void at.set(physical[i], c));
+      decode(
+        s,
+        s.axisValue(inner),
+        physical.map((a) => a.extent),
+      ).forEach((c, i) => void at.set(physical[i], c));
     }
     const where = axes.map((a) => (isConst(a.extent, 1) ? s.dim(0) : s.substitute(s.axisValue(a), at)));
     return { value, x: linear(s.substitute(x, at)), at: where, inner };
@@ -97,17 +158,28 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
 
   /** All threads fold together; the result is the same in each. */
   const across = (how: Combine, x: X): X => {
-    if (target.rowCombine === "subgroup") return em.let(COMBINE_NAME[how], { k: "subgroup", combine: how, a: x, dtype: x.dtype, width: x.width });
+    if (target.rowCombine === "subgroup")
+      return em.let(COMBINE_NAME[how], { k: "subgroup", combine: how, a: x, dtype: x.dtype, width: x.width });
     const dtype = x.dtype === "bool" ? "u32" : x.dtype;
     let slot = shared.find((q) => q.dtype === dtype && q.width === x.width);
-    if (!slot) shared.push((slot = { name: `parts_${dtype}_${x.width}`, dtype, width: x.width, size: threads }));
+    if (!slot) {
+      slot = { name: `parts_${dtype}_${x.width}`, dtype, width: x.width, size: threads };
+      shared.push(slot);
+    }
     const name = slot.name;
     const at = (i: X): X => ({ k: "shared", name, index: i, dtype, width: x.width });
     em.put({ k: "setShared", name, index: laneX(), x });
     em.put({ k: "barrier" });
     for (let half = threads / 2; half >= 1; half /= 2) {
-      const then: Stmt[] = [{ k: "setShared", name, index: laneX(), x: combine(how, at(laneX()), at(bin("+", laneX(), lit(half)))) }];
-      em.put({ k: "if", cond: bin("<", laneX(), lit(half)), then });
+      const body: Stmt[] = [
+        {
+          k: "setShared",
+          name,
+          index: laneX(),
+          x: combine(how, at(laneX()), at(bin("+", laneX(), lit(half)))),
+        },
+      ];
+      em.put({ k: "if", cond: bin("<", laneX(), lit(half)), body });
       em.put({ k: "barrier" });
     }
     const out = em.let(COMBINE_NAME[how], at(lit(0)));
@@ -123,7 +195,14 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
       em.put({ k: "var", name: acc, x: widen(identity, 4) });
       const accX = variable(acc, fold.dtype, 4);
       if (lane) {
-        em.loop(k, "k", em.dim(k.extent), () => em.put({ k: "set", name: acc, x: combine(fold.combine, accX, em.x(fold.body, lane)) }), laneX(), lit(threads));
+        em.loop(
+          k,
+          "k",
+          em.dim(k.extent),
+          () => em.put({ k: "set", name: acc, x: combine(fold.combine, accX, em.x(fold.body, lane)) }),
+          laneX(),
+          lit(threads),
+        );
         return across(fold.combine, accX);
       }
       em.loop(
@@ -133,7 +212,11 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
         (at) => {
           let x = widen(em.x(fold.body, k), 4);
           if (!isMultipleOf(k.extent, 4)) {
-            const ok = call("inside", [bin("+", at, vec([lit(0), lit(1), lit(2), lit(3)])), em.dim(k.extent)], "bool");
+            const ok = call(
+              "inside",
+              [bin("+", at, vec([lit(0), lit(1), lit(2), lit(3)])), em.dim(k.extent)],
+              "bool",
+            );
             x = call("select", [ok, x, widen(identity, 4)], x.dtype);
           }
           em.put({ k: "set", name: acc, x: combine(fold.combine, accX, x) });
@@ -142,7 +225,11 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
         lit(threads * 4),
       );
       const v = accX;
-      const one = combine(fold.combine, combine(fold.combine, part(v, 0), part(v, 1)), combine(fold.combine, part(v, 2), part(v, 3)));
+      const one = combine(
+        fold.combine,
+        combine(fold.combine, part(v, 0), part(v, 1)),
+        combine(fold.combine, part(v, 2), part(v, 3)),
+      );
       return across(fold.combine, em.let("part", one));
     });
   };
@@ -153,9 +240,9 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
   const results = rowRoots.map((q) => em.x(q.x, rowLane));
   if (rowRoots.length > 0) {
     em.push();
-    rowRoots.forEach((q, i) => em.store(q.value, q.at, results[i], rowLane, tail));
+    for (const [i, q] of rowRoots.entries()) em.store(q.value, q.at, results[i], rowLane, tail);
     const then = em.pop();
-    em.put({ k: "if", cond: call("eq", [laneX(), lit(0)], "bool"), then });
+    em.put({ k: "if", cond: call("eq", [laneX(), lit(0)], "bool"), body: then });
   }
   for (const q of roots) {
     if (!q.inner) continue;
@@ -163,13 +250,27 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
     // Row-level values of the expression are computed before the loop, where all threads take part.
     for (const f of foldsOf(q.x)) em.x(f, rowLane && f.free.includes(rowLane) ? rowLane : undefined);
     if (rowLane)
-      em.loop(inner, "e", em.dim(inner.extent), () => em.store(q.value, q.at, em.x(q.x, rowLane), rowLane, tail), laneX(), lit(threads));
+      em.loop(
+        inner,
+        "e",
+        em.dim(inner.extent),
+        () => em.store(q.value, q.at, em.x(q.x, rowLane), rowLane, tail),
+        laneX(),
+        lit(threads),
+      );
     else
       em.loop(
         inner,
         "e",
         em.dim(inner.extent),
-        () => em.store(q.value, q.at, em.x(q.x, inner), inner, isMultipleOf(inner.extent, 4) ? undefined : { at: s.axisValue(inner), extent: inner.extent }),
+        () =>
+          em.store(
+            q.value,
+            q.at,
+            em.x(q.x, inner),
+            inner,
+            isMultipleOf(inner.extent, 4) ? undefined : { at: s.axisValue(inner), extent: inner.extent },
+          ),
         bin("*", laneX(), lit(4)),
         lit(threads * 4),
       );
@@ -184,8 +285,12 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
     shared: shared as KernelCode["shared"],
     nest: [
       `grid row in 0 .. ${rowCount.key}${byRows ? " by 4 lanes" : ""}`,
-      ...[...linearFolds.values()].map((f) => `  row    ${f.kind === "fold" ? f.combine : "value"} over k in 0 .. ${k0.key}`),
-      ...roots.map((q) => `  ${q.inner ? "inline" : "row   "} ${q.value.node.label ?? q.value.node.op.name} (root)`),
+      ...[...linearFolds.values()].map(
+        (f) => `  row    ${f.kind === "fold" ? f.combine : "value"} over k in 0 .. ${k0.key}`,
+      ),
+      ...roots.map(
+        (q) => `  ${q.inner ? "inline" : "row   "} ${q.value.node.label ?? q.value.node.op.name} (root)`,
+      ),
     ],
   });
 }

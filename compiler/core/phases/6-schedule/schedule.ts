@@ -2,7 +2,7 @@
 import { InternalError } from "../../diagnostics/index.ts";
 import type { Group } from "../5-fuse/groups.ts";
 import { scheduleAttention } from "./attention.ts";
-import type { Scheduled, ScheduleContext } from "./common.ts";
+import type { ScheduleContext, Scheduled } from "./common.ts";
 import { scheduleContraction } from "./contraction.ts";
 import { scheduleMap } from "./map.ts";
 import { scheduleRows } from "./rows.ts";

@@ -1,7 +1,8 @@
 // Sizes as rows of an expression table. In: Dims. Out: the Program's Expr rows, shared where equal. A loop's table
 // continues its parent's numbering, so that a body can use both.
-import { type Dim, type DimLike, dim } from "../../dims/dim.ts";
+
 import type { Expr, ExprId } from "../../../../runtime/core/program.ts";
+import { type Dim, type DimLike, dim } from "../../dims/dim.ts";
 
 export class ExprTable {
   readonly rows: Expr[] = [];

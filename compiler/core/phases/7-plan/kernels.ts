@@ -76,7 +76,8 @@ export class KernelTable {
       const text = printKernel(e.code, notes).text;
       let at = known.get(text);
       if (at === undefined) {
-        known.set(text, (at = texts.length));
+        at = texts.length;
+        known.set(text, at);
         texts.push(text);
       }
       return {

@@ -1,6 +1,19 @@
 // From fused graphs to entry plans: order, storage, uniforms, grids. In: the graphs of a model and a target. Out: a
 // Program. Activations share the arena by liveness; parameters, state, derived weights and literals live in flat buffers of
 // their own. A write is stored in place where nobody can tell, and copied at the end otherwise.
+
+import type {
+  Block,
+  BufferName,
+  Check,
+  Dispatch,
+  EntryPlan,
+  HostExpr,
+  Port,
+  Range,
+  Step,
+} from "../../../../runtime/core/program.ts";
+import { InternalError } from "../../diagnostics/index.ts";
 import {
   add,
   asConst,
@@ -17,7 +30,6 @@ import {
   sym,
   symbols,
 } from "../../dims/dim.ts";
-import { InternalError } from "../../diagnostics/index.ts";
 import { createBuilder, finishGraph, isDim, typeText } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
@@ -26,19 +38,8 @@ import type { Scalar } from "../../kernel/scalar.ts";
 import { copy } from "../../ops/copy.ts";
 import { outer, pick, scanAttrs } from "../../ops/scan.ts";
 import type { Target } from "../../targets.ts";
-import type {
-  Block,
-  BufferName,
-  Check,
-  Dispatch,
-  EntryPlan,
-  HostExpr,
-  Port,
-  Range,
-  Step,
-} from "../../../../runtime/core/program.ts";
 import { type Fused, fuse, type Group, loweringFor, lowerValue, rowMajor } from "../5-fuse/groups.ts";
-import { decode, type Scheduled, type ScheduleContext } from "../6-schedule/common.ts";
+import { decode, type ScheduleContext, type Scheduled } from "../6-schedule/common.ts";
 import { chooseLayouts, type Layouts } from "../6-schedule/layout.ts";
 import { packWeights } from "../6-schedule/pack.ts";
 import { scheduleGroup } from "../6-schedule/schedule.ts";
@@ -119,7 +120,10 @@ export class DerivedTable {
       .join();
     const text = `${n.op.name}#${v.index}(${n.inputs.map((i) => this.key(i, memo)).join()})${attrs}:${typeText(v.type)}`;
     let id = this.ids.get(text);
-    if (id === undefined) this.ids.set(text, (id = this.ids.size));
+    if (id === undefined) {
+      id = this.ids.size;
+      this.ids.set(text, id);
+    }
     memo.set(v, id);
     return id;
   }
@@ -589,7 +593,7 @@ class Planner {
     for (const w of fused.graph.writes) {
       const root = fused.alias.get(w.value) ?? w.value;
       const home = fused.home.get(root);
-      if (!home || home.kind !== "map" || !layouts.order(root).every((a, i) => a === i)) continue;
+      if (home?.kind !== "map" || !layouts.order(root).every((a, i) => a === i)) continue;
       const source = fused.graph.nodes.find(
         (n) => (n.op.name === "state" || n.op.name === "param") && n.attrs.path === w.path,
       )?.outs[0];
