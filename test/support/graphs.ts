@@ -78,11 +78,19 @@ export class GraphNet {
   constructor(net: Net) {
     this.net = net;
   }
-  static async load(built: Built, device: GPUDevice, stored: Tensors, options: LoadOptions = {}): Promise<GraphNet> {
+  static async load(
+    built: Built,
+    device: GPUDevice,
+    stored: Tensors,
+    options: LoadOptions = {},
+  ): Promise<GraphNet> {
     return new GraphNet(await load(built.artefact, { device, weights: given(stored), ...options }));
   }
   async run(entry: string, inputs: Tensors, seed?: number): Promise<Record<string, Dense>> {
-    const results = (await this.net.entries[entry](given(inputs), seed === undefined ? {} : { seed })) as Record<string, Tensor>;
+    const results = (await this.net.entries[entry](
+      given(inputs),
+      seed === undefined ? {} : { seed },
+    )) as Record<string, Tensor>;
     return Object.fromEntries(Object.entries(results).map(([k, t]) => [k, denseOf(t)]));
   }
   async stored(path: string): Promise<Dense> {
@@ -117,12 +125,24 @@ export function expectedOf(graph: Graph, inputs: Tensors, options: EvaluateOptio
 }
 
 /** Undefined, or what differs. Floats within a share of the tensor's largest element and of what rounding does to it. */
-export function disagreement(name: string, got: Dense | undefined, want: Dense, slack: number, rtol = 2e-5): string | undefined {
+export function disagreement(
+  name: string,
+  got: Dense | undefined,
+  want: Dense,
+  slack: number,
+  rtol = 2e-5,
+): string | undefined {
   if (!got) return `${name}: no result`;
   if (got.dtype !== want.dtype || got.shape.join() !== want.shape.join())
     return `${name}: ${got.dtype}[${got.shape.join(", ")}], expected ${want.dtype}[${want.shape.join(", ")}]`;
-  if (want.dtype !== "f32" && want.dtype !== "f16") return difference(got.data, want.data, { name, shape: want.shape, rtol: 0, atol: 0 });
+  if (want.dtype !== "f32" && want.dtype !== "f16")
+    return difference(got.data, want.data, { name, shape: want.shape, rtol: 0, atol: 0 });
   let most = 0;
   for (const x of want.data) if (Number.isFinite(x)) most = Math.max(most, Math.abs(x));
-  return difference(got.data, want.data, { name, shape: want.shape, rtol, atol: 1e-6 + rtol * most + 32 * slack });
+  return difference(got.data, want.data, {
+    name,
+    shape: want.shape,
+    rtol,
+    atol: 1e-6 + rtol * most + 32 * slack,
+  });
 }
