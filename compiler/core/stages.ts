@@ -85,27 +85,28 @@ function rowText(rows: readonly Expr[], id: number): string {
 
 function planText(program: Program, stages: readonly StageReport[]): string {
   const lines: string[] = [];
-  const block = (b: Block, outer: readonly Expr[], word: string, pad: string): void => {
+  const block = (b: Block, outer: readonly Expr[], word: string): void => {
     const rows = [...outer, ...b.exprs];
     const range = (r: Range): string => `${r.buffer}+${rowText(rows, r.offset)}`;
     for (const s of b.steps) {
       if (s.kind === "dispatch") {
         const k = program.kernels[s.kernel];
         const buffers = s.bind.map((r, j) => `${k.access[j] === "read" ? "r" : "rw"} ${range(r)}`);
-        lines.push(`${pad}${word} ${s.label} grid ${rowText(rows, s.groups)} [${buffers.join(", ")}]`);
-      } else if (s.kind === "copy") lines.push(`${pad}copy ${range(s.from)} -> ${range(s.to)} ${s.label}`);
-      else if (s.kind === "clear") lines.push(`${pad}clear ${range(s.range)} ${s.label}`);
+        lines.push(`${word} ${s.label} grid ${rowText(rows, s.groups)} [${buffers.join(", ")}]`);
+      } else if (s.kind === "copy") lines.push(`copy ${range(s.from)} -> ${range(s.to)} ${s.label}`);
+      else if (s.kind === "clear") lines.push(`clear ${range(s.range)} ${s.label}`);
       else {
-        lines.push(`${pad}loop ${s.symbol} below ${rowText(rows, s.count)} ${s.label}`);
-        block(s.body, rows, word, `${pad}  `);
+        lines.push(`loop ${s.symbol} below ${rowText(rows, s.count)} ${s.label}`);
+        block(s.body, rows, word);
+        lines.push(`end loop ${s.symbol}`);
       }
     }
   };
   for (const e of program.entries) {
     const s = stages.find((x) => x.entry === e.name);
     lines.push(`entry ${e.name} (${program.target}): ${signature(e)}`);
-    for (const u of e.derived) block(program.derived[u].body, [], "prepare", "");
-    block(e.body, [], "dispatch", "");
+    for (const u of e.derived) block(program.derived[u].body, [], "prepare");
+    block(e.body, [], "dispatch");
     if (s)
       lines.push(
         `peak ${s.peak} bytes (bound ${s.bound}) at nominal sizes, ${rowText(e.body.exprs, e.arenaBytes)}`,
