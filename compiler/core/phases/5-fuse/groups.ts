@@ -255,6 +255,7 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
         (n.op.fuses === "map" || n.op.fuses === "view" || n.op.fuses === "fold") &&
         isDerived(n) === g.derived &&
         accept(n) &&
+        !storedElsewhere(n) &&
         !foreign.some((f) => tainted.has(f) || needs(f, g.nodes));
       if (ok) {
         inside.add(n);
@@ -656,6 +657,11 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   function mustStore(u: Node): boolean {
     const g = region.get(u);
     return g !== undefined && (g.kind === "control" || g.kind === "pack");
+  }
+  /** A view that a pack or sink names, lying otherwise than what it shows: a kernel of its own stores it. */
+  function storedElsewhere(n: Node): boolean {
+    const [v] = n.outs;
+    return isView(n) && (sinks.has(v) || nodeUsers(v).some(mustStore)) && orderKeepingBase(v) === undefined;
   }
   /** The value v shows element by element in the same row-major order, through views only. */
   function orderKeepingBase(v: Value): Value | undefined {
