@@ -1,6 +1,6 @@
 // Files as commands read and write them. In: paths. Out: bytes or text, or an InputFailure that names the file. What is
 // written goes to temporary files first, which then take their places together: an error leaves everything as it was.
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { stdSources } from "../core/generated/std.ts";
 import { fileTrouble, InputFailure } from "./failure.ts";
@@ -34,12 +34,16 @@ export function writeFiles(files: readonly OutputFile[]): void {
     for (const { path, data } of files) {
       const temporary = `${path}.${process.pid}.tmp`;
       written.push(temporary);
+      let isFolder = false;
       try {
         mkdirSync(dirname(path), { recursive: true });
+        isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
         writeFileSync(temporary, data);
       } catch (error) {
         throw new InputFailure(`cannot write ${fileTrouble(error, path)}`);
       }
+      // What a rename would trip over is found before the first one.
+      if (isFolder) throw new InputFailure(`cannot write ${path}: there is a folder of that name`);
     }
     files.forEach(({ path }, i) => {
       try {
@@ -49,7 +53,15 @@ export function writeFiles(files: readonly OutputFile[]): void {
       }
     });
   } finally {
-    for (const temporary of written) rmSync(temporary, { force: true });
+    for (const temporary of written) removeQuietly(temporary);
+  }
+}
+
+function removeQuietly(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // What could not be made is not there either.
   }
 }
 

@@ -1,9 +1,10 @@
-// The command line: names, options, help. In: nothing. Out: commander's program. Commands are imported when they are called,
-// so that help comes at once; each returns its exit code through `finish`.
-import { Argument, Command, InvalidArgumentError, Option } from "commander";
+// The command line: names, options, help. In: arguments. Out: an exit code. Commands are imported when they are called, so
+// that help comes at once.
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { targets } from "../core/targets.ts";
+import { EXIT, explain } from "./failure.ts";
 import { collect, parseBind, parseSet } from "./models.ts";
-import { styleFor, wantsColor } from "./style.ts";
+import { painterFor, styleFor, wantsColor } from "./style.ts";
 import { version } from "./version.ts";
 
 const STAGES = ["ast", "graph", "fused", "kernels", "wgsl", "plan"];
@@ -17,8 +18,26 @@ function positive(text: string): number {
 const examples = (...lines: string[]): string =>
   `\nExamples:\n${lines.map((line) => `  ${line}`).join("\n")}\n`;
 
-/** `finish` takes a command's exit code, where it is not 0. */
-export function makeProgram(finish: (code: number) => void): Command {
+/** Runs `mdl` with these arguments; what goes wrong is said on standard error. */
+export async function execute(args: readonly string[]): Promise<number> {
+  let code: number = EXIT.done;
+  const program = makeProgram((own) => {
+    code = own;
+  });
+  for (const command of [program, ...program.commands]) command.exitOverride();
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    const told = explain(error, painterFor(process.stderr), program.args[0] ?? "mdl");
+    process.stderr.write(`${told.text}\n`);
+    return told.code;
+  }
+}
+
+/** `finish` takes the exit code of a command that does not always end with 0. */
+function makeProgram(finish: (code: number) => void): Command {
   const style = styleFor(process.stdout);
   const program = new Command("mdl")
     .description(

@@ -66,9 +66,9 @@ export async function runCommand(
   try {
     results = await onGpu(made, entry, args, flags, seed);
   } catch (error) {
-    if (flags.device !== "auto" || !made.compiled || !(error instanceof NoGpu)) {
-      throw error instanceof NoGpu ? error.cause : error;
-    }
+    if (!(error instanceof NoGpu)) throw error;
+    const could = made.compiled && flags.target === undefined && !entryOf(made.artefact, entry).train;
+    if (flags.device !== "auto" || !made.compiled || !could) throw error.cause;
     process.stderr.write(`${(error.cause as Error).message}\ngoing on with --device cpu, which is slow\n`);
     results = await onCpu(made.compiled, entry, args, flags, seed);
   }
