@@ -531,9 +531,11 @@ export function randomGraph(seed: number, options: RandomOptions = {}): RandomGr
   const wanted = options.steps ?? 3 + below(9);
   for (let made = 0, tries = 0; made < wanted && tries < 100; tries++) {
     let at = random() * total;
-    const [, step] = steps.find(([w]) => (at -= w) < 0) ?? steps[0];
+    let chosen = 0;
+    while (chosen < steps.length - 1 && at >= steps[chosen][0]) at -= steps[chosen++][0];
+    const [, step] = steps[chosen];
     const v = step();
-    if (!v || v.type.dtype !== "f32" || v.type.shape.length > 6 || count(v) > 6000) continue;
+    if (v?.type.dtype !== "f32" || v.type.shape.length > 6 || count(v) > 6000) continue;
     values.push(v);
     made++;
   }
@@ -554,7 +556,7 @@ export function randomGraph(seed: number, options: RandomOptions = {}): RandomGr
       if (g) results.push({ name: `y${results.length}`, value: g });
   }
   const writes: { path: string; value: Value }[] = [];
-  for (const [i, path] of Object.keys(stored).entries()) {
+  for (const path of Object.keys(stored)) {
     const s = b.make(state, [], { path, dtype: "f32", shape: stored[path].shape.map((n) => dim(n)) });
     const same = values.filter(
       (v) =>
@@ -571,7 +573,6 @@ export function randomGraph(seed: number, options: RandomOptions = {}): RandomGr
           () => op("mul", { x: pick(same.length > 0 ? same : [s]), y: s }),
         ])(),
       });
-    void i;
   }
   if (chance(0.15)) {
     const v = some((x) => x.type.shape.every((d) => asConst(d) !== undefined));

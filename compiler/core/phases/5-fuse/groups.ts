@@ -9,7 +9,7 @@ import type { Graph, Node, Value } from "../../ir/types.ts";
 import { children } from "../../kernel/emitter.ts";
 import { createLowering, indexForm, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../kernel/scalar.ts";
-import { contractionOf, splitsOf } from "./contraction.ts";
+import { applySplits, contractionOf, splitsOf } from "./contraction.ts";
 
 export type GroupKind = "map" | "rows" | "contraction" | "pack" | "control" | "claimed";
 
@@ -406,7 +406,12 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     if (exits.length === 1 && !sinks.has(exits[0])) {
       const next = nodeUsers(exits[0]);
       const window =
-        next.length === 1 && !region.has(next[0]) && tilesOperand(next[0]) === exits[0] ? next[0] : undefined;
+        next.length === 1 &&
+        !region.has(next[0]) &&
+        tilesOperand(next[0]) === exits[0] &&
+        windowsOneFactor(n, exits[0], next[0])
+          ? next[0]
+          : undefined;
       if (window) {
         g.nodes.add(window);
         region.set(window, g);
@@ -456,6 +461,17 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
       settle(g);
       break;
     }
+  }
+  /** The axes a window runs over are all rows of the contraction, or all columns: never both, never batch. */
+  function windowsOneFactor(anchor: Node, stored: Value, window: Node): boolean {
+    if (shapeKey(anchor.outs[0]) !== shapeKey(stored)) return false;
+    const { s, at, x } = isolated(anchor);
+    const split = applySplits(s, x, contractionOf(x) ? [] : splitsOf(x));
+    const c = contractionOf(split.x);
+    const w = isolated(window).x;
+    if (!c || w.kind !== "fold" || w.body.kind !== "load") return false;
+    const over = w.body.at.flatMap((q, i) => (q.free.some((a) => w.axes.includes(a)) ? [at[i]] : []));
+    return over.every((a) => c.rows.includes(a)) || over.every((a) => c.cols.includes(a));
   }
   function isSum(n: Node): boolean {
     if (n.op.fuses !== "map" || n.inputs.length !== 2) return false;

@@ -155,7 +155,9 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest | undefined {
     ...physical.filter((a) => axes.includes(a)),
     ...axes.filter((a) => !physical.includes(a) && !windowAxes.includes(a)),
   ];
-  const swap = betterSwapped(ctx, s, c, physical);
+  // A window's positions are rows.
+  const swap =
+    windowAxes.length > 0 ? windowAxes.every((a) => c.cols.includes(a)) : betterSwapped(ctx, s, c, physical);
   const rowsOf = swap ? c.cols : c.rows;
   const colsOf = swap ? c.rows : c.cols;
   if (windowAxes.some((a) => colsOf.includes(a) || c.batch.includes(a)))
