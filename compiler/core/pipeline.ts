@@ -12,7 +12,7 @@ import type { CheckedModel, HostExpr, PortInfo } from "./phases/2-check/checked.
 import { GRAIN, type StepState, trainStep } from "./phases/3-grad/step.ts";
 import { simplify } from "./phases/4-simplify/simplify.ts";
 import type { Group } from "./phases/5-fuse/groups.ts";
-import { attentionFits } from "./phases/6-schedule/attention.ts";
+import { claimsAttention } from "./phases/6-schedule/schedule.ts";
 import { KernelTable } from "./phases/7-plan/kernels.ts";
 import {
   DerivedTable,
@@ -158,7 +158,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       state: state.places,
       constant,
       describe: (g) => describeGroup(g, options.place),
-      claims: target.fusedAttention ? attentionFits : undefined,
+      claims: target.fusedAttention ? claimsAttention : undefined,
     };
     const entries = sources.map((src) => {
       const checked = options.bind ? bindSymbols(src.graph, by) : src.graph;

@@ -107,6 +107,8 @@ export const bin = (op: Extract<X, { k: "bin" }>["op"], a: X, b: X): X => {
     if (op === "*" && (la === 1 || lb === 1)) return la === 1 ? b : a;
     if (op === "*" && (la === 0 || lb === 0)) return lit(0);
     if (op === "/" && lb === 1) return a;
+    // Over an empty tensor: the kernel never runs, and WGSL refuses the text.
+    if ((op === "/" || op === "%") && lb === 0) return lit(0);
     if (la !== undefined && lb !== undefined) {
       if (op === "+") return lit(la + lb);
       if (op === "-") return lit(la - lb);

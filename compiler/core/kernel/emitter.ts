@@ -54,7 +54,7 @@ export class Emitter {
   readonly functions: CodeFunction[] = [];
   private readonly uniformByKey = new Map<string, UniformSlot>();
   private readonly names = new Map<string, number>();
-  private readonly taken = new Set<string>();
+  private readonly taken = new Set<string>(["p", "main", "wid", "nwg", "lid", "group", "lane"]);
   private uses = new Map<Scalar, number>();
   stack: Block[] = [newBlock()];
   /** A schedule's way of computing folds at given depths (cooperatively, by tiles). */

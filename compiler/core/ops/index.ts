@@ -1,6 +1,7 @@
 // The list of all operators: adding one touches its family's file and, for a new family, this list.
 // In: the families. Out: lookup by name, and which operator a call in the language means.
 import type { OpDef } from "../ir/types.ts";
+import { attentions } from "./attention.ts";
 import { broadcastToOp, castOp, reshapeOp, sumOp } from "./axes.ts";
 import { convolutions } from "./conv.ts";
 import { copy, pack } from "./copy.ts";
@@ -42,6 +43,7 @@ export const allOps: readonly OpDef[] = [
   ...lookups,
   ...random,
   ...networks,
+  ...attentions,
   ...losses,
   copy,
   pack,

@@ -1,13 +1,11 @@
 // Composites of networks: softmax, activations, norms, attention. In: tensors. Out: their definition in simpler
 // operators (`expand`), kept in forms that fusion sees through: folds over an axis and maps around them.
-import { asConst, dim, sub as dimSub } from "../dims/dim.ts";
+import { dim } from "../dims/dim.ts";
 import type { Builder, OpDef, OpExample, TensorType, Value } from "../ir/types.ts";
 import { reshape, sum } from "./axes.ts";
 import {
   allowDtypes,
   axis,
-  bool,
-  boolAt,
   broadcastShapes,
   FLOATS,
   fail,
@@ -17,12 +15,9 @@ import {
   sameDtypes,
   sameSize,
   shapeText,
-  sizeValue,
   tensor,
-  typeText,
   word,
 } from "./define.ts";
-import { dot } from "./dot.ts";
 import {
   abs,
   add,
@@ -30,7 +25,6 @@ import {
   erf,
   exp,
   gt,
-  le,
   log,
   log1p,
   maximum,
@@ -43,8 +37,6 @@ import {
   tanh,
   where,
 } from "./elementwise.ts";
-import { place } from "./lookup.ts";
-import { swapLast } from "./movement.ts";
 import { max, mean, variance } from "./reduce.ts";
 
 const sameAsOperand = (name: string): OpDef["infer"] => {
@@ -315,128 +307,6 @@ export const normalizeOp: OpDef = {
   ],
 };
 
-// --------------------------------------------------------------------------------------------- attention
-
-/** What a masked score becomes: finite, so that no infinity reaches a shader, and 0 after the exponential. */
-const MASKED = -1e30;
-
-export const attentionOp: OpDef = {
-  name: "attention",
-  doc: "softmax(q @ k.T * scale) @ v over [..., T, d], k and v [..., S, d]; scale is 1 / sqrt(d) by default. `mask` is bool (true: attend) or added to the scores; `causal` hides keys after the query, aligned at the end.",
-  fuses: "composite",
-  params: [
-    tensor("q"),
-    tensor("k"),
-    tensor("v"),
-    tensor("mask", { optional: true }),
-    bool("causal", { default: false }),
-    float("scale", { optional: true }),
-  ],
-  complete: ([q], attrs) => {
-    const d = asConst(q.shape[q.shape.length - 1] ?? dim(1));
-    if (attrs.scale === undefined && d === undefined)
-      fail("E0506", "attention: scale is needed where the last axis is not a known number", {
-        attr: "scale",
-      });
-    return { causal: boolAt(attrs, "causal"), scale: attrs.scale ?? 1 / Math.sqrt(d ?? 1) };
-  },
-  infer: ([q, k, v, mask], _attrs, b) => {
-    sameDtypes("attention", [q, k, v]);
-    allowDtypes("attention", [q, k, v], FLOATS);
-    const rank = q.shape.length;
-    [q, k, v].forEach((t, operand) => {
-      if (t.shape.length < 2 || t.shape.length !== rank)
-        fail("E0304", `attention takes q, k and v [..., T, d] of one rank, given ${typeText(t)}`, {
-          operand,
-        });
-    });
-    const refuse = (operand: number, what: string) => (): never =>
-      fail(
-        "E0302",
-        `attention: ${what}: q ${shapeText(q.shape)}, k ${shapeText(k.shape)}, v ${shapeText(v.shape)}`,
-        { operand },
-      );
-    const batch = q.shape.slice(0, -2);
-    batch.forEach((d, i) => {
-      sameSize(d, k.shape[i], `attention: batch axis ${i} of q and k`, b, refuse(1, "batch axes differ"));
-      sameSize(d, v.shape[i], `attention: batch axis ${i} of q and v`, b, refuse(2, "batch axes differ"));
-    });
-    sameSize(
-      q.shape[rank - 1],
-      k.shape[rank - 1],
-      "attention: features of q and k",
-      b,
-      refuse(1, "features of q and k differ"),
-    );
-    sameSize(
-      k.shape[rank - 2],
-      v.shape[rank - 2],
-      "attention: keys and values",
-      b,
-      refuse(2, "k and v differ in length"),
-    );
-    if (mask) {
-      if (mask.dtype !== "bool" && mask.dtype !== q.dtype)
-        fail("E0404", `attention: the mask is ${mask.dtype}, not bool or ${q.dtype}`, { operand: 3 });
-      const scores = [...batch, q.shape[rank - 2], k.shape[rank - 2]];
-      if (broadcastShapes("attention", [scores, mask.shape], b).length > rank)
-        fail(
-          "E0301",
-          `attention: mask ${shapeText(mask.shape)} does not broadcast to scores ${shapeText(scores)}`,
-          { operand: 3 },
-        );
-    }
-    return [{ dtype: q.dtype, shape: [...q.shape.slice(0, -1), v.shape[rank - 1]] }];
-  },
-  expand: (b, node) => {
-    const [q, k, v, mask] = node.inputs;
-    let scores = mul(b, dot(b, q, swapLast(b, k)), numberAt(node.attrs, "scale"));
-    const { shape } = scores.type;
-    if (mask) scores = mask.type.dtype === "bool" ? where(b, mask, scores, MASKED) : add(b, scores, mask);
-    if (boolAt(node.attrs, "causal")) {
-      const [row, column] = [place(b, shape, shape.length - 2), place(b, shape, shape.length - 1)];
-      const late = dimSub(shape[shape.length - 1], shape[shape.length - 2]);
-      const last = asConst(late) === 0 ? row : add(b, row, sizeValue(b, late));
-      scores = where(b, le(b, column, last), scores, MASKED);
-    }
-    return [dot(b, softmax(b, scores, -1), v)];
-  },
-  examples: [
-    {
-      shapes: [
-        [2, 3, 4],
-        [2, 5, 4],
-        [2, 5, 3],
-      ],
-    },
-    {
-      shapes: [
-        [2, 2, 3, 4],
-        [2, 2, 3, 4],
-        [2, 2, 3, 4],
-      ],
-      attrs: { causal: true },
-    },
-    {
-      shapes: [
-        [1, 2, 4],
-        [1, 4, 4],
-        [1, 4, 4],
-      ],
-      attrs: { causal: true, scale: 0.3 },
-    },
-    { shapes: [[2, 2, 4], [2, 3, 4], [2, 3, 4], [3]], dtypes: ["f32", "f32", "f32", "bool"] },
-    {
-      shapes: [
-        [2, 2, 4],
-        [2, 3, 4],
-        [2, 3, 4],
-        [2, 3],
-      ],
-    },
-  ],
-};
-
 export const networks: readonly OpDef[] = [
   softmaxOp,
   logSoftmaxOp,
@@ -446,5 +316,4 @@ export const networks: readonly OpDef[] = [
   leakyReluOp,
   layerNormOp,
   normalizeOp,
-  attentionOp,
 ];

@@ -6,7 +6,7 @@ import type { Node, Value } from "../../ir/types.ts";
 import { bin, call, type KernelCode, lit, variable, widen, type X } from "../../kernel/code.ts";
 import { Emitter } from "../../kernel/emitter.ts";
 import type { Scalar } from "../../kernel/scalar.ts";
-import { attentionOp } from "../../ops/nn.ts";
+import { attentionOp } from "../../ops/attention.ts";
 import type { Group } from "../5-fuse/groups.ts";
 import {
   decode,

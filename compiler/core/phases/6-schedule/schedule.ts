@@ -1,7 +1,9 @@
 // One kernel per group, by family. In: a fused group with layouts and a target. Out: Scheduled.
 import { InternalError } from "../../diagnostics/index.ts";
+import type { Node } from "../../ir/types.ts";
 import type { Group } from "../5-fuse/groups.ts";
-import { scheduleAttention } from "./attention.ts";
+import { attentionFits, scheduleAttention } from "./attention.ts";
+import { attentionGradFits, scheduleAttentionGrad } from "./attention-grad.ts";
 import type { ScheduleContext, Scheduled } from "./common.ts";
 import { scheduleContraction } from "./contraction.ts";
 import { scheduleMap } from "./map.ts";
@@ -16,8 +18,11 @@ export function scheduleGroup(ctx: ScheduleContext, g: Group): Scheduled {
     case "contraction":
       return scheduleContraction(ctx, g);
     case "claimed":
-      return scheduleAttention(ctx, g);
+      return attentionGradFits(g.anchor) ? scheduleAttentionGrad(ctx, g) : scheduleAttention(ctx, g);
     default:
       throw new InternalError("schedule", `no kernel family for ${g.anchor.op.name}`);
   }
 }
+
+/** Composites that are one kernel on targets with `fusedAttention`. */
+export const claimsAttention = (node: Node): boolean => attentionFits(node) || attentionGradFits(node);

@@ -1,0 +1,327 @@
+// The gradient of attention as two kernels (for targets that gain by it): one a query row, which passes over the keys
+// twice (statistics, then the gradient) and leaves the row's log-sum-exp and weighted gradient behind; one a key row, which
+// passes over the queries once. Nothing of size T x S is stored. In: a claimed node. Out: a kernel.
+import { asConst, ceilDiv, type Dim, mul, product, sub } from "../../dims/dim.ts";
+import type { Node, Value } from "../../ir/types.ts";
+import { bin, call, type KernelCode, lit, part, variable, widen, type X } from "../../kernel/code.ts";
+import { Emitter } from "../../kernel/emitter.ts";
+import type { ScalarContext } from "../../kernel/lowering.ts";
+import type { Axis, Scalar } from "../../kernel/scalar.ts";
+import { attentionGradKeyOp, attentionGradQueryOp } from "../../ops/attention.ts";
+import type { Group } from "../5-fuse/groups.ts";
+import {
+  decode,
+  finish,
+  groupLowering,
+  groupX,
+  laneX,
+  type ScheduleContext,
+  type Scheduled,
+} from "./common.ts";
+
+const ROWS = 64;
+const TILE = 16;
+const MASKED = -1e30;
+/** Two operands and up to two accumulators of this width live in registers. */
+const WIDEST = 64;
+
+const features = (v: Value): number | undefined => asConst(v.type.shape[v.type.shape.length - 1]);
+
+export function attentionGradFits(node: Node): boolean {
+  if (node.op !== attentionGradQueryOp && node.op !== attentionGradKeyOp) return false;
+  const [q, , v] = node.inputs;
+  return (
+    node.outs[0].type.dtype === "f32" &&
+    [features(q), features(v)].every((d) => d !== undefined && d % 4 === 0 && d > 0 && d <= WIDEST)
+  );
+}
+
+/** What both kernels stand on: a row a thread, the other side in tiles. */
+class Tiles {
+  readonly s: ScalarContext;
+  readonly em: Emitter;
+  readonly batchAt: Scalar[];
+  readonly row: Axis;
+  readonly rowX: X;
+  readonly rowCount: Dim;
+  readonly groups: Dim;
+  readonly shared: { name: string; dtype: "f32"; width: 1 | 4; size: number }[] = [];
+
+  constructor(ctx: ScheduleContext, g: Group, rowCount: Dim) {
+    const q = g.anchor.inputs[0];
+    this.s = groupLowering(ctx, g);
+    this.em = new Emitter(this.s, (v) => ctx.layouts.strides(v), ctx.placing);
+    const { s, em } = this;
+    const batchShape = q.type.shape.slice(0, -2);
+    const tiles = ceilDiv(rowCount, ROWS);
+    const batch = s.axis("batch", product(batchShape));
+    this.batchAt = decode(s, s.axisValue(batch), batchShape);
+    em.bind(batch, em.let("batch", bin("/", groupX(), em.dim(tiles))));
+    this.row = s.axis("row", rowCount);
+    this.rowX = em.let("row", bin("+", bin("*", bin("%", groupX(), em.dim(tiles)), lit(ROWS)), laneX()));
+    em.bind(this.row, this.rowX);
+    this.rowCount = rowCount;
+    this.groups = mul(product(batchShape), tiles);
+  }
+  /** The thread's own row of a value, in named registers. */
+  own(name: string, v: Value): X[] {
+    const { s, em } = this;
+    const wide = (features(v) as number) / 4;
+    return Array.from({ length: wide }, (_, i) => {
+      const e = s.axis("e", wide * 4);
+      em.bind(e, lit(4 * i));
+      return em.let(
+        name,
+        widen(em.x(s.read(v, [...this.batchAt, s.axisValue(this.row), s.axisValue(e)]), e), 4),
+      );
+    });
+  }
+  accumulators(name: string, count: number): string[] {
+    const names = Array.from({ length: count }, () => this.em.fresh(name));
+    for (const n of names) this.em.put({ k: "var", name: n, x: widen(lit(0, "f32"), 4) });
+    return names;
+  }
+  /** Passes over `count` rows of the other side: `staged` come into workgroup memory tile by tile. */
+  pass(
+    count: Dim,
+    staged: readonly { name: string; v: Value }[],
+    body: (at: X, index: X, ok: X, tile: (name: string, i: number) => X) => void,
+  ): void {
+    const { s, em } = this;
+    const countX = em.dim(count);
+    const widthOf = (v: Value, rank: number): number =>
+      v.type.shape.length === rank ? (features(v) as number) / 4 : 0;
+    const rank = this.batchAt.length + 2;
+    for (const { name, v } of staged) {
+      const wide = widthOf(v, rank);
+      if (!this.shared.some((q) => q.name === name))
+        this.shared.push({ name, dtype: "f32", width: wide ? 4 : 1, size: TILE * (wide || 1) });
+    }
+    em.loop(
+      undefined,
+      "k0",
+      countX,
+      (k0) => {
+        for (const { name, v } of staged) {
+          const wide = widthOf(v, rank);
+          em.loop(
+            undefined,
+            "i",
+            lit(TILE * (wide || 1)),
+            (i) => {
+              const other = s.axis("other", count);
+              const at = em.let("at", bin("+", k0, wide ? bin("/", i, lit(wide)) : i));
+              em.bind(other, at);
+              let x: X;
+              if (wide) {
+                const e = s.axis("e", wide * 4);
+                em.bind(e, em.let("e", bin("*", bin("%", i, lit(wide)), lit(4))));
+                x = widen(em.x(s.read(v, [...this.batchAt, s.axisValue(other), s.axisValue(e)]), e), 4);
+              } else x = em.x(s.read(v, [...this.batchAt, s.axisValue(other)]));
+              // Past the end lies anything.
+              const ok = widen(bin("<", at, countX), x.width);
+              em.put({
+                k: "setShared",
+                name,
+                index: i,
+                x: call("select", [ok, x, widen(lit(0, "f32"), x.width)], "f32"),
+              });
+            },
+            laneX(),
+            lit(ROWS),
+          );
+        }
+        em.put({ k: "barrier" });
+        em.loop(undefined, "j", lit(TILE), (j) => {
+          const at = em.let("at", bin("+", k0, j));
+          const tile = (name: string, i: number): X => {
+            const wide = widthOf((staged.find((q) => q.name === name) as { v: Value }).v, rank);
+            return wide
+              ? { k: "shared", name, index: bin("+", bin("*", j, lit(wide)), lit(i)), dtype: "f32", width: 4 }
+              : { k: "shared", name, index: j, dtype: "f32", width: 1 };
+          };
+          body(at, j, bin("<", at, countX), tile);
+        });
+        em.put({ k: "barrier" });
+      },
+      lit(0),
+      lit(TILE),
+    );
+  }
+  dot(own: readonly X[], other: (i: number) => X): X {
+    const d = this.em.let(
+      "d",
+      own.map((x, i) => bin("*", x, other(i))).reduce((a, b) => bin("+", a, b)),
+    );
+    return bin("+", bin("+", part(d, 0), part(d, 1)), bin("+", part(d, 2), part(d, 3)));
+  }
+  /** acc += weight * other, register by register. */
+  gather(accs: readonly string[], weight: X, other: (i: number) => X): void {
+    accs.forEach((name, i) => {
+      this.em.put({
+        k: "set",
+        name,
+        x: bin("+", variable(name, "f32", 4), bin("*", widen(weight, 4), other(i))),
+      });
+    });
+  }
+  storeRow(out: Value, accs: readonly string[], scale: number): void {
+    const { s, em } = this;
+    accs.forEach((name, i) => {
+      const e = s.axis("e", accs.length * 4);
+      em.bind(e, lit(4 * i));
+      em.store(
+        out,
+        [...this.batchAt, s.axisValue(this.row), s.axisValue(e)],
+        bin("*", variable(name, "f32", 4), lit(scale, "f32")),
+        e,
+      );
+    });
+  }
+  finish(name: string, cost: Dim, nest: readonly string[]): Scheduled {
+    return finish(this.em, this.s, {
+      name,
+      family: `attention ${ROWS} rows x ${TILE}`,
+      workgroup: ROWS,
+      groups: this.groups,
+      cost,
+      nest,
+      shared: this.shared as KernelCode["shared"],
+    });
+  }
+}
+
+export function scheduleAttentionGrad(ctx: ScheduleContext, g: Group): Scheduled {
+  return g.anchor.op === attentionGradQueryOp ? queryKernel(ctx, g) : keyKernel(ctx, g);
+}
+
+function queryKernel(ctx: ScheduleContext, g: Group): Scheduled {
+  const [q, k, v, dOut] = g.anchor.inputs;
+  const rank = q.type.shape.length;
+  const T = q.type.shape[rank - 2];
+  const S = k.type.shape[rank - 2];
+  const scale = Number(g.anchor.attrs.scale);
+  const causal = g.anchor.attrs.causal === true;
+  const t = new Tiles(ctx, g, T);
+  const { em } = t;
+  const qs = t.own("q", q);
+  const gs = t.own("g", dOut);
+  const f32 = (name: string): X => variable(name, "f32");
+  const scalarVar = (name: string, value: number): string => {
+    const n = em.fresh(name);
+    em.put({ k: "var", name: n, x: lit(value, "f32") });
+    return n;
+  };
+  const most = scalarVar("most", MASKED);
+  const sum = scalarVar("sum", 0);
+  const weighted = scalarVar("weighted", 0);
+  const seenX = (at: X, ok: X): X =>
+    causal ? bin("&&", ok, call("le", [at, bin("+", t.rowX, em.dim(sub(S, T)))], "bool")) : ok;
+  const scoreOf = (at: X, ok: X, tile: (name: string, i: number) => X): X => {
+    const score = bin(
+      "*",
+      t.dot(qs, (i) => tile("keys", i)),
+      lit(scale, "f32"),
+    );
+    return causal ? call("select", [seenX(at, ok), score, lit(MASKED, "f32")], "f32") : score;
+  };
+  const staged = [
+    { name: "keys", v: k },
+    { name: "values", v },
+  ];
+  t.pass(S, staged, (at, _j, ok, tile) => {
+    const score = em.let("score", scoreOf(at, ok, tile));
+    const dp = em.let(
+      "dp",
+      t.dot(gs, (i) => tile("values", i)),
+    );
+    const next = em.let(
+      "next",
+      call("select", [ok, call("max", [f32(most), score], "f32"), f32(most)], "f32"),
+    );
+    const shrink = em.let("shrink", call("exp", [bin("-", f32(most), next)], "f32"));
+    const weight = em.let(
+      "weight",
+      call("select", [ok, call("exp", [bin("-", score, next)], "f32"), lit(0, "f32")], "f32"),
+    );
+    em.put({ k: "set", name: most, x: next });
+    em.put({ k: "set", name: sum, x: bin("+", bin("*", f32(sum), shrink), weight) });
+    em.put({ k: "set", name: weighted, x: bin("+", bin("*", f32(weighted), shrink), bin("*", weight, dp)) });
+  });
+  const total = em.let("total", bin("+", f32(most), call("log", [f32(sum)], "f32")));
+  const delta = em.let("delta", bin("/", f32(weighted), f32(sum)));
+  const dq = t.accumulators("dq", qs.length);
+  t.pass(S, staged, (at, _j, ok, tile) => {
+    const score = em.let("score", scoreOf(at, ok, tile));
+    const dp = em.let(
+      "dp",
+      t.dot(gs, (i) => tile("values", i)),
+    );
+    const ds = bin("*", call("exp", [bin("-", score, total)], "f32"), bin("-", dp, delta));
+    const weight = em.let("ds", call("select", [seenX(at, ok), ds, lit(0, "f32")], "f32"));
+    t.gather(dq, weight, (i) => tile("keys", i));
+  });
+  em.push();
+  t.storeRow(g.anchor.outs[0], dq, scale);
+  const at = [...t.batchAt, t.s.axisValue(t.row)];
+  em.store(g.anchor.outs[1], at, total, undefined);
+  em.store(g.anchor.outs[2], at, delta, undefined);
+  const body = em.pop();
+  em.put({ k: "if", cond: bin("<", t.rowX, em.dim(T)), body });
+  return t.finish("attention_grad_query", mul(t.groups, ROWS, S, 20 * qs.length), [
+    `grid batch, row in 0 .. ${T.key} by ${ROWS} threads`,
+    "  tile   keys and values, twice",
+    "  register maximum, sums, the query's gradient (roots)",
+  ]);
+}
+
+function keyKernel(ctx: ScheduleContext, g: Group): Scheduled {
+  const [q, k, v, dOut, total, delta] = g.anchor.inputs;
+  const rank = q.type.shape.length;
+  const T = q.type.shape[rank - 2];
+  const S = k.type.shape[rank - 2];
+  const scale = Number(g.anchor.attrs.scale);
+  const causal = g.anchor.attrs.causal === true;
+  const t = new Tiles(ctx, g, S);
+  const { em } = t;
+  const ks = t.own("k", k);
+  const vs = t.own("v", v);
+  const dk = t.accumulators("dk", ks.length);
+  const dv = t.accumulators("dv", vs.length);
+  const staged = [
+    { name: "queries", v: q },
+    { name: "grads", v: dOut },
+    { name: "totals", v: total },
+    { name: "deltas", v: delta },
+  ];
+  t.pass(T, staged, (at, _j, ok, tile) => {
+    let score: X = bin(
+      "*",
+      t.dot(ks, (i) => tile("queries", i)),
+      lit(scale, "f32"),
+    );
+    const seen = causal ? bin("&&", ok, call("le", [t.rowX, bin("+", at, em.dim(sub(S, T)))], "bool")) : ok;
+    if (causal) score = call("select", [seen, score, lit(MASKED, "f32")], "f32");
+    const p = em.let(
+      "p",
+      call("select", [ok, call("exp", [bin("-", score, tile("totals", 0))], "f32"), lit(0, "f32")], "f32"),
+    );
+    t.gather(dv, p, (i) => tile("grads", i));
+    const dp = t.dot(vs, (i) => tile("grads", i));
+    const ds = em.let(
+      "ds",
+      call("select", [seen, bin("*", p, bin("-", dp, tile("deltas", 0))), lit(0, "f32")], "f32"),
+    );
+    t.gather(dk, ds, (i) => tile("queries", i));
+  });
+  em.push();
+  t.storeRow(g.anchor.outs[0], dk, scale);
+  t.storeRow(g.anchor.outs[1], dv, 1);
+  const body = em.pop();
+  em.put({ k: "if", cond: bin("<", t.rowX, em.dim(S)), body });
+  return t.finish("attention_grad_key", mul(t.groups, ROWS, T, 20 * ks.length), [
+    `grid batch, row in 0 .. ${S.key} by ${ROWS} threads`,
+    "  tile   queries and their gradients",
+    "  register the key's and value's gradients (roots)",
+  ]);
+}
