@@ -92,6 +92,7 @@ describe("mdl without a GPU", () => {
     expect([gpu.code, gpu.err]).toEqual([3, expect.stringContaining("no adapter")]);
     const auto = run(["run", ...model], { env, input: "[[1, 2]]" });
     expect([auto.code, auto.err]).toEqual([0, expect.stringContaining("going on with --device cpu")]);
+    // Standard input is read once.
     expect(auto.out).toMatch(/^logits: f32\[1, 10\]\n\[\[/);
   });
 });

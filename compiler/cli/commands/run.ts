@@ -5,10 +5,11 @@ import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { LoadOptions, NetBase, StepResult } from "../../../runtime/core/api.ts";
 import { load } from "../../../runtime/core/index.ts";
+import type { Given } from "../../../runtime/core/inputs.ts";
 import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
 import type { Tensor } from "../../../runtime/core/tensor.ts";
 import { requestGpu, runAgainQuietly, UnsupportedError } from "../../../runtime/node/index.ts";
-import { closest, renderAll } from "../../core/diagnostics/index.ts";
+import { closest, InternalError, renderAll } from "../../core/diagnostics/index.ts";
 import { type Compiled, compile } from "../../core/index.ts";
 import type { SetValue } from "../../core/phases/2-check/checked.ts";
 import { InputFailure, UsageError, withSources } from "../failure.ts";
@@ -19,7 +20,7 @@ import { checkOutput, writeResults } from "../outputs.ts";
 import { type Result, shapeText, tensorText, topText } from "../print-tensor.ts";
 import { evaluateEntry } from "../reference.ts";
 import { painterFor, styleFor } from "../style.ts";
-import { beginning, loadWeights } from "../weights.ts";
+import { beginning, loadWeights, type Tensors } from "../weights.ts";
 
 export interface RunFlags {
   readonly model?: string;
@@ -55,22 +56,28 @@ export async function runCommand(
   const args = (flags.input ?? []).map(parseArgument);
   const seed = flags.seed === undefined ? 0n : parseSeed(flags.seed);
 
+  let made: Runnable;
+  if (flags.device === "cpu") made = compileSource(file, entry, flags);
+  else {
+    const code = await runAgainQuietly();
+    if (code !== undefined) return code;
+    made = isModule ? await importModule(file) : compileSource(file, entry, flags);
+  }
+  // Everything the user gave is read once, and looked at before a GPU is asked for.
+  const call = await readCall(made.artefact, entry, args, flags, seed);
   if (flags.device === "cpu") {
-    show(await onCpu(compileSource(file, entry, flags), entry, args, flags, seed), flags);
+    show(onCpu(made, call), flags);
     return undefined;
   }
-  const code = await runAgainQuietly();
-  if (code !== undefined) return code;
-  const made = isModule ? await importModule(file) : fromSource(compileSource(file, entry, flags));
   let results: Results;
   try {
-    results = await onGpu(made, entry, args, flags, seed);
+    results = await onGpu(made, call, flags.target);
   } catch (error) {
     if (!(error instanceof NoGpu)) throw error;
-    const could = made.compiled && flags.target === undefined && !entryOf(made.artefact, entry).train;
-    if (flags.device !== "auto" || !made.compiled || !could) throw error.cause;
+    const could = made.compiled && flags.target === undefined && !call.entry.train;
+    if (flags.device !== "auto" || !could) throw error.cause;
     process.stderr.write(`${(error.cause as Error).message}\ngoing on with --device cpu, which is slow\n`);
-    results = await onCpu(made.compiled, entry, args, flags, seed);
+    results = onCpu(made, call);
   }
   show(results, flags);
   return undefined;
@@ -96,7 +103,7 @@ function parseSeed(text: string): bigint {
 
 // --------------------------------------------------------------------------------------------- the model
 
-function compileSource(path: string, entry: string | undefined, flags: RunFlags): Compiled {
+function compileSource(path: string, entry: string | undefined, flags: RunFlags): Runnable {
   const files = new SourceFiles(path);
   const models = modelsOf(files);
   const model = flags.model ?? models.main;
@@ -129,14 +136,9 @@ function compileSource(path: string, entry: string | undefined, flags: RunFlags)
   const { diagnostics } = compiled;
   if (diagnostics.length)
     process.stderr.write(`${renderAll(diagnostics, files.source, painterFor(process.stderr))}\n`);
-  return compiled;
+  const { artefact } = compiled;
+  return { artefact, load: (options) => load(artefact, options), compiled };
 }
-
-const fromSource = (compiled: Compiled): Runnable => ({
-  artefact: compiled.artefact,
-  load: (options) => load(compiled.artefact, options),
-  compiled,
-});
 
 async function importModule(path: string): Promise<Runnable> {
   if (!existsSync(path)) throw new InputFailure(`${path}: no such file`);
@@ -171,27 +173,47 @@ function entryOf(artefact: Artefact, entry: string | undefined): EntryPlan {
   return entries.find((e) => e.name === entry) ?? steps[0];
 }
 
-// ------------------------------------------------------------------------------------------- the two ways
+// ---------------------------------------------------------------------------------------------- the call
 
-async function onGpu(
-  { artefact, load: open }: Runnable,
+/** What the command line says of the call. */
+interface GivenCall {
+  readonly entry: EntryPlan;
+  readonly values: Record<string, Value>;
+  readonly given: Given;
+  readonly weights: Tensors | undefined;
+  readonly seed: bigint;
+}
+
+async function readCall(
+  artefact: Artefact,
   name: string | undefined,
   args: readonly Argument[],
   flags: RunFlags,
   seed: bigint,
-): Promise<Results> {
-  // Everything the user gave is looked at before a GPU is asked for.
+): Promise<GivenCall> {
   const entry = entryOf(artefact, name);
-  const { values } = readInputs(entry, args);
+  if (entry.train && flags.device === "cpu") {
+    throw new UsageError(`${entry.name} is a training step, which --device cpu does not do`);
+  }
+  const inputs = readInputs(entry, args);
   const weights = flags.weights === undefined ? undefined : await loadWeights(artefact, flags.weights);
   warnOfDrawn(artefact, flags);
+  return { entry, ...inputs, weights, seed };
+}
+
+async function onGpu(
+  { load: open }: Runnable,
+  { entry, values, weights, seed }: GivenCall,
+  target: string | undefined,
+): Promise<Results> {
   const byPath =
     weights &&
     Object.fromEntries([...weights].map(([spec, data]) => [spec.path, { data, shape: spec.shape }]));
   let net: NetBase;
   try {
     await requestGpu();
-    net = await open({ weights: byPath, target: flags.target, seed, train: { totalSteps: 1000 } });
+    // Of one step, the length of a schedule changes no figure that is printed.
+    net = await open({ weights: byPath, target, seed, train: { totalSteps: 1000 } });
   } catch (error) {
     throw (error as Error).name === UnsupportedError.name ? new NoGpu("no GPU", { cause: error }) : error;
   }
@@ -217,19 +239,11 @@ async function call(net: NetBase, entry: EntryPlan, values: Record<string, Value
   );
 }
 
-async function onCpu(
-  compiled: Compiled,
-  name: string | undefined,
-  args: readonly Argument[],
-  flags: RunFlags,
-  seed: bigint,
-): Promise<Results> {
-  const entry = entryOf(compiled.artefact, name);
-  if (entry.train) throw new UsageError(`${entry.name} is a training step, which --device cpu does not do`);
-  const { values, given } = readInputs(entry, args);
-  const { artefact } = compiled;
-  const weights = flags.weights === undefined ? undefined : await loadWeights(artefact, flags.weights);
-  warnOfDrawn(artefact, flags);
+function onCpu(
+  { compiled, artefact }: Runnable,
+  { entry, values, given, weights, seed }: GivenCall,
+): Results {
+  if (!compiled) throw new InternalError("run", "a module was given to the reference evaluator");
   return evaluateEntry(compiled, entry, values, given, beginning(artefact, weights, seed), seed);
 }
 
