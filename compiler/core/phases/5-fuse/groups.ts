@@ -710,18 +710,29 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   // --- 5. too many bindings: store something inside -------------------------------------------------------------------
   for (let i = 0; i < groups.length; i++) {
     const g = groups[i];
-    if (g.kind !== "map" || g.nodes.size === 0) continue;
+    if (g.kind === "control" || g.kind === "pack" || g.nodes.size === 0) continue;
     for (let guard = 0; guard < 64; guard++) {
       const reads = readsOf(g.roots, g);
       if (bindingsOf(reads, g.roots) <= options.maxBindings) break;
       const inner = largestInner(g);
-      if (!inner)
+      if (inner) store(inner.node);
+      else if (!shedYoungest(g))
         throw new InternalError(
           "fuse",
           `a kernel for ${g.anchor.op.name} needs ${reads.size + g.roots.length} bindings`,
         );
-      store(inner.node);
     }
+  }
+  /** Takes the last value that a group computes out of it, into a kernel of its own. */
+  function shedYoungest(g: Group): boolean {
+    const last = [...g.nodes].sort((a, b) => b.id - a.id)[0];
+    if (last === g.anchor) return false;
+    drop(g, last);
+    for (const v of last.outs) home.delete(v);
+    if (!isView(last)) store(last);
+    g.roots = exitsOf(g);
+    for (const r of g.roots) home.set(r, g);
+    return true;
   }
   function largestInner(g: Group): Value | undefined {
     let best: { v: Value; n: number } | undefined;
