@@ -60,6 +60,11 @@ describe("docs/architecture.md", () => {
     expect(files.filter((f) => !list.includes(`\`${f}\``))).toEqual([]);
   });
 
+  it("names every file of the kernel families", () => {
+    const files = readdirSync(join(root, "compiler/core/phases/6-schedule"));
+    expect(files.filter((f) => !architecture.includes(`${f}\``))).toEqual([]);
+  });
+
   it("names every pass of simplification and every target", () => {
     expect(passes.filter((p) => !architecture.includes(`\`${p.name}\``)).map((p) => p.name)).toEqual([]);
     expect(targets.filter((t) => !architecture.includes(`\`${t.name}\``)).map((t) => t.name)).toEqual([]);
