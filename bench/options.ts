@@ -1,0 +1,74 @@
+// The command line. In: arguments. Out: options, or a message for whoever mistyped.
+import { parseArgs } from "node:util";
+
+export interface BenchOptions {
+  readonly workloads: readonly string[];
+  readonly systems: readonly string[];
+  readonly json?: string;
+  /** Cold starts of each. */
+  readonly starts: number;
+  /** How often the systems of a workload take turns. */
+  readonly rounds: number;
+  /** Of sampling, in a round. */
+  readonly seconds: number;
+  readonly atLeast: number;
+}
+
+export const HELP = `npm run bench -- [--only WORKLOAD,…] [--systems SYSTEM,…] [--quick] [--json FILE]
+
+Times what the compiler makes, after its results were checked, and prints a table.
+
+  --only      of a_matmul1024, b_conv64_56, c_convnet28, d_resnet18, g_train
+  --systems   of mdl, hand (kernels written by hand, as a yardstick)
+  --quick     one start and little sampling: to see that it works, not for figures
+  --json      writes the rows to a file, too
+
+Example: npm run bench -- --only d_resnet18 --json bench.json`;
+
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** The options; undefined where help was asked for. */
+export function parseOptions(
+  args: readonly string[],
+  known: { readonly workloads: readonly string[]; readonly systems: readonly string[] },
+): BenchOptions | undefined {
+  const { values } = parse(args);
+  if (values.help) return undefined;
+  const pick = (option: string, given: string | undefined, all: readonly string[]): readonly string[] => {
+    if (given === undefined) return all;
+    const names = given.split(",").filter(Boolean);
+    const wrong = names.find((name) => !all.includes(name));
+    if (wrong !== undefined)
+      throw new UsageError(`--${option}: there is no ${wrong}; there are ${all.join(", ")}`);
+    if (names.length === 0) throw new UsageError(`--${option} names nothing; there are ${all.join(", ")}`);
+    return all.filter((name) => names.includes(name));
+  };
+  const extent = values.quick
+    ? { starts: 1, rounds: 1, seconds: 0.3, atLeast: 3 }
+    : { starts: 3, rounds: 5, seconds: 1.5, atLeast: 5 };
+  return {
+    workloads: pick("only", values.only, known.workloads),
+    systems: pick("systems", values.systems, known.systems),
+    json: values.json,
+    ...extent,
+  };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        only: { type: "string" },
+        systems: { type: "string" },
+        json: { type: "string" },
+        quick: { type: "boolean" },
+        help: { type: "boolean", short: "h" },
+      },
+    });
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}

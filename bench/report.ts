@@ -1,0 +1,194 @@
+// What was measured, as rows of data and as a table. In: what the processes said and the samples. Out: the JSON's shape and
+// text for a terminal.
+import type { Ready } from "./protocol.ts";
+import { median, type Summary, speedup, summarize } from "./statistics.ts";
+
+/** Milliseconds, bytes and counts; null for what was not measured or does not exist. */
+export interface Row {
+  readonly workload: string;
+  readonly system: string;
+  /** The way the system took: mdl's target. */
+  readonly variant: string | null;
+  readonly warm_ms: Summary | null;
+  /** Load and first call with no shader cache: the median of the starts. */
+  readonly cold_ms: number | null;
+  /** The first call of those. */
+  readonly first_ms: number | null;
+  /** The largest difference from the reference, as a part of the largest value of it. */
+  readonly max_error: number | null;
+  /** Of a call. */
+  readonly dispatches: number | null;
+  readonly pipelines: number | null;
+  /** The most bytes of GPU buffers at once. */
+  readonly peak_bytes: number | null;
+  /** Of these, planned for activations. */
+  readonly arena_bytes: number | null;
+  /** Gzipped, without weights. */
+  readonly artefact_bytes: number | null;
+  readonly gflops: number | null;
+  /** Why there are no figures: it cannot run here, */
+  readonly skipped?: string;
+  /** or it went wrong. */
+  readonly failed?: string;
+}
+
+export interface Ratio {
+  readonly workload: string;
+  readonly system: string;
+  readonly against: string;
+  /** How many times faster `system` is than `against`, warm, by pairs of rounds. */
+  readonly speedup: number;
+}
+
+export interface Report {
+  readonly device: string;
+  readonly machine: Readonly<Record<string, string | number>>;
+  readonly rows: readonly Row[];
+  readonly ratios: readonly Ratio[];
+}
+
+/** All of one workload on one system. */
+export interface Measured {
+  readonly workload: string;
+  readonly system: string;
+  readonly flops: number;
+  readonly artefactBytes?: number;
+  /** One for each start. */
+  readonly starts: readonly Ready[];
+  /** Milliseconds of warm calls by round. */
+  readonly rounds: readonly (readonly number[])[];
+}
+
+const rounded = (x: number, digits = 3): number => Number(x.toFixed(digits));
+
+export function rowOf({ workload, system, flops, artefactBytes, starts, rounds }: Measured): Row {
+  const [first] = starts;
+  const warm = summarize(rounds.flat());
+  return {
+    workload,
+    system,
+    variant: first.variant,
+    warm_ms: {
+      median: rounded(warm.median),
+      min: rounded(warm.min),
+      max: rounded(warm.max),
+      n: warm.n,
+    },
+    cold_ms: rounded(median(starts.map((s) => s.loadMs + s.firstMs)), 1),
+    first_ms: rounded(median(starts.map((s) => s.firstMs)), 1),
+    max_error: Number(Math.max(...starts.map((s) => s.maxError)).toPrecision(3)),
+    dispatches: first.dispatches,
+    pipelines: first.pipelines,
+    peak_bytes: first.peakBytes,
+    arena_bytes: first.arenaBytes ?? null,
+    artefact_bytes: artefactBytes ?? null,
+    gflops: rounded(flops / warm.median / 1e6, 2),
+  };
+}
+
+export function emptyRow(
+  workload: string,
+  system: string,
+  why: { readonly skipped: string } | { readonly failed: string },
+): Row {
+  return {
+    workload,
+    system,
+    variant: null,
+    warm_ms: null,
+    cold_ms: null,
+    first_ms: null,
+    max_error: null,
+    dispatches: null,
+    pipelines: null,
+    peak_bytes: null,
+    arena_bytes: null,
+    artefact_bytes: null,
+    gflops: null,
+    ...why,
+  };
+}
+
+/** The first system against each of the others that ran the same workload. */
+export function ratiosOf(measured: readonly Measured[]): Ratio[] {
+  const [ours, ...others] = measured;
+  return others.map((other) => ({
+    workload: ours.workload,
+    system: ours.system,
+    against: other.system,
+    speedup: rounded(speedup(ours.rounds, other.rounds)),
+  }));
+}
+
+const COLUMNS = [
+  "workload",
+  "system",
+  "warm ms",
+  "min",
+  "max",
+  "n",
+  "GFLOP/s",
+  "cold ms",
+  "first ms",
+  "error",
+  "dispatches",
+  "pipelines",
+  "arena",
+  "peak",
+  "artefact",
+] as const;
+
+const ms = (x: number | null | undefined): string =>
+  x === null || x === undefined ? "–" : x.toFixed(x < 10 ? 2 : x < 100 ? 1 : 0);
+const count = (x: number | null | undefined): string => (x === null || x === undefined ? "–" : String(x));
+const bytes = (x: number | null): string => {
+  if (x === null) return "–";
+  const units = ["B", "KiB", "MiB", "GiB"];
+  const unit = Math.min(3, Math.max(0, Math.floor(Math.log2(Math.max(1, x)) / 10)));
+  const value = x / 1024 ** unit;
+  return `${value.toFixed(unit > 0 && value < 100 ? 1 : 0)} ${units[unit]}`;
+};
+
+const cells = (row: Row): string[] => [
+  row.workload,
+  row.variant && row.variant !== row.system ? `${row.system} (${row.variant})` : row.system,
+  ms(row.warm_ms?.median),
+  ms(row.warm_ms?.min),
+  ms(row.warm_ms?.max),
+  count(row.warm_ms?.n),
+  ms(row.gflops),
+  ms(row.cold_ms),
+  ms(row.first_ms),
+  row.max_error === null ? "–" : row.max_error.toExponential(1),
+  count(row.dispatches),
+  count(row.pipelines),
+  bytes(row.arena_bytes),
+  bytes(row.peak_bytes),
+  bytes(row.artefact_bytes),
+];
+
+/** Names to the left, numbers to the right; rows without figures say why below. */
+export function table({ device, rows, ratios }: Report): string {
+  const timed = rows.filter((row) => row.warm_ms);
+  const lines: string[] = [device];
+  if (timed.length > 0) {
+    const grid = [[...COLUMNS], ...timed.map(cells)];
+    const widths = COLUMNS.map((_, i) => Math.max(...grid.map((line) => line[i].length)));
+    lines.push("");
+    for (const line of grid) {
+      const padded = line.map((cell, i) => (i < 2 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])));
+      lines.push(padded.join("  ").trimEnd());
+    }
+  }
+  if (ratios.length > 0) lines.push("");
+  for (const { workload, system, against, speedup: times } of ratios)
+    lines.push(`${workload}: ${system} is ${times.toFixed(2)} times as fast as ${against}`);
+  const untimed = rows.filter((row) => !row.warm_ms);
+  if (untimed.length > 0) lines.push("");
+  for (const row of untimed) {
+    lines.push(
+      `${row.workload}, ${row.system}: ${row.failed ? `failed: ${row.failed}` : `skipped: ${row.skipped}`}`,
+    );
+  }
+  return lines.join("\n");
+}

@@ -1,0 +1,36 @@
+// Samples in, what a row says of them out.
+
+export interface Summary {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+  readonly n: number;
+}
+
+export function median(values: readonly number[]): number {
+  if (values.length === 0) throw new RangeError("nothing has no median");
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+export function summarize(samples: readonly number[]): Summary {
+  return {
+    median: median(samples),
+    min: samples.reduce((a, b) => Math.min(a, b)),
+    max: samples.reduce((a, b) => Math.max(a, b)),
+    n: samples.length,
+  };
+}
+
+/**
+ * How many times faster `ours` is than `theirs`: the median over the rounds of the ratio of their medians. The two of a
+ * round were timed one after the other, so that a machine whose speed drifts does not come into it.
+ */
+export function speedup(
+  ours: readonly (readonly number[])[],
+  theirs: readonly (readonly number[])[],
+): number {
+  if (ours.length !== theirs.length) throw new RangeError("rounds must come in pairs");
+  return median(ours.map((round, i) => median(theirs[i]) / median(round)));
+}
