@@ -127,6 +127,7 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest | undefined {
     roots = roots.map((x) => s.substitute(x, sub));
     where = where.map((list) => list.map((x) => s.substitute(x, sub)));
     fold = contractionFolds(roots[0])[0];
+    if (!fold) return undefined;
   }
   // Several contractions that are added up share the accumulators: their sum is one term.
   const joined = joinSums(s, roots);
