@@ -21,8 +21,14 @@ const elsewhere = new Set([
   "pick",
   "scan",
 ]);
-/** Made by gradients of operators that are tested here, which tests them. */
-const byGradient = new Set(["max_pool2d_index", "max_pool2d_grad", "max_pool2d_select", "sum_pool2d_grad"]);
+/** Made by gradients of operators that are tested here, which tests them: their operands belong together. */
+const byGradient = new Set([
+  "attention_grad_key",
+  "max_pool2d_index",
+  "max_pool2d_grad",
+  "max_pool2d_select",
+  "sum_pool2d_grad",
+]);
 
 for (const op of allOps) {
   if (elsewhere.has(op.name)) continue;

@@ -7,6 +7,7 @@ import { convolutions } from "./conv.ts";
 import { copy, pack } from "./copy.ts";
 import { contractions } from "./dot.ts";
 import { elementwise, maximumOp, minimumOp } from "./elementwise.ts";
+import { joins } from "./joins.ts";
 import { lookups } from "./lookup.ts";
 import { losses } from "./loss.ts";
 import { movement } from "./movement.ts";
@@ -36,6 +37,7 @@ export const allOps: readonly OpDef[] = [
   sumOp,
   ...elementwise,
   ...movement,
+  ...joins,
   ...reductions,
   ...contractions,
   ...convolutions,

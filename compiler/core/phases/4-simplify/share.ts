@@ -10,7 +10,8 @@ import { broadcastTo, reshape } from "../../ops/axes.ts";
 import { copy } from "../../ops/copy.ts";
 import { dotOp } from "../../ops/dot.ts";
 import { add } from "../../ops/elementwise.ts";
-import { concat, sliceOp } from "../../ops/movement.ts";
+import { concat } from "../../ops/joins.ts";
+import { sliceOp } from "../../ops/movement.ts";
 import { derivedTest, writtenBy } from "./derived.ts";
 
 interface Member {
