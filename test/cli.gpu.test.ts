@@ -1,12 +1,15 @@
 // The command line on the adapter: a source and its module give what the reference evaluator gives, in processes that end by
 // themselves and say nothing of Dawn's.
-import { readFileSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { formatNpy, parseNpy } from "../compiler/cli/npy.ts";
 import { allclose } from "./support/allclose.ts";
 import { example, testCli } from "./support/cli.ts";
 import { testDevice } from "./support/device.ts";
+import { projectRoot } from "./support/files.ts";
+import { readmeBlock } from "./support/readme.ts";
 
 const { folder, run } = testCli();
 const out = (name: string): Float32Array => parseNpy(readFileSync(join(folder, name))).data as Float32Array;
@@ -66,6 +69,20 @@ describe("mdl on a GPU", () => {
     const { code, out: text } = run(["run", example("mlp"), "fit_step", ...args]);
     expect(text).toMatch(/^loss: f32 = \d\.\d{4}\naccuracy: f32 = \S+\n$/);
     expect(code).toBe(0);
+  });
+
+  it("does what the README shows", async (context) => {
+    await testDevice(context);
+    writeFileSync(join(folder, "spiral.mdl"), readmeBlock("spiral.mdl"));
+    writeFileSync(join(folder, "spiral.mjs"), readmeBlock("spiral.mjs"));
+    symlinkSync(join(projectRoot, "node_modules"), join(folder, "node_modules"), "junction");
+    expect(run(["compile", "spiral.mdl", "-o", "build"]).code).toBe(0);
+    const program = spawnSync(process.execPath, ["spiral.mjs"], { cwd: folder, encoding: "utf8" });
+    expect(program.status).toBe(0);
+    const losses = [...program.stdout.matchAll(/^\d+ (\S+)$/gm)].map((m) => Number(m[1]));
+    expect(losses).toHaveLength(4);
+    expect(losses[3]).toBeLessThan(losses[0] / 10);
+    expect(existsSync(join(folder, "spiral.safetensors"))).toBe(true);
   });
 
   it("knows the machine", async (context) => {

@@ -6,6 +6,8 @@ import { formatNpy, parseNpy } from "../compiler/cli/npy.ts";
 import { execute } from "../compiler/cli/program.ts";
 import { formatSafetensors, parseSafetensors } from "../runtime/core/safetensors.ts";
 import { example, testCli } from "./support/cli.ts";
+import { projectFile, projectRoot } from "./support/files.ts";
+import { readmeBlock } from "./support/readme.ts";
 
 const { folder, run } = testCli();
 const path = (name: string): string => join(folder, name);
@@ -282,6 +284,33 @@ it("run refuses files that are no modules", () => {
   expect(run(["run", "gone.js", "f"])).toMatchObject({ code: 1, err: "error: gone.js: no such file\n" });
   const other = run(["run", "other.mjs", "f"]);
   expect([other.code, other.err]).toEqual([1, "error: other.mjs is no module that mdl compile wrote\n"]);
+});
+
+describe("the README", () => {
+  it("shows a model that compiles, and the error of its mistake", async () => {
+    const model = readmeBlock("spiral.mdl");
+    write("spiral.mdl", model);
+    const compiled = await here(["compile", path("spiral.mdl"), "--entry", "predict", "-o", path("readme")]);
+    expect(compiled.code).toBe(0);
+    const facts = (text: string): string | undefined =>
+      /^ {2}parameters .*$/m.exec(text)?.[0].replace(/ +/g, " ");
+    expect(facts(compiled.out)).toBe(facts(projectFile("README.md")));
+    write("spiral.mdl", model.replace("Linear(hidden, hidden)", "Linear(2, hidden)"));
+    const wrong = run(["check", "spiral.mdl"]);
+    expect(wrong.code).toBe(1);
+    expect(projectFile("README.md")).toContain(wrong.out);
+  });
+
+  it("names commands and files that there are", async () => {
+    const readme = projectFile("README.md");
+    for (const [, file] of readme.matchAll(/\]\((?!http)([^)#]+)\)/g))
+      expect(existsSync(join(projectRoot, file))).toBe(true);
+    const scripts = Object.keys((JSON.parse(projectFile("package.json")) as { scripts: object }).scripts);
+    for (const [, script] of readme.matchAll(/`npm run (\w+)/g)) expect(scripts).toContain(script);
+    const help = (await here(["--help"])).out;
+    for (const [, command] of readme.matchAll(/^\| `mdl (\w+)/gm))
+      expect(help).toMatch(new RegExp(`^ {2}${command} `, "m"));
+  });
 });
 
 describe("check", () => {

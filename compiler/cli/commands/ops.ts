@@ -27,8 +27,15 @@ function attrText(value: Attr): string {
   return String(value);
 }
 
+const isWord = (op: OpDef, name: string): boolean =>
+  op.params.some((p) => p.name === name && p.kind === "name");
+
+/** Words are written in quotes, dtypes without. */
+const defaultText = (p: OpParam): string =>
+  p.kind === "name" ? JSON.stringify(p.default) : attrText(p.default);
+
 function paramText(p: OpParam): string {
-  if (p.default !== undefined) return `${p.name} = ${attrText(p.default)}`;
+  if (p.default !== undefined) return `${p.name} = ${defaultText(p)}`;
   return p.optional ? `${p.name}?` : p.name;
 }
 
@@ -105,7 +112,7 @@ function oneText(op: OpDef, style: Style): string {
     ];
     return [
       style.cyan(p.name),
-      p.default === undefined ? kind : `${kind}, ${attrText(p.default)} if not given`,
+      p.default === undefined ? kind : `${kind}, ${defaultText(p)} if not given`,
       more.filter(Boolean).join("; "),
     ];
   });
@@ -166,7 +173,9 @@ function exampleText(op: OpDef, example: OpExample): string | undefined {
   }
   try {
     const results = applyOp(b, op, args as Parameters<typeof applyOp>[2]);
-    const attrs = Object.entries(example.attrs ?? {}).map(([k, v]) => `${k} = ${attrText(v as Attr)}`);
+    const attrs = Object.entries(example.attrs ?? {}).map(
+      ([k, v]) => `${k} = ${isWord(op, k) ? JSON.stringify(v) : attrText(v as Attr)}`,
+    );
     const result = results.map((v) => typeText(v.type)).join(", ");
     return `${op.name}(${[...names, ...attrs].join(", ")})  // ${types.join(", ")} -> ${result}`;
   } catch {
