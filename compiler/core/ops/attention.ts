@@ -30,6 +30,8 @@ import { max } from "./reduce.ts";
 
 /** What a masked score becomes: finite, so that no infinity reaches a shader, and 0 after the exponential. */
 const MASKED = -1e30;
+/** The same for f16, whose largest number is 65504. */
+const MASKED_F16 = -3e4;
 
 export const attentionOp: OpDef = {
   name: "attention",
@@ -145,7 +147,7 @@ function scoresOf(b: Builder, node: Node): { scores: Value; seen: Value | undefi
   let seen: Value | undefined;
   const { shape } = scores.type;
   const hide = (visible: Value): void => {
-    scores = where(b, visible, scores, MASKED);
+    scores = where(b, visible, scores, scores.type.dtype === "f16" ? MASKED_F16 : MASKED);
     seen = visible;
   };
   if (mask?.type.dtype === "bool") hide(mask);

@@ -94,6 +94,10 @@ export function lowerValue(s: ScalarContext, value: Value): { at: Axis[]; x: Sca
   };
 }
 
+/** Inlined values one behind the other, at most: an expression is built and printed by recursion. */
+const LONGEST_CHAIN = 64;
+/** Nodes a region takes in after its anchor. */
+const LARGEST_REGION = 96;
 const isViewNode = (n: Node): boolean => n.op.fuses === "view";
 const shapeKey = (v: Value): string => v.type.shape.map((d) => d.key).join();
 const elements = (v: Value) => product(v.type.shape);
@@ -251,6 +255,7 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
       const foreign = n.inputs.filter((v) => !inside.has(v.node)).map((v) => v.node);
       const ok =
         touches &&
+        added.length < LARGEST_REGION &&
         !region.has(n) &&
         (n.op.fuses === "map" || n.op.fuses === "view" || n.op.fuses === "fold") &&
         isDerived(n) === g.derived &&
@@ -575,9 +580,9 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   }
 
   // --- 3. the rest: inline or store, from the readers back ------------------------------------------------------------
-  const readers = new Map<Node, { groups: Set<Group>; hot: boolean }>();
-  const readersOf = (v: Value): { groups: Set<Group>; hot: boolean } => {
-    const out = { groups: new Set<Group>(), hot: false };
+  const readers = new Map<Node, { groups: Set<Group>; hot: boolean; chain: number }>();
+  const readersOf = (v: Value): { groups: Set<Group>; hot: boolean; chain: number } => {
+    const out = { groups: new Set<Group>(), hot: false, chain: 1 };
     for (const u of effectiveUsers(v)) {
       const g = region.get(u);
       if (g) {
@@ -588,26 +593,45 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
         if (r) {
           for (const x of r.groups) out.groups.add(x);
           out.hot ||= r.hot;
+          out.chain = Math.max(out.chain, r.chain + 1);
         }
       }
     }
     return out;
   };
+  /** Heavy scalar functions in an operator's own expression. */
+  const heavyIn = new Map<Node, number>();
+  const heavyOf = (n: Node): number => {
+    let count = heavyIn.get(n);
+    if (count === undefined) {
+      count = 0;
+      const seen = new Set<Scalar>();
+      const visit = (y: Scalar): void => {
+        if (seen.has(y)) return;
+        seen.add(y);
+        if (y.kind === "call" && HEAVY.has(y.fn)) count = (count as number) + 1;
+        for (const c of children(y)) visit(c);
+      };
+      visit(isolated(n).x);
+      heavyIn.set(n, count);
+    }
+    return count;
+  };
+  /** What computing v anew costs each reader: values to load, heavy functions to call. */
   const costOf = (v: Value): { loads: number; heavy: number } => {
-    const s = loweringFor((u) => home.has(u) || region.has(u.node));
-    const { x } = lowerValue(s, v);
-    const seen = new Set<Scalar>();
+    const leaves = new Set<Value>();
+    const inner = new Set<Node>([v.node]);
     let heavy = 0;
-    let loads = 0;
-    const visit = (y: Scalar): void => {
-      if (seen.has(y)) return;
-      seen.add(y);
-      if (y.kind === "call" && HEAVY.has(y.fn)) heavy++;
-      if (y.kind === "load") loads++;
-      for (const c of children(y)) visit(c);
-    };
-    visit(x);
-    return { loads, heavy };
+    for (const n of inner) {
+      // More than a reader would want to know.
+      if (inner.size > LONGEST_CHAIN) return { loads: inner.size, heavy };
+      heavy += heavyOf(n);
+      for (const i of n.inputs) {
+        if (i.node.op.fuses === "source" || home.has(i) || region.has(i.node)) leaves.add(i);
+        else inner.add(i.node);
+      }
+    }
+    return { loads: leaves.size, heavy };
   };
   const store = (n: Node): Group => {
     const g = newGroup("map", n);
@@ -661,6 +685,10 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     const derivedEdge =
       isDerived(n) && fromParams.get(n) === true && [...effectiveUsers(v)].some((u) => !isDerived(u));
     if (derivedEdge) {
+      store(n);
+      continue;
+    }
+    if (r.chain > LONGEST_CHAIN) {
       store(n);
       continue;
     }
