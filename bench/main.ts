@@ -155,7 +155,11 @@ async function begin(
   for (let i = 1; i < options.starts; i++) {
     const again = await Child.start(task);
     await again.child.end();
-    if (again.opened.kind === "ready") starts.push(again.opened);
+    if (again.opened.kind !== "ready") {
+      await child.end();
+      return emptyRow(name, system.name, { failed: `start ${i + 1}: ${again.opened.reason}` });
+    }
+    starts.push(again.opened);
   }
   return { system, task, child, starts, rounds: [] };
 }

@@ -27,9 +27,13 @@ export async function work(task: Task): Promise<void> {
     subject = opened.subject;
     send(opened.ready);
   } catch (error) {
-    send({ kind: error instanceof CannotRun ? "skipped" : "failed", reason: messageOf(error) });
+    send({ kind: cannotRun(error) ? "skipped" : "failed", reason: messageOf(error) });
   }
 }
+
+/** A module brings its own copy of the runtime's errors: those go by their name. */
+const cannotRun = (error: unknown): boolean =>
+  error instanceof CannotRun || (error as Error).name === "UnsupportedError";
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

@@ -10,7 +10,7 @@ import { writeSafetensors } from "../../test/support/safetensors.ts";
 import { readText } from "../paths.ts";
 import type { Results } from "../reference.ts";
 import type { MdlModel } from "../workloads.ts";
-import { CannotRun, type System } from "./system.ts";
+import type { System } from "./system.ts";
 
 function compileModel({ file, append = "", options }: MdlModel): Artefact {
   const source = readText(file) + append;
@@ -41,11 +41,7 @@ export const mdl: System = {
     const module = (await import(pathToFileURL(shipped!.file).href)) as {
       load(options: LoadOptions): Promise<Net>;
     };
-    const net = await module
-      .load(weights.size > 0 ? { weights: writeSafetensors(weights) } : {})
-      .catch((error: Error) => {
-        throw error.name === "UnsupportedError" ? new CannotRun(error.message) : error;
-      });
+    const net = await module.load(weights.size > 0 ? { weights: writeSafetensors(weights) } : {});
     let results: Record<string, ArrayLike<number>> = {};
     const infer = async (): Promise<void> => {
       const out = await (net[entry] as Entry)(inputs);
