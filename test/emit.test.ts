@@ -26,6 +26,7 @@ async function importModule(js: string): Promise<Record<string, unknown>> {
 
 /** Text that ends strings, templates, comments and scripts of every kind. */
 const HOSTILE =
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: hostile text, on purpose
   "*/ ` ${globalThis.hacked = 1} \\` \\${0} ' \" </script><!-- \r\n globalThis.hacked = 2 //\u2028 globalThis.hacked = 3 \u2029\u0000\u0007 é 漢 \ud800 \\";
 
 const hostile: Artefact = {

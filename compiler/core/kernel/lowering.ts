@@ -218,7 +218,8 @@ export function createLowering(
       if (inRange(x, dim(extent))) return s.const("bool", 1);
       const known = literal(x);
       const most = asConst(extent);
-      if (known !== undefined && (known < 0 || (most !== undefined && known >= most))) return s.const("bool", 0);
+      if (known !== undefined && (known < 0 || (most !== undefined && known >= most)))
+        return s.const("bool", 0);
       const to = index([], dim(extent));
       return intern(`inside(${x.id},${to.id})`, "bool", x.free, {
         kind: "call",
