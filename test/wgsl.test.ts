@@ -1,0 +1,87 @@
+// Every shader that the compiler emits is valid: examples, layers' training steps and random graphs, for each target, on
+// Dawn's null backend. `baseline` gets what every WebGPU device has: default limits and no feature.
+import { describe, expect, it } from "vitest";
+import { compile } from "../compiler/core/index.ts";
+import { targets } from "../compiler/core/targets.ts";
+import type { Artefact } from "../runtime/core/program.ts";
+import { budget, firstSeed, untilTimeIsUp } from "./support/budget.ts";
+import { nullDevice } from "./support/device.ts";
+import { projectFile } from "./support/files.ts";
+import { buildGraphs } from "./support/graphs.ts";
+import { randomGraph } from "./support/random-graphs.ts";
+
+/** What the device says of each kernel of a target: its text, and a pipeline with the layout the runtime gives it. */
+async function errorsOf(artefact: Artefact, target: string): Promise<string[]> {
+  const { device } = await nullDevice(target === "baseline" ? "default" : "everything");
+  const program = artefact.programs.find((p) => p.target === target);
+  if (!program) throw new Error(`no program for ${target}`);
+  const out: string[] = [];
+  for (const feature of target === "baseline" ? program.requires.features : [])
+    out.push(`baseline requires ${feature}`);
+  for (const kernel of program.kernels) {
+    const code = artefact.texts[kernel.text];
+    device.pushErrorScope("validation");
+    const module = device.createShaderModule({ code });
+    const layout = device.createBindGroupLayout({
+      entries: [
+        {
+          binding: 0,
+          visibility: 4,
+          buffer: { type: "uniform", hasDynamicOffset: true, minBindingSize: 4 * kernel.uniformWords },
+        },
+        ...kernel.access.map((a, i) => ({
+          binding: i + 1,
+          visibility: 4,
+          buffer: { type: a === "read" ? ("read-only-storage" as const) : ("storage" as const) },
+        })),
+      ],
+    });
+    device.createComputePipeline({
+      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: { module, entryPoint: "main" },
+    });
+    const error = await device.popErrorScope();
+    if (error) out.push(`${kernel.name}: ${error.message}\n${code}`);
+  }
+  return out;
+}
+
+const examples: readonly (readonly [string, string])[] = [
+  ["mlp", "MLP"],
+  ["convnet", "ConvNet"],
+  ["convnet", "ConvNetBN"],
+  ["resnet20", "ResNet20"],
+  ["resnet18", "ResNet18"],
+  ["transformer", "Encoder"],
+  ["transformer", "GPT"],
+  ["lstm", "CharLSTM"],
+];
+
+describe.each(targets.map((t) => t.name))("shaders for %s", (target) => {
+  it.each(examples)(
+    "of %s, %s",
+    async (file, wanted) => {
+      const source = projectFile(`dsl-examples/${file}.mdl`);
+      const model = new RegExp(`^model ${wanted}\\b`, "m").test(source) ? wanted : undefined;
+      const { artefact } = compile(source, `${file}.mdl`, { model, targets: [target] });
+      expect(artefact.programs[0].kernels.length).toBeGreaterThan(0);
+      expect(await errorsOf(artefact, target)).toEqual([]);
+    },
+    60_000,
+  );
+
+  it("of random graphs", async () => {
+    const n = await untilTimeIsUp(budget(6), firstSeed(300_000), 100, async (seed) => {
+      const { graph } = randomGraph(seed, { gradients: true, steps: 10 });
+      const [wrong] = await errorsOf(
+        buildGraphs(
+          [graph],
+          targets.filter((t) => t.name === target),
+        ).artefact,
+        target,
+      );
+      if (wrong) throw new Error(wrong);
+    });
+    expect(n).toBeGreaterThan(3);
+  }, 60_000);
+});
