@@ -1,6 +1,6 @@
 // Creating nodes and graphs. In: operators, operands, attributes. Out: nodes typed by their op's `infer`, equal pure nodes
 // shared (hash-consing), each with the origin in force. Separate from the types because only builders allocate ids.
-import { type Dim, print as printDim } from "../dims/dim.ts";
+import { type Dim, print as printDim, symbols } from "../dims/dim.ts";
 import type {
   Attr,
   Attrs,
@@ -52,6 +52,15 @@ export const attrsText = (attrs: Attrs): string =>
     .filter((k) => attrs[k] !== undefined)
     .map((k) => `${k} = ${attrText(attrs[k])}`)
     .join(", ");
+
+/** True where an attribute holds a size that is known at the call only. */
+export function attrsHaveSymbols(attrs: Attrs): boolean {
+  const one = (a: Attr): boolean => {
+    if (a === undefined || typeof a !== "object" || isGraph(a)) return false;
+    return isDim(a) ? symbols(a).size > 0 : a.some(one);
+  };
+  return Object.values(attrs).some(one);
+}
 
 export const typeText = (t: TensorType): string => `${t.dtype}[${t.shape.map(printDim).join(", ")}]`;
 export const sameType = (a: TensorType, b: TensorType): boolean =>

@@ -1,5 +1,6 @@
 // What depends on parameters and unwritten state alone: at inference it is computed once, ahead of the calls.
 import { asConst } from "../../dims/dim.ts";
+import { attrsHaveSymbols } from "../../ir/build.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 
 /** A test for values that a prepare program could compute. */
@@ -8,7 +9,8 @@ export function derivedTest(writtenPaths: ReadonlySet<string>): (v: Value) => bo
   const ok = (n: Node): boolean => {
     const known = memo.get(n);
     if (known !== undefined) return known;
-    const fixed = n.outs.every((v) => v.type.shape.every((d) => asConst(d) !== undefined));
+    const fixed =
+      !attrsHaveSymbols(n.attrs) && n.outs.every((v) => v.type.shape.every((d) => asConst(d) !== undefined));
     const out =
       fixed &&
       (n.op.fuses === "source"

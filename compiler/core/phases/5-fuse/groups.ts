@@ -4,7 +4,7 @@
 
 import { InternalError } from "../../diagnostics/index.ts";
 import { asConst, equal, isConst, product, substitute, symbols } from "../../dims/dim.ts";
-import { usersOf } from "../../ir/build.ts";
+import { attrsHaveSymbols, usersOf } from "../../ir/build.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { children } from "../../kernel/emitter.ts";
 import { createLowering, indexForm, type ScalarContext } from "../../kernel/lowering.ts";
@@ -139,7 +139,12 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
         : n.inputs.length === 0
           ? constant
           : n.op.fuses !== "control" && n.inputs.every((v) => derivedNode.get(v.node)));
-    derivedNode.set(n, ok && n.outs.every((v) => v.type.shape.every((d) => asConst(d) !== undefined)));
+    // A prepare program runs before any sizes are known.
+    const fixed = !attrsHaveSymbols(n.attrs);
+    derivedNode.set(
+      n,
+      ok && fixed && n.outs.every((v) => v.type.shape.every((d) => asConst(d) !== undefined)),
+    );
     fromParams.set(n, n.op.fuses === "source" ? leafOk : n.inputs.some((v) => fromParams.get(v.node)));
   }
   const isDerived = (n: Node): boolean => derivedNode.get(n) === true;
