@@ -91,7 +91,7 @@ function entryTable({ artefact, report }: Compiled, style: Style): string {
     ];
   });
   const differ = artefact.programs.length > 1 && rows.some((r) => bare(r.join()).includes(" to "));
-  const note = `kernels: before fusion → dispatches of a call; memory: with every size at 32, without weights${differ ? "; by target, from … to …" : ""}`;
+  const note = `kernels: before fusion → dispatches of a call; memory: with every unbound size at 32, without weights${differ ? "; by target, from … to …" : ""}`;
   return `${table([head, ...rows], [1, 2])}\n  ${style.dim(note)}`;
 }
 

@@ -4,7 +4,8 @@
 import type { Artefact } from "../../runtime/core/program.ts";
 import { type Diagnostic, Diagnostics, MdlError } from "./diagnostics/index.ts";
 import { stdSources } from "./generated/std.ts";
-import type { Node } from "./ir/types.ts";
+import { isGraph } from "./ir/build.ts";
+import type { Graph, Node } from "./ir/types.ts";
 import { parse } from "./phases/1-parse/parse.ts";
 import { check as checkSource } from "./phases/2-check/check.ts";
 import type { CheckedModel } from "./phases/2-check/checked.ts";
@@ -143,15 +144,23 @@ function summarise(built: Built): EntrySummary[] {
       inputs: plan.inputs.map(port).join(", "),
       outputs: plan.outputs.map(port).join(", "),
       target: s.target,
-      kernelsBefore: s.simplified.nodes
-        .filter((n) => n.op.fuses === "map" || n.op.fuses === "fold")
-        .filter((n) => n.inputs.length > 0).length,
+      kernelsBefore: computing(s.simplified),
       dispatches: count(plan.body.steps),
       prepare: plan.derived.reduce((n, u) => n + count(program.derived[u].body.steps), 0),
       peakBytes: s.peak,
       boundBytes: s.bound,
     };
   });
+}
+
+/** Nodes that compute something, those of loop bodies once. */
+function computing(graph: Graph): number {
+  return graph.nodes.reduce((n, node) => {
+    const own = (node.op.fuses === "map" || node.op.fuses === "fold") && node.inputs.length > 0 ? 1 : 0;
+    return (
+      n + own + Object.values(node.attrs).reduce<number>((m, a) => m + (isGraph(a) ? computing(a) : 0), 0)
+    );
+  }, 0);
 }
 
 /** Line numbers by offset. */
