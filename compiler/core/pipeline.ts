@@ -5,6 +5,7 @@
 import { type Artefact, PROGRAM_VERSION, type Program, type TensorSpec } from "../../runtime/core/program.ts";
 import { InternalError } from "./diagnostics/index.ts";
 import { asConst, type Dim } from "./dims/dim.ts";
+import { PART_OF } from "./ir/build.ts";
 import { bindSymbols } from "./ir/transform.ts";
 import type { Graph, Node, Value } from "./ir/types.ts";
 import { verify } from "./ir/verify.ts";
@@ -248,7 +249,7 @@ function describeGroup(g: Group, placeOf: (n: Node) => string): { site: string; 
   const names = [...new Set(g.roots.map((r) => r.node.label).filter(Boolean))].join(", ");
   const at = placeOf(g.anchor);
   const path = g.anchor.origin.path;
-  const derived = g.anchor.origin.derived.at(-1);
+  const derived = g.anchor.origin.derived.findLast((d) => !d.startsWith(PART_OF));
   const label = [at, path ? `in ${path}` : "", derived ? `(${derived})` : ""].filter(Boolean).join(" ");
   return { site: `${label}${names ? ` ${names}` : ""}: ${typeOf(root)}`.trim(), label };
 }

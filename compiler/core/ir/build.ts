@@ -149,6 +149,8 @@ function makeNode(
   return node;
 }
 
+/** How the origin of a node says which composite it was expanded from. */
+export const PART_OF = "part of ";
 /** An origin marked as derived by `how` ("gradient of conv2d"). */
 export const derivedOrigin = (o: Origin, how: string): Origin => ({ ...o, derived: [...o.derived, how] });
 

@@ -1,7 +1,7 @@
 // Graph to smaller graph. In: a checked (or differentiated) graph. Out: primitives only, weights folded where they may be,
 // and every sink a value that some kernel computes. Each pass is a named function on graphs; the order is the list below.
 
-import { isGraph } from "../../ir/build.ts";
+import { derivedOrigin, isGraph, PART_OF } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { copy } from "../../ops/copy.ts";
@@ -55,8 +55,9 @@ export function expand(graph: Graph, options: SimplifyOptions): Graph {
       if (n.op.fuses !== "composite" || !n.op.expand || options.claims?.(n)) return undefined;
       again = true;
       const made = b.node(n.op, inputs, n.attrs, n.label)[0].node;
-      const outs = n.op.expand(b, made);
-      return outs;
+      const { expand: definition } = n.op;
+      // Kernels and messages name the operator the author wrote.
+      return b.at(derivedOrigin(n.origin, `${PART_OF}${n.op.name}`), () => definition(b, made));
     }).graph;
     if (!again) return g;
   }

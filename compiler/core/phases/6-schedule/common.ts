@@ -1,6 +1,7 @@
 // What the kernel families share: lowering a group's roots, linear iteration spaces, the finished kernel.
 // In: a fused group with layouts. Out: Scheduled: kernel code, the sizes its uniform block holds, its grid.
 import { type Dim, equal, isConst, product, substitute } from "../../dims/dim.ts";
+import { PART_OF } from "../../ir/build.ts";
 import type { Value } from "../../ir/types.ts";
 import type { BufferSlot, KernelCode, X } from "../../kernel/code.ts";
 import type { Emitter, Placing } from "../../kernel/emitter.ts";
@@ -115,12 +116,14 @@ export function finish(
   };
 }
 
-/** A readable name from the operators of a group: conv2d_relu_max_pool2d. */
+/** A readable name from the operators of a group, as the author wrote them: conv2d_relu_max_pool2d, softmax. */
 export function groupName(g: Group): string {
   const names: string[] = [];
   for (const n of [...g.nodes].sort((a, b) => a.id - b.id)) {
-    if (n.op.fuses === "view" || n.op.name === "full" || n.op.name === names.at(-1)) continue;
-    names.push(n.op.name);
+    const whole = n.origin.derived.find((d) => d.startsWith(PART_OF));
+    const name = whole ? whole.slice(PART_OF.length) : n.op.name;
+    if (n.op.fuses === "view" || n.op.name === "full" || names.includes(name)) continue;
+    names.push(name);
   }
   return (
     names
