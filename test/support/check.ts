@@ -1,6 +1,7 @@
 // What tests of the checker share: check a text with the standard library at hand, and say plainly what went wrong.
-import { stdSources } from "../../compiler/core/generated/std.ts";
+
 import { type Diagnostic, renderAll } from "../../compiler/core/diagnostics/index.ts";
+import { stdSources } from "../../compiler/core/generated/std.ts";
 import { check } from "../../compiler/core/phases/2-check/check.ts";
 import type { CheckedModel, CheckOptions, CheckResult } from "../../compiler/core/phases/2-check/checked.ts";
 
