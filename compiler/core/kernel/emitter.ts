@@ -145,7 +145,10 @@ export class Emitter {
         ? d.terms[0].atoms[0]
         : undefined;
     const name = atom?.kind === "symbol" ? atom.name.replace(/[^A-Za-z0-9_]/g, "") : "";
-    return name !== "" && name !== "groups" && !this.uniforms.some((u) => u.name === name)
+    return name !== "" &&
+      name !== "groups" &&
+      !RESERVED.has(name) &&
+      !this.uniforms.some((u) => u.name === name)
       ? name
       : `d${this.uniforms.length}`;
   }

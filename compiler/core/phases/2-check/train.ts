@@ -302,7 +302,7 @@ function penalty(block: Block, kind: "l1" | "l2", e: ast.CallExpr): Val {
 // -------------------------------------------------------------------------------------------- optimizer
 
 const OPTIMIZER_PARAMS: Readonly<Record<Optimizer["kind"], Readonly<Record<string, number>>>> = {
-  sgd: { lr: 1e-3, momentum: 0, dampening: 0, weight_decay: 0 },
+  sgd: { lr: 1e-3, momentum: 0, weight_decay: 0 },
   adam: { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0 },
   adamw: { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 1e-2 },
 };
@@ -364,6 +364,11 @@ function optimizer(base: Ctx, model: Instance, clause: ast.WithClause, update: r
         fail(ctx, "E0605", `${name} is a number or a schedule, given ${describe(a.val)}`, a.span);
     const n = asNumber(a.val);
     if (n !== undefined && n < 0) fail(ctx, "E0607", `${name} is at least 0, given ${n}`, a.span);
+    // These are written into the kernels; only what the host computes each step may change.
+    const parts =
+      name === "betas" ? [args.beta1, args.beta2] : name === "momentum" || name === "eps" ? [args[name]] : [];
+    if (parts.some((x) => typeof x !== "number"))
+      fail(ctx, "E0605", `${name} takes numbers; lr and weight_decay may follow a schedule`, a.span);
   }
   return { kind, args, nesterov, noDecay };
 }

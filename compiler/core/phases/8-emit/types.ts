@@ -52,7 +52,8 @@ export function emitTypes(artefact: Artefact, header: string): string {
   const steps = own.filter((e) => e.train);
   const hasAlias = steps.length === 1 && !own.some((e) => e.name === "train_step");
   const entries = hasAlias ? [...own, { ...steps[0], name: "train_step" }] : own;
-  const paths = [...artefact.params, ...artefact.state].flatMap((s) => [s.path, ...s.aliases]);
+  const saved = [...artefact.params, ...artefact.state.filter((s) => s.role !== "internal")];
+  const paths = saved.flatMap((s) => [s.path, ...s.aliases]);
   const hidden = entries.map((e) => e.name).filter((name) => OWN_NAMES.includes(name));
   const methods = hidden.length ? `Omit<Entries, ${union(hidden)}>` : "Entries";
   const doc = docComment([artefact.doc ?? "", "", `A loaded ${artefact.name}.`].slice(artefact.doc ? 0 : 2));
