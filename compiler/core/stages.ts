@@ -2,7 +2,6 @@
 
 import type { Block, EntryPlan, Expr, Program, Range } from "../../runtime/core/program.ts";
 import { InternalError } from "./diagnostics/index.ts";
-import { print as printDim } from "./dims/dim.ts";
 import { typeText } from "./ir/build.ts";
 import { printGraph } from "./ir/print.ts";
 import type { parse } from "./phases/1-parse/parse.ts";
@@ -119,4 +118,3 @@ const signature = (e: EntryPlan): string => {
   const port = (p: EntryPlan["inputs"][number]): string => `${p.name}: ${p.dtype}[${p.shapeText.join(", ")}]`;
   return `(${e.inputs.map(port).join(", ")}) -> (${e.outputs.map(port).join(", ")})`;
 };
-void printDim;

@@ -61,8 +61,7 @@ export type Stmt =
   | { readonly k: "setShared"; readonly name: string; readonly index: X; readonly x: X }
   | { readonly k: "run"; readonly fn: string; readonly args: readonly X[] }
   | { readonly k: "barrier" }
-  | { readonly k: "return" }
-  | { readonly k: "note"; readonly text: string };
+  | { readonly k: "return" };
 
 export interface CodeFunction {
   readonly name: string;

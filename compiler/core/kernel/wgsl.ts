@@ -136,9 +136,6 @@ export function printKernel(k: KernelCode, notes: readonly string[] = []): Print
       case "return":
         lines.push(`${pad}return;`);
         return;
-      case "note":
-        lines.push(`${pad}// ${s.text}`);
-        return;
     }
   };
   const fn = (f: CodeFunction): void => {

@@ -1,7 +1,6 @@
 // Leaves of a graph: inputs, parameters, state, the seed, literals and sizes as values.
 // They hold no meaning of their own: evaluators, planners and the builder of entries bind them by attribute.
-import { type Dim, dim, print } from "../dims/dim.ts";
-import { isDim } from "../ir/build.ts";
+import { type Dim, dim } from "../dims/dim.ts";
 import type { DType, OpDef, TensorType } from "../ir/types.ts";
 
 const shaped = (attrs: { readonly [k: string]: unknown }): TensorType => ({
@@ -83,7 +82,3 @@ export const iota: OpDef = {
   lower: (s, node, [i]) => (node.outs[0].type.dtype === "i32" ? i : s.cast(i, node.outs[0].type.dtype)),
   examples: [],
 };
-
-/** Text of a source's identity, for printing. */
-export const sourceName = (attrs: { readonly [k: string]: unknown }): string =>
-  String(attrs.name ?? attrs.path ?? (isDim(attrs.dim as Dim) ? print(attrs.dim as Dim) : ""));

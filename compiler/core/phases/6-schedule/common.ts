@@ -134,8 +134,3 @@ export function groupName(g: Group): string {
 }
 export const laneX = (): X => ({ k: "var", name: "lane", dtype: "i32", width: 1 });
 export const groupX = (): X => ({ k: "var", name: "group", dtype: "i32", width: 1 });
-export const sameExtents = (a: readonly Dim[], b: readonly Dim[]): boolean => {
-  const x = a.filter((d) => !isConst(d, 1));
-  const y = b.filter((d) => !isConst(d, 1));
-  return x.length === y.length && x.every((d, i) => equal(d, y[i]));
-};

@@ -326,5 +326,3 @@ function orderBy(axes: readonly Axis[], load: ScalarOf<"load">, order: readonly 
   const place = (a: Axis): number => order.findIndex((axis) => load.at[axis].free.includes(a));
   return [...axes].sort((a, b) => place(a) - place(b));
 }
-void asConst;
-void ({} as ScalarContext);

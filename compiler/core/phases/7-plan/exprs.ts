@@ -8,17 +8,15 @@ export class ExprTable {
   readonly rows: Expr[] = [];
   private readonly base: number;
   private readonly parent: ExprTable | undefined;
-  private readonly symbol: string | undefined;
   private readonly known = new Map<string, ExprId>();
 
-  constructor(parent?: ExprTable, symbol?: string) {
+  constructor(parent?: ExprTable) {
     this.parent = parent;
-    this.symbol = symbol;
     this.base = parent ? parent.base + parent.rows.length : 0;
   }
-  /** A table for the body of a loop over `symbol`. No row may be added to this one while the child is in use. */
-  child(symbol: string): ExprTable {
-    return new ExprTable(this, symbol);
+  /** A table for the body of a loop. No row may be added to this one while the child is in use. */
+  child(): ExprTable {
+    return new ExprTable(this);
   }
   private lookup(key: string): ExprId | undefined {
     return this.known.get(key) ?? this.parent?.lookup(key);
@@ -64,8 +62,5 @@ export class ExprTable {
       sum = sum === undefined ? term : this.op("+", sum, term);
     }
     return sum as ExprId;
-  }
-  get loopSymbol(): string | undefined {
-    return this.symbol;
   }
 }

@@ -104,7 +104,6 @@ export class DerivedTable {
     sources: string[];
     steps: Planned[];
     derived: number[];
-    roots: Map<number, { at: number }>;
   }[] = [];
   bytes = 0;
   private readonly ids = new Map<string, number>();
@@ -137,7 +136,7 @@ export class DerivedTable {
       return at;
     });
     const made = { unit: this.units.length, offsets };
-    this.units.push({ name, sources: [], steps: [], derived: [], roots: new Map() });
+    this.units.push({ name, sources: [], steps: [], derived: [] });
     this.byKey.set(key, made);
     return made;
   }
@@ -357,7 +356,7 @@ function emitBlock(
     }
   }
   for (const l of loops) {
-    const child = table.child(l.step.symbol);
+    const child = table.child();
     out[l.at] = {
       kind: "loop",
       symbol: l.step.symbol,

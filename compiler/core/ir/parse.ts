@@ -1,0 +1,199 @@
+// Reads the text form of a graph back: parseGraph(printGraph(g)) prints as g does. In: text, and the operators by name.
+// Out: a graph; its types are those of the text, which `verify` holds to the operators' rules. Separate from the printer
+// because only tests and tools read graphs.
+import { type Dim, parseDim } from "../dims/dim.ts";
+import type { Attr, Constraint, DType, Graph, Node, OpDef, TensorType, Value } from "./types.ts";
+
+export class GraphTextError extends Error {
+  override name = "GraphTextError";
+}
+
+export function parseGraph(text: string, op: (name: string) => OpDef | undefined): Graph {
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  const reader = new Reader(lines, op);
+  const graph = reader.graph();
+  if (!reader.atEnd) reader.fail("expected the end");
+  return graph;
+}
+
+const NUMBER = /^(-?(\d+(\.\d+)?(e[+-]?\d+)?|Infinity)|NaN)$/;
+const RELATION = / (==|divides|>=) /;
+
+class Reader {
+  private at = 0;
+  private nextId = 0;
+  private readonly lines: readonly string[];
+  private readonly op: (name: string) => OpDef | undefined;
+
+  constructor(lines: readonly string[], op: (name: string) => OpDef | undefined) {
+    this.lines = lines;
+    this.op = op;
+  }
+  get atEnd(): boolean {
+    return this.at >= this.lines.length;
+  }
+  fail(what: string): never {
+    throw new GraphTextError(`line ${this.at + 1}: ${what}: ${this.lines[this.at] ?? "end of the text"}`);
+  }
+
+  /** One graph, and after it the bodies that it names, in order. */
+  graph(): Graph {
+    const head = /^graph (.*)\((.*)\) \{$/.exec(this.lines[this.at] ?? "");
+    if (!head) return this.fail("expected `graph name(symbols) {`");
+    this.at++;
+    const values = new Map<string, Value>();
+    const nodes: Node[] = [];
+    const constraints: Constraint[] = [];
+    const writes: { path: string; value: Value }[] = [];
+    const results: { name: string; value: Value }[] = [];
+    const bodies: { attrs: Record<string, Attr> }[] = [];
+    const value = (name: string): Value => values.get(name) ?? this.fail(`${name} has no value`);
+    for (; ; this.at++) {
+      const line = this.lines[this.at] ?? this.fail("expected `}`");
+      if (line === "}") break;
+      const part = line.trim();
+      const write = /^write (".*") <- (%\d+)$/.exec(part);
+      const result = /^return (.*) = (%\d+)$/.exec(part);
+      const require = /^require (.*) (".*")$/.exec(part);
+      if (write) writes.push({ path: JSON.parse(write[1]) as string, value: value(write[2]) });
+      else if (result) results.push({ name: result[1], value: value(result[2]) });
+      else if (require) constraints.push(this.constraint(require[1], JSON.parse(require[2]) as string));
+      else nodes.push(this.node(part, values, value, bodies));
+    }
+    this.at++;
+    for (const b of bodies) b.attrs.body = this.graph();
+    const symbols = head[2] === "" ? [] : head[2].split(", ");
+    const inputs = nodes.filter((n) => n.op.name === "input");
+    return { name: head[1], nodes, inputs, results, writes, symbols, constraints };
+  }
+
+  private constraint(text: string, message: string): Constraint {
+    const m = RELATION.exec(text);
+    if (!m) return this.fail("expected a relation");
+    return {
+      left: parseDim(text.slice(0, m.index)),
+      relation: m[1] as Constraint["relation"],
+      right: parseDim(text.slice(m.index + m[0].length)),
+      message,
+    };
+  }
+
+  /** `%3: f32[N, 10] = add(%1, %2) {axis = 1} "logits"  // where from`. */
+  private node(
+    text: string,
+    values: Map<string, Value>,
+    value: (name: string) => Value,
+    bodies: { attrs: Record<string, Attr> }[],
+  ): Node {
+    const s = new Scanner(text, (what) => this.fail(what));
+    const outs: { name: string; type: TensorType }[] = [];
+    do outs.push({ name: s.match(/%\d+/y), type: (s.expect(": "), type(s)) });
+    while (s.take(", "));
+    s.expect(" = ");
+    const name = s.match(/\w+/y);
+    const op = this.op(name) ?? this.fail(`there is no operator ${name}`);
+    s.expect("(");
+    const inputs: Value[] = [];
+    while (!s.take(")")) {
+      inputs.push(value(s.match(/%\d+/y)));
+      s.take(", ");
+    }
+    const attrs: Record<string, Attr> = {};
+    if (s.take(" {")) {
+      while (!s.take("}")) {
+        const key = s.match(/\w+/y);
+        s.expect(" = ");
+        attrs[key] = attribute(s);
+        s.take(", ");
+      }
+    }
+    const label = s.take(' "') ? s.string() : undefined;
+    const from = s.take("  // ") ? [s.rest()] : [];
+    if (!s.done) this.fail(`cannot read ${s.rest()}`);
+    if (typeof attrs.body === "string" && attrs.body.startsWith("@")) bodies.push({ attrs });
+    const list: Value[] = [];
+    const origin = { path: "", calls: [], derived: from };
+    const node: Node = { id: this.nextId++, op, inputs, attrs, outs: list, origin, label };
+    outs.forEach((o, index) => {
+      const v = { node, index, type: o.type };
+      list.push(v);
+      values.set(o.name, v);
+    });
+    return node;
+  }
+}
+
+function type(s: Scanner): TensorType {
+  const dtype = s.match(/f32|f16|i32|u32|bool/y) as DType;
+  s.expect("[");
+  const shape: Dim[] = [];
+  while (!s.take("]")) {
+    shape.push(parseDim(s.piece()));
+    s.take(", ");
+  }
+  return { dtype, shape };
+}
+function attribute(s: Scanner): Attr {
+  if (s.take('"')) return s.string();
+  if (s.take("[")) {
+    const list: Attr[] = [];
+    while (!s.take("]")) {
+      list.push(attribute(s));
+      s.take(", ");
+    }
+    return list;
+  }
+  const word = s.piece();
+  if (word === "true" || word === "false") return word === "true";
+  if (word === "none") return undefined;
+  return NUMBER.test(word) ? Number(word) : parseDim(word);
+}
+
+/** A line, read from left to right. */
+class Scanner {
+  private at = 0;
+  private readonly text: string;
+  private readonly fail: (what: string) => never;
+  constructor(text: string, fail: (what: string) => never) {
+    this.text = text;
+    this.fail = fail;
+  }
+  get done(): boolean {
+    return this.at === this.text.length;
+  }
+  take(word: string): boolean {
+    if (!this.text.startsWith(word, this.at)) return false;
+    this.at += word.length;
+    return true;
+  }
+  expect(word: string): void {
+    if (!this.take(word)) this.fail(`expected \`${word}\` at column ${this.at + 1}`);
+  }
+  match(pattern: RegExp): string {
+    pattern.lastIndex = this.at;
+    const m = pattern.exec(this.text);
+    if (!m) return this.fail(`expected ${pattern.source} at column ${this.at + 1}`);
+    this.at += m[0].length;
+    return m[0];
+  }
+  /** The rest of a string whose opening quote is taken. */
+  string(): string {
+    return JSON.parse(`"${this.match(/([^"\\]|\\.)*"/y)}`) as string;
+  }
+  /** Up to the comma or bracket that ends a size or number. */
+  piece(): string {
+    const from = this.at;
+    for (let depth = 0; this.at < this.text.length; this.at++) {
+      const c = this.text[this.at];
+      if (depth === 0 && (c === "," || c === "]" || c === "}")) break;
+      if (c === "(") depth++;
+      if (c === ")") depth--;
+    }
+    return this.text.slice(from, this.at);
+  }
+  rest(): string {
+    const out = this.text.slice(this.at);
+    this.at = this.text.length;
+    return out;
+  }
+}
