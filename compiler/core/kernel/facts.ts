@@ -79,6 +79,26 @@ export function inRange(x: Scalar, extent: Dim): boolean {
   return top !== undefined && nonNegative(sub(sub(extent, 1), top));
 }
 
+/** True when x is a multiple of n whatever axes and symbols are, given that `aligned` axes take multiples of n only. */
+export function multipleOf(x: Scalar, n: number, aligned?: ReadonlySet<Axis>): boolean {
+  const f = form(x);
+  return (
+    literalDivisor(f.offset) % n === 0 &&
+    f.terms.every(
+      (t) =>
+        literalDivisor(t.coef) % n === 0 ||
+        (t.atom.kind === "axis" && aligned?.has(t.atom.axis)) ||
+        atomMultiple(t.atom, n, aligned),
+    )
+  );
+}
+function atomMultiple(atom: Scalar, n: number, aligned?: ReadonlySet<Axis>): boolean {
+  // floor(m n q / m) and the like: the argument is a multiple of by * n.
+  if (atom.kind !== "div") return false;
+  const by = asConst(atom.by);
+  return by !== undefined && by > 0 && multipleOf(atom.arg, n * by, aligned);
+}
+
 /**
  * The change of x when `axis` steps by one inside an aligned group of `width` (a multiple-of-width base): a size, or
  * undefined where the steps are not all equal.
