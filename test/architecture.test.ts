@@ -1,150 +1,213 @@
-// The walls of the house (docs/architecture.md, "The rooms"): who may import whom. Read from the sources' import lines, so
-// that a type-only import counts for the walls; for cycles only what is there at run time does.
-import { readdirSync, readFileSync } from "node:fs";
-import { dirname, join, posix } from "node:path";
-import { fileURLToPath } from "node:url";
+// The walls of the house: who may import whom, and that nobody imports in a circle. Read from the sources, as they are.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
 import { describe, expect, it } from "vitest";
-
-const root = fileURLToPath(new URL("..", import.meta.url));
+import { allOps, exposedOps } from "../compiler/core/ops/index.ts";
+import { projectRoot } from "./support/files.ts";
 
 interface Import {
   readonly from: string;
+  /** A path in the repository, or a package. */
   readonly to: string;
-  readonly typeOnly: boolean;
+  /** Erased: types only. */
+  readonly type: boolean;
 }
-const files = ["compiler", "runtime"].flatMap((top) =>
-  readdirSync(join(root, top), { recursive: true })
-    .map((f) => posix.join(top, String(f).replaceAll("\\", "/")))
-    .filter((f) => f.endsWith(".ts") && !f.includes("/generated/") && !f.endsWith(".test.ts")),
-);
-const textOf = (file: string): string => readFileSync(join(root, file), "utf8");
-/** Every import and re-export; what is ours by its path from the top, packages and `node:` as they are written. */
-const imports: readonly Import[] = files.flatMap((from) =>
-  [
-    ...textOf(from).matchAll(
-      /^(?:import|export)\b(?:(?!;$|^import|^export)[\s\S])*?from "([^"]+)"|\bimport\("([^"]+)"\)/gm,
-    ),
-  ].map((m) => {
-    const name = m[1] ?? m[2];
-    const names = /\{([\s\S]*)\}/.exec(m[0])?.[1];
-    const typeOnly =
-      /^(?:import|export) type\b/.test(m[0]) ||
-      (names !== undefined &&
-        /^(?:import|export) \{/.test(m[0]) &&
-        names.split(",").every((n) => n.trim() === "" || n.trim().startsWith("type ")));
-    return { from, to: name.startsWith(".") ? posix.join(dirname(from), name) : name, typeOnly };
-  }),
-);
-/** Of the text of a module, which stands in a template. */
-const quoted = (i: Import): boolean =>
-  i.to === "mdl/runtime" && i.from === "compiler/core/phases/8-emit/module.ts";
-const said = (list: readonly Import[]): string[] => list.map((i) => `${i.from} imports ${i.to}`);
-const within = (file: string, folder: string): boolean => file.startsWith(`${folder}/`);
-const ours = (i: Import): boolean => within(i.to, "compiler") || within(i.to, "runtime");
+const files = (folder: string): string[] =>
+  readdirSync(join(projectRoot, folder), { recursive: true, withFileTypes: true })
+    .filter((f) => f.isFile() && f.name.endsWith(".ts"))
+    .map((f) => relative(projectRoot, join(f.parentPath ?? f.path, f.name)))
+    .sort();
+const textOf = (file: string): string => readFileSync(join(projectRoot, file), "utf8");
+/** The code without comments; strings stay. A regular expression with a quote in it would confuse this. */
+const withoutComments = (text: string): string =>
+  text.replace(
+    /("(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\[\s\S])*`)|\/\/[^\n]*|\/\*[\s\S]*?\*\//g,
+    (_m, string: string | undefined) => string ?? "",
+  );
+/** Names a file uses, but for those of members, in strings and in comments. */
+function namesIn(file: string): Set<string> {
+  const code = withoutComments(textOf(file)).replace(/"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\[\s\S])*`/g, '""');
+  return new Set([...code.matchAll(/(?<![.\w$])[A-Za-z_$][\w$]*(?!\??:|\w)/g)].map(([name]) => name));
+}
 
-describe("walls", () => {
-  it("are checked on real imports", () => {
-    expect(imports.length).toBeGreaterThan(400);
-    expect(said(imports)).toContain("compiler/core/pipeline.ts imports compiler/core/ir/verify.ts");
-    expect(imports.filter((i) => ours(i) && !i.to.includes("/generated/") && !files.includes(i.to))).toEqual(
-      [],
-    );
-  });
+function importsOf(file: string): Import[] {
+  const text = withoutComments(textOf(file)).replace(/`(?:[^`\\]|\\[\s\S])*`/g, "``");
+  const out: Import[] = [];
+  const statement =
+    /^(?:import|export)\s+(type\s+)?(?:(\{[^}]*\}|\*(?:\s+as\s+\w+)?|\w+(?:\s*,\s*\{[^}]*\})?)\s+from\s+)?"([^"\n]+)"/gm;
+  for (const [, type, names, to] of text.matchAll(statement)) {
+    const listed = (/^\{([^}]*)\}$/.exec(names ?? "")?.[1] ?? "")
+      .split(",")
+      .map((part) => part.trim())
+      .filter(Boolean);
+    const onlyTypes = listed.length > 0 && listed.every((part) => part.startsWith("type "));
+    out.push({ from: file, to: resolve(file, to), type: type !== undefined || onlyTypes });
+  }
+  for (const [, to] of text.matchAll(/\bimport\(\s*"([^"]+)"/g))
+    out.push({ from: file, to: resolve(file, to), type: false });
+  return out;
+}
+const resolve = (file: string, to: string): string => (to.startsWith(".") ? join(dirname(file), to) : to);
 
-  it("compiler/core knows no host: no node:, no package but chevrotain, which 1-parse alone knows", () => {
-    const foreign = imports.filter((i) => within(i.from, "compiler/core") && !ours(i) && !quoted(i));
+const compiler = files("compiler/core");
+const runtime = files("runtime/core");
+const everything = [...files("compiler"), ...files("runtime")];
+const imports = everything.flatMap(importsOf);
+const inside = (list: readonly string[]): Import[] => imports.filter((i) => list.includes(i.from));
+const show = (list: readonly Import[]): string[] => list.map((i) => `${i.from} -> ${i.to}`);
+
+describe("imports", () => {
+  it("were all found, and end in files that are there", () => {
+    expect(imports.length).toBeGreaterThan(300);
+    const local = imports.filter((i) => i.to.startsWith("compiler/") || i.to.startsWith("runtime/"));
     expect(
-      said(foreign.filter((i) => !(i.to === "chevrotain" && within(i.from, "compiler/core/phases/1-parse")))),
+      show(local.filter((i) => !existsSync(join(projectRoot, i.to)) && !i.to.includes("/generated/"))),
     ).toEqual([]);
-    const touching = files.filter(
-      (f) => within(f, "compiler/core") && /\bprocess\.|navigator\.gpu/.test(textOf(f)),
-    );
-    expect(touching).toEqual([]);
+    const relativeOnes = imports.filter((i) => !i.to.includes("/generated/") && /^\.|^\//.test(i.to));
+    expect(show(relativeOnes)).toEqual([]);
   });
-
-  it("compiler/core takes of the runtime the program format and the random bits only", () => {
-    const taken = new Set(
-      imports.filter((i) => within(i.from, "compiler/core") && within(i.to, "runtime")).map((i) => i.to),
-    );
-    expect([...taken].sort()).toEqual(["runtime/core/program.ts", "runtime/core/threefry.ts"]);
-  });
-
-  it("runtime/core imports nothing but itself", () => {
-    expect(
-      said(imports.filter((i) => within(i.from, "runtime/core") && !within(i.to, "runtime/core"))),
-    ).toEqual([]);
-  });
-
-  it("runtime/node imports runtime/core and Node, and nobody imports the hosts", () => {
-    const allowed = (i: Import): boolean => within(i.to, "runtime") || i.to.startsWith("node:");
-    expect(said(imports.filter((i) => within(i.from, "runtime/node") && !allowed(i)))).toEqual([]);
-    const host = imports.filter((i) => within(i.to, "compiler/cli") && !within(i.from, "compiler/cli"));
-    expect(said(host)).toEqual([]);
-  });
-});
-
-describe("phases", () => {
-  const phaseOf = (file: string): number => Number(/^compiler\/core\/phases\/(\d)-/.exec(file)?.[1] ?? 0);
-
-  it("import earlier phases only; `grad` in the language needs the gradient driver", () => {
-    const forwards = imports.filter((i) => phaseOf(i.from) > 0 && phaseOf(i.to) > phaseOf(i.from));
-    expect(said(forwards)).toEqual([
-      "compiler/core/phases/2-check/gradient.ts imports compiler/core/phases/3-grad/backward.ts",
-    ]);
-  });
-
-  it("are imported by no vocabulary", () => {
-    const vocabulary = ["diagnostics", "dims", "ir", "ops", "kernel"].map((d) => `compiler/core/${d}`);
-    expect(
-      said(imports.filter((i) => vocabulary.some((v) => within(i.from, v)) && phaseOf(i.to) > 0)),
-    ).toEqual([]);
-  });
-
-  it("leave the reference alone, which shares nothing with lowering, fusion and kernels", () => {
-    const judge = imports.filter((i) => within(i.from, "compiler/core/reference"));
-    const shared = judge.filter(
-      (i) => !i.typeOnly && (phaseOf(i.to) > 0 || within(i.to, "compiler/core/kernel")),
-    );
-    expect(said(shared)).toEqual([]);
-  });
-});
-
-describe("cycles", () => {
-  // The checker is an interpreter in several files: expressions call calls, calls call expressions.
-  const INTERPRETER = "compiler/core/phases/2-check";
-
-  it("are none among imports that are there at run time, but for the interpreter's own", () => {
+  it("of values make no circle, but for the checker, whose functions call each other as the grammar does", () => {
     const next = new Map<string, string[]>();
-    for (const i of imports)
-      if (!i.typeOnly && ours(i)) next.set(i.from, [...(next.get(i.from) ?? []), i.to]);
-    /** The shortest way from a file back to itself. */
-    const cycleOf = (file: string): string[] | undefined => {
-      const cameFrom = new Map<string, string>();
-      const queue = [file];
-      for (const at of queue)
-        for (const to of next.get(at) ?? []) {
-          if (cameFrom.has(to)) continue;
-          cameFrom.set(to, at);
-          if (to === file) {
-            const way = [file];
-            do way.unshift(cameFrom.get(way[0]) as string);
-            while (way[0] !== file);
-            return way;
-          }
-          queue.push(to);
-        }
-      return undefined;
+    for (const i of imports) if (!i.type) next.set(i.from, [...(next.get(i.from) ?? []), i.to]);
+    const state = new Map<string, "open" | "done">();
+    const circles: string[] = [];
+    const visit = (file: string, path: readonly string[]): void => {
+      if (state.get(file) === "done") return;
+      if (state.get(file) === "open") {
+        const circle = [...path.slice(path.indexOf(file)), file];
+        if (!circle.every((f) => f.startsWith("compiler/core/phases/2-check/")))
+          circles.push(circle.join(" -> "));
+        return;
+      }
+      state.set(file, "open");
+      for (const to of next.get(file) ?? []) visit(to, [...path, file]);
+      state.set(file, "done");
     };
-    const found = files.filter((f) => !within(f, INTERPRETER)).flatMap((f) => cycleOf(f)?.join(" -> ") ?? []);
-    expect(found).toEqual([]);
-    // The way is looked for as it should be: the interpreter has such cycles.
-    expect(cycleOf(`${INTERPRETER}/expr.ts`)?.length).toBeGreaterThan(2);
+    for (const file of everything) visit(file, []);
+    expect(circles).toEqual([]);
   });
 });
 
-describe("files", () => {
-  it("say at their beginning what they are", () => {
-    const silent = files.filter((f) => !/^(?:#!.*\n)?(?:\/\/|\/\*\*)/.test(textOf(f)));
+describe("compiler/core", () => {
+  it("imports nothing of Node, no host and no package but the parser's", () => {
+    const own = (to: string): boolean => to.startsWith("compiler/core/") || to.startsWith("runtime/core/");
+    const outside = inside(compiler).filter((i) => !own(i.to));
+    expect([...new Set(outside.map((i) => i.to))]).toEqual(["chevrotain"]);
+    expect(show(outside.filter((i) => !i.from.startsWith("compiler/core/phases/1-parse/")))).toEqual([]);
+  });
+  it("takes from the runtime the program's format, and what must be the same on both sides", () => {
+    const taken = inside(compiler).filter((i) => i.to.startsWith("runtime/"));
+    const allowed = new Set(["runtime/core/program.ts", "runtime/core/threefry.ts"]);
+    expect(show(taken.filter((i) => !allowed.has(i.to)))).toEqual([]);
+  });
+  it("touches no GPU, no file and no process", () => {
+    const forbidden = /^(navigator|GPU[A-Z]\w*|process|Buffer|document|__dirname|fetch)$/;
+    const found = compiler.flatMap((f) =>
+      [...namesIn(f)].filter((n) => forbidden.test(n)).map((n) => `${f}: ${n}`),
+    );
+    expect(found).toEqual([]);
+  });
+  it("goes one way: a phase takes from earlier phases only", () => {
+    const phase = (f: string): number | undefined => {
+      const m = /^compiler\/core\/phases\/(\d)-/.exec(f);
+      return m ? Number(m[1]) : undefined;
+    };
+    const backwards = inside(compiler).filter((i) => {
+      const [a, b] = [phase(i.from), phase(i.to)];
+      return a !== undefined && b !== undefined && b > a;
+    });
+    // `grad` is an expression of the language: checking one differentiates.
+    expect(show(backwards)).toEqual([
+      "compiler/core/phases/2-check/gradient.ts -> compiler/core/phases/3-grad/backward.ts",
+    ]);
+    // What phases share (sizes, graphs, operators, kernels) knows no phase.
+    const shared = inside(compiler).filter(
+      (i) =>
+        /^compiler\/core\/(dims|ir|ops|kernel|diagnostics|reference)\//.test(i.from) &&
+        phase(i.to) !== undefined,
+    );
+    expect(show(shared)).toEqual([]);
+    // Syntax ends at the checker.
+    const syntax = inside(compiler).filter((i) => (phase(i.from) ?? 0) > 2 && phase(i.to) === 1);
+    expect(show(syntax)).toEqual([]);
+  });
+  it("keeps its layers: sizes below graphs, graphs below operators and kernels", () => {
+    const layer = (f: string): number => {
+      const folder = /^compiler\/core\/(\w+)\//.exec(f)?.[1] ?? "";
+      return { diagnostics: 0, dims: 1, ir: 2, kernel: 3, ops: 4, reference: 5, phases: 6 }[folder] ?? 9;
+    };
+    const upwards = inside(compiler).filter(
+      (i) =>
+        i.to.startsWith("compiler/core/") &&
+        !i.type &&
+        layer(i.to) > layer(i.from) &&
+        layer(i.from) < 9 &&
+        layer(i.to) < 9,
+    );
+    expect(show(upwards)).toEqual([]);
+  });
+  it("switches on no operator's name: a pass that names one says so here", () => {
+    const named = new Map<string, Set<string>>();
+    for (const f of compiler.filter((x) => /phases\/[4-7]-/.test(x)))
+      for (const [, name] of textOf(f).matchAll(/op\.name\s*[!=]==?\s*"(\w+)"/g)) {
+        const set = named.get(f) ?? new Set<string>();
+        named.set(f, set.add(name));
+      }
+    const sources = new Set(["param", "constant", "state", "seed", "hyper", "input", "full"]);
+    const computing = [...named].flatMap(([f, names]) =>
+      [...names].filter((n) => !sources.has(n)).map((n) => `${f.split("/").at(-1)}: ${n}`),
+    );
+    // Rewrites and lookups that are about one operator; fusion and schedules name none.
+    expect(computing.filter((c) => !/^(scales|share|split)\.ts/.test(c))).toEqual([]);
+  });
+});
+
+describe("runtime/core", () => {
+  it("imports nothing from outside, but for WebGPU's package at run time", () => {
+    const outside = inside(runtime).filter((i) => !i.to.startsWith("runtime/core/"));
+    expect(
+      [...new Set(outside.map((i) => i.to))].filter((to) => to !== "webgpu" && !to.startsWith("node:")),
+    ).toEqual([]);
+    // Node's own modules are only asked for where Node runs.
+    expect(
+      show(outside.filter((i) => i.to.startsWith("node:") && !i.type && !/import\(/.test(textOf(i.from)))),
+    ).toEqual([]);
+  });
+  it("is not told about its hosts", () => {
+    expect(
+      show(inside(runtime).filter((i) => i.to.startsWith("compiler/") || i.to.startsWith("runtime/node/"))),
+    ).toEqual([]);
+  });
+});
+
+describe("operators", () => {
+  it("that a program can call have examples and a word about themselves", () => {
+    expect(
+      exposedOps
+        .filter((o) => o.examples.length === 0 && o.params.some((p) => p.kind.startsWith("tensor")))
+        .map((o) => o.name),
+    ).toEqual([]);
+    expect(allOps.filter((o) => o.doc.trim().length < 3).map((o) => o.name)).toEqual([]);
+  });
+  it("have a meaning: a reference or a definition; and a way to kernels", () => {
+    const meaning = allOps.filter((o) => o.fuses !== "source" && o.fuses !== "control" && o.name !== "pick");
+    expect(meaning.filter((o) => !o.reference && !o.expand).map((o) => o.name)).toEqual([]);
+    expect(
+      meaning
+        .filter((o) => (o.fuses === "map" || o.fuses === "fold" || o.fuses === "view") && !o.lower)
+        .map((o) => o.name),
+    ).toEqual([]);
+    expect(meaning.filter((o) => o.fuses === "composite" && !o.expand).map((o) => o.name)).toEqual([]);
+  });
+  it("have a gradient, or say why not", () => {
+    const silent = allOps
+      .filter((o) => o.fuses !== "source" && !o.vjp && !o.noGrad && !o.expand)
+      .map((o) => o.name);
     expect(silent).toEqual([]);
+  });
+  it("are defined in one file per family", () => {
+    const lists = readFileSync(join(projectRoot, "compiler/core/ops/index.ts"), "utf8");
+    for (const f of files("compiler/core/ops").filter((x) => /examples: \[/.test(textOf(x))))
+      expect(lists, f).toContain(`./${f.split("/").at(-1)}`);
   });
 });

@@ -301,17 +301,17 @@ describe("facts about index expressions", () => {
     return { s, axes, index: go(1 + below(4)) };
   }
   /** The value of a built expression. */
-  function valueOf(x: Scalar, at: ReadonlyMap<Axis, number>, e: Env): number {
+  function valueAt(x: Scalar, at: ReadonlyMap<Axis, number>, e: Env): number {
     switch (x.kind) {
       case "axis":
         return at.get(x.axis) as number;
       case "index":
         return x.terms.reduce(
-          (sum, t) => sum + evaluate(t.coef, e) * valueOf(t.atom, at, e),
+          (sum, t) => sum + evaluate(t.coef, e) * valueAt(t.atom, at, e),
           evaluate(x.offset, e),
         );
       case "div":
-        return Math.floor(valueOf(x.arg, at, e) / evaluate(x.by, e));
+        return Math.floor(valueAt(x.arg, at, e) / evaluate(x.by, e));
       default:
         throw new Error(`an index has a ${x.kind}`);
     }
@@ -319,7 +319,10 @@ describe("facts about index expressions", () => {
   function everyPoint(axes: readonly Axis[], e: Env, f: (at: Map<Axis, number>) => void): void {
     const at = new Map<Axis, number>();
     const go = (i: number): void => {
-      if (i === axes.length) return f(at);
+      if (i === axes.length) {
+        f(at);
+        return;
+      }
       const n = evaluate(axes[i].extent, e);
       for (let v = 0; v < n; v++) {
         at.set(axes[i], v);
@@ -344,7 +347,7 @@ describe("facts about index expressions", () => {
           within.length + steps.filter((q) => q !== undefined).length + aligned.filter(Boolean).length;
         for (const e of ENVS)
           everyPoint(axes, e, (at) => {
-            const v = valueOf(x, at, e);
+            const v = valueAt(x, at, e);
             same(v, index.value(at, e));
             for (const b of within) {
               expect(v).toBeGreaterThanOrEqual(0);
@@ -356,7 +359,7 @@ describe("facts about index expressions", () => {
               // Within an aligned group of four.
               if (step && p % 4 !== 3) {
                 const next = new Map(at).set(a, p + 1);
-                same(valueOf(x, next, e) - v, evaluate(step, e));
+                same(valueAt(x, next, e) - v, evaluate(step, e));
               }
               if (aligned[i] && p % 4 === 0) expect(v % 4).toBe(0);
             });

@@ -87,8 +87,11 @@ class Reader {
   ): Node {
     const s = new Scanner(text, (what) => this.fail(what));
     const outs: { name: string; type: TensorType }[] = [];
-    do outs.push({ name: s.match(/%\d+/y), type: (s.expect(": "), type(s)) });
-    while (s.take(", "));
+    do {
+      const out = s.match(/%\d+/y);
+      s.expect(": ");
+      outs.push({ name: out, type: type(s) });
+    } while (s.take(", "));
     s.expect(" = ");
     const name = s.match(/\w+/y);
     const op = this.op(name) ?? this.fail(`there is no operator ${name}`);
