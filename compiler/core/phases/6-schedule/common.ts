@@ -1,6 +1,6 @@
 // What the kernel families share: lowering a group's roots, linear iteration spaces, the finished kernel.
 // In: a fused group with layouts. Out: Scheduled: kernel code, the sizes its uniform block holds, its grid.
-import { type Dim, equal, isConst, product, substitute } from "../../dims/dim.ts";
+import { type Dim, product, substitute } from "../../dims/dim.ts";
 import { PART_OF } from "../../ir/build.ts";
 import type { Value } from "../../ir/types.ts";
 import type { BufferSlot, KernelCode, X } from "../../kernel/code.ts";

@@ -4,7 +4,7 @@
 // In: a rows group. Out: a kernel with one workgroup per row (or four).
 
 import { InternalError } from "../../diagnostics/index.ts";
-import { asConst, ceilDiv, type Dim, dim, isConst, isMultipleOf, mul, product } from "../../dims/dim.ts";
+import { ceilDiv, type Dim, dim, isConst, isMultipleOf, mul, product } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
 import {
   bin,
@@ -19,7 +19,7 @@ import {
   type X,
 } from "../../kernel/code.ts";
 import { COMBINE_NAME, children, combine, Emitter } from "../../kernel/emitter.ts";
-import { identityOf, type ScalarContext } from "../../kernel/lowering.ts";
+import { identityOf } from "../../kernel/lowering.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "../../kernel/scalar.ts";
 import { type Group, rowMajor } from "../5-fuse/groups.ts";
 import {
