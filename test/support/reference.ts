@@ -6,13 +6,16 @@ import { add } from "../../compiler/core/ops/elementwise.ts";
 import { full, input } from "../../compiler/core/ops/source.ts";
 import { backward } from "../../compiler/core/phases/3-grad/backward.ts";
 import { dense } from "../../compiler/core/reference/evaluate.ts";
-import { type Figure, operand } from "./figures.ts";
+import { type Figure, operand, type WeightTensor } from "./figures.ts";
 
 /** Weights and running statistics by path, `prefix` before each. */
 export function denseWeights(f: Figure, prefix = ""): Record<string, Dense> {
-  return Object.fromEntries(
-    [...f.weights()].map(([path, { shape, data }]) => [prefix + path, dense("f32", shape, data)]),
-  );
+  return denseTensors(new Map([...f.weights()].map(([path, tensor]) => [prefix + path, tensor])));
+}
+
+/** Float tensors by name as the evaluator takes them. */
+export function denseTensors(tensors: ReadonlyMap<string, WeightTensor>): Record<string, Dense> {
+  return Object.fromEntries([...tensors].map(([name, { shape, data }]) => [name, dense("f32", shape, data)]));
 }
 
 /** The inputs of a figure of one call. */
