@@ -18,20 +18,23 @@ const files = (folder: string): string[] =>
     .map((f) => relative(projectRoot, join(f.parentPath ?? f.path, f.name)))
     .sort();
 const textOf = (file: string): string => readFileSync(join(projectRoot, file), "utf8");
-/** The code without comments; strings stay. A regular expression with a quote in it would confuse this. */
-const withoutComments = (text: string): string =>
-  text.replace(
-    /("(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\[\s\S])*`)|\/\/[^\n]*|\/\*[\s\S]*?\*\//g,
-    (_m, string: string | undefined) => string ?? "",
+/** The code without comments and without what templates hold. A regular expression with a quote would confuse this. */
+const codeOf = (file: string): string =>
+  textOf(file).replace(
+    /("(?:[^"\\\n]|\\.)*")|(`(?:[^`\\]|\\[\s\S])*`)|\/\/[^\n]*|\/\*[\s\S]*?\*\//g,
+    (_m, string: string | undefined, template: string | undefined) => string ?? (template ? "``" : ""),
   );
 /** Names a file uses, but for those of members, in strings and in comments. */
 function namesIn(file: string): Set<string> {
-  const code = withoutComments(textOf(file)).replace(/"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\[\s\S])*`/g, '""');
+  const code = codeOf(file).replace(/"(?:[^"\\\n]|\\.)*"/g, '""');
   return new Set([...code.matchAll(/(?<![.\w$])[A-Za-z_$][\w$]*(?!\??:|\w)/g)].map(([name]) => name));
 }
 
 function importsOf(file: string): Import[] {
-  const text = withoutComments(textOf(file)).replace(/`(?:[^`\\]|\\[\s\S])*`/g, "``");
+  // Imports come first: what follows may be a template that holds a program of its own.
+  const code = textOf(file);
+  const end = code.search(/^(?:export )?(?:const|let|(?:async )?function|class|interface|type \w+ =)/m);
+  const text = end < 0 ? code : code.slice(0, end);
   const out: Import[] = [];
   const statement =
     /^(?:import|export)\s+(type\s+)?(?:(\{[^}]*\}|\*(?:\s+as\s+\w+)?|\w+(?:\s*,\s*\{[^}]*\})?)\s+from\s+)?"([^"\n]+)"/gm;
@@ -43,7 +46,7 @@ function importsOf(file: string): Import[] {
     const onlyTypes = listed.length > 0 && listed.every((part) => part.startsWith("type "));
     out.push({ from: file, to: resolve(file, to), type: type !== undefined || onlyTypes });
   }
-  for (const [, to] of text.matchAll(/\bimport\(\s*"([^"]+)"/g))
+  for (const [, to] of codeOf(file).matchAll(/\bimport\(\s*"([^"]+)"/g))
     out.push({ from: file, to: resolve(file, to), type: false });
   return out;
 }
