@@ -60,7 +60,7 @@ export interface TensorConstructor {
 interface Flat {
   f32: Float32Array;
   f16: Float32Array;
-  i32: Int32Array | BigInt64Array;
+  i32: Int32Array | BigInt64Array | Int8Array | Uint8Array | Uint8ClampedArray | Int16Array;
   u32: Uint32Array;
   bool: Uint8Array;
 }

@@ -182,7 +182,7 @@ function dtypeError(dtype: DType, what: string, given: string): InputError {
   const takes = {
     f32: "a Float32Array",
     f16: "a Float32Array",
-    i32: "an Int32Array (or BigInt64Array)",
+    i32: "an Int32Array (or another of signed integers, or of bytes)",
     u32: "a Uint32Array",
     bool: "a Uint8Array",
   }[dtype];
@@ -212,6 +212,9 @@ function takeView(dtype: DType, view: ArrayBufferView, what: string): AnyArray {
     }
     return to;
   }
+  // Narrower integers (i8 and u8 in the model) are i32 on the device.
+  if (dtype === "i32" && ["Int8Array", "Uint8Array", "Uint8ClampedArray", "Int16Array"].includes(tag ?? ""))
+    return Int32Array.from(view as unknown as Iterable<number>);
   const fits = {
     f32: ["Float32Array"],
     f16: ["Float32Array", "Float16Array"],
