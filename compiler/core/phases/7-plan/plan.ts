@@ -689,7 +689,8 @@ class Planner {
     const used = new Set<Value>();
     const results = a.body.results.map((r) => {
       let v = map.get(r.value) as Value;
-      if (v.node.op.fuses === "source" || v.node.op.fuses === "view" || used.has(v))
+      // A loop in the loop stores its results where it likes.
+      if (["source", "view", "control"].includes(v.node.op.fuses) || used.has(v))
         v = b.make(copy, [v], {}, r.name);
       used.add(v);
       return { name: r.name, value: v };
