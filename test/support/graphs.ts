@@ -79,7 +79,7 @@ export class GraphNet {
     this.net = net;
   }
   static async load(
-    built: Built,
+    built: Pick<Built, "artefact">,
     device: GPUDevice,
     stored: Tensors,
     options: LoadOptions = {},

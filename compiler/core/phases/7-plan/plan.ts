@@ -650,6 +650,7 @@ class Planner {
     const steps: Planned[] = carries.map((c, i) => {
       const init = n.inputs[a.xs + i];
       this.touch(init, block);
+      this.noteDerived(this.storeOf(init, block));
       return {
         kind: "copy",
         from: this.storeOf(init, block),
