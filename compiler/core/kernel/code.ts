@@ -13,7 +13,7 @@ export type X = { readonly dtype: DType; readonly width: Width } & (
   | { readonly k: "uniform"; readonly slot: UniformSlot; readonly bits?: boolean }
   | {
       readonly k: "bin";
-      readonly op: "+" | "-" | "*" | "/" | "%" | "<" | ">=" | "&&";
+      readonly op: "+" | "-" | "*" | "/" | "%" | "<" | ">=" | "&&" | ">>";
       readonly a: X;
       readonly b: X;
     }

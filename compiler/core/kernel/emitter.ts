@@ -98,6 +98,7 @@ export class Emitter {
   }
   /** Names a value in the innermost block. */
   let(base: string, x: X): X {
+    if (x.k === "var") return x;
     const name = this.fresh(base);
     this.put({ k: "let", name, x });
     return variable(name, x.dtype, x.width);
@@ -284,7 +285,7 @@ export class Emitter {
     if (how === "same") return { k: "load", buffer: slot, index: this.x(offset), dtype: x.dtype, width: 1 };
     if (how === "vector") {
       slot.wide = true;
-      return { k: "load", buffer: slot, index: bin("/", this.x(offset), lit(4)), dtype: x.dtype, width: 4 };
+      return { k: "load", buffer: slot, index: quarter(this.x(offset)), dtype: x.dtype, width: 4 };
     }
     return vec(
       [0, 1, 2, 3].map((u) => {
@@ -332,7 +333,7 @@ export class Emitter {
     const wide = widen(x, 4);
     if (how === "vector" && !masked) {
       slot.wide = true;
-      this.put({ k: "store", buffer: slot, index: bin("/", this.x(offset), lit(4)), x: wide });
+      this.put({ k: "store", buffer: slot, index: quarter(this.x(offset)), x: wide });
       return;
     }
     const held = wide.k === "var" || wide.k === "vec" || wide.k === "splat" ? wide : this.let("v", wide);
@@ -403,6 +404,8 @@ export class Emitter {
 }
 
 export const COMBINE_NAME = { add: "sum", mul: "prod", max: "most", min: "least" } as const;
+/** The vec4 that holds an element: offsets are not negative, and a shift is cheaper than a signed division. */
+const quarter = (offset: X): X => bin(">>", offset, lit(2));
 /** acc combined with x. */
 export const combine = (how: keyof typeof COMBINE_NAME, acc: X, x: X): X =>
   how === "add" ? bin("+", acc, x) : how === "mul" ? bin("*", acc, x) : call(how, [acc, x], acc.dtype);

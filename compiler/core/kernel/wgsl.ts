@@ -40,6 +40,7 @@ export function printKernel(k: KernelCode, notes: readonly string[] = []): Print
       case "uniform":
         return x.bits ? `bitcast<f32>(p.${x.slot.name})` : `p.${x.slot.name}`;
       case "bin":
+        if (x.op === ">>" && x.b.k === "lit") return `${operand(x.a, "*", true)} >> ${x.b.value}u`;
         return `${operand(x.a, x.op, false)} ${x.op} ${operand(x.b, x.op, true)}`;
       case "splat":
         return `${typeName(x.dtype, 4)}(${expr(x.a)})`;
@@ -81,8 +82,8 @@ export function printKernel(k: KernelCode, notes: readonly string[] = []): Print
   const element = (b: BufferSlot, index: X, width: Width): string => {
     if (width === 4) return `${b.name}[${expr(index)}]`;
     if (!b.wide) return `${b.name}[${expr(index)}]`;
-    const i = operand(index, "%", false);
-    return `${b.name}[${operand(index, "/", false)} / 4][${i} % 4]`;
+    const i = operand(index, "*", true);
+    return `${b.name}[${i} >> 2u][${i} & 3]`;
   };
   const toStore = (x: X): string =>
     x.dtype === "bool"
