@@ -50,8 +50,12 @@ export function modelOfGraphs(graphs: readonly Graph[], name = "Graphs"): Checke
   return { name, params: [...params.values()], buffers: [...buffers.values()], entries, trains: [], span };
 }
 
-export function buildGraphs(graphs: readonly Graph[], targets: readonly Target[] = allTargets): Built {
-  return build(modelOfGraphs(graphs), { targets, verify: true, place: () => "" });
+export function buildGraphs(
+  graphs: readonly Graph[],
+  targets: readonly Target[] = allTargets,
+  bind?: Readonly<Record<string, number>>,
+): Built {
+  return build(modelOfGraphs(graphs), { targets, bind, verify: true, place: () => "" });
 }
 
 type Flat = Float32Array | Int32Array | Uint32Array | Uint8Array;
