@@ -234,6 +234,30 @@ const cases: readonly Case[] = [
     ],
     n: [1, 9, 33],
   },
+  // More rows and keys than a tile has, hidden by a mask, and rows that see nothing but one key.
+  {
+    op: "attention",
+    shapes: [
+      [2, N, 8],
+      [2, N, 8],
+      [2, N, 12],
+    ],
+    attrs: { causal: true, scale: 0.7 },
+    n: [1, 16, 65, 131],
+    grad: true,
+  },
+  {
+    op: "attention",
+    shapes: [
+      [3, 5, 4],
+      [3, N, 4],
+      [3, N, 4],
+      [5, N],
+    ],
+    dtypes: ["f32", "f32", "f32", "bool"],
+    n: [1, 18, 40],
+    grad: true,
+  },
   { op: "cumsum", shapes: [[N, 3]], attrs: { axis: 0 }, n: [1, 9, 0], grad: true },
   // Element by element.
   ...["add", "mul", "maximum", "div"].flatMap((op): Case[] => [
