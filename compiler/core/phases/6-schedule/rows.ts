@@ -6,18 +6,7 @@
 import { InternalError } from "../../diagnostics/index.ts";
 import { ceilDiv, type Dim, dim, isConst, isMultipleOf, mul, product } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
-import {
-  bin,
-  call,
-  type KernelCode,
-  lit,
-  part,
-  type Stmt,
-  variable,
-  vec,
-  widen,
-  type X,
-} from "../../kernel/code.ts";
+import { bin, call, type KernelCode, lit, part, variable, vec, widen, type X } from "../../kernel/code.ts";
 import { COMBINE_NAME, children, combine, Emitter } from "../../kernel/emitter.ts";
 import { identityOf } from "../../kernel/lowering.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "../../kernel/scalar.ts";
@@ -33,6 +22,9 @@ import {
   type ScheduleContext,
   type Scheduled,
 } from "./common.ts";
+
+/** Threads that combine the others' parts. */
+const COMBINERS = 8;
 
 export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
   const { layouts, target } = ctx;
@@ -74,6 +66,8 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
   const k0 = product(anchor.axes.map((a) => a.extent));
 
   /** Row-level folds over one linear axis, in physical order. */
+  const foldAxes = new Map<string, Axis>();
+  const innerAxes = new Map<string, Axis>();
   const linearFolds = new Map<Scalar, Scalar>();
   const foldAxis = new Map<Scalar, Axis>();
   const linear = (x: Scalar): Scalar =>
@@ -84,7 +78,10 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
       // Each fold's axes correspond to the anchor's by position.
       const axes =
         y.axes.length === anchor.axes.length ? foldOrder.map((a) => y.axes[anchor.axes.indexOf(a)]) : y.axes;
-      const k = s.axis("k", product(axes.map((a) => a.extent)));
+      // One axis for all folds of these extents: the same fold in two roots becomes one.
+      const extents = axes.map((a) => a.extent.key).join();
+      const k = foldAxes.get(extents) ?? s.axis("k", product(axes.map((a) => a.extent)));
+      foldAxes.set(extents, k);
       const at = new Map<Axis, Scalar>();
       decode(
         s,
@@ -137,7 +134,10 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
         .order(value)
         .map((i) => axes[i])
         .filter((a) => rest.includes(a));
-      inner = s.axis("e", product(rest.map((a) => a.extent)));
+      // Roots over the same elements share a loop.
+      const extents = physical.map((a) => a.extent.key).join();
+      inner = innerAxes.get(extents) ?? s.axis("e", product(rest.map((a) => a.extent)));
+      innerAxes.set(extents, inner);
       decode(
         s,
         s.axisValue(inner),
@@ -160,31 +160,46 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
   const across = (how: Combine, x: X): X => {
     if (target.rowCombine === "subgroup")
       return em.let(COMBINE_NAME[how], { k: "subgroup", combine: how, a: x, dtype: x.dtype, width: x.width });
+    // In two steps: eight threads combine an eighth of the parts each, then everybody those eight. Two barriers a fold; a
+    // tree would have one for each halving, and some compilers take seconds over them.
     const dtype = x.dtype === "bool" ? "u32" : x.dtype;
-    let slot = shared.find((q) => q.dtype === dtype && q.width === x.width);
-    if (!slot) {
-      slot = { name: `parts_${dtype}_${x.width}`, dtype, width: x.width, size: threads };
-      shared.push(slot);
-    }
-    const name = slot.name;
-    const at = (i: X): X => ({ k: "shared", name, index: i, dtype, width: x.width });
-    em.put({ k: "setShared", name, index: laneX(), x });
+    const array = (what: string, size: number): ((i: X) => X) & { readonly key: string } => {
+      const name = `${what}_${dtype}_${x.width}`;
+      if (!shared.some((q) => q.name === name)) shared.push({ name, dtype, width: x.width, size });
+      return Object.assign((i: X): X => ({ k: "shared", name, index: i, dtype, width: x.width }), {
+        key: name,
+      });
+    };
+    const parts = array("parts", threads);
+    const groups = array("groups", COMBINERS);
+    const chunk = threads / COMBINERS;
+    em.put({ k: "setShared", name: parts.key, index: laneX(), x });
     em.put({ k: "barrier" });
-    for (let half = threads / 2; half >= 1; half /= 2) {
-      const body: Stmt[] = [
-        {
-          k: "setShared",
-          name,
-          index: laneX(),
-          x: combine(how, at(laneX()), at(bin("+", laneX(), lit(half)))),
-        },
-      ];
-      em.put({ k: "if", cond: bin("<", laneX(), lit(half)), body });
-      em.put({ k: "barrier" });
-    }
-    const out = em.let(COMBINE_NAME[how], at(lit(0)));
+    em.push();
+    const part = em.fresh("part");
+    em.put({ k: "var", name: part, x: parts(bin("*", laneX(), lit(chunk))) });
+    const partX = variable(part, dtype, x.width);
+    em.loop(
+      undefined,
+      "i",
+      lit(chunk),
+      (at) =>
+        em.put({
+          k: "set",
+          name: part,
+          x: combine(how, partX, parts(bin("+", bin("*", laneX(), lit(chunk)), at))),
+        }),
+      lit(1),
+    );
+    em.put({ k: "setShared", name: groups.key, index: laneX(), x: partX });
+    const body = em.pop();
+    em.put({ k: "if", cond: bin("<", laneX(), lit(COMBINERS)), body });
     em.put({ k: "barrier" });
-    return out;
+    const all = Array.from({ length: COMBINERS }, (_, n) => groups(lit(n)));
+    return em.let(
+      COMBINE_NAME[how],
+      all.reduce((a, b) => combine(how, a, b)),
+    );
   };
   em.onFold = (fold, depth, lane) => {
     const k = foldAxis.get(fold);
@@ -244,36 +259,28 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
     const then = em.pop();
     em.put({ k: "if", cond: call("eq", [laneX(), lit(0)], "bool"), body: then });
   }
-  for (const q of roots) {
-    if (!q.inner) continue;
-    const inner = q.inner;
-    // Row-level values of the expression are computed before the loop, where all threads take part.
-    for (const f of foldsOf(q.x)) em.x(f, rowLane && f.free.includes(rowLane) ? rowLane : undefined);
-    if (rowLane)
-      em.loop(
-        inner,
-        "e",
-        em.dim(inner.extent),
-        () => em.store(q.value, q.at, em.x(q.x, rowLane), rowLane, tail),
-        laneX(),
-        lit(threads),
-      );
-    else
-      em.loop(
-        inner,
-        "e",
-        em.dim(inner.extent),
-        () =>
-          em.store(
-            q.value,
-            q.at,
-            em.x(q.x, inner),
-            inner,
-            isMultipleOf(inner.extent, 4) ? undefined : { at: s.axisValue(inner), extent: inner.extent },
-          ),
-        bin("*", laneX(), lit(4)),
-        lit(threads * 4),
-      );
+  for (const inner of new Set(roots.flatMap((q) => q.inner ?? []))) {
+    const mine = roots.filter((q) => q.inner === inner);
+    // Row-level values of the expressions are computed before the loop, where all threads take part.
+    for (const q of mine)
+      for (const f of foldsOf(q.x)) em.x(f, rowLane && f.free.includes(rowLane) ? rowLane : undefined);
+    const lane = rowLane ?? inner;
+    const guard = rowLane
+      ? tail
+      : isMultipleOf(inner.extent, 4)
+        ? undefined
+        : { at: s.axisValue(inner), extent: inner.extent };
+    em.loop(
+      inner,
+      "e",
+      em.dim(inner.extent),
+      () => {
+        const values = mine.map((q) => em.x(q.x, lane));
+        for (const [i, q] of mine.entries()) em.store(q.value, q.at, values[i], lane, guard);
+      },
+      rowLane ? laneX() : bin("*", laneX(), lit(4)),
+      lit(rowLane ? threads : threads * 4),
+    );
   }
   return finish(em, s, {
     name: groupName(g),
