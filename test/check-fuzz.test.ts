@@ -1,12 +1,13 @@
 /** No program makes the checker throw, hang or exhaust the stack: mutated sources end in diagnostics or in models. */
 import { describe, expect, it } from "vitest";
 import { renderAll } from "../compiler/core/diagnostics/index.ts";
+import { mutationSeed, mutations } from "./support/budget.ts";
 import { checkText } from "./support/check.ts";
 import { mutate, random, seeds } from "./support/mutate.ts";
 
 describe("mutated programs", () => {
-  const rounds = Number(process.env.MDL_FUZZ ?? 1000);
-  const base = Number(process.env.MDL_FUZZ_SEED ?? 1);
+  const rounds = mutations(1000);
+  const base = mutationSeed(1);
   const parts = 10;
   it("begin as good ones", () => {
     for (const source of seeds)

@@ -7,12 +7,13 @@ import { build } from "esbuild";
 import { afterAll, describe, expect, it } from "vitest";
 import { compile, emitModule, MdlError } from "../compiler/core/index.ts";
 import { targets } from "../compiler/core/targets.ts";
+import { mutationSeed, mutations } from "./support/budget.ts";
 import { projectRoot } from "./support/files.ts";
 import { mutate, random, seeds } from "./support/mutate.ts";
 
 describe("mutated programs, through the whole compiler", () => {
-  const rounds = Number(process.env.MDL_FUZZ ?? 1000);
-  const base = Number(process.env.MDL_FUZZ_SEED ?? 7);
+  const rounds = mutations(1000);
+  const base = mutationSeed(7);
   const parts = 5;
   const reached = { refused: 0, modules: 0 };
   for (let part = 0; part < parts; part++) {
@@ -32,7 +33,7 @@ describe("mutated programs, through the whole compiler", () => {
             continue;
           }
           const cause = e instanceof Error && e.cause instanceof Error ? e.cause.stack : "";
-          throw new Error(`MDL_FUZZ_SEED, ${seed}: ${e instanceof Error ? e.stack : e}\n${cause}\n${source}`);
+          throw new Error(`seed ${seed}: ${e instanceof Error ? e.stack : e}\n${cause}\n${source}`);
         }
       }
     });

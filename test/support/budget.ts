@@ -1,6 +1,8 @@
 // How long the tests that draw at random go on. In: the environment (read here only). Out: a number of seconds and seeds.
 //   MDL_TEST_SECONDS=600   per suite, instead of each suite's own
 //   MDL_TEST_SEED=123      the first seed
+//   MDL_FUZZ=10000         mutated programs, instead of a thousand
+//   MDL_FUZZ_SEED=2        other ones
 
 const number = (name: string): number | undefined => {
   const text = process.env[name];
@@ -12,6 +14,10 @@ export const budget = (usual: number): number => number("MDL_TEST_SECONDS") ?? u
 /** Whether somebody asked for longer runs than usual. */
 export const patient = number("MDL_TEST_SECONDS") !== undefined;
 export const firstSeed = (usual: number): number => number("MDL_TEST_SEED") ?? usual;
+
+/** Mutated programs to try, and which thousand of them. */
+export const mutations = (usual: number): number => number("MDL_FUZZ") ?? usual;
+export const mutationSeed = (usual: number): number => number("MDL_FUZZ_SEED") ?? usual;
 
 /**
  * Runs `one` for seed after seed until the time is up, at most `most` of them; what it throws is told with its seed.
