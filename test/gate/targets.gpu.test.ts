@@ -124,7 +124,8 @@ describe("on the adapter's own target", () => {
 
 for (const { name: target } of targets) {
   describe(`on ${target}`, () => {
-    layer("residual_projection", target);
+    // The tiles of baseline are those of gpu in another size: gradients once for both (seconds of compiling each).
+    if (target !== "baseline") layer("residual_projection", target);
 
     for (const [name, result] of [
       ["mlp", "eval/result/logits"],
