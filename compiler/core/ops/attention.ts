@@ -29,7 +29,7 @@ import { softmax } from "./nn.ts";
 import { max } from "./reduce.ts";
 
 /** What a masked score becomes: finite, so that no infinity reaches a shader, and 0 after the exponential. */
-const MASKED = -1e30;
+export const MASKED = -1e30;
 /** The same for f16, whose largest number is 65504. */
 const MASKED_F16 = -3e4;
 

@@ -1,14 +1,15 @@
 // The gradient of attention as two kernels (for targets that gain by it): one a query row, which passes over the keys
 // twice (statistics, then the gradient) and leaves the row's log-sum-exp and weighted gradient behind; one a key row, which
 // passes over the queries once. Nothing of size T x S is stored. In: a claimed node. Out: a kernel.
-import { asConst, ceilDiv, type Dim, mul, product, sub } from "../../dims/dim.ts";
+import { ceilDiv, type Dim, mul, product, sub } from "../../dims/dim.ts";
 import type { Node, Value } from "../../ir/types.ts";
 import { bin, call, type KernelCode, lit, part, variable, widen, type X } from "../../kernel/code.ts";
 import { Emitter } from "../../kernel/emitter.ts";
 import type { ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar } from "../../kernel/scalar.ts";
-import { attentionGradKeyOp, attentionGradQueryOp } from "../../ops/attention.ts";
+import { attentionGradKeyOp, attentionGradQueryOp, MASKED } from "../../ops/attention.ts";
 import type { Group } from "../5-fuse/groups.ts";
+import { featureSize } from "./attention.ts";
 import {
   decode,
   finish,
@@ -21,18 +22,15 @@ import {
 
 const ROWS = 64;
 const TILE = 16;
-const MASKED = -1e30;
 /** Two operands and up to two accumulators of this width live in registers. */
 const WIDEST = 64;
-
-const features = (v: Value): number | undefined => asConst(v.type.shape[v.type.shape.length - 1]);
 
 export function attentionGradFits(node: Node): boolean {
   if (node.op !== attentionGradQueryOp && node.op !== attentionGradKeyOp) return false;
   const [q, , v] = node.inputs;
   return (
     node.outs[0].type.dtype === "f32" &&
-    [features(q), features(v)].every((d) => d !== undefined && d % 4 === 0 && d > 0 && d <= WIDEST)
+    [featureSize(q), featureSize(v)].every((d) => d !== undefined && d % 4 === 0 && d > 0 && d <= WIDEST)
   );
 }
 
@@ -66,7 +64,7 @@ class Tiles {
   /** The thread's own row of a value, in named registers. */
   own(name: string, v: Value): X[] {
     const { s, em } = this;
-    const wide = (features(v) as number) / 4;
+    const wide = (featureSize(v) as number) / 4;
     return Array.from({ length: wide }, (_, i) => {
       const e = s.axis("e", wide * 4);
       em.bind(e, lit(4 * i));
@@ -90,7 +88,7 @@ class Tiles {
     const { s, em } = this;
     const countX = em.dim(count);
     const widthOf = (v: Value, rank: number): number =>
-      v.type.shape.length === rank ? (features(v) as number) / 4 : 0;
+      v.type.shape.length === rank ? (featureSize(v) as number) / 4 : 0;
     const rank = this.batchAt.length + 2;
     for (const { name, v } of staged) {
       const wide = widthOf(v, rank);

@@ -6,7 +6,7 @@ import type { Node, Value } from "../../ir/types.ts";
 import { bin, call, type KernelCode, lit, variable, widen, type X } from "../../kernel/code.ts";
 import { Emitter } from "../../kernel/emitter.ts";
 import type { Scalar } from "../../kernel/scalar.ts";
-import { attentionOp } from "../../ops/attention.ts";
+import { attentionOp, MASKED } from "../../ops/attention.ts";
 import type { Group } from "../5-fuse/groups.ts";
 import {
   decode,
@@ -20,11 +20,10 @@ import {
 
 const ROWS = 64;
 const KEYS = 16;
-/** What a hidden score becomes, as in the operator's definition. */
-const MASKED = -1e30;
 const WIDEST = 128;
 
-const featureSize = (v: Value): number | undefined => asConst(v.type.shape[v.type.shape.length - 1]);
+/** The last size of a value, where it is a number. */
+export const featureSize = (v: Value): number | undefined => asConst(v.type.shape[v.type.shape.length - 1]);
 
 /** Features come in whole vec4s and fit into registers. */
 export function attentionFits(node: Node): boolean {

@@ -44,6 +44,7 @@ import {
   groupName,
   groupX,
   laneX,
+  loadsOf,
   lowerRoot,
   type ScheduleContext,
   type Scheduled,
@@ -340,18 +341,6 @@ function betterSwapped(
     loadsOf(x).some((l) => l.free.includes(axis) && em.access(em.offset(l.value, l.at), axis) === "vector");
   const lastCol = c.cols.at(-1) as Axis;
   return lying(c.a, last) && !lying(c.b, lastCol);
-}
-export function loadsOf(x: Scalar): ScalarOf<"load">[] {
-  const out: ScalarOf<"load">[] = [];
-  const seen = new Set<Scalar>();
-  const visit = (y: Scalar): void => {
-    if (seen.has(y)) return;
-    seen.add(y);
-    if (y.kind === "load") out.push(y);
-    for (const ch of children(y)) visit(ch);
-  };
-  visit(x);
-  return out;
 }
 
 function describe(n: Nest, tile: string): string[] {

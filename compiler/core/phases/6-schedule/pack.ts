@@ -9,7 +9,7 @@ import { createLowering } from "../../kernel/lowering.ts";
 import { copy } from "../../ops/copy.ts";
 import { applySplits, contractionOf, splitsOf } from "../5-fuse/contraction.ts";
 import { type Fused, type Group, lowerValue } from "../5-fuse/groups.ts";
-import { loadsOf } from "./contraction.ts";
+import { loadsOf } from "./common.ts";
 import type { Layouts } from "./layout.ts";
 
 export interface Packing {

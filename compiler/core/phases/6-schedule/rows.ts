@@ -18,6 +18,7 @@ import {
   groupName,
   groupX,
   laneX,
+  loadsOf,
   lowerRoot,
   type ScheduleContext,
   type Scheduled,
@@ -39,7 +40,7 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
   if (anchor.kind !== "fold") throw new InternalError("schedule", "a row reduction is not a fold");
   const rowAxes = anchorAt.filter((a) => !isConst(a.extent, 1));
   // Where neighbouring elements belong to neighbouring rows, four rows go together.
-  const lying = loads(anchor.body).sort((a, b) => b.value.type.shape.length - a.value.type.shape.length);
+  const lying = loadsOf(anchor.body).sort((a, b) => b.value.type.shape.length - a.value.type.shape.length);
   const main = lying.find((l) => l.free.some((a) => anchor.axes.includes(a)));
   const innermost = main ? main.at[layouts.order(main.value).at(-1) as number] : undefined;
   const byRows =
@@ -304,18 +305,6 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
 
 const isRowValued = (v: Value, rowCount: Dim): boolean => product(v.type.shape).key === rowCount.key;
 
-function loads(x: Scalar): ScalarOf<"load">[] {
-  const out: ScalarOf<"load">[] = [];
-  const seen = new Set<Scalar>();
-  const visit = (y: Scalar): void => {
-    if (seen.has(y)) return;
-    seen.add(y);
-    if (y.kind === "load") out.push(y);
-    for (const c of children(y)) visit(c);
-  };
-  visit(x);
-  return out;
-}
 function foldsOf(x: Scalar): Scalar[] {
   const out: Scalar[] = [];
   const seen = new Set<Scalar>();
