@@ -218,6 +218,22 @@ describe("run --device cpu", () => {
     expect(top.out).toBe("scores: f32[2, 2]\n  row 0\n    1  5.0000\n  row 1\n    1  11.0000\n");
   });
 
+  it("takes a training step", () => {
+    write(
+      "fit.mdl",
+      `model Fit {
+  param w: f32[3] = constant(0.5)
+  fn loss(x: f32[N, 3]) -> f32 { mean(x @ w) }
+}
+train fit for Fit { minimize loss;  with sgd(lr = cosine(1e-2)) }
+`,
+    );
+    const step = (x: string) => run(["run", "fit.mdl", "fit_step", "--input", `x=${x}`, "--device", "cpu"]);
+    expect(step("[[1, 2, 3], [4, 5, 6]]").out).toBe("loss: f32 = 5.2500\n");
+    const bad = step("[[1e39, 2, 3]]");
+    expect([bad.code, bad.err]).toEqual([1, expect.stringContaining("fit: step 0 met an infinity")]);
+  });
+
   it("reads standard input and writes .json, .npy and standard output", () => {
     write("x.npy", formatNpy("f32", [1, 3], Float32Array.of(3, 1, 2)));
     const piped = run(cpu("both", "--input", "x=-", "--output", "-"), { input: readFileSync(path("x.npy")) });

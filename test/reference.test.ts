@@ -98,7 +98,7 @@ describe("data", () => {
     });
     const one = { x: dense("f32", [], [1]) };
     expect(evaluate(graph, one).results.y.data[0]).toBeGreaterThan(1);
-    expect(evaluate(graph, one, { roundToF32: true }).results.y.data[0]).toBe(1);
+    expect(evaluate(graph, one, { roundFloats: true }).results.y.data[0]).toBe(1);
   });
 });
 

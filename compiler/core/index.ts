@@ -10,6 +10,7 @@ import { parse } from "./phases/1-parse/parse.ts";
 import { check as checkSource } from "./phases/2-check/check.ts";
 import type { CheckedModel } from "./phases/2-check/checked.ts";
 import { type Built, build } from "./pipeline.ts";
+import type { ReferenceModel } from "./reference/net.ts";
 import { emitStage, type Stage } from "./stages.ts";
 import { targets as allTargets } from "./targets.ts";
 
@@ -52,6 +53,8 @@ export interface Compiled {
   readonly name: string;
   readonly model: CheckedModel;
   readonly artefact: Artefact;
+  /** Entries and steps for the reference evaluator (compiler/core/reference/net.ts). */
+  readonly reference: ReferenceModel;
   readonly diagnostics: readonly Diagnostic[];
   readonly report: { readonly entries: readonly EntrySummary[] };
   /** The text of a stage; of one target where the stage has targets (the first by default). */
@@ -117,6 +120,7 @@ export function compile(source: string, file: string, options: CompileOptions = 
     name: model.name,
     model,
     artefact: built.artefact,
+    reference: built.reference,
     diagnostics: checked.diagnostics,
     report: { entries: summarise(built) },
     emit: (stage, target) =>

@@ -25,6 +25,7 @@ import {
   planDerived,
   planEntry,
 } from "./phases/7-plan/plan.ts";
+import type { ReferenceModel, ReferenceStep } from "./reference/net.ts";
 import type { Target } from "./targets.ts";
 
 export interface PipelineOptions {
@@ -46,6 +47,8 @@ export interface StageReport extends EntryReport {
 }
 export interface Built {
   readonly artefact: Artefact;
+  /** What the reference evaluator runs: it knows no target. */
+  readonly reference: ReferenceModel;
   readonly stages: readonly StageReport[];
   readonly kernels: ReadonlyMap<string, KernelTable>;
 }
@@ -93,6 +96,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
   const wanted = (name: string): boolean => options.entries === undefined || options.entries.includes(name);
   const sources: Source[] = [];
   const internal: StepState[] = [];
+  const steps: ReferenceStep[] = [];
   for (const e of model.entries)
     if (wanted(e.name))
       sources.push({
@@ -107,6 +111,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     if (!wanted(name) && !(model.trains.length === 1 && wanted("train_step"))) continue;
     const step = trainStep(model, t, flat);
     internal.push(...step.state);
+    steps.push({ block: t.name, graph: step.graph, hyper: step.hyper });
     sources.push({
       name,
       doc: t.doc,
@@ -240,7 +245,15 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     constants: constantBytes > 0 ? base64(constants, constantBytes) : undefined,
     programs,
   };
-  return { artefact, stages, kernels: tables };
+  const reference: ReferenceModel = {
+    entries: model.entries.map(({ name, graph }) => ({ name, graph })),
+    steps,
+    params: model.params.map(({ path, dtype, shape }) => {
+      return { path, dtype, shape, at: flat.offsets.get(path) as number };
+    }),
+    flat: { path: flat.path, total: flat.total },
+  };
+  return { artefact, reference, stages, kernels: tables };
 }
 
 /** What uses a kernel: the author's names, shapes and the source line. */

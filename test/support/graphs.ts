@@ -113,7 +113,7 @@ export interface Expected {
 }
 export function expectedOf(graph: Graph, inputs: Tensors, options: EvaluateOptions): Expected {
   const exact = evaluate(graph, inputs, options);
-  const rounded = evaluate(graph, inputs, { ...options, roundToF32: true });
+  const rounded = evaluate(graph, inputs, { ...options, roundFloats: true });
   const slack: Record<string, number> = {};
   const compare = (name: string, a: Dense, b: Dense): void => {
     let most = 0;

@@ -1,12 +1,40 @@
 // Figures on the reference evaluator: a figure's tensors as the evaluator takes them, and a graph with the gradients of its
 // results beside them.
+import { beginning } from "../../compiler/cli/weights.ts";
+import type { Compiled } from "../../compiler/core/index.ts";
 import { createBuilder, finishGraph } from "../../compiler/core/ir/build.ts";
 import type { Dense, Graph, Node, Value } from "../../compiler/core/ir/types.ts";
 import { add } from "../../compiler/core/ops/elementwise.ts";
 import { full, input } from "../../compiler/core/ops/source.ts";
 import { backward } from "../../compiler/core/phases/3-grad/backward.ts";
 import { dense } from "../../compiler/core/reference/evaluate.ts";
+import { ReferenceNet } from "../../compiler/core/reference/net.ts";
+import { seedWords } from "../../runtime/core/threefry.ts";
+import { evaluateHost } from "../../runtime/core/train.ts";
 import { type Figure, operand, type WeightTensor } from "./figures.ts";
+
+/** The compiled model on the reference evaluator, as `load` with this seed begins it, but for the tensors given. */
+export function referenceNet(
+  compiled: Pick<Compiled, "artefact" | "reference">,
+  options: {
+    readonly seed?: number;
+    readonly tensors?: Readonly<Record<string, Dense>>;
+    readonly totalSteps?: number;
+    readonly roundFloats?: boolean;
+  } = {},
+): ReferenceNet {
+  const seed = options.seed ?? 0;
+  const initial = [...beginning(compiled.artefact, undefined, seed)].map(([spec, data]) => [
+    spec.path,
+    dense(spec.dtype, spec.shape, data as never),
+  ]);
+  return new ReferenceNet(compiled.reference, {
+    ...options,
+    tensors: { ...Object.fromEntries(initial), ...options.tensors },
+    seed: seedWords(seed),
+    evaluateHost,
+  });
+}
 
 /** Weights and running statistics by path, `prefix` before each. */
 export function denseWeights(f: Figure, prefix = ""): Record<string, Dense> {

@@ -74,7 +74,7 @@ export async function runCommand(
     results = await onGpu(made, call, flags.target);
   } catch (error) {
     if (!(error instanceof NoGpu)) throw error;
-    const could = made.compiled && flags.target === undefined && !call.entry.train;
+    const could = made.compiled && flags.target === undefined;
     if (flags.device !== "auto" || !could) throw error.cause;
     process.stderr.write(`${(error.cause as Error).message}\ngoing on with --device cpu, which is slow\n`);
     results = onCpu(made, call);
@@ -192,9 +192,6 @@ async function readCall(
   seed: bigint,
 ): Promise<GivenCall> {
   const entry = entryOf(artefact, name);
-  if (entry.train && flags.device === "cpu") {
-    throw new UsageError(`${entry.name} is a training step, which --device cpu does not do`);
-  }
   const inputs = readInputs(entry, args);
   const weights = flags.weights === undefined ? undefined : await loadWeights(artefact, flags.weights);
   warnOfDrawn(artefact, flags);
@@ -212,8 +209,7 @@ async function onGpu(
   let net: NetBase;
   try {
     await requestGpu();
-    // Of one step, the length of a schedule changes no figure that is printed.
-    net = await open({ weights: byPath, target, seed, train: { totalSteps: 1000 } });
+    net = await open({ weights: byPath, target, seed, train: { totalSteps: TOTAL_STEPS } });
   } catch (error) {
     throw (error as Error).name === UnsupportedError.name ? new NoGpu("no GPU", { cause: error }) : error;
   }
@@ -223,6 +219,9 @@ async function onGpu(
     net.dispose();
   }
 }
+
+/** Of one step, the length of a schedule changes no figure that is printed. */
+const TOTAL_STEPS = 1000;
 
 type Call = (inputs: Readonly<Record<string, Value>>) => Promise<unknown>;
 
@@ -244,7 +243,7 @@ function onCpu(
   { entry, values, given, weights, seed }: GivenCall,
 ): Results {
   if (!compiled) throw new InternalError("run", "a module was given to the reference evaluator");
-  return evaluateEntry(compiled, entry, values, given, beginning(artefact, weights, seed), seed);
+  return evaluateEntry(compiled, entry, values, given, beginning(artefact, weights, seed), seed, TOTAL_STEPS);
 }
 
 /** Numbers from random weights look like any others. */

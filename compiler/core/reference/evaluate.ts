@@ -33,8 +33,8 @@ export interface EvaluateOptions {
   readonly hyper?: Readonly<Record<string, number>>;
   /** Sizes of symbols that the inputs' shapes do not tell. */
   readonly sizes?: Readonly<Record<string, number>>;
-  /** Rounds every float to f32 (f16 values, too) after each operator. */
-  readonly roundToF32?: boolean;
+  /** Rounds every float to its own precision after each operator. */
+  readonly roundFloats?: boolean;
 }
 export interface Evaluated {
   readonly results: Readonly<Record<string, Dense>>;
@@ -207,11 +207,22 @@ export function evaluateNode(
     return [pickSlice(inputs[0], Number(attrs.axis), number(attrs.index as Dim, context.sizes))];
   if (!op.reference) throw new EvaluateError(`${op.name} has no reference`);
   op.reference(inputs, concrete(attrs, context.sizes), outs);
-  if (context.roundToF32) for (const o of outs) if (o.dtype === "f32" || o.dtype === "f16") roundAll(o.data);
+  if (context.roundFloats) outs.forEach(roundAll);
   return outs;
 }
-function roundAll(data: Float64Array): void {
-  for (let i = 0; i < data.length; i++) data[i] = Math.fround(data[i]);
+function roundAll({ dtype, data }: Dense): void {
+  if (dtype !== "f32" && dtype !== "f16") return;
+  const round = dtype === "f32" ? Math.fround : roundToF16;
+  for (let i = 0; i < data.length; i++) data[i] = round(data[i]);
+}
+/** To half precision, ties to even. */
+export function roundToF16(x: number): number {
+  if (x === 0 || !Number.isFinite(x)) return x;
+  const unit = 2 ** (Math.max(-14, Math.floor(Math.log2(Math.abs(x)))) - 10);
+  const low = Math.floor(x / unit);
+  const rest = x / unit - low;
+  const rounded = (rest > 0.5 || (rest === 0.5 && low % 2 !== 0) ? low + 1 : low) * unit;
+  return Math.abs(rounded) > 65504 ? Math.sign(x) * Number.POSITIVE_INFINITY : rounded;
 }
 
 /** The data of a leaf. */
