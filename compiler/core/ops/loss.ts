@@ -2,25 +2,27 @@
 // are written in mdl (std/loss).
 import { type Dim, equal, surelyDiffer } from "../dims/dim.ts";
 import type { Builder, OpDef, TensorType, Value } from "../ir/types.ts";
-import { sum } from "./axes.ts";
+import { cast, reshape, sum } from "./axes.ts";
 import {
   allowDtypes,
   axis,
   FLOATS,
   fail,
+  int,
   normalizeAxis,
   numberAt,
   sameDtypes,
   sameShapes,
   sameSize,
   shapeText,
+  sizeValue,
   tensor,
   typeText,
   word,
 } from "./define.ts";
-import { square, sub, where } from "./elementwise.ts";
+import { and, div, ge, log, lt, ne, square, sub, where } from "./elementwise.ts";
 import { isClass } from "./lookup.ts";
-import { logsumexp, mean } from "./reduce.ts";
+import { mean, shiftedExp } from "./reduce.ts";
 
 const REDUCTIONS = ["mean", "sum", "none"];
 const reductionParam = word("reduction", { default: "mean", among: REDUCTIONS });
@@ -46,11 +48,18 @@ function classAxis(x: TensorType, target: TensorType): number {
 
 export const crossEntropyOp: OpDef = {
   name: "cross_entropy",
-  doc: "Cross entropy of scores (before softmax) and class indices i32: the mean of -log_softmax(x)[class]. The class axis is the last, or 1 where only PyTorch's [N, C, ...] fits the target's shape.",
+  doc: "Cross entropy of scores (before softmax) and class indices i32: the mean of -log_softmax(x)[class] over those whose class is not `ignore_index`. The class axis is the last, or 1 where only PyTorch's [N, C, ...] fits the target's shape. A class outside (in data that a call does not check) counts as ignored.",
   fuses: "composite",
-  params: [tensor("x"), tensor("target"), reductionParam, axis("axis", { optional: true })],
+  params: [
+    tensor("x"),
+    tensor("target"),
+    reductionParam,
+    axis("axis", { optional: true }),
+    int("ignore_index", { default: -100, doc: "the class of elements that do not count" }),
+  ],
   complete: ([x, target], attrs) => ({
     reduction: attrs.reduction ?? "mean",
+    ignore_index: attrs.ignore_index ?? -100,
     axis:
       attrs.axis === undefined
         ? classAxis(x, target)
@@ -77,8 +86,17 @@ export const crossEntropyOp: OpDef = {
   expand: (b, node) => {
     const [x, target] = node.inputs;
     const along = numberAt(node.attrs, "axis");
-    const picked = sum(b, where(b, isClass(b, target, x.type.shape, along), x, 0), [along]);
-    return [reduced(b, sub(b, logsumexp(b, x, [along]), picked), node.attrs.reduction)];
+    const { shifted, total } = shiftedExp(b, x, [along]);
+    const picked = sum(b, where(b, isClass(b, target, x.type.shape, along), shifted, 0), [along]);
+    const normaliser = reshape(b, log(b, total), target.type.shape);
+    const counts = counted(b, target, x.type.shape[along], numberAt(node.attrs, "ignore_index"));
+    const each = where(b, counts, sub(b, normaliser, picked), 0);
+    const { reduction } = node.attrs;
+    const whole = reduction === "none" ? each : sum(b, each);
+    // The mean over those that count; of none it is NaN, as PyTorch's.
+    const result =
+      reduction === "mean" ? div(b, whole, cast(b, sum(b, cast(b, counts, "i32")), "f32")) : whole;
+    return [cast(b, result, x.type.dtype)];
   },
   examples: [
     { shapes: [[4, 5], [4]], dtypes: ["f32", "i32"] },
@@ -99,8 +117,16 @@ export const crossEntropyOp: OpDef = {
       attrs: { reduction: "none" },
     },
     { shapes: [[5, 4], [4]], dtypes: ["f32", "i32"], attrs: { axis: 0 } },
+    { shapes: [[8, 5], [8]], dtypes: ["f32", "i32"], attrs: { ignore_index: 2 } },
+    { shapes: [[8, 3], [8]], dtypes: ["f32", "i32"] },
   ],
 };
+
+/** True where a class is one of `classes` and not the one to be ignored. */
+function counted(b: Builder, target: Value, classes: Dim, ignored: number): Value {
+  const inside = and(b, ge(b, target, 0), lt(b, target, sizeValue(b, classes)));
+  return and(b, ne(b, target, ignored), inside);
+}
 
 export const mseLossOp: OpDef = {
   name: "mse_loss",

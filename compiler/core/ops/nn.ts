@@ -2,7 +2,7 @@
 // operators (`expand`), kept in forms that fusion sees through: folds over an axis and maps around them.
 import { dim } from "../dims/dim.ts";
 import type { Builder, OpDef, OpExample, TensorType, Value } from "../ir/types.ts";
-import { reshape, sum } from "./axes.ts";
+import { cast, reshape, sum } from "./axes.ts";
 import {
   allowDtypes,
   axis,
@@ -32,12 +32,11 @@ import {
   neg,
   rsqrt,
   sigmoid,
-  stopGradient,
   sub,
   tanh,
   where,
 } from "./elementwise.ts";
-import { max, mean, variance } from "./reduce.ts";
+import { mean, shiftedExp, variance } from "./reduce.ts";
 
 const sameAsOperand = (name: string): OpDef["infer"] => {
   return ([x]) => {
@@ -55,6 +54,7 @@ const softmaxExamples: readonly OpExample[] = [
   { shapes: [[2, 5]] },
   { shapes: [[2, 3, 4]], attrs: { axis: 1 } },
   { shapes: [[2, 4]], range: [-90, 90], grad: false },
+  { shapes: [[2, 4]], range: [1e6, 1e6 + 3], grad: false },
 ];
 
 // ---------------------------------------------------------------------------------------------- softmax
@@ -65,15 +65,14 @@ export const softmaxOp: OpDef = {
   ...alongAxis("softmax"),
   vjp: (b, node, [g]) => {
     if (!g) return [undefined];
-    const y = node.outs[0];
+    const [y, h] = [cast(b, node.outs[0], "f32"), cast(b, g, "f32")];
     const over = [numberAt(node.attrs, "axis")];
-    return [mul(b, y, sub(b, g, sum(b, mul(b, g, y), over, true)))];
+    return [cast(b, mul(b, y, sub(b, h, sum(b, mul(b, h, y), over, true))), g.type.dtype)];
   },
   expand: (b, node) => {
     const [x] = node.inputs;
-    const over = [numberAt(node.attrs, "axis")];
-    const e = exp(b, sub(b, x, stopGradient(b, max(b, x, over, true))));
-    return [div(b, e, sum(b, e, over, true))];
+    const { exponentials, total } = shiftedExp(b, x, [numberAt(node.attrs, "axis")]);
+    return [cast(b, div(b, exponentials, total), x.type.dtype)];
   },
   examples: softmaxExamples,
 };
@@ -87,16 +86,22 @@ export const logSoftmaxOp: OpDef = {
   vjp: (b, node, [g]) => {
     if (!g) return [undefined];
     const over = [numberAt(node.attrs, "axis")];
-    return [sub(b, g, mul(b, exp(b, node.outs[0]), sum(b, g, over, true)))];
+    // exp of a result rounded to f16 would be off by its own size.
+    const y = g.type.dtype === "f32" ? node.outs[0] : logSoftmax(b, node.inputs[0], over);
+    const h = cast(b, g, "f32");
+    return [cast(b, sub(b, h, mul(b, exp(b, y), sum(b, h, over, true))), g.type.dtype)];
   },
   expand: (b, node) => {
     const [x] = node.inputs;
-    const over = [numberAt(node.attrs, "axis")];
-    const shifted = sub(b, x, stopGradient(b, max(b, x, over, true)));
-    return [sub(b, shifted, log(b, sum(b, exp(b, shifted), over, true)))];
+    return [cast(b, logSoftmax(b, x, [numberAt(node.attrs, "axis")]), x.type.dtype)];
   },
   examples: softmaxExamples,
 };
+/** In f32. */
+function logSoftmax(b: Builder, x: Value, over: readonly number[]): Value {
+  const { shifted, total } = shiftedExp(b, x, over);
+  return sub(b, shifted, log(b, total));
+}
 
 // ------------------------------------------------------------------------------------------- activations
 

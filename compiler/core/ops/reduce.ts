@@ -33,7 +33,20 @@ import {
   type ValueOrNumber,
 } from "./define.ts";
 import { eachOffset, reduceDense, reducedStrides, times, wrap } from "./dense.ts";
-import { add, and, div, eq, exp, log, mul, square, stopGradient, sub, where } from "./elementwise.ts";
+import {
+  add,
+  and,
+  div,
+  eq,
+  exp,
+  isFiniteOp,
+  log,
+  mul,
+  square,
+  stopGradient,
+  sub,
+  where,
+} from "./elementwise.ts";
 import { iota as iotaOp } from "./source.ts";
 
 const axesOf = (attrs: Attrs): readonly number[] => numbersAt(attrs, "axes");
@@ -275,9 +288,25 @@ export const momentsOp: OpDef = {
   examples: [{ shapes: [[2, 3, 2, 2]], attrs: { axes: [0, 2, 3] } }],
 };
 
+/**
+ * What softmax, log_softmax, logsumexp and cross_entropy stand on: x less the largest over axes, and the sum (axes kept)
+ * of the exponentials of that. Differences of x survive at any common offset, so nothing is made of log(sum(exp(x)))
+ * itself. In f32, whatever x is: one rounding, at the end.
+ */
+export function shiftedExp(
+  b: Builder,
+  x: Value,
+  over: readonly number[],
+  top: Value = stopGradient(b, max(b, cast(b, x, "f32"), over, true)),
+): { shifted: Value; exponentials: Value; total: Value } {
+  const shifted = sub(b, cast(b, x, "f32"), top);
+  const exponentials = exp(b, shifted);
+  return { shifted, exponentials, total: sum(b, exponentials, over, true) };
+}
+
 export const logsumexpOp: OpDef = {
   name: "logsumexp",
-  doc: "log(sum(exp(x))) over axes, stable for large x.",
+  doc: "log(sum(exp(x))) over axes, stable for large x; -inf where all of them are, inf where one is.",
   fuses: "composite",
   params: reductionParams,
   complete: completeAxes("logsumexp"),
@@ -286,18 +315,31 @@ export const logsumexpOp: OpDef = {
     const [x] = node.inputs;
     const over = axesOf(node.attrs);
     if (!g) return [undefined];
-    return [mul(b, spread(b, g, x.type, over), exp(b, sub(b, x, spread(b, node.outs[0], x.type, over))))];
+    // The softmax, not exp(x - result): at large offsets the result has lost the log of the sum.
+    const { exponentials, total } = shiftedExp(b, x, over, finiteTop(b, x, over));
+    const share = div(b, exponentials, total);
+    const wide = { dtype: share.type.dtype, shape: x.type.shape };
+    return [cast(b, mul(b, spread(b, cast(b, g, "f32"), wide, over), share), x.type.dtype)];
   },
   expand: (b, node) => {
     const [x] = node.inputs;
     const over = axesOf(node.attrs);
-    const top = stopGradient(b, max(b, x, over, true));
-    const total = log(b, sum(b, exp(b, sub(b, x, top)), over, true));
-    const kept = add(b, total, top);
-    return [reshape(b, kept, reducedShape(x.type.shape, over, boolAt(node.attrs, "keepdims")))];
+    const top = finiteTop(b, x, over);
+    const kept = add(b, log(b, shiftedExp(b, x, over, top).total), top);
+    const shape = reducedShape(x.type.shape, over, boolAt(node.attrs, "keepdims"));
+    return [cast(b, reshape(b, kept, shape), x.type.dtype)];
   },
-  examples: [...smoothExamples, { shapes: [[2, 6]], attrs: { axes: [1] }, range: [-90, 90], grad: false }],
+  examples: [
+    ...smoothExamples,
+    { shapes: [[2, 6]], attrs: { axes: [1] }, range: [-90, 90], grad: false },
+    { shapes: [[2, 6]], attrs: { axes: [1] }, range: [1e6, 1e6 + 3], grad: false },
+  ],
 };
+/** The largest, or 0 where that is no number to subtract: inf - inf is none. */
+function finiteTop(b: Builder, x: Value, over: readonly number[]): Value {
+  const top = stopGradient(b, max(b, cast(b, x, "f32"), over, true));
+  return where(b, b.make(isFiniteOp, [top]), top, 0);
+}
 export const logsumexp = reduceCall(logsumexpOp);
 
 // --------------------------------------------------------------------------------------- argmax and argmin
