@@ -29,6 +29,10 @@ export interface ScanAttrs {
 }
 export const scanAttrs = (attrs: Attrs): ScanAttrs => attrs as unknown as ScanAttrs;
 
+/** A final carry: it lies where the last iteration left it, and no kernel can be told to store it elsewhere. */
+export const isCarried = (v: Value): boolean =>
+  v.node.op === scan && v.index < scanAttrs(v.node.attrs).carries;
+
 const without = (shape: readonly Dim[], axis: number): Dim[] => shape.filter((_, i) => i !== axis);
 const withAxis = (shape: readonly Dim[], axis: number, extent: Dim): Dim[] => [
   ...shape.slice(0, axis),

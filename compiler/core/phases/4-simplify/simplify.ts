@@ -5,6 +5,7 @@ import { derivedOrigin, isGraph, PART_OF } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { copy } from "../../ops/copy.ts";
+import { isCarried } from "../../ops/scan.ts";
 import { foldScales } from "./scales.ts";
 import { mergeScans } from "./scans.ts";
 import { shareOperands } from "./share.ts";
@@ -74,19 +75,26 @@ function expandBody(body: Graph, options: SimplifyOptions): Graph {
 }
 
 /**
- * A result or write that is a source, or a view of one, is copied: it needs storage of its own. So does one value in two
- * places of a pack (two parameters with one gradient): its kernel writes it to one place.
+ * A result or write that is a source, or a view of one, is copied: it needs storage of its own. So is what a pack cannot
+ * have stored in its range: one value in two places (two parameters with one gradient), one that is written to state, and
+ * what a loop leaves in a carry (a gradient summed over its steps).
  */
 function storeSinks(graph: Graph): Graph {
   const needs = (n: Node): boolean =>
     n.op.fuses === "source" || (n.op.fuses === "view" && n.inputs.every((v) => needs(v.node)));
+  const shown = (v: Value): Value => {
+    let base = v;
+    while (base.node.op.fuses === "view" && base.node.inputs.length === 1) base = base.node.inputs[0];
+    return base;
+  };
+  const written = new Set(graph.writes.map((w) => shown(w.value)));
+  const placed = new Set<Value>();
   const { graph: g } = transform(graph, (b, n, inputs) => {
     if (n.op.fuses !== "pack") return undefined;
-    const placed = new Set<Value>();
-    const operands = inputs.map((v) => {
-      let base = v;
-      while (base.node.op.fuses === "view" && base.node.inputs.length === 1) base = base.node.inputs[0];
-      if (needs(base.node) || placed.has(base)) return b.make(copy, [v], {}, v.node.label);
+    const operands = inputs.map((v, i) => {
+      const base = shown(v);
+      if (needs(base.node) || isCarried(base) || placed.has(base) || written.has(shown(n.inputs[i])))
+        return b.make(copy, [v], {}, v.node.label);
       placed.add(base);
       return v;
     });

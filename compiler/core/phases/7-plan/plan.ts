@@ -30,11 +30,12 @@ import {
   sym,
   symbols,
 } from "../../dims/dim.ts";
-import { createBuilder, finishGraph, isDim, typeText } from "../../ir/build.ts";
+import { createBuilder, finishGraph, isDim, reachable, typeText } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { children } from "../../kernel/emitter.ts";
 import type { Scalar } from "../../kernel/scalar.ts";
+import { reshape } from "../../ops/axes.ts";
 import { copy } from "../../ops/copy.ts";
 import { outer, pick, scanAttrs } from "../../ops/scan.ts";
 import type { Target } from "../../targets.ts";
@@ -394,6 +395,11 @@ class Planner {
     this.tenants.push({ bytes, from: this.clock, to: this.clock });
     return { kind: "arena", tenant: t, at: dim(0), bytes };
   }
+  /** Says once where a value is stored: a second, different place would never be written by the value's kernel. */
+  private assign(v: Value, store: Store): void {
+    if (this.stores.has(v)) throw new InternalError("plan", `${v.node.op.name} is stored in two places`);
+    this.stores.set(v, store);
+  }
   /** The store of a value, made on first demand. */
   storeOf(v: Value, in_: { readonly fused: Fused }): Store {
     const base = in_.fused.alias.get(v) ?? v;
@@ -468,7 +474,7 @@ class Planner {
     };
     const block: PlannedBlock = { fused: ctxFused, layouts, steps: [], home: packing.home };
     const steps = block.steps as Planned[];
-    for (const [root, source] of inPlace) this.stores.set(root, this.storeOf(source, block));
+    for (const [root, source] of inPlace) this.assign(root, this.storeOf(source, block));
     // Packed operands are written into their ranges.
     for (const g of ctxFused.groups) {
       if (g.kind !== "pack") continue;
@@ -476,7 +482,7 @@ class Planner {
       const offsets = g.anchor.attrs.offsets as readonly number[];
       g.anchor.inputs.forEach((v, i) => {
         const base = fused.alias.get(v) ?? v;
-        this.stores.set(base, {
+        this.assign(base, {
           ...whole,
           at: add(whole.at, offsets[i] * elementBytes(v)),
           bytes: bytesOf(v),
@@ -554,7 +560,7 @@ class Planner {
         g.roots.map((r) => r.node.label ?? String(r.node.attrs.path ?? r.node.op.name)).join("+"),
       );
     g.roots.forEach((r, i) => {
-      this.stores.set(r, { kind: "fixed", buffer: "derived", at: dim(offsets[i]), bytes: bytesOf(r) });
+      this.assign(r, { kind: "fixed", buffer: "derived", at: dim(offsets[i]), bytes: bytesOf(r) });
       this.unitAt.set(offsets[i], unit);
     });
     if (found) return;
@@ -630,16 +636,24 @@ class Planner {
       1 + Math.max(0, ...block.fused.graph.nodes.map((x) => x.id)) + 1_000_000 * this.loops,
     );
     const label = n.label ?? "scan";
+    // One leaf for one place: a kernel may not bind the same range twice.
+    const leaves = new Map<Value, Value>();
     const leaf = (v: Value): Value => {
-      const made = b.make(
-        outer,
-        [],
-        { dtype: v.type.dtype, shape: v.type.shape },
-        v.node.label ?? String(v.node.attrs.path ?? v.node.attrs.name ?? v.node.op.name),
-      );
+      const base = block.fused.alias.get(v) ?? v;
+      let made = leaves.get(base);
+      if (!made) {
+        const { node, type } = base;
+        made = b.make(
+          outer,
+          [],
+          { dtype: type.dtype, shape: type.shape },
+          node.label ?? String(node.attrs.path ?? node.attrs.name ?? node.op.name),
+        );
+        this.assign(made, this.storeOf(base, block));
+        leaves.set(base, made);
+      }
       this.touch(v, block);
-      this.stores.set(made, this.storeOf(v, block));
-      return made;
+      return base === v ? made : reshape(b, made, v.type.shape);
     };
     // Two copies of each carry: an iteration reads one and writes the other.
     const carries = Array.from({ length: a.carries }, (_, i) => {
@@ -675,7 +689,7 @@ class Planner {
           { dtype: c.type.type.dtype, shape: c.type.type.shape },
           input.label ?? String(input.attrs.name),
         );
-        this.stores.set(made, { ...c.store, at: mul(c.half, mod(t, 2)), bytes: c.size });
+        this.assign(made, { ...c.store, at: mul(c.half, mod(t, 2)), bytes: c.size });
         return made;
       }
       return leaf(n.inputs[i]);
@@ -686,14 +700,18 @@ class Planner {
       (_b, node) => (byInput.has(node) ? [byInput.get(node) as Value] : undefined),
       b,
     );
-    // Each result is stored by a kernel of the body, once.
-    const used = new Set<Value>();
-    const results = a.body.results.map((r) => {
-      let v = map.get(r.value) as Value;
-      // A loop in the loop stores its results where it likes.
-      if (["source", "view", "control"].includes(v.node.op.fuses) || used.has(v))
-        v = b.make(copy, [v], {}, r.name);
-      used.add(v);
+    // A result is a value of its own that a kernel of the body stores where the loop wants it. What else reads the value
+    // reads it where it lies otherwise: a slice of the whole is no place to read from (a copy is one more root of the same
+    // kernel); the next carry is one.
+    const values = a.body.results.map((r) => map.get(r.value) as Value);
+    const read = new Set(reachable(values).flatMap((x) => x.inputs));
+    const taken = new Set<Value>();
+    const results = a.body.results.map((r, i) => {
+      let v = values[i];
+      // Sources and what views show have no kernel; a loop in the loop stores its results where it likes.
+      const kernel = !["source", "view", "control"].includes(v.node.op.fuses);
+      if (!kernel || taken.has(v) || (i >= a.carries && read.has(v))) v = b.make(copy, [v], {}, r.name);
+      taken.add(v);
       return { name: r.name, value: v };
     });
     const place = new Map<Value, { value: Value; axis: number; index: Dim }>();
@@ -701,7 +719,7 @@ class Planner {
     results.forEach((r, i) => {
       if (i < a.carries) {
         const c = carries[i];
-        this.stores.set(r.value, { ...c.store, at: mul(c.half, mod(add(t, 1), 2)), bytes: c.size });
+        this.assign(r.value, { ...c.store, at: mul(c.half, mod(add(t, 1), 2)), bytes: c.size });
       } else {
         const whole = emitted[i - a.carries];
         place.set(r.value, { value: whole, axis: a.emitAxes[i - a.carries], index });
@@ -721,7 +739,7 @@ class Planner {
     for (const v of emitted) this.touch(v, block);
     carries.forEach((c, i) => {
       if (c.store.kind === "arena") this.tenants[c.store.tenant].to = this.clock;
-      this.stores.set(n.outs[i], { ...c.store, at: mul(c.half, mod(a.count, 2)), bytes: c.size });
+      this.assign(n.outs[i], { ...c.store, at: mul(c.half, mod(a.count, 2)), bytes: c.size });
     });
     steps.push({ kind: "loop", symbol, count: a.count, steps: inner.steps, label });
     return steps;
