@@ -7,8 +7,12 @@ import { join } from "node:path";
 
 /**
  * A way to install something: commands for a POSIX shell, to be run as root.
- * @typedef {{ what: string, commands: string[] }} Recipe
+ * `first` is what only a person can do, in words; the commands are empty then.
+ * @typedef {{ what: string, commands: string[], first?: string }} Recipe
  */
+
+const BACKPORTS =
+  "add bookworm-backports (component main) of your Debian archive to /etc/apt/sources.list.d, then: apt-get update && apt-get install -t bookworm-backports mesa-vulkan-drivers libvulkan1";
 
 function osRelease() {
   const file = ["/etc/os-release", "/usr/lib/os-release"].find((name) => existsSync(name));
@@ -32,25 +36,36 @@ const aptSources = () =>
     .join("\n")
     .replaceAll(/^\s*#.*$/gm, "");
 
+/**
+ * The archive that this machine has Debian from, in either format of apt's sources: none is assumed.
+ * @param {string} sources
+ */
+export const debianArchive = (sources) =>
+  /^URIs:\s*(\S+\/debian)\/?\s*$/m.exec(sources)?.[1] ??
+  /^deb\s+(?:\[.*?\]\s+)?(\S+\/debian)\/?\s+bookworm\s/m.exec(sources)?.[1];
+
 const list = (folder) => (existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : []);
 
 const APT = "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends";
 
-/** How to get Mesa's software Vulkan driver (lavapipe), or undefined where we do not know. @returns {Recipe | undefined} */
-export function softwareDriverRecipe() {
+/**
+ * How to get Mesa's software Vulkan driver (lavapipe), or undefined where we do not know.
+ * @param {string} sources
+ * @returns {Recipe | undefined}
+ */
+export function softwareDriverRecipe(sources = aptSources()) {
   if (process.platform !== "linux") return undefined;
   const { ids, id, codename } = osRelease();
   const mesa = "Mesa's software Vulkan driver";
   if (id === "debian" && codename === "bookworm") {
     // Debian 12's own Mesa 22.3 is too old for Dawn; backports have 25.0.
-    const sources = aptSources();
-    const mirror =
-      /^URIs:\s*(\S+\/debian)\/?\s*$/m.exec(sources)?.[1] ??
-      /^deb\s+(?:\[.*?\]\s+)?(\S+\/debian)\/?\s+bookworm\s/m.exec(sources)?.[1];
-    const source = `deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror ?? "http://deb.debian.org/debian"} bookworm-backports main`;
+    const archive = debianArchive(sources);
     const known = /bookworm-backports/.test(sources);
+    const what = `${mesa} (mesa-vulkan-drivers from bookworm-backports)`;
+    if (!known && archive === undefined) return { what, commands: [], first: BACKPORTS };
+    const source = `deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${archive} bookworm-backports main`;
     return {
-      what: `${mesa} (mesa-vulkan-drivers from bookworm-backports)`,
+      what,
       commands: [
         ...(known ? [] : [`echo '${source}' > /etc/apt/sources.list.d/bookworm-backports.list`]),
         "apt-get update -q",
@@ -103,6 +118,10 @@ function asRoot() {
  * @param {(line: string) => void} say
  */
 export function install(recipe, say) {
+  if (recipe.first) {
+    say(`to install ${recipe.what}:\n  ${recipe.first}`);
+    return false;
+  }
   const prefix = asRoot();
   if (!prefix) {
     say(`to install ${recipe.what}:\n  ${asOneCommand(recipe)}`);

@@ -1,5 +1,18 @@
 // The command line's pure parts: .npy files, tensors as text, colours, names of modules, what an error ends with.
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -263,6 +276,60 @@ describe("files", () => {
     expect(readdirSync(folder).filter((name) => name.endsWith(".tmp"))).toEqual([]);
     writeFiles([{ path: kept, data: "new" }]);
     expect(readFileSync(kept, "utf8")).toBe("new");
+  });
+});
+
+describe.skipIf(process.platform === "win32")("writing beside others", () => {
+  const own = (name: string): string => {
+    const path = join(folder, name);
+    mkdirSync(path);
+    return path;
+  };
+
+  it("keeps the mode of a file that is there", () => {
+    const path = join(own("mode"), "w.bin");
+    writeFileSync(path, "old");
+    chmodSync(path, 0o600);
+    writeFiles([{ path, data: "new" }]);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(readFileSync(path, "utf8")).toBe("new");
+  });
+
+  it("writes through a link, which stays one, also where it leads to nothing yet", () => {
+    const inside = own("links");
+    writeFileSync(join(inside, "real.bin"), "old");
+    symlinkSync("real.bin", join(inside, "link.bin"));
+    symlinkSync("later.bin", join(inside, "dangling.bin"));
+    writeFiles([
+      { path: join(inside, "link.bin"), data: "one" },
+      { path: join(inside, "dangling.bin"), data: "two" },
+    ]);
+    expect(readlinkSync(join(inside, "link.bin"))).toBe("real.bin");
+    expect(readFileSync(join(inside, "real.bin"), "utf8")).toBe("one");
+    expect(readlinkSync(join(inside, "dangling.bin"))).toBe("later.bin");
+    expect(readFileSync(join(inside, "later.bin"), "utf8")).toBe("two");
+    symlinkSync("round.bin", join(inside, "round.bin"));
+    expect(() => writeFiles([{ path: join(inside, "round.bin"), data: "" }])).toThrow(InputFailure);
+  });
+
+  it("does not follow a link that somebody planted under a name it might use", () => {
+    const inside = own("planted");
+    const victim = file("victim", "untouched");
+    for (const name of [`w.bin.${process.pid}.tmp`, `.w.bin.${process.pid}.tmp`])
+      symlinkSync(victim, join(inside, name));
+    writeFiles([{ path: join(inside, "w.bin"), data: "new" }]);
+    expect(readFileSync(victim, "utf8")).toBe("untouched");
+    expect(readFileSync(join(inside, "w.bin"), "utf8")).toBe("new");
+  });
+
+  it("ends at once where nothing can be made, and with what is no file", () => {
+    if (existsSync("/proc/self"))
+      expect(() => writeFiles([{ path: "/proc/nowhere/below/w.bin", data: "" }])).toThrow(InputFailure);
+    expect(() => writeFiles([{ path: "/dev/null", data: "" }])).toThrow(/it is a device, not a file/);
+    expect(() => new SourceFiles("/dev/zero")).toThrow(/is a device, expected a file/);
+    const pipe = join(own("pipes"), "pipe.mdl");
+    if (spawnSync("mkfifo", [pipe]).status === 0)
+      expect(() => new SourceFiles(pipe)).toThrow(/is a pipe, expected a file/);
   });
 });
 

@@ -1,4 +1,5 @@
 // The command line as a person meets it, without a GPU: help, what is written and printed, refusals and exit codes.
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
@@ -9,7 +10,7 @@ import { example, testCli } from "./support/cli.ts";
 import { projectFile, projectRoot } from "./support/files.ts";
 import { readmeBlock } from "./support/readme.ts";
 
-const { folder, run } = testCli();
+const { folder, run, main } = testCli();
 const path = (name: string): string => join(folder, name);
 const write = (name: string, data: string | Uint8Array): string => {
   writeFileSync(path(name), data);
@@ -64,12 +65,20 @@ describe("help", () => {
     expect((await here([])).code).toBe(2);
     const op = await here(["ops", "realu"]);
     expect([op.code, op.err]).toEqual([2, expect.stringContaining("did you mean relu?")]);
+    const layer = await here(["ops", "BatchNorm2D"]);
+    expect([layer.code, layer.err]).toEqual([2, expect.stringContaining("did you mean BatchNorm2d?")]);
   });
 
   it("lists operators, and says all about one", async () => {
     const all = await here(["ops"]);
     expect(all.code).toBe(0);
     expect(all.out).toMatch(/^ {2}softmax\(x, axis.* {2}\S/m);
+    for (const heading of ["operators", "layers of std/nn", "fns of std/loss", "initialisers", "optimisers"])
+      expect(all.out).toMatch(new RegExp(`^${heading}`, "m"));
+    expect((await here(["ops", "adamw"])).out).toContain("weight_decay = 0.01, betas = (0.9, 0.999)");
+    const layer = (await here(["ops", "BatchNorm2d"])).out;
+    expect(layer).toContain('import { BatchNorm2d } from "std/nn"');
+    expect(layer).toContain("running_var");
     const one = run(["ops", "conv2d"]).out;
     expect(one).toContain(
       "conv2d(x, weight)  // x: f32[2, 3, 5, 6], weight: f32[4, 3, 3, 2] -> f32[2, 4, 3, 5]",
@@ -94,7 +103,7 @@ describe("compile", () => {
     expect([...(saved?.bytes ?? [])]).toEqual([...new Uint8Array(WEIGHT.buffer)]);
     // Again, over its own files, with another runtime.
     expect(run(["compile", "tiny.mdl", "-o", "build", "--runtime", "import"]).code).toBe(0);
-    expect(readFileSync(path("build/tiny.js"), "utf8")).toContain('from "mdl/runtime"');
+    expect(readFileSync(path("build/tiny.js"), "utf8")).toContain('from "mdlc/runtime"');
   });
 
   it("makes a module of each model, or of the one that is picked", async () => {
@@ -197,11 +206,148 @@ describe("compile", () => {
       1,
       expect.stringContaining("there is no target abacus"),
     ]);
+    expect(await tiny("--bind", "Q=8")).toEqual([1, expect.stringContaining("Tiny has no size Q to bind")]);
+    expect(await tiny("--bind", "N=9007199254740991")).toEqual([1, expect.stringContaining("is no size")]);
+    expect(await tiny("--bind", "N=2000000000")).toEqual([
+      1,
+      expect.stringContaining("a tensor of more than 2^31 elements: f32[N, 3]"),
+    ]);
     expect(await tiny("--bind", "N")).toEqual([2, expect.stringContaining("--bind takes name=value")]);
     expect(run(["compile", "missing.mdl"])).toMatchObject({
       code: 1,
       err: "error: missing.mdl: no such file\n",
     });
+  });
+});
+
+describe("compile beside files of others", () => {
+  const model = (): string => {
+    mkdirSync(path("source"), { recursive: true });
+    write("source/own.mdl", TINY.replaceAll("Tiny", "Own"));
+    write("w.safetensors", weights([2, 3], WEIGHT));
+    return path("source/own.mdl");
+  };
+  const compiled = (out: string, ...more: string[]): Promise<{ code: number; err: string }> =>
+    here(["compile", model(), "-o", path(out), "--target", "baseline", ...more]);
+
+  it("leaves types and weights that mdl did not write, unless it is forced", async () => {
+    for (const [name, text] of [
+      ["own.d.ts", "export type Mine = 1;\n"],
+      ["own.safetensors", Buffer.from(weights([2, 3], Float32Array.of(9, 9, 9, 9, 9, 9)))],
+    ] as const) {
+      const out = `kept-${name}`;
+      mkdirSync(path(out));
+      write(`${out}/${name}`, text);
+      const more = name.endsWith("safetensors") ? ["--weights", path("w.safetensors")] : [];
+      const refused = await compiled(out, ...more);
+      expect([refused.code, refused.err]).toEqual([1, expect.stringMatching(/is there and .*--force/)]);
+      expect(readFileSync(path(`${out}/${name}`)).equals(Buffer.from(text))).toBe(true);
+      expect(readdirSync(path(out))).toEqual([name]);
+      expect((await compiled(out, "--force", ...more)).code).toBe(0);
+      expect(readFileSync(path(`${out}/${name}`)).equals(Buffer.from(text))).toBe(false);
+    }
+  });
+
+  it("replaces what it wrote itself, weights too", async () => {
+    const more = ["--weights", path("w.safetensors")];
+    expect((await compiled("again", ...more)).code).toBe(0);
+    write("w.safetensors", weights([2, 3], Float32Array.of(5, 5, 5, 5, 5, 5)));
+    expect((await here(["compile", path("source/own.mdl"), "-o", path("again"), ...more])).code).toBe(0);
+    const bytes = readFileSync(path("again/own.safetensors"));
+    expect(
+      new Float32Array(
+        bytes.buffer.slice(bytes.byteOffset + bytes.byteLength - 24, bytes.byteOffset + bytes.byteLength),
+      ),
+    ).toEqual(Float32Array.of(5, 5, 5, 5, 5, 5));
+    expect(parseSafetensors(bytes).has("weight")).toBe(true);
+  });
+
+  it("stays in the folder it was given, whatever the source is called", async () => {
+    model();
+    write("source/..mdl", TINY.replaceAll("Tiny", "Dotted"));
+    const { code } = await here([
+      "compile",
+      path("source/..mdl"),
+      "-o",
+      path("dots/build"),
+      "--target",
+      "baseline",
+    ]);
+    expect(code).toBe(0);
+    expect(readdirSync(path("dots"))).toEqual(["build"]);
+    expect(readdirSync(path("dots/build")).sort()).toEqual(["Dotted.d.ts", "Dotted.js"]);
+  });
+
+  it("does not write two models to one place", async () => {
+    write("source/pair.mdl", `${TINY.replaceAll("Tiny", "Pair")}${TINY.replaceAll("Tiny", "pair")}`);
+    const { code, err } = await here([
+      "compile",
+      path("source/pair.mdl"),
+      "-o",
+      path("pair"),
+      "--target",
+      "baseline",
+    ]);
+    expect([code, err]).toEqual([1, expect.stringContaining("two models of")]);
+  });
+});
+
+describe("check", () => {
+  it("takes arguments of the model", async () => {
+    write("args.mdl", "model M(classes: int) {\n  fn f(x: f32[N]) { x * classes }\n}\n");
+    expect((await here(["check", path("args.mdl")])).out).toContain("E0610");
+    expect((await here(["check", path("args.mdl"), "--set", "classes=3"])).code).toBe(0);
+    const wrong = await here(["check", path("args.mdl"), "--set", "clases=3"]);
+    expect([wrong.code, wrong.out]).toEqual([1, expect.stringContaining("clases")]);
+  });
+});
+
+describe.skipIf(process.platform === "win32")("streams", () => {
+  // A shell with pipefail tells the command's own exit code.
+  const shell = (script: string): { status: number | null; stderr: string } =>
+    spawnSync(
+      "bash",
+      ["-c", `set -o pipefail; mdl() { "${process.execPath}" "${main()}" "$@"; }; ${script}`],
+      {
+        cwd: folder,
+        encoding: "utf8",
+        timeout: 100_000,
+      },
+    );
+
+  it("end as they would have though nobody reads any more", () => {
+    const fns = Array.from({ length: 400 }, (_, i) => `  fn f${i}(x: f32[N]) { y${i} }`);
+    write("bad.mdl", `model M {\n${fns.join("\n")}\n}\n`);
+    expect(shell("mdl check bad.mdl | true").status).toBe(1);
+    expect(shell("mdl nope 2>&1 | true").status).toBe(2);
+    expect(shell("mdl ops | true").status).toBe(0);
+  });
+
+  it.skipIf(!existsSync("/dev/full"))("say that the disk is full, in one line", () => {
+    const { status, stderr } = shell("mdl ops > /dev/full");
+    expect([status, stderr]).toEqual([1, "error: cannot write standard output: the disk is full\n"]);
+  });
+
+  it("show nothing of a file or path that a terminal would obey", async () => {
+    const evil = "\x1b]0;pwned\x07\x1b[2J\u009b31m\u202eevil";
+    write("tiny.mdl", TINY);
+    write(
+      "esc.safetensors",
+      formatSafetensors([{ path: evil, dtype: "f32", shape: [1], data: WEIGHT.slice(0, 1) }], {}),
+    );
+    const all = [
+      await here(["compile", path("tiny.mdl"), "--weights", path("esc.safetensors"), "-o", path("esc")]),
+      await here(["compile", path(`${evil}.mdl`)]),
+      await here(["check", path(`${evil}.mdl`)]),
+      await here(["check", path(`${evil}.mdl`), "--json"]),
+      await here([`${evil}`]),
+      await here(["ops", evil]),
+    ];
+    for (const { code, out, err } of all) {
+      expect(code).not.toBe(0);
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+      expect(out + err).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]/);
+    }
   });
 });
 

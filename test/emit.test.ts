@@ -86,7 +86,7 @@ describe("a module's text", () => {
     const imports = (runtime: "import" | "inline"): string[] => [
       ...new Set(emitModule(tiny, { runtime }).js.match(/(?<=\bfrom )"[^"]*"|^import "[^"]*"/gm) ?? []),
     ];
-    expect(imports("import")).toEqual(['"mdl/runtime"']);
+    expect(imports("import")).toEqual(['"mdlc/runtime"']);
     expect(imports("inline")).toEqual([]);
   });
 

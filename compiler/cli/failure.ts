@@ -8,6 +8,7 @@ import {
   renderAll,
 } from "../core/diagnostics/index.ts";
 import { EvaluateError } from "../core/reference/evaluate.ts";
+import { harmless } from "./style.ts";
 
 export const EXIT = { done: 0, input: 1, usage: 2, machine: 3, bug: 70 } as const;
 
@@ -48,7 +49,7 @@ const INPUT = ["InputError", "WeightsError", "NonFiniteError", "MdlRuntimeError"
 /** What to print for an error, without a final line break, and the exit code. */
 export function explain(error: unknown, paint: Painter, command: string): { text: string; code: number } {
   const say = (text: string, code: number): { text: string; code: number } => ({
-    text: `${paint.error("error")}${paint.strong(`: ${text}`)}`,
+    text: `${paint.error("error")}${paint.strong(`: ${harmless(text)}`)}`,
     code,
   });
   if (error instanceof SourceFailure) {
@@ -73,9 +74,9 @@ function bug(error: unknown, paint: Painter, command: string): { text: string; c
   const stack =
     from instanceof Error ? (from.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line)) : [];
   const text = [
-    `${paint.error("internal error")}${paint.strong(what.replace(/^internal error/, ""))}`,
+    `${paint.error("internal error")}${paint.strong(harmless(what).replace(/^internal error/, ""))}`,
     `${paint.help("help:")} please report it with the source and this text`,
-    ...stack.slice(0, 12).map((line) => paint.gutter(line)),
+    ...stack.slice(0, 12).map((line) => paint.gutter(harmless(line))),
   ].join("\n");
   return { text, code: EXIT.bug };
 }

@@ -1,20 +1,105 @@
 // Files as commands read and write them. In: paths. Out: bytes or text, or an InputFailure that names the file. What is
 // written goes to temporary files first, which then take their places together: an error leaves everything as it was.
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+// Nothing here waits for ever: what is no regular file is read only where it is a stream that somebody already writes,
+// and no more of it than a limit.
+import { randomBytes } from "node:crypto";
+import {
+  closeSync,
+  fchmodSync,
+  fstatSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { stdSources } from "../core/generated/std.ts";
 import { fileTrouble, InputFailure } from "./failure.ts";
 
-export function readBytes(path: string): Uint8Array {
+/** Most that is read of a stream, in bytes: standard input, and pipes that a shell makes. */
+const STREAM_LIMIT = 2 ** 31 - 1;
+
+/** A source longer than this is not read whole, since the compiler refuses far shorter ones (E1002). */
+const SOURCE_LIMIT = 2 ** 26;
+
+/** What a shell hands on as a file: `<(command)` and /dev/stdin. Its other end is open already. */
+const STREAM = /^\/(?:dev\/(?:stdin|fd\/\d+)|proc\/self\/fd\/\d+)$/;
+
+/** The bytes of a file, or of standard input for `-`; at most `limit` of them. */
+export function readBytes(path: string, limit: number = STREAM_LIMIT): Uint8Array {
+  const name = path === "-" ? "standard input" : path;
+  let bytes: Uint8Array;
   try {
-    return readFileSync(path === "-" ? 0 : path);
+    if (path === "-") bytes = readStream(0, limit);
+    else {
+      const what = kindOf(statSync(path));
+      if (what !== undefined && !STREAM.test(path)) {
+        throw new InputFailure(
+          `${path} is ${what}, expected a file; for what a program writes give - and pipe it in`,
+        );
+      }
+      const file = openSync(path, "r");
+      try {
+        const size = fstatSync(file).size;
+        if (what === undefined && size > limit) throw new InputFailure(tooLong(name, limit));
+        bytes = what === undefined ? readFileSync(file) : readStream(file, limit);
+      } finally {
+        closeSync(file);
+      }
+    }
   } catch (error) {
-    throw new InputFailure(fileTrouble(error, path === "-" ? "standard input" : path));
+    throw error instanceof InputFailure ? error : new InputFailure(fileTrouble(error, name));
   }
+  if (bytes.byteLength > limit) throw new InputFailure(tooLong(name, limit));
+  return bytes;
+}
+
+const tooLong = (name: string, limit: number): string =>
+  `${name} is longer than ${Math.ceil(limit / 2 ** 20)} MiB, which is the most that is read`;
+
+/** What a path leads to where it is neither a file nor a folder (which reading says by itself). */
+function kindOf(status: Stats): string | undefined {
+  if (status.isFIFO()) return "a pipe";
+  if (status.isCharacterDevice() || status.isBlockDevice()) return "a device";
+  if (status.isSocket()) return "a socket";
+  return undefined;
+}
+
+/** A stream up to its end, or one byte past the limit. */
+function readStream(file: number, limit: number): Uint8Array {
+  const parts: Buffer[] = [];
+  let total = 0;
+  const chunk = Buffer.alloc(1 << 16);
+  while (total <= limit) {
+    let count: number;
+    try {
+      count = readSync(file, chunk, 0, Math.min(chunk.length, limit + 1 - total), null);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "EOF") break; // Windows, at the end of a pipe
+      if (code !== "EAGAIN") throw error;
+      // Standard input that another process made non-blocking: nothing is there yet.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+      continue;
+    }
+    if (count === 0) break;
+    parts.push(Buffer.from(chunk.subarray(0, count)));
+    total += count;
+  }
+  return Buffer.concat(parts);
 }
 
 export function readText(path: string): string {
-  const bytes = readBytes(path);
+  const bytes = readBytes(path, SOURCE_LIMIT);
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
@@ -27,34 +112,74 @@ export interface OutputFile {
   readonly data: Uint8Array | string;
 }
 
-/** Writes all of them or none. */
+/**
+ * Writes all of them or none. A file that is there keeps its mode; a link stays, and what it leads to is replaced. The
+ * temporary files lie beside their places under names that nobody can foresee, and are made anew: whatever is there
+ * already, a planted link above all, is neither followed nor overwritten.
+ */
 export function writeFiles(files: readonly OutputFile[]): void {
-  const written: string[] = [];
+  const temporary: { readonly path: string; readonly place: string; readonly asked: string }[] = [];
   try {
     for (const { path, data } of files) {
-      const temporary = `${path}.${process.pid}.tmp`;
-      written.push(temporary);
-      let isFolder = false;
       try {
-        mkdirSync(dirname(path), { recursive: true });
-        isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-        writeFileSync(temporary, data);
+        makeFolder(dirname(path));
+        const place = followLinks(path);
+        const there = statSync(place, { throwIfNoEntry: false });
+        // What a rename would trip over is found before the first one.
+        if (there?.isDirectory())
+          throw new InputFailure(`cannot write ${path}: there is a folder of that name`);
+        if (there && !there.isFile())
+          throw new InputFailure(`cannot write ${path}: it is ${kindOf(there)}, not a file`);
+        const own = join(dirname(place), `.${basename(place)}.${randomBytes(9).toString("base64url")}.tmp`);
+        const file = openSync(own, "wx", 0o666);
+        temporary.push({ path: own, place, asked: path });
+        try {
+          if (there) fchmodSync(file, there.mode & 0o7777);
+          writeFileSync(file, data);
+          fsyncSync(file);
+        } finally {
+          closeSync(file);
+        }
       } catch (error) {
+        if (error instanceof InputFailure) throw error;
         throw new InputFailure(`cannot write ${fileTrouble(error, path)}`);
       }
-      // What a rename would trip over is found before the first one.
-      if (isFolder) throw new InputFailure(`cannot write ${path}: there is a folder of that name`);
     }
-    files.forEach(({ path }, i) => {
+    for (const { path, place, asked } of temporary) {
       try {
-        renameSync(written[i], path);
+        renameSync(path, place);
       } catch (error) {
-        throw new InputFailure(`cannot write ${fileTrouble(error, path)}`);
+        throw new InputFailure(`cannot write ${fileTrouble(error, asked)}`);
       }
-    });
+    }
   } finally {
-    for (const temporary of written) removeQuietly(temporary);
+    for (const { path } of temporary) removeQuietly(path);
   }
+}
+
+/** Makes a folder and those above it, one by one: Node's own way to does not end below /proc. */
+function makeFolder(folder: string): void {
+  if (statSync(folder, { throwIfNoEntry: false })) return;
+  if (dirname(folder) !== folder) makeFolder(dirname(folder));
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    // Somebody else's, just now.
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return;
+    throw new InputFailure(
+      `cannot make the folder ${fileTrouble(error, folder).replace("no such file", "nothing can be made there")}`,
+    );
+  }
+}
+
+/** Where a path leads to, though it may lead to nothing yet. */
+function followLinks(path: string): string {
+  let place = path;
+  for (let hops = 0; lstatSync(place, { throwIfNoEntry: false })?.isSymbolicLink(); hops++) {
+    if (hops === 40) throw new InputFailure(`cannot write ${path}: its links lead nowhere`);
+    place = resolve(realpathSync(dirname(place)), readlinkSync(place));
+  }
+  return place;
 }
 
 function removeQuietly(path: string): void {
@@ -84,7 +209,7 @@ export class SourceFiles {
     if (!this.#texts.has(file)) {
       let text: string | undefined;
       try {
-        text = readFileSync(file, "utf8");
+        text = readText(file);
       } catch {
         // The compiler says which import asked for it.
       }

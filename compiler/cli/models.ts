@@ -21,12 +21,14 @@ export function modelsOf(files: SourceFiles): Models {
   const all = parse(files.text, files.file).ast.items.flatMap((i) =>
     i.kind === "model" ? [i.name.name] : [],
   );
-  const stem = basename(files.file, extname(files.file));
-  const own = all.length === 1 ? all[0] : all.find((name) => fold(name) === fold(stem));
+  const name = basename(files.file, extname(files.file));
+  // `..mdl` has no name of its own: what it makes is called after the model, and stays in the folder that was asked for.
+  const stem = /^\.*$/.test(name) ? undefined : name;
+  const own = all.length === 1 ? all[0] : all.find((name) => stem !== undefined && fold(name) === fold(stem));
   return {
     all,
     main: own ?? all[0],
-    moduleName: (model) => (model === own ? stem : model),
+    moduleName: (model) => (model === own && stem !== undefined ? stem : model),
   };
 }
 

@@ -4,7 +4,7 @@ import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 
 import { targets } from "../core/targets.ts";
 import { EXIT, explain } from "./failure.ts";
 import { collect, parseBind, parseSet } from "./models.ts";
-import { painterFor, styleFor, wantsColor } from "./style.ts";
+import { harmless, painterFor, styleFor, wantsColor } from "./style.ts";
 import { version } from "./version.ts";
 
 const STAGES = ["ast", "graph", "fused", "kernels", "wgsl", "plan"];
@@ -49,6 +49,7 @@ function makeProgram(finish: (code: number) => void): Command {
     .configureOutput({
       getOutHasColors: () => wantsColor(process.stdout),
       getErrHasColors: () => wantsColor(process.stderr),
+      outputError: (text, write) => write(harmless(text)),
     })
     .configureHelp({
       styleTitle: style.bold,
@@ -81,10 +82,11 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .addOption(target().argParser(collect).default(undefined, "all of them"))
     .option("--weights <F>", "a safetensors file: checked against the model and written beside the module")
     .addOption(
-      new Option("--runtime <how>", "put the runtime into the module, or import mdl/runtime")
+      new Option("--runtime <how>", "put the runtime into the module, or import mdlc/runtime")
         .choices(["inline", "import"])
         .default("inline"),
     )
+    .option("--force", "replace files of the same names that mdl did not write")
     .addOption(new Option("--emit <stage>", "print a stage instead of writing files").choices(STAGES))
     .addHelpText(
       "after",
@@ -144,8 +146,17 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .summary("report what is wrong with sources")
     .description("Checks sources and prints everything there is to say about them.")
     .argument("<FILE...>", "sources")
+    .option("--model <M>", "this model of the source (default: each of them)")
+    .option("--set <k=v>", "an argument of the model; may be repeated", parseSet)
     .option("--json", "as JSON, for tools")
-    .addHelpText("after", examples("mdl check models/*.mdl", "mdl check convnet.mdl --json"))
+    .addHelpText(
+      "after",
+      examples(
+        "mdl check models/*.mdl",
+        "mdl check convnet.mdl --set classes=5",
+        "mdl check convnet.mdl --json",
+      ),
+    )
     .action(async (files, flags) => {
       const { checkCommand } = await import("./commands/check.ts");
       finish(checkCommand(files, flags));
@@ -165,10 +176,12 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
 
   program
     .command("ops")
-    .summary("list the operators of the language")
-    .description("Lists the operators of the language, or says all about one.")
-    .addArgument(new Argument("[NAME]", "an operator"))
-    .addHelpText("after", examples("mdl ops", "mdl ops conv2d"))
+    .summary("list the operators and the standard library")
+    .description(
+      "Lists what a program can use: operators, layers and fns of the standard library, initialisers, optimisers, schedules. With a name, says all about it.",
+    )
+    .addArgument(new Argument("[NAME]", "one of them"))
+    .addHelpText("after", examples("mdl ops", "mdl ops conv2d", "mdl ops BatchNorm2d", "mdl ops adamw"))
     .action(async (name) => {
       const { opsCommand } = await import("./commands/ops.ts");
       opsCommand(name);

@@ -1,7 +1,7 @@
 // Colours and columns for the terminal. In: a stream. Out: functions that colour text, or leave it where the stream is no
 // terminal. NO_COLOR and FORCE_COLOR are respected; picocolors' own test is not used because it colours in CI, too.
 import colors from "picocolors";
-import type { Painter } from "../core/diagnostics/index.ts";
+import { type Painter, printable } from "../core/diagnostics/index.ts";
 
 interface Stream {
   readonly isTTY?: boolean;
@@ -28,6 +28,9 @@ export function painterFor(stream: Stream): Painter {
     help: c.cyan,
   };
 }
+
+/** Text of several lines that may hold what a file or a path says: no line of it moves a terminal's cursor. */
+export const harmless = (text: string): string => text.split("\n").map(printable).join("\n");
 
 /** `1 kernel`, `3 kernels`. */
 export const count = (n: number, one: string, many = `${one}s`): string =>

@@ -1,7 +1,7 @@
 // What `mdl compile` tells when it is done. In: what was compiled and written. Out: text for a person.
 import type { Compiled } from "../core/index.ts";
 import { portText } from "./inputs.ts";
-import { bare, bytesText, count, grouped, type Style, table } from "./style.ts";
+import { bare, bytesText, count, grouped, harmless, type Style, table } from "./style.ts";
 
 export interface Written {
   readonly path: string;
@@ -18,7 +18,7 @@ export function summary(
 ): string {
   const parts = models.map((m) => modelText(file, m, style));
   const files = written.map(({ path, bytes, gzipped }) => [
-    style.green(path),
+    style.green(harmless(path)),
     bytesText(bytes),
     gzipped === undefined ? "" : style.dim(`${bytesText(gzipped)} gzipped`),
   ]);
@@ -29,8 +29,8 @@ export function summary(
 }
 
 function modelText(file: string, model: Compiled, style: Style): string {
-  const lines = [`${style.bold(model.name)} ${style.dim(`from ${file}`)}`];
-  if (model.artefact.doc) lines.push(`  ${model.artefact.doc.trim().split("\n")[0]}`);
+  const lines = [`${style.bold(model.name)} ${style.dim(`from ${harmless(file)}`)}`];
+  if (model.artefact.doc) lines.push(`  ${harmless(model.artefact.doc.trim().split("\n")[0])}`);
   lines.push("", ...facts(model, style), "", entryTable(model, style));
   return `${lines.join("\n")}\n`;
 }

@@ -27,8 +27,16 @@ export function formatWeights(artefact: Artefact, tensors: Tensors): Uint8Array 
     const data = tensors.get(spec);
     return data ? [{ path: spec.path, dtype: spec.dtype, shape: spec.shape, data }] : [];
   });
-  return formatSafetensors(all, { model: artefact.name });
+  return formatSafetensors(all, { model: artefact.name, [MARK]: MARKED });
 }
+
+/** What the metadata of weights says that `mdl compile` put beside a module: a copy, which may be replaced. */
+const MARK = "written_by";
+const MARKED = "mdl compile";
+
+/** Whether a file that begins so is such a copy; `save()` of a net that was trained writes no such mark. */
+export const wasCompiled = (head: Uint8Array): boolean =>
+  new RegExp(`"${MARK}"\\s*:\\s*"${MARKED}"`).test(Buffer.from(head).toString("latin1"));
 
 /** Every parameter and state tensor as `load` would begin with it. */
 export function beginning(artefact: Artefact, loaded: Tensors | undefined, seed: number | bigint): Tensors {

@@ -2,6 +2,7 @@
 // that it runs in a browser. The command line (compiler/cli) is one of its hosts.
 
 import type { Artefact } from "../../runtime/core/program.ts";
+import { checkBind } from "./bind.ts";
 import { type Diagnostic, Diagnostics, MdlError } from "./diagnostics/index.ts";
 import { stdSources } from "./generated/std.ts";
 import { isGraph } from "./ir/build.ts";
@@ -96,6 +97,7 @@ export function compile(source: string, file: string, options: CompileOptions = 
         help: `it has ${names.join(", ")}`,
       });
   }
+  if (options.bind) checkBind(model, options.bind, options.entries, problems);
   if (problems.hasErrors) throw new MdlError(problems.list());
   const lines = lineIndex(source);
   const place = (n: Node): string => {

@@ -1,4 +1,4 @@
-// The runtime: what a module with training steps inlines, and the package export `mdl/runtime`.
+// The runtime: what a module with training steps inlines, and the package export `mdlc/runtime`.
 import type * as api from "./api.ts";
 import { loadWith } from "./load.ts";
 import type { Net } from "./net.ts";

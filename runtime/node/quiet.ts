@@ -34,17 +34,17 @@ export async function runAgainQuietly(): Promise<number | undefined> {
     env: { ...process.env, [MARK]: "1" },
   });
   child.stderr.setEncoding("utf8").pipe(dropChatter()).pipe(process.stderr);
-  // A signal to this process is meant for the work; the terminal's Ctrl-C reaches the child by itself.
+  // A signal to this process is meant for the work. The terminal's Ctrl-C reaches the child by itself; that it comes twice
+  // then does no harm, and a SIGINT to this process alone would reach nobody else.
   const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
-  const ignore = (): void => undefined;
-  process.on("SIGTERM", forward).on("SIGHUP", forward).on("SIGINT", ignore);
+  process.on("SIGTERM", forward).on("SIGHUP", forward).on("SIGINT", forward);
   try {
     return await new Promise((resolve, reject) => {
       child.on("error", reject);
       child.on("close", (code, signal) => resolve(code ?? 128 + (signal ? os.signals[signal] : 0)));
     });
   } finally {
-    process.off("SIGTERM", forward).off("SIGHUP", forward).off("SIGINT", ignore);
+    process.off("SIGTERM", forward).off("SIGHUP", forward).off("SIGINT", forward);
   }
 }
 

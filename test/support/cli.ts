@@ -13,6 +13,8 @@ export interface Ran {
   readonly err: string;
 }
 export interface Cli {
+  /** The bundled command, for what `run` cannot say: pipes that close, signals. There once the tests run. */
+  readonly main: () => string;
   /** A folder of the test file's own, where commands run. */
   readonly folder: string;
   readonly run: (args: readonly string[], options?: Pick<SpawnSyncOptions, "input" | "env">) => Ran;
@@ -31,6 +33,7 @@ export function testCli(): Cli {
   });
   return {
     folder,
+    main: () => main,
     run: (args, { input, env } = {}) => {
       const child = spawnSync(process.execPath, [main, ...args], {
         cwd: folder,

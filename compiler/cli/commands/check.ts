@@ -2,11 +2,18 @@
 // read is said and does not end the run.
 import { type JsonDiagnostic, renderAll, toJSON } from "../../core/diagnostics/index.ts";
 import { check } from "../../core/index.ts";
+import type { SetValue } from "../../core/phases/2-check/checked.ts";
 import { EXIT, InputFailure } from "../failure.ts";
 import { SourceFiles } from "../files.ts";
-import { count, painterFor } from "../style.ts";
+import { count, harmless, painterFor } from "../style.ts";
 
-export function checkCommand(paths: readonly string[], flags: { readonly json?: boolean }): number {
+export interface CheckFlags {
+  readonly json?: boolean;
+  readonly model?: string;
+  readonly set?: Readonly<Record<string, SetValue>>;
+}
+
+export function checkCommand(paths: readonly string[], flags: CheckFlags): number {
   const json: (JsonDiagnostic | { file: string; severity: "error"; code: null; message: string })[] = [];
   const paint = painterFor(process.stdout);
   const blocks: string[] = [];
@@ -15,7 +22,11 @@ export function checkCommand(paths: readonly string[], flags: { readonly json?: 
   for (const path of paths) {
     try {
       const files = new SourceFiles(path);
-      const found = check(files.text, files.file, { resolve: files.resolve });
+      const found = check(files.text, files.file, {
+        resolve: files.resolve,
+        model: flags.model,
+        set: flags.set,
+      });
       errors += found.filter((d) => d.severity === "error").length;
       warnings += found.filter((d) => d.severity === "warning").length;
       json.push(...toJSON(found, files.source));
@@ -24,10 +35,10 @@ export function checkCommand(paths: readonly string[], flags: { readonly json?: 
       if (!(error instanceof InputFailure)) throw error;
       errors++;
       json.push({ file: path, severity: "error", code: null, message: error.message });
-      blocks.push(`${paint.error("error")}${paint.strong(`: ${error.message}`)}\n`);
+      blocks.push(`${paint.error("error")}${paint.strong(`: ${harmless(error.message)}`)}\n`);
     }
   }
-  if (flags.json) process.stdout.write(`${JSON.stringify(json, null, 2)}\n`);
+  if (flags.json) process.stdout.write(`${jsonText(json)}\n`);
   else {
     const found = [errors ? count(errors, "error") : "", warnings ? count(warnings, "warning") : ""].filter(
       Boolean,
@@ -37,3 +48,10 @@ export function checkCommand(paths: readonly string[], flags: { readonly json?: 
   }
   return errors ? EXIT.input : EXIT.done;
 }
+
+/** JSON with whatever a terminal might obey written as escapes, which means the same to who reads JSON. */
+const jsonText = (value: unknown): string =>
+  JSON.stringify(value, null, 2).replace(
+    /[\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );

@@ -1,18 +1,18 @@
 // `mdl compile`: a module, its types and its weights beside each other, and a summary; or one stage as text. Several models
 // in a file make a module each, unless --model, --weights or --emit mean one.
-import { closeSync, existsSync, openSync, readSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { basename, join, relative, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { renderAll } from "../../core/diagnostics/index.ts";
 import { type Compiled, compile, emitModule, type Stage } from "../../core/index.ts";
 import type { SetValue } from "../../core/phases/2-check/checked.ts";
 import { InputFailure, UsageError, withSources } from "../failure.ts";
-import { type OutputFile, SourceFiles, writeFiles } from "../files.ts";
+import { type OutputFile, readBytes, SourceFiles, writeFiles } from "../files.ts";
 import { modelsOf } from "../models.ts";
-import { painterFor, styleFor } from "../style.ts";
+import { harmless, painterFor, styleFor } from "../style.ts";
 import { summary, type Written } from "../summary.ts";
 import { version } from "../version.ts";
-import { formatWeights, loadWeights } from "../weights.ts";
+import { formatWeights, loadWeights, wasCompiled } from "../weights.ts";
 
 export interface CompileFlags {
   readonly out: string;
@@ -24,6 +24,7 @@ export interface CompileFlags {
   readonly weights?: string;
   readonly runtime: "inline" | "import";
   readonly emit?: Stage;
+  readonly force?: boolean;
 }
 
 export async function compileCommand(path: string, flags: CompileFlags): Promise<void> {
@@ -35,7 +36,7 @@ export async function compileCommand(path: string, flags: CompileFlags): Promise
     wanted !== undefined ? [wanted] : models.all.length ? models.all : [undefined];
   if (flags.model === undefined && one && models.all.length > 1) {
     const others = models.all.filter((m) => m !== wanted).join(", ");
-    process.stderr.write(`${files.file}: this is ${wanted}; --model picks another (${others})\n`);
+    process.stderr.write(`${harmless(files.file)}: this is ${wanted}; --model picks another (${others})\n`);
   }
 
   const compiled: Compiled[] = [];
@@ -70,7 +71,6 @@ export async function compileCommand(path: string, flags: CompileFlags): Promise
       source: basename(files.file),
       compiler: `mdl ${version()}`,
     });
-    refuseForeign(`${stem}.js`);
     outputs.push({ path: `${stem}.js`, data: js }, { path: `${stem}.d.ts`, data: dts });
     const own: Written[] = [
       { path: `${stem}.js`, bytes: Buffer.byteLength(js), gzipped: gzipSync(js).byteLength },
@@ -85,6 +85,12 @@ export async function compileCommand(path: string, flags: CompileFlags): Promise
     }
     written.push(...own);
   }
+  const twice = outputs.find((o, i) => outputs.findIndex((p) => samePlace(o.path, p.path)) !== i);
+  if (twice)
+    throw new InputFailure(
+      `two models of ${files.file} would be written to ${twice.path}: compile one of them with --model`,
+    );
+  if (!flags.force) for (const { path, data } of outputs) refuseForeign(path, data);
   writeFiles(outputs);
   const shown = written.map((w) => ({ ...w, path: nearer(w.path) }));
   process.stdout.write(summary(files.file, compiled, shown, milliseconds, styleFor(process.stdout)));
@@ -131,22 +137,38 @@ function nearer(path: string): string {
   return near.startsWith("..") ? path : near;
 }
 
-/** A module is replaced, a file of somebody else's is not. */
-function refuseForeign(path: string): void {
-  if (!existsSync(path)) return;
-  let head = "";
+/** Whether two paths are one file on a disk that does not tell upper from lower case. */
+const samePlace = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();
+
+/** What mdl wrote is replaced; a file of somebody else's, or weights that may be the only ones, is not. */
+function refuseForeign(path: string, data: Uint8Array | string): void {
+  if (!existsSync(path) || !statSync(path).isFile()) return;
+  let head: Buffer;
+  let size: number;
   try {
     const file = openSync(path, "r");
-    const bytes = Buffer.alloc(512);
-    head = bytes.toString("utf8", 0, readSync(file, bytes));
-    closeSync(file);
+    try {
+      const bytes = Buffer.alloc(1 << 16);
+      head = bytes.subarray(0, readSync(file, bytes));
+      size = statSync(path).size;
+    } finally {
+      closeSync(file);
+    }
   } catch {
     // Not readable: writing will say so.
     return;
   }
-  if (head !== "" && !/^\/\/ .*; do not edit\.$/m.test(head)) {
-    throw new InputFailure(`${path} is there and was not written by mdl: choose another folder with -o`);
-  }
+  if (size === 0) return;
+  const isWeights = path.endsWith(".safetensors");
+  const ours = isWeights
+    ? wasCompiled(head)
+    : /^\/\/ .*; do not edit\.$/m.test(head.toString("utf8", 0, 512));
+  if (ours || (size === Buffer.byteLength(data) && Buffer.from(data as Uint8Array).equals(readBytes(path))))
+    return;
+  const whose = isWeights ? "holds weights that mdl compile did not write" : "was not written by mdl";
+  throw new InputFailure(
+    `${path} is there and ${whose}: choose another folder with -o, or replace it with --force`,
+  );
 }
 
 export function parseStage(stages: readonly string[], text: string): Stage {

@@ -14,7 +14,7 @@ import {
 } from "../../../runtime/node/index.ts";
 import { compile } from "../../core/index.ts";
 import { targets } from "../../core/targets.ts";
-import { driverCommand } from "../driver.ts";
+import { driverAdvice } from "../driver.ts";
 import { EXIT } from "../failure.ts";
 import { bytesText, type Style, styleFor, table } from "../style.ts";
 import { version } from "../version.ts";
@@ -50,12 +50,12 @@ export async function doctorCommand(): Promise<number> {
   if (adapters.length === 0) {
     say(`\n${style.red("no adapter")}: WebGPU is here, but no driver that it can use`);
     if (platform() === "linux") {
-      const command = driverCommand();
-      say(
-        command
-          ? `  Mesa's software driver computes on the processor; to get it:\n\n    ${style.bold(command)}`
-          : "  install your GPU's Vulkan driver, or Mesa's software driver (lavapipe)",
-      );
+      const advice = driverAdvice();
+      if (advice) {
+        say("  Mesa's software driver computes on the processor; to get it:\n");
+        if (advice.first) say(`    ${advice.first}, then`);
+        say(`    ${style.bold(advice.command)}`);
+      } else say("  install your GPU's Vulkan driver, or Mesa's software driver (lavapipe)");
     } else say("  install your GPU's driver");
     say("\nuntil then: mdl run MODEL.mdl ENTRY --device cpu");
     return EXIT.machine;

@@ -1,22 +1,51 @@
-// `mdl ops`: the operators of the language as the compiler defines them, in one table or one by one.
+// `mdl ops`: what a program can use without declaring it, as the compiler defines it: operators, the standard library,
+// initialisers, static functions, optimisers, schedules and penalties; in tables or one by one.
 import { closest } from "../../core/diagnostics/index.ts";
 import { dim } from "../../core/dims/dim.ts";
 import { createBuilder, typeText } from "../../core/ir/build.ts";
 import type { Attr, OpDef, OpExample, OpParam } from "../../core/ir/types.ts";
 import { applyOp, exposedOps, opForCall } from "../../core/ops/index.ts";
 import { input } from "../../core/ops/source.ts";
+import { vocabulary, type Word } from "../../core/phases/2-check/vocabulary.ts";
 import { UsageError } from "../failure.ts";
 import { count, type Style, styleFor, table } from "../style.ts";
 
 export function opsCommand(name: string | undefined): void {
   const style = styleFor(process.stdout);
+  if (name === undefined) {
+    process.stdout.write(allText(style));
+    return;
+  }
+  const words = vocabulary().filter((w) => w.name === name);
+  const ops = operators(name);
+  if (ops.length + words.length === 0) {
+    const near = closest(name, [...exposedOps.map((op) => op.name), ...vocabulary().map((w) => w.name)]);
+    throw new UsageError(
+      `there is no ${name} in the language${near ? `; did you mean ${near}?` : ""} (mdl ops lists what there is)`,
+    );
+  }
   process.stdout.write(
-    name === undefined
-      ? allText(style)
-      : named(name)
-          .map((op) => oneText(op, style))
-          .join("\n"),
+    [...ops.map((op) => oneText(op, style)), ...words.map((w) => wordText(w, style))].join("\n"),
   );
+}
+
+const HEADINGS: Readonly<Record<Word["kind"], string>> = {
+  layer: "layers",
+  fn: "fns",
+  initialiser: "initialisers, of a param or buffer",
+  function: "functions on static values, lists and fns",
+  optimiser: "optimisers, behind with in a train block",
+  schedule: "schedules, for lr and weight_decay; step and total_steps are names there",
+  penalty: "penalties, in minimize",
+};
+
+function wordText(w: Word, style: Style): string {
+  const lines = [w.signature.replace(w.name, style.cyan(w.name)), ""];
+  if (w.doc) lines.push(...wrapped(w.doc), "");
+  if (w.module) lines.push(`  import { ${w.name} } from "${w.module}"`, "");
+  else lines.push(`  ${style.dim(`one of the ${HEADINGS[w.kind]}`)}`, "");
+  if (w.source) lines.push(...w.source.split("\n").map((line) => `    ${line}`.trimEnd()));
+  return `${lines.join("\n").trimEnd()}\n`;
 }
 
 const shown = (op: OpDef): OpParam[] => op.params.filter((p) => !p.implicit);
@@ -45,35 +74,38 @@ const firstSentence = (doc: string): string => /^[\s\S]*?[^.][.](?=\s|$)/.exec(d
 const flat = (text: string): string => text.replace(/\s+/g, " ").trim();
 
 function allText(style: Style): string {
-  const rows = exposedOps.map((op) => [colored(op, style), style.dim(flat(firstSentence(op.doc)))]);
-  // A signature longer than the column goes on by itself.
-  const narrow = 44;
-  const lines = rows.map(([call, doc], i) => {
-    const length = signature(exposedOps[i]).length;
-    return length > narrow
-      ? `  ${call}\n  ${" ".repeat(narrow)}  ${doc}`
-      : `  ${call}${" ".repeat(narrow - length)}  ${doc}`;
+  const words = vocabulary();
+  const sections = new Map<string, (readonly [call: string, name: string, doc: string])[]>([
+    ["operators", exposedOps.map((op) => [signature(op), op.name, flat(firstSentence(op.doc))])],
+  ]);
+  for (const w of words) {
+    const heading = w.module ? `${HEADINGS[w.kind]} of ${w.module}` : HEADINGS[w.kind];
+    const rows = sections.get(heading) ?? [];
+    rows.push([w.signature, w.name, flat(firstSentence(w.doc))]);
+    sections.set(heading, rows);
+  }
+  const parts = [...sections].map(([heading, rows]) => {
+    const lines = rows.map(([call, name, doc]) => {
+      const shown = call.replace(name, style.cyan(name));
+      // A signature longer than the column goes on by itself.
+      const gap = call.length > NARROW ? `\n  ${" ".repeat(NARROW)}` : " ".repeat(NARROW - call.length);
+      return `  ${shown}${doc ? `${gap}  ${style.dim(doc)}` : ""}`;
+    });
+    return `${style.bold(heading)}\n${lines.join("\n")}`;
   });
-  return `${lines.join("\n")}\n\n${count(exposedOps.length, "operator")}; mdl ops NAME says more about one, as in mdl ops conv2d\n`;
+  return `${parts.join("\n\n")}\n\n${count(exposedOps.length, "operator")} and ${count(words.length, "further name")}; mdl ops NAME says more about one, as in mdl ops conv2d\n`;
 }
+
+/** Width of the column of signatures. */
+const NARROW = 44;
 
 const colored = (op: OpDef, style: Style): string =>
   style.cyan(op.name) + signature(op).slice(op.name.length);
 
 /** `max` of two tensors and of one are two operators. */
-function named(name: string): OpDef[] {
-  const found = [opForCall(name, 1), opForCall(name, 2)].filter((op) => op !== undefined);
-  if (found.length === 0) {
-    const near = closest(
-      name,
-      exposedOps.map((op) => op.name),
-    );
-    throw new UsageError(
-      `there is no operator ${name}${near ? `; did you mean ${near}?` : ""} (mdl ops lists them)`,
-    );
-  }
-  return [...new Set(found)];
-}
+const operators = (name: string): OpDef[] => [
+  ...new Set([opForCall(name, 1), opForCall(name, 2)].filter((op) => op !== undefined)),
+];
 
 const KINDS: Readonly<Record<OpParam["kind"], string>> = {
   tensor: "tensor",

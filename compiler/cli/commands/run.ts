@@ -19,7 +19,7 @@ import { modelsOf } from "../models.ts";
 import { checkOutput, writeResults } from "../outputs.ts";
 import { type Result, shapeText, tensorText, topText } from "../print-tensor.ts";
 import { evaluateEntry } from "../reference.ts";
-import { painterFor, styleFor } from "../style.ts";
+import { harmless, painterFor, styleFor } from "../style.ts";
 import { beginning, loadWeights, type Tensors } from "../weights.ts";
 
 export interface RunFlags {
@@ -76,7 +76,9 @@ export async function runCommand(
     if (!(error instanceof NoGpu)) throw error;
     const could = made.compiled && flags.target === undefined;
     if (flags.device !== "auto" || !could) throw error.cause;
-    process.stderr.write(`${(error.cause as Error).message}\ngoing on with --device cpu, which is slow\n`);
+    process.stderr.write(
+      `${harmless((error.cause as Error).message)}\ngoing on with --device cpu, which is slow\n`,
+    );
     results = onCpu(made, call);
   }
   show(results, flags);
@@ -109,7 +111,7 @@ function compileSource(path: string, entry: string | undefined, flags: RunFlags)
   const model = flags.model ?? models.main;
   if (flags.model === undefined && models.all.length > 1) {
     const others = models.all.filter((m) => m !== model).join(", ");
-    process.stderr.write(`${files.file}: this is ${model}; --model picks another (${others})\n`);
+    process.stderr.write(`${harmless(files.file)}: this is ${model}; --model picks another (${others})\n`);
   }
   const options = { resolve: files.resolve, model, set: flags.set };
   const compiled = withSources(files.source, () => {
@@ -259,7 +261,7 @@ function warnOfDrawn(artefact: Artefact, flags: RunFlags): void {
 function show(results: Results, flags: RunFlags): void {
   if (flags.output !== undefined) {
     const paths = writeResults(results, flags.output);
-    for (const path of paths) process.stderr.write(`wrote ${path}\n`);
+    for (const path of paths) process.stderr.write(`wrote ${harmless(path)}\n`);
     // Standard output may be the results themselves.
     if (flags.top === undefined || flags.output === "-") return;
   }

@@ -6,6 +6,7 @@ export {
   type JsonPlace,
   type Painter,
   plain,
+  printable,
   render,
   renderAll,
   toJSON,

@@ -184,8 +184,8 @@ function cutout(
   return { text: shown, column };
 }
 
-/** Text from a source or an input never reaches a terminal as control characters. */
-function printable(text: string): string {
+/** Text from a source, an input or a file never reaches a terminal as control characters. */
+export function printable(text: string): string {
   let out = "";
   for (const character of text) out += isControl(character.codePointAt(0) ?? 0) ? "\ufffd" : character;
   return out;

@@ -3,6 +3,7 @@
 import { reachable } from "../../ir/build.ts";
 import { type OpDef, OpError, type Value } from "../../ir/types.ts";
 import { full, isFloat, zerosLike } from "../../ops/define.ts";
+import { stopGradientOp } from "../../ops/elementwise.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { backward } from "../3-grad/backward.ts";
 import { callFn, callValue } from "./call.ts";
@@ -136,8 +137,9 @@ export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: as
       return fail(ctx, "E1101", e.message, site.span);
     }
   });
-  // An argument f never uses, or one that every way to it stops: zero would hide a mistake.
-  if (grads.every((v) => v === undefined))
+  // An argument f never uses, or one that every way to it stops: zero would hide a mistake. Where a way leads through
+  // operators whose gradient is zero everywhere (floor, sign), zero is the answer.
+  if (grads.every((v) => v === undefined) && !reaches(loss, new Set(values)))
     fail(
       ctx,
       "E1101",
@@ -149,4 +151,17 @@ export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: as
   return exprs.length === 1
     ? { kind: "record", fields: new Map(vals.map((v, i) => [targets[i].key, v])) }
     : { kind: "tuple", items: vals };
+}
+
+/** Whether a value is computed of one of these through floats alone, and not only behind stop_gradient. */
+function reaches(of: Value, wanted: ReadonlySet<Value>): boolean {
+  const seen = new Set<Value>();
+  const open = [of];
+  for (let v = open.pop(); v !== undefined; v = open.pop()) {
+    if (wanted.has(v)) return true;
+    if (seen.has(v) || !isFloat(v.type.dtype) || v.node.op === stopGradientOp) continue;
+    seen.add(v);
+    open.push(...v.node.inputs);
+  }
+  return false;
 }

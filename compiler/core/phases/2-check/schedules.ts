@@ -38,25 +38,43 @@ const warm = (peak: H, warmup: H, rest: H): H =>
 const cosineFrom = (from: H, to: H, t: H): H =>
   add(to, mul(mul(0.5, sub(from, to)), add(1, ["cos", mul(Math.PI, t)])));
 
-interface Schedule {
+export interface Schedule {
+  /** For `mdl ops`. */
+  readonly doc: string;
   readonly params: readonly { readonly name: string; readonly default?: number }[];
   readonly make: (...xs: H[]) => H;
 }
 
 const warmed = [{ name: "peak" }, { name: "warmup", default: 0 }, { name: "final", default: 0 }];
 
-const SCHEDULES: Readonly<Record<string, Schedule>> = {
-  constant: { params: [{ name: "value" }, { name: "warmup", default: 0 }], make: (v, w) => warm(v, w, v) },
-  cosine: { params: warmed, make: (p, w, f) => warm(p, w, cosineFrom(p, f, progress(w))) },
-  linear: { params: warmed, make: (p, w, f) => warm(p, w, add(p, mul(sub(f, p), progress(w)))) },
-  /** value * gamma ^ floor(step / every). */
+export const SCHEDULES: Readonly<Record<string, Schedule>> = {
+  constant: {
+    doc: "`value` at every step, after a linear rise over `warmup` steps.",
+    params: [{ name: "value" }, { name: "warmup", default: 0 }],
+    make: (v, w) => warm(v, w, v),
+  },
+  cosine: {
+    doc: "CosineAnnealingLR: a linear rise to `peak` over `warmup` steps, then half a cosine down to `final` at the last of total_steps.",
+    params: warmed,
+    make: (p, w, f) => warm(p, w, cosineFrom(p, f, progress(w))),
+  },
+  linear: {
+    doc: "A linear rise to `peak` over `warmup` steps, then a line down to `final` at the last of total_steps.",
+    params: warmed,
+    make: (p, w, f) => warm(p, w, add(p, mul(sub(f, p), progress(w)))),
+  },
   step_decay: {
+    doc: "StepLR: value * gamma ^ floor(step / every).",
     params: [{ name: "value" }, { name: "every" }, { name: "gamma", default: 0.1 }],
     make: (v, e, g) => mul(v, ["**", g, ["floor", div(STEP, e)]]),
   },
-  exponential: { params: [{ name: "value" }, { name: "gamma" }], make: (v, g) => mul(v, ["**", g, STEP]) },
-  /** PyTorch's OneCycleLR with cosine annealing: from peak / 25 up for `pct` of the steps, then down to peak / 250,000. */
+  exponential: {
+    doc: "ExponentialLR, a step at a time: value * gamma ^ step.",
+    params: [{ name: "value" }, { name: "gamma" }],
+    make: (v, g) => mul(v, ["**", g, STEP]),
+  },
   one_cycle: {
+    doc: "OneCycleLR with cosine annealing: from peak / div up to `peak` for `pct` of total_steps, then down to peak / (div * final_div).",
     params: [
       { name: "peak" },
       { name: "pct", default: 0.3 },

@@ -301,11 +301,18 @@ function penalty(block: Block, kind: "l1" | "l2", e: ast.CallExpr): Val {
 
 // -------------------------------------------------------------------------------------------- optimizer
 
-const OPTIMIZER_PARAMS: Readonly<Record<Optimizer["kind"], Readonly<Record<string, number>>>> = {
+export const OPTIMIZER_PARAMS: Readonly<Record<Optimizer["kind"], Readonly<Record<string, number>>>> = {
   sgd: { lr: 1e-3, momentum: 0, weight_decay: 0 },
   adam: { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0 },
   adamw: { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 1e-2 },
 };
+
+/** What a call of the optimiser may name, in order. */
+export const optimizerParams = (kind: Optimizer["kind"]): string[] => [
+  ...Object.keys(OPTIMIZER_PARAMS[kind]).filter((n) => !n.startsWith("beta")),
+  ...(kind === "sgd" ? ["nesterov"] : ["betas"]),
+  "no_decay",
+];
 
 function optimizer(base: Ctx, model: Instance, clause: ast.WithClause, update: readonly Slot[]): Optimizer {
   const scope = new Scope(model.scope);
@@ -334,11 +341,7 @@ function optimizer(base: Ctx, model: Instance, clause: ast.WithClause, update: r
     });
   const kind = v.name as Optimizer["kind"];
   const defaults = OPTIMIZER_PARAMS[kind];
-  const names = [
-    ...Object.keys(defaults).filter((n) => !n.startsWith("beta")),
-    ...(kind === "sgd" ? ["nesterov"] : ["betas"]),
-    "no_decay",
-  ];
+  const names = optimizerParams(kind);
   const got = new Map(matchArgs(ctx, kind, names, v.args, e.span).map((a, i) => [names[i], a]));
   const args: Record<string, HostExpr> = { ...defaults };
   let nesterov = false;

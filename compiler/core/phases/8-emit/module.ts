@@ -7,7 +7,7 @@ import { data, lineComment, oneLine, template } from "./text.ts";
 import { emitTypes } from "./types.ts";
 
 export interface EmitOptions {
-  /** `inline`: the module holds its runtime; `import`: it imports `mdl/runtime`. */
+  /** `inline`: the module holds its runtime; `import`: it imports `mdlc/runtime`. */
   readonly runtime: "inline" | "import";
   /** For the header: the source's file name, and the compiler's version. */
   readonly source?: string;
@@ -48,8 +48,8 @@ ${options.runtime === "inline" ? inlined(artefact) : IMPORTED}
 const START = `const mdlLoad = (options) => mdlStart(mdlArtefact, options);
 export { mdlArtefact as artefact, mdlLoad as load };`;
 
-const IMPORTED = `import { load as mdlStart } from "mdl/runtime";
-export * from "mdl/runtime";
+const IMPORTED = `import { load as mdlStart } from "mdlc/runtime";
+export * from "mdlc/runtime";
 ${START}`;
 
 /** The runtime's own text; its `load` is wrapped, its classes are exported on. */

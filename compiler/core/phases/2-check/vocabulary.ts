@@ -1,0 +1,154 @@
+// Every name that a program can use without declaring it, but for the operators (ops/index.ts has those): layers and fns of
+// the standard library, initialisers, static functions, optimisers, schedules, penalties. In: the tables that define them
+// and the library's sources. Out: names, parameters and a sentence each, for hosts (`mdl ops`, editors).
+import { stdSources } from "../../generated/std.ts";
+import type * as ast from "../1-parse/ast.ts";
+import { parse } from "../1-parse/parse.ts";
+import { BUILTINS } from "./builtins.ts";
+import { INITIALIZERS } from "./init.ts";
+import { OPTIMIZERS, SCHEDULES } from "./schedules.ts";
+import { OPTIMIZER_PARAMS, optimizerParams } from "./train.ts";
+
+export interface Word {
+  readonly name: string;
+  readonly kind: "layer" | "fn" | "initialiser" | "function" | "optimiser" | "schedule" | "penalty";
+  /** As it is called: `cosine(peak, warmup = 0, final = 0)`. */
+  readonly signature: string;
+  readonly doc: string;
+  /** The module it is imported from, for layers and fns of the standard library. */
+  readonly module?: string;
+  /** What stands in the module, for these. */
+  readonly source?: string;
+}
+
+/** Functions of the static world; `test/vocabulary.test.ts` holds that none is missing. */
+const FUNCTIONS: Readonly<Record<string, readonly [signature: string, doc: string]>> = {
+  identity: ["identity(x)", "x itself; as a layer, one that does nothing (PyTorch's nn.Identity)."],
+  checkpoint: [
+    "checkpoint(f)",
+    "f, to be computed again in the backward pass; accepted, and nothing is saved yet.",
+  ],
+  eval: ["layer.eval()", "The layer in eval mode, whatever the mode around it."],
+  len: ["len(list)", "How many items a list or tuple has."],
+  reversed: ["reversed(list)", "The list from its end."],
+  enumerate: ["enumerate(list)", "Pairs of index and item."],
+  zip: ["zip(list, …)", "Tuples of the items of lists of one length."],
+  range: ["range(stop), range(start, stop, step = 1)", "A list of static ints; stop is not in it."],
+  floor: ["floor(x)", "Of a static number or a size; of a tensor, the operator."],
+  ceil: ["ceil(x)", "Of a static number or a size; of a tensor, the operator."],
+  round: ["round(x)", "To the nearest, ties to even; of a tensor, the operator."],
+  abs: ["abs(x)", "Of a static number; of a tensor, the operator."],
+  sqrt: ["sqrt(x)", "Of a static number; of a tensor, the operator."],
+  exp: ["exp(x)", "Of a static number; of a tensor, the operator."],
+  log: ["log(x)", "Of a static number; of a tensor, the operator."],
+  log2: ["log2(x)", "Of a static number; of a tensor, the operator."],
+  sin: ["sin(x)", "Of a static number; of a tensor, the operator."],
+  cos: ["cos(x)", "Of a static number; of a tensor, the operator."],
+  max: ["max(a, b, …), max(list)", "Of static numbers and sizes; of tensors, the operators."],
+  min: ["min(a, b, …), min(list)", "Of static numbers and sizes; of tensors, the operators."],
+  sum: ["sum(list)", "Of a list of static numbers; of a tensor, the operator."],
+  int: ["int(x)", "A static number, cut to an integer."],
+  float: ["float(x)", "A static number as a float."],
+  zeros: ["zeros(sizes…, dtype = f32)", "In a fn: a tensor of zeros. In a declaration: the initialiser."],
+  ones: ["ones(sizes…, dtype = f32)", "In a fn: a tensor of ones. In a declaration: the initialiser."],
+  full: [
+    "full(sizes…, value, dtype = f32)",
+    "In a fn: a tensor of one value. In a declaration: the initialiser.",
+  ],
+  grad: [
+    "grad(f, wrt = x)",
+    "The gradient of f, whose result has no axes, as a function of f's arguments; nests.",
+  ],
+};
+
+const OPTIMIZER_DOCS: Readonly<Record<(typeof OPTIMIZERS)[number], string>> = {
+  sgd: "torch.optim.SGD; weight decay is added to the gradient.",
+  adam: "torch.optim.Adam; weight decay is added to the gradient.",
+  adamw: "torch.optim.AdamW; weight decay is apart from the gradient.",
+};
+const SETTINGS =
+  'lr and weight_decay take numbers and schedules; no_decay is a list of patterns of parameters that do not decay, as in no_decay = ["*.bias"].';
+
+const PENALTIES: readonly Word[] = (["l1", "l2"] as const).map((name) => ({
+  name,
+  kind: "penalty",
+  signature: `${name}(pattern, weight)`,
+  doc: `In minimize: weight times the sum of ${name === "l1" ? "absolute values" : "squares"} of the parameters that the pattern matches, as in ${name}(head.*, 1e-5).`,
+}));
+
+type Params = readonly { readonly name: string; readonly default?: number }[];
+const call = (name: string, params: Params): string =>
+  `${name}(${params
+    .map((p) =>
+      p.default === undefined ? p.name : Number.isNaN(p.default) ? `${p.name}?` : `${p.name} = ${p.default}`,
+    )
+    .join(", ")})`;
+
+function optimiser(kind: (typeof OPTIMIZERS)[number]): Word {
+  const defaults: Readonly<Record<string, number>> = OPTIMIZER_PARAMS[kind];
+  const params = optimizerParams(kind).map((name) => {
+    if (name === "betas") return `betas = (${defaults.beta1}, ${defaults.beta2})`;
+    if (name === "nesterov") return "nesterov = false";
+    return name === "no_decay" ? "no_decay = []" : `${name} = ${defaults[name]}`;
+  });
+  return {
+    name: kind,
+    kind: "optimiser",
+    signature: `${kind}(${params.join(", ")})`,
+    doc: `${OPTIMIZER_DOCS[kind]} ${SETTINGS}`,
+  };
+}
+
+/** Layers and fns of the standard library, from its sources. */
+function library(): Word[] {
+  return Object.entries(stdSources).flatMap(([module, text]) => {
+    const { ast: file } = parse(text, module);
+    return file.items.flatMap((item): Word[] => {
+      if (item.kind !== "layer" && item.kind !== "fn") return [];
+      const decl: ast.LayerDecl | ast.FnDecl = item;
+      const source = text.slice(decl.span.start, decl.span.end);
+      // The head of the declaration, up to its body, says names, types and defaults as the author wrote them.
+      const head = source.slice(0, source.indexOf("{")).replace(/\s+/g, " ").trim();
+      return [
+        {
+          name: decl.name.name,
+          kind: decl.kind === "layer" ? "layer" : "fn",
+          signature: head.replace(/^(layer|fn) /, ""),
+          doc: (decl.doc ?? "").replace(/\s+/g, " ").trim(),
+          module,
+          source,
+        },
+      ];
+    });
+  });
+}
+
+/** All of them, in the order they are listed. Computed when asked for: parsing the library takes milliseconds. */
+export function vocabulary(): readonly Word[] {
+  return [
+    ...library(),
+    ...Object.entries(INITIALIZERS).map(
+      ([name, init]): Word => ({
+        name,
+        kind: "initialiser",
+        signature: call(name, init.params),
+        doc: init.doc,
+      }),
+    ),
+    ...[...BUILTINS]
+      .filter((name) => Object.hasOwn(FUNCTIONS, name))
+      .map(
+        (name): Word => ({ name, kind: "function", signature: FUNCTIONS[name][0], doc: FUNCTIONS[name][1] }),
+      ),
+    ...OPTIMIZERS.map(optimiser),
+    ...Object.entries(SCHEDULES).map(
+      ([name, schedule]): Word => ({
+        name,
+        kind: "schedule",
+        signature: call(name, schedule.params),
+        doc: schedule.doc,
+      }),
+    ),
+    ...PENALTIES,
+  ];
+}
