@@ -264,17 +264,16 @@ describe("tensors as text", () => {
 });
 
 describe("files", () => {
-  it("are written all or none", () => {
+  it("are written all or none", async () => {
     const kept = file("kept.js", "old");
-    expect(() =>
-      writeFiles([
-        { path: kept, data: "new" },
-        { path: join(kept, "below"), data: "" },
-      ]),
-    ).toThrow(InputFailure);
+    const both = writeFiles([
+      { path: kept, data: "new" },
+      { path: join(kept, "below"), data: "" },
+    ]);
+    await expect(both).rejects.toThrow(InputFailure);
     expect(readFileSync(kept, "utf8")).toBe("old");
     expect(readdirSync(folder).filter((name) => name.endsWith(".tmp"))).toEqual([]);
-    writeFiles([{ path: kept, data: "new" }]);
+    await writeFiles([{ path: kept, data: "new" }]);
     expect(readFileSync(kept, "utf8")).toBe("new");
   });
 });
@@ -286,21 +285,21 @@ describe.skipIf(process.platform === "win32")("writing beside others", () => {
     return path;
   };
 
-  it("keeps the mode of a file that is there", () => {
+  it("keeps the mode of a file that is there", async () => {
     const path = join(own("mode"), "w.bin");
     writeFileSync(path, "old");
     chmodSync(path, 0o600);
-    writeFiles([{ path, data: "new" }]);
+    await writeFiles([{ path, data: "new" }]);
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(readFileSync(path, "utf8")).toBe("new");
   });
 
-  it("writes through a link, which stays one, also where it leads to nothing yet", () => {
+  it("writes through a link, which stays one, also where it leads to nothing yet", async () => {
     const inside = own("links");
     writeFileSync(join(inside, "real.bin"), "old");
     symlinkSync("real.bin", join(inside, "link.bin"));
     symlinkSync("later.bin", join(inside, "dangling.bin"));
-    writeFiles([
+    await writeFiles([
       { path: join(inside, "link.bin"), data: "one" },
       { path: join(inside, "dangling.bin"), data: "two" },
     ]);
@@ -309,23 +308,25 @@ describe.skipIf(process.platform === "win32")("writing beside others", () => {
     expect(readlinkSync(join(inside, "dangling.bin"))).toBe("later.bin");
     expect(readFileSync(join(inside, "later.bin"), "utf8")).toBe("two");
     symlinkSync("round.bin", join(inside, "round.bin"));
-    expect(() => writeFiles([{ path: join(inside, "round.bin"), data: "" }])).toThrow(InputFailure);
+    await expect(writeFiles([{ path: join(inside, "round.bin"), data: "" }])).rejects.toThrow(InputFailure);
   });
 
-  it("does not follow a link that somebody planted under a name it might use", () => {
+  it("does not follow a link that somebody planted under a name it might use", async () => {
     const inside = own("planted");
     const victim = file("victim", "untouched");
     for (const name of [`w.bin.${process.pid}.tmp`, `.w.bin.${process.pid}.tmp`])
       symlinkSync(victim, join(inside, name));
-    writeFiles([{ path: join(inside, "w.bin"), data: "new" }]);
+    await writeFiles([{ path: join(inside, "w.bin"), data: "new" }]);
     expect(readFileSync(victim, "utf8")).toBe("untouched");
     expect(readFileSync(join(inside, "w.bin"), "utf8")).toBe("new");
   });
 
-  it("ends at once where nothing can be made, and with what is no file", () => {
+  it("ends at once where nothing can be made, and with what is no file", async () => {
     if (existsSync("/proc/self"))
-      expect(() => writeFiles([{ path: "/proc/nowhere/below/w.bin", data: "" }])).toThrow(InputFailure);
-    expect(() => writeFiles([{ path: "/dev/null", data: "" }])).toThrow(/it is a device, not a file/);
+      await expect(writeFiles([{ path: "/proc/nowhere/below/w.bin", data: "" }])).rejects.toThrow(
+        InputFailure,
+      );
+    await expect(writeFiles([{ path: "/dev/null", data: "" }])).rejects.toThrow(/it is a device, not a file/);
     expect(() => new SourceFiles("/dev/zero")).toThrow(/is a device, expected a file/);
     const pipe = join(own("pipes"), "pipe.mdl");
     if (spawnSync("mkfifo", [pipe]).status === 0)

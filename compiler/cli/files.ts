@@ -2,26 +2,18 @@
 // written goes to temporary files first, which then take their places together: an error leaves everything as it was.
 // Nothing here waits for ever: what is no regular file is read only where it is a stream that somebody already writes,
 // and no more of it than a limit.
-import { randomBytes } from "node:crypto";
 import {
   closeSync,
-  fchmodSync,
   fstatSync,
-  fsyncSync,
-  lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
-  readlinkSync,
   readSync,
-  realpathSync,
-  renameSync,
-  rmSync,
   type Stats,
   statSync,
-  writeFileSync,
 } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname } from "node:path";
+import { type StagedFile, stageFile } from "../../runtime/core/files.ts";
 import { stdSources } from "../core/generated/std.ts";
 import { fileTrouble, InputFailure } from "./failure.ts";
 
@@ -112,48 +104,33 @@ export interface OutputFile {
   readonly data: Uint8Array | string;
 }
 
-/**
- * Writes all of them or none. A file that is there keeps its mode; a link stays, and what it leads to is replaced. The
- * temporary files lie beside their places under names that nobody can foresee, and are made anew: whatever is there
- * already, a planted link above all, is neither followed nor overwritten.
- */
-export function writeFiles(files: readonly OutputFile[]): void {
-  const temporary: { readonly path: string; readonly place: string; readonly asked: string }[] = [];
+/** Writes all of them or none, each as `stageFile` does: mode and links stay, nothing that was planted is followed. */
+export async function writeFiles(files: readonly OutputFile[]): Promise<void> {
+  const staged: StagedFile[] = [];
+  const trouble = (error: unknown, path: string): InputFailure =>
+    error instanceof InputFailure ? error : new InputFailure(`cannot write ${fileTrouble(error, path)}`);
   try {
     for (const { path, data } of files) {
       try {
         makeFolder(dirname(path));
-        const place = followLinks(path);
-        const there = statSync(place, { throwIfNoEntry: false });
         // What a rename would trip over is found before the first one.
+        const there = statSync(path, { throwIfNoEntry: false });
         if (there?.isDirectory())
           throw new InputFailure(`cannot write ${path}: there is a folder of that name`);
         if (there && !there.isFile())
           throw new InputFailure(`cannot write ${path}: it is ${kindOf(there)}, not a file`);
-        const own = join(dirname(place), `.${basename(place)}.${randomBytes(9).toString("base64url")}.tmp`);
-        const file = openSync(own, "wx", 0o666);
-        temporary.push({ path: own, place, asked: path });
-        try {
-          if (there) fchmodSync(file, there.mode & 0o7777);
-          writeFileSync(file, data);
-          fsyncSync(file);
-        } finally {
-          closeSync(file);
-        }
+        staged.push(await stageFile(path, data));
       } catch (error) {
-        if (error instanceof InputFailure) throw error;
-        throw new InputFailure(`cannot write ${fileTrouble(error, path)}`);
+        throw trouble(error, path);
       }
     }
-    for (const { path, place, asked } of temporary) {
-      try {
-        renameSync(path, place);
-      } catch (error) {
-        throw new InputFailure(`cannot write ${fileTrouble(error, asked)}`);
-      }
+    for (const [i, { path }] of files.entries()) {
+      await staged[i].commit().catch((error: unknown) => {
+        throw trouble(error, path);
+      });
     }
   } finally {
-    for (const { path } of temporary) removeQuietly(path);
+    for (const file of staged) await file.discard();
   }
 }
 
@@ -169,24 +146,6 @@ function makeFolder(folder: string): void {
     throw new InputFailure(
       `cannot make the folder ${fileTrouble(error, folder).replace("no such file", "nothing can be made there")}`,
     );
-  }
-}
-
-/** Where a path leads to, though it may lead to nothing yet. */
-function followLinks(path: string): string {
-  let place = path;
-  for (let hops = 0; lstatSync(place, { throwIfNoEntry: false })?.isSymbolicLink(); hops++) {
-    if (hops === 40) throw new InputFailure(`cannot write ${path}: its links lead nowhere`);
-    place = resolve(realpathSync(dirname(place)), readlinkSync(place));
-  }
-  return place;
-}
-
-function removeQuietly(path: string): void {
-  try {
-    rmSync(path, { force: true });
-  } catch {
-    // What could not be made is not there either.
   }
 }
 

@@ -17,7 +17,10 @@ export function checkOutput(path: string): void {
 }
 
 /** Writes the results; the paths that were written. */
-export function writeResults(results: Readonly<Record<string, Result>>, path: string): string[] {
+export async function writeResults(
+  results: Readonly<Record<string, Result>>,
+  path: string,
+): Promise<string[]> {
   const all = Object.entries(results);
   const json = (): string => `${all.length === 1 ? jsonText(all[0][1]) : object(all)}\n`;
   if (path === "-") {
@@ -35,7 +38,7 @@ export function writeResults(results: Readonly<Record<string, Result>>, path: st
       data: format === ".npy" ? formatNpy(result.dtype, result.shape, result.data) : raw(result),
     }));
   }
-  writeFiles(files);
+  await writeFiles(files);
   return files.map((f) => f.path);
 }
 

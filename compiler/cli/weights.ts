@@ -14,8 +14,8 @@ export type Tensors = ReadonlyMap<TensorSpec, AnyArray>;
 export async function loadWeights(artefact: Artefact, path: string): Promise<Tensors> {
   const bytes = readBytes(path);
   try {
-    const loaded = await readWeights(placesOf(artefact), bytes);
-    return new Map(loaded.map(({ place, data }) => [place.spec, data]));
+    const { tensors } = await readWeights(placesOf(artefact), bytes);
+    return new Map(tensors.map(({ place, data }) => [place.spec, data]));
   } catch (error) {
     throw error instanceof WeightsError ? new InputFailure(`${path}: ${error.message}`) : error;
   }

@@ -115,7 +115,23 @@ export type Weights =
   | ArrayBuffer
   | Uint8Array
   | { arrayBuffer(): Promise<ArrayBuffer> }
-  | { readonly [path: string]: Input<DType> };
+  | { readonly [path: string]: Input<DType> }
+  | ReadonlyMap<string, Input<DType>>;
+
+/** What a file need not fit in. Shapes and dtypes must always. */
+export interface WeightsOptions {
+  /** `false`: what is missing or unexpected is passed over, and told. */
+  readonly strict?: boolean;
+  /** `true`: weights may be missing (those keep what they have), but none unexpected. */
+  readonly partial?: boolean;
+}
+/** What was passed over, by path. */
+export interface Ignored {
+  /** The model's, which the weights have not. */
+  readonly missing: readonly string[];
+  /** The weights', which the model has not. */
+  readonly unexpected: readonly string[];
+}
 
 export interface Progress {
   readonly phase: "weights" | "compile" | "warm-up";
@@ -123,9 +139,11 @@ export interface Progress {
   readonly total: number;
 }
 
-export interface LoadOptions {
+export interface LoadOptions extends WeightsOptions {
   /** Without it, parameters begin as the model declares, drawn from `seed`. */
   readonly weights?: Weights;
+  /** Told what `strict: false` or `partial` passed over, where there is something; without it, `console.warn` says it. */
+  readonly onIgnored?: (ignored: Ignored) => void;
   /** The device to run on; it is not destroyed by `dispose()`. Without it, the module asks for one. */
   readonly device?: GpuDevice;
   /** Where to ask for an adapter; else `navigator.gpu`, else (in Node) the package `webgpu`. */
@@ -206,8 +224,11 @@ export interface NetBase<Path extends string = string> {
   /** A safetensors file of parameters and buffers: its bytes, or (in Node) written to a path. */
   save(): Promise<Uint8Array>;
   save(path: string | { readonly href: string }): Promise<void>;
-  /** Rejects with a WeightsError that lists every missing, unexpected and misshapen tensor; `partial` allows gaps. */
-  loadWeights(weights: Weights, options?: { readonly partial?: boolean }): Promise<void>;
+  /**
+   * All or nothing: rejects with a WeightsError that lists every missing, unexpected and misshapen tensor. Resolves to
+   * what `strict: false` or `partial` passed over, as PyTorch's `load_state_dict` does.
+   */
+  loadWeights(weights: Weights, options?: WeightsOptions): Promise<Ignored>;
   snapshot(): Promise<Snapshot>;
   restore(snapshot: Snapshot): Promise<void>;
   /** State as declared; with a seed the parameters are drawn anew, too. */

@@ -5,7 +5,7 @@ import type * as api from "./api.ts";
 export class MdlRuntimeError extends Error implements api.MdlRuntimeError {
   readonly code: string;
   constructor(code: string, message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
+    super(message.replace(/[^\P{C}\n\t]/gu, spelledOut), cause === undefined ? undefined : { cause });
     this.name = "MdlRuntimeError";
     this.code = code;
   }
@@ -68,10 +68,21 @@ export class NonFiniteError extends MdlRuntimeError {
   }
 }
 
-/** For `${count} thing(s)` and lists that may be long. */
+const spelledOut = (c: string): string => `\\u{${c.codePointAt(0)?.toString(16)}}`;
+
+/**
+ * A text from outside (a file, a caller) for a message: what is not seen, moves the cursor or turns the line around is
+ * spelled out, a long one cut.
+ */
+export function shown(text: string, most = 200): string {
+  const part = text.length > most ? `${text.slice(0, most)}…` : text;
+  return part.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, spelledOut);
+}
+
+/** For lists that may be long, of names that may be anything. */
 export function few(items: readonly string[], most = 8): string {
-  if (items.length <= most) return items.join(", ");
-  return `${items.slice(0, most).join(", ")} and ${items.length - most} more`;
+  const listed = items.slice(0, most).map((item) => shown(item));
+  return `${listed.join(", ")}${items.length > most ? ` and ${items.length - most} more` : ""}`;
 }
 
 /** The name among `names` that `wrong` was perhaps meant to be, as a hint for the end of a message. */
@@ -82,7 +93,7 @@ export function didYouMean(wrong: string, names: readonly string[]): string {
     const d = distance(wrong.toLowerCase(), name.toLowerCase());
     if (d < bestDistance) [best, bestDistance] = [name, d];
   }
-  return best ? `; did you mean ${best}?` : "";
+  return best ? `; did you mean ${shown(best)}?` : "";
 }
 
 /** Levenshtein's. */

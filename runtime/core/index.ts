@@ -11,6 +11,7 @@ export type {
   Gpu,
   GpuBuffer,
   GpuDevice,
+  Ignored,
   Input,
   LoadOptions,
   Memory,
@@ -24,6 +25,7 @@ export type {
   StepResult,
   TypedArrays,
   Weights,
+  WeightsOptions,
 } from "./api.ts";
 export * from "./exports.ts";
 export type { Net } from "./net.ts";

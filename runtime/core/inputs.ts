@@ -192,7 +192,7 @@ function dtypeError(dtype: DType, what: string, given: string): InputError {
   );
 }
 
-function describe(value: unknown): string {
+export function describe(value: unknown): string {
   if (value === null || typeof value !== "object") return value === null ? "null" : `a ${typeof value}`;
   const name = value.constructor?.name ?? "object";
   return `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;

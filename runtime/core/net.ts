@@ -19,6 +19,7 @@ import {
   hostData,
   initialBytes,
   type LoadedTensor,
+  type LoadedWeights,
   type Place,
   placesOf,
   put,
@@ -83,15 +84,17 @@ class LoadedNet {
 
   async open(): Promise<void> {
     const { weights, onProgress } = this.#options;
-    let reading: Promise<LoadedTensor[]> | undefined;
+    let reading: Promise<LoadedWeights> | undefined;
     if (weights !== undefined) {
       onProgress?.({ phase: "weights", done: 0, total: 1 });
-      reading = readWeights(this.#places, weights);
+      reading = readWeights(this.#places, weights, this.#options);
       reading.catch(nothing); // told below
     }
     await this.#openSession();
     try {
-      for (const tensor of (await reading) ?? []) this.#loaded.set(tensor.place.spec, tensor);
+      const { tensors = [], ignored = undefined } = (await reading) ?? {};
+      for (const tensor of tensors) this.#loaded.set(tensor.place.spec, tensor);
+      if (ignored) tellIgnored(this.name, ignored, this.#options.onIgnored);
       if (reading) onProgress?.({ phase: "weights", done: 1, total: 1 });
       this.#fill();
       await this.#makeReady();
@@ -400,7 +403,7 @@ class LoadedNet {
   parameters(): readonly api.Parameter[] {
     const { params, state } = this.#artefact;
     return [...params, ...state].map(({ path, aliases, dtype, shape, bytes, frozen, role }) => {
-      return { path, aliases, dtype, shape, bytes, frozen: frozen ?? false, role };
+      return { path, aliases: [...aliases], dtype, shape: [...shape], bytes, frozen: frozen ?? false, role };
     });
   }
 
@@ -429,8 +432,7 @@ class LoadedNet {
     const { buffer } = value instanceof Tensor ? value : {};
     if (value instanceof Tensor && buffer) await value.read();
     const host = value instanceof Tensor ? { data: value.data, shape: value.shape } : value;
-    // Kept for opening the model again, so a copy.
-    const data = hostData(place.spec, path, host).slice();
+    const data = hostData(place.spec, path, host);
     await this.#inOrder(async () => this.#writeTensors([{ place, data }]));
   }
 
@@ -443,9 +445,10 @@ class LoadedNet {
     this.#wrote(tensors.map((t) => t.place.spec.path));
   }
 
-  async loadWeights(weights: api.Weights, options: { readonly partial?: boolean } = {}): Promise<void> {
-    const tensors = await readWeights(this.#places, weights, options.partial);
+  async loadWeights(weights: api.Weights, options: api.WeightsOptions = {}): Promise<api.Ignored> {
+    const { tensors, ignored } = await readWeights(this.#places, weights, options);
     await this.#inOrder(async () => this.#writeTensors(tensors));
+    return ignored;
   }
 
   async save(place?: string | { readonly href: string }): Promise<Uint8Array | undefined> {
@@ -592,6 +595,20 @@ function takeSeed(seed: unknown): Words {
       `a seed is an integer from 0 to 2^53 - 1, or a bigint below 2^64, given ${seed}`,
     );
   return words;
+}
+
+function tellIgnored(model: string, ignored: api.Ignored, tell: api.LoadOptions["onIgnored"]): void {
+  const { missing, unexpected } = ignored;
+  if (missing.length + unexpected.length === 0) return;
+  if (tell) {
+    tell(ignored);
+    return;
+  }
+  const parts = [
+    missing.length ? `missing ${few(missing)}` : "",
+    unexpected.length ? `unexpected ${few(unexpected)}` : "",
+  ];
+  console.warn(`${model}: weights were passed over: ${parts.filter(Boolean).join("; ")}`);
 }
 
 const notReady = (name: string): InputError =>

@@ -1,6 +1,7 @@
-// The safetensors format. In: a file's bytes, or tensors. Out: tensors by path with their element type, or a file's bytes.
-// A file is not trusted: sizes and offsets are checked before anything is read.
-import { WeightsError } from "./errors.ts";
+// The safetensors format. In: a file's header, or tensors. Out: where each tensor lies with its element type, or a file's
+// bytes. A file is not trusted: what the safetensors library refuses is refused (test/figures/safetensors.json), and so are
+// two tensors of one name.
+import { shown, WeightsError } from "./errors.ts";
 import type { DType } from "./program.ts";
 import {
   type AnyArray,
@@ -12,76 +13,199 @@ import {
   sizeOf,
 } from "./tensor.ts";
 
-export interface FileTensor {
+/** Where a tensor lies. */
+export interface FileEntry {
   /** As the file says it: F32, BF16, I64, … */
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  /** In the file. */
+  readonly begin: number;
+  readonly end: number;
+}
+
+export interface FileTensor {
   readonly dtype: string;
   readonly shape: readonly number[];
   readonly bytes: Uint8Array;
 }
 
-const FILE_BYTES: Readonly<Record<string, number>> = {
-  F64: 8,
-  F32: 4,
-  F16: 2,
-  BF16: 2,
-  I64: 8,
-  I32: 4,
-  I16: 2,
-  I8: 1,
-  U64: 8,
-  U32: 4,
-  U16: 2,
-  U8: 1,
-  BOOL: 1,
+/** Bits of an element: all that the format knows; those that `convert` does not read may stand in a file, too. */
+const BITS: Readonly<Record<string, number>> = {
+  F64: 64,
+  F32: 32,
+  F16: 16,
+  BF16: 16,
+  I64: 64,
+  I32: 32,
+  I16: 16,
+  I8: 8,
+  U64: 64,
+  U32: 32,
+  U16: 16,
+  U8: 8,
+  BOOL: 8,
+  C64: 64,
+  F8_E4M3: 8,
+  F8_E5M2: 8,
+  F8_E8M0: 8,
+  F8_E4M3FNUZ: 8,
+  F8_E5M2FNUZ: 8,
+  F6_E2M3: 6,
+  F6_E3M2: 6,
+  F4: 4,
 };
 
-const bad = (why: string): WeightsError =>
-  new WeightsError("weights-format", `not a safetensors file: ${why}`);
+/** As the library has it. */
+const MOST_HEADER_BYTES = 100_000_000;
 
-export function parseSafetensors(file: Uint8Array): Map<string, FileTensor> {
-  if (file.byteLength < 8) throw bad(`it has ${file.byteLength} bytes`);
-  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
+const bad = (why: string, cause?: unknown): WeightsError =>
+  new WeightsError("weights-format", `not a safetensors file: ${why}`, {}, cause);
+
+/** What else a file that was given may be, by its first bytes (`printable`), with the way out. */
+const FOREIGN: readonly (readonly [RegExp, string])[] = [
+  [
+    /^PK%03%04.*data\.pkl|^%80%0[2-5]/,
+    'it is a PyTorch checkpoint (.pth, .pt) or another pickle: in Python, safetensors.torch.save_file(model.state_dict(), "model.safetensors") writes one',
+  ],
+  [
+    /^PK%03%04.*\.npy/,
+    'it is NumPy\'s .npz: in Python, safetensors.numpy.save_file(dict(numpy.load("x.npz")), "x.safetensors") writes one',
+  ],
+  [/^PK%03%04/, "it is a zip archive"],
+  [/^%93NUMPY/, "it is NumPy's .npy, one array without a name"],
+  [/^%1f%8b/, "it is compressed by gzip: decompress it first"],
+  [/^%89HDF/, "it is HDF5 (.h5): write its tensors with the library safetensors"],
+  [/^GGUF/, "it is GGUF: take the model's .safetensors"],
+  [/^(%..|.){4}TFL3/, "it is a TensorFlow Lite model: write its tensors with the library safetensors"],
+  [/^%08%[01].(%12|:)/, "it is an ONNX model: write its initializers with the library safetensors"],
+  [/^version https:..git-lfs/, "it is a pointer of Git LFS: git lfs pull brings the file"],
+  [/^( |%0[9ad])*</, "it is HTML or XML: is its address right?"],
+  [/^( |%0[9ad])*[[{]/, "it is JSON text (an index of several files?): give the .safetensors itself"],
+];
+
+/** Bytes as text, `%1f` for what ASCII does not print. */
+const printable = (bytes: Uint8Array): string =>
+  String.fromCharCode(...bytes).replace(
+    /[^ -~]/g,
+    (c) => `%${c.charCodeAt(0).toString(16).padStart(2, "0")}`,
+  );
+
+/** How many bytes of a file's beginning `headerLength` looks at. */
+export const HEAD_BYTES = 1024;
+
+/** The length of the header, which begins at byte 8. In: the file's first bytes, and its size. */
+export function headerLength(head: Uint8Array, size: number): number {
+  if (size < 8) throw bad(`it has ${size} bytes`);
+  const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
   const length = view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32;
-  if (length > file.byteLength - 8) throw bad("its header is longer than the file");
+  if (length <= Math.min(size - 8, MOST_HEADER_BYTES)) return length;
+  const text = printable(head.subarray(0, HEAD_BYTES));
+  // A header that begins in its place is one, of a file that was cut.
+  const known = /^(%..|.){8} *\{/.test(text) ? undefined : FOREIGN.find(([pattern]) => pattern.test(text));
+  if (known) throw bad(known[1]);
+  if (length > size - 8) throw bad("its header is longer than the file");
+  throw bad(`its header has ${length} bytes, ${MOST_HEADER_BYTES} at most are allowed`);
+}
+
+/** The tensors by path. In: the header's bytes, and the file's size. */
+export function parseHeader(bytes: Uint8Array, size: number): Map<string, FileEntry> {
   let header: unknown;
   try {
-    header = JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + length)));
+    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    header = JSON.parse(text);
+    scan(text);
   } catch (cause) {
-    throw new WeightsError("weights-format", "not a safetensors file: its header is no JSON", {}, cause);
+    if (cause instanceof WeightsError) throw cause;
+    throw bad("its header is no JSON", cause);
   }
-  if (typeof header !== "object" || header === null) throw bad("its header is no object");
-  const body = file.subarray(8 + length);
-  const tensors = new Map<string, FileTensor>();
+  if (!isObject(header)) throw bad("its header is no object");
+  const metadata = header["__metadata__"] ?? {};
+  if (!(isObject(metadata) && Object.values(metadata).every((v) => typeof v === "string")))
+    throw bad("its __metadata__ is no object of strings");
+  const start = 8 + bytes.byteLength;
+  const tensors = new Map<string, FileEntry>();
   for (const [path, entry] of Object.entries(header)) {
     if (path === "__metadata__") continue;
-    const { dtype, shape, data_offsets: at } = (entry ?? {}) as Record<string, unknown>;
-    const isSizes = (x: unknown): x is number[] =>
-      Array.isArray(x) && x.every((d) => Number.isSafeInteger(d) && d >= 0);
-    if (typeof dtype !== "string" || !isSizes(shape) || !isSizes(at) || at.length !== 2) {
-      throw bad(`${path} has no dtype, shape or data_offsets`);
+    const { dtype, shape, data_offsets: at } = isObject(entry) ? entry : {};
+    if (typeof dtype !== "string" || !isSizes(shape) || !isSizes(at) || at.length !== 2)
+      throw bad(`${shown(path)} has no dtype, shape or data_offsets`);
+    if (!Object.hasOwn(BITS, dtype)) throw bad(`${shown(path)} has the unknown dtype ${shown(dtype)}`);
+    // In the order of its sizes, as the library multiplies: what overflows on the way is refused in spite of a zero.
+    let bits = 1;
+    for (const d of [...shape, BITS[dtype]]) {
+      bits *= d;
+      if (!Number.isSafeInteger(bits)) throw bad(`${shown(path)} has too many elements: [${shape}]`);
     }
-    const item = Object.hasOwn(FILE_BYTES, dtype) ? FILE_BYTES[dtype] : undefined;
-    if (item === undefined) throw bad(`${path} has the unknown dtype ${dtype}`);
-    if (at[1] > body.byteLength) throw bad(`${path} lies beyond its end (the file may be truncated)`);
-    if (at[1] - at[0] !== sizeOf(shape) * item)
-      throw bad(`${path} has ${at[1] - at[0]} bytes for [${shape}]`);
-    tensors.set(path, { dtype, shape, bytes: body.subarray(at[0], at[1]) });
+    if (at[1] > size - start) throw bad(`${shown(path)} lies beyond its end (the file may be truncated)`);
+    if ((at[1] - at[0]) * 8 !== bits) throw bad(`${shown(path)} has ${at[1] - at[0]} bytes for [${shape}]`);
+    tensors.set(path, { dtype, shape, begin: start + at[0], end: start + at[1] });
   }
+  // Every byte belongs to one tensor; a shifted or patched file shows here.
+  let end = start;
+  const inOrder = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
+  for (const [path, tensor] of inOrder) {
+    if (tensor.begin !== end)
+      throw bad(
+        `${shown(path)} begins at byte ${tensor.begin} of the file, expected ${end}: tensors overlap or leave a gap`,
+      );
+    end = tensor.end;
+  }
+  if (end !== size) throw bad(`${size - end} bytes at its end belong to no tensor`);
   return tensors;
 }
 
+const isObject = (x: unknown): x is Record<string, unknown> =>
+  typeof x === "object" && x !== null && !Array.isArray(x);
+const isSizes = (x: unknown): x is number[] =>
+  Array.isArray(x) && x.every((d) => Number.isSafeInteger(d) && d >= 0);
+
+/** What JSON.parse lets pass in a text that it took: keys given twice, halves of surrogate pairs, sizes like `2.0`. */
+function scan(text: string): void {
+  const open: Set<string>[] = [];
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i];
+    if (c === "{") open.push(new Set());
+    else if (c === "}") open.pop();
+    else if (c === "." || c === "-") throw bad("its header has a number that is no size");
+    else if (/[eE]/.test(c) && /\d/.test(text[i - 1])) throw bad("its header has a number that is no size");
+    if (c !== '"') continue;
+    const from = i;
+    while (text[++i] !== '"') if (text[i] === "\\") i++;
+    const string = JSON.parse(text.slice(from, i + 1)) as string;
+    if (/\p{Cs}/u.test(string)) throw bad(`its header has a text that is no Unicode: ${shown(string)}`);
+    let next = i + 1;
+    while (text[next] <= " ") next++;
+    if (text[next] !== ":") continue;
+    const keys = open[open.length - 1];
+    if (keys.has(string)) throw bad(`its header says ${shown(string)} twice`);
+    keys.add(string);
+  }
+}
+
+/** A file that is in memory. */
+export function parseSafetensors(file: Uint8Array): Map<string, FileTensor> {
+  const start = 8 + headerLength(file.subarray(0, HEAD_BYTES), file.byteLength);
+  return new Map(
+    [...parseHeader(file.subarray(8, start), file.byteLength)].map(([path, { dtype, shape, begin, end }]) => [
+      path,
+      { dtype, shape, bytes: file.subarray(begin, end) },
+    ]),
+  );
+}
+
+const READ = /^(F64|B?F16|F32|[IU](8|16|32|64)|BOOL)$/;
 const isFloat = (fileDtype: string): boolean => fileDtype.includes("F");
 
 /** A file's elements as `dtype`; undefined where that would not be the same kind of number. */
 export function convert(tensor: FileTensor, dtype: DType): AnyArray | undefined {
   const { dtype: from, bytes, shape } = tensor;
-  if ((dtype === "f32" || dtype === "f16") !== isFloat(from)) return undefined;
+  if ((dtype === "f32" || dtype === "f16") !== isFloat(from) || !READ.test(from)) return undefined;
   const count = sizeOf(shape);
   if (from === "F32" && bytes.byteOffset % 4 === 0)
     return new Float32Array(bytes.buffer, bytes.byteOffset, count);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const out = arrayOf(dtype, count);
-  const item = FILE_BYTES[from];
+  const item = BITS[from] / 8;
   for (let i = 0; i < count; i++) {
     const value = readItem(view, from, i * item);
     out[i] = dtype === "bool" ? (value ? 1 : 0) : value;

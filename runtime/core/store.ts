@@ -1,11 +1,11 @@
 // Parameters and state on the host's side: what is where in the flat buffers, how they begin, and how weights become their
 // contents. In: an artefact's tensor specs and weights. Out: bytes for the two buffers. Touches no GPU.
 import type * as api from "./api.ts";
-import { didYouMean, few, InputError, WeightsError } from "./errors.ts";
-import { readBytes } from "./files.ts";
-import { takeValue } from "./inputs.ts";
+import { didYouMean, few, InputError, shown, WeightsError } from "./errors.ts";
+import { attempt, openBytes } from "./files.ts";
+import { describe, takeValue } from "./inputs.ts";
 import type { Artefact, TensorSpec } from "./program.ts";
-import { convert, type FileTensor, parseSafetensors } from "./safetensors.ts";
+import { convert, type FileTensor, HEAD_BYTES, headerLength, parseHeader } from "./safetensors.ts";
 import { type AnyArray, arrayOf, sizeOf, toGpu, typeText } from "./tensor.ts";
 import { drawKey, fnv1a, normal, randomBits, uniformFromBits, type Words } from "./threefry.ts";
 
@@ -32,7 +32,7 @@ export function findPlace(places: ReadonlyMap<string, Place>, path: string): Pla
   if (place) return place;
   throw new InputError(
     "unknown-parameter",
-    `no parameter is called ${path}${didYouMean(path, [...places.keys()])}`,
+    `no parameter is called ${shown(String(path))}${didYouMean(path, [...places.keys()])}`,
   );
 }
 
@@ -82,77 +82,135 @@ export interface LoadedTensor {
   readonly data: AnyArray;
 }
 
+export interface LoadedWeights {
+  readonly tensors: readonly LoadedTensor[];
+  /** Of the model's, what the weights have not; of theirs, what the model has not. */
+  readonly ignored: api.Ignored;
+}
+
 /**
  * The tensors of `weights`, converted and matched with the model's. Rejects with one WeightsError that lists everything
- * missing, unexpected and misshapen. PyTorch's `num_batches_tracked` counters are passed over.
+ * missing, unexpected and misshapen. PyTorch's `num_batches_tracked` counters are passed over. What an optimiser keeps is
+ * no weight: names of it are unexpected. The caller's memory is copied before this function returns its promise.
  */
-export async function readWeights(
+export const readWeights = (
   places: ReadonlyMap<string, Place>,
-  weights: api.Weights,
-  partial = false,
-): Promise<LoadedTensor[]> {
-  const bytes = await readBytes(weights);
-  const file: ReadonlyMap<string, FileTensor | unknown> = bytes
-    ? parseSafetensors(bytes)
-    : new Map(Object.entries(weights ?? {}));
-  const loaded = new Map<TensorSpec, LoadedTensor & { readonly path: string }>();
+  weights: unknown,
+  options: api.WeightsOptions = {},
+): Promise<LoadedWeights> => attempt("those given", () => matchWeights(places, weights, options));
+
+async function matchWeights(
+  places: ReadonlyMap<string, Place>,
+  weights: unknown,
+  options: api.WeightsOptions,
+): Promise<LoadedWeights> {
+  const { strict = true, partial = !strict } = options ?? {};
+  if (typeof strict !== "boolean" || typeof partial !== "boolean")
+    throw new InputError("option", "strict and partial are true or false");
+  const missing: string[] = [];
   const unexpected: string[] = [];
   const misshapen: string[] = [];
-  for (const [path, given] of file) {
+  const seen = new Set<TensorSpec>();
+  const loaded = new Map<TensorSpec, LoadedTensor & { readonly path: string }>();
+  /** Where a tensor of the weights goes; undefined where it goes nowhere. */
+  const wanted = (path: string): Place | undefined => {
     const place = places.get(path);
-    if (!place) {
-      if (!path.endsWith("num_batches_tracked")) unexpected.push(path);
-      continue;
+    if (place && place.spec.role !== "internal") {
+      seen.add(place.spec);
+      return place;
     }
-    const data = bytes
-      ? fromFile(place.spec, path, given as FileTensor)
-      : fromRecord(place.spec, path, given);
+    if (!path.endsWith("num_batches_tracked")) unexpected.push(path);
+    return undefined;
+  };
+  const take = (place: Place, path: string, data: AnyArray | string): void => {
     if (typeof data === "string") {
       misshapen.push(data);
-      continue;
+      return;
     }
     const first = loaded.get(place.spec);
-    if (first && !first.data.every((x, i) => Object.is(x, data[i]))) {
+    if (first && !first.data.every((x, i) => Object.is(x, data[i])))
       misshapen.push(`${first.path} and ${path} are tied but differ`);
+    if (!first) loaded.set(place.spec, { place, data, path });
+  };
+
+  const opening = openBytes(weights);
+  if (opening) {
+    const source = await opening;
+    try {
+      const head = await source.read(0, Math.min(HEAD_BYTES, source.size));
+      const header = await source.read(8, headerLength(head, source.size));
+      for (const [path, { dtype, shape, begin, end }] of parseHeader(header, source.size)) {
+        const place = wanted(path);
+        if (!place) continue;
+        const fits = shape.join() === place.spec.shape.join();
+        // What does not fit is not read.
+        const bytes = fits ? await source.read(begin, end - begin) : new Uint8Array();
+        take(place, path, fromFile(place.spec, path, { dtype, shape, bytes }));
+      }
+    } finally {
+      await source.close();
     }
-    loaded.set(place.spec, first ?? { place, data, path });
+  } else {
+    for (const [path, given] of recordOf(weights)) {
+      const place = wanted(path);
+      if (place) take(place, path, fromRecord(place.spec, path, given));
+    }
   }
-  const missing = partial
-    ? []
-    : [...new Set([...places.values()].map((p) => p.spec))]
-        .filter(
-          (spec) =>
-            spec.role !== "internal" &&
-            !loaded.has(spec) &&
-            !misshapen.some((m) => m.startsWith(`${spec.path}: `)),
-        )
-        .map((spec) => spec.path);
-  if (missing.length || unexpected.length || misshapen.length) {
-    const parts = [
-      missing.length ? `missing ${few(missing)}` : "",
-      unexpected.length ? `unexpected ${few(unexpected)}` : "",
-      misshapen.length ? few(misshapen) : "",
-    ];
-    throw new WeightsError(
-      "weights-mismatch",
-      `the weights do not fit the model: ${parts.filter(Boolean).join("; ")}`,
-      {
-        missing,
-        unexpected,
-        misshapen,
-      },
-    );
+
+  for (const { spec } of places.values()) {
+    if (spec.role === "internal" || seen.has(spec)) continue;
+    seen.add(spec);
+    missing.push(spec.path);
   }
-  return [...loaded.values()];
+  const refused = [
+    missing.length && !partial ? `missing ${few(missing)}` : "",
+    unexpected.length && strict ? `unexpected ${few(unexpected)}${prefixHint(places, unexpected)}` : "",
+    few(misshapen),
+  ].filter(Boolean);
+  if (refused.length) {
+    throw new WeightsError("weights-mismatch", `the weights do not fit the model: ${refused.join("; ")}`, {
+      missing,
+      unexpected,
+      misshapen,
+    });
+  }
+  return { tensors: [...loaded.values()], ignored: { missing, unexpected } };
+}
+
+/** Tensors by path, given as an object or a Map. */
+function recordOf(weights: unknown): Iterable<[string, unknown]> {
+  if (weights instanceof Map) return weights;
+  if (Object.prototype.toString.call(weights) === "[object Object]")
+    return Object.entries(weights as Record<string, unknown>);
+  throw new WeightsError(
+    "weights-source",
+    `weights are a path, a URL, bytes, a Blob, a Response or tensors by path, given ${describe(weights)}`,
+  );
+}
+
+/** All names that the model does not know begin alike, and it would know one of them without that. */
+function prefixHint(places: ReadonlyMap<string, Place>, unexpected: readonly string[]): string {
+  const prefix = unexpected[0].slice(0, unexpected[0].indexOf(".") + 1);
+  const plain = unexpected.map((path) => path.slice(prefix.length));
+  if (
+    !prefix ||
+    !unexpected.every((path) => path.startsWith(prefix)) ||
+    !plain.some((path) => places.has(path))
+  )
+    return "";
+  const fix = prefix === "module." ? "DataParallel adds it: save model.module.state_dict()" : "take it off";
+  return ` (all begin with ${shown(prefix)}, which the model's names do not; ${fix})`;
 }
 
 const expects = (spec: TensorSpec): string => typeText(spec.dtype, spec.shape);
 
 /** The elements, or what is wrong with them. */
 function fromFile(spec: TensorSpec, path: string, tensor: FileTensor): AnyArray | string {
-  const text = `${path}: expected ${expects(spec)}, the file has ${typeText(tensor.dtype, tensor.shape)}`;
-  if (tensor.shape.join() !== spec.shape.join()) return text;
-  return convert(tensor, spec.dtype) ?? text;
+  const given = `the file has ${typeText(tensor.dtype, tensor.shape)}`;
+  if (tensor.shape.join() !== spec.shape.join()) return `${path}: expected ${expects(spec)}, ${given}`;
+  return (
+    convert(tensor, spec.dtype) ?? `${path}: expected ${expects(spec)}, ${given}, whose elements do not fit`
+  );
 }
 
 function fromRecord(spec: TensorSpec, path: string, value: unknown): AnyArray | string {
@@ -163,7 +221,7 @@ function fromRecord(spec: TensorSpec, path: string, value: unknown): AnyArray | 
   }
 }
 
-/** A value for a tensor, given by the caller. */
+/** A value for a tensor, given by the caller: a copy of its own. */
 export function hostData(spec: TensorSpec, path: string, value: unknown): AnyArray {
   const what = `${path}: ${expects(spec)}`;
   const { shape, count, source } = takeValue(spec.dtype, value, what);
@@ -175,5 +233,5 @@ export function hostData(spec: TensorSpec, path: string, value: unknown): AnyArr
       `expected ${what}, given ${shape ? typeText(spec.dtype, shape) : `${count} elements`}`,
     );
   }
-  return source.data;
+  return source.data.slice();
 }

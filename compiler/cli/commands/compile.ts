@@ -91,7 +91,7 @@ export async function compileCommand(path: string, flags: CompileFlags): Promise
       `two models of ${files.file} would be written to ${twice.path}: compile one of them with --model`,
     );
   if (!flags.force) for (const { path, data } of outputs) refuseForeign(path, data);
-  writeFiles(outputs);
+  await writeFiles(outputs);
   const shown = written.map((w) => ({ ...w, path: nearer(w.path) }));
   process.stdout.write(summary(files.file, compiled, shown, milliseconds, styleFor(process.stdout)));
 }

@@ -66,7 +66,7 @@ export async function runCommand(
   // Everything the user gave is read once, and looked at before a GPU is asked for.
   const call = await readCall(made.artefact, entry, args, flags, seed);
   if (flags.device === "cpu") {
-    show(onCpu(made, call), flags);
+    await show(onCpu(made, call), flags);
     return undefined;
   }
   let results: Results;
@@ -81,7 +81,7 @@ export async function runCommand(
     );
     results = onCpu(made, call);
   }
-  show(results, flags);
+  await show(results, flags);
   return undefined;
 }
 
@@ -258,9 +258,9 @@ function warnOfDrawn(artefact: Artefact, flags: RunFlags): void {
 
 // -------------------------------------------------------------------------------------------- the results
 
-function show(results: Results, flags: RunFlags): void {
+async function show(results: Results, flags: RunFlags): Promise<void> {
   if (flags.output !== undefined) {
-    const paths = writeResults(results, flags.output);
+    const paths = await writeResults(results, flags.output);
     for (const path of paths) process.stderr.write(`wrote ${harmless(path)}\n`);
     // Standard output may be the results themselves.
     if (flags.top === undefined || flags.output === "-") return;
