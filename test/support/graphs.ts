@@ -71,9 +71,10 @@ function typed(x: Dense): Flat {
       return Float32Array.from(x.data);
   }
 }
-const given = (all: Tensors): Record<string, { data: Flat; shape: readonly number[] }> =>
+/** Tensors as a call takes them. */
+export const given = (all: Tensors): Record<string, { data: Flat; shape: readonly number[] }> =>
   Object.fromEntries(Object.entries(all).map(([k, v]) => [k, { data: typed(v), shape: v.shape }]));
-const denseOf = (t: Tensor): Dense =>
+export const denseOf = (t: Tensor): Dense =>
   dense(t.dtype as DType, t.shape, Array.from(t.data as ArrayLike<number>, Number));
 
 /** A loaded model of graphs. */
