@@ -2,7 +2,7 @@
 // Out: a device with what that program requires, or an UnsupportedError that says for each target why it does not fit.
 import type * as api from "./api.ts";
 import { isSoftwareAdapter, requestGpu } from "./dawn.ts";
-import { few, InputError, UnsupportedError } from "./errors.ts";
+import { few, InputError, MdlRuntimeError, UnsupportedError } from "./errors.ts";
 import type { Artefact, Program } from "./program.ts";
 import { selectEntries } from "./select.ts";
 
@@ -84,7 +84,21 @@ const NO_INFO = {
   isFallbackAdapter: false,
 } as GPUAdapterInfo;
 
+/** What a host's objects throw is told as a typed error. */
 export async function openDevice(artefact: Artefact, options: api.LoadOptions): Promise<OpenDevice> {
+  try {
+    return await open(artefact, options);
+  } catch (cause) {
+    if (cause instanceof MdlRuntimeError) throw cause;
+    throw new UnsupportedError(
+      "no-device",
+      `no device can be had: ${(cause as Error)?.message ?? cause}`,
+      cause,
+    );
+  }
+}
+
+async function open(artefact: Artefact, options: api.LoadOptions): Promise<OpenDevice> {
   if (options.device) {
     const device = options.device as unknown as GPUDevice;
     const info = device.adapterInfo ?? NO_INFO;

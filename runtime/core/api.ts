@@ -82,11 +82,24 @@ export type Input<D extends DType> =
   | GpuBuffer
   | { readonly data: Flat[D] | GpuBuffer; readonly shape: readonly number[] };
 
+/** An AbortSignal, by what is used of it. */
+export interface Signal {
+  readonly aborted: boolean;
+  readonly reason?: unknown;
+  addEventListener(type: "abort", listener: () => void): void;
+  removeEventListener(type: "abort", listener: () => void): void;
+}
+
 export interface CallOptions<Output extends string = string> {
   /** Which results to bring back; all of them without it. */
   readonly outputs?: readonly Output[];
-  /** For entries that draw random numbers; else that of `load`. */
+  /**
+   * For entries that draw random numbers: the same call with the same seed gives the same numbers, whatever was called
+   * before. Without it, each call draws on from the seed of `load`.
+   */
   readonly seed?: number | bigint;
+  /** Aborting rejects with its reason, as long as the call is not on its way to the GPU. */
+  readonly signal?: Signal;
   /** Leave the results on the GPU: `await result.read()` brings one back, `result.dispose()` frees it. */
   readonly gpu?: boolean;
 }
@@ -99,12 +112,15 @@ export interface CallOptions<Output extends string = string> {
 export type StepResult<Report extends string = never> = {
   /** 0-based number of the step. */
   readonly step: number;
-  /** Everything at once. */
+  /** Everything at once, also reports that are called `step`, `read` or `then`. */
   read(): Promise<{ readonly [name in Report | "loss"]: number }>;
-} & { readonly [name in Report | "loss"]: Promise<number> };
+} & { readonly [name in Exclude<Report, "step" | "read" | "then"> | "loss"]: Promise<number> };
 
-/** Per step: the seed, and numbers in place of what the train block says (`{ lr: 1e-4 }`). */
-export type StepOptions<Hyper extends string = never> = { readonly seed?: number | bigint } & {
+/**
+ * Per step: a seed (it draws the same each time it is given), a signal to abort with before it is submitted, and finite
+ * numbers in place of what the train block says (`{ lr: 1e-4 }`).
+ */
+export type StepOptions<Hyper extends string = never> = Pick<CallOptions, "seed" | "signal"> & {
   readonly [name in Hyper]?: number;
 };
 
@@ -155,12 +171,20 @@ export interface LoadOptions extends WeightsOptions {
   readonly seed?: number | bigint;
   /** Make ready for these entries only, so that a cold start compiles less; the others are refused. */
   readonly entries?: readonly string[];
-  /** Sizes to make ready for: `{ N: 8 }`. Other sizes work, too. */
+  /** Sizes to make ready for: `{ N: 8 }`. Other sizes work, too; a name that is no size of the model is refused. */
   readonly bind?: { readonly [symbol: string]: number };
   /** What learning-rate schedules need to know. */
   readonly train?: { readonly totalSteps?: number };
   /** Longest estimated time of one submit; 50 in a browser, unlimited in Node. */
   readonly maxSubmitMs?: number;
+  /**
+   * Takes snapshots as the model is trained, so that a lost device costs less: after so many calls that wrote parameters
+   * or state, or when so many milliseconds have passed since the last. Such a call resolves when its snapshot is here.
+   */
+  readonly snapshotEvery?: number | { readonly steps?: number; readonly ms?: number };
+  /** Aborting rejects with its reason and frees what was opened. */
+  readonly signal?: Signal;
+  /** Told of what load does; what it throws, load rejects with. */
   readonly onProgress?: (event: Progress) => void;
 }
 
@@ -176,13 +200,15 @@ export interface Parameter<Path extends string = string> {
   readonly role: "param" | "buffer" | "internal";
 }
 
-/** All that training changes, at one moment; may be cloned, stored, sent to a worker. */
+/** All that training changes, at one moment, as copies of their own; may be cloned, stored, sent to a worker. */
 export interface Snapshot {
   /** Of the parameters' names and shapes. */
   readonly signature: number;
   readonly params: Uint8Array;
   readonly state: Uint8Array;
   readonly steps: { readonly [block: string]: number };
+  /** Random numbers go on from it (and the count of draws in `state`). */
+  readonly seed: number | bigint;
 }
 
 export interface Profile {
@@ -228,7 +254,7 @@ export interface NetBase<Path extends string = string> {
    * All or nothing: rejects with a WeightsError that lists every missing, unexpected and misshapen tensor. Resolves to
    * what `strict: false` or `partial` passed over, as PyTorch's `load_state_dict` does.
    */
-  loadWeights(weights: Weights, options?: WeightsOptions): Promise<Ignored>;
+  loadWeights(weights: Weights, options?: WeightsOptions & { readonly signal?: Signal }): Promise<Ignored>;
   snapshot(): Promise<Snapshot>;
   restore(snapshot: Snapshot): Promise<void>;
   /** State as declared; with a seed the parameters are drawn anew, too. */
@@ -236,9 +262,12 @@ export interface NetBase<Path extends string = string> {
   /** Runs an entry once, timing each dispatch. */
   profile(entry: string, inputs: { readonly [name: string]: unknown }): Promise<Profile>;
   memory(): Memory;
-  /** Frees everything; twice is fine. */
+  /** Frees everything; twice is fine. Calls that are under way reject. */
   dispose(): void;
+  /** Waits for what is under way, then frees everything. In a worker: before it ends or is terminated. */
+  close(): Promise<void>;
   [Symbol.dispose](): void;
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** The base of every error of this module; `code` is stable. */
@@ -259,7 +288,7 @@ export interface UnsupportedError extends MdlRuntimeError {}
 export interface LimitError extends MdlRuntimeError {}
 /** The GPU reported an error of its own. */
 export interface GpuError extends MdlRuntimeError {}
-/** The device was lost under the call. */
+/** The device was lost under the call, or before it with values that no snapshot and no weights have. */
 export interface DeviceLostError extends MdlRuntimeError {}
 /** The model was disposed of. */
 export interface DisposedError extends MdlRuntimeError {}
@@ -273,5 +302,7 @@ declare global {
   interface SymbolConstructor {
     /** For `using`; as in TypeScript's own library. */
     readonly dispose: unique symbol;
+    /** For `await using`; as in TypeScript's own library. */
+    readonly asyncDispose: unique symbol;
   }
 }

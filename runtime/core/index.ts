@@ -32,5 +32,5 @@ export type { Net } from "./net.ts";
 export type * from "./program.ts";
 
 /** Opens a model: device, pipelines, weights. Nothing is compiled after it resolves. */
-export const load = (artefact: Artefact, options: api.LoadOptions = {}): Promise<Net> =>
+export const load = (artefact: Artefact, options?: api.LoadOptions): Promise<Net> =>
   loadWith(artefact, options, { train: trainPiece });

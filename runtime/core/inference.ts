@@ -6,5 +6,5 @@ import type { Artefact } from "./program.ts";
 
 export * from "./exports.ts";
 
-export const load = (artefact: Artefact, options: api.LoadOptions = {}): Promise<Net> =>
+export const load = (artefact: Artefact, options?: api.LoadOptions): Promise<Net> =>
   loadWith(artefact, options, {});

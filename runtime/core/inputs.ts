@@ -192,6 +192,7 @@ function dtypeError(dtype: DType, what: string, given: string): InputError {
   );
 }
 
+/** `a string`, `an Int32Array`: what a value is, for messages. */
 export function describe(value: unknown): string {
   if (value === null || typeof value !== "object") return value === null ? "null" : `a ${typeof value}`;
   const name = value.constructor?.name ?? "object";

@@ -1,33 +1,48 @@
 // A loaded model: its entries as methods, its parameters, its life. In: an artefact and load's options. Out: the net.
 // Calls are put in order here: each is checked at once, then waits for those before it to be submitted, never for their
-// results. What a device needs is a Session; when it is lost, the next call opens another.
+// results. What a device needs is a Session; when it is lost, the next call opens another (recovery.ts says with what).
 import { openDevice } from "./adapter.ts";
 import type * as api from "./api.ts";
-import { DisposedError, didYouMean, few, InputError, MdlRuntimeError } from "./errors.ts";
+import {
+  type DeviceLostError,
+  DisposedError,
+  didYouMean,
+  few,
+  InputError,
+  MdlRuntimeError,
+} from "./errors.ts";
 import { evaluateRow } from "./expr.ts";
 import { writeFile } from "./files.ts";
-import { type Given, type Source, takeInputs } from "./inputs.ts";
+import { type Held, hold } from "./hold.ts";
+import { describe, type Given, takeInputs } from "./inputs.ts";
+import {
+  type CallOptions,
+  takeCallOptions,
+  takeLoadOptions,
+  takeSeed,
+  takeText,
+  takeWeightsOptions,
+} from "./options.ts";
 import { type BoundEntry, type BoundPlan, bindBlock, bindEntry } from "./plan.ts";
 import { timePlan } from "./profile.ts";
-import type { Artefact, EntryPlan, TensorSpec } from "./program.ts";
+import type { Artefact, EntryPlan } from "./program.ts";
+import { giveSnapshot, type Kept, Recovery, takeSnapshot } from "./recovery.ts";
 import { formatSafetensors } from "./safetensors.ts";
 import { neededUnits, trainStepOf } from "./select.ts";
 import { type GpuPlan, Session } from "./session.ts";
+import { abortable } from "./signals.ts";
 import {
   type Flat,
   findPlace,
   hostData,
-  initialBytes,
   type LoadedTensor,
   type LoadedWeights,
   type Place,
   placesOf,
-  put,
   readWeights,
-  signatureOf,
 } from "./store.ts";
-import { alignTo, fromGpu, itemBytes, sizeOf, Tensor, toGpu } from "./tensor.ts";
-import { seedWords, type Words } from "./threefry.ts";
+import { fromGpu, itemBytes, sizeOf, Tensor, toGpu } from "./tensor.ts";
+import type { Words } from "./threefry.ts";
 import type { Ring, TrainPiece } from "./train.ts";
 import { keepOnGpu, readBack, upload } from "./transfer.ts";
 
@@ -49,17 +64,64 @@ const PLANS_KEPT = 16;
 const IN_FLIGHT = 8;
 
 const nothing = (): void => undefined;
-const copies = (sources: readonly Source[]): Source[] =>
-  sources.map((s) => ("data" in s ? { data: s.data.slice() } : s));
+
+/** Tells the caller of what load does; what a callback throws is kept for load to reject with. */
+class Teller {
+  readonly #onProgress: api.LoadOptions["onProgress"];
+  readonly #onIgnored: api.LoadOptions["onIgnored"];
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(onProgress: api.LoadOptions["onProgress"], onIgnored: api.LoadOptions["onIgnored"]) {
+    this.#onProgress = onProgress;
+    this.#onIgnored = onIgnored;
+  }
+
+  readonly tell = (event: api.Progress): void => this.#run(this.#onProgress, event);
+
+  tellIgnored(model: string, ignored: api.Ignored): void {
+    const { missing, unexpected } = ignored;
+    if (missing.length + unexpected.length === 0) return;
+    if (this.#onIgnored) {
+      this.#run(this.#onIgnored, ignored);
+      return;
+    }
+    const parts = [
+      missing.length ? `missing ${few(missing)}` : "",
+      unexpected.length ? `unexpected ${few(unexpected)}` : "",
+    ];
+    console.warn(`${model}: weights were passed over: ${parts.filter(Boolean).join("; ")}`);
+  }
+
+  #run<T>(callback: ((event: T) => void) | undefined, event: T): void {
+    if (this.#failure) return;
+    const fail = (error: unknown): void => {
+      this.#failure ??= { error };
+    };
+    try {
+      // It may be an async function.
+      const told = callback?.(event) as PromiseLike<unknown> | undefined;
+      if (typeof told?.then === "function") told.then(nothing, fail);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  check(): void {
+    if (this.#failure) throw this.#failure.error;
+  }
+}
+
+type LastingOptions = Omit<api.LoadOptions, "weights" | "onProgress" | "onIgnored" | "signal">;
 
 class LoadedNet {
   readonly name: string;
   readonly entries: Record<string, Call> = Object.create(null);
   readonly #artefact: Artefact;
-  readonly #options: api.LoadOptions;
+  readonly #options: LastingOptions;
   readonly #pieces: Pieces;
   readonly #places: ReadonlyMap<string, Place>;
-  #session!: Session;
+  readonly #recovery: Recovery;
+  #session: Session | undefined;
   #seed: Words;
   #disposed = false;
   #tail: Promise<unknown> | undefined;
@@ -68,41 +130,63 @@ class LoadedNet {
   #units = new Map<number, GpuPlan>();
   #stale = new Set<number>();
   #rings = new Map<string, Ring>();
-  #steps: Record<string, number> = {};
-  /** For opening the model again on another device: the last snapshot, and what was loaded or set since. */
-  #snapshot: api.Snapshot | undefined;
-  #loaded = new Map<TensorSpec, LoadedTensor>();
+  /** Finished steps by train block. */
+  #steps = new Map<string, number>();
+  /** Calls that drew random numbers by the model's own seed: the state at `#counter` in the state buffer. */
+  #draws = 0;
+  readonly #counter: number | undefined;
+  /** Calls made in one age stand or fall together: those of an age whose values were lost with a device are refused. */
+  #age = 1;
+  #lostAge = 0;
+  #loss: DeviceLostError | undefined;
+  /** Since the last snapshot: calls that wrote, and when it was. */
+  #written = 0;
+  #keptAt = performance.now();
 
-  constructor(artefact: Artefact, options: api.LoadOptions, pieces: Pieces) {
+  private constructor(artefact: Artefact, options: LastingOptions, pieces: Pieces) {
     this.name = artefact.name;
     this.#artefact = artefact;
     this.#options = options;
     this.#pieces = pieces;
     this.#places = placesOf(artefact);
-    this.#seed = takeSeed(options.seed ?? 0);
+    this.#recovery = new Recovery(artefact);
+    this.#seed = takeSeed("seed", options.seed ?? 0);
+    const draws = artefact.programs.flatMap((p) => p.entries.flatMap((e) => e.implicit));
+    this.#counter = draws.find((i) => i.counter !== undefined)?.counter;
   }
 
-  async open(): Promise<void> {
-    const { weights, onProgress } = this.#options;
+  static async load(artefact: Artefact, given: unknown, pieces: Pieces): Promise<LoadedNet> {
+    // Weights are large, and the rest is not needed after load.
+    const { weights, onProgress, onIgnored, signal, ...options } = takeLoadOptions(artefact, given);
+    const net = new LoadedNet(artefact, options, pieces);
+    try {
+      await abortable(signal, () => net.#open(weights, new Teller(onProgress, onIgnored)));
+    } catch (error) {
+      net.dispose();
+      throw error;
+    }
+    return net;
+  }
+
+  async #open(weights: api.Weights | undefined, teller: Teller): Promise<void> {
     let reading: Promise<LoadedWeights> | undefined;
     if (weights !== undefined) {
-      onProgress?.({ phase: "weights", done: 0, total: 1 });
+      teller.tell({ phase: "weights", done: 0, total: 1 });
       reading = readWeights(this.#places, weights, this.#options);
       reading.catch(nothing); // told below
     }
-    await this.#openSession();
-    try {
-      const { tensors = [], ignored = undefined } = (await reading) ?? {};
-      for (const tensor of tensors) this.#loaded.set(tensor.place.spec, tensor);
-      if (ignored) tellIgnored(this.name, ignored, this.#options.onIgnored);
-      if (reading) onProgress?.({ phase: "weights", done: 1, total: 1 });
-      this.#fill();
-      await this.#makeReady();
-    } catch (error) {
-      this.dispose();
-      throw error;
+    await this.#openSession(teller);
+    if (reading) {
+      const { tensors, ignored } = await reading;
+      this.#recovery.put(tensors);
+      teller.tellIgnored(this.name, ignored);
+      teller.tell({ phase: "weights", done: 1, total: 1 });
     }
-    const { entries } = this.#session.program;
+    this.#fill(this.#recovery.recover(this.#seed));
+    await this.#makeReady();
+    if (this.#disposed) throw new DisposedError(this.name);
+    teller.check();
+    const { entries } = this.#now.program;
     const all = this.#artefact.programs[0].entries;
     for (const { name } of all) {
       const entry = entries.find((e) => e.name === name);
@@ -113,11 +197,20 @@ class LoadedNet {
     if (step) this.entries["train_step"] = this.entries[step.name];
   }
 
-  async #openSession(): Promise<void> {
+  /** The session in force. */
+  get #now(): Session {
+    return this.#session as Session;
+  }
+
+  async #openSession(teller?: Teller): Promise<void> {
     const opened = await openDevice(this.#artefact, this.#options);
-    const session = await Session.open(this.#artefact, opened, this.#options);
     if (this.#disposed) {
-      session.close();
+      if (opened.own) opened.device.destroy();
+      throw new DisposedError(this.name);
+    }
+    const session = await Session.open(this.#artefact, opened, this.#options, teller?.tell);
+    if (this.#disposed) {
+      session.close(new DisposedError(this.name));
       throw new DisposedError(this.name);
     }
     this.#session = session;
@@ -125,28 +218,27 @@ class LoadedNet {
     this.#units.clear();
     this.#rings.clear();
     this.#stale = new Set(opened.program.derived.keys());
+    teller?.check();
   }
 
-  /** Parameters and state into their buffers: as in the last snapshot, else as drawn and loaded. */
-  #fill(): void {
-    if (this.#snapshot) {
-      this.#writeSnapshot(this.#snapshot);
-      this.#writeTensors([...this.#loaded.values()]);
-      return;
-    }
-    this.#steps = {};
-    for (const flat of ["params", "state"] as const) {
-      const bytes = initialBytes(this.#artefact, flat, this.#seed);
-      for (const { place, data } of this.#loaded.values())
-        if (place.flat === flat) put(place.spec, data, bytes);
-      this.#session.write(flat, 0, bytes);
-    }
+  /** Parameters, state and counts as in `kept`. */
+  #fill({ params, state, steps, seed }: Kept): void {
+    this.#now.write("params", 0, params);
+    this.#now.write("state", 0, state);
+    this.#steps = new Map(steps);
+    this.#seed = seed;
+    this.#draws = this.#drawsIn(state);
     this.#wrote();
+  }
+
+  #drawsIn(state: Uint8Array): number {
+    if (this.#counter === undefined) return 0;
+    return new DataView(state.buffer, state.byteOffset).getUint32(this.#counter, true);
   }
 
   /** Derived weights, and the plans of sizes that were announced. */
   async #makeReady(): Promise<void> {
-    const { program } = this.#session;
+    const { program } = this.#now;
     await this.#rebuild(neededUnits(program));
     const bind = this.#options.bind;
     if (!bind) return;
@@ -159,18 +251,24 @@ class LoadedNet {
         });
       }
       const { plan } = this.#plan(entry, { names, key: entry.symbols.map((s) => names.get(s.name)).join() });
-      await this.#session.ensureArena(plan.arenaBytes, entry.name);
+      await this.#now.ensureArena(plan.arenaBytes, entry.name);
     }
   }
 
   // ---------------------------------------------------------------------------------------------- order
 
-  /** Runs `work` after all work before it; at once, synchronously, where there is none. */
-  #inOrder<T>(work: () => Promise<T>): Promise<T> {
+  /**
+   * Runs `work` after all work before it; at once, synchronously, where there is none. `replaces`: it says what the model
+   * is from now on, so that nothing can be lost that it would miss.
+   */
+  #inOrder<T>(work: () => Promise<T>, replaces = false): Promise<T> {
     if (this.#disposed) return Promise.reject(new DisposedError(this.name));
+    if (replaces) this.#age++;
+    const age = this.#age;
     const ready = async (): Promise<T> => {
       if (this.#disposed) throw new DisposedError(this.name);
-      if (this.#session.lost) await this.#reopen();
+      if (this.#now.lost) await this.#reopen(age, replaces);
+      if (age <= this.#lostAge) throw this.#loss;
       return work();
     };
     const run = this.#unlessDisposed(this.#tail ? this.#tail.then(ready) : ready());
@@ -182,13 +280,46 @@ class LoadedNet {
     return run;
   }
 
-  async #reopen(): Promise<void> {
-    const old = this.#session;
+  async #reopen(age: number, replaces: boolean): Promise<void> {
+    const old = this.#now;
     if (!old.own) throw old.lostError();
-    old.close();
-    await this.#openSession();
-    this.#fill();
-    await this.#makeReady();
+    let lost: string | undefined;
+    old.close(old.lostError());
+    try {
+      await this.#openSession();
+      lost = this.#lostText();
+      const draws = this.#draws;
+      this.#fill(this.#recovery.recover(this.#seed));
+      // The count of draws is the host's: it goes back only where the rest does.
+      if (!lost) this.#setDraws(draws);
+      await this.#makeReady();
+      this.#now.check();
+    } catch (cause) {
+      if (this.#disposed) throw cause;
+      const why = (cause as Error)?.message ?? cause;
+      throw old.lostError(cause, `opening another failed: ${why}; the next call tries again`);
+    }
+    this.#recovery.recovered();
+    if (lost && !replaces) {
+      this.#loss = old.lostError(undefined, lost);
+      // Calls that were made by now could not know.
+      this.#lostAge = age;
+      if (this.#age === age) this.#age++;
+    }
+  }
+
+  /** What goes with a device that is lost now; undefined where nothing does. */
+  #lostText(): string | undefined {
+    if (!this.#recovery.unsaved) return undefined;
+    const { steps, hasSnapshot } = this.#recovery;
+    const count = [...this.#steps].map(([block, n]) => [block, n - (steps.get(block) ?? 0)] as const);
+    const gone = count
+      .filter(([, n]) => n > 0)
+      .map(([block, n]) => `${n} step${n > 1 ? "s" : ""} of ${block}`);
+    const at = [...steps].map(([block, n]) => `step ${n} of ${block}`);
+    return `what ${gone.join(", ") || "calls"} changed since ${hasSnapshot ? "the last snapshot" : "it was loaded"} is gone. Another device was opened, and the model goes on from ${
+      hasSnapshot ? `that snapshot${at.length ? ` (${at.join(", ")})` : ""}` : "its weights as loaded"
+    }: restore() a snapshot of yours, or let the net take them as it goes: load({ snapshotEvery: 100 })`;
   }
 
   #unlessDisposed<T>(promise: Promise<T>): Promise<T> {
@@ -208,8 +339,8 @@ class LoadedNet {
   // ---------------------------------------------------------------------------------------------- calls
 
   #method(entry: EntryPlan): Call {
-    return async (inputs = {}, options = {}) => {
-      const { result } = await this.#call(entry, inputs, options as Record<string, unknown>);
+    return async (inputs = {}, options) => {
+      const { result } = await this.#call(entry, inputs, options);
       return result;
     };
   }
@@ -217,16 +348,22 @@ class LoadedNet {
   async #call(
     entry: EntryPlan,
     inputs: { readonly [name: string]: unknown },
-    options: Readonly<Record<string, unknown>>,
+    given: unknown,
   ): Promise<{ result: unknown }> {
     if (this.#disposed) throw new DisposedError(this.name);
-    if (entry.train) this.#trainPiece().checkHyper(entry, options);
-    else checkOptions(entry, options);
-    let given = takeInputs(entry, inputs);
-    // A call that has to wait takes its inputs along: the caller may reuse the arrays.
-    if (this.#tail) given = { ...given, sources: copies(given.sources) };
-    const { done } = await this.#inOrder(() => this.#begin(entry, given, options));
-    return { result: await done };
+    const options = takeCallOptions(entry, given);
+    const taken = takeInputs(entry, inputs);
+    const session = this.#now;
+    // A call that has to wait takes its inputs along: the caller may reuse the arrays, or free the buffers.
+    const held = this.#tail || session.lost ? hold(session, entry, taken) : undefined;
+    try {
+      const { done } = await abortable(options.signal, (go) =>
+        this.#inOrder(() => this.#begin(entry, taken, session, held, options, go)),
+      );
+      return { result: await done };
+    } finally {
+      held?.release();
+    }
   }
 
   #trainPiece(): TrainPiece {
@@ -239,50 +376,106 @@ class LoadedNet {
     return train;
   }
 
-  /** Submits a call; `done` is its result. */
+  /** Submits a call; `done` is its result. `made` is the session in force when it was made. */
   async #begin(
     entry: EntryPlan,
     given: Given,
-    options: Readonly<Record<string, unknown>>,
+    made: Session,
+    before: Held | undefined,
+    options: CallOptions,
+    go: () => void,
   ): Promise<{ done: Promise<unknown> | object }> {
-    const session = this.#session;
+    const session = this.#now;
+    this.#sameDevice(entry, given, made);
     const gpu = this.#plan(entry, given);
     const { plan } = gpu;
     const implicit = this.#implicit(entry, options);
-    let { sources } = given;
-    if (this.#mustWait(entry, plan)) {
-      sources = copies(sources);
-      while (this.#inFlight.size >= IN_FLIGHT) await Promise.race(this.#inFlight).catch(nothing);
-      await this.#rebuild(entry.derived);
-      await session.ensureArena(plan.arenaBytes, this.#sizesText(entry, given));
-    }
-    session.check();
-
-    session.device.pushErrorScope("validation");
-    let done: Promise<unknown> | object;
-    let scope: Promise<GPUError | null>;
+    let held = before;
     try {
-      done = this.#encode(entry, gpu, upload(this.#session, plan, sources, implicit), options);
+      if (this.#mustWait(entry, plan)) {
+        held ??= hold(session, entry, given);
+        while (this.#inFlight.size >= IN_FLIGHT) await Promise.race(this.#inFlight).catch(nothing);
+        await this.#rebuild(entry.derived);
+        await session.ensureArena(plan.arenaBytes, this.#sizesText(entry, given));
+      }
+      if (held) await held.accepted;
+      session.check();
+      go();
+      return await this.#submit(entry, gpu, held?.sources ?? given.sources, implicit, options);
     } finally {
-      scope = session.device.popErrorScope();
+      if (!before) held?.release();
     }
+  }
+
+  async #submit(
+    entry: EntryPlan,
+    gpu: GpuPlan<BoundEntry>,
+    sources: Given["sources"],
+    implicit: readonly (Float32Array | Uint32Array)[],
+    options: CallOptions,
+  ): Promise<{ done: Promise<unknown> | object }> {
+    const session = this.#now;
+    const draws = entry.implicit.some((i) => i.counter !== undefined);
+    const { value: done, accepted } = session.guarded(() => {
+      // A seed that is given says all: the same call draws the same, whatever was called before.
+      if (draws) this.#gpuDraws(options.seed ? 0 : this.#draws);
+      const encoded = this.#encode(entry, gpu, upload(session, gpu.plan, sources, implicit), options);
+      if (draws && options.seed) this.#gpuDraws(this.#draws);
+      return encoded;
+    });
+    accepted.catch(nothing); // told below
+    if (done instanceof Promise) done.catch(nothing);
+    this.#recovery.wrote(this.#lasting(entry));
     this.#wrote([...entry.writesParams, ...entry.writesState]);
-    const failed = scope.then(
-      (error) => {
-        if (error) throw session.gpuError(error);
-      },
-      nothing, // the device is gone, which the result's own promise tells
+    // A step that the GPU refused is none, so the next one waits until that is known.
+    if (entry.train) await accepted;
+    if (draws && !options.seed) this.#draws = (this.#draws + 1) >>> 0;
+    if (entry.train) this.#steps.set(entry.train.block, this.#stepOf(entry) + 1);
+    const kept = this.#isDue(entry) ? this.#capture() : undefined;
+    return { done: this.#track(Promise.all([done, accepted, kept]).then(([result]) => result)) };
+  }
+
+  /** What an entry writes and a lost device loses. The count of draws is the host's own. */
+  #lasting({ writesParams, writesState }: EntryPlan): string[] {
+    const counter = this.#artefact.state.find((s) => s.offset === this.#counter);
+    return [...writesParams, ...writesState.filter((path) => path !== counter?.path)];
+  }
+
+  #stepOf(entry: EntryPlan): number {
+    return entry.train ? (this.#steps.get(entry.train.block) ?? 0) : 0;
+  }
+
+  #setDraws(draws: number): void {
+    this.#draws = draws;
+    this.#gpuDraws(draws);
+  }
+
+  #gpuDraws(draws: number): void {
+    if (this.#counter !== undefined) this.#now.write("state", this.#counter, Uint32Array.of(draws));
+  }
+
+  /** Whether a snapshot is to be taken after this call. */
+  #isDue(entry: EntryPlan): boolean {
+    const every = this.#options.snapshotEvery as
+      | { readonly steps?: number; readonly ms?: number }
+      | undefined;
+    if (!every || this.#lasting(entry).length === 0) return false;
+    this.#written++;
+    const { steps = Number.POSITIVE_INFINITY, ms = Number.POSITIVE_INFINITY } = every;
+    return this.#written >= steps || performance.now() - this.#keptAt >= ms;
+  }
+
+  #sameDevice(entry: EntryPlan, { sources }: Given, made: Session): void {
+    if (made === this.#session || !sources.some((s) => "buffer" in s)) return;
+    throw new InputError(
+      "input-device",
+      `${entry.name}: its inputs on the GPU were on the device that was lost; give them again`,
     );
-    if (entry.train) {
-      await failed;
-      return { done };
-    }
-    return { done: this.#track(Promise.all([done, failed]).then(([result]) => result)) };
   }
 
   /** Whether something has to happen before a call can be encoded. */
   #mustWait(entry: EntryPlan, plan: BoundPlan): boolean {
-    const { size } = this.#session.buffer("arena") ?? { size: 0 };
+    const { size } = this.#now.buffer("arena") ?? { size: 0 };
     return (
       this.#inFlight.size >= IN_FLIGHT ||
       size < plan.arenaBytes ||
@@ -294,31 +487,28 @@ class LoadedNet {
     entry: EntryPlan,
     gpu: GpuPlan<BoundEntry>,
     copyInputs: (encoder: GPUCommandEncoder) => void,
-    options: Readonly<Record<string, unknown>>,
+    { outputs: wanted, gpu: stay }: CallOptions,
   ): Promise<unknown> | object {
-    const session = this.#session;
+    const session = this.#now;
     const { outputs } = gpu.plan;
     if (!entry.train) {
-      const wanted = options["outputs"] as readonly string[] | undefined;
       const ports = wanted ? outputs.filter((o) => wanted.includes(o.port.name)) : outputs;
-      if (!options["gpu"]) return readBack(session, gpu, ports, copyInputs);
+      if (!stay) return readBack(session, gpu, ports, copyInputs);
       const kept = keepOnGpu(session, gpu, ports, copyInputs);
       this.#track(session.wait(session.device.queue.onSubmittedWorkDone())).catch(nothing);
       return kept;
     }
     const train = this.#trainPiece();
-    const step = this.#steps[entry.train.block] ?? 0;
     const ring = this.#rings.get(entry.name) ?? train.makeRing(session, outputs);
     this.#rings.set(entry.name, ring);
-    const { copy, result } = train.keepFigures(ring, entry, outputs, step);
+    const { copy, result } = train.keepFigures(ring, entry, outputs, this.#stepOf(entry));
     session.run(gpu, copyInputs, copy);
-    this.#steps[entry.train.block] = step + 1;
     this.#track(session.wait(session.device.queue.onSubmittedWorkDone())).catch(nothing);
     return result;
   }
 
   #plan(entry: EntryPlan, given: Pick<Given, "names" | "key">): GpuPlan<BoundEntry> {
-    const session = this.#session;
+    const session = this.#now;
     const key = `${entry.name}|${given.key}`;
     let gpu = this.#plans.get(key);
     this.#plans.delete(key);
@@ -339,24 +529,33 @@ class LoadedNet {
   }
 
   /** The runtime's own inputs: the seed and the host's scalars of the step. */
-  #implicit(entry: EntryPlan, options: Readonly<Record<string, unknown>>): Float32Array[] | Uint32Array[] {
-    const given = options as Readonly<Record<string, number | undefined>>;
+  #implicit(entry: EntryPlan, { seed, hyper }: CallOptions): (Float32Array | Uint32Array)[] {
+    const step = this.#stepOf(entry);
     // Later scalars may be computed from earlier ones (a step size from lr), so that an override reaches both.
-    const names: Record<string, number | undefined> = {
-      step: entry.train ? (this.#steps[entry.train.block] ?? 0) : 0,
+    const names: Record<string, number | undefined> = Object.assign(Object.create(null), {
+      step,
       total_steps: this.#options.train?.totalSteps,
-      ...given,
-    };
+      ...hyper,
+    });
     return entry.implicit.map(({ name, dtype, value }) => {
       if (value === undefined) {
         if (name !== "seed")
           throw new MdlRuntimeError("internal", `${name} has no value; this is a bug of mdl`);
-        return Uint32Array.from(given["seed"] === undefined ? this.#seed : takeSeed(given["seed"]));
+        return Uint32Array.from(seed ?? this.#seed);
       }
-      const number = given[name] ?? this.#trainPiece().evaluateHost(value, names);
+      const given = Object.hasOwn(hyper, name) ? hyper[name] : undefined;
+      const number = given ?? this.#trainPiece().evaluateHost(value, names);
+      // As the GPU will have it: 1e39 is infinite there.
+      if (!Number.isFinite(Math.fround(number))) {
+        const by = given === undefined ? "by its schedule" : "as given";
+        throw new InputError(
+          "hyperparameter",
+          `${entry.name}: ${name} is ${number} at step ${step}, ${by}; it must be a finite number. Nothing was changed`,
+        );
+      }
       names[name] = number;
       return toGpu(dtype, dtype === "i32" ? Int32Array.of(number) : Float32Array.of(number));
-    }) as Float32Array[];
+    }) as (Float32Array | Uint32Array)[];
   }
 
   // ------------------------------------------------------------------------------------ derived weights
@@ -364,7 +563,7 @@ class LoadedNet {
   /** Marks what is derived from these paths (all without) as stale. */
   #wrote(paths?: readonly string[]): void {
     if (paths && paths.length === 0) return;
-    this.#session.program.derived.forEach((unit, i) => {
+    this.#now.program.derived.forEach((unit, i) => {
       const hit =
         !paths || unit.sources.some((s) => paths.includes(s)) || unit.derived.some((d) => this.#stale.has(d));
       if (hit) this.#stale.add(i);
@@ -374,7 +573,7 @@ class LoadedNet {
   /** Brings derived weights up to date, those they read first. Before the inputs: it uses the arena, too. */
   async #rebuild(wanted: readonly number[]): Promise<void> {
     if (this.#stale.size === 0) return;
-    const session = this.#session;
+    const session = this.#now;
     for (const i of wanted) {
       if (!this.#stale.has(i)) continue;
       const unit = session.program.derived[i];
@@ -407,51 +606,72 @@ class LoadedNet {
     });
   }
 
+  #find(method: string, path: unknown): Place {
+    return findPlace(this.#places, takeText(`${method}: the path`, path));
+  }
+
   /** Reads in order with the calls. */
   async #readFlat(
     parts: readonly { readonly flat: Flat; readonly offset: number; readonly bytes: number }[],
   ): Promise<ArrayBuffer[]> {
     const { done } = await this.#inOrder(async () => {
-      const session = this.#session;
+      const session = this.#now;
       return { done: this.#track(session.read(parts.map((p) => ({ ...p, from: session.buffer(p.flat) })))) };
     });
     return done;
   }
 
   async getParameter(path: string): Promise<Tensor> {
-    const { spec, flat } = findPlace(this.#places, path);
+    const { spec, flat } = this.#find("getParameter", path);
     const count = sizeOf(spec.shape);
     const [bytes] = await this.#readFlat([
       { flat, offset: spec.offset, bytes: count * itemBytes(spec.dtype) },
     ]);
-    return new Tensor(spec.dtype, spec.shape, fromGpu(spec.dtype, bytes, count));
+    return new Tensor(spec.dtype, [...spec.shape], fromGpu(spec.dtype, bytes, count));
   }
 
   async setParameter(path: string, value: unknown): Promise<void> {
-    const place = findPlace(this.#places, path);
-    const { buffer } = value instanceof Tensor ? value : {};
-    if (value instanceof Tensor && buffer) await value.read();
-    const host = value instanceof Tensor ? { data: value.data, shape: value.shape } : value;
-    const data = hostData(place.spec, path, host);
-    await this.#inOrder(async () => this.#writeTensors([{ place, data }]));
+    const place = this.#find("setParameter", path);
+    const take = (host: unknown): LoadedTensor => ({ place, data: hostData(place.spec, path, host) });
+    const far = value instanceof Tensor && value.buffer ? value : undefined;
+    // On its way at once, so that the tensor may be disposed of.
+    const reading = far?.read().then((data) => take({ data, shape: far.shape }));
+    reading?.catch(nothing); // told below
+    const tensor = reading ?? take(value);
+    await this.#inOrder(async () => {
+      // Without an await where it is there: what waits is overtaken.
+      this.#writeTensors([tensor instanceof Promise ? await tensor : tensor]);
+    });
   }
 
   #writeTensors(tensors: readonly LoadedTensor[]): void {
-    for (const tensor of tensors) {
-      const { spec, flat } = tensor.place;
-      this.#session.write(flat, spec.offset, toGpu(spec.dtype, tensor.data));
-      this.#loaded.set(spec, tensor);
+    for (const { place, data } of tensors) {
+      const { spec, flat } = place;
+      this.#now.write(flat, spec.offset, toGpu(spec.dtype, data));
+      if (flat === "state" && spec.offset === this.#counter) this.#draws = data[0];
     }
+    this.#recovery.put(tensors);
     this.#wrote(tensors.map((t) => t.place.spec.path));
   }
 
-  async loadWeights(weights: api.Weights, options: api.WeightsOptions = {}): Promise<api.Ignored> {
-    const { tensors, ignored } = await readWeights(this.#places, weights, options);
-    await this.#inOrder(async () => this.#writeTensors(tensors));
-    return ignored;
+  async loadWeights(weights: api.Weights, options?: object): Promise<api.Ignored> {
+    const { signal, ...fit } = takeWeightsOptions("loadWeights", options);
+    const reading = readWeights(this.#places, weights, fit);
+    reading.catch(nothing); // told below
+    return abortable(signal, (go) =>
+      this.#inOrder(async () => {
+        const { tensors, ignored } = await abortable(signal, () => reading);
+        go();
+        this.#writeTensors(tensors);
+        return ignored;
+      }),
+    );
   }
 
   async save(place?: string | { readonly href: string }): Promise<Uint8Array | undefined> {
+    const path = typeof place === "object" && place !== null ? place.href : place;
+    if (path !== undefined && typeof path !== "string")
+      throw new InputError("option", `save takes a path or a URL, given ${describe(place)}`);
     const all = [...new Set(this.#places.values())].filter(({ spec }) => spec.role !== "internal");
     const places = [...new Map(all.map((p) => [p.spec, p])).values()];
     const parts = places.map(({ spec, flat }) => ({
@@ -459,7 +679,7 @@ class LoadedNet {
       offset: spec.offset,
       bytes: sizeOf(spec.shape) * itemBytes(spec.dtype),
     }));
-    const read = parts.length ? await this.#readFlat(parts) : [];
+    const read = await this.#readFlat(parts);
     const tensors = places.map(({ spec }, i) => ({
       path: spec.path,
       dtype: spec.dtype,
@@ -467,101 +687,101 @@ class LoadedNet {
       data: fromGpu(spec.dtype, read[i], sizeOf(spec.shape)),
     }));
     const bytes = formatSafetensors(tensors, { model: this.name });
-    if (place === undefined) return bytes;
-    await writeFile(typeof place === "string" ? place : place.href, bytes);
+    if (path === undefined) return bytes;
+    await writeFile(path, bytes);
     return undefined;
   }
 
-  async snapshot(): Promise<api.Snapshot> {
+  /** Submits the copy of all that training changes; what comes is what a lost device is recovered from. */
+  #capture(): Promise<Kept> {
+    const session = this.#now;
     const { paramBytes, stateBytes } = this.#artefact;
-    const { done, steps, covered } = await this.#inOrder(async () => {
-      const session = this.#session;
-      const parts = [
-        { from: session.buffer("params"), offset: 0, bytes: paramBytes },
-        { from: session.buffer("state"), offset: 0, bytes: stateBytes },
-      ];
-      return {
-        steps: { ...this.#steps },
-        covered: [...this.#loaded],
-        done: this.#track(session.read(parts)),
-      };
+    const moment = this.#recovery.now();
+    const [steps, seed] = [new Map(this.#steps), this.#seed];
+    this.#written = 0;
+    this.#keptAt = performance.now();
+    const parts = [
+      { from: session.buffer("params"), offset: 0, bytes: paramBytes },
+      { from: session.buffer("state"), offset: 0, bytes: stateBytes },
+    ];
+    const reading = session.read(parts).then((read) => {
+      const [params, state] = read.map((bytes) => new Uint8Array(bytes));
+      const kept = { params, state, steps, seed };
+      if (session === this.#session) this.#recovery.keep(kept, moment);
+      return kept;
     });
-    const [params, state] = (await done).map((b) => new Uint8Array(b));
-    for (const [spec, tensor] of covered) if (this.#loaded.get(spec) === tensor) this.#loaded.delete(spec);
-    this.#snapshot = { signature: signatureOf(this.#artefact), params, state, steps };
-    return this.#snapshot;
+    return this.#track(reading);
+  }
+
+  async snapshot(): Promise<api.Snapshot> {
+    const { done } = await this.#inOrder(async () => ({ done: this.#capture() }));
+    return giveSnapshot(this.#artefact, await done);
   }
 
   async restore(snapshot: api.Snapshot): Promise<void> {
-    const { paramBytes, stateBytes } = this.#artefact;
-    const fits =
-      snapshot?.signature === signatureOf(this.#artefact) &&
-      snapshot.params.byteLength === alignTo(paramBytes, 4) &&
-      snapshot.state.byteLength === alignTo(stateBytes, 4);
-    if (!fits) {
-      throw new InputError(
-        "snapshot",
-        `this snapshot is of another model: its parameters are not those of ${this.name}`,
-      );
-    }
+    const kept = takeSnapshot(this.#artefact, snapshot);
     await this.#inOrder(async () => {
-      this.#snapshot = snapshot;
-      this.#loaded.clear();
-      this.#writeSnapshot(snapshot);
-    });
-  }
-
-  #writeSnapshot(snapshot: api.Snapshot): void {
-    this.#session.write("params", 0, snapshot.params);
-    this.#session.write("state", 0, snapshot.state);
-    this.#steps = { ...snapshot.steps };
-    this.#wrote();
+      this.#recovery.replace(kept);
+      this.#fill(kept);
+    }, true);
   }
 
   async reset(seed?: number | bigint): Promise<void> {
-    const words = seed === undefined ? undefined : takeSeed(seed);
+    const words = seed === undefined ? undefined : takeSeed("reset: the seed", seed);
     await this.#inOrder(async () => {
-      this.#session.write("state", 0, initialBytes(this.#artefact, "state", words ?? this.#seed));
       if (words) {
-        this.#seed = words;
-        this.#session.write("params", 0, initialBytes(this.#artefact, "params", words));
+        this.#recovery.replace(undefined);
+        this.#fill(this.#recovery.recover(words));
+        return;
       }
-      for (const [spec, { place }] of this.#loaded)
-        if (words || place.flat === "state") this.#loaded.delete(spec);
-      this.#snapshot = undefined;
-      this.#steps = {};
+      const state = this.#recovery.resetState(this.#seed);
+      this.#now.write("state", 0, state);
+      this.#steps.clear();
+      this.#draws = this.#drawsIn(state);
       this.#wrote();
-    });
+    }, words !== undefined);
   }
 
   // ------------------------------------------------------------------------------------------ the rest
 
   get target(): string {
-    return this.#session.program.target;
+    return this.#now.program.target;
   }
 
   get device(): api.GpuDevice {
-    return this.#session.device as unknown as api.GpuDevice;
+    return this.#now.device as unknown as api.GpuDevice;
   }
 
   async profile(name: string, inputs: { readonly [name: string]: unknown }): Promise<api.Profile> {
-    const { entries, kernels } = this.#session.program;
-    const entry = entries.find((e) => e.name === name);
+    const { entries, kernels } = this.#now.program;
+    const wanted = takeText("profile: the entry", name);
+    const entry = entries.find((e) => e.name === wanted);
     if (!entry) {
       const names = entries.map((e) => e.name);
       throw new InputError("unknown-entry", `${this.name} has no entry ${name}${didYouMean(name, names)}`);
     }
+    if (this.#disposed) throw new DisposedError(this.name);
+    const options = takeCallOptions(entry, undefined);
     const given = takeInputs(entry, inputs);
-    return this.#inOrder(async () => {
-      const session = this.#session;
+    const made = this.#now;
+    const held = hold(made, entry, given);
+    const run = this.#inOrder(async () => {
+      const session = this.#now;
+      this.#sameDevice(entry, given, made);
       const gpu = this.#plan(entry, given);
-      const implicit = this.#implicit(entry, {});
+      const implicit = this.#implicit(entry, options);
+      await held.accepted;
       await this.#rebuild(entry.derived);
       await session.ensureArena(gpu.plan.arenaBytes, this.#sizesText(entry, given));
-      const copyInputs = upload(this.#session, gpu.plan, given.sources, implicit);
-      const { by, microseconds } = await timePlan(session, gpu, copyInputs);
-      if (entry.train) this.#steps[entry.train.block] = (this.#steps[entry.train.block] ?? 0) + 1;
+      const { value, accepted } = session.guarded(() => {
+        const copyInputs = upload(session, gpu.plan, held.sources, implicit);
+        return timePlan(session, gpu, copyInputs);
+      });
+      this.#recovery.wrote(this.#lasting(entry));
       this.#wrote([...entry.writesParams, ...entry.writesState]);
+      const [{ by, microseconds }] = await Promise.all([value, accepted]);
+      if (entry.train) this.#steps.set(entry.train.block, this.#stepOf(entry) + 1);
+      if (entry.implicit.some((i) => i.counter !== undefined)) this.#draws = (this.#draws + 1) >>> 0;
       const rows = gpu.plan.commands.map((c, i) => ({
         label: c.label,
         kernel: c.kind === "dispatch" ? kernels[c.kernel].name : c.kind,
@@ -570,79 +790,42 @@ class LoadedNet {
       }));
       return { entry: name, rows, by, totalMicroseconds: microseconds.reduce((a, b) => a + b, 0) };
     });
+    return run.finally(held.release);
   }
 
   memory(): api.Memory {
-    return this.#session.memory();
+    return this.#now.memory();
   }
 
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#session.close();
+    this.#session?.close(new DisposedError(this.name));
     this.#plans.clear();
     this.#units.clear();
-    this.#loaded.clear();
-    this.#snapshot = undefined;
+    this.#recovery.clear();
   }
-}
 
-function takeSeed(seed: unknown): Words {
-  const words = typeof seed === "number" || typeof seed === "bigint" ? seedWords(seed) : undefined;
-  if (!words)
-    throw new InputError(
-      "seed",
-      `a seed is an integer from 0 to 2^53 - 1, or a bigint below 2^64, given ${seed}`,
-    );
-  return words;
-}
-
-function tellIgnored(model: string, ignored: api.Ignored, tell: api.LoadOptions["onIgnored"]): void {
-  const { missing, unexpected } = ignored;
-  if (missing.length + unexpected.length === 0) return;
-  if (tell) {
-    tell(ignored);
-    return;
+  async close(): Promise<void> {
+    while (!this.#disposed && this.#tail) await this.#tail;
+    if (!this.#disposed) await this.#now.idle();
+    this.dispose();
   }
-  const parts = [
-    missing.length ? `missing ${few(missing)}` : "",
-    unexpected.length ? `unexpected ${few(unexpected)}` : "",
-  ];
-  console.warn(`${model}: weights were passed over: ${parts.filter(Boolean).join("; ")}`);
 }
 
 const notReady = (name: string): InputError =>
   new InputError("not-ready", `${name} was not made ready: name it in load({ entries: […] })`);
 
-const OPTIONS = ["outputs", "seed", "gpu"];
-
-function checkOptions(entry: EntryPlan, options: Readonly<Record<string, unknown>>): void {
-  for (const name of Object.keys(options)) {
-    if (OPTIONS.includes(name)) continue;
-    throw new InputError("unknown-option", `${entry.name} has no option ${name}${didYouMean(name, OPTIONS)}`);
-  }
-  const wanted = options["outputs"];
-  if (wanted === undefined) return;
-  const names = entry.outputs.map((p) => p.name);
-  if (!Array.isArray(wanted)) throw new InputError("option", `${entry.name}: outputs is a list of names`);
-  for (const name of wanted) {
-    if (!names.includes(name)) {
-      throw new InputError(
-        "unknown-output",
-        `${entry.name} has no result ${name}: its results are ${few(names)}`,
-      );
-    }
-  }
-}
-
 /** Methods that an entry of the same name does not hide; `then` would make the net a promise. */
-export async function openNet(artefact: Artefact, options: api.LoadOptions, pieces: Pieces): Promise<Net> {
-  const net = new LoadedNet(artefact, options, pieces);
-  await net.open();
+export async function openNet(artefact: Artefact, options: unknown, pieces: Pieces): Promise<Net> {
+  const net = await LoadedNet.load(artefact, options, pieces);
   for (const [name, call] of Object.entries(net.entries)) {
     if (!(name in net) && name !== "then")
       Object.defineProperty(net, name, { value: call, enumerable: true });
   }
   Object.defineProperty(net, Symbol.dispose ?? Symbol.for("Symbol.dispose"), { value: () => net.dispose() });
+  Object.defineProperty(net, Symbol.asyncDispose ?? Symbol.for("Symbol.asyncDispose"), {
+    value: () => net.close(),
+  });
   return net as unknown as Net;
 }

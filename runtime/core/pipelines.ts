@@ -44,7 +44,7 @@ export async function compilePipelines(
   session: PipelineHost,
   artefact: Artefact,
   program: Program,
-  onProgress?: api.LoadOptions["onProgress"],
+  tell?: (event: api.Progress) => void,
 ): Promise<Pipelines> {
   const { device } = session;
   // Errors of a shader come back with its pipeline; nobody else should be told.
@@ -62,7 +62,7 @@ export async function compilePipelines(
   const made = new Map<string, Promise<GPUComputePipeline>>();
   let done = 0;
   const report = (phase: "compile" | "warm-up", total: number): void =>
-    onProgress?.({ phase, done: ++done, total });
+    tell?.({ phase, done: ++done, total });
 
   const pending = wanted.map((kernel) => {
     if (!kernel) return undefined;

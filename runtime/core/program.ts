@@ -125,6 +125,8 @@ export interface EntryPlan {
     readonly dtype: DType;
     readonly range: Range;
     readonly value?: HostExpr;
+    /** Of a seed: where the state buffer counts the calls that drew (u32), in bytes. */
+    readonly counter?: number;
   }[];
   /** Derived units this entry reads. */
   readonly derived: readonly number[];

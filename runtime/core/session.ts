@@ -4,7 +4,7 @@
 import type { OpenDevice } from "./adapter.ts";
 import type * as api from "./api.ts";
 import { pollPolitely } from "./dawn.ts";
-import { DeviceLostError, GpuError, LimitError } from "./errors.ts";
+import { DeviceLostError, GpuError, LimitError, MdlRuntimeError } from "./errors.ts";
 import { COPY_DST, COPY_SRC, MAP_READ, STORAGE, UNIFORM } from "./flags.ts";
 import { compilePipelines, type Pipelines, type ReadyKernel } from "./pipelines.ts";
 import type { BoundPlan, ClearCommand, Command, CopyCommand, DispatchCommand } from "./plan.ts";
@@ -40,7 +40,10 @@ export class Session {
   readonly #buffers = new Map<BufferName, GPUBuffer>();
   readonly #all = new Set<GPUBuffer>();
   #pipelines!: Pipelines;
-  #closed = false;
+  /** Why it was closed, where it was: what later work rejects with. */
+  #end: Error | undefined;
+  /** Promises of the GPU's that are open. */
+  readonly #pending = new Set<Promise<unknown>>();
   #free: GPUBuffer[] = [];
   #scratch: GPUBuffer | undefined;
   readonly #costPerSubmit: number;
@@ -58,7 +61,12 @@ export class Session {
     });
   }
 
-  static async open(artefact: Artefact, opened: OpenDevice, options: api.LoadOptions): Promise<Session> {
+  static async open(
+    artefact: Artefact,
+    opened: OpenDevice,
+    options: api.LoadOptions,
+    tell?: (event: api.Progress) => void,
+  ): Promise<Session> {
     const session = new Session(artefact, opened, options);
     try {
       const { program } = opened;
@@ -71,17 +79,29 @@ export class Session {
         const bytes = Uint8Array.from(atob(artefact.constants), (c) => c.charCodeAt(0));
         session.write("constants", 0, bytes);
       }
-      session.#pipelines = await compilePipelines(session, artefact, program, options.onProgress);
+      session.#pipelines = await compilePipelines(session, artefact, program, tell);
       return session;
     } catch (error) {
-      session.close();
+      session.close(error as Error);
       throw error;
     }
   }
 
   /** Waits for a GPU promise without taking a core from a software adapter. */
   wait<T>(promise: Promise<T>): Promise<T> {
+    this.#expect(promise);
     return pollPolitely(promise, this.#opened.info);
+  }
+
+  #expect(promise: Promise<unknown>): void {
+    this.#pending.add(promise);
+    const gone = (): unknown => this.#pending.delete(promise);
+    promise.then(gone, gone);
+  }
+
+  /** Resolves when no promise of the GPU's is open: a thread that ends with one takes the process along (Dawn). */
+  async idle(): Promise<void> {
+    while (this.#pending.size) await Promise.allSettled(this.#pending);
   }
 
   get software(): boolean {
@@ -289,6 +309,40 @@ export class Session {
     return this.createBuffer("staging", size, MAP_READ | COPY_DST);
   }
 
+  /**
+   * Runs `work`, which submits. `accepted` rejects where the device refused something of it: a LimitError where memory ran
+   * out, else a GpuError.
+   */
+  guarded<T>(work: () => T): { readonly value: T; readonly accepted: Promise<void> } {
+    const { device } = this;
+    const scopes: Promise<GPUError | null>[] = [];
+    device.pushErrorScope("out-of-memory");
+    device.pushErrorScope("validation");
+    let value: T;
+    try {
+      value = work();
+    } catch (error) {
+      throw error instanceof MdlRuntimeError ? error : this.gpuError(error);
+    } finally {
+      scopes.push(device.popErrorScope(), device.popErrorScope());
+      for (const scope of scopes) this.#expect(scope);
+    }
+    return { value, accepted: this.#accepted(scopes) };
+  }
+
+  async #accepted([validation, memory]: readonly Promise<GPUError | null>[]): Promise<void> {
+    let refused: GPUError | null;
+    let full: GPUError | null;
+    try {
+      [refused, full] = [await validation, await memory];
+    } catch (cause) {
+      throw await this.explain(cause);
+    }
+    this.check();
+    if (full) throw new LimitError("out-of-memory", `the GPU has not got the memory: ${full.message}`, full);
+    if (refused) throw this.gpuError(refused);
+  }
+
   /** The bytes of a staging buffer, copied; it goes back to the pool. */
   async readStaging(staging: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
     try {
@@ -300,6 +354,7 @@ export class Session {
       if (this.#free.length > STAGING_KEPT) this.destroyBuffer(this.#free.shift() as GPUBuffer);
       return copy;
     } catch (cause) {
+      this.destroyBuffer(staging);
       throw await this.explain(cause);
     }
   }
@@ -310,16 +365,19 @@ export class Session {
   ): Promise<ArrayBuffer[]> {
     this.check();
     const total = parts.reduce((n, p) => n + alignTo(p.bytes, 4), 0);
-    const staging = this.takeStaging(total);
-    const encoder = this.device.createCommandEncoder();
+    const { value: staging, accepted } = this.guarded(() => {
+      const staging = this.takeStaging(total);
+      const encoder = this.device.createCommandEncoder();
+      let at = 0;
+      for (const { from, offset, bytes } of parts) {
+        if (bytes > 0) encoder.copyBufferToBuffer(from, offset, staging, at, alignTo(bytes, 4));
+        at += alignTo(bytes, 4);
+      }
+      this.device.queue.submit([encoder.finish()]);
+      return staging;
+    });
+    const [all] = await Promise.all([this.readStaging(staging, total), accepted]);
     let at = 0;
-    for (const { from, offset, bytes } of parts) {
-      if (bytes > 0) encoder.copyBufferToBuffer(from, offset, staging, at, alignTo(bytes, 4));
-      at += alignTo(bytes, 4);
-    }
-    this.device.queue.submit([encoder.finish()]);
-    const all = await this.readStaging(staging, total);
-    at = 0;
     return parts.map(({ bytes }) => {
       const part = all.slice(at, at + alignTo(bytes, 4));
       at += alignTo(bytes, 4);
@@ -330,27 +388,29 @@ export class Session {
   /** What a rejected GPU promise means. */
   async explain(cause: unknown): Promise<Error> {
     // The promise of the loss may settle a little after what it broke.
-    if (!this.#closed)
+    if (!this.#end)
       await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, 100))]);
+    if (this.#end) return this.#end;
     if (this.lost) return this.lostError(cause);
-    return this.gpuError(cause);
+    return cause instanceof MdlRuntimeError ? cause : this.gpuError(cause);
   }
 
   gpuError(cause: unknown): GpuError {
     return new GpuError("gpu", `the GPU failed: ${(cause as Error)?.message ?? cause}`, cause);
   }
 
-  lostError(cause?: unknown): DeviceLostError {
+  lostError(cause?: unknown, next?: string): DeviceLostError {
     const why = this.lost?.message ? ` (${this.lost.message.trim()})` : "";
-    const next = this.own
-      ? "the next call opens it again, with the last snapshot or the weights as loaded"
+    const then = this.own
+      ? "the next call opens another, with what was snapshotted, loaded or set last"
       : "it was handed in, so load the model again with another one";
-    return new DeviceLostError("device-lost", `the GPU device was lost${why}; ${next}`, cause);
+    return new DeviceLostError("device-lost", `the GPU device was lost${why}; ${next ?? then}`, cause);
   }
 
-  /** Throws where the device is known to be lost. */
+  /** Throws where the device is known to be lost, or this is closed. */
   check(): void {
-    if (this.lost || this.#closed) throw this.lostError();
+    if (this.#end) throw this.#end;
+    if (this.lost) throw this.lostError();
   }
 
   memory(): api.Memory {
@@ -368,8 +428,9 @@ export class Session {
     return { ...named, other: total - known, total, buffers: this.#all.size };
   }
 
-  close(): void {
-    this.#closed = true;
+  /** Frees everything; what is asked of it from now on rejects with `end`. */
+  close(end: Error): void {
+    this.#end ??= end;
     for (const buffer of this.#all) buffer.destroy();
     this.#all.clear();
     this.#buffers.clear();

@@ -60,3 +60,7 @@ export function seedWords(seed: number | bigint): Words | undefined {
   if (seed < 0n || seed >> 64n) return undefined;
   return [Number(seed & 0xffffffffn), Number(seed >> 32n)];
 }
+
+/** The seed of two words, as `seedWords` takes it. */
+export const seedOf = ([low, high]: Words): number | bigint =>
+  high < 2 ** 21 ? high * 4294967296 + low : (BigInt(high) << 32n) | BigInt(low);

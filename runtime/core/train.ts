@@ -1,7 +1,7 @@
 // What only modules with training steps carry: the host's scalars of a step, and results that stay on the GPU until they
 // are read. In: a train entry's plan and what a step left in the ring. Out: numbers, lazily. Apart from the rest so that an
 // inference module can leave it out (index.ts, inference.ts).
-import { didYouMean, InputError, MdlRuntimeError, NonFiniteError } from "./errors.ts";
+import { InputError, MdlRuntimeError, NonFiniteError } from "./errors.ts";
 import { COPY_DST, COPY_SRC } from "./flags.ts";
 import type { BoundPort } from "./plan.ts";
 import type { EntryPlan, HostExpr } from "./program.ts";
@@ -73,6 +73,8 @@ export function evaluateHost(expr: HostExpr, names: Readonly<Record<string, numb
 /** The most steps whose figures are kept for reading. */
 const KEPT = 1024;
 
+const HIDDEN = ["step", "read", "then"];
+
 /** Figures of the latest steps, one slot each. */
 export interface Ring {
   readonly session: Session;
@@ -125,18 +127,19 @@ export function keepFigures(
       );
     }
     const [bytes] = await session.read([{ from: ring.buffer, offset: base, bytes: total }]);
-    const figures: Record<string, number> = {};
-    ports.forEach(({ port, shape }, i) => {
+    const figures = new Map<string, number>();
+    ports.forEach(({ port, shape, range }, i) => {
       const count = shape.reduce((a, b) => a * b, 1);
-      figures[port.name] = fromGpu(
-        port.dtype,
-        bytes.slice(at[i], at[i] + alignTo(ports[i].range.bytes, 4)),
-        count,
-      )[0];
+      const part = bytes.slice(at[i], at[i] + alignTo(range.bytes, 4));
+      figures.set(port.name, fromGpu(port.dtype, part, count)[0]);
     });
     // 0 as long as every step was finite, else 1 + the number of the first that was not.
-    if (flag !== undefined && figures[flag]) throw new NonFiniteError(figures[flag] - 1, block);
-    return Object.fromEntries([["loss", figures[loss]], ...reports.map((name) => [name, figures[name]])]);
+    const bad = figures.get(flag ?? "");
+    if (bad) throw new NonFiniteError(bad - 1, block);
+    return Object.fromEntries([
+      ["loss", figures.get(loss)],
+      ...reports.map((name) => [name, figures.get(name)]),
+    ]) as Record<string, number>;
   };
   let fetched: Promise<Record<string, number>> | undefined;
   const read = (): Promise<Record<string, number>> => {
@@ -146,6 +149,8 @@ export function keepFigures(
   const result = {};
   // Getters, so that nothing is read back, and no rejection is without a listener, until somebody asks.
   for (const name of ["loss", ...reports]) {
+    // A step's own members, and `then`, which would make it a promise: read() has reports of these names.
+    if (HIDDEN.includes(name)) continue;
     Object.defineProperty(result, name, {
       enumerable: false,
       get: () => read().then((figures) => figures[name]),
@@ -170,18 +175,5 @@ export function keepFigures(
   };
 }
 
-/** Refuses what is no hyperparameter of this step. */
-export function checkHyper(entry: EntryPlan, options: Readonly<Record<string, unknown>>): void {
-  const known = entry.implicit.filter((i) => i.value !== undefined).map((i) => i.name);
-  for (const [name, value] of Object.entries(options)) {
-    if (name === "seed" || value === undefined) continue;
-    if (!known.includes(name)) {
-      throw new InputError("unknown-option", `${entry.name} has no option ${name}${didYouMean(name, known)}`);
-    }
-    if (typeof value !== "number")
-      throw new InputError("option", `${entry.name}: ${name} is a number, given ${typeof value}`);
-  }
-}
-
-export const trainPiece = { evaluateHost, makeRing, keepFigures, checkHyper };
+export const trainPiece = { evaluateHost, makeRing, keepFigures };
 export type TrainPiece = typeof trainPiece;

@@ -67,13 +67,14 @@ export async function readBack(
   if (staging) bytes = await session.readStaging(staging, total);
   else await session.wait(session.device.queue.onSubmittedWorkDone());
   let at = 0;
-  const results: Record<string, Tensor> = {};
-  for (const { port, shape, range } of ports) {
-    const part = ports.length === 1 ? bytes : bytes.slice(at, at + alignTo(range.bytes, 4));
-    at += alignTo(range.bytes, 4);
-    results[port.name] = new Tensor(port.dtype, shape, fromGpu(port.dtype, part, sizeOf(shape)));
-  }
-  return results;
+  // By entries, here and below: a result may be called `__proto__`.
+  return Object.fromEntries(
+    ports.map(({ port, shape, range }) => {
+      const part = ports.length === 1 ? bytes : bytes.slice(at, at + alignTo(range.bytes, 4));
+      at += alignTo(range.bytes, 4);
+      return [port.name, new Tensor(port.dtype, [...shape], fromGpu(port.dtype, part, sizeOf(shape)))];
+    }),
+  );
 }
 
 /** Results copied to buffers of their own, which stay on the GPU. */
@@ -93,17 +94,18 @@ export function keepOnGpu(
         encoder.copyBufferToBuffer(session.buffer(range.buffer), range.offset, buffers[i], 0, size);
     });
   });
-  const results: Record<string, Tensor> = {};
-  ports.forEach(({ port, shape, range }, i) => {
-    const buffer = buffers[i];
-    results[port.name] = new Tensor(port.dtype, shape, undefined, {
-      buffer,
-      fetch: async () => {
-        const [bytes] = await session.read([{ from: buffer, offset: 0, bytes: range.bytes }]);
-        return fromGpu(port.dtype, bytes, sizeOf(shape));
-      },
-      free: () => session.destroyBuffer(buffer),
-    });
-  });
-  return results;
+  return Object.fromEntries(
+    ports.map(({ port, shape, range }, i) => {
+      const buffer = buffers[i];
+      const remote = {
+        buffer,
+        fetch: async () => {
+          const [bytes] = await session.read([{ from: buffer, offset: 0, bytes: range.bytes }]);
+          return fromGpu(port.dtype, bytes, sizeOf(shape));
+        },
+        free: () => session.destroyBuffer(buffer),
+      };
+      return [port.name, new Tensor(port.dtype, [...shape], undefined, remote)];
+    }),
+  );
 }

@@ -240,7 +240,7 @@ describe("refusals", () => {
       [call(net, "pick", { m: [true], a: BigInt64Array.of(2n ** 40n) }), "input-range", /1099511627776 at 0/],
       [call(net, "add", { a: [1], b: [1] }, { outputs: ["product"] }), "unknown-output", /no result product/],
       [call(net, "add", { a: [1], b: [1] }, { output: ["sum"] }), "unknown-option", /did you mean outputs/],
-      [call(net, "draw", {}, { seed: -1 }), "seed", /a seed is/],
+      [call(net, "draw", {}, { seed: -1 }), "seed", /seed is an integer from 0 .*, given -1/],
       [net.getParameter("scal"), "unknown-parameter", /did you mean scale/],
       [net.profile("ad", {}), "unknown-entry", /did you mean add/],
     ];
@@ -616,6 +616,8 @@ describe("life and death", () => {
     await net.entries["train_step"]({ x: [1] }, { lr: 1 });
     (net.device as unknown as GPUDevice).destroy();
     await (net.device as unknown as GPUDevice).lost;
+    // The second step is gone, which is told once.
+    await expect(net.getParameter("scale")).rejects.toMatchObject({ code: "device-lost" });
     expect(numbers(await net.getParameter("scale"))).toEqual([0, 1, 2, 3]);
     const { step } = (await net.entries["train_step"]({ x: [1] }, { lr: 1 })) as { step: number };
     expect(step).toBe(1);

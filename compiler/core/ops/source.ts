@@ -24,6 +24,9 @@ export const input = leaf("input", "An argument of the entry.");
 export const param = leaf("param", "A parameter, by path.");
 /** A buffer's value at entry: attrs path, dtype, shape. */
 export const state = leaf("state", "A buffer's value at entry, by path.");
+/** The path of the state (u32) that counts the calls that drew random numbers. */
+export const RANDOM_STEP = "random_step";
+
 /** The call's seed: u32[2]. */
 export const seed = leaf("seed", "The seed of the call.", {
   infer: () => [{ dtype: "u32", shape: [dim(2)] }],

@@ -7,7 +7,7 @@ import { asConst } from "../../dims/dim.ts";
 import { typeText } from "../../ir/build.ts";
 import { type Attr, type DType, type OpDef, OpError, type OpParam, type Value } from "../../ir/types.ts";
 import { type Argument, applyOp } from "../../ops/index.ts";
-import { seed as seedOp, state as stateOp } from "../../ops/source.ts";
+import { RANDOM_STEP, seed as seedOp, state as stateOp } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { type Ctx, exhaust, fail, failName, LIMITS, originOf, type Trace, traceOf } from "./context.ts";
 import { labelOf } from "./expr.ts";
@@ -16,7 +16,6 @@ import { isLiteral, isTensor, tensorTypeOf, toTensor } from "./tensors.ts";
 import { type ArgVal, describe, tensorVal, type Val } from "./values.ts";
 
 /** The state whose value keys the random operations of a call, and which counts them. */
-export const RANDOM_STEP = "random_step";
 
 interface Bound {
   /** By parameter name, as `applyOp` takes them. */

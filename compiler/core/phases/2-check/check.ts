@@ -7,10 +7,10 @@ import { asConst, type Dim, print, substitute, sym, symbols } from "../../dims/d
 import { createBuilder, finishGraph, reachable } from "../../ir/build.ts";
 import type { Constraint, Graph, Value } from "../../ir/types.ts";
 import { add } from "../../ops/elementwise.ts";
-import { full, input as inputOp, seed as seedOp } from "../../ops/source.ts";
+import { full, input as inputOp, RANDOM_STEP, seed as seedOp } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { parse } from "../1-parse/parse.ts";
-import { RANDOM_STEP, stepValue } from "./apply.ts";
+import { stepValue } from "./apply.ts";
 import { finish, frame, tensorType } from "./call.ts";
 import type {
   CheckedEntry,

@@ -38,6 +38,7 @@ import type { Scalar } from "../../kernel/scalar.ts";
 import { reshape } from "../../ops/axes.ts";
 import { copy } from "../../ops/copy.ts";
 import { outer, pick, scanAttrs } from "../../ops/scan.ts";
+import { RANDOM_STEP } from "../../ops/source.ts";
 import type { Target } from "../../targets.ts";
 import { type Fused, fuse, type Group, loweringFor, lowerValue, rowMajor } from "../5-fuse/groups.ts";
 import { decode, type ScheduleContext, type Scheduled } from "../6-schedule/common.ts";
@@ -196,12 +197,13 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     offset: t.id(s.kind === "arena" ? add(arena.offsets[s.tenant], s.at) : s.at),
     bytes: t.id(s.bytes),
   });
-  // Inputs, results, checks.
+  // Inputs, results, checks. A name may be one that every object has.
+  const textOf = new Map(Object.entries(e.shapeText));
   const port = (name: string, v: Value, store: Store): Port => ({
     name,
     dtype: v.type.dtype,
     shape: v.type.shape.map((d) => table.id(d)),
-    shapeText: e.shapeText[name] ?? v.type.shape.map((d) => d.key),
+    shapeText: textOf.get(name) ?? v.type.shape.map((d) => d.key),
     range: range(table, store),
   });
   const inputs = graph.inputs.map((n) =>
@@ -211,7 +213,12 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
   const implicit: EntryPlan["implicit"][number][] = [];
   for (const n of graph.nodes) {
     if (n.op.name === "seed")
-      implicit.push({ name: "seed", dtype: "u32", range: range(table, planner.storeOf(n.outs[0], top)) });
+      implicit.push({
+        name: "seed",
+        dtype: "u32",
+        range: range(table, planner.storeOf(n.outs[0], top)),
+        counter: p.state.get(RANDOM_STEP)?.offset,
+      });
     if (n.op.name === "hyper") {
       const whole = planner.storeOf(n.outs[0], top);
       (n.attrs.names as readonly string[]).forEach((name, i) => {

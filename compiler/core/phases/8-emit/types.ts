@@ -13,7 +13,6 @@ export const OWN_NAMES: readonly string[] = [
   "target",
   "device",
   "entries",
-  "open",
   "parameters",
   "getParameter",
   "setParameter",
@@ -25,6 +24,7 @@ export const OWN_NAMES: readonly string[] = [
   "profile",
   "memory",
   "dispose",
+  "close",
   "then",
   ...Object.getOwnPropertyNames(Object.prototype),
 ];
