@@ -1,7 +1,7 @@
 // Writes compiler/core/generated/: what the compiler carries as text. It is generated because compiler/core may not
 // read files: the standard library's sources (compiler/core/std/*.mdl), the runtime that a module inlines (with and
-// without its training part: runtime/core/index.ts and inference.ts and what they import, each as one minified ES module
-// that keeps its exports), and the types of a module's `.d.ts` (runtime/core/api.ts from its line on).
+// without its training part: runtime/core/index.ts and inference.ts and what they import, each as one ES module,
+// minified, in short lines, that keeps its exports), and the types of a module's `.d.ts` (runtime/core/api.ts from its line on).
 // Files are only written when their text changes, so that a watching vitest and a build's time stamps stay quiet.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
@@ -38,6 +38,8 @@ async function runtimeText(entry) {
     platform: "neutral",
     target: "es2022",
     minify: true,
+    // Node prints the line that an uncaught error was thrown from.
+    lineLimit: 120,
     legalComments: "none",
     charset: "utf8",
     logLevel: "silent",

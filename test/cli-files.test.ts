@@ -23,11 +23,12 @@ import { type Argument, readInputs } from "../compiler/cli/inputs.ts";
 import { modelsOf, parseBind, parseSet } from "../compiler/cli/models.ts";
 import { formatNpy, parseNpy } from "../compiler/cli/npy.ts";
 import { jsonText } from "../compiler/cli/outputs.ts";
-import { tensorText, topText } from "../compiler/cli/print-tensor.ts";
+import { topText } from "../compiler/cli/print-tensor.ts";
 import { bytesText, wantsColor } from "../compiler/cli/style.ts";
 import { InternalError, plain } from "../compiler/core/diagnostics/index.ts";
 import { compile } from "../compiler/core/index.ts";
 import { GpuError, InputError, UnsupportedError } from "../runtime/core/errors.ts";
+import { tensorText } from "../runtime/core/print.ts";
 import type { EntryPlan } from "../runtime/core/program.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mdl-cli-"));

@@ -73,6 +73,23 @@ describe("a module's text", () => {
     expect(/<\/script|<!--/i.test(js)).toBe(false);
   });
 
+  it("is in lines that a person can read where an error is thrown, by classes with their names", async () => {
+    const { js } = emitModule(tiny, { runtime: "inline" });
+    const runtime = js.slice(js.indexOf("\n// The runtime"));
+    // A line may not break in a string, and messages are strings.
+    expect(Math.max(...runtime.split("\n").map((line) => line.length))).toBeLessThan(500);
+    const module = await importModule(js);
+    for (const name of ["Tensor", "MdlRuntimeError", "InputError", "WeightsError", "NonFiniteError"])
+      expect((module[name] as { readonly name: string }).name).toBe(name);
+    const path = join(folder, "uncaught.mjs");
+    writeFileSync(path, `import { load } from "./module${count - 1}.mjs";\nawait load({ weights: 5 });`);
+    const { stderr, status } = spawnSync(process.execPath, [path], { encoding: "utf8" });
+    expect(status).toBe(1);
+    expect(stderr.length).toBeLessThan(4000);
+    expect(stderr).toMatch(/^\w+Error: .*$/m);
+    expect(stderr).not.toMatch(/\[\w+Error\]/);
+  });
+
   it("keeps numbers that JSON has not", async () => {
     const odd = {
       ...adder,

@@ -3,20 +3,24 @@
 import type * as api from "./api.ts";
 
 export class MdlRuntimeError extends Error implements api.MdlRuntimeError {
+  static override readonly name: string = "MdlRuntimeError";
   readonly code: string;
   constructor(code: string, message: string, cause?: unknown) {
     super(message.replace(/[^\P{C}\n\t]/gu, spelledOut), cause === undefined ? undefined : { cause });
-    this.name = "MdlRuntimeError";
     this.code = code;
+  }
+  /** On the prototype, so that the stack begins with it. */
+  override get name(): string {
+    return this.constructor.name;
   }
 }
 
 export class InputError extends MdlRuntimeError {
-  override name = "InputError";
+  static override readonly name: string = "InputError";
 }
 
 export class WeightsError extends MdlRuntimeError {
-  override name = "WeightsError";
+  static override readonly name: string = "WeightsError";
   readonly missing: readonly string[];
   readonly unexpected: readonly string[];
   readonly misshapen: readonly string[];
@@ -34,30 +38,30 @@ export class WeightsError extends MdlRuntimeError {
 }
 
 export class UnsupportedError extends MdlRuntimeError {
-  override name = "UnsupportedError";
+  static override readonly name: string = "UnsupportedError";
 }
 
 export class LimitError extends MdlRuntimeError {
-  override name = "LimitError";
+  static override readonly name: string = "LimitError";
 }
 
 export class GpuError extends MdlRuntimeError {
-  override name = "GpuError";
+  static override readonly name: string = "GpuError";
 }
 
 export class DeviceLostError extends MdlRuntimeError {
-  override name = "DeviceLostError";
+  static override readonly name: string = "DeviceLostError";
 }
 
 export class DisposedError extends MdlRuntimeError {
-  override name = "DisposedError";
+  static override readonly name: string = "DisposedError";
   constructor(model: string) {
     super("disposed", `${model} was disposed of: load it again`);
   }
 }
 
 export class NonFiniteError extends MdlRuntimeError {
-  override name = "NonFiniteError";
+  static override readonly name: string = "NonFiniteError";
   readonly step: number;
   constructor(step: number, block: string) {
     super(
@@ -66,6 +70,12 @@ export class NonFiniteError extends MdlRuntimeError {
     );
     this.step = step;
   }
+}
+
+/** What a thrown value says. */
+export function reason(cause: unknown): string {
+  const { message } = (cause ?? {}) as { readonly message?: unknown };
+  return typeof message === "string" ? message : `${typeof cause} was thrown`;
 }
 
 const spelledOut = (c: string): string => `\\u{${c.codePointAt(0)?.toString(16)}}`;

@@ -1,7 +1,7 @@
 // Where weights come from and go to. In: a URL, path, Blob, Response or bytes. Out: bytes to read from, as a whole or in
 // parts; or a file written whole or not at all. Separate because it alone knows that Node reads paths: its modules are asked
 // for by a name that bundlers for the browser do not follow.
-import { MdlRuntimeError, shown, WeightsError } from "./errors.ts";
+import { MdlRuntimeError, reason, shown, WeightsError } from "./errors.ts";
 import { fnv1a } from "./threefry.ts";
 
 interface FileInfo {
@@ -102,7 +102,7 @@ export async function attempt<T>(place: string, work: () => Promise<T>): Promise
     if (cause instanceof MdlRuntimeError) throw cause;
     throw new WeightsError(
       "weights-source",
-      `weights: cannot read ${shown(place)}: ${(cause as Error)?.message ?? cause}`,
+      `weights: cannot read ${shown(place)}: ${reason(cause)}`,
       {},
       cause,
     );
@@ -266,7 +266,6 @@ export async function writeFile(place: string, bytes: Uint8Array): Promise<void>
     const staged = await stageFile(/^file:/i.test(place) ? fileURLToPath(place) : place, bytes);
     await staged.commit();
   } catch (cause) {
-    const why = (cause as Error).message;
-    throw new WeightsError("weights-source", `cannot write ${shown(place)}: ${why}`, {}, cause);
+    throw new WeightsError("weights-source", `cannot write ${shown(place)}: ${reason(cause)}`, {}, cause);
   }
 }

@@ -1,10 +1,20 @@
 // Checks and converts the arguments of a call. In: an entry's ports and what the caller gave. Out: the sizes (symbols and
 // `input.axis`), and for each input its elements or its GPU buffer. Every refusal is an InputError that says what was
 // expected and what was given.
-import { didYouMean, few, InputError } from "./errors.ts";
+import { didYouMean, few, InputError, reason, shown } from "./errors.ts";
 import { evaluateRow, firstName } from "./expr.ts";
 import type { DType, EntryPlan, Port } from "./program.ts";
-import { type AnyArray, arrayOf, itemBytes, sizeOf, Tensor, typeText } from "./tensor.ts";
+import {
+  type AnyArray,
+  arrayOf,
+  isGone,
+  itemBytes,
+  sizeOf,
+  Tensor,
+  tagOf,
+  takeShape,
+  typeText,
+} from "./tensor.ts";
 
 /** Elements on the host, or a GPU buffer that holds them. */
 export type Source = { readonly data: AnyArray } | { readonly buffer: GPUBuffer };
@@ -19,7 +29,10 @@ export interface Given {
 
 const portText = (port: Port): string => `${port.name}: ${typeText(port.dtype, port.shapeText)}`;
 
-export function takeInputs(entry: EntryPlan, given: { readonly [name: string]: unknown }): Given {
+export const takeInputs = (entry: EntryPlan, given: { readonly [name: string]: unknown }): Given =>
+  reading(`${entry.name}'s inputs`, () => takeAll(entry, given));
+
+function takeAll(entry: EntryPlan, given: { readonly [name: string]: unknown }): Given {
   const wanted = entry.inputs.map((p) => p.name);
   if (typeof given !== "object" || given === null) {
     throw new InputError(
@@ -32,7 +45,7 @@ export function takeInputs(entry: EntryPlan, given: { readonly [name: string]: u
     const has = wanted.length ? `its inputs are ${few(wanted)}` : "it takes no inputs";
     throw new InputError(
       "unknown-input",
-      `${entry.name} has no input ${name}: ${has}${didYouMean(name, wanted)}`,
+      `${entry.name} has no input ${shown(name)}: ${has}${didYouMean(name, wanted)}`,
     );
   }
   const names = new Map<string, number>();
@@ -134,48 +147,75 @@ interface Taken {
 const isGpuBuffer = (value: unknown): value is GPUBuffer =>
   typeof value === "object" && value !== null && "mapState" in value && "usage" in value;
 
-/** A value for a tensor of `dtype`; `what` names it in messages. */
-export function takeValue(dtype: DType, value: unknown, what: string): Taken {
-  if (value instanceof Tensor) {
-    if (value.dtype !== dtype) throw dtypeError(dtype, what, `a Tensor of ${value.dtype}`);
-    const { shape, buffer } = value;
-    return {
-      shape,
-      count: sizeOf(shape),
-      source: buffer ? { buffer: buffer as GPUBuffer } : { data: value.data },
-    };
-  }
-  if (isGpuBuffer(value))
-    return { count: Math.floor(value.size / itemBytes(dtype)), source: { buffer: value } };
-  if (ArrayBuffer.isView(value)) {
-    const data = takeView(dtype, value, what);
-    return { count: data.length, source: { data } };
-  }
-  if (
-    typeof value === "object" &&
+/** A Tensor, of this module or another: each inlines a class of its own. */
+const isTensor = (value: unknown): value is Tensor =>
+  value instanceof Tensor ||
+  (typeof value === "object" &&
     value !== null &&
-    !Array.isArray(value) &&
-    "data" in value &&
-    "shape" in value
-  ) {
-    const shape = [...(value.shape as Iterable<number>)];
-    if (!shape.every((d) => Number.isSafeInteger(d) && d >= 0)) {
-      throw new InputError("input-shape", `${what}: [${shape}] is not a shape`);
-    }
-    const { count, source } = takeValue(dtype, value.data, what);
-    const enough = "buffer" in source ? count >= sizeOf(shape) : count === sizeOf(shape);
-    if (!enough) {
-      throw new InputError(
-        "input-shape",
-        `${what}: [${shape}] is ${sizeOf(shape)} elements, its data has ${count}`,
-      );
-    }
-    return { shape, count: sizeOf(shape), source };
+    "dtype" in value &&
+    "buffer" in value &&
+    "toArray" in value);
+
+/** A value for a tensor of `dtype`; `what` names it in messages. */
+export const takeValue = (dtype: DType, value: unknown, what: string): Taken =>
+  reading(what, () => takeAny(dtype, value, what));
+
+/** What the caller's own objects throw (getters, proxies), and what there is no room for, as an InputError. */
+function reading<T>(what: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    if (cause instanceof InputError) throw cause;
+    throw new InputError("input", `${what}: it cannot be read: ${reason(cause)}`, cause);
   }
-  if (typeof value === "number" || typeof value === "boolean" || Array.isArray(value)) {
+}
+
+function takeAny(dtype: DType, value: unknown, what: string): Taken {
+  if (isTensor(value)) {
+    const { buffer } = value;
+    if (value.dtype !== dtype) throw dtypeError(dtype, what, `a Tensor of ${shown(String(value.dtype))}`);
+    return shaped(what, value.shape, takeFlat(dtype, buffer ?? elementsOf(value, what), what) as Flat);
+  }
+  const flat = takeFlat(dtype, value, what);
+  if (flat) return flat;
+  if (typeof value === "number" || typeof value === "boolean" || Array.isArray(value))
     return takeNested(dtype, value, what);
+  if (typeof value === "object" && value !== null && "data" in value && "shape" in value) {
+    const { data, shape } = value;
+    const elements =
+      takeFlat(dtype, data, what) ?? (Array.isArray(data) ? takeNested(dtype, data, what) : undefined);
+    if (!elements) throw dtypeError(dtype, what, `a shape with ${describe(data)} as data`);
+    return shaped(what, shape, elements);
   }
   throw dtypeError(dtype, what, describe(value));
+}
+
+function elementsOf(tensor: Tensor, what: string): AnyArray {
+  try {
+    return tensor.data;
+  } catch (cause) {
+    const { code } = cause as { readonly code?: string };
+    throw new InputError(code ?? "input", `${what}: ${reason(cause)}`, cause);
+  }
+}
+
+type Flat = Pick<Taken, "count" | "source">;
+
+/** A GPU buffer or a typed array; undefined where it is neither. */
+function takeFlat(dtype: DType, value: unknown, what: string): Flat | undefined {
+  if (isGpuBuffer(value))
+    return { count: Math.floor(value.size / itemBytes(dtype)), source: { buffer: value } };
+  if (!ArrayBuffer.isView(value)) return undefined;
+  const data = takeView(dtype, value, what);
+  return { count: data.length, source: { data } };
+}
+
+function shaped(what: string, sizes: unknown, { count, source }: Flat): Taken {
+  const shape = takeShape(sizes, what);
+  const size = sizeOf(shape);
+  if ("buffer" in source ? count < size : count !== size)
+    throw new InputError("input-shape", `${what}: [${shape}] is ${size} elements, its data has ${count}`);
+  return { shape, count: size, source };
 }
 
 function dtypeError(dtype: DType, what: string, given: string): InputError {
@@ -194,15 +234,17 @@ function dtypeError(dtype: DType, what: string, given: string): InputError {
 
 /** `a string`, `an Int32Array`: what a value is, for messages. */
 export function describe(value: unknown): string {
-  if (value === null || typeof value !== "object") return value === null ? "null" : `a ${typeof value}`;
-  const name = value.constructor?.name ?? "object";
-  return `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;
+  if (value === null || value === undefined) return String(value);
+  if (typeof value !== "object") return `a ${typeof value}`;
+  const name = shown(String(value.constructor?.name || "object"));
+  return `${/^[AEIO]/.test(name) ? "an" : "a"} ${name}`;
 }
 
 function takeView(dtype: DType, view: ArrayBufferView, what: string): AnyArray {
-  // By tag, not by instanceof: arrays of another realm (an iframe, a vm context) are welcome.
-  const tag = (view as { readonly [Symbol.toStringTag]?: string })[Symbol.toStringTag];
+  const tag = tagOf(view);
   const array = view as AnyArray;
+  if (tag !== "DataView" && isGone(view))
+    throw new InputError("detached", `${what}: the memory of this ${tag} was transferred or resized`);
   if (tag === "BigInt64Array" && dtype === "i32") {
     const from = view as unknown as BigInt64Array;
     const to = new Int32Array(from.length);
@@ -229,7 +271,11 @@ function takeView(dtype: DType, view: ArrayBufferView, what: string): AnyArray {
 
 function takeNested(dtype: DType, value: unknown, what: string): Taken {
   const shape: number[] = [];
-  for (let v = value; Array.isArray(v) && shape.length < 32; v = v[0]) shape.push(v.length);
+  let leaf = value;
+  for (; Array.isArray(leaf) && shape.length < 32; leaf = leaf[0]) shape.push(leaf.length);
+  // Before there is room for all of them.
+  if (shape.every((d) => d > 0) && typeof leaf !== "number" && typeof leaf !== "boolean")
+    throw dtypeError(dtype, what, `an array that holds ${describe(leaf)}`);
   const data = arrayOf(dtype, sizeOf(shape));
   let at = 0;
   const fill = (v: unknown, axis: number): void => {
@@ -240,13 +286,13 @@ function takeNested(dtype: DType, value: unknown, what: string): Taken {
           `${what}: its nested arrays are not of one length (axis ${axis}, near element ${at})`,
         );
       }
-      for (const element of v) fill(element, axis + 1);
+      for (let i = 0; i < shape[axis]; i++) fill(v[i], axis + 1);
       return;
     }
     const number = typeof v === "boolean" && dtype === "bool" ? Number(v) : v;
     if (typeof number !== "number") throw dtypeError(dtype, what, `an array that holds ${describe(v)}`);
     data[at] = number;
-    if (dtype !== "f32" && dtype !== "f16" && data[at] !== number) {
+    if (dtype !== "f32" && dtype !== "f16" && (data[at] !== number || (dtype === "bool" && number > 1))) {
       throw new InputError("input-range", `${what}: ${number} at ${at} is no ${dtype}`);
     }
     at++;

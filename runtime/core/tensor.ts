@@ -1,7 +1,8 @@
 // Tensors at the boundary and their bytes. In: typed arrays and shapes. Out: the Tensor class, and the conversions between
 // what JavaScript holds and what the GPU holds (bool is u32 there, f16 two bytes; copies are multiples of four bytes).
 import type * as api from "./api.ts";
-import { MdlRuntimeError } from "./errors.ts";
+import { InputError, shown } from "./errors.ts";
+import { tensorText } from "./print.ts";
 import type { DType } from "./program.ts";
 
 export type AnyArray = Float32Array | Int32Array | Uint32Array | Uint8Array;
@@ -16,6 +17,9 @@ export const alignTo = (n: number, to: number): number => Math.ceil(n / to) * to
 export const typeText = (dtype: string, shape: readonly (number | string)[]): string =>
   `${dtype}[${shape.join(", ")}]`;
 
+/** The method by which an object says how Node prints it. */
+export const inspect: unique symbol = Symbol.for("nodejs.util.inspect.custom") as never;
+
 /** A tensor's elements on the GPU: how to bring them back, and how to free them. */
 export interface Remote {
   readonly buffer: GPUBuffer;
@@ -23,24 +27,84 @@ export interface Remote {
   free(): void;
 }
 
+/** The class that holds elements outside the GPU, by its tag: of another realm (an iframe, a vm context), too. */
+const HELD: Readonly<Record<DType, string>> = {
+  f32: "Float32Array",
+  f16: "Float32Array",
+  i32: "Int32Array",
+  u32: "Uint32Array",
+  bool: "Uint8Array",
+};
+
+export const tagOf = (view: unknown): string | undefined =>
+  ArrayBuffer.isView(view)
+    ? (view as { readonly [Symbol.toStringTag]?: string })[Symbol.toStringTag]
+    : undefined;
+
+/** Whether a typed array's memory was transferred, or shrank under it: it would pass for an empty one. */
+export function isGone(view: ArrayBufferView): boolean {
+  try {
+    (view as Uint8Array).values();
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+/** Sizes as given by a caller, copied. */
+export function takeShape(shape: unknown, what: string): number[] {
+  const sizes =
+    Array.isArray(shape) || (ArrayBuffer.isView(shape) && tagOf(shape))
+      ? [...(shape as Iterable<unknown>)]
+      : undefined;
+  if (
+    !sizes?.every((d) => Number.isSafeInteger(d) && (d as number) >= 0) ||
+    !Number.isSafeInteger(sizeOf(sizes as number[]))
+  )
+    throw new InputError(
+      "input-shape",
+      `${what}: a shape is a list of sizes, given ${sizes ? `[${sizes.map(String)}]` : typeof shape}`,
+    );
+  return sizes.map((d) => (d as number) + 0); // no -0
+}
+
 export class Tensor<D extends DType = DType> implements api.Tensor<D> {
-  readonly dtype: D;
-  readonly shape: readonly number[];
+  static readonly name: string = "Tensor"; // survives minification
+  readonly #dtype: D;
+  readonly #shape: readonly number[];
   #data: AnyArray | undefined;
   #remote: Remote | undefined;
 
   /** Without `data`, `remote` says where the elements are. */
   constructor(dtype: D, shape: readonly number[], data: AnyArray | undefined, remote?: Remote) {
-    if (data && data.length !== sizeOf(shape)) {
-      throw new MdlRuntimeError(
+    if (!Object.hasOwn(HELD, dtype))
+      throw new InputError(
         "tensor",
-        `${typeText(dtype, shape)} has ${sizeOf(shape)} elements, given ${data.length}`,
+        `a Tensor is of ${Object.keys(HELD).join(", ")}, given ${shown(String(dtype))}`,
       );
-    }
-    this.dtype = dtype;
-    this.shape = shape;
+    this.#dtype = dtype;
+    this.#shape = takeShape(shape, "a Tensor");
+    if (!remote && tagOf(data) !== HELD[dtype])
+      throw new InputError(
+        "tensor",
+        `a Tensor of ${dtype} has a ${HELD[dtype]}, given ${tagOf(data) ?? typeof data}`,
+      );
+    if (data && data.length !== sizeOf(this.#shape))
+      throw new InputError(
+        "tensor",
+        `${this.#type()} has ${sizeOf(this.#shape)} elements, given ${data.length}`,
+      );
     this.#data = data;
     this.#remote = remote;
+  }
+
+  get dtype(): D {
+    return this.#dtype;
+  }
+
+  /** A copy: what a caller does to it changes no tensor, and no plan. */
+  get shape(): readonly number[] {
+    return [...this.#shape];
   }
 
   get buffer(): api.GpuBuffer | undefined {
@@ -48,12 +112,21 @@ export class Tensor<D extends DType = DType> implements api.Tensor<D> {
   }
 
   get data(): api.TypedArrays[D] {
+    const trouble = this.#trouble();
+    if (trouble) throw new InputError(trouble[0], `this ${this.#type()} ${trouble[1]}`);
+    return this.#data as AnyArray as api.TypedArrays[D];
+  }
+
+  #type(): string {
+    return typeText(this.#dtype, this.#shape);
+  }
+
+  /** Why its elements cannot be had: a code, and words. */
+  #trouble(): readonly [string, string] | undefined {
     if (!this.#data)
-      throw new MdlRuntimeError(
-        "on-gpu",
-        this.#remote ? "this tensor is on the GPU: await read() first" : "this tensor was disposed of",
-      );
-    return this.#data as api.TypedArrays[D];
+      return ["on-gpu", this.#remote ? "is on the GPU: await read() first" : "was disposed of"];
+    if (this.#data.length === sizeOf(this.#shape) && !isGone(this.#data)) return undefined;
+    return ["detached", "lost its elements: their memory was transferred or resized"];
   }
 
   async read(): Promise<api.TypedArrays[D]> {
@@ -62,21 +135,30 @@ export class Tensor<D extends DType = DType> implements api.Tensor<D> {
   }
 
   item(): number {
-    if (sizeOf(this.shape) !== 1) {
-      throw new MdlRuntimeError(
-        "tensor",
-        `item() is for one element, this is ${typeText(this.dtype, this.shape)}`,
-      );
-    }
+    if (sizeOf(this.#shape) !== 1)
+      throw new InputError("tensor", `item() is for one element, this is ${this.#type()}`);
     return this.data[0];
   }
 
   toArray(): api.Numbers {
-    const { data, shape } = this;
+    const [data, shape] = [this.data, this.#shape];
     let at = 0;
     const nest = (axis: number): api.Numbers =>
       axis === shape.length ? data[at++] : Array.from({ length: shape[axis] }, () => nest(axis + 1));
     return nest(0);
+  }
+
+  /** As `console.log` prints it. */
+  toString(): string {
+    const trouble = this.#trouble();
+    if (trouble) return `Tensor ${this.#type()} that ${trouble[1]}`;
+    const text = tensorText({ dtype: this.#dtype, shape: this.#shape, data: this.data });
+    return `Tensor ${this.#type()}${text.includes("\n") ? "\n" : " "}${text}`;
+  }
+
+  /** What Node's `console.log` asks for. */
+  [inspect](): string {
+    return this.toString();
   }
 
   dispose(): void {
@@ -101,10 +183,15 @@ export function fromGpu(dtype: DType, bytes: ArrayBuffer, count: number): AnyArr
   }
 }
 
+/** An array that queue.writeBuffer takes in every browser: memory neither shared nor resizable. */
+export function unshared<T extends AnyView>(data: T): T {
+  const buffer = data.buffer as ArrayBuffer & { readonly resizable?: boolean };
+  return buffer instanceof ArrayBuffer && !buffer.resizable ? data : (data.slice() as T);
+}
+
 /** The GPU's bytes of elements, padded to four; the array itself where it is right already. */
 export function toGpu(dtype: DType, data: AnyArray): AnyView {
-  // queue.writeBuffer takes no view of shared memory.
-  const own = data.buffer instanceof ArrayBuffer ? data : data.slice();
+  const own = unshared(data);
   if (dtype === "bool") return Uint32Array.from(own, (x) => (x ? 1 : 0));
   if (dtype !== "f16") return own;
   const out = new Uint16Array(alignTo(own.length, 2));

@@ -6,7 +6,7 @@ import { COPY_DST, COPY_SRC } from "./flags.ts";
 import type { BoundPort } from "./plan.ts";
 import type { EntryPlan, HostExpr } from "./program.ts";
 import type { Session } from "./session.ts";
-import { alignTo, fromGpu } from "./tensor.ts";
+import { alignTo, fromGpu, inspect } from "./tensor.ts";
 
 /** The functions of host expressions; `where` and `and`/`or` work on numbers, 0 being false. */
 const FUNCTIONS: Readonly<Record<string, (...x: number[]) => number>> = {
@@ -142,8 +142,12 @@ export function keepFigures(
     ]) as Record<string, number>;
   };
   let fetched: Promise<Record<string, number>> | undefined;
+  let known: Record<string, number> | undefined;
   const read = (): Promise<Record<string, number>> => {
-    fetched ??= fetch();
+    fetched ??= fetch().then((figures) => {
+      known = figures;
+      return figures;
+    });
     return fetched;
   };
   const result = {};
@@ -158,6 +162,11 @@ export function keepFigures(
   }
   Object.defineProperty(result, "step", { enumerable: true, value: step });
   Object.defineProperty(result, "read", { value: read });
+  const print = (): string => {
+    const text = ["loss", ...reports].map((name) => `${name} ${known ? known[name] : "(on the GPU)"}`);
+    return `step ${step} of ${block}: ${text.join(", ")}${known ? "" : "; await step.read() brings them"}`;
+  };
+  for (const name of ["toString", inspect]) Object.defineProperty(result, name, { value: print });
   return {
     copy(encoder) {
       ports.forEach(({ range }, i) => {

@@ -1,6 +1,6 @@
 // What goes to the GPU and comes back around a plan's run. In: a bound entry, its inputs, and which results are wanted. Out:
 // the inputs in their ranges, and results as tensors on the host or on the GPU.
-import { InputError } from "./errors.ts";
+import { InputError, reason } from "./errors.ts";
 import { COPY_DST, COPY_SRC, STORAGE } from "./flags.ts";
 import type { Source } from "./inputs.ts";
 import type { BoundEntry, BoundPort } from "./plan.ts";
@@ -32,7 +32,12 @@ export function upload(
   return (encoder) => {
     for (const { from, to } of copies) {
       const { buffer, offset, bytes } = to.range;
-      if (bytes > 0) encoder.copyBufferToBuffer(from, 0, session.buffer(buffer), offset, alignTo(bytes, 4));
+      if (bytes === 0) continue;
+      try {
+        encoder.copyBufferToBuffer(from, 0, session.buffer(buffer), offset, alignTo(bytes, 4));
+      } catch (cause) {
+        throw new InputError("input-dtype", `${to.port.name}: this is no GPUBuffer: ${reason(cause)}`, cause);
+      }
     }
   };
 }
