@@ -10,7 +10,7 @@ import { bindSymbols } from "./ir/transform.ts";
 import type { Graph, Node, Value } from "./ir/types.ts";
 import { verify } from "./ir/verify.ts";
 import type { CheckedModel, HostExpr, PortInfo } from "./phases/2-check/checked.ts";
-import { GRAIN, type StepState, trainStep } from "./phases/3-grad/step.ts";
+import { type FlatParams, GRAIN, type StepState, trainStep } from "./phases/3-grad/step.ts";
 import { simplify } from "./phases/4-simplify/simplify.ts";
 import type { Group } from "./phases/5-fuse/groups.ts";
 import { claimsAttention } from "./phases/6-schedule/schedule.ts";
@@ -70,6 +70,45 @@ function place<
   return { places, total };
 }
 
+/**
+ * Parameters by dtype, one after the other: those of one float dtype are a flat tensor of the step's, as long as its
+ * reduction in two steps wants.
+ */
+function placeParams(params: CheckedModel["params"]): {
+  places: Map<string, Place>;
+  flats: FlatParams[];
+  bytes: number;
+} {
+  const places = new Map<string, Place>();
+  const flats: FlatParams[] = [];
+  let bytes = 0;
+  const section = (list: CheckedModel["params"]): { inside: Map<string, Place>; total: number } => {
+    const { places: inside, total } = place(list);
+    for (const [path, at] of inside) places.set(path, { offset: bytes + at.offset, bytes: at.bytes });
+    return { inside, total };
+  };
+  for (const dtype of ["f32", "f16"] as const) {
+    const list = params.filter((p) => p.dtype === dtype);
+    if (list.length === 0) continue;
+    const { inside, total } = section(list);
+    const size = bytesPer(dtype);
+    const grain = GRAIN * ALIGN;
+    const whole = { offset: bytes, bytes: Math.ceil(total / grain) * grain };
+    const path = dtype === "f32" ? PARAMS : `${PARAMS}.${dtype}`;
+    places.set(path, whole);
+    flats.push({
+      dtype,
+      row: ALIGN / size,
+      path,
+      total: whole.bytes / size,
+      offsets: new Map([...inside].map(([k, v]) => [k, v.offset / size])),
+    });
+    bytes += whole.bytes;
+  }
+  bytes += section(params.filter((p) => p.dtype !== "f32" && p.dtype !== "f16")).total;
+  return { places, flats, bytes: Math.max(ALIGN, bytes) };
+}
+
 interface Source {
   readonly name: string;
   readonly doc?: string;
@@ -81,16 +120,7 @@ interface Source {
 }
 
 export function build(model: CheckedModel, options: PipelineOptions): Built {
-  // Parameters, flat; the whole is a multiple of GRAIN * 64 elements so that it can be reduced in two steps.
-  const params = place(model.params);
-  const grain = GRAIN * 64 * 4;
-  const paramBytes = Math.max(grain, Math.ceil(params.total / grain) * grain);
-  const flat = {
-    path: PARAMS,
-    total: paramBytes / 4,
-    offsets: new Map([...params.places].map(([k, v]) => [k, v.offset / 4])),
-  };
-  params.places.set(PARAMS, { offset: 0, bytes: paramBytes });
+  const { places: paramPlaces, flats, bytes: paramBytes } = placeParams(model.params);
 
   // Entries, and one training step per train block (`train_step` too where there is one block).
   const wanted = (name: string): boolean => options.entries === undefined || options.entries.includes(name);
@@ -109,7 +139,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
   for (const t of model.trains) {
     const name = `${t.name}_step`;
     if (!wanted(name) && !(model.trains.length === 1 && wanted("train_step"))) continue;
-    const step = trainStep(model, t, flat);
+    const step = trainStep(model, t, flats);
     internal.push(...step.state);
     steps.push({ block: t.name, graph: step.graph, hyper: step.hyper });
     sources.push({
@@ -160,7 +190,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       target,
       kernels,
       derived,
-      params: params.places,
+      params: paramPlaces,
       state: state.places,
       constant,
       describe: (g) => describeGroup(g, options.place),
@@ -237,7 +267,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     version: PROGRAM_VERSION,
     name: model.name,
     doc: model.doc,
-    params: spec(model.params, params.places, () => "param"),
+    params: spec(model.params, paramPlaces, () => "param"),
     paramBytes,
     state: spec(buffers, state.places, (i) => buffers[i].role),
     stateBytes: state.total,
@@ -248,10 +278,15 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
   const reference: ReferenceModel = {
     entries: model.entries.map(({ name, graph }) => ({ name, graph })),
     steps,
-    params: model.params.map(({ path, dtype, shape }) => {
-      return { path, dtype, shape, at: flat.offsets.get(path) as number };
-    }),
-    flat: { path: flat.path, total: flat.total },
+    flats: flats.map(({ path, dtype, total, offsets }) => ({
+      path,
+      dtype,
+      total,
+      params: model.params.flatMap(({ path: of, shape }) => {
+        const at = offsets.get(of);
+        return at === undefined ? [] : [{ path: of, shape, at }];
+      }),
+    })),
   };
   return { artefact, reference, stages, kernels: tables };
 }

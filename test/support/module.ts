@@ -23,7 +23,8 @@ export type Inputs = {
   readonly [name: string]: Data | { readonly data: Data; readonly shape: readonly number[] };
 };
 type Entry = (inputs: Inputs) => Promise<{ readonly [name: string]: Tensor }>;
-type Step = (inputs: Inputs) => Promise<StepResult>;
+type Step = (inputs: Inputs, options?: StepOptions) => Promise<StepResult>;
+type StepOptions = { readonly [name: string]: number };
 
 /** A loaded model. */
 export class Net {
@@ -47,8 +48,8 @@ export class Net {
   }
 
   /** Takes a step of the train block `block`; its loss. */
-  async step(block: string, inputs: Inputs): Promise<number> {
-    return (await (this.#entries[`${block}_step`] as Step)(inputs)).loss;
+  async step(block: string, inputs: Inputs, options?: StepOptions): Promise<number> {
+    return (await (this.#entries[`${block}_step`] as Step)(inputs, options)).loss;
   }
 
   /** The elements of a parameter or buffer. */

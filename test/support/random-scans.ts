@@ -73,7 +73,7 @@ export function randomScan(seed: number): RandomScan {
     ].join("\n");
     return { text, carries, emits };
   };
-  const first = loop("x", 1, ["k", "k @ v"], 1);
+  const first = loop("x", 1, ["k", "(k @ v)"], 1);
   const second =
     random() < 0.5 ? loop(`r.${one(first.emits)}`, 1, ["k", `r.${one(first.carries)}`], 0) : undefined;
   const parts = [

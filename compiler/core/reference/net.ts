@@ -7,13 +7,17 @@ import type { Dense, DType, Graph } from "../ir/types.ts";
 import { emptyDense, sizeOf } from "../ops/dense.ts";
 import { type Evaluated, EvaluateError, evaluate } from "./evaluate.ts";
 
-/** A parameter and its place among the flat ones. */
-export interface FlatTensor {
+/** The source that stands for all parameters of a dtype at once, in a step's graph, and where each lies in it. */
+export interface FlatTensors {
   readonly path: string;
   readonly dtype: DType;
-  readonly shape: readonly number[];
-  /** In elements. */
-  readonly at: number;
+  /** In elements, as the places are. */
+  readonly total: number;
+  readonly params: readonly {
+    readonly path: string;
+    readonly shape: readonly number[];
+    readonly at: number;
+  }[];
 }
 export interface ReferenceStep {
   readonly block: string;
@@ -24,9 +28,7 @@ export interface ReferenceStep {
 export interface ReferenceModel {
   readonly entries: readonly { readonly name: string; readonly graph: Graph }[];
   readonly steps: readonly ReferenceStep[];
-  readonly params: readonly FlatTensor[];
-  /** The source that stands for all parameters at once, in a step's graph, and its elements. */
-  readonly flat: { readonly path: string; readonly total: number };
+  readonly flats: readonly FlatTensors[];
 }
 
 type Words = readonly [number, number];
@@ -105,31 +107,31 @@ export class ReferenceNet {
     { seed }: CallOptions,
     hyper?: Readonly<Record<string, number>>,
   ): Evaluated {
-    const { flat } = this.#model;
     const held = Object.fromEntries(this.#tensors);
-    const needsFlat = graph.nodes.some((n) => n.op.name === "param" && n.attrs.path === flat.path);
+    const read = new Set(graph.nodes.filter((n) => n.op.name === "param").map((n) => n.attrs.path));
+    const flats = this.#model.flats.filter((f) => read.has(f.path));
     const run = evaluate(graph, inputs, {
-      params: needsFlat ? { ...held, [flat.path]: this.#flatten() } : held,
+      params: { ...held, ...Object.fromEntries(flats.map((f) => [f.path, this.#flatten(f)])) },
       state: held,
       seed: seed ?? this.#options.seed,
       hyper,
       roundFloats: this.#options.roundFloats,
     });
     for (const [path, value] of Object.entries(run.writes)) {
-      if (path === flat.path) this.#unflatten(value);
+      const flat = flats.find((f) => f.path === path);
+      if (flat) this.#unflatten(flat, value);
       else this.#tensors.set(path, value);
     }
     return run;
   }
 
-  #flatten(): Dense {
-    const { flat, params } = this.#model;
-    const all = emptyDense("f32", [flat.total]);
+  #flatten({ dtype, total, params }: FlatTensors): Dense {
+    const all = emptyDense(dtype, [total]);
     for (const p of params) all.data.set(this.tensor(p.path).data, p.at);
     return all;
   }
-  #unflatten(all: Dense): void {
-    for (const { path, dtype, shape, at } of this.#model.params)
+  #unflatten({ dtype, params }: FlatTensors, all: Dense): void {
+    for (const { path, shape, at } of params)
       this.#tensors.set(path, { dtype, shape, data: all.data.slice(at, at + sizeOf(shape)) });
   }
 }

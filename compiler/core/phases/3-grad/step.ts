@@ -1,20 +1,24 @@
 // A train block as one graph: loss, gradients, clipping, update. In: the loss in train mode, the optimiser, where each
 // parameter lies in the flat buffer. Out: a graph whose writes are all parameters at once, the moments, the counters and the
 // running statistics; every one of them gated by a finite flag, so that a bad step changes nothing. Parameters, gradients
-// and moments are flat, so that the update is one kernel however many tensors there are. Formulas are PyTorch's.
+// and moments are flat, so that the update is one kernel a dtype however many tensors there are. It is computed in f32 and
+// rounded once to what the parameters are. Formulas are PyTorch's.
 
 import type { HostExpr, Init } from "../../../../runtime/core/program.ts";
-import { dim, product } from "../../dims/dim.ts";
+import { asConst, type Dim, dim, isConst, product } from "../../dims/dim.ts";
 import { createBuilder, finishGraph } from "../../ir/build.ts";
 import type { Builder, Graph, Value } from "../../ir/types.ts";
 import { broadcastTo, cast, reshape, sum } from "../../ops/axes.ts";
 import { pack } from "../../ops/copy.ts";
+import { isFloat } from "../../ops/define.ts";
 import {
+  abs,
   add,
   and,
   div,
   eq,
   isFiniteOp,
+  lt,
   maximum,
   minimum,
   mul,
@@ -25,7 +29,7 @@ import {
   where,
 } from "../../ops/elementwise.ts";
 import { sliceOp } from "../../ops/movement.ts";
-import { constant, full, hyper, param, state } from "../../ops/source.ts";
+import { constant, full, hyper, param, RANDOM_STEP, state } from "../../ops/source.ts";
 import type { CheckedModel, CheckedTrain } from "../2-check/checked.ts";
 import { backward } from "./backward.ts";
 
@@ -42,19 +46,27 @@ export interface TrainStep {
   readonly state: readonly StepState[];
   readonly flag: string;
 }
-/** Where parameters lie in the flat buffer, in elements; its length is a multiple of `GRAIN`. */
+/**
+ * Parameters of one dtype that lie one after the other, in elements from the first one's beginning. The length is a multiple
+ * of `GRAIN` rows.
+ */
 export interface FlatParams {
+  readonly dtype: "f32" | "f16";
+  /** Elements of a row; each parameter begins one. */
+  readonly row: number;
   readonly offsets: ReadonlyMap<string, number>;
   readonly total: number;
   /** The source path of all of them at once. */
   readonly path: string;
 }
-/** Rows of the flat buffer when it is reduced: its length is a multiple of GRAIN * 64. */
+/** Parts of the flat buffer when it is reduced in two steps. */
 export const GRAIN = 64;
-/** Elements between the beginnings of parameters (256 bytes). */
-const BLOCK = 64;
+/** Elements between the beginnings of written buffers when they are put side by side. */
+const APART = 64;
+/** The least number that rounds to infinity in f16. */
+const F16_END = 65520;
 
-export function trainStep(model: CheckedModel, train: CheckedTrain, flat: FlatParams): TrainStep {
+export function trainStep(model: CheckedModel, train: CheckedTrain, flats: readonly FlatParams[]): TrainStep {
   const { lossGraph } = train;
   const b = createBuilder(1 + Math.max(0, ...lossGraph.nodes.map((n) => n.id)));
   const loss = (lossGraph.results.find((r) => r.name === "loss") ?? lossGraph.results[0]).value;
@@ -64,39 +76,14 @@ export function trainStep(model: CheckedModel, train: CheckedTrain, flat: FlatPa
     if (n.op.name === "param" && updated.has(String(n.attrs.path)))
       leaves.set(String(n.attrs.path), n.outs[0]);
   const paths = model.params.map((p) => p.path).filter((p) => leaves.has(p));
-  const one = fill(b, 1);
   const grads = backward(
     b,
     [loss],
-    [one],
+    [b.make(full, [], { value: 1, dtype: loss.type.dtype, shape: [] })],
     paths.map((p) => leaves.get(p) as Value),
   );
-  const operands: Value[] = [];
-  const offsets: number[] = [];
-  grads.forEach((g, i) => {
-    if (!g) return;
-    operands.push(reshape(b, g, [product(g.type.shape)]));
-    offsets.push(flat.offsets.get(paths[i]) as number);
-  });
-
-  // Everything flat, as rows of BLOCK elements: per-parameter settings are one number a row.
-  const rows = flat.total / BLOCK;
-  const shape = [dim(rows), dim(BLOCK)];
-  const asRows = (v: Value): Value => reshape(b, v, shape);
-  const g0 =
-    operands.length > 0
-      ? b.make(pack, operands, { offsets, total: flat.total }, "gradients")
-      : fill(b, 0, [flat.total]);
-  const p0 = b.make(param, [], { path: flat.path, dtype: "f32", shape: [dim(flat.total)] }, "parameters");
-
-  // The finite flag: a bad loss or gradient anywhere.
-  const badRows = sum(
-    b,
-    cast(b, not(b, finite(b, reshape(b, g0, [dim(GRAIN), dim(flat.total / GRAIN)]))), "f32"),
-    [1],
-  );
-  const bad = add(b, sum(b, badRows, [0]), cast(b, not(b, finite(b, loss)), "f32"));
-  const ok = eq(b, bad, 0);
+  /** As in PyTorch, what no gradient reaches is left alone: it does not decay either. */
+  const reached = new Map(paths.flatMap((p, i) => (grads[i] ? [[p, grads[i]] as const] : [])));
 
   // Host scalars.
   const opt = train.optimizer;
@@ -118,75 +105,127 @@ export function trainStep(model: CheckedModel, train: CheckedTrain, flat: FlatPa
       b.make(sliceOp, [scalars], { starts: [dim(names.indexOf(name))], sizes: [dim(1)], steps: [1] }),
       [],
     );
-  const spread = (v: Value): Value => broadcastTo(b, v, shape);
 
-  let g = asRows(g0);
-  if (train.clip) {
-    if (train.clip.by === "value")
-      g = maximum(b, minimum(b, g, fill(b, train.clip.limit)), fill(b, -train.clip.limit));
-    else {
-      const partial = sum(b, square(b, reshape(b, g0, [dim(GRAIN), dim(flat.total / GRAIN)])), [1]);
-      const norm = sqrt(b, sum(b, partial, [0]));
-      // torch.nn.utils.clip_grad_norm_: max_norm / (norm + 1e-6), at most 1.
-      const factor = minimum(b, div(b, fill(b, train.clip.limit), add(b, norm, 1e-6)), fill(b, 1));
-      g = mul(b, g, spread(factor));
-    }
-  }
-  const p = asRows(p0);
+  // Flat gradients, in f32 whatever the parameters are.
   const states: StepState[] = [];
-  const moment = (name: string): Value => {
+  const moment = (name: string, total: number): Value => {
     const path = `${train.name}.${name}`;
-    states.push({ path, dtype: "f32", shape: [flat.total], init: { kind: "constant", value: 0 } });
-    return b.make(state, [], { path, dtype: "f32", shape: [dim(flat.total)] }, name);
+    states.push({ path, dtype: "f32", shape: [total], init: { kind: "constant", value: 0 } });
+    return b.make(state, [], { path, dtype: "f32", shape: [dim(total)] }, name);
   };
-  const writes: { path: string; value: Value }[] = [];
-  const gate = (next: Value, old: Value): Value => where(b, broadcastTo(b, ok, next.type.shape), next, old);
-  const commit = (path: string, next: Value, old: Value): void => {
-    writes.push({ path, value: reshape(b, gate(next, asRows(old)), [dim(flat.total)]) });
-  };
-  // Weight decay reaches what is trained and not exempt.
-  const exempt = new Set(opt.noDecay);
-  const decayed = paths.filter((q) => !exempt.has(q));
-  const decay = (): Value => {
-    const d = spread(host("decay"));
-    if (decayed.length === model.params.length) return d;
-    const table = new Array<number>(rows).fill(0);
-    for (const q of decayed) {
-      const from = (flat.offsets.get(q) as number) / BLOCK;
-      const size = sizeOf(model, q);
-      for (let i = from; i < from + Math.ceil(size / BLOCK); i++) table[i] = 1;
+  const groups = flats.flatMap((flat): Group[] => {
+    const list = [...reached].filter(([path]) => flat.offsets.has(path));
+    if (list.length === 0) return [];
+    const gradient = b.make(
+      pack,
+      list.map(([, g]) => cast(b, reshape(b, g, [product(g.type.shape)]), "f32")),
+      { offsets: list.map(([path]) => flat.offsets.get(path) as number), total: flat.total },
+      "gradients",
+    );
+    const { path, dtype, total } = flat;
+    const suffix = dtype === "f32" ? "" : `.${dtype}`;
+    const moments =
+      opt.kind !== "sgd" ? ["exp_avg", "exp_avg_sq"] : momentumOf(opt) !== 0 ? ["momentum"] : [];
+    return [
+      {
+        flat,
+        gradient,
+        param: b.make(param, [], { path, dtype, shape: [dim(total)] }, "parameters"),
+        moments: moments.map((m) => ({
+          path: `${train.name}.${m}${suffix}`,
+          old: moment(m + suffix, total),
+        })),
+        decayed: decayTable(
+          b,
+          model,
+          flat,
+          list.map(([p]) => p).filter((p) => !opt.noDecay.includes(p)),
+        ),
+      },
+    ];
+  });
+  const clip = train.clip && clipping(b, train.clip, groups);
+
+  // What the step would write. The flag and the writes each compute it, over rows of their own: so neither stores it.
+  const updateOver = (g: Group, shape: readonly Dim[]): Update => {
+    const spread = (v: Value): Value => broadcastTo(b, v, shape);
+    const over = (v: Value): Value => reshape(b, v, shape);
+    const decay = (): Value => {
+      const d = spread(host("decay"));
+      if (!g.decayed) return d;
+      return mul(b, d, broadcastTo(b, reshape(b, g.decayed, [...shape.slice(0, -1), dim(1)]), shape));
+    };
+    const p = cast(b, over(g.param), "f32");
+    let grad = over(g.gradient);
+    if (clip) grad = clip(grad);
+    if (opt.kind === "sgd") {
+      if (decays) grad = add(b, grad, mul(b, p, decay()));
+      const momentum = momentumOf(opt);
+      let direction = grad;
+      const moments: Value[] = [];
+      if (momentum !== 0) {
+        const buffer = add(b, mul(b, over(g.moments[0].old), momentum), grad);
+        moments.push(buffer);
+        direction = opt.nesterov ? add(b, grad, mul(b, buffer, momentum)) : buffer;
+      }
+      return { moments, param: sub(b, p, mul(b, direction, spread(host("lr")))) };
     }
-    const t = b.make(constant, [], { data: table, dtype: "f32", shape: [dim(rows), dim(1)] }, "decay_table");
-    return mul(b, d, broadcastTo(b, t, shape));
-  };
-  let next: Value;
-  if (opt.kind === "sgd") {
-    if (decays) g = add(b, g, mul(b, p, decay()));
-    const momentum = Number(arg("momentum", 0));
-    let direction = g;
-    if (momentum !== 0) {
-      const old = moment("momentum");
-      const buffer = add(b, mul(b, asRows(old), momentum), g);
-      commit(`${train.name}.momentum`, buffer, old);
-      direction = opt.nesterov ? add(b, g, mul(b, buffer, momentum)) : buffer;
-    }
-    next = sub(b, p, mul(b, direction, spread(host("lr"))));
-  } else {
     const beta1 = Number(arg("beta1", 0.9));
     const beta2 = Number(arg("beta2", 0.999));
     let start = p;
-    if (decays && opt.kind === "adam") g = add(b, g, mul(b, p, decay()));
+    if (decays && opt.kind === "adam") grad = add(b, grad, mul(b, p, decay()));
     if (decays && opt.kind === "adamw") start = mul(b, p, sub(b, fill(b, 1), decay()));
-    const m0 = moment("exp_avg");
-    const v0 = moment("exp_avg_sq");
-    const m = add(b, mul(b, asRows(m0), beta1), mul(b, g, 1 - beta1));
-    const v = add(b, mul(b, asRows(v0), beta2), mul(b, square(b, g), 1 - beta2));
-    commit(`${train.name}.exp_avg`, m, m0);
-    commit(`${train.name}.exp_avg_sq`, v, v0);
+    const [m0, v0] = g.moments.map((m) => over(m.old));
+    const m = add(b, mul(b, m0, beta1), mul(b, grad, 1 - beta1));
+    const v = add(b, mul(b, v0, beta2), mul(b, square(b, grad), 1 - beta2));
     const denominator = add(b, mul(b, sqrt(b, v), spread(host("second_scale"))), Number(arg("eps", 1e-8)));
-    next = sub(b, start, mul(b, div(b, m, denominator), spread(host("step_size"))));
+    return {
+      moments: [m, v],
+      param: sub(b, start, mul(b, div(b, m, denominator), spread(host("step_size")))),
+    };
+  };
+
+  // The finite flag: anything bad in the loss, the gradients, or what would be written.
+  const isBad = (ok: Value): Value => cast(b, not(b, ok), "f32");
+  let bad = isBad(finite(b, loss));
+  for (const g of groups) {
+    const { row, total } = g.flat;
+    const shape = [dim(GRAIN), dim(total / GRAIN / row), dim(row)];
+    const next = updateOver(g, shape);
+    const checked = [reshape(b, g.gradient, shape), ...next.moments, next.param].map((v) => finite(b, v));
+    if (g.flat.dtype === "f16") checked.push(lt(b, abs(b, next.param), F16_END));
+    const perRow = sum(b, isBad(checked.reduce((x, y) => and(b, x, y))), [1, 2]);
+    bad = add(b, bad, sum(b, perRow, [0]));
   }
-  commit(flat.path, next, p0);
+  const kept = lossGraph.writes.filter((w) => w.path !== RANDOM_STEP);
+  const floats = kept.filter((w) => isFloat(w.value.type.dtype) && !isConst(product(w.value.type.shape), 0));
+  if (floats.length > 0) {
+    // Written side by side, so that one reduction sees all of them.
+    const flat = floats.map(({ value: v }) => cast(b, reshape(b, v, [product(v.type.shape)]), "f32"));
+    let total = 0;
+    const offsets = flat.map((v) => {
+      const at = total;
+      total += Math.ceil((asConst(v.type.shape[0]) as number) / APART) * APART;
+      return at;
+    });
+    const all = b.make(pack, flat, { offsets, total }, "written");
+    bad = add(b, bad, sum(b, isBad(finite(b, all)), [0]));
+  }
+  const ok = eq(b, bad, 0);
+
+  const writes: { path: string; value: Value }[] = [];
+  const gate = (next: Value, old: Value): Value => where(b, broadcastTo(b, ok, next.type.shape), next, old);
+  for (const g of groups) {
+    const shape = [dim(g.flat.total / g.flat.row), dim(g.flat.row)];
+    const next = updateOver(g, shape);
+    const commit = (path: string, value: Value, old: Value): void => {
+      writes.push({ path, value: reshape(b, gate(value, reshape(b, old, shape)), [dim(g.flat.total)]) });
+    };
+    g.moments.forEach((m, i) => {
+      commit(m.path, next.moments[i], m.old);
+    });
+    commit(g.flat.path, cast(b, next.param, g.flat.dtype), g.param);
+  }
 
   // Counters: finished steps, and the first bad one (1 + its number; 0 while all were good).
   const counter = (name: string): Value => {
@@ -201,18 +240,21 @@ export function trainStep(model: CheckedModel, train: CheckedTrain, flat: FlatPa
   const isFirst = and(b, eq(b, firstBad, 0), not(b, ok));
   const nextBad = where(b, isFirst, count, firstBad);
   writes.push({ path: `${train.name}.first_bad_step`, value: nextBad });
-  // Running statistics are gated like parameters; the random step goes on, or a bad draw would come back for ever.
+  // Buffers are gated like parameters, whatever they hold; the random step goes on, or a bad draw would come back for ever.
   for (const w of lossGraph.writes) {
+    const { dtype, shape } = w.value.type;
     const old =
       lossGraph.nodes.find((n) => n.op.name === "state" && n.attrs.path === w.path)?.outs[0] ??
-      b.make(state, [], { path: w.path, dtype: w.value.type.dtype, shape: w.value.type.shape });
-    writes.push(w.value.type.dtype === "f32" ? { path: w.path, value: gate(w.value, old) } : w);
+      b.make(state, [], { path: w.path, dtype, shape });
+    writes.push(w.path === RANDOM_STEP ? w : { path: w.path, value: gate(w.value, old) });
   }
+  // Figures are read as f32.
+  const figure = (v: Value): Value => (v.type.dtype === "f16" ? cast(b, v, "f32") : v);
   const results = [
-    { name: "loss", value: loss },
+    { name: "loss", value: figure(loss) },
     ...train.reports.map((name) => ({
       name,
-      value: (lossGraph.results.find((r) => r.name === name) as Graph["results"][number]).value,
+      value: figure((lossGraph.results.find((r) => r.name === name) as Graph["results"][number]).value),
     })),
     { name: "bad_step", value: nextBad },
   ];
@@ -230,6 +272,61 @@ export function trainStep(model: CheckedModel, train: CheckedTrain, flat: FlatPa
     flag: "bad_step",
   };
 }
+
+/** The parameters of one dtype in a step. */
+interface Group {
+  readonly flat: FlatParams;
+  /** f32, in the places of the parameters; zero between. */
+  readonly gradient: Value;
+  readonly param: Value;
+  readonly moments: readonly { readonly path: string; readonly old: Value }[];
+  /** 1 for each row that weight decay reaches, else 0; undefined where it reaches all. */
+  readonly decayed: Value | undefined;
+}
+/** What an optimiser makes of a group, before it is gated. */
+interface Update {
+  readonly moments: readonly Value[];
+  readonly param: Value;
+}
+const momentumOf = (opt: CheckedTrain["optimizer"]): number => Number(opt.args.momentum ?? 0);
+
+/** Gradients limited, by value or by the norm of all of them. */
+function clipping(
+  b: Builder,
+  clip: NonNullable<CheckedTrain["clip"]>,
+  groups: readonly Group[],
+): (g: Value) => Value {
+  const { limit } = clip;
+  if (clip.by === "value") return (g) => maximum(b, minimum(b, g, fill(b, limit)), fill(b, -limit));
+  const squares = groups.map((g) => {
+    const partial = sum(b, square(b, reshape(b, g.gradient, [dim(GRAIN), dim(g.flat.total / GRAIN)])), [1]);
+    return sum(b, partial, [0]);
+  });
+  const norm = sqrt(
+    b,
+    squares.reduce((x, y) => add(b, x, y)),
+  );
+  // torch.nn.utils.clip_grad_norm_: max_norm / (norm + 1e-6), at most 1.
+  const factor = minimum(b, div(b, fill(b, limit), add(b, norm, 1e-6)), fill(b, 1));
+  return (g) => mul(b, g, broadcastTo(b, factor, g.type.shape));
+}
+
+function decayTable(
+  b: Builder,
+  model: CheckedModel,
+  flat: FlatParams,
+  decayed: readonly string[],
+): Value | undefined {
+  if (decayed.length === flat.offsets.size) return undefined;
+  const rows = flat.total / flat.row;
+  const data = new Array<number>(rows).fill(0);
+  for (const path of decayed) {
+    const from = (flat.offsets.get(path) as number) / flat.row;
+    data.fill(1, from, from + Math.ceil(sizeOf(model, path) / flat.row));
+  }
+  return b.make(constant, [], { data, dtype: "f32", shape: [dim(rows), dim(1)] }, "decay_table");
+}
+
 const fill = (
   b: Builder,
   value: number,

@@ -265,10 +265,10 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     arenaBytes,
     implicit,
     derived: [...planner.derivedUsed].sort((a, b) => a - b),
-    writesParams: graph.writes.some((w) => w.path === PARAMS)
-      ? [...p.params.keys()].filter((k) => k !== PARAMS)
+    writesParams: graph.writes.some((w) => isFlat(w.path))
+      ? [...p.params.keys()].filter((k) => !isFlat(k))
       : [],
-    writesState: graph.writes.filter((w) => w.path !== PARAMS).map((w) => w.path),
+    writesState: graph.writes.filter((w) => !isFlat(w.path)).map((w) => w.path),
     train: e.train,
   };
   return {
@@ -283,8 +283,9 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
   };
 }
 
-/** The path of all parameters at once, for the update of a training step. */
+/** The path of all parameters of a dtype at once, for the update of a training step: this, and `.f16` behind it. */
 export const PARAMS = "$params";
+const isFlat = (path: unknown): boolean => String(path).startsWith(PARAMS);
 
 function placeOfWrite(
   p: ProgramContext,
@@ -771,11 +772,11 @@ function groupReads(fused: Fused, g: Group): Set<Value> {
   for (const r of g.roots) visit(r, true);
   return out;
 }
-/** Two sources whose bytes may be the same: one path, or a parameter and all of them. */
+/** Two sources whose bytes may be the same: one path, or a parameter and all of a dtype. */
 function overlaps(a: Value, b: Value): boolean {
   if (a.node.op !== b.node.op || a.node.op.fuses !== "source") return false;
   const [x, y] = [a.node.attrs.path, b.node.attrs.path];
-  return x === y || (a.node.op.name === "param" && (x === PARAMS || y === PARAMS));
+  return x === y || (a.node.op.name === "param" && isFlat(x) !== isFlat(y));
 }
 /** The kernel reads `source` at the element it writes, nowhere else. */
 function readsAtItsOwnPlace(fused: Fused, home: Group, source: Value): boolean {
