@@ -6,16 +6,10 @@ import { maxNesting, maxSourceLength, maxTreeDepth } from "../compiler/core/phas
 import { parse } from "../compiler/core/phases/1-parse/parse.ts";
 import { allTokens } from "../compiler/core/phases/1-parse/tokens.ts";
 import { checkText } from "./support/check.ts";
+import { fencesOf } from "./support/fences.ts";
 
 const text = readFileSync(new URL("../docs/language.md", import.meta.url), "utf8");
-const fences = [...text.matchAll(/^```(\S+)(?: (\S+))?\n([\s\S]*?)^```$/gm)].map(
-  ([whole, language, kind, body]) => ({
-    language,
-    kind,
-    body,
-    line: text.slice(0, text.indexOf(whole)).split("\n").length,
-  }),
-);
+const fences = fencesOf("docs/language.md");
 const snippets = fences.filter((f) => f.language === "mdl");
 
 describe("snippets", () => {

@@ -34,6 +34,11 @@ export function signed(name: string, shape: readonly number[]): Float32Array {
   return floats(name, shape, (u) => 2 * u - 1);
 }
 
+/** In [0, 1): pixels, shares. */
+export function unitFloats(name: string, shape: readonly number[]): Float32Array {
+  return floats(name, shape, (u) => u);
+}
+
 /** In 0 .. below - 1: labels and token ids. */
 export function integers(name: string, shape: readonly number[], below: number): Int32Array {
   const u = unit(name);

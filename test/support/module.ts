@@ -81,11 +81,15 @@ const loaded: NetBase[] = [];
 let count = 0;
 
 /** A module of the test file; made when a test first needs it, thrown away with its models after the last. */
-export function testModule(source: string, options: CompileOptions = {}): TestModule {
+export const testModule = (source: string, options: CompileOptions = {}): TestModule =>
+  testCompiled(() => compileText(source, options));
+
+/** The same of what is compiled elsewhere. */
+export function testCompiled(compiled: () => Compiled): TestModule {
   let file: string | undefined;
   const path = (): string => {
     if (file === undefined) {
-      const { artefact, name } = compileText(source, options);
+      const { artefact, name } = compiled();
       if (folder === undefined) {
         const cache = join(projectRoot, "node_modules", ".cache", "mdl");
         mkdirSync(cache, { recursive: true });

@@ -1,0 +1,133 @@
+// The models of test/trial with PyTorch's figures for them (test/figures/trial.json, made by make/trial.py). In: names. Out:
+// compiled models, the hash-made weights and inputs they belong to, and checks against what is kept of each tensor.
+import { readFileSync } from "node:fs";
+import { type Compiled, type CompileOptions, compile } from "../../compiler/core/index.ts";
+import type { Summary } from "./figures.ts";
+import { projectFile } from "./files.ts";
+import { integers, parameter, probe, signed, unitFloats } from "./hashing.ts";
+
+type Rule =
+  | { readonly rule: "signed" | "unit" | "bool"; readonly shape: readonly number[] }
+  | { readonly rule: "integers"; readonly shape: readonly number[]; readonly below: number }
+  | { readonly rule: "literal"; readonly shape: readonly number[]; readonly data: readonly number[] };
+
+export interface TrialFigure {
+  readonly source: string;
+  readonly model: string;
+  readonly set: Readonly<Record<string, number | boolean | string>>;
+  readonly salt: string;
+  readonly inputs: Readonly<Record<string, Rule>>;
+  readonly parameters: Readonly<Record<string, readonly number[]>>;
+  readonly entries: Readonly<
+    Record<
+      string,
+      { readonly inputs: readonly string[]; readonly results: Readonly<Record<string, Summary>> }
+    >
+  >;
+  /** One step from the weights above: the loss, and what it added to each parameter and running statistic. */
+  readonly steps: Readonly<
+    Record<
+      string,
+      {
+        readonly inputs: readonly string[];
+        readonly loss: number;
+        readonly added: Readonly<Record<string, Summary>>;
+      }
+    >
+  >;
+}
+
+const file = new URL("../figures/trial.json", import.meta.url);
+export const trialFigures = (
+  JSON.parse(readFileSync(file, "utf8")) as {
+    figures: Readonly<Record<string, TrialFigure>>;
+  }
+).figures;
+
+/** Its source, with what it imports. */
+export function compileTrial(f: TrialFigure, options: CompileOptions = {}): Compiled {
+  const resolve = (path: string): string | undefined =>
+    path.startsWith("test/trial/") ? projectFile(path) : undefined;
+  return compile(projectFile(f.source), f.source, {
+    resolve,
+    model: f.model,
+    set: f.set,
+    verify: true,
+    entries: [...Object.keys(f.entries), ...Object.keys(f.steps).map((s) => `${s}_step`)],
+    ...options,
+  });
+}
+
+export interface Operand {
+  readonly dtype: "f32" | "i32" | "bool";
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Int32Array | Uint8Array;
+}
+
+/** An input by its rule; literals with a fraction or of a float input are f32 where the port is. */
+export function trialInput(f: TrialFigure, name: string, dtype: string): Operand {
+  const how = f.inputs[name];
+  const key = f.salt + name;
+  const { shape } = how;
+  switch (how.rule) {
+    case "signed":
+      return { dtype: "f32", shape, data: signed(key, shape) };
+    case "unit":
+      return { dtype: "f32", shape, data: unitFloats(key, shape) };
+    case "bool":
+      return { dtype: "bool", shape, data: Uint8Array.from(integers(key, shape, 2)) };
+    case "integers":
+      return { dtype: "i32", shape, data: integers(key, shape, how.below) };
+    case "literal":
+      return dtype === "f32"
+        ? { dtype, shape, data: Float32Array.from(how.data) }
+        : { dtype: "i32", shape, data: Int32Array.from(how.data) };
+  }
+}
+
+export const trialWeights = (
+  f: TrialFigure,
+): ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }> =>
+  new Map(
+    Object.entries(f.parameters).map(([path, shape]) => [
+      path,
+      { shape, data: parameter(f.salt + path, shape) },
+    ]),
+  );
+
+/**
+ * Throws unless a tensor is the one summarised, to `tolerance` of its norm (or of `floor`, where it is nearly nothing: the
+ * gradient of a bias in front of a batch norm is rounding alone).
+ */
+export function checkSummary(
+  what: string,
+  name: string,
+  actual: ArrayLike<number>,
+  expected: Summary,
+  tolerance: number,
+  floor: number,
+): void {
+  const values = Array.from(actual);
+  const size = expected.shape.reduce((a, b) => a * b, 1);
+  if (values.length !== size)
+    throw new Error(`${what}: ${name} has ${values.length} elements, expected ${size}`);
+  // The probe's direction has elements below 1, so neither it nor the sum moves by more than the norm of an error times
+  // the root of the number of elements.
+  const allowed = tolerance * Math.max(expected.norm, floor * Math.sqrt(size));
+  const checks: [string, number, number, number][] = [
+    ["norm", Math.hypot(...values), expected.norm, allowed],
+    ["sum", values.reduce((a, b) => a + b, 0), expected.sum, allowed * Math.sqrt(size)],
+    ["probe", probe(name, values), expected.probe, allowed * Math.sqrt(size)],
+    ...expected.first.map((e, i): [string, number, number, number] => [
+      `element ${i}`,
+      values[i],
+      e,
+      allowed,
+    ]),
+  ];
+  for (const [kind, got, want, most] of checks)
+    if (!(Math.abs(got - want) <= most))
+      throw new Error(
+        `${what}: ${name}: ${kind} is ${got}, PyTorch's is ${want} (allowed ${most.toExponential(1)})`,
+      );
+}
