@@ -95,7 +95,11 @@ function dtypesOf(fn: string): readonly DType[] {
   if (["and", "or", "xor", "not"].includes(fn)) return ["bool"];
   if (fn === "inside") return ["i32"];
   if (fn === "shift_right" || fn.startsWith("threefry")) return ["u32"];
-  if (["add", "sub", "mul", "floor_div", "rem", "max", "min", "lt", "le", "gt", "ge"].includes(fn))
+  if (
+    ["add", "sub", "mul", "floor_div", "rem", "max", "min", "clamp", "relu", "lt", "le", "gt", "ge"].includes(
+      fn,
+    )
+  )
     return ["f32", "i32", "u32"];
   if (fn === "eq" || fn === "ne") return ["f32", "i32", "u32", "bool"];
   if (fn === "neg" || fn === "abs" || fn === "sign") return ["f32", "i32"];
@@ -111,7 +115,11 @@ function kernelOf(fn: string, t: DType, width: 1 | 4): string {
   const from = (i: number, d: DType): string =>
     d === "bool" ? `(a[${i}] != ${zero})` : d === "u32" ? `a[${i}]` : `bitcast<${type(d)}>(a[${i}])`;
   const dtypes: DType[] =
-    fn === "select" ? ["bool", t, t] : Array.from({ length: functionArity(fn) }, () => t);
+    fn === "select"
+      ? ["bool", t, t]
+      : fn === "unless_nan"
+        ? [t, "u32"]
+        : Array.from({ length: functionArity(fn) }, () => t);
   const names = dtypes.map((_, i) => `x${i}`);
   const result = functionDtype(fn, dtypes);
   const { text, preludes } = wgslFunction(fn, names, dtypes[0], result, width);
@@ -148,7 +156,7 @@ describe("WGSL spellings", () => {
   it("put operands in parentheses where they need them", () => {
     const text = (fn: string, ...args: string[]): string => wgslFunction(fn, args, "f32", "f32", 1).text;
     expect(text("mul", "a + b", "c")).toBe("(a + b) * c");
-    expect(text("max", "a + b", "c")).toBe("max(a + b, c)");
+    expect(text("max", "a + b", "c")).toBe("mdl_max_1(a + b, c)");
     expect(text("mul", "f(a)(b)", "x[i].y")).toBe("f(a)(b) * x[i].y");
     expect(text("mul", "(a) + (b)", "f(a) + g(b)")).toBe("((a) + (b)) * (f(a) + g(b))");
     expect(text("neg", "-x")).toBe("-(-x)");

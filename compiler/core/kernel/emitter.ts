@@ -4,7 +4,7 @@
 // In: Scalars and the blocks a schedule opens. Out: statements. Separate from the schedules because all of them share it.
 
 import { InternalError } from "../diagnostics/index.ts";
-import { asConst, type Dim, dim, isConst, literalDivisor, mul } from "../dims/dim.ts";
+import { asConst, type Dim, dim, isConst, literalDivisor, mul, product } from "../dims/dim.ts";
 import type { DType, Value } from "../ir/types.ts";
 import {
   type BufferSlot,
@@ -22,8 +22,9 @@ import {
   type X,
 } from "./code.ts";
 import { alignedAt, strideAlong } from "./facts.ts";
+import { overflowed } from "./functions.ts";
 import { identityOf, indexForm, type ScalarContext } from "./lowering.ts";
-import type { Axis, Scalar, ScalarOf } from "./scalar.ts";
+import type { Axis, Combine, Scalar, ScalarOf } from "./scalar.ts";
 import { RESERVED } from "./words.ts";
 
 export interface Block {
@@ -154,13 +155,15 @@ export class Emitter {
       : `d${this.uniforms.length}`;
   }
   literal(value: number, dtype: DType): X {
-    // Shader compilers may assume infinities away and WGSL cannot spell them: they come in as bits.
-    if (!Number.isFinite(value)) {
-      const bits = value > 0 ? 0x7f800000 : value < 0 ? 0xff800000 | 0 : 0x7fc00000;
-      const x: X = { k: "uniform", slot: this.uniformFor(dim(bits)), dtype: "f32", width: 1, bits: true };
-      return dtype === "f32" ? x : call(`cast_${dtype}`, [x], dtype);
-    }
-    return lit(value, dtype);
+    const v = overflowed(dtype, value);
+    // Shader compilers may assume infinities and the sign of zero away, and WGSL cannot spell the former.
+    return isFloat(dtype) && (!Number.isFinite(v) || Object.is(v, -0)) ? this.word(v, dtype) : lit(v, dtype);
+  }
+  /** A float as a word of the uniform block, by its bits: what no compiler may reason about. */
+  private word(value: number, dtype: DType): X {
+    const bits = new Int32Array(Float32Array.of(value).buffer)[0];
+    const x: X = { k: "uniform", slot: this.uniformFor(dim(bits)), dtype: "f32", width: 1, bits: true };
+    return dtype === "f32" ? x : call(`cast_${dtype}`, [x], dtype);
   }
 
   private depthOf(x: Scalar): number {
@@ -254,6 +257,9 @@ export class Emitter {
         return this.load(x, lane);
       case "call": {
         if (x.fn === "inside") return this.inside(x, lane);
+        // By a literal 0: compilers fold x / 0 and x * 0 to what suits them.
+        if (BY_ZERO.has(x.fn) && isFloat(x.dtype) && x.args[1].kind === "const" && x.args[1].value === 0)
+          return call(x.fn, [this.x(x.args[0], lane), this.word(x.args[1].value, x.dtype)], x.dtype);
         return call(
           x.fn,
           x.args.map((a) => this.x(a, lane)),
@@ -382,26 +388,116 @@ export class Emitter {
   /** A fold as loops in one thread. */
   private serialFold(x: ScalarOf<"fold">, depth: number, lane: Axis | undefined): X {
     return this.atDepth(depth, () => {
-      const width: Width = lane ? 4 : 1;
-      const acc = this.fresh(COMBINE_NAME[x.combine]);
-      this.put({
-        k: "var",
-        name: acc,
-        x: widen(this.literal(identityOf(x.combine, x.dtype), x.dtype), width),
-      });
-      const accX = variable(acc, x.dtype, width);
-      const nest = (i: number): void => {
+      const total = this.running(x.combine, x.dtype, lane ? 4 : 1);
+      const nest = (i: number, into: Running): void => {
         if (i === x.axes.length) {
-          this.put({ k: "set", name: acc, x: combine(x.combine, accX, this.x(x.body, lane)) });
+          into.add(this.x(x.body, lane));
           return;
         }
-        this.loop(x.axes[i], x.axes[i].name, this.dim(x.axes[i].extent), () => nest(i + 1));
+        const inner = product(x.axes.slice(i + 1).map((a) => a.extent));
+        const few = (asConst(mul(inner, x.axes[i].extent)) ?? Number.POSITIVE_INFINITY) <= WINDOW;
+        this.foldLoop(into, few, x.axes[i], (part) => {
+          // What a whole inner loop adds up to is one term of the outer one.
+          if (few || isConst(inner, 1) || !part.splits) nest(i + 1, part);
+          else {
+            const own = this.running(x.combine, x.dtype, lane ? 4 : 1);
+            nest(i + 1, own);
+            part.add(own.value());
+          }
+        });
       };
-      nest(0);
-      return accX;
+      nest(0, total);
+      return total.value();
     });
   }
+
+  /** A fold's running value in the innermost block. */
+  running(how: Combine, dtype: DType, width: Width): Running {
+    const acc = this.fresh(COMBINE_NAME[how]);
+    this.put({ k: "var", name: acc, x: widen(this.literal(identityOf(how, dtype), dtype), width) });
+    const now = variable(acc, dtype, width);
+    if (!isFloat(dtype) || (how !== "max" && how !== "min"))
+      return {
+        splits: how === "add" && isFloat(dtype),
+        start: () => this.running(how, dtype, width),
+        add: (x) => this.put({ k: "set", name: acc, x: combine(how, now, x) }),
+        value: () => now,
+      };
+    // The largest magnitude goes along: it alone tells whether there was a NaN.
+    const bits = this.fresh("bits");
+    this.put({ k: "var", name: bits, x: widen(lit(0, "u32"), width) });
+    const magnitude = variable(bits, "u32", width);
+    return {
+      splits: false,
+      start: () => this.running(how, dtype, width),
+      add: (x) => {
+        const held = isAtomic(x) ? x : this.let("v", x);
+        this.put({ k: "set", name: acc, x: call(`raw_${how}`, [now, held], dtype) });
+        this.put({
+          k: "set",
+          name: bits,
+          x: call("max", [magnitude, call("magnitude", [held], "u32")], "u32"),
+        });
+      },
+      value: () => this.let(COMBINE_NAME[how], call("unless_nan", [now, magnitude], dtype)),
+    };
+  }
+
+  /**
+   * A loop over an axis that adds to a running value. A long sum of floats is a cascade, in a fixed order: every BLOCK
+   * terms are one term of the next level, so that the error grows with the levels and not with the terms.
+   */
+  foldLoop(
+    into: Running,
+    few: boolean,
+    axis: Axis,
+    each: (into: Running, i: X) => void,
+    from: X = lit(0),
+    step = 1,
+  ): void {
+    const below = this.dim(axis.extent);
+    const count = asConst(axis.extent);
+    const turns = count === undefined ? Number.POSITIVE_INFINITY : count / step;
+    const levels =
+      few || !into.splits ? 0 : Math.min(LEVELS, Math.ceil(Math.log(turns) / Math.log(BLOCK)) - 1);
+    const nest = (level: number, run: Running, start: X, end: X): void => {
+      if (level <= 0) {
+        this.loop(axis, axis.name, end, (i) => each(run, i), start, lit(step));
+        return;
+      }
+      const span = step * BLOCK ** level;
+      this.loop(
+        undefined,
+        `${axis.name}_block`,
+        end,
+        (i) => {
+          const part = run.start();
+          nest(level - 1, part, i, this.let("end", call("min", [bin("+", i, lit(span)), end], "i32")));
+          run.add(part.value());
+        },
+        start,
+        lit(span),
+      );
+    };
+    nest(levels, into, from, below);
+  }
 }
+
+/** A fold under way: `add` takes a term, `value` is what came together, `start` begins one of the same kind. */
+export interface Running {
+  /** Whether long loops add up in parts: sums of floats do. */
+  readonly splits: boolean;
+  readonly start: () => Running;
+  readonly add: (x: X) => void;
+  readonly value: () => X;
+}
+/** Terms of one level of a long sum, and the most levels above the first: 16 ** 5 terms and more. */
+const BLOCK = 16;
+const LEVELS = 4;
+/** Terms that are simply added up one after the other: a window. */
+const WINDOW = 64;
+const BY_ZERO: ReadonlySet<string> = new Set(["mul", "div", "rem", "floor_div"]);
+const isFloat = (t: DType): boolean => t === "f32" || t === "f16";
 
 export const COMBINE_NAME = { add: "sum", mul: "prod", max: "most", min: "least" } as const;
 /** The vec4 that holds an element: offsets are not negative, and a shift is cheaper than a signed division. */

@@ -5,7 +5,7 @@
 // generated from one template for both widths.
 import { threefry2x32 } from "../../../runtime/core/threefry.ts";
 import type { DType } from "../ir/types.ts";
-import { erf, pow, roundHalfEven } from "./special.ts";
+import { erf, floorDivide, pow, remainder, roundHalfEven } from "./special.ts";
 
 export type FunctionWidth = 1 | 4;
 
@@ -39,6 +39,8 @@ const typeName = (t: DType, w: FunctionWidth): string => (w === 1 ? t : `vec4<${
 interface Prelude {
   readonly needs?: readonly string[];
   readonly body: string;
+  /** Four wide it is called once a lane: what loops or branches by element. */
+  readonly perLane?: readonly ("T" | "U" | "I")[];
 }
 
 /**
@@ -61,16 +63,21 @@ const templates: { readonly [name: string]: Prelude } = {
   return x + (x * z * p - 0.5 * z);
 }`,
   },
+  // Devices that keep subnormals may take their exponent wrongly here: they are brought among the others.
   log: {
     needs: ["log1p_core"],
     body: `(x: T) -> T {
-  return select(log(x), #log1p_core(x - 1.0), (x > T(0.7071068)) & (x < T(1.4142135)));
+  let tiny = x < T(1.17549435e-38);
+  let far = log(select(x, x * 16777216.0, tiny)) - select(T(), T(16.635532333438686), tiny);
+  return select(far, #log1p_core(x - 1.0), (x > T(0.7071068)) & (x < T(1.4142135)));
 }`,
   },
   log2: {
     needs: ["log1p_core"],
     body: `(x: T) -> T {
-  return select(log2(x), #log1p_core(x - 1.0) * 1.4426950408889634, (x > T(0.7071068)) & (x < T(1.4142135)));
+  let tiny = x < T(1.17549435e-38);
+  let far = log2(select(x, x * 16777216.0, tiny)) - select(T(), T(24.0), tiny);
+  return select(far, #log1p_core(x - 1.0) * 1.4426950408889634, (x > T(0.7071068)) & (x < T(1.4142135)));
 }`,
   },
   log1p: {
@@ -98,7 +105,8 @@ const templates: { readonly [name: string]: Prelude } = {
   p = p * z + 1.33314422036e-1;
   p = p * z - 3.33332819422e-1;
   let far = 1.0 - 2.0 / (exp(2.0 * min(a, T(16.0))) + 1.0);
-  return select(select(far, -far, x < T()), x + x * z * p, a < T(0.625));
+  let y = select(select(far, -far, x < T()), x + x * z * p, a < T(0.625));
+  return select(y, x, (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));
 }`,
   },
   erf: {
@@ -129,7 +137,8 @@ const templates: { readonly [name: string]: Prelude } = {
   r = r * y - 2.820767439740514e-1;
   r = r * y + 5.641895067754075e-1;
   let far = 1.0 - exp(-a * a) * q * select(r, p, a < T(2.0));
-  return select(select(far, -far, x < T()), x * n, abs(x) < T(1.0));
+  let w = select(select(far, -far, x < T()), x * n, abs(x) < T(1.0));
+  return select(w, x, (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));
 }`,
   },
   asin_core: {
@@ -178,18 +187,89 @@ const templates: { readonly [name: string]: Prelude } = {
   pow: {
     needs: ["log2"],
     body: `(x: T, y: T) -> T {
+  let a = abs(x);
+  let b = bitcast<U>(x);
   let whole = floor(y) == y;
   let odd = abs(y - 2.0 * floor(y * 0.5)) == T(1.0);
-  let r = exp2(y * #log2(abs(x)));
-  let nan = bitcast<T>(bitcast<U>(x) | U(0x7fc00000u));
-  let negative = select(nan, select(r, -r, odd), whole);
-  let zero = select(r, T(), y > T());
-  return select(select(select(r, negative, x < T()), zero, x == T()), T(1.0), (y == T()) | (x == T(1.0)));
+  let number = (bitcast<U>(y) & U(0x7fffffffu)) <= U(0x7f800000u);
+  var r = exp2(y * #log2(a));
+  r = select(r, a, y == T(1.0));
+  r = select(r, T(), (a == T()) & (y > T()));
+  r = select(r, T(1.0), (a == T(1.0)) & number);
+  r = select(r, -r, odd & (b >= U(0x80000000u)));
+  r = select(r, bitcast<T>(b | U(0x7fc00000u)), (x < T()) & (b < U(0xff800000u)) & !whole);
+  return select(r, T(1.0), (y == T()) | (x == T(1.0)));
 }`,
   },
-  rem: {
+  // Of two, NaN where one is: WGSL's own may give either. The larger of the magnitudes' bits tells, and is the NaN.
+  max: {
     body: `(x: T, y: T) -> T {
-  return x - y * floor(x / y);
+  let m = max(bitcast<U>(x) & U(0x7fffffffu), bitcast<U>(y) & U(0x7fffffffu));
+  return select(max(x, y), bitcast<T>(m), m > U(0x7f800000u));
+}`,
+  },
+  min: {
+    body: `(x: T, y: T) -> T {
+  let m = max(bitcast<U>(x) & U(0x7fffffffu), bitcast<U>(y) & U(0x7fffffffu));
+  return select(min(x, y), bitcast<T>(m), m > U(0x7f800000u));
+}`,
+  },
+  clamp: {
+    body: `(x: T, low: T, high: T) -> T {
+  return select(min(max(x, low), high), x, (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));
+}`,
+  },
+  // C's fmod, exact: the remainder of the significands, eight binary places at a time. x, y >= 0 as bits, and so the result.
+  fmod_bits: {
+    body: `(x: u32, y: u32) -> u32 {
+  if (y == 0u || x >= 0x7f800000u || y > 0x7f800000u) { return 0x7fc00000u; }
+  if (x < y) { return x; }
+  let ex = max(x >> 23u, 1u);
+  let ey = max(y >> 23u, 1u);
+  let my = (y & 0x7fffffu) | select(0u, 0x800000u, y >= 0x800000u);
+  var r = ((x & 0x7fffffu) | select(0u, 0x800000u, x >= 0x800000u)) % my;
+  for (var d = ex - ey; d > 0u && r != 0u; ) {
+    let s = min(d, 8u);
+    r = (r << s) % my;
+    d -= s;
+  }
+  if (r == 0u) { return 0u; }
+  let n = min(countLeadingZeros(r) - 8u, ey - 1u);
+  return ((ey - n - 1u) << 23u) + (r << n);
+}`,
+    perLane: [],
+  },
+  // PyTorch's remainder: what fmod leaves, moved to the sign of y.
+  rem: {
+    needs: ["fmod_bits"],
+    body: `(x: f32, y: f32) -> f32 {
+  let a = bitcast<u32>(x);
+  let b = bitcast<u32>(y);
+  let m = #fmod_bits(a & 0x7fffffffu, b & 0x7fffffffu);
+  let r = bitcast<f32>(m | (a & 0x80000000u));
+  return select(r, r + y, (m != 0u) & (m <= 0x7f800000u) & (((a ^ b) & 0x80000000u) != 0u));
+}`,
+    perLane: ["T", "T"],
+  },
+  // PyTorch's floor_divide: the quotient of what the remainder leaves is whole but for rounding.
+  floor_div: {
+    needs: ["fmod_bits"],
+    body: `(x: f32, y: f32) -> f32 {
+  let a = bitcast<u32>(x);
+  let b = bitcast<u32>(y);
+  if ((b & 0x7fffffffu) == 0u) { return x / y; }
+  let m = #fmod_bits(a & 0x7fffffffu, b & 0x7fffffffu);
+  if (m > 0x7f800000u) { return bitcast<f32>(m); }
+  let q = (x - bitcast<f32>(m | (a & 0x80000000u))) / y;
+  let d = select(q, q - 1.0, (m != 0u) & (((a ^ b) & 0x80000000u) != 0u));
+  let f = floor(d);
+  return select(f, f + 1.0, d - f > 0.5);
+}`,
+    perLane: ["T", "T"],
+  },
+  unless_nan: {
+    body: `(x: T, m: U) -> T {
+  return select(x, bitcast<T>(m), m > U(0x7f800000u));
 }`,
   },
   floor_div_i32: {
@@ -234,6 +314,15 @@ const functionName = (name: string, w: FunctionWidth): string => `mdl_${name}_${
 
 /** The text of one prelude function, f32 or integers, of a width. */
 export function preludeText(name: string, w: FunctionWidth): string {
+  const { perLane } = templates[name];
+  if (perLane && w === 4) {
+    const kinds = perLane.map((t) => ({ T: "f32", U: "u32", I: "i32" })[t]);
+    const params = kinds.map((t, i) => `a${i}: vec4<${t}>`).join(", ");
+    const lanes = ["x", "y", "z", "w"].map(
+      (c) => `${functionName(name, 1)}(${kinds.map((_, i) => `a${i}.${c}`).join(", ")})`,
+    );
+    return `fn ${functionName(name, 4)}(${params}) -> vec4<f32> {\n  return vec4<f32>(${lanes.join(", ")});\n}`;
+  }
   const body = templates[name].body
     .replace(/#(\w+)\(/g, (_m, other: string) => `${functionName(other, w)}(`)
     .replace(/\b([TUI])\b/g, (_m, t: string) =>
@@ -244,11 +333,13 @@ export function preludeText(name: string, w: FunctionWidth): string {
 
 function withPrelude(name: string, w: FunctionWidth, text: (call: string) => string): Spelling {
   const preludes = new Map<string, string>();
-  const need = (n: string): void => {
-    for (const other of templates[n].needs ?? []) need(other);
-    preludes.set(functionName(n, w), preludeText(n, w));
+  const need = (n: string, width: FunctionWidth): void => {
+    const { needs, perLane } = templates[n];
+    if (perLane && width === 4) need(n, 1);
+    else for (const other of needs ?? []) need(other, width);
+    preludes.set(functionName(n, width), preludeText(n, width));
   };
-  need(name);
+  need(name, w);
   return { text: text(functionName(name, w)), preludes };
 }
 /** A prelude function in f32, through f32 for f16. */
@@ -313,42 +404,97 @@ const table: { readonly [name: string]: ScalarFunction } = {
   div: { arity: 2, js: (_t, x, y) => x / y, wgsl: infix("/"), tolerance: { ulp: 2.5 } },
   floor_div: {
     arity: 2,
-    js: (t, x, y) => (isFloat(t) || y !== 0 ? Math.floor(x / y) : 0),
+    js: (t, x, y) => (isFloat(t) ? floorDivide(x, y) : y !== 0 ? Math.floor(x / y) : 0),
     wgsl: (t, w, x, y) => {
-      if (isFloat(t)) return `floor(${operand(x)} / ${operand(y)})`;
+      if (isFloat(t)) return own("floor_div")(t, w, x, y);
       if (t === "i32") return withPrelude("floor_div_i32", w, (call) => `${call}(${x}, ${y})`);
       return `select(${operand(x)} / ${operand(y)}, ${typeName("u32", w)}(), ${operand(y)} == ${typeName("u32", w)}())`;
     },
   },
   rem: {
     arity: 2,
-    js: (t, x, y) => (isFloat(t) || y !== 0 ? x - y * Math.floor(x / y) : 0),
+    js: (t, x, y) => (isFloat(t) || y !== 0 ? remainder(x, y) : 0),
     wgsl: (t, w, x, y) => {
       if (isFloat(t)) return own("rem")(t, w, x, y);
       return t === "i32"
         ? withPrelude("rem_i32", w, (call) => `${call}(${x}, ${y})`)
-        : infix("%")(t, w, x, y);
+        : `select(${operand(x)} % ${operand(y)}, ${typeName("u32", w)}(), ${operand(y)} == ${typeName("u32", w)}())`;
     },
-    tolerance: { ulp: 4, abs: 1e-6 },
+    tolerance: { ulp: 1 },
   },
   // exp2(y * log2(x)): the error grows with the exponent of the result.
   pow: { arity: 2, js: (_t, x, y) => pow(x, y), wgsl: own("pow"), tolerance: { ulp: 64 } },
   max: {
     arity: 2,
     js: (_t, x, y) => Math.max(x, y),
-    wgsl: (t, _w, x, y) => (t === "bool" ? `${operand(x)} | ${operand(y)}` : `max(${x}, ${y})`),
+    wgsl: (t, w, x, y) =>
+      t === "bool"
+        ? `${operand(x)} | ${operand(y)}`
+        : isFloat(t)
+          ? own("max")(t, w, x, y)
+          : `max(${x}, ${y})`,
   },
   min: {
     arity: 2,
     js: (_t, x, y) => Math.min(x, y),
-    wgsl: (t, _w, x, y) => (t === "bool" ? `${operand(x)} & ${operand(y)}` : `min(${x}, ${y})`),
+    wgsl: (t, w, x, y) =>
+      t === "bool"
+        ? `${operand(x)} & ${operand(y)}`
+        : isFloat(t)
+          ? own("min")(t, w, x, y)
+          : `min(${x}, ${y})`,
+  },
+  /** The larger or smaller where NaN is watched for otherwise: by `magnitude` along, and `unless_nan` at the end. */
+  raw_max: { arity: 2, js: (_t, x, y) => Math.max(x, y), wgsl: builtin("max") },
+  raw_min: { arity: 2, js: (_t, x, y) => Math.min(x, y), wgsl: builtin("min") },
+  /** The bits of |x| (of a half as f32): above those of infinity for NaN alone. */
+  magnitude: {
+    arity: 1,
+    result: "u32",
+    js: (_t, x) => new Uint32Array(Float32Array.of(Math.abs(x)).buffer)[0],
+    wgsl: (t, w, x) => `${bitsOf(t, w, x)} & ${splat(w, MAGNITUDE)}`,
+  },
+  /** x, but NaN where the largest magnitude that went into it is one. */
+  unless_nan: {
+    arity: 2,
+    js: (_t, x, m) => (m > 0x7f800000 ? Number.NaN : x),
+    wgsl: (t, w, x, m) =>
+      withPrelude("unless_nan", w, (call) =>
+        t === "f16"
+          ? `${typeName("f16", w)}(${call}(${typeName("f32", w)}(${x}), ${m}))`
+          : `${call}(${x}, ${m})`,
+      ),
+  },
+  clamp: {
+    arity: 3,
+    js: (_t, x, low, high) => Math.min(Math.max(x, low), high),
+    wgsl: (t, w, x, low, high) =>
+      isFloat(t) ? own("clamp")(t, w, x, low, high) : `min(max(${x}, ${low}), ${high})`,
+  },
+  // Negative numbers alone, from the largest that is one down to -0 by bits: a NaN of either sign stays. No compiler takes
+  // it for its own max, which may lose NaN.
+  relu: {
+    arity: 1,
+    js: (_t, x) => (x > 0 || Number.isNaN(x) ? x : 0),
+    wgsl: (t, w, x) => {
+      if (!isFloat(t)) return `max(${x}, ${typeName(t, w)}())`;
+      const bits = `bitcast<${typeName("i32", w)}>(${t === "f16" ? `${typeName("f32", w)}(${x})` : x})`;
+      return `select(${x}, ${typeName(t, w)}(), ${bits} <= ${w === 1 ? "-8388608" : "vec4<i32>(-8388608)"})`;
+    },
   },
   neg: unary(
     (x) => -x,
     (_t, _w, x) => `-${operand(x)}`,
   ),
   abs: unary(Math.abs, builtin("abs")),
-  sign: unary(Math.sign, builtin("sign")),
+  /** 0 for NaN, as PyTorch's. */
+  sign: unary(
+    (x) => Math.sign(x) || 0,
+    (t, w, x) =>
+      isFloat(t)
+        ? `select(sign(${x}), ${typeName(t, w)}(), (${bitsOf(t, w, x)} & ${splat(w, MAGNITUDE)}) > ${splat(w, EXPONENT)})`
+        : `sign(${x})`,
+  ),
   floor: unary(Math.floor, builtin("floor")),
   ceil: unary(Math.ceil, builtin("ceil")),
   round: unary(roundHalfEven, builtin("round")),
@@ -380,7 +526,12 @@ const table: { readonly [name: string]: ScalarFunction } = {
   ),
   erf: unary(erf, own("erf"), { ulp: 8 }),
   eq: compare("==", (x, y) => x === y),
-  ne: compare("!=", (x, y) => x !== y),
+  // Compilers spell != of floats so that it is false for NaN.
+  ne: {
+    ...compare("!=", (x, y) => x !== y),
+    wgsl: (t, _w, x, y) =>
+      isFloat(t) ? `!(${operand(x)} == ${operand(y)})` : `${operand(x)} != ${operand(y)}`,
+  },
   lt: compare("<", (x, y) => x < y),
   le: compare("<=", (x, y) => x <= y),
   gt: compare(">", (x, y) => x > y),
@@ -432,6 +583,12 @@ function convert(v: number, from: DType, to: DType): number {
     return Math.min(high, Math.max(low, Math.trunc(v)));
   }
   return to === "i32" ? v | 0 : v >>> 0;
+}
+
+/** A literal as a dtype holds it where it is beyond the largest number: an infinity. Others are left as they are. */
+export function overflowed(dtype: DType, v: number): number {
+  const limit = dtype === "f16" ? 65520 : dtype === "f32" ? 3.4028235677973366e38 : undefined;
+  return limit !== undefined && Math.abs(v) >= limit ? Math.sign(v) * Number.POSITIVE_INFINITY : v;
 }
 
 const castTarget = (fn: string): DType | undefined =>

@@ -18,7 +18,7 @@ import {
 } from "../dims/dim.ts";
 import type { DType, Value } from "../ir/types.ts";
 import { inRange, maxOf } from "./facts.ts";
-import { functionDtype } from "./functions.ts";
+import { callFunction, functionDtype, overflowed } from "./functions.ts";
 import type { Axis, Combine, Lowering, Scalar, ScalarOf } from "./scalar.ts";
 
 export interface IndexTerm {
@@ -40,6 +40,12 @@ export interface ScalarContext extends Lowering {
   rewrite(x: Scalar, f: (s: Scalar) => Scalar | undefined): Scalar;
   /** What opaque symbols stand for. */
   readonly opaques: ReadonlyMap<string, Dim>;
+}
+
+/** The fold that an operator's expression is, but for the rounding of a sum in half precision. */
+export function foldOf(x: Scalar): ScalarOf<"fold"> | undefined {
+  if (x.kind === "fold") return x;
+  return x.kind === "call" && x.fn === "cast_f16" && x.args[0].kind === "fold" ? x.args[0] : undefined;
 }
 
 /** The linear form of an i32 scalar. */
@@ -267,7 +273,14 @@ export function createLowering(
     },
     fold(combine, extents, body, names = []) {
       const axes = extents.map((e, i) => s.axis(names[i] ?? `k${i}`, e));
-      return s.foldOver(combine, axes, body(...axes.map((a) => s.axisValue(a))));
+      const x = body(...axes.map((a) => s.axisValue(a)));
+      if (x.dtype !== "f16" || combine === "max" || combine === "min") return s.foldOver(combine, axes, x);
+      // Half precision adds up in single, products included, and is rounded once at the end.
+      const wide =
+        x.kind === "call" && x.fn === "mul"
+          ? s.call("mul", s.cast(x.args[0], "f32"), s.cast(x.args[1], "f32"))
+          : s.cast(x, "f32");
+      return s.cast(s.foldOver(combine, axes, wide), "f16");
     },
     foldOver(combine, axes, body) {
       // An axis of extent 1 takes part only as coordinate 0, which axisValue already says.
@@ -326,23 +339,49 @@ export function createLowering(
 const literal = (x: Scalar): number | undefined =>
   x.kind === "const" ? x.value : x.kind === "index" && x.terms.length === 0 ? asConst(x.offset) : undefined;
 
+const isFloat = (t: DType): boolean => t === "f32" || t === "f16";
+
 /** Identities that hold bit for bit (x + 0 is left alone for floats only where -0 would matter: x + 0.0 keeps -0 + 0 = 0). */
 function simplifyCall(s: ScalarContext, fn: string, args: readonly Scalar[]): Scalar | undefined {
   const [a, b] = args;
+  // Of literals alone: here, as the device would have it. WGSL refuses what is infinite or no number, and wraps nothing.
+  const known = args.map(literal);
+  if (known.every((v): v is number => v !== undefined)) {
+    const dtype = functionDtype(
+      fn,
+      args.map((x) => x.dtype),
+    );
+    return s.const(dtype, overflowed(dtype, callFunction(fn, a.dtype, ...known)));
+  }
   if (a.dtype === "i32") {
-    // Integer arithmetic on coordinates stays in normal form.
-    if (fn === "add" && isIndexLike(a) && isIndexLike(b)) return s.iadd(a, b);
-    if (fn === "sub" && isIndexLike(a) && isIndexLike(b)) return s.iadd(a, s.imul(b, -1));
-    if (fn === "neg" && isIndexLike(a)) return s.imul(a, -1);
+    // Coordinates stay in normal form: sizes, which do not wrap. So does data for which that makes no difference.
+    const fits = (x: Scalar): Scalar | undefined => {
+      const top = maxOf(x);
+      const most = top && asConst(top);
+      return most !== undefined && most < 2 ** 31 ? x : undefined;
+    };
+    if (fn === "add" && isIndexLike(a) && isIndexLike(b)) return fits(s.iadd(a, b));
     if (fn === "mul" && isIndexLike(a) && isIndexLike(b)) {
       const fa = indexForm(a);
       const fb = indexForm(b);
-      if (fb.terms.length === 0) return s.imul(a, fb.offset);
-      if (fa.terms.length === 0) return s.imul(b, fa.offset);
+      if (fb.terms.length === 0) return fits(s.imul(a, fb.offset));
+      if (fa.terms.length === 0) return fits(s.imul(b, fa.offset));
     }
   }
-  const la = literal(a);
-  const lb = b ? literal(b) : undefined;
+  // What a compiler may take for 0, 1, true or false whatever x is: NaN and infinity are told apart by bits.
+  if (a === b && isFloat(a.dtype)) {
+    if (fn === "eq") return s.call("not", s.call("is_nan", a));
+    if (fn === "ne") return s.call("is_nan", a);
+    const otherwise = s.const(a.dtype, Number.NaN);
+    if (fn === "sub") return s.select(s.call("is_finite", a), s.const(a.dtype, 0), otherwise);
+    if (fn === "div")
+      return s.select(
+        s.call("and", s.call("is_finite", a), s.call("not", s.call("eq", a, s.const(a.dtype, 0)))),
+        s.const(a.dtype, 1),
+        otherwise,
+      );
+  }
+  const [la, lb] = known;
   switch (fn) {
     case "and":
       if (la !== undefined) return la ? b : a;
@@ -361,6 +400,8 @@ function simplifyCall(s: ScalarContext, fn: string, args: readonly Scalar[]): Sc
     case "div":
       return lb === 1 ? a : undefined;
     case "add":
+      // Said as a difference, so that x + -x is one.
+      if (isFloat(a.dtype) && b.kind === "call" && b.fn === "neg") return s.call("sub", a, b.args[0]);
       if (la === 0 && a.dtype !== "f32" && a.dtype !== "f16") return b;
       if (lb === 0) return a;
       return undefined;

@@ -39,3 +39,18 @@ export function pow(x: number, y: number): number {
   if (x === -1 && (y === Number.POSITIVE_INFINITY || y === Number.NEGATIVE_INFINITY)) return 1;
   return x ** y;
 }
+
+/** PyTorch's remainder: exact as fmod is, with the sign of y. */
+export function remainder(x: number, y: number): number {
+  const r = x % y;
+  return r !== 0 && r < 0 !== y < 0 ? r + y : r;
+}
+
+/** PyTorch's floor_divide of floats: the whole quotient of what `remainder` leaves. */
+export function floorDivide(x: number, y: number): number {
+  if (y === 0) return x / y;
+  const r = x % y;
+  const q = (x - r) / y - (r !== 0 && r < 0 !== y < 0 ? 1 : 0);
+  const f = Math.floor(q);
+  return q - f > 0.5 ? f + 1 : f;
+}

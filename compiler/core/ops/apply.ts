@@ -4,7 +4,7 @@
 import { asConst, type Dim, type DimLike, dim } from "../dims/dim.ts";
 import { isDim } from "../ir/build.ts";
 import type { Attr, Attrs, Builder, DType, OpDef, OpParam, Value } from "../ir/types.ts";
-import { broadcastTogether } from "./axes.ts";
+import { broadcastTogether, cast, castOp } from "./axes.ts";
 import { fail, full, isFloat } from "./define.ts";
 
 /** A tensor, a literal that adapts, or lists of them; an attribute's value; undefined is an argument not given. */
@@ -16,6 +16,27 @@ const isValue = (a: unknown): a is Value =>
 
 export function applyOp(b: Builder, op: OpDef, args: Arguments, label?: string): readonly Value[] {
   const { inputs, attrs } = bindArguments(b, op, args);
+  const types = inputs.map((v) => v.type);
+  // In half precision what an operator is made of is computed in single, and its result rounded once: sums of squares and
+  // exponentials overflow long before a mean or a norm does.
+  if (op.fuses === "composite" && !op.inline?.(types, attrs) && types.some((t) => t.dtype === "f16")) {
+    const results = op.infer(types, attrs, b);
+    const wide = inputs.map((v) => (v.type.dtype === "f16" ? cast(b, v, "f32") : v));
+    const outs = made(b, op, wide, attrs);
+    return outs.map((v, i) =>
+      results[i].dtype === "f16" ? b.make(castOp, [v], { dtype: "f16" }, label) : v,
+    );
+  }
+  return made(b, op, inputs, attrs, label);
+}
+
+function made(
+  b: Builder,
+  op: OpDef,
+  inputs: readonly Value[],
+  attrs: Attrs,
+  label?: string,
+): readonly Value[] {
   const types = inputs.map((v) => v.type);
   if (op.inline?.(types, attrs) && op.expand) {
     // The node is made for its checks and its types; nothing refers to it.

@@ -3,7 +3,13 @@
 // A row gives name, scalar function (kernel/functions.ts), meaning, gradient and examples; everything else is the same.
 import type { Builder, ConcreteAttrs, DType, Node, OpDef, OpExample, Value } from "../ir/types.ts";
 import type { Lowering, Scalar } from "../kernel/scalar.ts";
-import { erf as erfDouble, pow as powDouble, roundHalfEven } from "../kernel/special.ts";
+import {
+  erf as erfDouble,
+  floorDivide,
+  pow as powDouble,
+  remainder,
+  roundHalfEven,
+} from "../kernel/special.ts";
 import { adapt, broadcastTogether } from "./axes.ts";
 import {
   ANY,
@@ -118,7 +124,7 @@ export const divOp = mapOp("div", {
     if (INTS.includes(t))
       fail("E0403", `div: operands are ${t}`, { operand: 0, help: "cast to f32, or use floor_div" });
   },
-  vjp: (b, g, [x, y]) => [div(b, g, y), neg(b, div(b, mul(b, g, x), mul(b, y, y)))],
+  vjp: (b, g, [, y], out) => [div(b, g, y), neg(b, mul(b, g, div(b, out, y)))],
   examples: [
     {
       shapes: [
@@ -131,9 +137,9 @@ export const divOp = mapOp("div", {
 });
 export const div = binaryCall(divOp);
 export const floorDivOp = mapOp("floor_div", {
-  doc: "floor(x / y); 0 for an integer division by 0.",
+  doc: "floor(x / y), as PyTorch's floor_divide; 0 for an integer division by 0.",
   dtypes: NUMBERS,
-  f: (t, x, y) => (isFloat(t) || y !== 0 ? Math.floor(x / y) : 0),
+  f: (t, x, y) => (isFloat(t) ? floorDivide(x, y) : y !== 0 ? Math.floor(x / y) : 0),
   vjp: () => [undefined, undefined],
   examples: [
     {
@@ -165,9 +171,9 @@ export const floorDivOp = mapOp("floor_div", {
 });
 export const floorDiv = binaryCall(floorDivOp);
 export const remOp = mapOp("rem", {
-  doc: "x % y with the sign of y, as PyTorch's remainder: x - y * floor(x / y); 0 for an integer y of 0.",
+  doc: "x % y with the sign of y, as PyTorch's remainder: exact, as fmod is; 0 for an integer y of 0.",
   dtypes: NUMBERS,
-  f: (t, x, y) => (isFloat(t) || y !== 0 ? x - y * Math.floor(x / y) : 0),
+  f: (t, x, y) => (isFloat(t) || y !== 0 ? remainder(x, y) : 0),
   vjp: (b, g, [x, y]) => [g, neg(b, mul(b, g, floorDiv(b, x, y)))],
   examples: [
     {
@@ -202,9 +208,9 @@ export const powOp = mapOp("pow", {
   dtypes: FLOATS,
   f: (_t, x, y) => powDouble(x, y),
   vjp: (b, g, [x, y], out) => [
-    // d/dx is 0 where y is 0, also at x = 0, and d/dy is 0 where x is 0: as PyTorch.
+    // d/dx is 0 where y is 0, also at x = 0, and d/dy is 0 where x is 0 and y is not negative: as PyTorch.
     mul(b, g, where(b, eq(b, y, 0), 0, mul(b, y, pow(b, x, sub(b, y, 1))))),
-    mul(b, g, where(b, eq(b, x, 0), 0, mul(b, out, log(b, x)))),
+    mul(b, g, where(b, and(b, eq(b, x, 0), ge(b, y, 0)), 0, mul(b, out, log(b, x)))),
   ],
   examples: [
     {
@@ -217,19 +223,19 @@ export const powOp = mapOp("pow", {
   ],
 });
 export const pow = binaryCall(powOp);
-/** Ties share the gradient evenly, as PyTorch's maximum and minimum do. */
+/** Ties share the gradient evenly and a NaN lets it through to both, as PyTorch's maximum and minimum have it. */
 const pickVjp =
-  (wins: (b: Builder, x: Value, y: Value) => Value): MapRow["vjp"] =>
+  (loses: (b: Builder, x: Value, y: Value) => Value): MapRow["vjp"] =>
   (b, g, [x, y]) => {
-    const tie = where(b, eq(b, x, y), mul(b, g, 0.5), 0);
-    return [where(b, wins(b, x, y), g, tie), where(b, wins(b, y, x), g, tie)];
+    const shared = where(b, eq(b, x, y), mul(b, g, 0.5), g);
+    return [where(b, loses(b, x, y), 0, shared), where(b, loses(b, y, x), 0, shared)];
   };
 export const maximumOp = mapOp("maximum", {
   doc: "The larger of x and y. In the language: max(x, y).",
   dtypes: NUMBERS,
   f: (_t, x, y) => Math.max(x, y),
   lower: (s, [x, y]) => s.call("max", x, y),
-  vjp: pickVjp((b, x, y) => gt(b, x, y)),
+  vjp: pickVjp((b, x, y) => lt(b, x, y)),
 });
 export const maximum = binaryCall(maximumOp);
 export const minimumOp = mapOp("minimum", {
@@ -237,7 +243,7 @@ export const minimumOp = mapOp("minimum", {
   dtypes: NUMBERS,
   f: (_t, x, y) => Math.min(x, y),
   lower: (s, [x, y]) => s.call("min", x, y),
-  vjp: pickVjp((b, x, y) => lt(b, x, y)),
+  vjp: pickVjp((b, x, y) => gt(b, x, y)),
 });
 export const minimum = binaryCall(minimumOp);
 
@@ -267,9 +273,9 @@ export const absOp = mapOp("abs", {
 });
 export const abs = unaryCall(absOp);
 export const signOp = mapOp("sign", {
-  doc: "-1, 0 or 1.",
+  doc: "-1, 0 or 1; 0 for NaN, as PyTorch's.",
   dtypes: SIGNED,
-  f: (_t, x) => Math.sign(x),
+  f: (_t, x) => Math.sign(x) || 0,
   vjp: zeroGradient,
   examples: [{ shapes: [[2, 3]], grad: false }],
 });
@@ -291,9 +297,8 @@ export const reluOp = mapOp("relu", {
   doc: "max(x, 0); its gradient at 0 is 0.",
   dtypes: SIGNED,
   f: (_t, x) => (x > 0 ? x : Number.isNaN(x) ? x : 0),
-  lower: (s, [x]) => s.call("max", x, s.const(x.dtype, 0)),
-  // From the result, so that the operand need not be kept.
-  vjp: (b, g, _xs, y) => [where(b, gt(b, y, 0), g, 0)],
+  // From the result, so that the operand need not be kept. A NaN lets the gradient through.
+  vjp: (b, g, _xs, y) => [where(b, le(b, y, 0), 0, g)],
 });
 export const relu = unaryCall(reluOp);
 export const stopGradientOp = mapOp("stop_gradient", {
@@ -600,8 +605,10 @@ export const clampOp: OpDef = {
     const x = s.read(node.inputs[0], at);
     const lo = bound(node.attrs, "min");
     const hi = bound(node.attrs, "max");
-    const low = lo === undefined ? x : s.call("max", x, s.const(x.dtype, lo));
-    return hi === undefined ? low : s.call("min", low, s.const(x.dtype, hi));
+    if (lo !== undefined && hi !== undefined)
+      return s.call("clamp", x, s.const(x.dtype, lo), s.const(x.dtype, hi));
+    if (lo !== undefined) return s.call("max", x, s.const(x.dtype, lo));
+    return hi === undefined ? x : s.call("min", x, s.const(x.dtype, hi));
   },
   examples: [
     { shapes: [[2, 3]], attrs: { min: -0.5, max: 0.5 } },

@@ -285,7 +285,7 @@ export const normalizeOp: OpDef = {
     });
     return [x];
   },
-  inline: () => true,
+  inline: ([x]) => x.dtype !== "f16",
   expand: (b, node) => {
     const [x, m, v] = node.inputs;
     const along = numberAt(node.attrs, "axis");

@@ -203,7 +203,7 @@ const NO_TAP = 2147483647;
 
 export const maxPool2dIndexOp: OpDef = {
   name: "max_pool2d_index",
-  doc: "The tap (row-major in the window) of the first element equal to the window's largest: x, max_pool2d(x) -> i32.",
+  doc: "The tap (row-major in the window) of the first element equal to the window's largest, of the last NaN where there is one: x, max_pool2d(x) -> i32.",
   fuses: "fold",
   exposed: false,
   params: [tensor("x"), tensor("y"), ...poolParams],
@@ -213,14 +213,16 @@ export const maxPool2dIndexOp: OpDef = {
   reference: ([x, y], attrs, [out]) => {
     out.data.fill(NO_TAP);
     eachTap(x.shape, out.shape, poolOf(attrs), (tap, image, window) => {
-      if (x.data[image] === y.data[window] && tap < out.data[window]) out.data[window] = tap;
+      const nan = Number.isNaN(x.data[image]);
+      if (nan || (x.data[image] === y.data[window] && tap < out.data[window])) out.data[window] = tap;
     });
   },
   lower: (s, node, at) => {
     const [x, y] = node.inputs;
     const a = poolOf(node.attrs);
     const top = s.read(y, at);
-    return s.fold(
+    // Taps of NaN count downwards from -1, so that the last of them is the least.
+    const least = s.fold(
       "min",
       a.kernel,
       (i, j) => {
@@ -229,10 +231,13 @@ export const maxPool2dIndexOp: OpDef = {
           [at[0], at[1], tapAt(s, a, 0, at[2], i), tapAt(s, a, 1, at[3], j)],
           guardOf(node.attrs, -Infinity),
         );
-        return s.select(s.call("eq", v, top), s.iadd(s.imul(i, a.kernel[1]), j), s.const("i32", NO_TAP));
+        const tap = s.iadd(s.imul(i, a.kernel[1]), j);
+        const found = s.select(s.call("eq", v, top), tap, s.const("i32", NO_TAP));
+        return s.select(s.call("is_nan", v), s.iadd(s.imul(tap, -1), -1), found);
       },
       ["wy", "wx"],
     );
+    return s.select(s.call("lt", least, s.dim(0)), s.iadd(s.imul(least, -1), -1), least);
   },
   examples: [],
 };

@@ -40,8 +40,10 @@ import {
   eq,
   exp,
   isFiniteOp,
+  isNanOp,
   log,
   mul,
+  or,
   square,
   stopGradient,
   sub,
@@ -101,12 +103,15 @@ const reduceExamples: OpDef["examples"] = [
   { shapes: [[2, 5]], dtypes: ["i32"], attrs: { axes: [1] }, grad: false },
   { shapes: [[2, 5]], dtypes: ["u32"], attrs: { axes: [0] }, grad: false },
 ];
-/** Ties share the gradient evenly, as PyTorch's amax and amin do (its max(dim) gives all to one index). */
+/**
+ * Ties share the gradient evenly, as PyTorch's amax and amin do (its max(dim) gives all to one index). Where the result is
+ * NaN nothing equals it, and the whole row's gradient is 0 / 0.
+ */
 const extremumVjp = (b: Builder, g: Value, x: Value, y: Value, over: readonly number[]): Value => {
   const hits = eq(b, x, spread(b, y, x.type, over));
-  const count = sum(b, cast(b, hits, x.type.dtype), over, true);
-  const share = div(b, reshape(b, g, count.type.shape), count);
-  return where(b, hits, broadcastTo(b, share, x.type.shape), 0);
+  const count = sum(b, cast(b, hits, "f32"), over, true);
+  const share = div(b, reshape(b, g, count.type.shape), cast(b, count, g.type.dtype));
+  return mul(b, cast(b, hits, x.type.dtype), broadcastTo(b, share, x.type.shape));
 };
 const lowest = (t: TensorType["dtype"]): number => (t === "i32" ? -2147483648 : t === "u32" ? 0 : -Infinity);
 const highest = (t: TensorType["dtype"]): number =>
@@ -155,7 +160,8 @@ export const prodOp: OpDef = foldOp(
       b,
       and(b, zero, one),
       others,
-      where(b, none, div(b, others, where(b, zero, 1, x)), 0),
+      // By 0 and not 0: a NaN among the others stays one.
+      where(b, none, div(b, others, where(b, zero, 1, x)), mul(b, others, 0)),
     );
     return mul(b, spread(b, g, x.type, over), factor);
   },
@@ -279,7 +285,8 @@ export const momentsOp: OpDef = {
     const [t] = floatReduction("moments")(types, attrs);
     return [t, t];
   },
-  inline: () => true,
+  // In half precision it stays whole, so that it is computed in single.
+  inline: ([x]) => x.dtype !== "f16",
   expand: (b, node) => {
     const [x] = node.inputs;
     const [over, keepdims] = [axesOf(node.attrs), boolAt(node.attrs, "keepdims")];
@@ -347,7 +354,7 @@ export const logsumexp = reduceCall(logsumexpOp);
 function argOp(name: "argmax" | "argmin", extremum: typeof max): OpDef {
   return {
     name,
-    doc: `The index (i32) of the first ${name === "argmax" ? "largest" : "smallest"} element along an axis; of the flattened tensor without one.`,
+    doc: `The index (i32) of the first ${name === "argmax" ? "largest" : "smallest"} element along an axis, of the first NaN where there is one; of the flattened tensor without an axis.`,
     fuses: "composite",
     params: [tensor("x"), axis("axis", { optional: true }), bool("keepdims", { default: false })],
     complete: ([x], attrs) => ({
@@ -368,7 +375,8 @@ function argOp(name: "argmax" | "argmin", extremum: typeof max): OpDef {
       const seen = new Float64Array(out.data.length);
       eachOffset(x.shape, reducedStrides(x.shape, over), 0, (flat, o) => {
         const v = x.data[flat];
-        if (seen[o] === 0 || (name === "argmax" ? v > best[o] : v < best[o])) {
+        const better = name === "argmax" ? v > best[o] : v < best[o];
+        if (seen[o] === 0 || better || (Number.isNaN(v) && !Number.isNaN(best[o]))) {
           best[o] = v;
           out.data[o] = seen[o];
         }
@@ -382,7 +390,9 @@ function argOp(name: "argmax" | "argmin", extremum: typeof max): OpDef {
       const x = flat ? reshape(b, node.inputs[0], [product(node.inputs[0].type.shape)]) : node.inputs[0];
       const along = flat ? 0 : numberAt(node.attrs, "axis");
       const extent: Dim = x.type.shape[along];
-      const hits = eq(b, x, broadcastTo(b, extremum(b, x, [along], true), x.type.shape));
+      const same = eq(b, x, broadcastTo(b, extremum(b, x, [along], true), x.type.shape));
+      // Where there is a NaN, nothing is the same and the first NaN it is.
+      const hits = isFloat(x.type.dtype) ? or(b, same, b.make(isNanOp, [x])) : same;
       const place = b.make(iotaOp, [], { extent, dtype: "i32" });
       const places = broadcastTo(
         b,
@@ -393,7 +403,6 @@ function argOp(name: "argmax" | "argmin", extremum: typeof max): OpDef {
         ),
         x.type.shape,
       );
-      // Where a NaN keeps every element from matching, the last index rather than one outside.
       const last = sub(b, sizeValue(b, extent), 1);
       const first = min(b, where(b, hits, places, last), [along]);
       return [reshape(b, first, shape)];

@@ -11,9 +11,10 @@ import { RANDOM_STEP, seed as seedOp, state as stateOp } from "../../ops/source.
 import type * as ast from "../1-parse/ast.ts";
 import { type Ctx, exhaust, fail, failName, LIMITS, originOf, type Trace, traceOf } from "./context.ts";
 import { labelOf } from "./expr.ts";
+import { checkRange } from "./ranges.ts";
 import { matchArgs } from "./statics.ts";
 import { isLiteral, isTensor, tensorTypeOf, toTensor } from "./tensors.ts";
-import { type ArgVal, describe, tensorVal, type Val } from "./values.ts";
+import { type ArgVal, asNumber, describe, tensorVal, type Val } from "./values.ts";
 
 /** The state whose value keys the random operations of a call, and which counts them. */
 
@@ -88,6 +89,9 @@ function bind(ctx: Ctx, trace: Trace, def: OpDef, args: readonly ArgVal[], site:
     } else {
       out.args[p.name] = attribute(ctx, def, p, arg);
       out.places.set(p.name, arg.span);
+      // A number of the operator's meets elements of its operands' dtype.
+      const n = p.kind === "float" ? asNumber(arg.val) : undefined;
+      if (n !== undefined) checkRange(ctx, n, adapt ?? "f32", arg.span);
     }
   }
   return out;

@@ -14,6 +14,7 @@ import {
   print,
   sub,
 } from "../../dims/dim.ts";
+import { remainder } from "../../kernel/special.ts";
 import { opNamed } from "../../ops/index.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { applyOperator } from "./apply.ts";
@@ -227,7 +228,8 @@ function divide(ctx: Ctx, e: ast.BinaryExpr, a: Dim, b: Dim): Dim {
 
 function floats(ctx: Ctx, e: ast.BinaryExpr, x: number, y: number): Val {
   const result = (value: number): Val => {
-    if (!Number.isFinite(value)) fail(ctx, "E0608", `${x} ${e.op} ${y} is not finite`, e.span);
+    if (!Number.isFinite(value) && Number.isFinite(x) && Number.isFinite(y))
+      fail(ctx, "E0608", `${x} ${e.op} ${y} is not finite`, e.span);
     return floatVal(value);
   };
   switch (e.op) {
@@ -242,7 +244,7 @@ function floats(ctx: Ctx, e: ast.BinaryExpr, x: number, y: number): Val {
       return result(x / y);
     case "%":
       if (y === 0) fail(ctx, "E0608", "division by zero", e.span);
-      return result(x - y * Math.floor(x / y));
+      return result(remainder(x, y));
     case "**":
       return result(x ** y);
     case "<":

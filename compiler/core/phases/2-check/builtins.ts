@@ -13,10 +13,20 @@ import { applyOperator } from "./apply.ts";
 import { type Ctx, fail, originOf } from "./context.ts";
 import { parts, spend } from "./expr.ts";
 import { INITIALIZERS } from "./init.ts";
+import { checkRange } from "./ranges.ts";
 import { hostFunction } from "./schedules.ts";
 import { matchArgs } from "./statics.ts";
 import { isTensor } from "./tensors.ts";
-import { type ArgVal, asNumber, describe, floatVal, intVal, tensorVal, type Val } from "./values.ts";
+import {
+  type ArgVal,
+  asNumber,
+  describe,
+  floatVal,
+  intVal,
+  numberText,
+  tensorVal,
+  type Val,
+} from "./values.ts";
 
 type Fn = (ctx: Ctx, args: readonly ArgVal[], site: ast.Expr, name: string) => Val;
 
@@ -52,7 +62,8 @@ const numeric =
       return fail(ctx, "E0605", `${name} takes a number, not ${describe(a.val)}`, a.span);
     }
     const y = f(n);
-    if (!Number.isFinite(y)) fail(ctx, "E0608", `${name}(${n}) is not finite`, site.span);
+    if (!Number.isFinite(y) && Number.isFinite(n))
+      fail(ctx, "E0608", `${name}(${n}) is not finite`, site.span);
     return integer && Number.isSafeInteger(y) && name !== "abs" ? intVal(y) : floatVal(y);
   };
 function absolute(ctx: Ctx, a: ArgVal): Val {
@@ -122,7 +133,8 @@ const filled =
       kind = dtypeArg.val.dtype;
     }
     if (!Number.isInteger(n) && (kind === "i32" || kind === "u32"))
-      fail(ctx, "E0402", `the float ${n} does not adapt to ${kind}`, site.span);
+      fail(ctx, "E0402", `the float ${numberText(n)} does not adapt to ${kind}`, site.span);
+    checkRange(ctx, n, kind, (rest.find((a) => !sizes.includes(a)) ?? { span: site.span }).span);
     const flat =
       sizes.length === 1 && (sizes[0].val.kind === "list" || sizes[0].val.kind === "tuple")
         ? sizes[0].val.items.map((val) => ({ val, span: sizes[0].span }))
@@ -243,7 +255,9 @@ const table: Readonly<Record<string, Fn>> = {
     const n = asNumber(a.val);
     return n === undefined
       ? fail(ctx, "E0605", `int takes a static number, not ${describe(a.val)}`, a.span)
-      : intVal(dim(Math.trunc(n)));
+      : Number.isSafeInteger(Math.trunc(n))
+        ? intVal(dim(Math.trunc(n)))
+        : fail(ctx, "E0608", `int(${numberText(n)}) is beyond 2^53`, a.span);
   },
   float: (ctx, args, site) => {
     const [a] = one(ctx, "float", ["x"], args, site);
@@ -260,6 +274,12 @@ const table: Readonly<Record<string, Fn>> = {
 
 /** Names that the operators' list has as well and that mean an initialiser in a declaration. */
 const initialisers = Object.keys(INITIALIZERS);
+
+/** Numbers that no literal spells. */
+export const CONSTANTS: ReadonlyMap<string, number> = new Map([
+  ["inf", Number.POSITIVE_INFINITY],
+  ["nan", Number.NaN],
+]);
 
 export const BUILTINS: ReadonlySet<string> = new Set([...Object.keys(table), ...initialisers]);
 

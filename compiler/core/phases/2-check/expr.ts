@@ -5,7 +5,7 @@ import type { Value } from "../../ir/types.ts";
 import { exposedOps, opNamed } from "../../ops/index.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { binary, binaryValues, truth, unary } from "./arith.ts";
-import { BUILTINS } from "./builtins.ts";
+import { BUILTINS, CONSTANTS } from "./builtins.ts";
 import { callValue } from "./call.ts";
 import {
   type Binding,
@@ -298,6 +298,8 @@ function lookup(ctx: Ctx, e: ast.NameExpr): Val {
 }
 
 export function builtinValue(name: string): Val | undefined {
+  const number = CONSTANTS.get(name);
+  if (number !== undefined) return floatVal(number);
   if (BUILTINS.has(name)) return { kind: "builtin", name };
   const dtype = DTYPES.find((d) => d === name);
   if (dtype) return { kind: "dtype", dtype };
@@ -314,6 +316,7 @@ function* namesInScope(ctx: Ctx): Iterable<string> {
 /** Every name that is there without being declared. */
 export function* builtinNames(): Iterable<string> {
   yield* BUILTINS;
+  yield* CONSTANTS.keys();
   yield* DTYPES;
   yield "none";
   yield "training";

@@ -10,6 +10,7 @@ import { type Ctx, exhaust, fail, LIMITS, recover, recoverVal, Scope, type Share
 import { evalExpr } from "./expr.ts";
 import { constantInit } from "./init.ts";
 import type { Module } from "./modules.ts";
+import { checkRange } from "./ranges.ts";
 import { bindStatics } from "./statics.ts";
 import { boundaryDType, evalDim } from "./types.ts";
 import { type ArgVal, describe, ERROR, NONE, type Val } from "./values.ts";
@@ -191,6 +192,7 @@ function declareSlot(ctx: Ctx, params: Scope, m: ast.ParamDecl | ast.BufferDecl)
   const whole = init.kind === "constant" && Number.isInteger(init.value);
   if ((dtype === "i32" || dtype === "u32") && !whole)
     fail(ctx, "E0402", `${m.name.name} is ${dtype} and begins as an int`, m.init.span);
+  if (init.kind === "constant") checkRange(ctx, init.value, dtype, m.init.span);
   const slot: Slot = {
     kind: m.kind === "param_decl" ? "param" : "buffer",
     name: m.name.name,

@@ -9,6 +9,7 @@ import { full, param as paramOp, state as stateOp } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { type Ctx, fail, originOf, traceOf } from "./context.ts";
 import { owner, type Slot } from "./instances.ts";
+import { checkRange } from "./ranges.ts";
 import { type ArgVal, asNumber, describe, tensorVal, type Val } from "./values.ts";
 
 /** A parameter's or buffer's value at entry. */
@@ -69,15 +70,12 @@ function literal(ctx: Ctx, v: Val & { kind: "int" | "float" | "bool" }, span: Sp
     }
     if (dtype === "bool") fail(ctx, "E0401", `${describe(v)} with a bool tensor`, span);
     if (v.kind === "float" && (dtype === "i32" || dtype === "u32"))
-      fail(ctx, "E0402", `the float ${v.value} does not adapt to a tensor of ${dtype}`, span, {
+      fail(ctx, "E0402", `${describe(v)} does not adapt to a tensor of ${dtype}`, span, {
         help: Number.isInteger(v.value) ? `write ${v.value}` : "cast the tensor: f32(…)",
       });
     const n = asNumber(v);
     if (n === undefined) return cast(b, sizeValue(b, (v as Val & { kind: "int" }).dim), dtype);
-    if (dtype === "i32" && (n > 2147483647 || n < -2147483648))
-      fail(ctx, "E0607", `${n} does not fit into an i32`, span);
-    if (dtype === "u32" && (n < 0 || n > 4294967295))
-      fail(ctx, "E0607", `${n} does not fit into a u32`, span);
+    checkRange(ctx, n, dtype, span);
     return b.make(full, [], { value: n, dtype, shape: [] });
   });
 }
@@ -99,6 +97,7 @@ export function castTo(ctx: Ctx, dtype: DType, args: readonly ArgVal[], site: as
   const origin = originOf(ctx, site.span);
   if (n !== undefined) {
     const value = dtype === "bool" ? Number(n !== 0) : dtype === "i32" || dtype === "u32" ? Math.trunc(n) : n;
+    checkRange(ctx, value, dtype, arg.span);
     return tensorVal(trace.b.at(origin, () => trace.b.make(full, [], { value, dtype, shape: [] })));
   }
   const x = toTensor(ctx, v, arg.span);

@@ -68,13 +68,25 @@ export function asNumber(v: Val): number | undefined {
   return v.kind === "int" ? asConst(v.dim) : undefined;
 }
 
+/** A number as the language writes it. */
+export const numberText = (n: number): string =>
+  Number.isNaN(n)
+    ? "nan"
+    : Number.isFinite(n)
+      ? Object.is(n, -0)
+        ? "-0.0"
+        : String(n)
+      : n > 0
+        ? "inf"
+        : "-inf";
+
 /** A value in a few words, for messages. */
 export function describe(v: Val): string {
   switch (v.kind) {
     case "int":
       return asConst(v.dim) === undefined ? `the size ${print(v.dim)}` : `the int ${print(v.dim)}`;
     case "float":
-      return `the float ${v.value}`;
+      return `the float ${numberText(v.value)}`;
     case "bool":
       return String(v.value);
     case "string":

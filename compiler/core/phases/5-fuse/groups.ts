@@ -7,7 +7,7 @@ import { asConst, equal, isConst, product, substitute, symbols } from "../../dim
 import { attrsHaveSymbols, usersOf } from "../../ir/build.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { children } from "../../kernel/emitter.ts";
-import { createLowering, indexForm, type ScalarContext } from "../../kernel/lowering.ts";
+import { createLowering, foldOf, indexForm, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../kernel/scalar.ts";
 import { applySplits, contractionOf, splitsOf } from "./contraction.ts";
 
@@ -174,8 +174,8 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     return { s, ...lowerValue(s, n.outs[0]) };
   };
   const isContraction = (n: Node): boolean => {
-    const { x } = isolated(n);
-    return contractionOf(x) !== undefined || splitsOf(x).length > 0;
+    const x = foldOf(isolated(n).x);
+    return x !== undefined && (contractionOf(x) !== undefined || splitsOf(x).length > 0);
   };
   /** A window that tiles its operand: fold over small literal axes, coordinate = out * extent + window axis. */
   const tilesOperand = (n: Node): Value | undefined => {
@@ -209,8 +209,8 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   };
   /** A reduction whose operand coordinates are out axes or fold axes, never both: a row reduction. */
   const isRowReduction = (n: Node): boolean => {
-    const { x } = isolated(n);
-    if (x.kind !== "fold") return false;
+    const x = foldOf(isolated(n).x);
+    if (!x) return false;
     let ok = true;
     const visit = (y: Scalar): void => {
       if (
@@ -475,7 +475,9 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   /** The axes a window runs over are all rows of the contraction, or all columns: never both, never batch. */
   function windowsOneFactor(anchor: Node, stored: Value, window: Node): boolean {
     if (shapeKey(anchor.outs[0]) !== shapeKey(stored)) return false;
-    const { s, at, x } = isolated(anchor);
+    const { s, at, x: whole } = isolated(anchor);
+    const x = foldOf(whole);
+    if (!x) return false;
     const split = applySplits(s, x, contractionOf(x) ? [] : splitsOf(x));
     const c = contractionOf(split.x);
     const w = isolated(window).x;
@@ -502,8 +504,9 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   function sameRowsAndColumns(a: Node, b: Node): boolean {
     if (shapeKey(a.outs[0]) !== shapeKey(b.outs[0])) return false;
     const classes = (n: Node): string | undefined => {
-      const { at, x } = isolated(n);
-      const c = contractionOf(x);
+      const { at, x: whole } = isolated(n);
+      const x = foldOf(whole);
+      const c = x && contractionOf(x);
       const list = (axes: readonly Axis[]): string =>
         at
           .map((q, i) => (axes.includes(q) ? i : -1))
@@ -578,7 +581,9 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
         rows.map((a) => s.axisValue(a)),
         rows.map((a) => a.extent),
       );
-      const known = new Set(reductions.map((n) => s.read(n.outs[0], decode(s, row, n.outs[0].type.shape))));
+      const known = new Set(
+        reductions.map((n) => foldOf(s.read(n.outs[0], decode(s, row, n.outs[0].type.shape)))),
+      );
       if (folds.some((f) => !known.has(f))) return false;
     }
     return true;

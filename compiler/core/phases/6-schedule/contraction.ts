@@ -32,7 +32,7 @@ import {
   type X,
 } from "../../kernel/code.ts";
 import { children, Emitter } from "../../kernel/emitter.ts";
-import type { ScalarContext } from "../../kernel/lowering.ts";
+import { foldOf, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../kernel/scalar.ts";
 import { applySplits, type Contraction, contractionOf, splitsOf } from "../5-fuse/contraction.ts";
 import { type Group, rowMajor } from "../5-fuse/groups.ts";
@@ -295,7 +295,7 @@ function joinSums(
 ): { roots: Scalar[]; sum: Scalar | undefined; folds: ScalarOf<"fold">[] } {
   const folds = contractionFolds(roots[0]);
   if (folds.length < 2) return { roots: [...roots], sum: undefined, folds };
-  const isFold = (x: Scalar): boolean => folds.includes(x as ScalarOf<"fold">);
+  const isFold = (x: Scalar): boolean => folds.includes(foldOf(x) as ScalarOf<"fold">);
   const terms = (x: Scalar): Scalar[] =>
     x.kind === "call" && x.fn === "add" && !isFold(x) && contractionFolds(x).length > 0
       ? x.args.flatMap(terms)
@@ -305,8 +305,10 @@ function joinSums(
     s.rewrite(root, (x) => {
       if (x.kind !== "call" || x.fn !== "add") return undefined;
       const list = terms(x);
-      if (!folds.every((f) => list.includes(f))) return undefined;
-      return list.filter((t) => !isFold(t)).reduce<Scalar>((a, t) => s.call("add", a, t), sum);
+      if (!folds.every((f) => list.some((t) => foldOf(t) === f))) return undefined;
+      return list
+        .filter((t) => !isFold(t))
+        .reduce<Scalar>((a, t) => s.call("add", a, t), s.cast(sum, x.dtype));
     });
   return { roots: roots.map(regroup), sum, folds };
 }

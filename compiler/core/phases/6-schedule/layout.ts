@@ -3,7 +3,7 @@
 // In: fused groups. Out: an order and strides per stored value.
 import { asConst, type Dim, mul, ONE } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
-import { createLowering } from "../../kernel/lowering.ts";
+import { createLowering, foldOf } from "../../kernel/lowering.ts";
 import { applySplits, contractionOf, splitsOf } from "../5-fuse/contraction.ts";
 import { type Fused, type Group, lowerValue } from "../5-fuse/groups.ts";
 
@@ -80,8 +80,9 @@ function columnsInnermost(g: Group, root: Value): readonly number[] | undefined 
   if (anchor.type.shape.length !== root.type.shape.length) return undefined;
   const s = createLowering(() => undefined);
   const lowered = lowerValue(s, anchor);
-  const splits = splitsOf(lowered.x);
-  const { x, parts } = applySplits(s, lowered.x, splits);
+  const fold = foldOf(lowered.x);
+  if (!fold) return undefined;
+  const { x, parts } = applySplits(s, fold, splitsOf(fold));
   const c = contractionOf(x);
   if (!c) return undefined;
   const last = lowered.at.length - 1;

@@ -8,7 +8,7 @@ import { ceilDiv, type Dim, dim, isConst, isMultipleOf, mul, product } from "../
 import type { Value } from "../../ir/types.ts";
 import { bin, call, type KernelCode, lit, part, variable, vec, widen, type X } from "../../kernel/code.ts";
 import { COMBINE_NAME, children, combine, Emitter } from "../../kernel/emitter.ts";
-import { identityOf } from "../../kernel/lowering.ts";
+import { foldOf, identityOf } from "../../kernel/lowering.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "../../kernel/scalar.ts";
 import { type Group, rowMajor } from "../5-fuse/groups.ts";
 import {
@@ -32,12 +32,14 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
   const s = groupLowering(ctx, g);
   // The anchor says what a row is.
   const anchorAt = g.anchor.outs[0].type.shape.map((d, i) => s.axis(`i${i}`, d));
-  const anchor = lowerRoot(
-    s,
-    g.anchor.outs[0],
-    anchorAt.map((a) => s.axisValue(a)),
+  const anchor = foldOf(
+    lowerRoot(
+      s,
+      g.anchor.outs[0],
+      anchorAt.map((a) => s.axisValue(a)),
+    ),
   );
-  if (anchor.kind !== "fold") throw new InternalError("schedule", "a row reduction is not a fold");
+  if (!anchor) throw new InternalError("schedule", "a row reduction is not a fold");
   const rowAxes = anchorAt.filter((a) => !isConst(a.extent, 1));
   // Where neighbouring elements belong to neighbouring rows, four rows go together.
   const lying = loadsOf(anchor.body).sort((a, b) => b.value.type.shape.length - a.value.type.shape.length);
@@ -159,8 +161,21 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
 
   /** All threads fold together; the result is the same in each. */
   const across = (how: Combine, x: X): X => {
-    if (target.rowCombine === "subgroup")
-      return em.let(COMBINE_NAME[how], { k: "subgroup", combine: how, a: x, dtype: x.dtype, width: x.width });
+    if (target.rowCombine === "subgroup") {
+      const all = (combine: Combine, a: X): X => ({
+        k: "subgroup",
+        combine,
+        a,
+        dtype: a.dtype,
+        width: a.width,
+      });
+      const out = all(how, x);
+      const watched = (how === "max" || how === "min") && (x.dtype === "f32" || x.dtype === "f16");
+      return em.let(
+        COMBINE_NAME[how],
+        watched ? call("unless_nan", [out, all("max", call("magnitude", [x], "u32"))], x.dtype) : out,
+      );
+    }
     // In two steps: eight threads combine an eighth of the parts each, then everybody those eight. Two barriers a fold; a
     // tree would have one for each halving, and some compilers take seconds over them.
     const dtype = x.dtype === "bool" ? "u32" : x.dtype;
@@ -206,26 +221,16 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
     const k = foldAxis.get(fold);
     if (!k || depth > rowDepth) return undefined;
     return em.atDepth(rowDepth, () => {
-      const identity = em.literal(identityOf(fold.combine, fold.dtype), fold.dtype);
-      const acc = em.fresh(COMBINE_NAME[fold.combine]);
-      em.put({ k: "var", name: acc, x: widen(identity, 4) });
-      const accX = variable(acc, fold.dtype, 4);
+      const total = em.running(fold.combine, fold.dtype, 4);
       if (lane) {
-        em.loop(
-          k,
-          "k",
-          em.dim(k.extent),
-          () => em.put({ k: "set", name: acc, x: combine(fold.combine, accX, em.x(fold.body, lane)) }),
-          laneX(),
-          lit(threads),
-        );
-        return across(fold.combine, accX);
+        em.foldLoop(total, false, k, (part) => part.add(em.x(fold.body, lane)), laneX(), threads);
+        return across(fold.combine, total.value());
       }
-      em.loop(
+      em.foldLoop(
+        total,
+        false,
         k,
-        "k",
-        em.dim(k.extent),
-        (at) => {
+        (run, at) => {
           let x = widen(em.x(fold.body, k), 4);
           if (!isMultipleOf(k.extent, 4)) {
             const ok = call(
@@ -233,14 +238,15 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
               [bin("+", at, vec([lit(0), lit(1), lit(2), lit(3)])), em.dim(k.extent)],
               "bool",
             );
+            const identity = em.literal(identityOf(fold.combine, fold.dtype), fold.dtype);
             x = call("select", [ok, x, widen(identity, 4)], x.dtype);
           }
-          em.put({ k: "set", name: acc, x: combine(fold.combine, accX, x) });
+          run.add(x);
         },
         bin("*", laneX(), lit(4)),
-        lit(threads * 4),
+        threads * 4,
       );
-      const v = accX;
+      const v = total.value();
       const one = combine(
         fold.combine,
         combine(fold.combine, part(v, 0), part(v, 1)),

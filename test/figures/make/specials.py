@@ -1,0 +1,148 @@
+"""PyTorch's values and gradients at NaN, the infinities, signed zeros, subnormals and the extremes of f32.
+
+    python test/figures/make/specials.py
+
+writes test/figures/specials.json: for each function, as the language spells it, its value and the gradient of its sum at
+every special argument. Numbers are written as text where JSON has none ("NaN", "Infinity", "-Infinity", "-0").
+"""
+import json
+import math
+import struct
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+NAN, INF = math.nan, math.inf
+MAX, TINY = 3.4028234663852886e38, 1.1754943508222875e-38
+ONE = [NAN, INF, -INF, 0.0, -0.0, 1e-40, -1e-40, TINY, -TINY, MAX, -MAX, 1.0, -1.0, 0.5, -0.5, 2.5, -3.0, 20.0, -100.0, 1e10]
+FEW = [NAN, INF, -INF, 0.0, -0.0, 1.0, -1.0, 3.6, -0.1, 7.0, 1e10, MAX]
+
+
+class Remainder(torch.autograd.Function):
+    """torch.remainder with C's fmod: PyTorch's vector code gives up on quotients beyond 2^24."""
+
+    @staticmethod
+    def forward(ctx, x, y):
+        ctx.save_for_backward(x, y)
+        out = []
+        for a, b in zip(x.tolist(), y.tolist()):
+            r = math.fmod(a, b) if math.isfinite(a) and b != 0 else NAN
+            out.append(r + b if r != 0 and (r < 0) != (b < 0) else r)
+        return torch.tensor(out, dtype=torch.float32)
+
+    @staticmethod
+    def backward(ctx, g):
+        x, y = ctx.saved_tensors
+        return g, -g * torch.floor_divide(x, y)
+
+
+remainder = Remainder.apply
+UNARY = {
+    "relu(x)": torch.relu, "tanh(x)": torch.tanh, "erf(x)": torch.erf, "sigmoid(x)": torch.sigmoid,
+    "silu(x)": F.silu,
+    # By the definition: PyTorch's own vector code overflows where the definition does not.
+    "gelu(x)": lambda x: (0.5 * x.double() * (1 + torch.erf(x.double() / math.sqrt(2)))).float(), 'gelu(x, approximate = "tanh")': lambda x: F.gelu(x, approximate="tanh"),
+    "softplus(x)": F.softplus, "leaky_relu(x, 0.2)": lambda x: F.leaky_relu(x, 0.2),
+    "exp(x)": torch.exp, "expm1(x)": torch.expm1, "log(x)": torch.log, "log2(x)": torch.log2, "log1p(x)": torch.log1p,
+    "sqrt(x)": torch.sqrt, "rsqrt(x)": torch.rsqrt, "reciprocal(x)": torch.reciprocal, "square(x)": torch.square,
+    "asin(x)": torch.asin, "acos(x)": torch.acos,
+    "atan(x)": torch.atan, "abs(x)": torch.abs, "sign(x)": torch.sign, "-x": torch.neg,
+    "floor(x)": torch.floor, "ceil(x)": torch.ceil, "round(x)": torch.round, "trunc(x)": torch.trunc,
+    "clamp(x, -1, 1)": lambda x: x.clamp(-1, 1), "clamp(x, min = 0)": lambda x: x.clamp(min=0),
+    "clamp(x, max = 6)": lambda x: x.clamp(max=6),
+    "x / 0": lambda x: x / 0, "x * inf": lambda x: x * INF, "x - inf": lambda x: x - INF, "x % 0": lambda x: x % 0,
+    "max(x, 0)": lambda x: torch.maximum(x, torch.zeros(())), "min(x, 0)": lambda x: torch.minimum(x, torch.zeros(())),
+    "max(x, -inf)": lambda x: torch.maximum(x, torch.tensor(-INF)),
+    # By its own pow: PyTorch takes the root for an exponent of a half, which differs at -inf.
+    **{f"x ** {p}": (lambda p: lambda x: torch.pow(x, torch.full_like(x, p)))(p) for p in (2, 0.5, 0, -1)},
+    # Of arguments that a device's sine can reduce.
+    "sin(clamp(x, -100, 100) + (x - x))": lambda x: torch.sin(x.clamp(-100, 100) + (x - x)),
+    "cos(clamp(x, -100, 100) + (x - x))": lambda x: torch.cos(x.clamp(-100, 100) + (x - x)),
+    "tan(clamp(x, -1, 1) + (x - x))": lambda x: torch.tan(x.clamp(-1, 1) + (x - x)),
+    "x - x": lambda x: x - x, "x + -x": lambda x: x + -x, "x / x": lambda x: x / x, "0 * x": lambda x: 0 * x,
+    "2 ** x": lambda x: torch.pow(torch.tensor(2.0), x),
+}
+PREDICATES = {
+    "is_nan(x)": torch.isnan, "is_finite(x)": torch.isfinite, "x == x": lambda x: x == x, "x != x": lambda x: x != x,
+    "x > 0": lambda x: x > 0, "x >= 0": lambda x: x >= 0, "x < 0": lambda x: x < 0, "x <= 0": lambda x: x <= 0,
+    "x == inf": lambda x: x == INF, "x != nan": lambda x: x != NAN, "x < inf": lambda x: x < INF,
+}
+BINARY = {
+    "max(x, y)": torch.maximum, "min(x, y)": torch.minimum, "x % y": remainder, "x / y": torch.div,
+    "floor_div(x, y)": torch.floor_divide, "x ** y": torch.pow, "x + y": torch.add, "x - y": torch.sub, "x * y": torch.mul,
+    "where(x > y, x, y)": lambda x, y: torch.where(x > y, x, y),
+}
+BINARY_PREDICATES = {
+    "x == y": torch.eq, "x != y": torch.ne, "x < y": torch.lt, "x <= y": torch.le, "x > y": torch.gt, "x >= y": torch.ge,
+}
+ROWS = [
+    [NAN, 1.0, 3.0, 2.0], [1.0, NAN, NAN, 0.0], [-INF, -INF, -INF, -INF], [INF, 0.0, 1.0, -INF], [INF, INF, 1.0, 2.0],
+    [-INF, 0.0, 1.0, 2.0], [1000.0, 1001.0, 999.0, 1000.0], [INF, NAN, 1.0, -INF], [0.0, -0.0, 0.0, -0.0],
+    [-1.0, -2.0, -3.0, NAN], [MAX, 1.0, 2.0, 3.0], [-INF, INF, 0.0, 0.0],
+]
+REDUCE = {
+    "sum(x, axis = 1)": lambda x: x.sum(1), "mean(x, axis = 1)": lambda x: x.mean(1), "prod(x, axis = 1)": lambda x: x.prod(1),
+    "max(x, axis = 1)": lambda x: x.amax(1), "min(x, axis = 1)": lambda x: x.amin(1),
+    "logsumexp(x, axis = 1)": lambda x: x.logsumexp(1), "softmax(x, axis = 1)": lambda x: x.softmax(1),
+    "log_softmax(x, axis = 1)": lambda x: x.log_softmax(1), "var(x, axis = 1)": lambda x: x.var(1),
+    "cumsum(x, axis = 1)": lambda x: x.cumsum(1),
+}
+INDICES = {"argmax(x, axis = 1)": lambda x: x.argmax(1), "argmin(x, axis = 1)": lambda x: x.argmin(1)}
+
+
+def number(v):
+    v = float(v)
+    if math.isnan(v):
+        return "NaN"
+    if math.isinf(v):
+        return "Infinity" if v > 0 else "-Infinity"
+    return "-0" if v == 0 and math.copysign(1, v) < 0 else v
+
+
+def flat(t):
+    return [number(v) for v in t.detach().float().flatten().tolist()]
+
+
+def gradient(f, *xs):
+    xs = [x.clone().requires_grad_(True) for x in xs]
+    y = f(*xs)
+    if not y.requires_grad:
+        return [[0.0] * x.numel() for x in xs]
+    gs = torch.autograd.grad(y.sum(), xs, allow_unused=True)
+    return [[0.0] * x.numel() if g is None else flat(g) for g, x in zip(gs, xs)]
+
+
+# The language refuses a gradient that is zero everywhere.
+FLAT = ("sign", "floor", "ceil", "round", "trunc")
+# That of a product divides by the element, which PyTorch's does not: NaN stays, but so it does where PyTorch has infinity.
+FLAT += ("prod",)
+
+
+def one(table, x, grad=True):
+    return [
+        {"mdl": k, "y": flat(f(*x)), **({"g": gradient(f, *x)} if grad and not k.startswith(FLAT) else {})}
+        for k, f in table.items()
+    ]
+
+
+one_x = torch.tensor(ONE, dtype=torch.float32)
+pairs = [(a, b) for a in FEW for b in FEW]
+px = torch.tensor([a for a, _ in pairs], dtype=torch.float32)
+py = torch.tensor([b for _, b in pairs], dtype=torch.float32)
+rows = torch.tensor(ROWS, dtype=torch.float32)
+image = rows.reshape(3, 1, 4, 4)
+POOLS = {
+    "max_pool2d(p, 2)": lambda p: F.max_pool2d(p, 2),
+    "max_pool2d(p, 3, stride = 1, padding = 1)": lambda p: F.max_pool2d(p, 3, 1, 1),
+    "avg_pool2d(p, 2)": lambda p: F.avg_pool2d(p, 2),
+    "max_pool2d(relu(p), 2)": lambda p: F.max_pool2d(F.relu(p), 2),
+}
+out = {
+    "torch": torch.__version__,
+    "x": flat(one_x), "a": flat(px), "b": flat(py), "rows": flat(rows),
+    "unary": one(UNARY, [one_x]), "predicates": one(PREDICATES, [one_x], False),
+    "binary": one(BINARY, [px, py]), "comparisons": one(BINARY_PREDICATES, [px, py], False),
+    "reduce": one(REDUCE, [rows]), "indices": one(INDICES, [rows], False), "pools": one(POOLS, [image]),
+}
+Path(__file__).parents[1].joinpath("specials.json").write_text(json.dumps(out) + "\n")
