@@ -2,12 +2,18 @@
 // target, and what each stage looked like. Each step names what it needs and what it guarantees; every graph is verified
 // after every pass when `options.verify` is set (tests).
 
-import { type Artefact, PROGRAM_VERSION, type Program, type TensorSpec } from "../../runtime/core/program.ts";
-import { InternalError } from "./diagnostics/index.ts";
-import { asConst, type Dim } from "./dims/dim.ts";
+import {
+  type Artefact,
+  type EntryPlan,
+  PROGRAM_VERSION,
+  type Program,
+  type TensorSpec,
+} from "../../runtime/core/program.ts";
+import { diagnostic, InternalError, MdlError, type Span } from "./diagnostics/index.ts";
+import { asConst, type Dim, DimError, NOMINAL } from "./dims/dim.ts";
 import { PART_OF } from "./ir/build.ts";
 import { bindSymbols } from "./ir/transform.ts";
-import type { Graph, Node, Value } from "./ir/types.ts";
+import { type Graph, GraphLimit, type Node, type Value } from "./ir/types.ts";
 import { verify } from "./ir/verify.ts";
 import type { CheckedModel, HostExpr, PortInfo } from "./phases/2-check/checked.ts";
 import { type FlatParams, GRAIN, type StepState, trainStep } from "./phases/3-grad/step.ts";
@@ -111,6 +117,7 @@ function placeParams(params: CheckedModel["params"]): {
 
 interface Source {
   readonly name: string;
+  readonly span: Span;
   readonly doc?: string;
   readonly graph: Graph;
   readonly inference: boolean;
@@ -131,6 +138,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     if (wanted(e.name))
       sources.push({
         name: e.name,
+        span: e.span,
         doc: e.doc,
         graph: e.graph,
         inference: true,
@@ -139,11 +147,12 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
   for (const t of model.trains) {
     const name = `${t.name}_step`;
     if (!wanted(name) && !(model.trains.length === 1 && wanted("train_step"))) continue;
-    const step = trainStep(model, t, flats);
+    const step = sized(name, t.span, () => trainStep(model, t, flats));
     internal.push(...step.state);
     steps.push({ block: t.name, graph: step.graph, hyper: step.hyper });
     sources.push({
       name,
+      span: t.span,
       doc: t.doc,
       graph: step.graph,
       inference: false,
@@ -196,7 +205,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       describe: (g) => describeGroup(g, options.place),
       claims: target.fusedAttention ? claimsAttention : undefined,
     };
-    const entries = sources.map((src) => {
+    const entryOf = (src: Source): EntryPlan => {
       const checked = options.bind ? bindSymbols(src.graph, by) : src.graph;
       if (options.verify) verify(checked, "check");
       const simplified = simplify(
@@ -218,7 +227,8 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       });
       stages.push({ ...report, entry: src.name, target: target.name, checked, simplified });
       return plan;
-    });
+    };
+    const entries = sources.map((src) => sized(src.name, src.span, () => entryOf(src)));
     const units = planDerived(derived);
     const list = kernels.finish(texts, knownTexts);
     const features = new Set(target.requires.features);
@@ -289,6 +299,28 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     })),
   };
   return { artefact, reference, stages, kernels: tables };
+}
+
+/** Runs a part of an entry's way; a graph or size that grows beyond what can be had is the source's fault. */
+function sized<T>(name: string, at: Span, body: () => T): T {
+  try {
+    return body();
+  } catch (e) {
+    if (e instanceof GraphLimit)
+      throw new MdlError([
+        diagnostic("E1003", `${name} expands to more than ${e.limit} operations`, at, {
+          help: "gradients and composites multiply what the source says",
+        }),
+      ]);
+    if (e instanceof DimError)
+      throw new MdlError([
+        diagnostic(e.why === "complex" ? "E1010" : "E1006", `${name} has no plan: ${e.message}`, at, {
+          notes: [`sizes that nothing binds are taken to be ${NOMINAL}`],
+          help: "bind the sizes, or make them smaller",
+        }),
+      ]);
+    throw e;
+  }
 }
 
 /** What uses a kernel: the author's names, shapes and the source line. */

@@ -166,7 +166,9 @@ const table = {
   ),
   E1006: error("size beyond 2^53", "A tensor's number of elements stays below 2^53."),
   E1007: error("too many errors", "Reporting stops after a number of errors."),
-  E1008: error("too many static iterations", "Static loops, ranges and comprehensions are budgeted."),
+  E1008: error("too many static steps", "Static loops, ranges, comprehensions and expressions are budgeted."),
+  E1009: error("static values too large", "The items of lists and the characters of strings are budgeted."),
+  E1010: error("size too complex", "A size is an expression of a few dozen terms at most."),
 
   // ------------------------------------------------------------------------------------------- gradients
   E1101: error(

@@ -7,12 +7,17 @@
 export function closest(name: string, candidates: Iterable<string>): string | undefined {
   // Of a name of one letter only the case can be mistaken: every other is as near as any.
   const limit = name.length === 1 ? 0.5 : Math.max(1, Math.floor(name.length / 3));
+  // Names longer than any that a person types by hand are compared by case alone; and of very many, the first ones are.
+  const short = name.length <= 64;
+  let left = 10_000;
   let best: string | undefined;
   let bestDistance = limit + 1;
   for (const candidate of candidates) {
     if (candidate === name) continue;
+    if (left-- === 0) break;
     // Another case or other underscores is the nearest mistake there is.
-    const distance = fold(candidate) === fold(name) ? 0.5 : editDistance(name, candidate, limit);
+    const distance =
+      fold(candidate) === fold(name) ? 0.5 : short ? editDistance(name, candidate, limit) : limit + 1;
     if (distance < bestDistance || (distance === bestDistance && best !== undefined && candidate < best)) {
       best = candidate;
       bestDistance = distance;

@@ -47,12 +47,12 @@ export function diagnostic(code: Code, message: string, at: Span, extra: Diagnos
   return {
     code,
     severity: info.severity,
-    message,
-    primary: { span: at, text: extra.label ?? "" },
-    secondary: extra.secondary ?? [],
-    notes: extra.notes ?? [],
+    message: clip(message),
+    primary: { span: at, text: clip(extra.label ?? "") },
+    secondary: (extra.secondary ?? []).map((l) => ({ span: l.span, text: clip(l.text) })),
+    notes: (extra.notes ?? []).map(clip),
     calls: extra.calls ?? [],
-    ...(help === undefined ? {} : { help }),
+    ...(help === undefined ? {} : { help: clip(help) }),
     ...(extra.path === undefined || extra.path === "" ? {} : { path: extra.path }),
   };
 }
@@ -81,11 +81,23 @@ export class InternalError extends Error {
   }
 }
 
-/** Collects what a compilation has to say: each thing once, in the order of the text, up to a number. */
+const keyOf = (code: Code, message: string, { file, start, end }: Span): string =>
+  `${code}\n${file}\n${start}\n${end}\n${clip(message)}`;
+
+/** A name or value in a message may be as long as the file: what is said stays readable, and small. */
+const MAX_TEXT = 1_000;
+const clip = (text: string): string =>
+  text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT / 2)} … ${text.slice(-MAX_TEXT / 4)}`;
+
+/**
+ * Collects what a compilation has to say: each thing once, in the order of the text, up to a number of errors and as many
+ * warnings (so that no number of warnings hides an error).
+ */
 export class Diagnostics {
   readonly limit: number;
   private readonly seen = new Map<string, Diagnostic>();
-  private dropped = 0;
+  private readonly kept = { error: 0, warning: 0 };
+  private readonly dropped = { error: 0, warning: 0 };
 
   constructor(limit = 100) {
     this.limit = limit;
@@ -93,11 +105,18 @@ export class Diagnostics {
 
   add(d: Diagnostic): void {
     // One mistake in a layer shows up once per instance of it: same code, place and message are one.
-    const { file, start, end } = d.primary.span;
-    const key = `${d.code}\n${file}\n${start}\n${end}\n${d.message}`;
+    const key = keyOf(d.code, d.message, d.primary.span);
     if (this.seen.has(key)) return;
-    if (this.seen.size >= this.limit) this.dropped++;
-    else this.seen.set(key, d);
+    if (this.kept[d.severity] >= this.limit) this.dropped[d.severity]++;
+    else {
+      this.kept[d.severity]++;
+      this.seen.set(key, d);
+    }
+  }
+
+  /** True where a diagnostic like this would not be shown, so that nothing need be looked up for it. */
+  knows(code: Code, message: string, at: Span): boolean {
+    return this.kept[codes[code].severity] >= this.limit || this.seen.has(keyOf(code, message, at));
   }
 
   report(code: Code, message: string, at: Span, extra?: DiagnosticExtra): void {
@@ -105,8 +124,7 @@ export class Diagnostics {
   }
 
   get hasErrors(): boolean {
-    for (const d of this.seen.values()) if (d.severity === "error") return true;
-    return false;
+    return this.kept.error > 0;
   }
 
   /** Sorted by file (in order of first mention) and place; ends with E1007 where some were left out. */
@@ -119,9 +137,8 @@ export class Diagnostics {
       .sort((a, b) => a.file - b.file || a.d.primary.span.start - b.d.primary.span.start || a.index - b.index)
       .map((e) => e.d);
     const last = sorted.at(-1);
-    if (this.dropped > 0 && last !== undefined) {
-      sorted.push(diagnostic("E1007", `${this.dropped} more errors are not shown`, last.primary.span));
-    }
+    if (this.dropped.error > 0 && last !== undefined)
+      sorted.push(diagnostic("E1007", `${this.dropped.error} more errors are not shown`, last.primary.span));
     return sorted;
   }
 

@@ -24,25 +24,41 @@ export interface Dim {
 
 export type DimLike = Dim | number;
 
-/** Thrown when an expression leaves the exact integers (2^53) or divides by zero. */
+/**
+ * Thrown when an expression leaves the exact integers (`large`, beyond 2^53; `fraction`), divides by zero, has more terms
+ * than anyone's shape (`complex`), is no text of a size, or is evaluated without a symbol's value.
+ */
 export class DimError extends Error {
   override name = "DimError";
+  readonly why: "zero" | "fraction" | "large" | "complex" | "text" | "unbound";
+  constructor(why: DimError["why"], message: string) {
+    super(message);
+    this.why = why;
+  }
 }
+
+/** Terms of a polynomial before like ones are added, and characters of its text: (N + 1) ** 4000 ends here. */
+const MAX_TERMS = 4096;
+const MAX_TEXT = 2 ** 20;
+const tooComplex = (): DimError => new DimError("complex", "a size has too many terms");
 
 const monoKey = (atoms: readonly Atom[]): string => atoms.map((a) => a.key).join("*");
 
 function fromTerms(list: readonly Term[]): Dim {
+  if (list.length > MAX_TERMS) throw tooComplex();
   const byKey = new Map<string, Term>();
   for (const t of list) {
     const old = byKey.get(t.key);
     const coef = (old?.coef ?? 0) + t.coef;
-    if (!Number.isSafeInteger(coef)) throw new DimError("a size exceeds 2^53");
+    if (!Number.isSafeInteger(coef)) throw new DimError("large", "a size exceeds 2^53");
     byKey.set(t.key, { coef, atoms: t.atoms, key: t.key });
   }
   const terms = [...byKey.values()].filter((t) => t.coef !== 0);
   // Higher-degree terms first, constants last; the text is the identity.
   terms.sort((a, b) => b.atoms.length - a.atoms.length || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
-  return { terms, key: printTerms(terms) };
+  const key = printTerms(terms);
+  if (key.length > MAX_TEXT) throw tooComplex();
+  return { terms, key };
 }
 
 function printTerms(terms: readonly Term[]): string {
@@ -64,7 +80,8 @@ export function dim(value: DimLike): Dim {
   if (typeof value !== "number") return value;
   const known = small.get(value);
   if (known) return known;
-  if (!Number.isSafeInteger(value)) throw new DimError(`a size must be an exact integer, not ${value}`);
+  if (!Number.isSafeInteger(value))
+    throw new DimError("fraction", `a size must be an exact integer, not ${value}`);
   const made = fromTerms(value === 0 ? [] : [{ coef: value, atoms: [], key: "" }]);
   if (Math.abs(value) <= 4096) small.set(value, made);
   return made;
@@ -96,6 +113,7 @@ export function mul(...xs: DimLike[]): Dim {
 function mul2(a: Dim, b: Dim): Dim {
   if (a === ONE) return b;
   if (b === ONE) return a;
+  if (a.terms.length * b.terms.length > MAX_TERMS) throw tooComplex();
   const terms: Term[] = [];
   for (const p of a.terms)
     for (const q of b.terms) {
@@ -129,7 +147,7 @@ export function floorDiv(a: DimLike, b: DimLike): Dim {
   let num = dim(a);
   let den = dim(b);
   const d = asConst(den);
-  if (d === 0) throw new DimError("division by zero in a size");
+  if (d === 0) throw new DimError("zero", "division by zero in a size");
   const n = asConst(num);
   if (n !== undefined && d !== undefined) return dim(Math.floor(n / d));
   if (d === 1) return num;
@@ -303,19 +321,25 @@ export function evaluate(a: DimLike, env: Readonly<Record<string, number>>): num
     for (const atom of t.atoms) {
       if (atom.kind === "symbol") {
         const s = env[atom.name];
-        if (s === undefined) throw new DimError(`symbol ${atom.name} has no value`);
+        if (s === undefined) throw new DimError("unbound", `symbol ${atom.name} has no value`);
         v *= s;
       } else if (atom.kind === "floor") {
         const den = evaluate(atom.den, env);
-        if (den === 0) throw new DimError(`division by zero in ${atom.key}`);
+        if (den === 0) throw new DimError("zero", `division by zero in ${atom.key}`);
         v *= Math.floor(evaluate(atom.num, env) / den);
       } else v *= Math[atom.kind](evaluate(atom.a, env), evaluate(atom.b, env));
     }
     sum += v;
   }
-  if (!Number.isSafeInteger(sum)) throw new DimError("a size exceeds 2^53");
+  if (!Number.isSafeInteger(sum)) throw new DimError("large", "a size exceeds 2^53");
   return sum;
 }
+
+/** What plans are compared at: the value every symbol is taken to have. */
+export const NOMINAL = 32;
+/** The value where all symbols are `n`. */
+export const evaluateAll = (a: DimLike, n: number): number =>
+  evaluate(a, Object.fromEntries([...symbols(a)].map((name) => [name, n])));
 
 /** Canonical text; `parseDim` reads it back. */
 export const print = (a: DimLike): string => dim(a).key;
@@ -325,7 +349,7 @@ export function parseDim(text: string): Dim {
   const tokens = text.match(/[A-Za-z_$][\w$.']*|\d+|[-+*%/(),]/g) ?? [];
   let at = 0;
   const fail = (): never => {
-    throw new DimError(`cannot read the size '${text}'`);
+    throw new DimError("text", `cannot read the size '${text}'`);
   };
   const expect = (t: string): void => {
     if (tokens[at++] !== t) fail();

@@ -1,24 +1,28 @@
 // Creating nodes and graphs. In: operators, operands, attributes. Out: nodes typed by their op's `infer`, equal pure nodes
 // shared (hash-consing), each with the origin in force. Separate from the types because only builders allocate ids.
 import { type Dim, print as printDim, symbols } from "../dims/dim.ts";
-import type {
-  Attr,
-  Attrs,
-  Builder,
-  Constraint,
-  Graph,
-  Node,
-  OpDef,
-  Origin,
-  TensorType,
-  Value,
+import {
+  type Attr,
+  type Attrs,
+  type Builder,
+  type Constraint,
+  type Graph,
+  GraphLimit,
+  type Node,
+  type OpDef,
+  type Origin,
+  type TensorType,
+  type Value,
 } from "./types.ts";
+
+/** Values a builder makes before it throws GraphLimit: no pass can make more of a program than this. */
+export const MAX_GRAPH_VALUES = 100_000;
 
 export const NO_ORIGIN: Origin = { path: "", calls: [], derived: [] };
 
 export interface GraphBuilder extends Builder {
   readonly constraints: readonly Constraint[];
-  /** Nodes made so far (for budgets). */
+  /** Values made so far (for budgets). */
   readonly count: number;
 }
 
@@ -74,6 +78,7 @@ export const sameType = (a: TensorType, b: TensorType): boolean =>
  */
 export function createBuilder(firstId = 0): GraphBuilder {
   let id = firstId;
+  let values = 0;
   let origin: Origin = NO_ORIGIN;
   const constraints: Constraint[] = [];
   const constraintKeys = new Set<string>();
@@ -92,7 +97,7 @@ export function createBuilder(firstId = 0): GraphBuilder {
       return constraints;
     },
     get count() {
-      return id - firstId;
+      return values;
     },
     get origin() {
       return origin;
@@ -123,6 +128,8 @@ export function createBuilder(firstId = 0): GraphBuilder {
         attrs,
         builder,
       );
+      values += types.length;
+      if (values > MAX_GRAPH_VALUES) throw new GraphLimit(MAX_GRAPH_VALUES);
       const node = makeNode(id++, op, inputs, attrs, types, origin, label);
       if (op.pure !== false) known.set(key, node);
       return node.outs;

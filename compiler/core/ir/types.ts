@@ -93,6 +93,16 @@ export class OpError extends Error {
   }
 }
 
+/** What a builder throws when its graph has more values than its limit: the program is at fault, at its current place. */
+export class GraphLimit extends Error {
+  override name = "GraphLimit";
+  readonly limit: number;
+  constructor(limit: number) {
+    super(`a graph has at most ${limit} values`);
+    this.limit = limit;
+  }
+}
+
 /**
  * How fusion may treat an operator; the only thing a pass may ask.
  * - source: a leaf (input, param, state, seed, constant data)

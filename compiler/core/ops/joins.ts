@@ -190,6 +190,7 @@ function insert(shape: readonly Dim[], at: readonly number[], size: Dim = ONE): 
   return out;
 }
 
+const MAX_PARTS = 4096;
 /** Sizes of the parts of a split. */
 function partSizes([x]: readonly TensorType[], attrs: Attrs, b?: Requirer): readonly Dim[] {
   const along = numberAt(attrs, "axis");
@@ -203,7 +204,11 @@ function partSizes([x]: readonly TensorType[], attrs: Attrs, b?: Requirer): read
   }
   const parts = attrs.parts as number | undefined;
   if (parts === undefined) fail("E0601", "split: neither parts nor sizes is given", { attr: "parts" });
-  if (!Number.isInteger(parts) || parts < 1) fail("E0607", `split: into ${parts} parts`, { attr: "parts" });
+  if (!Number.isInteger(parts) || parts < 1 || parts > MAX_PARTS)
+    fail("E0607", `split: into ${parts} parts`, {
+      attr: "parts",
+      help: `each part is a tensor of its own; there are from 1 to ${MAX_PARTS}`,
+    });
   const size = exactQuotient(extent, parts);
   if (!size) {
     if (asConst(extent) !== undefined)

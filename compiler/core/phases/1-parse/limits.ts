@@ -15,5 +15,8 @@ export const maxTreeDepth = 512;
 /** UTF-16 units. The worst text takes some 500 bytes a unit, in tokens and nodes: 1 GB at this size. */
 export const maxSourceLength = 2 * 1024 * 1024;
 
+/** A name stands in paths, messages, kernels and types. */
+export const maxNameLength = 256;
+
 /** Syntax errors after which the rest of a file is not looked at. */
 export const maxSyntaxErrors = 50;

@@ -7,9 +7,9 @@ import { type Diagnostic, Diagnostics } from "../../diagnostics/report.ts";
 import type { SourceFile } from "./ast.ts";
 import { boundDepth } from "./depth.ts";
 import { MdlParser } from "./grammar.ts";
-import { maxSourceLength } from "./limits.ts";
+import { maxNameLength, maxSourceLength } from "./limits.ts";
 import { structure } from "./structure.ts";
-import { lex } from "./tokens.ts";
+import { lex, Name } from "./tokens.ts";
 import { attachTrivia } from "./trivia.ts";
 
 export interface Parsed {
@@ -34,6 +34,13 @@ export function parse(source: string, file: string): Parsed {
   }
   try {
     const { tokens, comments } = lex(source);
+    for (const { image, tokenType, startOffset } of tokens)
+      if (image.length > maxNameLength && tokenType.CATEGORIES?.includes(Name))
+        out.report("E1002", `a name of ${image.length} characters, more than ${maxNameLength}`, {
+          file,
+          start: startOffset,
+          end: startOffset + image.length,
+        });
     parser ??= new MdlParser();
     const ast = parser.parseFile(structure(tokens, file, out), file, source, out);
     boundDepth(ast, out);

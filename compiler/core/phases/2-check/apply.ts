@@ -9,11 +9,11 @@ import { type Attr, type DType, type OpDef, OpError, type OpParam, type Value } 
 import { type Argument, applyOp } from "../../ops/index.ts";
 import { RANDOM_STEP, seed as seedOp, state as stateOp } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
-import { type Ctx, exhaust, fail, failName, LIMITS, originOf, type Trace, traceOf } from "./context.ts";
+import { type Ctx, exhaust, fail, failName, hold, LIMITS, originOf, type Trace, traceOf } from "./context.ts";
 import { labelOf } from "./expr.ts";
 import { checkRange } from "./ranges.ts";
 import { matchArgs } from "./statics.ts";
-import { isLiteral, isTensor, tensorTypeOf, toTensor } from "./tensors.ts";
+import { checkSize, isLiteral, isTensor, tensorTypeOf, toTensor } from "./tensors.ts";
 import { type ArgVal, asNumber, describe, tensorVal, type Val } from "./values.ts";
 
 /** The state whose value keys the random operations of a call, and which counts them. */
@@ -31,8 +31,8 @@ export function applyOperator(ctx: Ctx, op: Val, args: readonly ArgVal[], site: 
   if (op.kind !== "op") throw new InternalError("check", "not an operator");
   const { def } = op;
   const trace = traceOf(ctx, site.span, `the result of ${def.name}`);
-  if (trace.count() > LIMITS.nodes)
-    exhaust(ctx, "E1003", `${trace.name} expands to more than ${LIMITS.nodes} operations`, site.span, {
+  if (ctx.shared.spent.nodes + trace.count() > LIMITS.nodes)
+    exhaust(ctx, "E1003", `the entries expand to more than ${LIMITS.nodes} operations`, site.span, {
       help: "does a fn call another several times, and that again?",
     });
   const bound = bind(ctx, trace, def, args, site);
@@ -145,6 +145,7 @@ function attribute(ctx: Ctx, def: OpDef, p: OpParam, arg: ArgVal): Attr {
     );
   };
   const items = v.kind === "list" || v.kind === "tuple" ? v.items : undefined;
+  if (items) hold(ctx, arg.span, items.length);
   switch (p.kind) {
     case "int":
     case "axis":
@@ -235,7 +236,7 @@ function place(ctx: Ctx, trace: Trace, def: OpDef, bound: Bound, site: ast.Expr)
   const { b } = trace;
   try {
     const outs = b.at(originOf(ctx, site.span), () => applyOp(b, def, bound.args, labelOf(site)));
-    for (const v of outs) checkSize(ctx, v, site);
+    for (const v of outs) checkSize(ctx, v.type, site.span);
     return outs.length === 1 ? tensorVal(outs[0]) : { kind: "tuple", items: outs.map(tensorVal) };
   } catch (e) {
     if (!(e instanceof OpError)) throw e;
@@ -271,17 +272,4 @@ function declaredAt(v: Val): Label[] {
   return typeof attrs.path === "string" && origin.span && op.fuses === "source"
     ? [{ span: origin.span, text: typeText(v.value.type) }]
     : [];
-}
-
-function checkSize(ctx: Ctx, v: Value, site: ast.Expr): void {
-  if (v.type.shape.length > LIMITS.rank)
-    fail(
-      ctx,
-      "E0304",
-      `a tensor has at most ${LIMITS.rank} axes, this would have ${v.type.shape.length}`,
-      site.span,
-    );
-  const n = v.type.shape.reduce((a, d) => a * (asConst(d) ?? 1), 1);
-  if (n > Number.MAX_SAFE_INTEGER)
-    fail(ctx, "E1006", `${typeText(v.type)} has more than 2^53 elements`, site.span);
 }

@@ -6,6 +6,7 @@ import {
   add,
   asConst,
   type Dim,
+  dim,
   exactQuotient,
   floorDiv,
   mod,
@@ -18,7 +19,7 @@ import { remainder } from "../../kernel/special.ts";
 import { opNamed } from "../../ops/index.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { applyOperator } from "./apply.ts";
-import { type Ctx, fail } from "./context.ts";
+import { type Ctx, fail, hold, plainSize, step } from "./context.ts";
 import { evalExpr } from "./expr.ts";
 import { isTensor, tensorTypeOf } from "./tensors.ts";
 import { asNumber, boolVal, describe, floatVal, intVal, type Val } from "./values.ts";
@@ -102,10 +103,14 @@ export function binaryValues(ctx: Ctx, e: ast.BinaryExpr, a: Val, b: Val): Val {
   if (op === "==" || op === "!=") return boolVal(staticEqual(ctx, e, a, b) === (op === "=="));
   if (a.kind === "host" || b.kind === "host") return host(ctx, e, a, b);
   if (a.kind === "int" && b.kind === "int") return ints(ctx, e, a.dim, b.dim);
-  if (op === "+" && a.kind === "list" && b.kind === "list")
+  if (op === "+" && a.kind === "list" && b.kind === "list") {
+    hold(ctx, e.span, a.items.length + b.items.length);
     return { kind: "list", items: [...a.items, ...b.items] };
-  if (op === "+" && a.kind === "string" && b.kind === "string")
+  }
+  if (op === "+" && a.kind === "string" && b.kind === "string") {
+    hold(ctx, e.span, a.value.length + b.value.length);
     return { kind: "string", value: a.value + b.value };
+  }
   const x = asNumber(a);
   const y = asNumber(b);
   if (x !== undefined && y !== undefined) return floats(ctx, e, x, y);
@@ -134,6 +139,7 @@ function tensorBinary(ctx: Ctx, e: ast.BinaryExpr, a: Val, b: Val): Val {
 }
 
 function staticEqual(ctx: Ctx, e: ast.BinaryExpr, a: Val, b: Val): boolean {
+  step(ctx, e.span);
   if (a.kind === "int" && b.kind === "int") return compareDims(ctx, e, a.dim, b.dim) === 0;
   const x = asNumber(a);
   const y = asNumber(b);
@@ -191,7 +197,12 @@ function ints(ctx: Ctx, e: ast.BinaryExpr, a: Dim, b: Dim): Val {
         if (!Number.isSafeInteger(value)) fail(ctx, "E0608", "the result exceeds 2^53", e.span);
         return intVal(value);
       }
-      return intVal(mul(...Array.from({ length: n }, () => a)));
+      let power = dim(1);
+      for (let i = 0; i < n; i++) {
+        power = mul(power, a);
+        plainSize(ctx, power, e.span);
+      }
+      return intVal(power);
     }
     case "<":
       return boolVal(compareDims(ctx, e, a, b) < 0);

@@ -10,7 +10,7 @@ import { full } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { applyOperator } from "./apply.ts";
 
-import { type Ctx, fail, originOf } from "./context.ts";
+import { type Ctx, fail, hold, originOf } from "./context.ts";
 import { parts, spend } from "./expr.ts";
 import { INITIALIZERS } from "./init.ts";
 import { checkRange } from "./ranges.ts";
@@ -42,6 +42,8 @@ function one(
 }
 function listOf(ctx: Ctx, name: string, arg: ArgVal): readonly Val[] {
   const items = arg.val.kind === "record" ? undefined : parts(arg.val);
+  // What is made of a list is at most as long.
+  hold(ctx, arg.span, items?.length ?? 0);
   return items ?? fail(ctx, "E0605", `${name} takes a list, not ${describe(arg.val)}`, arg.span);
 }
 
@@ -93,6 +95,12 @@ const extremum =
       return floatVal(f(x, y));
     }, values[0].val);
   };
+
+/** An operator of the language, and not one that only the compiler writes. */
+function isOperator(name: string): boolean {
+  const def = opNamed(name);
+  return def !== undefined && def.exposed !== false;
+}
 
 function operatorCall(ctx: Ctx, name: string, args: readonly ArgVal[], site: ast.Expr): Val {
   const def = opNamed(name);
@@ -182,8 +190,8 @@ function initializer(ctx: Ctx, name: string, args: readonly ArgVal[], site: ast.
 const table: Readonly<Record<string, Fn>> = {
   identity: (ctx, args, site) => one(ctx, "identity", ["x"], args, site)[0].val,
   checkpoint: (ctx, args, site) => one(ctx, "checkpoint", ["f"], args, site)[0].val,
-  eval: (_ctx, args) => {
-    const v = args[0].val;
+  eval: (ctx, args, site) => {
+    const v = one(ctx, "eval", ["layer"], args, site)[0].val;
     return v.kind === "instance" ? { ...v, pinned: true } : v;
   },
   len: (ctx, args, site) => intVal(listOf(ctx, "len", one(ctx, "len", ["list"], args, site)[0]).length),
@@ -211,6 +219,7 @@ const table: Readonly<Record<string, Fn>> = {
         );
     });
     spend(ctx, n, site);
+    hold(ctx, site.span, n * lists.length);
     return {
       kind: "list",
       items: Array.from({ length: n }, (_, i): Val => ({ kind: "tuple", items: lists.map((l) => l[i]) })),
@@ -225,6 +234,7 @@ const table: Readonly<Record<string, Fn>> = {
     const [start, stop, step] = ns.length === 1 ? [0, ns[0], 1] : [ns[0], ns[1], ns[2] ?? 1];
     const n = Math.max(0, Math.ceil((stop - start) / step));
     spend(ctx, n, site);
+    hold(ctx, site.span, n);
     return { kind: "list", items: Array.from({ length: n }, (_, i) => intVal(start + i * step)) };
   },
   floor: numeric(Math.floor, true),
@@ -241,7 +251,7 @@ const table: Readonly<Record<string, Fn>> = {
   min: extremum("minimum", minDim, Math.min),
   sum: (ctx, args, site) => {
     if (args.length !== 1 || args[0].val.kind !== "list") return operatorCall(ctx, "sum", args, site);
-    return args[0].val.items.reduce<Val>((acc, v) => {
+    return listOf(ctx, "sum", args[0]).reduce<Val>((acc, v) => {
       const [x, y] = [asNumber(acc), asNumber(v)];
       if (x === undefined || y === undefined)
         return fail(ctx, "E0605", `sum of a list takes numbers, not ${describe(v)}`, args[0].span);
@@ -288,7 +298,7 @@ export function callBuiltin(ctx: Ctx, name: string, args: readonly ArgVal[], sit
   if (fn) return fn(ctx, args, site, name);
   if (Object.hasOwn(INITIALIZERS, name)) {
     if (!ctx.trace) return initializer(ctx, name, args, site);
-    if (opNamed(name)) return operatorCall(ctx, name, args, site);
+    if (isOperator(name)) return operatorCall(ctx, name, args, site);
     return fail(ctx, "E0204", `${name} is an initialiser of params and buffers`, at);
   }
   return hostFunction(ctx, name, args, site);

@@ -4,7 +4,7 @@ import type { Span } from "../../diagnostics/report.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { applyOperator } from "./apply.ts";
 import { callBuiltin } from "./builtins.ts";
-import { type Ctx, exhaust, fail, failName, LIMITS, Scope } from "./context.ts";
+import { type Ctx, exhaust, fail, failName, LIMITS, Scope, step } from "./context.ts";
 import { evalBlock, evalExpr } from "./expr.ts";
 import { callGrad } from "./gradient.ts";
 import { construct } from "./instances.ts";
@@ -15,6 +15,7 @@ import { callUserOp } from "./userop.ts";
 import { type ArgVal, describe, type FnVal, tensorVal, type Val } from "./values.ts";
 
 export function callValue(ctx: Ctx, callee: Val, args: readonly ArgVal[], site: ast.Expr, at: Span): Val {
+  step(ctx, site.span);
   switch (callee.kind) {
     case "fn":
       return callFn(ctx, callee, args, site);

@@ -21,12 +21,24 @@ import type {
   PortInfo,
   SetValue,
 } from "./checked.ts";
-import { type Ctx, contain, Failed, fail, LIMITS, report, type Shared, type Trace } from "./context.ts";
+import {
+  type Ctx,
+  contain,
+  Failed,
+  fail,
+  LIMITS,
+  report,
+  type Shared,
+  type Spent,
+  spendGraph,
+  type Trace,
+  withDims,
+} from "./context.ts";
 import { evalBlock, evalExpr } from "./expr.ts";
 import { baseCtx, construct, type Instance, place, type Slot } from "./instances.ts";
 import { loadModules, type Module } from "./modules.ts";
 import { checkNames } from "./names.ts";
-import { toTensor } from "./tensors.ts";
+import { checkSize, toTensor } from "./tensors.ts";
 import { checkTrain } from "./train.ts";
 import { declaredType, isSymbolName, shapeTexts } from "./types.ts";
 import { checkWgsl } from "./userop.ts";
@@ -95,11 +107,12 @@ function checkModels(root: Module, options: CheckOptions, out: Diagnostics): Che
   const items = root.source.items;
   const models = items.filter((i) => i.kind === "model");
   const start = { ...root.source.span, end: root.source.span.start };
+  const spent: Spent = { instances: 0, nodes: 0, steps: 0, items: 0 };
   const shared = (): Shared => ({
     out,
     root,
     constants: new Map(),
-    instances: 0,
+    spent,
     iterations: 0,
     depth: 0,
     slots: [],
@@ -365,6 +378,8 @@ export function bindEntry(
           span: d.span,
         });
   }
+  if ([...ctx.scope.names.values()].filter((b) => b.kind === "symbol").length > LIMITS.symbols)
+    fail(ctx, "E1010", `${decl.name.name} has more than ${LIMITS.symbols} symbols`, decl.name.span);
   for (const p of decl.params) {
     const arg = given.get(p.name.name);
     const tensor = tensors.find((t) => t.p === p);
@@ -375,10 +390,7 @@ export function bindEntry(
       const { type, boundary } = declaredType(ctx, tensor.type);
       const text = shapeTexts(tensor.type, type.shape);
       const before = ports.get(p.name.name);
-      if (type.shape.reduce((a, d) => a * (asConst(d) ?? 1), 1) > Number.MAX_SAFE_INTEGER)
-        fail(ctx, "E1006", `${p.name.name} has more than 2^53 elements`, p.type.span);
-      if (type.shape.length > LIMITS.rank)
-        fail(ctx, "E0304", `a tensor has at most ${LIMITS.rank} axes`, p.type.span);
+      checkSize(ctx, type, p.type.span);
       if (type.shape.some((d) => (asConst(d) ?? 0) < 0))
         fail(ctx, "E0504", `${p.name.name} has a negative size`, p.type.span);
       if (
@@ -436,18 +448,21 @@ function traceEntry(shared: Shared, model: Instance, decl: ast.FnDecl, solved: S
   const ports = new Map<string, PortInfo & { readonly value: Value }>();
   shared.depth = 0;
   shared.iterations = 0;
-  bindEntry(ctx, trace, decl, solved, ports);
-  const val = finish(ctx, decl, evalBlock(ctx, decl.body));
-  const results = resultsOf(ctx, decl, val);
-  return {
-    ...seal(trace, results),
-    inputs: [...ports.values()].map(({ value: _, ...port }) => port),
-    outputs: results.map((r) => r.port),
-  };
+  return spendGraph(shared, trace, () => {
+    bindEntry(ctx, trace, decl, solved, ports);
+    const val = finish(ctx, decl, evalBlock(ctx, decl.body));
+    const results = withDims(ctx, decl.name.span, () => resultsOf(ctx, decl, val));
+    return {
+      ...seal(ctx, trace, results),
+      inputs: [...ports.values()].map(({ value: _, ...port }) => port),
+      outputs: results.map((r) => r.port),
+    };
+  });
 }
 
 /** Collects a trace into a graph. */
 export function seal(
+  ctx: Ctx,
   trace: ReturnType<typeof newTrace>,
   results: readonly { readonly name: string; readonly value: Value }[],
 ): { graph: Graph; constraints: readonly Constraint[] } {
@@ -466,6 +481,11 @@ export function seal(
     symbols: [...used],
     constraints,
   });
+  for (const n of graph.nodes)
+    for (const v of n.outs) {
+      const span = n.origin.span ?? ctx.calls[0];
+      if (span) checkSize({ ...ctx, path: n.origin.path, calls: n.origin.calls }, v.type, span);
+    }
   return { graph, constraints };
 }
 

@@ -9,26 +9,63 @@ import {
   diagnostic,
   type Span,
 } from "../../diagnostics/report.ts";
-import { type Dim, DimError, type DimLike, print, surelyDiffer } from "../../dims/dim.ts";
-import type { Builder, Node, Origin, Value } from "../../ir/types.ts";
+import {
+  asConst,
+  type Dim,
+  DimError,
+  type DimLike,
+  evaluateAll,
+  NOMINAL,
+  print,
+  surelyDiffer,
+} from "../../dims/dim.ts";
+import { MAX_GRAPH_VALUES } from "../../ir/build.ts";
+import { type Builder, GraphLimit, type Node, type Origin, type Value } from "../../ir/types.ts";
 import type * as ast from "../1-parse/ast.ts";
 import type { Instance, Slot } from "./instances.ts";
 import type { Module } from "./modules.ts";
 import { ERROR, type Val } from "./values.ts";
 
-/** Limits that turn run-away programs into diagnostics. */
+/**
+ * Limits that turn run-away programs into diagnostics: of time, of memory, and of what later phases can take. Each bounds a
+ * sum over the whole check where nothing else is said, so that many small things end as one large thing does. Sizes have
+ * limits of their own (dims/dim.ts), and so have names, nesting and a file's length (1-parse/limits.ts).
+ */
 export const LIMITS = {
   instances: 20_000,
-  nodes: 200_000,
+  /** Values of all graphs; those that grad and expansions make are counted. One graph has its builder's limit. */
+  nodes: MAX_GRAPH_VALUES,
   /** Calls of fns within one entry. */
   calls: 50_000,
   callDepth: 100,
   /** Expressions being evaluated within one another, calls included; keeps clear of the JavaScript stack. */
   depth: 1_000,
+  /** Steps of static loops, ranges and comprehensions within one entry. */
   iterations: 100_000,
+  /** Expressions evaluated, calls of functions without a body and comparisons of items. */
+  steps: 4_000_000,
+  /** Items of lists, tuples and records, and characters of strings that were put together. */
+  items: 4_000_000,
+  /** Terms of one size, and characters of its text. */
+  sizeTerms: 64,
+  sizeText: 2_000,
   layerDepth: 64,
   rank: 8,
+  /** Symbols of one entry: each is an argument of the plan of every call. */
+  symbols: 64,
+  /** Elements of one tensor with every symbol at NOMINAL: 2^44 leaves room for strides, bytes and tiles within 2^53. */
+  elements: 2 ** 44,
+  /** Bytes of all parameters, and of all buffers: what the largest buffers of a GPU hold. */
+  bytes: 2 ** 32,
 } as const;
+
+/** What a check has used up of its limits. */
+export interface Spent {
+  instances: number;
+  nodes: number;
+  steps: number;
+  items: number;
+}
 
 /** Thrown after a diagnostic was reported; caught where checking can go on (statements, members, entries). */
 export class Failed extends Error {
@@ -92,7 +129,9 @@ export interface Shared {
   readonly root: Module;
   /** Values of top-level constants, once evaluated. */
   readonly constants: Map<ast.BindMember, Val>;
-  instances: number;
+  /** One for all models of a check. */
+  readonly spent: Spent;
+  /** Within the entry at hand. */
   iterations: number;
   depth: number;
   /** Parameters and buffers of the model at hand, once it is built and placed. */
@@ -154,18 +193,74 @@ export function failName(
   span: Span,
   otherwise?: string,
 ): never {
-  const help = didYouMean(name, candidates) ?? otherwise;
+  // Many mistakes are told of without a search for what was meant.
+  const help = ctx.shared.out.knows(code, message, span)
+    ? undefined
+    : (didYouMean(name, candidates) ?? otherwise);
   fail(ctx, code, message, span, help === undefined ? {} : { help });
 }
 
-/** Runs `body`; what the user's sizes break becomes a diagnostic at `span`. */
+const DIM_CODES: Readonly<Record<DimError["why"], Code>> = {
+  zero: "E0608",
+  fraction: "E0505",
+  large: "E1006",
+  complex: "E1010",
+  text: "E0505",
+  unbound: "E0501",
+};
+
+const budgetHelp = "does a loop double a value, or a fn call another several times, and that again?";
+
+/** Counts `n` steps of work that no graph shows. */
+export function step(ctx: Ctx, span: Span, n = 1): void {
+  ctx.shared.spent.steps += n;
+  if (ctx.shared.spent.steps > LIMITS.steps)
+    exhaust(ctx, "E1008", `static values take more than ${LIMITS.steps} steps to compute`, span, {
+      help: budgetHelp,
+    });
+}
+
+/** Counts what a static value of `n` items or characters holds; called before it is made. */
+export function hold(ctx: Ctx, span: Span, n: number): void {
+  ctx.shared.spent.items += n;
+  if (ctx.shared.spent.items > LIMITS.items)
+    exhaust(ctx, "E1009", `lists and strings come to more than ${LIMITS.items} items`, span, {
+      help: budgetHelp,
+    });
+}
+
+/** Elements of a shape with every symbol at the size that plans are judged by. */
+export const nominalElements = (shape: readonly Dim[]): number =>
+  shape.reduce((n, d) => n * (asConst(d) ?? evaluateAll(d, NOMINAL)), 1);
+
+/** Runs `body`, which fills `trace`, and counts what that came to, however it ends. */
+export function spendGraph<T>(shared: Shared, trace: Trace, body: () => T): T {
+  try {
+    return body();
+  } finally {
+    shared.spent.nodes += trace.count();
+  }
+}
+
+/** A size that a program works with has a few dozen terms; what is built of these stays within the limits of dims. */
+export function plainSize(ctx: Ctx, d: Dim, span: Span): void {
+  if (d.terms.length <= LIMITS.sizeTerms && d.key.length <= LIMITS.sizeText) return;
+  fail(ctx, "E1010", `a size of ${d.terms.length} terms: ${print(d).slice(0, 60)} …`, span, {
+    help: `sizes have at most ${LIMITS.sizeTerms} terms and ${LIMITS.sizeText} characters`,
+  });
+}
+
+/** Runs `body`; what the user's sizes break, and graphs beyond their limit, become a diagnostic at `span`. */
 export function withDims<T>(ctx: Ctx, span: Span, body: () => T): T {
   try {
     return body();
   } catch (e) {
+    if (e instanceof GraphLimit)
+      exhaust(ctx, "E1003", `${ctx.trace?.name ?? "this"} expands to more than ${e.limit} operations`, span, {
+        help: budgetHelp,
+      });
     if (!(e instanceof DimError)) throw e;
-    if (e.message.startsWith("division by zero")) fail(ctx, "E0608", "division by zero", span);
-    fail(ctx, e.message.includes("exact integer") ? "E0505" : "E1006", e.message, span);
+    fail(ctx, DIM_CODES[e.why], e.why === "zero" ? "division by zero" : e.message, span);
   }
 }
 

@@ -14,11 +14,14 @@ import {
   Failed,
   fail,
   failName,
+  hold,
   inner,
   LIMITS,
+  plainSize,
   recoverVal,
   report,
   Scope,
+  step,
   traceOf,
   withDims,
 } from "./context.ts";
@@ -194,7 +197,10 @@ export function evalExpr(ctx: Ctx, e: ast.Expr): Val {
     });
   }
   try {
-    return withDims(ctx, e.span, () => evalInner(ctx, e));
+    step(ctx, e.span);
+    const val = withDims(ctx, e.span, () => evalInner(ctx, e));
+    if (val.kind === "int") plainSize(ctx, val.dim, e.span);
+    return val;
   } finally {
     shared.depth--;
   }
@@ -235,6 +241,7 @@ function evalInner(ctx: Ctx, e: ast.Expr): Val {
       return range(ctx, e);
     case "list":
     case "tuple":
+      hold(ctx, e.span, e.items.length);
       return { kind: e.kind, items: e.items.map((i) => evalExpr(ctx, i)) };
     case "record": {
       const fields = new Map<string, Val>();
@@ -248,7 +255,9 @@ function evalInner(ctx: Ctx, e: ast.Expr): Val {
     }
     case "comprehension": {
       const items: Val[] = [];
-      for (const item of iterate(ctx, e.iterable)) {
+      const from = iterate(ctx, e.iterable);
+      hold(ctx, e.span, from.length);
+      for (const item of from) {
         const c = inner(ctx);
         bindTarget(c, e.target, item, undefined, "loop");
         if (e.condition && !truth(c, evalExpr(c, e.condition), e.condition)) continue;
@@ -515,6 +524,7 @@ function range(ctx: Ctx, e: ast.RangeExpr): Val {
   });
   const n = Math.max(0, ends[1] - ends[0]);
   spend(ctx, n, e);
+  hold(ctx, e.span, n);
   return { kind: "list", items: Array.from({ length: n }, (_, i) => intVal(ends[0] + i)) };
 }
 

@@ -6,7 +6,7 @@ import type { Span } from "../../diagnostics/report.ts";
 import { asConst } from "../../dims/dim.ts";
 import type { DType } from "../../ir/types.ts";
 import type * as ast from "../1-parse/ast.ts";
-import { type Ctx, exhaust, fail, LIMITS, recover, recoverVal, Scope, type Shared } from "./context.ts";
+import { type Ctx, exhaust, fail, LIMITS, recover, recoverVal, Scope, type Shared, step } from "./context.ts";
 import { evalExpr } from "./expr.ts";
 import { constantInit } from "./init.ts";
 import type { Module } from "./modules.ts";
@@ -74,8 +74,8 @@ export function construct(
   site: Span,
   calls: readonly Span[] = [...from.calls, site].slice(-LIMITS.layerDepth),
 ): Instance {
-  if (++from.shared.instances > LIMITS.instances)
-    exhaust(from, "E1004", `a model has at most ${LIMITS.instances} instances`, site);
+  if (++from.shared.spent.instances > LIMITS.instances)
+    exhaust(from, "E1004", `more than ${LIMITS.instances} instances of layers in all`, site);
   if (layerDepth >= LIMITS.layerDepth)
     exhaust(from, "E0705", `${decl.name.name} contains itself, ${LIMITS.layerDepth} deep`, site, {
       help: "a layer that builds itself needs an if that ends it",
@@ -172,8 +172,8 @@ function declareSlot(ctx: Ctx, params: Scope, m: ast.ParamDecl | ast.BufferDecl)
     return size;
   });
   if (shape.length > LIMITS.rank) fail(ctx, "E0304", `a tensor has at most ${LIMITS.rank} axes`, m.type.span);
-  if (shape.reduce((a, b) => a * b, 1) > Number.MAX_SAFE_INTEGER)
-    fail(ctx, "E1006", "a size exceeds 2^53", m.type.span);
+  if (shape.reduce((a, b) => a * b, 1) > LIMITS.elements)
+    fail(ctx, "E1006", `${m.name.name} has more than 2^44 elements`, m.type.span);
   if (!m.init)
     fail(ctx, "E0706", `${m.name.name} has no initial value`, m.span, {
       help: `write = ${m.kind === "param_decl" ? "he_normal()" : "zeros()"} behind its type`,
@@ -236,16 +236,17 @@ function tie(ctx: Ctx, m: ast.TieDecl): void {
 export function place(root: Instance, shared: Shared): readonly Slot[] {
   const slots: Slot[] = [];
   const seen = new Set<Slot>();
-  let visits = 0;
+  const ctx = baseCtx(shared, root.module);
   const join = (path: string, name: string): string => (path === "" ? name : `${path}.${name}`);
   const visitInstance = (instance: Instance, path: string): void => {
-    if (++visits > 5 * LIMITS.instances) return;
     const first = instance.path === undefined;
     if (first) instance.path = path;
     for (const [name, val] of instance.members) visit(val, join(path, name));
     for (const [name, val] of instance.args) visit(val, join(path, name));
   };
   const visit = (val: Val, path: string): void => {
+    // A list of lists may hold one list many times, and an instance be reached by many paths.
+    step(ctx, root.decl.name.span);
     if (val.kind === "slot") {
       const slot = val.slot;
       // A slot that is a member of another instance (a plain re-binding of it) is a further path of the same.
@@ -280,14 +281,33 @@ export function place(root: Instance, shared: Shared): readonly Slot[] {
     o.paths = [...new Set(all)];
     for (const s of list) s.paths = o.paths;
   }
+  for (const kind of ["param", "buffer"] as const) {
+    const bytes = owners
+      .filter((s) => s.kind === kind)
+      .reduce((n, s) => n + s.shape.reduce((a, b) => a * b, 1) * (s.dtype === "f16" ? 2 : 4), 0);
+    const largest = owners.filter((s) => s.kind === kind).sort((a, b) => elements(b) - elements(a))[0];
+    if (bytes > LIMITS.bytes)
+      fail(
+        ctx,
+        "E1006",
+        `the ${kind}s of ${root.decl.name.name} take ${(bytes / 2 ** 30).toFixed(1)} GiB, more than ${LIMITS.bytes / 2 ** 30} GiB`,
+        largest.span,
+        { help: "the largest is declared here" },
+      );
+  }
   freeze(root, owners, shared);
   return owners;
 }
 
+const elements = (s: Slot): number => s.shape.reduce((a, b) => a * b, 1);
+
 function freeze(root: Instance, slots: readonly Slot[], shared: Shared): void {
   const done = new Set<Instance>();
   const stack: Instance[] = [root];
+  const met = new Set<Val>();
   const push = (v: Val): void => {
+    if (met.has(v)) return;
+    met.add(v);
     if (v.kind === "instance") stack.push(v.instance);
     else if (v.kind === "list" || v.kind === "tuple") v.items.forEach(push);
     else if (v.kind === "record") for (const f of v.fields.values()) push(f);
@@ -309,9 +329,19 @@ function freeze(root: Instance, slots: readonly Slot[], shared: Shared): void {
 }
 
 const segmentMatches = (glob: string, text: string): boolean => {
-  if (!glob.includes("*")) return glob === text;
-  const re = glob.split("*").map((s) => s.replace(/[\\^$.|?+()[\]{}]/g, "\\$&"));
-  return new RegExp(`^${re.join(".*")}$`).test(text);
+  const [first, ...rest] = glob.split("*");
+  const last = rest.pop();
+  if (last === undefined) return glob === text;
+  if (text.length < first.length + last.length || !text.startsWith(first) || !text.endsWith(last))
+    return false;
+  // Each part as early as it can be: linear, whatever the pattern is.
+  let at = first.length;
+  for (const part of rest) {
+    const found = text.indexOf(part, at);
+    if (found < 0) return false;
+    at = found + part.length;
+  }
+  return at <= text.length - last.length;
 };
 /** A pattern's segments against a path's; a lone `*` first or last stands for one or more segments. */
 export function pathMatches(glob: readonly string[], path: string): boolean {
@@ -342,6 +372,7 @@ export function matchSlots(
     if (!path.startsWith(`${prefix}.`)) return false;
     return pathMatches(pattern.segments, path.slice(prefix.length + 1));
   };
+  step(ctx, pattern.span, slots.length);
   const params = slots.filter((s) => s.kind === "param");
   const found = params.filter((s) => s.paths.some(hit));
   if (found.length === 0) {

@@ -313,6 +313,12 @@ class Pass {
     else this.mention(e);
   }
 
+  private *known(names: Names): Iterable<string> {
+    yield* names.all();
+    yield* this.module.names.keys();
+    yield* builtinNames();
+  }
+
   private name(names: Names, e: ast.NameExpr): void {
     const local = names.find(e.name);
     if (local) {
@@ -321,9 +327,12 @@ class Pass {
     }
     this.usedTop.add(e.name);
     if (this.module.names.has(e.name) || isBuiltinName(e.name)) return;
-    const known = [...names.all(), ...this.module.names.keys(), ...builtinNames()];
-    const help = importFor(e.name, this.resolve) ?? didYouMean(e.name, known);
-    this.out.report("E0201", `there is no ${e.name} here`, e.span, help === undefined ? {} : { help });
+    const message = `there is no ${e.name} here`;
+    // Many mistakes are told of without a search for what was meant.
+    const help = this.out.knows("E0201", message, e.span)
+      ? undefined
+      : (importFor(e.name, this.resolve) ?? didYouMean(e.name, this.known(names)));
+    this.out.report("E0201", message, e.span, help === undefined ? {} : { help });
   }
 }
 

@@ -4,7 +4,7 @@
 import type { Span } from "../../diagnostics/report.ts";
 import { asConst } from "../../dims/dim.ts";
 import type * as ast from "../1-parse/ast.ts";
-import { type Ctx, fail, failName } from "./context.ts";
+import { type Ctx, fail, failName, hold } from "./context.ts";
 import { evalExpr } from "./expr.ts";
 import { type ArgVal, describe, floatVal, type Val } from "./values.ts";
 
@@ -126,6 +126,7 @@ export function coerceStatic(
       return v.kind === "none" ? v : coerceStatic(caller, inside, type.element, v, span, what);
     case "list_type":
       if (v.kind !== "list" && v.kind !== "tuple") return wrong("a list");
+      hold(caller, span, v.items.length);
       return {
         kind: "list",
         items: v.items.map((i) => coerceStatic(caller, inside, type.element, i, span, what)),

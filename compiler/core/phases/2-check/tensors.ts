@@ -2,15 +2,39 @@
 // In: a Val. Out: a graph value. Separate because arithmetic, calls and stores all need it.
 import type { Span } from "../../diagnostics/report.ts";
 import { dim } from "../../dims/dim.ts";
+import { typeText } from "../../ir/build.ts";
 import type { DType, TensorType, Value } from "../../ir/types.ts";
 import { cast } from "../../ops/axes.ts";
 import { sizeValue } from "../../ops/define.ts";
 import { full, param as paramOp, state as stateOp } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
-import { type Ctx, fail, originOf, traceOf } from "./context.ts";
+import {
+  type Ctx,
+  fail,
+  LIMITS,
+  nominalElements,
+  originOf,
+  plainSize,
+  traceOf,
+  withDims,
+} from "./context.ts";
 import { owner, type Slot } from "./instances.ts";
 import { checkRange } from "./ranges.ts";
 import { type ArgVal, asNumber, describe, tensorVal, type Val } from "./values.ts";
+
+/** What every tensor keeps to, whoever makes it: a few axes, sizes that are plain, a number of elements that can be had. */
+export function checkSize(ctx: Ctx, type: TensorType, span: Span): void {
+  if (type.shape.length > LIMITS.rank)
+    fail(
+      ctx,
+      "E0304",
+      `a tensor has at most ${LIMITS.rank} axes, this would have ${type.shape.length}`,
+      span,
+    );
+  for (const d of type.shape) plainSize(ctx, d, span);
+  const n = withDims(ctx, span, () => nominalElements(type.shape));
+  if (n > LIMITS.elements) fail(ctx, "E1006", `${typeText(type)} has more than 2^44 elements`, span);
+}
 
 /** A parameter's or buffer's value at entry. */
 export function readSlot(ctx: Ctx, slot: Slot, span: Span): Value {

@@ -12,7 +12,17 @@ import { hostOf } from "./arith.ts";
 import { finish, frame } from "./call.ts";
 import { bindEntry, newTrace, type Solved, seal, untilSolved } from "./check.ts";
 import type { CheckedTrain, HostExpr, Optimizer, PortInfo } from "./checked.ts";
-import { type Ctx, fail, failName, originOf, report, Scope, type Shared, type Trace } from "./context.ts";
+import {
+  type Ctx,
+  fail,
+  failName,
+  originOf,
+  report,
+  Scope,
+  type Shared,
+  spendGraph,
+  type Trace,
+} from "./context.ts";
 import { evalArgs, evalBlock, evalExpr } from "./expr.ts";
 import { baseCtx, type Instance, matchSlots, type Slot } from "./instances.ts";
 import { OPTIMIZERS, WITH_NAMES } from "./schedules.ts";
@@ -151,35 +161,37 @@ function traceLoss(
     self: model,
     mode: "train",
   };
-  const block: Block = { ctx, trace, model, solved, ports, symbols: new Map() };
-  const loss = scalar(block, minimize.value);
-  const results = [{ name: "loss", value: loss }];
-  const names: string[] = [];
-  for (const r of reports) {
-    trace.randoms.clear();
-    const name = reportName(r);
-    if (name === "loss" || names.includes(name)) {
-      if (name !== "loss") report(ctx, "E0905", `${name} is reported twice`, r.span);
-      continue;
+  return spendGraph(shared, trace, () => {
+    const block: Block = { ctx, trace, model, solved, ports, symbols: new Map() };
+    const loss = scalar(block, minimize.value);
+    const results = [{ name: "loss", value: loss }];
+    const names: string[] = [];
+    for (const r of reports) {
+      trace.randoms.clear();
+      const name = reportName(r);
+      if (name === "loss" || names.includes(name)) {
+        if (name !== "loss") report(ctx, "E0905", `${name} is reported twice`, r.span);
+        continue;
+      }
+      // What a report stores is not kept: state is written by what is minimised.
+      const value = lossValue({ ...block, ctx: { ...ctx, trace: { ...trace, writes: new Map() } } }, r);
+      const v = toTensor(ctx, value, r.span);
+      if (v.type.shape.length > 0)
+        fail(
+          ctx,
+          "E0903",
+          `${name} has the shape [${v.type.shape.map((d) => d.key).join(", ")}]; a report is a scalar`,
+          r.span,
+        );
+      results.push({ name, value: v });
+      names.push(name);
     }
-    // What a report stores is not kept: state is written by what is minimised.
-    const value = lossValue({ ...block, ctx: { ...ctx, trace: { ...trace, writes: new Map() } } }, r);
-    const v = toTensor(ctx, value, r.span);
-    if (v.type.shape.length > 0)
-      fail(
-        ctx,
-        "E0903",
-        `${name} has the shape [${v.type.shape.map((d) => d.key).join(", ")}]; a report is a scalar`,
-        r.span,
-      );
-    results.push({ name, value: v });
-    names.push(name);
-  }
-  return {
-    ...seal(trace, results),
-    inputs: [...ports.values()].map(({ value: _, ...port }) => port),
-    reports: names,
-  };
+    return {
+      ...seal(ctx, trace, results),
+      inputs: [...ports.values()].map(({ value: _, ...port }) => port),
+      reports: names,
+    };
+  });
 }
 
 const reportName = (e: ast.Expr): string =>

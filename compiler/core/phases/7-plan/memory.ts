@@ -1,7 +1,7 @@
 // The arena: which values share memory. In: values with the span of steps they live over and their size. Out: a byte
 // offset (an expression) for each. Slots are chosen by liveness at nominal sizes and are as large as their largest tenant
 // whatever the sizes are, so that the assignment holds at every call.
-import { add, type Dim, evaluate, max, roundUp, symbols, ZERO } from "../../dims/dim.ts";
+import { add, type Dim, evaluateAll, max, NOMINAL, roundUp, ZERO } from "../../dims/dim.ts";
 
 export interface Tenant {
   readonly bytes: Dim;
@@ -18,10 +18,9 @@ export interface Arena {
 }
 
 /** Nominal sizes for symbols: what slots are compared at. */
-export const NOMINAL = 32;
 
 export function assignArena(tenants: readonly Tenant[], nominal = NOMINAL): Arena {
-  const at = (d: Dim): number => evaluate(d, Object.fromEntries([...symbols(d)].map((n) => [n, nominal])));
+  const at = (d: Dim): number => evaluateAll(d, nominal);
   const padded = tenants.map((t) => roundUp(t.bytes, 256));
   const sizes = padded.map(at);
   interface Slot {
