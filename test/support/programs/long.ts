@@ -14,9 +14,9 @@ const [minutes, folder = join("node_modules", ".cache", "mdl", "programs")] = pr
 const seconds = budget(Number(minutes ?? 60) * 60);
 const first = firstSeed(Math.floor(Date.now() / 1000) % 10_000_000);
 /** Programs in one process. */
-const BATCH = 40;
+const BATCH = 20;
 /** Seconds without a word after which a program hangs. */
-const PATIENCE = 90;
+const PATIENCE = 240;
 
 interface Event {
   readonly event: "begin" | "end" | "shrinking";
