@@ -191,6 +191,7 @@ function balanced(text: string): boolean {
   return false;
 }
 
+const LARGEST_F32 = 3.4028234663852886e38;
 /** A literal of the given type. Floats keep all the bits of an f32. */
 export function literal(value: number, dtype: DType): string {
   if (dtype === "bool") return value ? "true" : "false";
@@ -198,10 +199,11 @@ export function literal(value: number, dtype: DType): string {
   if (dtype === "u32") return `${value >>> 0}u`;
   const suffix = dtype === "f16" ? "h" : "f";
   const f = Math.fround(value);
-  // The shortest decimal that reads back as the same f32.
+  // The shortest decimal that reads back as the same f32; WGSL refuses one above the largest, though it reads back as that.
   for (let digits = 6; digits <= 9; digits++) {
     const t = f.toPrecision(digits);
-    if (Math.fround(Number(t)) === f) return `${String(Number(t))}${suffix}`;
+    if (Math.fround(Number(t)) === f && Math.abs(Number(t)) <= LARGEST_F32)
+      return `${String(Number(t))}${suffix}`;
   }
   return `${f}${suffix}`;
 }

@@ -1,9 +1,9 @@
 // Attention and its gradient. In: queries, keys and values [..., T, d]. Out: weighted values; the gradient in two operators
 // (one a query row, one a key row), so that a target may claim each as one kernel and store nothing of size T x S.
 // Elsewhere all three expand to the same scores and weights, which they then share.
-import { asConst, dim, sub as dimSub, isConst } from "../dims/dim.ts";
+import { asConst, dim, sub as dimSub } from "../dims/dim.ts";
 import type { Builder, Node, OpDef, TensorType, Value } from "../ir/types.ts";
-import { reshape, sum } from "./axes.ts";
+import { broadcastTo, cast, sum, unbroadcast } from "./axes.ts";
 import {
   allowDtypes,
   bool,
@@ -19,23 +19,35 @@ import {
   sizeValue,
   tensor,
   typeText,
-  zerosLike,
 } from "./define.ts";
 import { dot } from "./dot.ts";
-import { add, exp, le, log, mul, sub, where } from "./elementwise.ts";
+import {
+  add,
+  and,
+  div,
+  eq,
+  exp,
+  isFiniteOp,
+  le,
+  lt,
+  mul,
+  not,
+  or,
+  stopGradient,
+  sub,
+  where,
+} from "./elementwise.ts";
+import { concat } from "./joins.ts";
 import { place } from "./lookup.ts";
 import { swapLast } from "./movement.ts";
-import { softmax } from "./nn.ts";
 import { max } from "./reduce.ts";
 
-/** What a masked score becomes: finite, so that no infinity reaches a shader, and 0 after the exponential. */
-export const MASKED = -1e30;
-/** The same for f16, whose largest number is 65504. */
-const MASKED_F16 = -3e4;
+/** What a hidden score becomes: the least finite number, so that no score that is seen is smaller. */
+export const MASKED = -3.4028234663852886e38;
 
 export const attentionOp: OpDef = {
   name: "attention",
-  doc: "softmax(q @ k.T * scale) @ v over [..., T, d], k and v [..., S, d]; scale is 1 / sqrt(d) by default. `mask` is bool (true: attend) or added to the scores; `causal` hides keys after the query, aligned at the end.",
+  doc: "softmax(q @ k.T * scale) @ v over [..., T, d], k and v [..., S, d]; scale is 1 / sqrt(d) by default. `mask` is bool (true: attend) or added to the scores, where -inf hides a key; `causal` hides keys after the query, aligned at the end, and joins a mask. A query that sees no key gives zeros and has no gradient.",
   fuses: "composite",
   params: [
     tensor("q"),
@@ -102,7 +114,10 @@ export const attentionOp: OpDef = {
     return [{ dtype: q.dtype, shape: [...q.shape.slice(0, -1), v.shape[rank - 1]] }];
   },
   vjp: attentionVjp,
-  expand: (b, node) => [dot(b, softmax(b, scoresOf(b, node).scores, -1), node.inputs[2])],
+  expand: (b, node) => {
+    const [q, , v] = node.inputs;
+    return [cast(b, dot(b, weightsOf(b, node).p, cast(b, v, "f32")), q.type.dtype)];
+  },
   examples: [
     {
       shapes: [
@@ -136,43 +151,79 @@ export const attentionOp: OpDef = {
         [2, 3],
       ],
     },
+    {
+      shapes: [[2, 3, 4], [2, 2, 4], [2, 2, 4], [2]],
+      dtypes: ["f32", "f32", "f32", "bool"],
+      attrs: { causal: true },
+    },
   ],
 };
 
-/** Scaled scores [..., T, S], hidden ones MASKED, and where they are seen (undefined: everywhere). */
+/** Scaled scores [..., T, S] in f32, hidden ones MASKED, and where they are seen (undefined: everywhere). */
 function scoresOf(b: Builder, node: Node): { scores: Value; seen: Value | undefined } {
-  const [q, k] = node.inputs;
+  const [q, k] = node.inputs.map((v) => cast(b, v, "f32"));
   const mask = node.op === attentionOp ? node.inputs[3] : undefined;
   let scores = mul(b, dot(b, q, swapLast(b, k)), numberAt(node.attrs, "scale"));
   let seen: Value | undefined;
   const { shape } = scores.type;
-  const hide = (visible: Value): void => {
-    scores = where(b, visible, scores, scores.type.dtype === "f16" ? MASKED_F16 : MASKED);
-    seen = visible;
+  const show = (visible: Value): void => {
+    seen = seen ? and(b, seen, visible) : broadcastTo(b, visible, shape);
   };
-  if (mask?.type.dtype === "bool") hide(mask);
-  else if (mask) scores = add(b, scores, mask);
+  if (mask?.type.dtype === "bool") show(mask);
+  else if (mask) {
+    scores = add(b, scores, cast(b, mask, "f32"));
+    // Hidden is -inf alone: NaN is seen, and makes its row NaN.
+    show(or(b, b.make(isFiniteOp, [scores]), not(b, lt(b, scores, 0))));
+  }
   if (boolAt(node.attrs, "causal")) {
     const [row, column] = [place(b, shape, shape.length - 2), place(b, shape, shape.length - 1)];
     const late = dimSub(shape[shape.length - 1], shape[shape.length - 2]);
     const last = asConst(late) === 0 ? row : add(b, row, sizeValue(b, late));
-    hide(le(b, column, last));
+    show(le(b, column, last));
   }
-  return { scores, seen };
+  return { scores: seen ? where(b, seen, scores, MASKED) : scores, seen };
 }
 
-/** Weights and the gradient of the scores, for output gradient g. */
-function weightsBack(b: Builder, node: Node, g: Value): { scores: Value; p: Value; dp: Value; ds: Value } {
-  const v = node.inputs[2];
+/**
+ * The weights p [..., T, S] in f32: a softmax over the keys seen, zeros in a row that sees none. `top` and `inverse` are
+ * the rows' largest score and 1 / the sum of exponentials (0 in such a row), [..., T, 1].
+ */
+function weightsOf(
+  b: Builder,
+  node: Node,
+): { p: Value; seen: Value | undefined; top: Value; inverse: Value } {
   const { scores, seen } = scoresOf(b, node);
-  const p = softmax(b, scores, -1);
-  const dp = dot(b, g, swapLast(b, v));
-  const over = [p.type.shape.length - 1];
-  let ds = mul(b, p, sub(b, dp, sum(b, mul(b, dp, p), over, true)));
-  // A row that sees nothing has equal weights, but hidden scores have no gradient.
-  if (seen) ds = where(b, seen, ds, zerosLike(b, ds));
-  return { scores, p, dp, ds };
+  const over = [scores.type.shape.length - 1];
+  const top = stopGradient(b, max(b, scores, over, true));
+  const exponentials = exp(b, sub(b, scores, top));
+  const counted = seen ? where(b, seen, exponentials, 0) : exponentials;
+  const total = sum(b, counted, over, true);
+  const empty = eq(b, total, 0);
+  const inverse = seen ? where(b, empty, 0, div(b, 1, where(b, empty, 1, total))) : div(b, 1, total);
+  return { p: mul(b, counted, inverse), seen, top, inverse };
 }
+
+/** Weights and the gradient of the scores, for output gradient g; in f32. */
+function weightsBack(
+  b: Builder,
+  node: Node,
+  g: Value,
+): { p: Value; ds: Value; delta: Value; top: Value; inverse: Value } {
+  const { p, seen, top, inverse } = weightsOf(b, node);
+  const dp = dot(b, cast(b, g, "f32"), swapLast(b, cast(b, node.inputs[2], "f32")));
+  const delta = sum(b, mul(b, dp, p), [p.type.shape.length - 1], true);
+  const ds = mul(b, p, sub(b, dp, delta));
+  return { p, ds: seen ? where(b, seen, ds, 0) : ds, delta, top, inverse };
+}
+/** The gradients of q, k and v, of the dtype they have. */
+const queryBack = (b: Builder, node: Node, ds: Value): Value =>
+  scaled(b, node, dot(b, ds, cast(b, node.inputs[1], "f32")));
+const keyBack = (b: Builder, node: Node, ds: Value): Value =>
+  scaled(b, node, dot(b, swapLast(b, ds), cast(b, node.inputs[0], "f32")));
+const valueBack = (b: Builder, p: Value, g: Value): Value =>
+  cast(b, dot(b, swapLast(b, p), cast(b, g, "f32")), g.type.dtype);
+const scaled = (b: Builder, node: Node, x: Value): Value =>
+  cast(b, mul(b, x, numberAt(node.attrs, "scale")), node.inputs[0].type.dtype);
 
 const gradParams: OpDef["params"] = [
   tensor("q"),
@@ -182,29 +233,26 @@ const gradParams: OpDef["params"] = [
   bool("causal", { default: false }),
   float("scale", { optional: true }),
 ];
-const rowsOf = (t: TensorType): TensorType => ({ dtype: t.dtype, shape: t.shape.slice(0, -1) });
+/** Figures of a row: the largest score, 1 / the sum of exponentials, the weighted gradient. One tensor, one binding. */
+const ROW_FIGURES = 3;
+const figuresOf = (t: TensorType): TensorType => ({
+  dtype: "f32",
+  shape: [...t.shape.slice(0, -1), dim(ROW_FIGURES)],
+});
 
-/** The query's gradient, and per query row what the other half needs: log of the sum of exponentials, and sum(dp * p). */
+/** The query's gradient, and per query row what the other half needs. */
 export const attentionGradQueryOp: OpDef = {
   name: "attention_grad_query",
-  doc: "Of attention: the gradient of q, the rows' log-sum-exp, and the rows' weighted gradient.",
+  doc: "Of attention: the gradient of q, and the figures of its rows (largest score, 1 / sum, weighted gradient).",
   fuses: "composite",
   exposed: false,
   params: gradParams,
-  infer: ([q]) => [q, rowsOf(q), rowsOf(q)],
+  infer: ([q]) => [q, figuresOf(q)],
   expand: (b, node) => {
-    const [, k, , g] = node.inputs;
-    const { scores, p, dp, ds } = weightsBack(b, node, g);
-    const over = [scores.type.shape.length - 1];
-    const most = max(b, scores, over, true);
-    const total = add(b, log(b, sum(b, exp(b, sub(b, scores, most)), over, true)), most);
-    const row = rowsOf(node.inputs[0].type).shape;
-    return [
-      mul(b, dot(b, ds, k), numberAt(node.attrs, "scale")),
-      reshape(b, total, row),
-      sum(b, mul(b, dp, p), over),
-    ];
+    const { ds, delta, top, inverse } = weightsBack(b, node, node.inputs[3]);
+    return [queryBack(b, node, ds), concat(b, [top, inverse, delta], top.type.shape.length - 1)];
   },
+  // Nothing differentiates the figures; the second gradients of attention are those of the rest.
   examples: [
     {
       shapes: [
@@ -214,6 +262,7 @@ export const attentionGradQueryOp: OpDef = {
         [2, 3, 3],
       ],
       attrs: { scale: 0.5 },
+      grad: false,
     },
     {
       shapes: [
@@ -223,6 +272,7 @@ export const attentionGradQueryOp: OpDef = {
         [1, 4, 4],
       ],
       attrs: { scale: 0.5, causal: true },
+      grad: false,
     },
   ],
 };
@@ -232,44 +282,28 @@ export const attentionGradKeyOp: OpDef = {
   doc: "Of attention: the gradients of k and v.",
   fuses: "composite",
   exposed: false,
-  params: [...gradParams.slice(0, 4), tensor("total"), tensor("delta"), ...gradParams.slice(4)],
+  params: [...gradParams.slice(0, 4), tensor("figures"), ...gradParams.slice(4)],
   infer: ([, k, v]) => [k, v],
   expand: (b, node) => {
-    const [q, , , g] = node.inputs;
+    const g = node.inputs[3];
     const { p, ds } = weightsBack(b, node, g);
-    return [mul(b, dot(b, swapLast(b, ds), q), numberAt(node.attrs, "scale")), dot(b, swapLast(b, p), g)];
+    return [keyBack(b, node, ds), valueBack(b, p, g)];
   },
   examples: [],
 };
-
-/** The gradient of a mask that is added: that of the scores, summed over the axes along which it was repeated. */
-function maskGradient(b: Builder, node: Node, g: Value): Value | undefined {
-  const mask = node.inputs[3];
-  if (!mask || mask.type.dtype === "bool") return undefined;
-  const { ds } = weightsBack(b, node, g);
-  const { shape } = mask.type;
-  const extra = ds.type.shape.length - shape.length;
-  const repeated = ds.type.shape.flatMap((d, i) =>
-    i < extra || (isConst(shape[i - extra], 1) && !isConst(d, 1)) ? [i] : [],
-  );
-  return reshape(b, repeated.length > 0 ? sum(b, ds, repeated) : ds, shape);
-}
 
 function attentionVjp(b: Builder, node: Node, [g]: readonly (Value | undefined)[]): (Value | undefined)[] {
   if (!g) return node.inputs.map(() => undefined);
   const [q, k, v, mask] = node.inputs;
   if (mask) {
-    const scale = numberAt(node.attrs, "scale");
     const { p, ds } = weightsBack(b, node, g);
-    return [
-      mul(b, dot(b, ds, k), scale),
-      mul(b, dot(b, swapLast(b, ds), q), scale),
-      dot(b, swapLast(b, p), g),
-      maskGradient(b, node, g),
-    ];
+    // A mask that is added has the gradient of the scores, summed where it was repeated.
+    const added =
+      mask.type.dtype === "bool" ? undefined : cast(b, unbroadcast(b, ds, mask.type.shape), mask.type.dtype);
+    return [queryBack(b, node, ds), keyBack(b, node, ds), valueBack(b, p, g), added];
   }
-  const [dq, total, delta] = b.node(attentionGradQueryOp, [q, k, v, g], node.attrs);
-  const [dk, dv] = b.node(attentionGradKeyOp, [q, k, v, g, total, delta], node.attrs);
+  const [dq, figures] = b.node(attentionGradQueryOp, [q, k, v, g], node.attrs);
+  const [dk, dv] = b.node(attentionGradKeyOp, [q, k, v, g, figures], node.attrs);
   return [dq, dk, dv];
 }
 

@@ -32,7 +32,7 @@ def given(t):
     return {"dtype": dtype, "shape": list(t.shape), "data": flat(t)}
 
 
-def case(entry, inputs, f, wrt=()):
+def case(entry, inputs, f, wrt=(), atol=None):
     """f: tensors by name -> results by name. Gradients of the sum of the first result, as `gNAME`."""
     wide = {
         k: v.double().requires_grad_(k in wrt) if v.is_floating_point() else v.long() if v.dtype == torch.int32 else v
@@ -45,10 +45,12 @@ def case(entry, inputs, f, wrt=()):
         results.update({f"g{k}": g for k, g in zip(wrt, grads)})
     cases.append(
         {
+            "group": "attention" if "q" in inputs else "losses",
             "entry": entry,
             "inputs": {k: given(v) for k, v in inputs.items()},
             "expected": {k: flat(v) for k, v in results.items()},
         }
+        | ({} if atol is None else {"atol": atol})
     )
 
 
@@ -130,7 +132,53 @@ case(
     lambda x, y: {"l": F.binary_cross_entropy_with_logits(x, y)},
     ("x",),
 )
-case("softplus", {"x": torch.tensor([0.0, 19, 21, -30, 1e8, -1e8])}, lambda x: {"y": F.softplus(x)}, ("x",))
+case("plus_", {"x": torch.tensor([0.0, 19, 21, -30, 1e8, -1e8])}, lambda x: {"y": F.softplus(x)}, ("x",))
+
+
+# Attention: masks, causal aligned at the end, rows without a key. q, k, v, mask and the gradients of sum(y * c).
+def attention(entry, t, s, mask=None, causal=False, shift=0.0, dtype=torch.float32, scale=None, atol=None):
+    torch.manual_seed(len(cases))
+    query, key = (2, 2, t, 4), (2, 2, s, 4)
+    draw = lambda shape: torch.randn(shape).to(dtype)
+    q, k, v, c = draw(query), draw(key), draw(key), draw(query)
+    if shift:
+        # Whole numbers, so that the scores are exact; all are shift ** 2 and a little, or nothing, more.
+        q, k = q.round(), k.round() * (16 if 256 < shift < 4096 else 0 if shift > 4096 else 1)
+        q[..., 0], k[..., 0] = shift, shift
+    inputs = {"q": q, "k": k, "v": v, "c": c} | ({} if mask is None else {"m": mask})
+    leaves = ["q", "k", "v"] + ([] if mask is None or mask.dtype == torch.bool else ["m"])
+    seen = torch.ones(t, s, dtype=torch.bool).tril(s - t) if causal else torch.ones(t, s, dtype=torch.bool)
+
+    def f(q, k, v, c, m=None):
+        if m is None:
+            m = seen
+        elif m.dtype == torch.bool:
+            m = m & seen
+        else:
+            m = m.masked_fill(~seen, -inf)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=m, scale=scale)
+        return {"s": (y * c).sum(), "y": y}
+
+    case(entry, inputs, f, leaves, atol)
+
+
+low = torch.finfo(torch.float32).min
+T, S = True, False
+some = torch.tensor([[T, S, T], [S, S, S], [T, T, S], [S, T, T]])
+wide = torch.tensor([[T, S, T, T, S], [S, S, S, S, T], [T, T, T, T, T], [S, S, S, T, T]])
+added = torch.tensor([[0.5, -inf, 0, 2, 1], [-inf, -inf, -inf, 2, 3], [-inf, 1, -2, 0, 1], [low, low, low, low, low]])
+attention("causal", 4, 3, causal=True, scale=0.5)
+attention("causal", 3, 4, causal=True, scale=0.5)
+attention("causal", 4, 4, causal=True, shift=1024.0, scale=0.5, atol=5e-3)
+attention("causal", 4, 4, causal=True, shift=16384.0, scale=0.5, atol=5e-2)
+attention("masked_causal", 4, 3, some, causal=True)
+attention("masked_causal", 4, 5, wide, causal=True)
+attention("added_causal", 4, 3, added[:, :3].contiguous(), causal=True)
+attention("added_causal", 4, 5, added, causal=True)
+attention("padded", 3, 3, torch.tensor([[[[T, T, S]]], [[[S, S, S]]]]))
+attention("masked_causal16", 4, 3, some, causal=True, dtype=torch.float16)
+attention("added_causal16", 4, 3, added[:, :3].clamp(min=-1024).masked_fill(added[:, :3] == -inf, -inf).half(), causal=True, dtype=torch.float16)
+attention("added_causal16", 4, 3, torch.zeros(4, 3).half(), shift=250.0, causal=True, dtype=torch.float16, atol=0.5)
 
 with open(os.path.join(os.path.dirname(HERE), "losses.json"), "w") as out:
     out.write("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")

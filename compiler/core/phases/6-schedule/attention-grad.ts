@@ -1,5 +1,6 @@
 // The gradient of attention as two kernels (for targets that gain by it): one a query row, which passes over the keys
-// twice (statistics, then the gradient) and leaves the row's log-sum-exp and weighted gradient behind; one a key row, which
+// twice (statistics, then the gradient) and leaves the row's figures behind (largest score, 1 / sum of exponentials,
+// weighted gradient: not a log of the sum, which a large score would swallow); one a key row, which
 // passes over the queries once. Nothing of size T x S is stored. In: a claimed node. Out: a kernel.
 import { ceilDiv, type Dim, mul, product, sub } from "../../dims/dim.ts";
 import type { Node, Value } from "../../ir/types.ts";
@@ -33,6 +34,15 @@ export function attentionGradFits(node: Node): boolean {
     [featureSize(q), featureSize(v)].every((d) => d !== undefined && d % 4 === 0 && d > 0 && d <= WIDEST)
   );
 }
+
+/** What passes through workgroup memory: whole rows, or one column of a value. */
+interface Staged {
+  readonly name: string;
+  readonly v: Value;
+  readonly column?: number;
+}
+/** The columns of the figures that the query kernel leaves behind. */
+const ROW = ["tops", "inverses", "deltas"] as const;
 
 /** What both kernels stand on: a row a thread, the other side in tiles. */
 class Tiles {
@@ -82,16 +92,16 @@ class Tiles {
   /** Passes over `count` rows of the other side: `staged` come into workgroup memory tile by tile. */
   pass(
     count: Dim,
-    staged: readonly { name: string; v: Value }[],
+    staged: readonly Staged[],
     body: (at: X, index: X, ok: X, tile: (name: string, i: number) => X) => void,
   ): void {
     const { s, em } = this;
     const countX = em.dim(count);
-    const widthOf = (v: Value, rank: number): number =>
-      v.type.shape.length === rank ? (featureSize(v) as number) / 4 : 0;
-    const rank = this.batchAt.length + 2;
-    for (const { name, v } of staged) {
-      const wide = widthOf(v, rank);
+    const widthOf = ({ v, column }: Staged): number =>
+      column === undefined ? (featureSize(v) as number) / 4 : 0;
+    for (const of of staged) {
+      const { name } = of;
+      const wide = widthOf(of);
       if (!this.shared.some((q) => q.name === name))
         this.shared.push({ name, dtype: "f32", width: wide ? 4 : 1, size: TILE * (wide || 1) });
     }
@@ -100,8 +110,9 @@ class Tiles {
       "k0",
       countX,
       (k0) => {
-        for (const { name, v } of staged) {
-          const wide = widthOf(v, rank);
+        for (const of of staged) {
+          const { name, v, column } = of;
+          const wide = widthOf(of);
           em.loop(
             undefined,
             "i",
@@ -115,7 +126,7 @@ class Tiles {
                 const e = s.axis("e", wide * 4);
                 em.bind(e, em.let("e", bin("*", bin("%", i, lit(wide)), lit(4))));
                 x = widen(em.x(s.read(v, [...this.batchAt, s.axisValue(other), s.axisValue(e)]), e), 4);
-              } else x = em.x(s.read(v, [...this.batchAt, s.axisValue(other)]));
+              } else x = em.x(s.read(v, [...this.batchAt, s.axisValue(other), s.dim(column ?? 0)]));
               // Past the end lies anything.
               const ok = widen(bin("<", at, countX), x.width);
               em.put({
@@ -133,7 +144,7 @@ class Tiles {
         em.loop(undefined, "j", lit(TILE), (j) => {
           const at = em.let("at", bin("+", k0, j));
           const tile = (name: string, i: number): X => {
-            const wide = widthOf((staged.find((q) => q.name === name) as { v: Value }).v, rank);
+            const wide = widthOf(staged.find((q) => q.name === name) as Staged);
             return wide
               ? { k: "shared", name, index: bin("+", bin("*", j, lit(wide)), lit(i)), dtype: "f32", width: 4 }
               : { k: "shared", name, index: j, dtype: "f32", width: 1 };
@@ -215,55 +226,64 @@ function queryKernel(ctx: ScheduleContext, g: Group): Scheduled {
   const weighted = scalarVar("weighted", 0);
   const seenX = (at: X, ok: X): X =>
     causal ? bin("&&", ok, call("le", [at, bin("+", t.rowX, em.dim(sub(S, T)))], "bool")) : ok;
-  const scoreOf = (at: X, ok: X, tile: (name: string, i: number) => X): X => {
-    const score = bin(
+  const scoreOf = (tile: (name: string, i: number) => X): X =>
+    bin(
       "*",
       t.dot(qs, (i) => tile("keys", i)),
       lit(scale, "f32"),
     );
-    return causal ? call("select", [seenX(at, ok), score, lit(MASKED, "f32")], "f32") : score;
-  };
   const staged = [
     { name: "keys", v: k },
     { name: "values", v },
   ];
   t.pass(S, staged, (at, _j, ok, tile) => {
-    const score = em.let("score", scoreOf(at, ok, tile));
+    const score = em.let("score", scoreOf(tile));
+    const seen = em.let("seen", seenX(at, ok));
     const dp = em.let(
       "dp",
       t.dot(gs, (i) => tile("values", i)),
     );
+    // A hidden key leaves maximum and sums as they are.
     const next = em.let(
       "next",
-      call("select", [ok, call("max", [f32(most), score], "f32"), f32(most)], "f32"),
+      call("select", [seen, call("max", [f32(most), score], "f32"), f32(most)], "f32"),
     );
     const shrink = em.let("shrink", call("exp", [bin("-", f32(most), next)], "f32"));
     const weight = em.let(
       "weight",
-      call("select", [ok, call("exp", [bin("-", score, next)], "f32"), lit(0, "f32")], "f32"),
+      call("select", [seen, call("exp", [bin("-", score, next)], "f32"), lit(0, "f32")], "f32"),
     );
     em.put({ k: "set", name: most, x: next });
     em.put({ k: "set", name: sum, x: bin("+", bin("*", f32(sum), shrink), weight) });
     em.put({ k: "set", name: weighted, x: bin("+", bin("*", f32(weighted), shrink), bin("*", weight, dp)) });
   });
-  const total = em.let("total", bin("+", f32(most), call("log", [f32(sum)], "f32")));
-  const delta = em.let("delta", bin("/", f32(weighted), f32(sum)));
+  // A row that saw no key has no gradient.
+  const none = call("eq", [f32(sum), lit(0, "f32")], "bool");
+  const over = call("select", [none, lit(1, "f32"), f32(sum)], "f32");
+  const inverse = em.let(
+    "inverse",
+    call("select", [none, lit(0, "f32"), bin("/", lit(1, "f32"), over)], "f32"),
+  );
+  const delta = em.let("delta", bin("*", f32(weighted), inverse));
   const dq = t.accumulators("dq", qs.length);
   t.pass(S, staged, (at, _j, ok, tile) => {
-    const score = em.let("score", scoreOf(at, ok, tile));
+    const score = em.let("score", scoreOf(tile));
+    const seen = em.let("seen", seenX(at, ok));
     const dp = em.let(
       "dp",
       t.dot(gs, (i) => tile("values", i)),
     );
-    const ds = bin("*", call("exp", [bin("-", score, total)], "f32"), bin("-", dp, delta));
-    const weight = em.let("ds", call("select", [seenX(at, ok), ds, lit(0, "f32")], "f32"));
+    const p = bin("*", call("exp", [bin("-", score, f32(most))], "f32"), inverse);
+    const ds = bin("*", p, bin("-", dp, delta));
+    const weight = em.let("ds", call("select", [seen, ds, lit(0, "f32")], "f32"));
     t.gather(dq, weight, (i) => tile("keys", i));
   });
   em.push();
   t.storeRow(g.anchor.outs[0], dq, scale);
   const at = [...t.batchAt, t.s.axisValue(t.row)];
-  em.store(g.anchor.outs[1], at, total, undefined);
-  em.store(g.anchor.outs[2], at, delta, undefined);
+  [f32(most), inverse, delta].forEach((x, i) => {
+    em.store(g.anchor.outs[1], [...at, t.s.dim(i)], x, undefined);
+  });
   const body = em.pop();
   em.put({ k: "if", cond: bin("<", t.rowX, em.dim(T)), body });
   return t.finish("attention_grad_query", mul(t.groups, ROWS, S, 20 * qs.length), [
@@ -274,7 +294,7 @@ function queryKernel(ctx: ScheduleContext, g: Group): Scheduled {
 }
 
 function keyKernel(ctx: ScheduleContext, g: Group): Scheduled {
-  const [q, k, v, dOut, total, delta] = g.anchor.inputs;
+  const [q, k, v, dOut, figures] = g.anchor.inputs;
   const rank = q.type.shape.length;
   const T = q.type.shape[rank - 2];
   const S = k.type.shape[rank - 2];
@@ -289,27 +309,24 @@ function keyKernel(ctx: ScheduleContext, g: Group): Scheduled {
   const staged = [
     { name: "queries", v: q },
     { name: "grads", v: dOut },
-    { name: "totals", v: total },
-    { name: "deltas", v: delta },
+    ...ROW.map((name, i) => ({ name, v: figures, column: i })),
   ];
   t.pass(T, staged, (at, _j, ok, tile) => {
-    let score: X = bin(
+    const score = bin(
       "*",
       t.dot(ks, (i) => tile("queries", i)),
       lit(scale, "f32"),
     );
-    const seen = causal ? bin("&&", ok, call("le", [t.rowX, bin("+", at, em.dim(sub(S, T)))], "bool")) : ok;
-    if (causal) score = call("select", [seen, score, lit(MASKED, "f32")], "f32");
-    const p = em.let(
-      "p",
-      call("select", [ok, call("exp", [bin("-", score, tile("totals", 0))], "f32"), lit(0, "f32")], "f32"),
+    const seen = em.let(
+      "seen",
+      causal ? bin("&&", ok, call("le", [t.rowX, bin("+", at, em.dim(sub(S, T)))], "bool")) : ok,
     );
+    const [top, inverse, delta] = ROW.map((name) => tile(name, 0));
+    const weight = bin("*", call("exp", [bin("-", score, top)], "f32"), inverse);
+    const p = em.let("p", call("select", [seen, weight, lit(0, "f32")], "f32"));
     t.gather(dv, p, (i) => tile("grads", i));
     const dp = t.dot(vs, (i) => tile("grads", i));
-    const ds = em.let(
-      "ds",
-      call("select", [seen, bin("*", p, bin("-", dp, tile("deltas", 0))), lit(0, "f32")], "f32"),
-    );
+    const ds = em.let("ds", call("select", [seen, bin("*", p, bin("-", dp, delta)), lit(0, "f32")], "f32"));
     t.gather(dk, ds, (i) => tile("queries", i));
   });
   em.push();

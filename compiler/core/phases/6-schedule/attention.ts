@@ -132,6 +132,9 @@ export function scheduleAttention(ctx: ScheduleContext, g: Group): Scheduled {
         const key = s.axis("key", S);
         const keyX = em.let("key", bin("+", k0, j));
         em.bind(key, keyX);
+        const seen: X[] = [bin("<", keyX, sizeX)];
+        // The last query sees the last key.
+        if (causal) seen.push(call("le", [keyX, bin("+", rowX, em.dim(sub(S, T)))], "bool"));
         if (mask) {
           // Right-aligned broadcast over [batch..., row, key].
           const full: Scalar[] = [...batchAt, s.axisValue(row), s.axisValue(key)];
@@ -139,31 +142,30 @@ export function scheduleAttention(ctx: ScheduleContext, g: Group): Scheduled {
             asConst(dim) === 1 ? s.dim(0) : full[full.length - mask.type.shape.length + i],
           );
           const m = em.x(s.read(mask, at));
-          score =
-            mask.type.dtype === "bool"
-              ? call("select", [m, score, lit(MASKED, "f32")], "f32")
-              : bin("+", score, m);
+          if (mask.type.dtype === "bool") seen.push(m);
+          else {
+            score = em.let("score", bin("+", score, m));
+            // Hidden is -inf alone: NaN is seen, and makes its row NaN.
+            const low = call("lt", [score, lit(0, "f32")], "bool");
+            seen.push(call("or", [call("is_finite", [score], "bool"), call("not", [low], "bool")], "bool"));
+          }
         }
-        let ok = bin("<", keyX, sizeX);
-        // The last query sees the last key.
-        if (causal) ok = bin("&&", ok, call("le", [keyX, bin("+", rowX, em.dim(sub(S, T)))], "bool"));
-        // A hidden key counts as the definition has it; one past the end does not count at all.
-        const shown = em.let(
-          "score",
-          causal || mask ? call("select", [ok, score, lit(MASKED, "f32")], "f32") : score,
+        const ok = em.let(
+          "ok",
+          seen.reduce((x, y) => bin("&&", x, y)),
         );
-        const next = em.let("next", call("max", [f32(most), shown], "f32"));
-        const shrink = em.let("shrink", call("exp", [bin("-", f32(most), next)], "f32"));
+        const shown = em.let("shown", score);
+        // A hidden key leaves maximum, sum and values as they are.
+        const next = em.let(
+          "next",
+          call("select", [ok, call("max", [f32(most), shown], "f32"), f32(most)], "f32"),
+        );
+        const kept = em.let("kept", call("exp", [bin("-", f32(most), next)], "f32"));
         const weight = em.let(
           "weight",
-          call(
-            "select",
-            [bin("<", keyX, sizeX), call("exp", [bin("-", shown, next)], "f32"), lit(0, "f32")],
-            "f32",
-          ),
+          call("select", [ok, call("exp", [bin("-", shown, next)], "f32"), lit(0, "f32")], "f32"),
         );
-        em.put({ k: "if", cond: bin("<", keyX, sizeX), body: [{ k: "set", name: most, x: next }] });
-        const kept = em.let("kept", call("select", [bin("<", keyX, sizeX), shrink, lit(1, "f32")], "f32"));
+        em.put({ k: "set", name: most, x: next });
         em.put({ k: "set", name: sum, x: bin("+", bin("*", f32(sum), kept), weight) });
         accs.forEach((name, i) => {
           const value: X = {
@@ -186,10 +188,13 @@ export function scheduleAttention(ctx: ScheduleContext, g: Group): Scheduled {
     lit(KEYS),
   );
   em.push();
+  // A row that saw no key is zeros.
+  const none = call("eq", [f32(sum), lit(0, "f32")], "bool");
+  const over = em.let("over", call("select", [none, lit(1, "f32"), f32(sum)], "f32"));
   accs.forEach((name, i) => {
     const e = s.axis("e", V4 * 4);
     em.bind(e, lit(4 * i));
-    em.store(out, [...batchAt, s.axisValue(row), s.axisValue(e)], bin("/", acc4(name), f32(sum)), e);
+    em.store(out, [...batchAt, s.axisValue(row), s.axisValue(e)], bin("/", acc4(name), over), e);
   });
   const then = em.pop();
   em.put({ k: "if", cond: bin("<", rowX, em.dim(T)), body: then });
