@@ -162,8 +162,8 @@ model M { lstm = LSTM(3, 4);  fn forward(x: f32[B, T, 3]) -> (y: f32[B, T, 4], s
     const scan = m.entries[0].graph.nodes.find((n) => n.op.name === "scan");
     expect(scan).toBeDefined();
     const body = scan?.attrs.body as unknown as { nodes: { op: { name: string } }[]; inputs: unknown[] };
-    // The slice, two carries, and three captured weights (already transposed where they are).
-    expect(body.inputs.length).toBe(6);
+    // The slice, two carries, and four captured weights (already transposed where they are).
+    expect(body.inputs.length).toBe(7);
     expect(body.nodes.every((n) => n.op.name !== "param")).toBe(true);
   });
 });

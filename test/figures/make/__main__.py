@@ -299,18 +299,18 @@ def transformer_block():
 
 def lstm():
     def call(m, i):
-        y, s, c = m(i["x"])
-        return {"y": y, "s": s, "c": c}
+        y, (s, c) = m(i["x"])
+        return {"y": y, "s": s[0], "c": c[0]}
 
-    return once(lambda: models.LSTM(5, 6), call, {"x": real([3, 5, 5])}, {"layer": "LSTM", "set": {"d": 5, "h": 6}})
+    return once(lambda: torch.nn.LSTM(5, 6, batch_first=True), call, {"x": real([3, 5, 5])}, {"layer": "LSTM", "set": {"d": 5, "h": 6}})
 
 
 def gru():
     def call(m, i):
         y, s = m(i["x"])
-        return {"y": y, "s": s}
+        return {"y": y, "s": s[0]}
 
-    return once(lambda: models.GRU(5, 6), call, {"x": real([3, 5, 5])}, {"layer": "GRU", "set": {"d": 5, "h": 6}})
+    return once(lambda: torch.nn.GRU(5, 6, batch_first=True), call, {"x": real([3, 5, 5])}, {"layer": "GRU", "set": {"d": 5, "h": 6}})
 
 
 def multi_head_attention():

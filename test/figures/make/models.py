@@ -173,50 +173,15 @@ class GPT(nn.Module):
         return self.ln(h) @ self.wte.weight.T
 
 
-class LSTM(nn.Module):
-    """torch.nn.LSTM with one bias: its second one is held at zero."""
-
-    def __init__(self, d, h):
-        super().__init__()
-        self.h = h
-        self.weight_ih = nn.Parameter(torch.empty(4 * h, d))
-        self.weight_hh = nn.Parameter(torch.empty(4 * h, h))
-        self.bias = nn.Parameter(torch.empty(4 * h))
-
-    def forward(self, x):
-        zeros = torch.zeros(1, x.shape[0], self.h, dtype=x.dtype)
-        flat = [self.weight_ih, self.weight_hh, self.bias, torch.zeros_like(self.bias)]
-        y, s, c = torch._VF.lstm(x, (zeros, zeros), flat, True, 1, 0.0, False, False, True)
-        return y, s[0], c[0]
-
-
 class CharLSTM(nn.Module):
     def __init__(self, vocab, d, h):
         super().__init__()
         self.embed = nn.Embedding(vocab, d)
-        self.lstm = LSTM(d, h)
+        self.lstm = nn.LSTM(d, h, batch_first=True)
         self.head = nn.Linear(h, vocab)
 
     def forward(self, ids):
         return self.head(self.lstm(self.embed(ids))[0])
-
-
-class GRU(nn.Module):
-    """torch.nn.GRU's arithmetic with std/nn's parameter names."""
-
-    def __init__(self, d, h):
-        super().__init__()
-        self.h = h
-        self.weight_ih = nn.Parameter(torch.empty(3 * h, d))
-        self.weight_hh = nn.Parameter(torch.empty(3 * h, h))
-        self.bias_ih = nn.Parameter(torch.empty(3 * h))
-        self.bias_hh = nn.Parameter(torch.empty(3 * h))
-
-    def forward(self, x):
-        zeros = torch.zeros(1, x.shape[0], self.h, dtype=x.dtype)
-        flat = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
-        y, s = torch._VF.gru(x, zeros, flat, True, 1, 0.0, False, False, True)
-        return y, s[0]
 
 
 class MultiHeadAttention(nn.Module):
