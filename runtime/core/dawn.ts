@@ -27,7 +27,12 @@ interface NodeFs {
   readonly constants: Readonly<Record<"O_WRONLY" | "O_APPEND" | "O_NOCTTY" | "O_NONBLOCK", number>>;
   openSync(path: string, flags: number): number;
   closeSync(fd: number): void;
-  fstatSync(fd: number): { isFile(): boolean; readonly size: number };
+  fstatSync(fd: number): {
+    isFile(): boolean;
+    isCharacterDevice(): boolean;
+    readonly size: number;
+    readonly rdev: number;
+  };
   readFileSync(path: string, encoding: "utf8"): string;
   readdirSync(path: string): string[];
   readlinkSync(path: string): string;
@@ -127,7 +132,8 @@ async function settle(node: NodeProcess): Promise<void> {
 }
 
 /** What may be active without a thread of libuv's opening a descriptor. */
-const HARMLESS = /^(Timeout|Immediate|(FileHandle)?CloseReq|(TTY|Pipe|TCP|UDP|Process|Signal)\w*W(rap|RAP))$/;
+const HARMLESS =
+  /^(Timeout|Immediate|FSEvent\w*|(FileHandle)?CloseReq|(TTY|Pipe|TCP|UDP|Process|Signal)\w*W(rap|RAP))$/;
 
 function opensFiles(node: NodeProcess): boolean {
   return node.getActiveResourcesInfo?.().some((kind) => !HARMLESS.test(kind)) ?? true;
@@ -138,8 +144,9 @@ function opensFiles(node: NodeProcess): boolean {
  * Plain Node has no dup2, so the descriptor is closed and the lowest free one, which is then 2, is opened. That is
  * done only where nothing can be lost, else standard error stays as it is:
  * - nobody else opens a file meanwhile: main thread, no request under way in libuv's threads;
- * - standard error can be opened again to the same effect: a terminal, a pipe, a file written by appending, or a file
- *   that no other descriptor of any process may be writing at an offset of its own.
+ * - standard error can be opened again to the same effect: a terminal (by /dev/tty where its own path may not be opened,
+ *   as after su and in containers), a pipe, a file written by appending, or a file that no other descriptor of any process
+ *   may be writing at an offset of its own.
  */
 function silenceStandardError(node: NodeProcess): () => void {
   const asItIs = (): void => undefined;
@@ -149,6 +156,7 @@ function silenceStandardError(node: NodeProcess): () => void {
   const { O_WRONLY, O_APPEND, O_NOCTTY, O_NONBLOCK } = fs.constants;
   let saved = -1;
   let flags: number;
+  let path = "/proc/self/fd/2";
   try {
     const info = fs.readFileSync("/proc/self/fdinfo/2", "utf8");
     const field = (name: string, radix: number): number =>
@@ -161,7 +169,14 @@ function silenceStandardError(node: NodeProcess): () => void {
     }
     fs.closeSync(fs.openSync("/dev/null", O_WRONLY));
     // O_NONBLOCK: a pipe that nobody reads any more then fails to open instead of waiting for a reader.
-    saved = fs.openSync("/proc/self/fd/2", flags | O_NONBLOCK);
+    try {
+      saved = fs.openSync(path, flags | O_NONBLOCK);
+      path = `/proc/self/fd/${saved}`;
+    } catch (error) {
+      if (!isControllingTerminal(fs)) throw error;
+      path = "/dev/tty";
+      saved = fs.openSync(path, flags | O_NONBLOCK);
+    }
     if (saved <= 2) throw new Error("a standard descriptor is closed");
   } catch {
     if (saved >= 0) fs.closeSync(saved);
@@ -169,7 +184,6 @@ function silenceStandardError(node: NodeProcess): () => void {
   }
   reopenStandardError(fs, "/dev/null", O_WRONLY);
   return () => {
-    const path = `/proc/self/fd/${saved}`;
     try {
       fs.closeSync(fs.openSync(path, flags | O_NONBLOCK));
       reopenStandardError(fs, path, flags);
@@ -187,6 +201,14 @@ function reopenStandardError(fs: NodeFs, path: string, flags: number): void {
   } catch {
     fs.openSync("/dev/null", fs.constants.O_WRONLY);
   }
+}
+
+/** Whether standard error is the terminal that /dev/tty names for this process. */
+function isControllingTerminal(fs: NodeFs): boolean {
+  const status = fs.fstatSync(2);
+  // The process's name, in parentheses, may hold anything; then come state, parent, group, session, terminal.
+  const terminal = fs.readFileSync("/proc/self/stat", "utf8").replace(/^.*\)/s, "").trim().split(" ")[4];
+  return status.isCharacterDevice() && status.rdev !== 0 && String(status.rdev) === terminal;
 }
 
 /** Whether the file that is standard error may be open elsewhere: in this process, or in any that can be looked into. */

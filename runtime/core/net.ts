@@ -170,14 +170,19 @@ class LoadedNet {
 
   async #open(weights: api.Weights | undefined, teller: Teller): Promise<void> {
     let reading: Promise<LoadedWeights> | undefined;
-    if (weights !== undefined) {
+    const { href = weights } = (weights ?? {}) as { readonly href?: unknown };
+    const place = typeof href === "string" ? href : undefined;
+    const read = (): void => {
       teller.tell({ phase: "weights", done: 0, total: 1 });
-      reading = readWeights(this.#places, weights, this.#options);
+      reading = readWeights(this.#places, place ?? weights, this.#options);
       reading.catch(nothing); // told below
-    }
-    await this.#openSession(teller);
+    };
+    // Memory is the caller's and copied now. Files and URLs are read once the device is there, because Dawn is started
+    // while nobody opens files (dawn.ts).
+    if (weights !== undefined && place === undefined) read();
+    await this.#openSession(teller, place === undefined ? nothing : read);
     if (reading) {
-      const { tensors, ignored } = await reading;
+      const { tensors, ignored } = await (reading as Promise<LoadedWeights>);
       this.#recovery.put(tensors);
       teller.tellIgnored(this.name, ignored);
       teller.tell({ phase: "weights", done: 1, total: 1 });
@@ -202,8 +207,9 @@ class LoadedNet {
     return this.#session as Session;
   }
 
-  async #openSession(teller?: Teller): Promise<void> {
+  async #openSession(teller?: Teller, whenOpen: () => void = nothing): Promise<void> {
     const opened = await openDevice(this.#artefact, this.#options);
+    whenOpen();
     if (this.#disposed) {
       if (opened.own) opened.device.destroy();
       throw new DisposedError(this.name);

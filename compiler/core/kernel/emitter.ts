@@ -538,8 +538,8 @@ export function bufferName(value: Value): string {
     n.label ?? (n.attrs.path as string | undefined) ?? (n.attrs.name as string | undefined) ?? n.op.name;
   const legal = String(raw)
     .replace(/[^A-Za-z0-9_]/g, "_")
-    .replace(/^(?=\d)/, "v")
     .replace(/^(_|mdl_)+/, "")
+    .replace(/^(?=\d)/, "v")
     .slice(0, 40);
   return RESERVED.has(legal) || legal === "" ? `${legal}_v` : legal;
 }
