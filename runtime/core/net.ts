@@ -676,7 +676,7 @@ class LoadedNet {
 
   async save(place?: string | { readonly href: string }): Promise<Uint8Array | undefined> {
     const path = typeof place === "object" && place !== null ? place.href : place;
-    if (path !== undefined && typeof path !== "string")
+    if (place !== undefined && typeof path !== "string")
       throw new InputError("option", `save takes a path or a URL, given ${describe(place)}`);
     const all = [...new Set(this.#places.values())].filter(({ spec }) => spec.role !== "internal");
     const places = [...new Map(all.map((p) => [p.spec, p])).values()];

@@ -24,7 +24,6 @@ const TEXTS: Kind = [
   (v) => (Array.isArray(v) && v.every((name) => typeof name === "string") ? [...v] : undefined),
 ];
 const FLAG = when("true or false", (v) => typeof v === "boolean");
-const OBJECT = when("an object", isObject);
 const FUNCTION = when("a function", (v) => typeof v === "function");
 /** Whether it is finite is asked where the step is known. */
 const NUMBER = when("a number", (v) => typeof v === "number");
@@ -97,7 +96,13 @@ export function takeLoadOptions(artefact: Artefact, given: unknown): api.LoadOpt
     strict: FLAG,
     partial: FLAG,
     onIgnored: FUNCTION,
-    device: OBJECT,
+    device: when(
+      "a GPUDevice",
+      (v) =>
+        isObject(v) &&
+        typeof v["createBuffer"] === "function" &&
+        ["queue", "limits", "features", "lost"].every((name) => isObject(v[name])),
+    ),
     gpu: when("a GPU", (v) => isObject(v) && typeof v["requestAdapter"] === "function"),
     powerPreference: when("high-performance or low-power", (v) =>
       ["high-performance", "low-power"].includes(v as string),

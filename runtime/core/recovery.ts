@@ -148,11 +148,12 @@ export function takeSnapshot(artefact: Artefact, given: unknown): Kept {
   }
   const bytesOf = (name: string, value: unknown, size: number): Uint8Array => {
     const tag = Object.prototype.toString.call(value);
-    const bytes = tag === "[object Uint8Array]" ? copyBytes(value as Uint8Array) : undefined;
-    if (!bytes) throw refuse(`its ${name} are a Uint8Array, given ${describe(value)}`);
-    if (bytes.byteLength === alignTo(size, 4)) return bytes;
+    if (tag !== "[object Uint8Array]") throw refuse(`its ${name} are a Uint8Array, given ${describe(value)}`);
+    const { byteLength } = value as Uint8Array;
+    if (byteLength === alignTo(size, 4))
+      return byteLength ? copyBytes(value as Uint8Array) : new Uint8Array();
     throw refuse(
-      `its ${name} have ${bytes.byteLength} bytes instead of ${alignTo(size, 4)}${bytes.byteLength ? "" : " (were they transferred elsewhere?)"}`,
+      `its ${name} have ${byteLength} bytes instead of ${alignTo(size, 4)}${byteLength ? "" : " (were they transferred elsewhere?)"}`,
     );
   };
   const words = typeof seed === "number" || typeof seed === "bigint" ? seedWords(seed) : undefined;
