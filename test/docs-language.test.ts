@@ -2,9 +2,16 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { renderAll } from "../compiler/core/diagnostics/index.ts";
-import { maxNesting, maxSourceLength, maxTreeDepth } from "../compiler/core/phases/1-parse/limits.ts";
+import { NOMINAL } from "../compiler/core/dims/dim.ts";
+import {
+  maxNameLength,
+  maxNesting,
+  maxSourceLength,
+  maxTreeDepth,
+} from "../compiler/core/phases/1-parse/limits.ts";
 import { parse } from "../compiler/core/phases/1-parse/parse.ts";
 import { allTokens } from "../compiler/core/phases/1-parse/tokens.ts";
+import { LIMITS } from "../compiler/core/phases/2-check/context.ts";
 import { checkText } from "./support/check.ts";
 import { fencesOf } from "./support/fences.ts";
 
@@ -64,8 +71,21 @@ describe("grammar", () => {
   });
 
   it("says the limits", () => {
-    expect(text).toContain(`nest ${maxNesting} deep`);
-    expect(text).toContain(`${maxTreeDepth} levels deep`);
-    expect(text).toContain(`${maxSourceLength / 2 ** 20} MiB`);
+    const row = (of: string): string => text.split("\n").find((l) => l.startsWith(`| ${of}`)) ?? "";
+    const n = (x: number): string => x.toLocaleString("en");
+    expect(row("nesting")).toContain(`${maxNesting} deep`);
+    expect(row("an expression")).toContain(`${maxTreeDepth} levels`);
+    expect(row("a file")).toContain(`${maxSourceLength / 2 ** 20} MiB, ${maxNameLength} characters`);
+    expect(row("instances")).toContain(`${n(LIMITS.instances)}; ${LIMITS.layerDepth} deep`);
+    expect(row("operations")).toContain(n(LIMITS.nodes));
+    expect(row("calls")).toContain(`${n(LIMITS.calls)}; ${LIMITS.callDepth} deep`);
+    expect(row("steps")).toContain(n(LIMITS.iterations));
+    expect(row("static expressions")).toContain(n(LIMITS.steps));
+    expect(row("items")).toContain(n(LIMITS.items));
+    expect(row("a size")).toContain(`${LIMITS.sizeTerms} terms, ${n(LIMITS.sizeText)} characters`);
+    expect(row("a size")).toContain(`${LIMITS.symbols} in an entry`);
+    expect(row("a tensor")).toContain(`${LIMITS.rank} axes, 2^${Math.log2(LIMITS.elements)} elements`);
+    expect(row("a tensor")).toContain(`every symbol is ${NOMINAL}`);
+    expect(row("parameters")).toContain(`${LIMITS.bytes / 2 ** 30} GiB`);
   });
 });

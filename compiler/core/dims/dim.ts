@@ -297,6 +297,20 @@ export function symbols(a: DimLike, into: Set<string> = new Set()): Set<string> 
   return into;
 }
 
+/** `a` as coef * symbol + rest, where it is that: neither part holds the symbol. */
+export function linearIn(a: DimLike, name: string): { readonly coef: Dim; readonly rest: Dim } | undefined {
+  const coef: Term[] = [];
+  const rest: Term[] = [];
+  for (const t of dim(a).terms) {
+    const others = t.atoms.filter((x) => !(x.kind === "symbol" && x.name === name));
+    if (t.atoms.length - others.length > 1 || others.some((x) => symbols(fromAtom(x)).has(name)))
+      return undefined;
+    if (others.length === t.atoms.length) rest.push(t);
+    else coef.push({ coef: t.coef, atoms: others, key: monoKey(others) });
+  }
+  return { coef: fromTerms(coef), rest: fromTerms(rest) };
+}
+
 /** Replace symbols by sizes; the result is in normal form again. */
 export function substitute(a: DimLike, by: (name: string) => DimLike | undefined): Dim {
   const d = dim(a);

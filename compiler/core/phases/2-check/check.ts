@@ -3,7 +3,7 @@
 // for what a user wrote; anything else is an InternalError.
 import { didYouMean } from "../../diagnostics/nearest.ts";
 import { Diagnostics, InternalError } from "../../diagnostics/report.ts";
-import { asConst, type Dim, print, substitute, sym, symbols } from "../../dims/dim.ts";
+import { asConst, type Dim, dim, print, substitute, sym, symbols } from "../../dims/dim.ts";
 import { createBuilder, finishGraph, reachable } from "../../ir/build.ts";
 import type { Constraint, Graph, Value } from "../../ir/types.ts";
 import { add } from "../../ops/elementwise.ts";
@@ -40,7 +40,7 @@ import { loadModules, type Module } from "./modules.ts";
 import { checkNames } from "./names.ts";
 import { checkSize, toTensor } from "./tensors.ts";
 import { checkTrain } from "./train.ts";
-import { declaredType, isSymbolName, shapeTexts } from "./types.ts";
+import { declaredType, dimText, isSymbolName, lineOf, openSymbols, shapeTexts } from "./types.ts";
 import { checkWgsl } from "./userop.ts";
 import {
   type ArgVal,
@@ -276,7 +276,7 @@ function modelArgs(ctx: Ctx, decl: ast.ModelDecl, set: Readonly<Record<string, S
 // ---------------------------------------------------------------------------------------------- entries
 
 /** A graph in the making, with its builder. */
-export function newTrace(name: string): Trace & { readonly constraints: () => readonly Constraint[] } {
+export function newTrace(name: string): Trace {
   const b = createBuilder();
   return {
     b,
@@ -370,14 +370,8 @@ export function bindEntry(
       continue;
     }
     tensors.push({ p, type });
-    for (const d of type.dims)
-      if (d.kind === "name" && isSymbolName(d.name) && !ctx.scope.names.has(d.name))
-        ctx.scope.names.set(d.name, {
-          val: intVal(solved.get(d.name) ?? sym(d.name)),
-          kind: "symbol",
-          span: d.span,
-        });
   }
+  entrySymbols(ctx, trace, tensors, solved);
   if ([...ctx.scope.names.values()].filter((b) => b.kind === "symbol").length > LIMITS.symbols)
     fail(ctx, "E1010", `${decl.name.name} has more than ${LIMITS.symbols} symbols`, decl.name.span);
   for (const p of decl.params) {
@@ -438,6 +432,44 @@ export function bindEntry(
         },
       );
     ctx.scope.names.set(p.name.name, { val, kind: "param", span: p.name.span });
+  }
+}
+
+/**
+ * Symbols come into being in the sizes of an entry's inputs: by a size that is the symbol, or that is linear in one symbol
+ * that nothing else binds. The call solves them the same way (7-plan).
+ */
+function entrySymbols(
+  ctx: Ctx,
+  trace: Trace,
+  tensors: readonly { readonly p: ast.Param; readonly type: ast.TensorType }[],
+  solved: Solved,
+): void {
+  const bind = (name: string, span: ast.Expr["span"]): void => {
+    ctx.scope.names.set(name, { val: intVal(solved.get(name) ?? sym(name)), kind: "symbol", span });
+  };
+  const sizes = tensors.flatMap(({ type }) => type.dims.filter((d) => d.kind !== "ellipsis"));
+  for (const d of sizes)
+    if (d.kind === "name" && isSymbolName(d.name) && !ctx.scope.names.has(d.name)) bind(d.name, d.span);
+  for (let again = true; again; ) {
+    again = false;
+    for (const d of sizes) {
+      const open = openSymbols(ctx, d);
+      const line = open.length === 1 ? lineOf(ctx, d, open[0]) : undefined;
+      const coef = line && asConst(line.coef);
+      if (!line || !coef) continue;
+      bind(open[0], d.span);
+      again = true;
+      // H + 5 of 3 elements is none.
+      if (asConst(line.rest) !== 0 || coef < 0)
+        trace.b.require({
+          left: sym(open[0]),
+          relation: ">=",
+          right: dim(0),
+          message: `${dimText(d)} leaves no size for ${open[0]}`,
+          span: d.span,
+        });
+    }
   }
 }
 

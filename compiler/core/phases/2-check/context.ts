@@ -20,7 +20,14 @@ import {
   surelyDiffer,
 } from "../../dims/dim.ts";
 import { MAX_GRAPH_VALUES } from "../../ir/build.ts";
-import { type Builder, GraphLimit, type Node, type Origin, type Value } from "../../ir/types.ts";
+import {
+  type Builder,
+  type Constraint,
+  GraphLimit,
+  type Node,
+  type Origin,
+  type Value,
+} from "../../ir/types.ts";
 import type * as ast from "../1-parse/ast.ts";
 import type { Instance, Slot } from "./instances.ts";
 import type { Module } from "./modules.ts";
@@ -114,6 +121,8 @@ export interface Trace {
   readonly name: string;
   /** Nodes made so far. */
   readonly count: () => number;
+  /** Conditions of the call so far. */
+  readonly constraints: () => readonly Constraint[];
   readonly inputs: Node[];
   readonly writes: Map<string, { readonly value: Value; readonly span: Span }>;
   calls: number;

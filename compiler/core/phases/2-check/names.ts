@@ -161,13 +161,14 @@ class Pass {
     this.block(inside, decl.grad.body);
   }
 
-  /** Bare symbols of a parameter's type come into being there. */
+  /** Symbols of a parameter's type come into being there; whether its sizes can bind them shows at the call. */
   private symbols(names: Names, type: ast.Type): void {
     if (type.kind === "optional_type" || type.kind === "list_type") this.symbols(names, type.element);
     if (type.kind !== "tensor_type") return;
     for (const d of type.dims)
-      if (d.kind === "name" && isSymbolName(d.name) && !names.locals.has(d.name))
-        names.locals.set(d.name, { span: d.span, watched: false, used: true });
+      for (const n of d.kind === "ellipsis" ? [] : namesIn(d))
+        if (isSymbolName(n.name) && !names.locals.has(n.name) && this.unbound(names, n))
+          names.locals.set(n.name, { span: n.span, watched: false, used: true });
   }
 
   private type(names: Names, type: ast.Type | ast.RecordType, inFn: boolean): void {

@@ -3,12 +3,27 @@
 // other dim is an expression over them and is compared afterwards.
 import { didYouMean } from "../../diagnostics/nearest.ts";
 import type { Label, Span } from "../../diagnostics/report.ts";
-import { asConst, type Dim, dim, print, symbols } from "../../dims/dim.ts";
+import {
+  asConst,
+  type Dim,
+  DimError,
+  dim,
+  evaluate,
+  exactQuotient,
+  floorDiv,
+  linearIn,
+  neg,
+  print,
+  sub,
+  surelyDiffer,
+  sym,
+  symbols,
+} from "../../dims/dim.ts";
 import { typeText } from "../../ir/build.ts";
-import type { DType, TensorType } from "../../ir/types.ts";
+import type { Constraint, DType, TensorType } from "../../ir/types.ts";
 import type * as ast from "../1-parse/ast.ts";
 import type { BoundaryDType } from "./checked.ts";
-import { type Ctx, fail, sameDim, shapeText } from "./context.ts";
+import { type Ctx, fail, inner, sameDim, shapeText } from "./context.ts";
 import { evalExpr } from "./expr.ts";
 import { describe, intVal } from "./values.ts";
 
@@ -55,7 +70,7 @@ export function symbolHelp(name: string, scope: Iterable<string>): string {
   const list = known.length > 0 ? `the symbols here are ${known.join(", ")}; ` : "";
   return (
     didYouMean(name, known) ??
-    `${list}a symbol is introduced by a parameter's type, in which it stands alone as one of the sizes`
+    `${list}a symbol is introduced by a parameter's type: by a size that is the symbol, or that is linear in it, such as 8 * ${name}`
   );
 }
 
@@ -149,7 +164,7 @@ export function unify(caller: Ctx, ctx: Ctx, fnName: string, args: readonly Type
   // What is wrong with an argument is shown where it is given, and names the instance it is given to.
   caller = { ...caller, path: ctx.path };
   const boundBy = new Map<string, TypedArg>();
-  const later: { arg: TypedArg; declared: ast.Expr; actual: Dim; axis: number }[] = [];
+  const later: Facing[] = [];
   let restBy: TypedArg | undefined;
   const declared = (a: TypedArg): Label => ({
     span: a.type.span,
@@ -217,6 +232,7 @@ export function unify(caller: Ctx, ctx: Ctx, fnName: string, args: readonly Type
         });
     }
   }
+  solveLinear(caller, ctx, fnName, later, declared);
   for (const { arg, declared: d, actual, axis } of later) {
     const want = evalDim(ctx, d);
     const what = (): string =>
@@ -226,10 +242,165 @@ export function unify(caller: Ctx, ctx: Ctx, fnName: string, args: readonly Type
   }
 }
 
+interface Facing {
+  readonly arg: TypedArg;
+  readonly declared: ast.Expr;
+  readonly actual: Dim;
+  readonly axis: number;
+}
+
+/** Sums, differences and products of sizes: what may bind the one symbol in it that is not bound yet. */
+const polynomial = (e: ast.Expr): boolean =>
+  e.kind === "name" ||
+  e.kind === "int" ||
+  (e.kind === "unary" && e.op === "-" && polynomial(e.operand)) ||
+  (e.kind === "binary" && "+-*".includes(e.op) && polynomial(e.left) && polynomial(e.right));
+
+/** The symbols of a size that have no value yet. */
+export const openSymbols = (ctx: Ctx, e: ast.Expr): string[] => [
+  ...new Set(namesIn(e).flatMap((n) => (isSymbolName(n.name) && !isBound(ctx, n.name) ? [n.name] : []))),
+];
+const isBound = (ctx: Ctx, name: string): boolean =>
+  ctx.scope.find(name) !== undefined || ctx.module.names.get(name)?.item.kind === "bind";
+
+/** A size as an expression that is linear in `name`, which is not bound yet. */
+export function lineOf(
+  ctx: Ctx,
+  e: ast.Expr,
+  name: string,
+): { readonly coef: Dim; readonly rest: Dim } | undefined {
+  if (!polynomial(e)) return undefined;
+  const c = inner(ctx);
+  c.scope.names.set(name, { val: intVal(sym(`$${name}`)), kind: "symbol" });
+  return linearIn(evalDim(c, e), `$${name}`);
+}
+
+/** `8 * H` given 64 binds H to 8: a size that is linear in one open symbol gives it its value, in any order. */
+function solveLinear(
+  caller: Ctx,
+  ctx: Ctx,
+  fnName: string,
+  sizes: readonly Facing[],
+  declared: (a: TypedArg) => Label,
+): void {
+  for (let again = true; again; ) {
+    again = false;
+    for (const { arg, declared: d, actual, axis } of sizes) {
+      const open = openSymbols(ctx, d);
+      const line = open.length === 1 ? lineOf(ctx, d, open[0]) : undefined;
+      if (!line || asConst(line.coef) === 0) continue;
+      const rest = sub(actual, line.rest);
+      const refuse = (): never =>
+        fail(
+          caller,
+          "E0307",
+          `${fnName}: axis ${axis} of ${arg.name} is ${dimText(d)}, given ${print(actual)}`,
+          arg.span,
+          {
+            label: typeText(arg.actual),
+            secondary: [declared(arg)],
+            help: `no size of ${open[0]} gives ${print(actual)}`,
+          },
+        );
+      let value = exactQuotient(rest, line.coef);
+      if (!value) {
+        if (!caller.trace || asConst(line.coef) === undefined) continue;
+        if (asConst(rest) !== undefined) refuse();
+        caller.trace.b.require({
+          left: rest,
+          relation: "divides",
+          right: line.coef,
+          message: `${fnName}: axis ${axis} of ${arg.name} is ${dimText(d)}`,
+          span: arg.span,
+        });
+        value = floorDiv(rest, line.coef);
+      }
+      if ((asConst(value) ?? 0) < 0) refuse();
+      ctx.scope.names.set(open[0], { val: intVal(value), kind: "symbol", span: d.span });
+      again = true;
+    }
+  }
+}
+
 const sized = (d: ast.Expr, value: Dim): string => {
   const text = dimText(d);
   return text === print(value) ? text : `${text} = ${print(value)}`;
 };
+
+/**
+ * Sizes for which two expressions differ though every condition of the call holds, in words; undefined where none is found:
+ * then they may be equal for a reason that the normal form does not see, and the call checks it.
+ */
+function counterexample(ctx: Ctx, want: Dim, actual: Dim): string | undefined {
+  if (!ctx.trace || surelyDiffer(want, actual)) return undefined;
+  const conditions = ctx.trace.constraints();
+  const names = new Set([...symbols(want), ...symbols(actual)]);
+  // Conditions on these sizes bring further sizes with them.
+  for (let before = -1; before !== names.size; ) {
+    before = names.size;
+    for (const c of conditions) {
+      const own = [...symbols(c.left), ...symbols(c.right)];
+      if (own.some((n) => names.has(n))) for (const n of own) names.add(n);
+    }
+  }
+  const list = [...names];
+  const among = conditions.filter((c) => [...symbols(c.left), ...symbols(c.right)].some((n) => names.has(n)));
+  const free = freeSymbols(list, among);
+  let state = 1;
+  const next = (): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+  for (let trial = 0; trial < 256; trial++) {
+    const step = [1, 1, 2, 8, 24][trial % 5];
+    const env: Record<string, number> = {};
+    for (const n of list) env[n] = step * (1 + Math.floor(next() * 40));
+    for (const [n, d] of free) {
+      const v = evaluated(d, env);
+      if (v !== undefined) env[n] = v;
+    }
+    if (!among.every((c) => holds(c, env))) continue;
+    const [w, a] = [evaluated(want, env), evaluated(actual, env)];
+    if (w === undefined || a === undefined || w === a) continue;
+    const where = list.filter((n) => symbols(want).has(n) || symbols(actual).has(n));
+    return `inputs bind sizes and a result does not: with ${where.map((n) => `${n} = ${env[n]}`).join(" and ")} the result's axis is ${a}, declared ${w}`;
+  }
+  return undefined;
+}
+
+/** Whether a condition is met by these sizes. */
+function holds(c: Constraint, env: Readonly<Record<string, number>>): boolean {
+  const [left, right] = [evaluated(c.left, env), evaluated(c.right, env)];
+  if (left === undefined || right === undefined) return false;
+  if (c.relation === "==") return left === right;
+  return c.relation === ">=" ? left >= right : right !== 0 && left % right === 0;
+}
+
+const evaluated = (d: Dim, env: Readonly<Record<string, number>>): number | undefined => {
+  try {
+    return evaluate(d, env);
+  } catch (e) {
+    if (e instanceof DimError) return undefined;
+    throw e;
+  }
+};
+
+/** Symbols that an equation among the conditions gives as an expression of others, in an order in which they can be had. */
+function freeSymbols(names: readonly string[], conditions: readonly Constraint[]): [string, Dim][] {
+  const out: [string, Dim][] = [];
+  for (const c of conditions) {
+    if (c.relation !== "==") continue;
+    for (const n of names) {
+      if (out.some(([m]) => m === n)) continue;
+      const line = linearIn(sub(c.left, c.right), n);
+      const value = line && exactQuotient(neg(line.rest), line.coef);
+      if (!value) continue;
+      out.push([n, value]);
+      break;
+    }
+  }
+  return out.reverse();
+}
 
 /** The declared result against what the body gives. */
 export function checkResult(
@@ -268,8 +439,16 @@ export function checkResult(
     const want = evalDim(ctx, p.declared);
     const what = (): string =>
       `${fnName}: axis ${p.axis} of the result is ${print(p.actual)}, declared ${sized(p.declared, want)}`;
-    if (sameDim(ctx, want, p.actual, what, span) === "differ")
-      fail(ctx, "E0303", what(), span, { label: typeText(actual), secondary: [label] });
+    const wrong = (help?: string): never =>
+      fail(ctx, "E0303", what(), span, {
+        label: typeText(actual),
+        secondary: [label],
+        ...(help === undefined ? {} : { help }),
+      });
+    // A result is what the body gives: it never decides a size that the inputs leave free.
+    const against = want.key === p.actual.key ? undefined : counterexample(ctx, want, p.actual);
+    if (against !== undefined) wrong(against);
+    if (sameDim(ctx, want, p.actual, what, span) === "differ") wrong();
   }
 }
 

@@ -20,6 +20,7 @@ import {
   type Dim,
   dim,
   floorDiv,
+  linearIn,
   max,
   mod,
   mul,
@@ -317,15 +318,13 @@ function solveSymbols(graph: Graph): { solve: ExprTable; values: Map<string, { d
     for (const { d, name } of axes) {
       const open = [...symbols(d)].filter((s) => !values.has(s));
       if (open.length !== 1) continue;
-      // d = coef * s + rest
-      const at0 = substitute(d, (s) => (s === open[0] ? 0 : values.get(s)?.dim));
-      const coef = sub(
-        substitute(d, (s) => (s === open[0] ? 1 : values.get(s)?.dim)),
-        at0,
+      const line = linearIn(d, open[0]);
+      const c = line && asConst(line.coef);
+      if (!line || c === undefined || c === 0) continue;
+      const rest = sub(
+        sym(name),
+        substitute(line.rest, (s) => values.get(s)?.dim),
       );
-      const rest = sub(sym(name), at0);
-      const c = asConst(coef);
-      if (c === undefined || c === 0) continue;
       // The check of the axis refuses what does not divide.
       values.set(open[0], { dim: floorDiv(rest, c), text: "" });
       again = true;
