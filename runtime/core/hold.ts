@@ -5,6 +5,7 @@ import type { Given, Source } from "./inputs.ts";
 import type { EntryPlan } from "./program.ts";
 import type { Session } from "./session.ts";
 import { type AnyArray, alignTo, itemBytes } from "./tensor.ts";
+import { copyInput } from "./transfer.ts";
 
 export interface Held {
   readonly sources: readonly Source[];
@@ -30,7 +31,7 @@ export function hold(session: Session, entry: EntryPlan, { sources, names }: Giv
       if (size === 0 || !(source.buffer.usage & COPY_SRC)) return source;
       const buffer = session.createBuffer(`held ${name}`, size, COPY_SRC | COPY_DST);
       made.push(buffer);
-      encoder.copyBufferToBuffer(source.buffer, 0, buffer, 0, size);
+      copyInput(encoder, name, source.buffer, buffer, 0, size);
       return { buffer };
     });
     if (made.length) session.device.queue.submit([encoder.finish()]);

@@ -32,14 +32,26 @@ export function upload(
   return (encoder) => {
     for (const { from, to } of copies) {
       const { buffer, offset, bytes } = to.range;
-      if (bytes === 0) continue;
-      try {
-        encoder.copyBufferToBuffer(from, 0, session.buffer(buffer), offset, alignTo(bytes, 4));
-      } catch (cause) {
-        throw new InputError("input-dtype", `${to.port.name}: this is no GPUBuffer: ${reason(cause)}`, cause);
-      }
+      if (bytes > 0)
+        copyInput(encoder, to.port.name, from, session.buffer(buffer), offset, alignTo(bytes, 4));
     }
   };
+}
+
+/** Copies from what a caller called a GPUBuffer. */
+export function copyInput(
+  encoder: GPUCommandEncoder,
+  name: string,
+  from: GPUBuffer,
+  to: GPUBuffer,
+  offset: number,
+  bytes: number,
+): void {
+  try {
+    encoder.copyBufferToBuffer(from, 0, to, offset, bytes);
+  } catch (cause) {
+    throw new InputError("input-dtype", `${name}: this is no GPUBuffer: ${reason(cause)}`, cause);
+  }
 }
 
 /** Results copied into one mappable buffer in the same submit, and read from there. */

@@ -135,6 +135,43 @@ describe("in headless Chromium", () => {
         return text;
       }
       ${tell("run()")}`,
+    "memory.html": page("memory"),
+    "memory.js": `
+      import { load, Tensor } from "./tiny.js";
+      const shared = (view) => { const to = new view.constructor(new SharedArrayBuffer(view.byteLength)); to.set(view); return to; };
+      const resizable = (view) => { const to = new view.constructor(new ArrayBuffer(view.byteLength, { maxByteLength: 2 * view.byteLength })); to.set(view); return to; };
+      async function run() {
+        const net = await load({ weights: { scale: [1, 2, 3, 4], bias: [1, 1, 1, 1], count: 0 }, train: { totalSteps: 10 } });
+        const file = await net.save();
+        const snapshot = await net.snapshot();
+        const x = Float32Array.of(1, 1, 1, 1);
+        const told = {};
+        for (const [name, of] of Object.entries({ shared, resizable })) {
+          const results = [];
+          const call = async (x) => results.push([...(await net.chain({ x })).y.data].join());
+          for (const given of [of(x), new Tensor("f32", [1, 4], of(x)), { data: of(x), shape: [1, 4] }]) await call(given);
+          for (const weights of [of(file), of(file).buffer]) { await net.loadWeights(weights); await call(x); }
+          const other = await load({ weights: of(file) });
+          results.push([...(await other.chain({ x })).y.data].join());
+          other.dispose();
+          await net.setParameter("scale", of(Float32Array.of(1, 2, 3, 4)));
+          await call(x);
+          await net.restore({ ...snapshot, params: of(snapshot.params), state: of(snapshot.state) });
+          await call(x);
+          const { picked } = await net.pick({ m: of(Uint8Array.of(1, 0)), a: of(Int32Array.of(7, 8)) });
+          told[name] = [...new Set(results), results.length, picked.data.join()];
+        }
+        const refused = async (name, work) => { told[name] = await work().then(() => "taken", (error) => error.name + " " + error.code); };
+        const used = await fetch("./tiny.js");
+        await used.arrayBuffer();
+        await refused("used", () => net.loadWeights(used));
+        await refused("missing", () => net.loadWeights("./nope"));
+        await refused("html", () => net.loadWeights("./memory.html"));
+        await refused("file", () => net.loadWeights("file:///etc/passwd"));
+        await refused("path", () => net.save("x.safetensors"));
+        return JSON.stringify(told);
+      }
+      ${tell("run()")}`,
     "worker.html": page("worker"),
     "worker.js": `
       const worker = new Worker("./inside.js", { type: "module" });
@@ -149,17 +186,27 @@ describe("in headless Chromium", () => {
       main(load, {}).then(postMessage, (error) => postMessage(JSON.stringify(String(error.stack))));`,
   };
 
-  it("runs in a page without eval, in a worker, and on a device handed in", async (context) => {
+  it("runs in a page without eval, in a worker, on a device handed in, and with memory of every kind", async (context) => {
+    const same = ["2,3,4,5", 8, "7,-1"];
+    const memory = {
+      shared: same,
+      resizable: same,
+      used: "WeightsError weights-source",
+      missing: "WeightsError weights-source",
+      html: "WeightsError weights-format",
+      file: "WeightsError weights-source",
+      path: "WeightsError weights-source",
+    };
     const chromium = await openPage(context, files);
     const base = chromium.url();
-    for (const name of ["own", "given", "worker"]) {
+    for (const name of ["own", "given", "worker", "memory"]) {
       await chromium.goto(`${base}${name}.html`);
       let title = "";
       for (let i = 0; i < 600 && !title; i++) {
         title = await chromium.title();
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
-      expect(JSON.parse(title), name).toEqual(EXPECTED);
+      expect(JSON.parse(title), name).toEqual(name === "memory" ? memory : EXPECTED);
     }
   });
 });

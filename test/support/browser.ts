@@ -26,6 +26,9 @@ export async function openPage(
     const body = path === "/" ? "<!doctype html><title>mdl</title>" : files[path.slice(1)];
     response.writeHead(body === undefined ? 404 : 200, {
       "Content-Type": TYPES[extname(path) || ".html"] ?? "application/octet-stream",
+      // Without these a page has no SharedArrayBuffer.
+      "Cross-Origin-Opener-Policy": "same-origin",
+      "Cross-Origin-Embedder-Policy": "require-corp",
     });
     response.end(body);
   });
