@@ -3,48 +3,11 @@
 import { describe, expect, it } from "vitest";
 import { compile } from "../compiler/core/index.ts";
 import { targets } from "../compiler/core/targets.ts";
-import type { Artefact } from "../runtime/core/program.ts";
 import { budget, firstSeed, untilTimeIsUp } from "./support/budget.ts";
-import { nullDevice } from "./support/device.ts";
 import { projectFile } from "./support/files.ts";
 import { buildGraphs } from "./support/graphs.ts";
 import { randomGraph } from "./support/random-graphs.ts";
-
-/** What the device says of each kernel of a target: its text, and a pipeline with the layout the runtime gives it. */
-async function errorsOf(artefact: Artefact, target: string): Promise<string[]> {
-  const { device } = await nullDevice(target === "baseline" ? "default" : "everything");
-  const program = artefact.programs.find((p) => p.target === target);
-  if (!program) throw new Error(`no program for ${target}`);
-  const out: string[] = [];
-  for (const feature of target === "baseline" ? program.requires.features : [])
-    out.push(`baseline requires ${feature}`);
-  for (const kernel of program.kernels) {
-    const code = artefact.texts[kernel.text];
-    device.pushErrorScope("validation");
-    const module = device.createShaderModule({ code });
-    const layout = device.createBindGroupLayout({
-      entries: [
-        {
-          binding: 0,
-          visibility: 4,
-          buffer: { type: "uniform", hasDynamicOffset: true, minBindingSize: 4 * kernel.uniformWords },
-        },
-        ...kernel.access.map((a, i) => ({
-          binding: i + 1,
-          visibility: 4,
-          buffer: { type: a === "read" ? ("read-only-storage" as const) : ("storage" as const) },
-        })),
-      ],
-    });
-    device.createComputePipeline({
-      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-      compute: { module, entryPoint: "main" },
-    });
-    const error = await device.popErrorScope();
-    if (error) out.push(`${kernel.name}: ${error.message}\n${code}`);
-  }
-  return out;
-}
+import { errorsOf } from "./support/shaders.ts";
 
 const examples: readonly (readonly [string, string])[] = [
   ["mlp", "MLP"],

@@ -32,7 +32,7 @@ import {
   planEntry,
 } from "./phases/7-plan/plan.ts";
 import type { ReferenceModel, ReferenceStep } from "./reference/net.ts";
-import type { Target } from "./targets.ts";
+import { limitOf, type Target } from "./targets.ts";
 
 export interface PipelineOptions {
   readonly targets: readonly Target[];
@@ -210,7 +210,13 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       if (options.verify) verify(checked, "check");
       const simplified = simplify(
         checked,
-        { inference: src.inference, claims: context.claims, busyRows: target.busyRows },
+        {
+          inference: src.inference,
+          claims: context.claims,
+          busyRows: target.busyRows,
+          // One buffer is what the node stores.
+          operands: limitOf(target, "maxStorageBuffersPerShaderStage") - 1,
+        },
         (pass, g) => {
           if (options.verify) verify(g, pass);
         },

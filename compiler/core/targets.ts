@@ -17,8 +17,19 @@ export interface Target {
     | { readonly kind: "tile"; readonly rows: number; readonly cols: number; readonly depth: number };
   /** Whether attention is one kernel with a running maximum here. */
   readonly fusedAttention: boolean;
-  readonly maxBindings: number;
 }
+
+/** What WebGPU allows a kernel on every device; a target's `requires.limits` may ask for more. */
+const DEFAULT_LIMITS = {
+  maxStorageBuffersPerShaderStage: 8,
+  maxUniformBufferBindingSize: 65536,
+  maxComputeWorkgroupStorageSize: 16384,
+  maxComputeInvocationsPerWorkgroup: 256,
+} as const;
+export type KernelLimit = keyof typeof DEFAULT_LIMITS;
+/** A limit that holds for every kernel of a target: the one place that fusion, plans and the verifier ask. */
+export const limitOf = (target: Pick<Target, "requires">, name: KernelLimit): number =>
+  target.requires.limits[name] ?? DEFAULT_LIMITS[name];
 
 /** WebGPU's default limits and no optional feature: runs anywhere. */
 export const baseline: Target = {
@@ -30,7 +41,6 @@ export const baseline: Target = {
   busyRows: 32,
   contraction: { kind: "tile", rows: 32, cols: 32, depth: 16 },
   fusedAttention: false,
-  maxBindings: 8,
 };
 /** A discrete or integrated GPU: workgroup-memory tiles of 64, attention as one kernel. */
 export const gpu: Target = {
@@ -42,7 +52,6 @@ export const gpu: Target = {
   busyRows: 64,
   contraction: { kind: "tile", rows: 64, cols: 64, depth: 16 },
   fusedAttention: true,
-  maxBindings: 8,
 };
 /** A software adapter with subgroups of eight (lavapipe): register tiles by subgroup broadcast, no barriers. */
 export const cpuSubgroup: Target = {
@@ -54,7 +63,6 @@ export const cpuSubgroup: Target = {
   busyRows: 4,
   contraction: { kind: "subgroup", lanes: 8, rows: 32 },
   fusedAttention: false,
-  maxBindings: 8,
 };
 
 /** In the order `load` tries them. */

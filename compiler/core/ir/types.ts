@@ -190,6 +190,13 @@ export interface OpDef {
   complete?(inputs: readonly TensorType[], attrs: Attrs): Attrs;
   /** True where a call is said at once by `expand` (conveniences that no pass and no kernel family looks for). */
   inline?(inputs: readonly TensorType[], attrs: Attrs): boolean;
+  /**
+   * Of a fold over the axes in its attribute `axes` (beside `keepdims`) that may be taken in parts: the operator that
+   * combines the results of the parts. Absent where the parts' results do not say the whole (a mean, an index).
+   */
+  partials?(): OpDef;
+  /** True where op(op(a, b), c) with the same attributes is op(a, b, c): many operands may be joined in steps. */
+  readonly associative?: boolean;
   /** Composite: the definition, in terms of other operators. */
   expand?(b: Builder, node: Node): readonly Value[];
   /** Worked examples: drive the generated tests and the docs. */

@@ -28,6 +28,39 @@ export type X = { readonly dtype: DType; readonly width: Width } & (
   | { readonly k: "subgroup"; readonly combine: "add" | "mul" | "max" | "min"; readonly a: X }
 );
 
+/** What an expression is made of. */
+export function partsOf(x: X): readonly X[] {
+  switch (x.k) {
+    case "bin":
+      return [x.a, x.b];
+    case "call":
+      return x.args;
+    case "vec":
+      return x.parts;
+    case "splat":
+    case "part":
+    case "broadcast":
+    case "subgroup":
+      return [x.a];
+    case "load":
+    case "shared":
+    case "element":
+      return [x.index];
+    default:
+      return [];
+  }
+}
+const depths = new WeakMap<X, number>();
+/** How many expressions lie within one another. */
+export function depthOf(x: X): number {
+  let depth = depths.get(x);
+  if (depth === undefined) {
+    depth = 1 + Math.max(0, ...partsOf(x).map(depthOf));
+    depths.set(x, depth);
+  }
+  return depth;
+}
+
 export interface UniformSlot {
   readonly dim: Dim;
   name: string;

@@ -11,6 +11,7 @@ import {
   bin,
   type CodeFunction,
   call,
+  depthOf,
   lit,
   part,
   type Stmt,
@@ -26,6 +27,9 @@ import { overflowed } from "./functions.ts";
 import { identityOf, indexForm, type ScalarContext } from "./lowering.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "./scalar.ts";
 import { RESERVED } from "./words.ts";
+
+/** Expressions within one another: compilers of shaders read them by recursion, and stop at about a hundred brackets. */
+const DEEPEST = 16;
 
 export interface Block {
   readonly stmts: Stmt[];
@@ -206,7 +210,11 @@ export class Emitter {
     const hoisted = depth < this.stack.length - 1;
     if (
       !isAtomic(made) &&
-      (hoisted || (this.uses.get(x) ?? 1) > 1 || x.kind === "load" || x.kind === "div")
+      (hoisted ||
+        (this.uses.get(x) ?? 1) > 1 ||
+        x.kind === "load" ||
+        x.kind === "div" ||
+        depthOf(made) >= DEEPEST)
     ) {
       const name = this.fresh(nameOf(x));
       block.stmts.push({ k: "let", name, x: made });

@@ -352,6 +352,7 @@ export const sumOp: OpDef = {
   name: "sum",
   doc: "The sum over axes. The sum of bool is i32: a count.",
   fuses: "fold",
+  partials: () => sumOp,
   params: reductionParams,
   complete: completeAxes("sum"),
   infer: ([x], attrs) => {

@@ -42,6 +42,7 @@ export const concatOp: OpDef = {
   name: "concat",
   doc: "The operands one after the other along an axis.",
   fuses: "view",
+  associative: true,
   params: [tensors("xs"), axis("axis", { default: 0 })],
   complete: (xs, attrs) => ({
     ...attrs,

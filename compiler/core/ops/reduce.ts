@@ -69,10 +69,11 @@ function foldOp(
   vjp: (b: Builder, g: Value, x: Value, y: Value, over: readonly number[]) => Value,
   examples: OpDef["examples"],
 ): OpDef {
-  return {
+  const op: OpDef = {
     name,
     doc,
     fuses: "fold",
+    partials: () => op,
     params: reductionParams,
     complete: completeAxes(name),
     infer: ([x], attrs) => {
@@ -95,6 +96,7 @@ function foldOp(
     },
     examples,
   };
+  return op;
 }
 const reduceExamples: OpDef["examples"] = [
   { shapes: [[2, 3, 4]], attrs: { axes: [1] } },
@@ -171,10 +173,11 @@ export const prodOp: OpDef = foldOp(
 // -------------------------------------------------------------------------------------------- any and all
 
 function logicOp(name: "any" | "all", doc: string, combine: Combine): OpDef {
-  return {
+  const op: OpDef = {
     name,
     doc,
     fuses: "fold",
+    partials: () => op,
     params: reductionParams,
     complete: completeAxes(name),
     infer: ([x], attrs) => {
@@ -203,6 +206,7 @@ function logicOp(name: "any" | "all", doc: string, combine: Combine): OpDef {
       { shapes: [[3, 0]], dtypes: ["bool"], attrs: { axes: [1], keepdims: true }, grad: false },
     ],
   };
+  return op;
 }
 export const anyOp = logicOp("any", "True where any element over the axes is.", "max");
 export const allOp = logicOp("all", "True where all elements over the axes are.", "min");

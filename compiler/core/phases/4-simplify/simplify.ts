@@ -6,6 +6,7 @@ import { transform } from "../../ir/transform.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { copy } from "../../ops/copy.ts";
 import { isCarried } from "../../ops/scan.ts";
+import { limitOperands } from "./operands.ts";
 import { foldScales } from "./scales.ts";
 import { mergeScans } from "./scans.ts";
 import { shareOperands } from "./share.ts";
@@ -17,6 +18,8 @@ export interface SimplifyOptions {
   readonly claims?: (node: Node) => boolean;
   /** Rows that keep the target busy (see split.ts). */
   readonly busyRows?: number;
+  /** Operands a kernel can read (see operands.ts). */
+  readonly operands?: number;
 }
 export type Pass = { readonly name: string; readonly run: (g: Graph, o: SimplifyOptions) => Graph };
 
@@ -28,6 +31,7 @@ export const passes: readonly Pass[] = [
   { name: "fold-scales", run: (g, o) => (o.inference ? foldScales(g) : g) },
   { name: "share-operands", run: (g, o) => (o.inference ? shareOperands(g) : g) },
   { name: "split-reductions", run: (g, o) => splitReductions(g, o.busyRows ?? 0) },
+  { name: "limit-operands", run: (g, o) => limitOperands(g, o.operands ?? Number.POSITIVE_INFINITY) },
   // Last: kernels store what sinks name.
   { name: "store-sinks", run: storeSinks },
 ];

@@ -10,6 +10,7 @@ import { children } from "../../kernel/emitter.ts";
 import { createLowering, foldOf, indexForm, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../kernel/scalar.ts";
 import { applySplits, contractionOf, splitsOf } from "./contraction.ts";
+import { coneOf, fitKernels, LARGEST } from "./fit.ts";
 
 export type GroupKind = "map" | "rows" | "contraction" | "pack" | "control" | "claimed";
 
@@ -41,6 +42,8 @@ export interface FuseOptions {
   readonly derive: boolean;
   /** Composite nodes a kernel family takes whole on this target. */
   readonly claims?: (node: Node) => boolean;
+  /** State whose update cannot be stored over the old value: it needs a binding of its own. */
+  readonly notInPlace?: ReadonlySet<string>;
 }
 
 const HEAVY = new Set([
@@ -96,8 +99,24 @@ export function lowerValue(s: ScalarContext, value: Value): { at: Axis[]; x: Sca
 
 /** Inlined values one behind the other, at most: an expression is built and printed by recursion. */
 const LONGEST_CHAIN = 64;
+/** Different places at which one kernel computes an inlined value: what reads shifted copies of itself doubles them. */
+const MOST_PLACES = 16;
+/** Operands of a view that a kernel picks from in its innermost loop. */
+const MOST_PICKED = 3;
 /** Nodes a region takes in after its anchor. */
 const LARGEST_REGION = 96;
+/** Asked of each node once: what it says depends on the node alone. */
+function remembered(ask: (n: Node) => boolean): (n: Node) => boolean {
+  const known = new Map<Node, boolean>();
+  return (n) => {
+    let answer = known.get(n);
+    if (answer === undefined) {
+      answer = ask(n);
+      known.set(n, answer);
+    }
+    return answer;
+  };
+}
 const isViewNode = (n: Node): boolean => n.op.fuses === "view";
 const shapeKey = (v: Value): string => v.type.shape.map((d) => d.key).join();
 const elements = (v: Value) => product(v.type.shape);
@@ -152,31 +171,41 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   const newGroup = (kind: GroupKind, anchor: Node, derived = isDerived(anchor)): Group => {
     const g: Group = { id: groups.length, kind, nodes: new Set([anchor]), roots: [], anchor, derived };
     groups.push(g);
-    region.set(anchor, g);
+    join(g, anchor);
     return g;
   };
+  // For each node, the earliest start of a group that reaches over it: a group is computed at once, so that who needs one
+  // of its first nodes waits for its last.
+  const reachesBack = new Int32Array(nodes.length).map((_, i) => i);
+  const extents = new Map<Group, { from: number; to: number }>();
+  /** Makes a node part of a group. */
+  function join(g: Group, n: Node): void {
+    g.nodes.add(n);
+    region.set(n, g);
+    const at = position.get(n) as number;
+    const e = extents.get(g) ?? { from: at, to: at };
+    extents.set(g, e);
+    const [from, to] = [Math.min(e.from, at), Math.max(e.to, at)];
+    for (let i = from < e.from ? from : e.to; i <= to; i++) reachesBack[i] = Math.min(reachesBack[i], from);
+    e.from = from;
+    e.to = to;
+  }
   const nodeUsers = (v: Value): readonly Node[] => users.get(v) ?? [];
   const isView = (n: Node): boolean => n.op.fuses === "view";
-  /** Users that compute, looking through views. */
-  const effectiveUsers = (v: Value, into = new Set<Node>()): Set<Node> => {
-    for (const u of nodeUsers(v)) {
-      if (isView(u) && !region.has(u)) for (const o of u.outs) effectiveUsers(o, into);
-      else into.add(u);
-    }
-    return into;
-  };
-  const sinkThroughViews = (v: Value): boolean =>
-    sinks.has(v) || nodeUsers(v).some((u) => isView(u) && u.outs.some(sinkThroughViews));
+  /** Values that are sinks, or that views show there. */
+  const shownBySinks = new Set<Value>(sinks);
+  for (const n of [...nodes].reverse())
+    if (isView(n) && n.outs.some((v) => shownBySinks.has(v))) for (const v of n.inputs) shownBySinks.add(v);
 
   // --- shapes of anchors ----------------------------------------------------------------------------------------
   const isolated = (n: Node): { s: ScalarContext; at: Axis[]; x: Scalar } => {
     const s = createLowering(() => undefined);
     return { s, ...lowerValue(s, n.outs[0]) };
   };
-  const isContraction = (n: Node): boolean => {
+  const isContraction = remembered((n: Node): boolean => {
     const x = foldOf(isolated(n).x);
     return x !== undefined && (contractionOf(x) !== undefined || splitsOf(x).length > 0);
-  };
+  });
   /** A window that tiles its operand: fold over small literal axes, coordinate = out * extent + window axis. */
   const tilesOperand = (n: Node): Value | undefined => {
     if (n.op.fuses !== "fold") return undefined;
@@ -208,7 +237,7 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     return seen.size === x.axes.length ? x.body.value : undefined;
   };
   /** A reduction whose operand coordinates are out axes or fold axes, never both: a row reduction. */
-  const isRowReduction = (n: Node): boolean => {
+  const isRowReduction = remembered((n: Node): boolean => {
     const x = foldOf(isolated(n).x);
     if (!x) return false;
     let ok = true;
@@ -224,18 +253,34 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     };
     visit(x.body);
     return ok;
-  };
+  });
+  /** A view that shows all elements of its operand in the same row-major order. */
+  const keepsOrder = remembered((n: Node): boolean => {
+    if (n.inputs.length !== 1 || !equal(elements(n.inputs[0]), elements(n.outs[0]))) return false;
+    const { s, at, x } = isolated(n);
+    if (x.kind !== "load" || x.value !== n.inputs[0]) return false;
+    return (
+      rowMajor(s, x.at, x.value.type.shape) ===
+      rowMajor(
+        s,
+        at.map((a) => s.axisValue(a)),
+        n.outs[0].type.shape,
+      )
+    );
+  });
 
   // --- growing a region -------------------------------------------------------------------------------------------
   /** True when computing `from` needs something of `target`, groups taken whole. */
   const needs = (from: Node, target: ReadonlySet<Node>): boolean => {
-    const lowest = Math.min(...[...target].map((t) => position.get(t) as number));
+    let lowest = Number.POSITIVE_INFINITY;
+    for (const t of target) lowest = Math.min(lowest, position.get(t) as number);
+    while (reachesBack[lowest] < lowest) lowest = reachesBack[lowest];
     const seen = new Set<Node>();
     const stack: Node[] = [from];
     while (stack.length > 0) {
       const n = stack.pop() as Node;
       if (target.has(n)) return true;
-      if (seen.has(n) || ((position.get(n) as number) < lowest && !region.has(n))) continue;
+      if (seen.has(n) || (position.get(n) as number) < lowest) continue;
       seen.add(n);
       const g = region.get(n);
       if (g) for (const m of g.nodes) if (!seen.has(m)) stack.push(m);
@@ -269,8 +314,7 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
         !foreign.some((f) => tainted.has(f) || needs(f, g.nodes));
       if (ok) {
         inside.add(n);
-        g.nodes.add(n);
-        region.set(n, g);
+        join(g, n);
         added.push(n);
         reach(n);
       } else {
@@ -302,26 +346,26 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   /** Distinct values a kernel with these roots would read, given what is in its region. */
   const readsOf = (roots: readonly Value[], g: Group | undefined): Set<Value> => {
     const found = new Set<Value>();
-    const seen = new Set<Node>();
-    const visit = (v: Value, first: boolean): void => {
-      const n = v.node;
-      const elsewhere = region.get(n);
-      const stored =
-        n.op.fuses === "source" || !n.op.lower || home.has(v) || (elsewhere !== undefined && elsewhere !== g);
-      if (!first && stored && !g?.nodes.has(n)) {
-        found.add(v);
-        return;
+    const seen = new Set<Node>(roots.map((r) => r.node));
+    const stack = [...seen];
+    for (let n = stack.pop(); n; n = stack.pop()) {
+      for (const v of n.inputs) {
+        const m = v.node;
+        const elsewhere = region.get(m);
+        const stored =
+          m.op.fuses === "source" ||
+          !m.op.lower ||
+          home.has(v) ||
+          (elsewhere !== undefined && elsewhere !== g);
+        // What parameters alone decide is stored ahead, whatever it is made of.
+        const ahead = !isView(m) && isDerived(m) && fromParams.get(m) && !(g?.derived ?? true);
+        if ((stored && !g?.nodes.has(m)) || ahead) found.add(v);
+        else if (!seen.has(m)) {
+          seen.add(m);
+          stack.push(m);
+        }
       }
-      // What parameters alone decide is stored ahead, whatever it is made of.
-      if (!first && !isView(n) && isDerived(n) && fromParams.get(n) && !(g?.derived ?? true)) {
-        found.add(v);
-        return;
-      }
-      if (seen.has(n)) return;
-      seen.add(n);
-      for (const i of n.inputs) visit(i, false);
-    };
-    for (const r of roots) visit(r, true);
+    }
     return found;
   };
   const bindingsOf = (reads: ReadonlySet<Value>, roots: readonly Value[]): number => {
@@ -331,6 +375,7 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
       const path = writtenTo.get(r);
       if (
         path !== undefined &&
+        !options.notInPlace?.has(path) &&
         [...reads].some((v) => v.node.attrs.path === path && v.node.op.fuses === "source")
       )
         all.delete(r);
@@ -423,8 +468,7 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
           ? next[0]
           : undefined;
       if (window) {
-        g.nodes.add(window);
-        region.set(window, g);
+        join(g, window);
         const after = grow(g, window, sameElements(window));
         trimViews(g, after);
         fitBindings(g, after);
@@ -452,10 +496,7 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
       if (!sumsUpTo(foreign, other) || !sumsUpTo(mine, g) || !sameRowsAndColumns(g.anchor, other.anchor))
         continue;
       const before = new Set(g.nodes);
-      for (const m of other.nodes) {
-        g.nodes.add(m);
-        region.set(m, g);
-      }
+      for (const m of other.nodes) join(g, m);
       home.delete(foreign);
       if (bindings(g) > options.maxBindings) {
         for (const m of other.nodes)
@@ -550,10 +591,27 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     trimViews(g, added);
     settle(g);
   }
+  /** A fold that has no kernel yet is among what the exits are made of. */
+  function foldsOutside(exits: readonly Value[], g: Group): boolean {
+    const seen = new Set<Node>(exits.map((e) => e.node));
+    const stack = [...seen];
+    for (let n = stack.pop(); n; n = stack.pop()) {
+      if (n.op.fuses === "fold" && !g.nodes.has(n)) return true;
+      for (const v of n.inputs) {
+        const m = v.node;
+        if (seen.has(m) || m.op.fuses === "source" || (region.has(m) && !g.nodes.has(m))) continue;
+        seen.add(m);
+        stack.push(m);
+      }
+    }
+    return false;
+  }
   /** Every fold of every exit hangs on the same rows, counted in the same order. */
   function rowsAreAligned(g: Group): boolean {
     const exits = exitsOf(g);
-    const s = loweringFor((v) => !g.nodes.has(v.node) && (home.has(v) || region.has(v.node)));
+    if (foldsOutside(exits, g)) return false;
+    // What else is computed outside has no say in it, stored or inlined: it is a load here.
+    const s = loweringFor((v) => !g.nodes.has(v.node));
     const rowCount = elements(g.anchor.outs[0]);
     const reductions = [...g.nodes].filter((n) => n.op.fuses === "fold");
     for (const e of exits) {
@@ -590,25 +648,58 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
   }
 
   // --- 3. the rest: inline or store, from the readers back ------------------------------------------------------------
-  const readers = new Map<Node, { groups: Set<Group>; hot: boolean; chain: number }>();
-  const readersOf = (v: Value): { groups: Set<Group>; hot: boolean; chain: number } => {
-    const out = { groups: new Set<Group>(), hot: false, chain: 1 };
-    for (const u of effectiveUsers(v)) {
+  interface Reading {
+    /** Kernels that would compute the value, through whatever is inlined in them. */
+    readonly groups: Set<Group>;
+    /** Distinct coordinates at which they would compute it. */
+    readonly places: Set<number>;
+    hot: boolean;
+    /** Inlined values between it and the kernel that stores something, this one counted. */
+    chain: number;
+    /** Somebody who is not derived reads it. */
+    outside: boolean;
+  }
+  const readings = new Map<Node, Reading>();
+  const placeIds = new Map<string, number>();
+  const placeId = (key: string): number => {
+    const id = placeIds.get(key) ?? placeIds.size;
+    placeIds.set(key, id);
+    return id;
+  };
+  /** Who reads v, views looked through. */
+  const readingOf = (v: Value): Reading => {
+    const out: Reading = { groups: new Set(), places: new Set(), hot: false, chain: 1, outside: false };
+    for (const u of nodeUsers(v)) {
       const g = region.get(u);
       if (g) {
         out.groups.add(g);
         if (anchors.has(u)) out.hot = true;
-      } else {
-        const r = readers.get(u);
-        if (r) {
-          for (const x of r.groups) out.groups.add(x);
-          out.hot ||= r.hot;
-          out.chain = Math.max(out.chain, r.chain + 1);
-        }
+        out.outside ||= !isDerived(u);
+        if (u.op.fuses === "map") out.places.add(placeId(`${g.id}`));
+        else
+          u.inputs.forEach((x, i) => {
+            if (x === v) out.places.add(placeId(`${g.id}:${u.id}.${i}`));
+          });
+        continue;
       }
+      const r = readings.get(u);
+      if (!r) continue;
+      for (const x of r.groups) out.groups.add(x);
+      out.hot ||= r.hot;
+      out.outside ||= isView(u) ? r.outside : !isDerived(u);
+      out.chain = Math.max(out.chain, r.chain + 1);
+      if (!isView(u)) for (const p of r.places) out.places.add(p);
+      else
+        u.inputs.forEach((x, i) => {
+          if (x === v) for (const p of r.places) out.places.add(placeId(`${u.id}.${i}@${p}`));
+        });
     }
     return out;
   };
+  /** An expression grows with its depth, and with the places it is computed at: both have an end. */
+  const tooFar = (n: Node, r: Reading): boolean =>
+    n.inputs.length > 0 &&
+    (r.chain > LONGEST_CHAIN || r.places.size > MOST_PLACES * Math.max(1, r.groups.size));
   /** Heavy scalar functions in an operator's own expression. */
   const heavyIn = new Map<Node, number>();
   const heavyOf = (n: Node): number => {
@@ -644,7 +735,11 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     return { loads: leaves.size, heavy };
   };
   const store = (n: Node): Group => {
-    const g = newGroup("map", n);
+    const fold = n.op.fuses === "fold";
+    const g = newGroup(
+      fold && anchors.has(n) ? "contraction" : fold && isRowReduction(n) ? "rows" : "map",
+      n,
+    );
     g.roots = [n.outs[0]];
     home.set(n.outs[0], g);
     return g;
@@ -666,46 +761,48 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
       }
       continue;
     }
+    const named = sinks.has(v) || nodeUsers(v).some(mustStore);
     if (isView(n)) {
-      if (sinks.has(v) && !home.has(v)) {
+      if (home.has(v)) continue;
+      const r = readingOf(v);
+      if (named) {
         const base = orderKeepingBase(v);
         if (base && base.node.op.fuses !== "source") {
           alias.set(v, base);
           if (!home.has(base) && !region.has(base.node)) store(base.node);
-        } else store(n);
-      } else if (nodeUsers(v).some((u) => mustStore(u)) && !home.has(v)) {
-        const base = orderKeepingBase(v);
-        if (base && base.node.op.fuses !== "source") {
-          alias.set(v, base);
-          if (!home.has(base) && !region.has(base.node)) store(base.node);
-        } else store(n);
+        } else {
+          store(n);
+          continue;
+        }
+      } else if (tooFar(n, r) || (r.hot && n.inputs.length > MOST_PICKED)) {
+        store(n);
+        continue;
       }
+      readings.set(n, r);
       continue;
     }
-    if (sinks.has(v) || nodeUsers(v).some(mustStore) || alias.has(v)) {
+    if (named || alias.has(v)) {
       store(n);
       continue;
     }
-    const r = readersOf(v);
+    const r = readingOf(v);
     if (r.groups.size === 0) {
       // Only reads by inlined nodes that were inlined nowhere: dead, or reached through views of sinks.
-      if (sinkThroughViews(v)) store(n);
+      if (shownBySinks.has(v)) store(n);
       continue;
     }
-    const derivedEdge =
-      isDerived(n) && fromParams.get(n) === true && [...effectiveUsers(v)].some((u) => !isDerived(u));
-    if (derivedEdge) {
+    if (isDerived(n) && fromParams.get(n) === true && r.outside) {
       store(n);
       continue;
     }
-    if (r.chain > LONGEST_CHAIN) {
+    if (tooFar(n, r)) {
       store(n);
       continue;
     }
     const cost = costOf(v);
     const cheap = cost.loads <= 1 && cost.heavy === 0;
-    if ((r.groups.size === 1 && !r.hot) || cheap) readers.set(n, r);
-    else if (r.groups.size === 1 && r.hot && cost.loads <= 1 && cost.heavy <= 1) readers.set(n, r);
+    if ((r.groups.size === 1 && !r.hot) || cheap) readings.set(n, r);
+    else if (r.groups.size === 1 && r.hot && cost.loads <= 1 && cost.heavy <= 1) readings.set(n, r);
     else store(n);
   }
   function mustStore(u: Node): boolean {
@@ -726,73 +823,51 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     }
     return base === v ? undefined : base;
   }
-  /** A view that shows all elements of its operand in the same row-major order. */
-  function keepsOrder(n: Node): boolean {
-    if (n.inputs.length !== 1 || !equal(elements(n.inputs[0]), elements(n.outs[0]))) return false;
-    const { s, at, x } = isolated(n);
-    if (x.kind !== "load" || x.value !== n.inputs[0]) return false;
-    return (
-      rowMajor(s, x.at, x.value.type.shape) ===
-      rowMajor(
-        s,
-        at.map((a) => s.axisValue(a)),
-        n.outs[0].type.shape,
-      )
-    );
-  }
 
-  // --- 4. kernels over the same elements become one where that saves a pass --------------------------------------------
+  // --- 4. what a kernel may bind --------------------------------------------------------------------------------------
+  const cutToFit = (): void =>
+    fitKernels({
+      nodes,
+      max: options.maxBindings,
+      groups,
+      region,
+      home,
+      inlined: (n) => readings.has(n),
+      // Only pointwise kernels update in place (the planner's rule).
+      bindings: (g, reads) =>
+        g.kind === "map" ? bindingsOf(reads, g.roots) : new Set([...reads, ...g.roots]).size,
+      store: (n) => {
+        readings.delete(n);
+        store(n);
+      },
+      shed,
+    });
+  /** Takes the last value that a group computes out of it, into a kernel of its own, and what cannot stay without it. */
+  function shed(g: Group): readonly Node[] {
+    const out: Node[] = [];
+    // A sum of contractions is one kernel or as many as it has parts.
+    const parts = [...g.nodes].filter((n) => anchors.has(n)).length;
+    do {
+      const last = [...g.nodes].filter((n) => n !== g.anchor).sort((a, b) => b.id - a.id)[0];
+      if (!last) break;
+      drop(g, last);
+      for (const v of last.outs) home.delete(v);
+      out.push(last);
+      if (!isView(last)) store(last);
+      else readings.set(last, readingOf(last.outs[0]));
+      for (const r of g.roots) if (g.nodes.has(r.node)) home.delete(r);
+      g.roots = exitsOf(g);
+      for (const r of g.roots) home.set(r, g);
+    } while (g.nodes.size > 1 && (parts > 1 || (g.kind === "rows" && !rowsAreAligned(g))));
+    return out;
+  }
+  cutToFit();
+  // --- 5. kernels over the same elements become one where that saves a pass --------------------------------------------
   const mustKeep = (r: Value): boolean =>
     sinks.has(r) || [...alias.values()].includes(r) || nodeUsers(r).some(mustStore);
-  mergeMaps(groups, region, home, { needs, readsOf, bindingsOf, mustKeep, max: options.maxBindings });
-  // --- 5. too many bindings: store something inside -------------------------------------------------------------------
-  for (let i = 0; i < groups.length; i++) {
-    const g = groups[i];
-    if (g.kind === "control" || g.kind === "pack" || g.nodes.size === 0) continue;
-    for (let guard = 0; guard < 64; guard++) {
-      const reads = readsOf(g.roots, g);
-      if (bindingsOf(reads, g.roots) <= options.maxBindings) break;
-      const inner = largestInner(g);
-      if (inner) store(inner.node);
-      else if (!shedYoungest(g))
-        throw new InternalError(
-          "fuse",
-          `a kernel for ${g.anchor.op.name} needs ${reads.size + g.roots.length} bindings`,
-        );
-    }
-  }
-  /** Takes the last value that a group computes out of it, into a kernel of its own. */
-  function shedYoungest(g: Group): boolean {
-    const last = [...g.nodes].sort((a, b) => b.id - a.id)[0];
-    if (last === g.anchor) return false;
-    drop(g, last);
-    for (const v of last.outs) home.delete(v);
-    if (!isView(last)) store(last);
-    g.roots = exitsOf(g);
-    for (const r of g.roots) home.set(r, g);
-    return true;
-  }
-  function largestInner(g: Group): Value | undefined {
-    let best: { v: Value; n: number } | undefined;
-    const seen = new Set<Node>();
-    const visit = (v: Value, depth: number): void => {
-      if (
-        seen.has(v.node) ||
-        v.node.op.fuses === "source" ||
-        home.has(v) ||
-        (region.has(v.node) && region.get(v.node) !== g)
-      )
-        return;
-      seen.add(v.node);
-      if (depth > 0 && !g.nodes.has(v.node)) {
-        const n = readsOf([v], undefined).size;
-        if (n >= 2 && n <= options.maxBindings - 1 && (!best || n > best.n)) best = { v, n };
-      }
-      for (const i of v.node.inputs) visit(i, depth + 1);
-    };
-    for (const r of g.roots) visit(r, 0);
-    return best?.v;
-  }
+  mergeMaps(groups, home, { needs, readsOf, bindingsOf, mustKeep, join, max: options.maxBindings });
+
+  cutToFit();
 
   const live = groups.filter((g) => g.nodes.size > 0 && g.roots.length > 0);
   return { graph, groups: ordered(live, (g) => readsOf(g.roots, g), home), home, alias };
@@ -831,13 +906,13 @@ const resolveOpaque = (s: ScalarContext, d: Parameters<typeof substitute>[0]) =>
 /** Merges pointwise groups of one shape that feed each other or read the same values. */
 function mergeMaps(
   groups: Group[],
-  region: Map<Node, Group>,
   home: Map<Value, Group>,
   h: {
     readonly needs: (from: Node, target: ReadonlySet<Node>) => boolean;
     readonly readsOf: (roots: readonly Value[], g: Group | undefined) => Set<Value>;
     readonly bindingsOf: (reads: ReadonlySet<Value>, roots: readonly Value[]) => number;
     readonly mustKeep: (r: Value) => boolean;
+    readonly join: (g: Group, n: Node) => void;
     readonly max: number;
   },
 ): void {
@@ -871,7 +946,7 @@ function mergeMaps(
         const feeds = into.roots.some((r) => b.has(r));
         const shared = [...b].filter((v) => a.has(v) && v.type.shape.length > 0);
         if (!feeds && shared.length === 0) continue;
-        if (feeds && !readsElementwise(from, into)) continue;
+        if (feeds && !readsElementwise(from, into, home)) continue;
         const both = new Set([...a, ...b]);
         const roots = [...into.roots, ...from.roots];
         for (const r of roots) both.delete(r);
@@ -879,13 +954,17 @@ function mergeMaps(
           (r) => h.mustKeep(r) || [...(readers.get(r) ?? [])].some((q) => q !== into && q !== from),
         );
         if (kept.length === 0 || h.bindingsOf(both, kept) > h.max) continue;
+        const size = (g: Group): number =>
+          coneOf(
+            g.roots.map((r) => r.node),
+            g,
+            home,
+          ).weight;
+        if (size(into) + size(from) > LARGEST) continue;
         // Nothing between them may wait for `into`, nor may `into` wait for `from`.
         const wait = [...b].some((v) => !into.roots.includes(v) && h.needs(v.node, into.nodes));
         if (wait || [...a].some((v) => h.needs(v.node, from.nodes))) continue;
-        for (const n of from.nodes) {
-          into.nodes.add(n);
-          region.set(n, into);
-        }
+        for (const n of from.nodes) h.join(into, n);
         for (const r of roots) {
           if (kept.includes(r)) home.set(r, into);
           else home.delete(r);
@@ -899,12 +978,9 @@ function mergeMaps(
   }
 }
 /** True when `from` reads the roots of `into` only at its own coordinates. */
-function readsElementwise(from: Group, into: Group): boolean {
+function readsElementwise(from: Group, into: Group, home: ReadonlyMap<Value, Group>): boolean {
   const wanted = new Set(into.roots);
-  const s = loweringFor(
-    (v) =>
-      wanted.has(v) || (v.node.op.fuses !== "map" && v.node.op.fuses !== "view" && !from.nodes.has(v.node)),
-  );
+  const s = loweringFor((v) => wanted.has(v) || (home.has(v) && !from.nodes.has(v.node)));
   for (const root of from.roots) {
     const { at, x } = lowerValue(s, root);
     const own = at.map((a) => s.axisValue(a));

@@ -40,7 +40,7 @@ import { reshape } from "../../ops/axes.ts";
 import { copy } from "../../ops/copy.ts";
 import { outer, pick, scanAttrs } from "../../ops/scan.ts";
 import { RANDOM_STEP } from "../../ops/source.ts";
-import type { Target } from "../../targets.ts";
+import { limitOf, type Target } from "../../targets.ts";
 import { type Fused, fuse, type Group, loweringFor, lowerValue, rowMajor } from "../5-fuse/groups.ts";
 import { decode, type ScheduleContext, type Scheduled } from "../6-schedule/common.ts";
 import { chooseLayouts, type Layouts } from "../6-schedule/layout.ts";
@@ -454,15 +454,28 @@ class Planner {
       | undefined,
   ): PlannedBlock {
     const { target } = this.p;
-    const fused = fuse(graph, {
-      maxBindings: target.maxBindings,
-      derive: this.derive && !body,
-      claims: this.p.claims,
-    });
-    const layouts = chooseLayouts(fused);
-    const packing = packWeights(fused, layouts, this.derive && !body);
-    const ctxFused: Fused = { ...fused, groups: packing.groups, home: packing.home };
-    const writes = body ? undefined : this.inPlaceWrites(ctxFused, layouts);
+    const derive = this.derive && !body;
+    const maxBindings = limitOf(target, "maxStorageBuffersPerShaderStage");
+    const notInPlace = new Set<string>();
+    const attempt = () => {
+      const fused = fuse(graph, { maxBindings, derive, claims: this.p.claims, notInPlace });
+      const layouts = chooseLayouts(fused);
+      const packing = packWeights(fused, layouts, derive);
+      const ctxFused: Fused = { ...fused, groups: packing.groups, home: packing.home };
+      const writes = body ? undefined : this.inPlaceWrites(ctxFused, layouts);
+      return { fused, layouts, packing, ctxFused, writes };
+    };
+    let made = attempt();
+    // An update in place shares a binding. Where it turns out not to be one, and the kernel counted on it, it is cut anew.
+    for (let again = true; again; ) {
+      again = false;
+      for (const path of made.writes ? overfull(made.ctxFused, made.writes.sources, maxBindings) : []) {
+        again ||= !notInPlace.has(path);
+        notInPlace.add(path);
+      }
+      if (again) made = attempt();
+    }
+    const { fused, layouts, packing, ctxFused, writes } = made;
     const inPlace = writes?.sources ?? new Map<Value, Value>();
     const ctx: ScheduleContext = {
       fused: ctxFused,
@@ -522,7 +535,7 @@ class Planner {
     g: Group,
     block: PlannedBlock,
   ): Extract<Planned, { kind: "dispatch" }> {
-    if (scheduled.buffers.length > this.p.target.maxBindings)
+    if (scheduled.buffers.length > limitOf(this.p.target, "maxStorageBuffersPerShaderStage"))
       throw new InternalError(
         "plan",
         `the kernel of ${g.anchor.op.name} binds ${scheduled.buffers.length} buffers`,
@@ -770,6 +783,16 @@ function groupReads(fused: Fused, g: Group): Set<Value> {
   };
   for (const r of g.roots) visit(r, true);
   return out;
+}
+/** Paths whose update is not in place, in a kernel that would have to be smaller then. */
+function overfull(fused: Fused, inPlace: ReadonlyMap<Value, Value>, max: number): string[] {
+  return fused.graph.writes.flatMap(({ path, value }) => {
+    const root = fused.alias.get(value) ?? value;
+    const home = fused.home.get(root);
+    if (home?.kind !== "map" || inPlace.has(root)) return [];
+    const bound = new Set([...groupReads(fused, home), ...home.roots.filter((r) => !inPlace.has(r))]);
+    return bound.size > max ? [path] : [];
+  });
 }
 /** Two sources whose bytes may be the same: one path, or a parameter and all of a dtype. */
 function overlaps(a: Value, b: Value): boolean {
