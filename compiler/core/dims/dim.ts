@@ -233,6 +233,16 @@ export const isConst = (a: DimLike, value: number): boolean => asConst(a) === va
 export const equal = (a: DimLike, b: DimLike): boolean => dim(a).key === dim(b).key;
 /** True when a and b differ for every value of the symbols (their difference is a nonzero literal). */
 export const surelyDiffer = (a: DimLike, b: DimLike): boolean => (asConst(sub(a, b)) ?? 0) !== 0;
+/** True when `a` is at least 0 for every value of its symbols, as far as its form shows. */
+export function surelyNotNegative(a: DimLike): boolean {
+  const atom = (x: Atom): boolean => {
+    if (x.kind === "symbol") return true;
+    if (x.kind === "floor") return surelyNotNegative(x.num) && surelyNotNegative(x.den);
+    const both = [surelyNotNegative(x.a), surelyNotNegative(x.b)];
+    return x.kind === "max" ? both.some(Boolean) : both.every(Boolean);
+  };
+  return dim(a).terms.every((t) => t.coef >= 0 && t.atoms.every(atom));
+}
 /** The largest literal known to divide `a` for every value of its symbols (0 for the literal 0). */
 export function literalDivisor(a: DimLike): number {
   let g = 0;

@@ -20,6 +20,7 @@ import type { Lowering, Scalar } from "../kernel/scalar.ts";
 import { broadcastTo, reshape } from "./axes.ts";
 import {
   allowDtypes,
+  atLeast,
   dimsAt,
   FLOATS,
   fail,
@@ -130,7 +131,7 @@ export const conv2dOp: OpDef = {
     const high = numbersAt(attrs, "padding_high");
     const size = [0, 1].map((i) => {
       const room = sub(add(x.shape[2 + i], a.padding[i], high[i]), span(w.shape[2 + i], a.dilation[i]));
-      if ((asConst(room) ?? 0) < 0)
+      atLeast(room, dim(0), "conv2d: room for the window", b, () =>
         fail(
           "E0302",
           `conv2d: a window of ${span(w.shape[2 + i], a.dilation[i]).key} does not fit into ${add(x.shape[2 + i], a.padding[i], high[i]).key}`,
@@ -138,9 +139,8 @@ export const conv2dOp: OpDef = {
             operand: 1,
             help: "add padding, or use a smaller kernel",
           },
-        );
-      if (asConst(room) === undefined && room.terms.some((t) => t.coef < 0))
-        b?.require({ left: room, relation: ">=", right: dim(0), message: "conv2d: room for the window" });
+        ),
+      );
       return add(floorDiv(room, a.stride[i]), 1);
     });
     return [{ dtype: x.dtype, shape: [x.shape[0], w.shape[0], ...size] }];

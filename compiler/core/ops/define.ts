@@ -1,7 +1,18 @@
 // What the operator families share: parameters, shape and dtype rules, attributes read back, constants.
 // In: nothing but the graph's types. Out: helpers for `infer`, `complete`, `reference` and `lower`.
 // Separate so that a family's file holds its operators and nothing else.
-import { asConst, type Dim, type DimLike, dim, equal, isConst, product, surelyDiffer } from "../dims/dim.ts";
+import {
+  asConst,
+  type Dim,
+  type DimLike,
+  dim,
+  equal,
+  isConst,
+  product,
+  sub,
+  surelyDiffer,
+  surelyNotNegative,
+} from "../dims/dim.ts";
 import type {
   Attr,
   Attrs,
@@ -88,6 +99,13 @@ export function sameSize(a: Dim, b: Dim, what: string, require: Requirer, refuse
   if (surelyDiffer(a, b)) refuse();
   require?.require({ left: a, relation: "==", right: b, message: what });
   return asConst(b) !== undefined ? b : a;
+}
+
+/** left >= right: decided, refused, or left to be checked at the call. */
+export function atLeast(left: Dim, right: Dim, message: string, b: Requirer, refuse: () => never): void {
+  const room = sub(left, right);
+  if ((asConst(room) ?? 0) < 0) refuse();
+  if (!surelyNotNegative(room)) b?.require({ left, relation: ">=", right, message });
 }
 
 /** All operands have one shape (broadcasts are explicit views before this). */

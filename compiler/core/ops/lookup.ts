@@ -7,6 +7,7 @@ import type { Builder, Dense, OpDef, TensorType, Value } from "../ir/types.ts";
 import type { Lowering, Scalar } from "../kernel/scalar.ts";
 import { broadcastTo, cast, reshape } from "./axes.ts";
 import {
+  atLeast,
   axis,
   dimAt,
   dimsAt,
@@ -17,6 +18,7 @@ import {
   isFloat,
   normalizeAxis,
   numberAt,
+  type Requirer,
   sameDtypes,
   sameSize,
   shapeText,
@@ -384,9 +386,9 @@ export const sliceAtOp: OpDef = {
   doc: "A block of the given sizes from run-time starts `at` (one i32 per axis), clamped so that it fits.",
   fuses: "view",
   params: [tensor("x"), tensors("at", { literal: "i32" }), sizes("sizes")],
-  infer: ([x, ...at], attrs) => {
+  infer: ([x, ...at], attrs, b) => {
     needStarts("slice_at", x.shape.length, at, 1);
-    return [{ dtype: x.dtype, shape: blockShape("slice_at", x.shape, dimsAt(attrs, "sizes")) }];
+    return [{ dtype: x.dtype, shape: blockShape("slice_at", x.shape, dimsAt(attrs, "sizes"), b) }];
   },
   reference: ([x, ...at], _attrs, [out]) => {
     const strides = stridesOf(x.shape);
@@ -415,14 +417,14 @@ export const sliceAtOp: OpDef = {
     { shapes: [[6], []], dtypes: ["f32", "i32"], attrs: { sizes: [4] }, range: [-3, 9] },
   ],
 };
-function blockShape(name: string, whole: readonly Dim[], block: readonly Dim[]): readonly Dim[] {
+function blockShape(name: string, whole: readonly Dim[], block: readonly Dim[], b: Requirer): readonly Dim[] {
   if (block.length !== whole.length)
     fail("E0304", `${name}: sizes name ${block.length} of ${whole.length} axes`, { attr: "sizes" });
   block.forEach((d, i) => {
-    if ((asConst(sub(whole[i], d)) ?? 0) < 0)
-      fail("E0302", `${name}: a block of ${shapeText(block)} does not fit into ${shapeText(whole)}`, {
-        attr: "sizes",
-      });
+    const what = `${name}: a block of ${shapeText(block)}`;
+    atLeast(whole[i], d, `${what} must fit into axis ${i} of ${shapeText(whole)}`, b, () =>
+      fail("E0302", `${what} does not fit into ${shapeText(whole)}`, { attr: "sizes" }),
+    );
   });
   return block;
 }
@@ -432,12 +434,12 @@ export const updateOp: OpDef = {
   doc: "x with a block written at run-time starts `at` (one i32 per axis), clamped so that it fits.",
   fuses: "view",
   params: [tensor("x"), tensor("block"), tensors("at", { literal: "i32" })],
-  infer: ([x, block, ...at]) => {
+  infer: ([x, block, ...at], _attrs, b) => {
     sameDtypes("update", [x, block]);
     needStarts("update", x.shape.length, at, 2);
     if (block.shape.length !== x.shape.length)
       fail("E0304", `update: a block ${typeText(block)} for ${typeText(x)}`, { operand: 1 });
-    blockShape("update", x.shape, block.shape);
+    blockShape("update", x.shape, block.shape, b);
     return [x];
   },
   reference: ([x, block, ...at], _attrs, [out]) => {

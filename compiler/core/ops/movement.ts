@@ -1,9 +1,10 @@
 // Movement: transpose, slice, flip, pad. In: tensors. Out: the same elements at other coordinates; views are index
 // arithmetic in whatever reads them. What joins and parts tensors is in joins.ts.
-import { add, asConst, type Dim, dim, isConst, mul, sub } from "../dims/dim.ts";
+import { add, type Dim, dim, isConst, mul, sub } from "../dims/dim.ts";
 import type { Builder, OpDef, TensorType, Value } from "../ir/types.ts";
 import type { Scalar } from "../kernel/scalar.ts";
 import {
+  atLeast,
   axes,
   dimsAt,
   fail,
@@ -14,7 +15,6 @@ import {
   normalizeAxis,
   numberAt,
   numbersAt,
-  type Requirer,
   sizes,
   tensor,
   typeText,
@@ -106,8 +106,9 @@ export const sliceOp: OpDef = {
       fail("E0304", `slice: starts, sizes and steps name each of the ${rank} axes`, { operand: 0 });
     x.shape.forEach((extent, i) => {
       if (steps[i] === 0) fail("E0607", "slice: a step of 0", { attr: "steps" });
-      if ((asConst(counts[i]) ?? 0) < 0)
-        fail("E0306", `slice: axis ${i} would have ${counts[i].key} elements`, { attr: "sizes" });
+      atLeast(counts[i], dim(0), `slice: size of axis ${i}`, b, () =>
+        fail("E0306", `slice: axis ${i} would have ${counts[i].key} elements`, { attr: "sizes" }),
+      );
       if (isConst(counts[i], 0)) return;
       const far = add(starts[i], reach(counts[i], steps[i]));
       const [low, high] = steps[i] > 0 ? [starts[i], far] : [far, starts[i]];
@@ -172,15 +173,6 @@ export const sliceOp: OpDef = {
 };
 function outside(x: TensorType, axis: number): never {
   return fail("E0306", `slice: outside axis ${axis} of ${typeText(x)}`, { operand: 0 });
-}
-/** left >= right: decided, refused, or checked at the call. */
-function atLeast(left: Dim, right: Dim, message: string, b: Requirer, refuse: () => never): void {
-  const n = asConst(sub(left, right));
-  if (n === undefined) {
-    // Sums of symbols (each >= 0) with no negative term need no check.
-    if (sub(left, right).terms.every((t) => t.coef >= 0)) return;
-    b?.require({ left, relation: ">=", right, message });
-  } else if (n < 0) refuse();
 }
 export function slice(
   b: Builder,
@@ -253,13 +245,14 @@ export const padOp: OpDef = {
     value: attrs.value ?? 0,
     interior: attrs.interior ?? x.shape.map(() => 0),
   }),
-  infer: ([x], attrs) => {
+  infer: ([x], attrs, b) => {
     const [low, high, interior] = [dimsAt(attrs, "low"), dimsAt(attrs, "high"), numbersAt(attrs, "interior")];
     const rank = x.shape.length;
     if (low.length !== rank || high.length !== rank || interior.length !== rank)
       fail("E0304", `pad: low and high name each of the ${rank} axes`, { operand: 0 });
-    if ([...low, ...high].some((d) => (asConst(d) ?? 0) < 0) || interior.some((n) => n < 0))
-      fail("E0607", "pad: a negative amount", { attr: "low" });
+    const negative = (): never => fail("E0607", "pad: a negative amount", { attr: "low" });
+    for (const d of [...low, ...high]) atLeast(d, dim(0), "pad: an amount", b, negative);
+    if (interior.some((n) => n < 0)) negative();
     if (!isFloat(x.dtype) && !Number.isInteger(numberAt(attrs, "value")))
       fail("E0402", `pad: ${numberAt(attrs, "value")} does not adapt to ${x.dtype}`, { attr: "value" });
     return [

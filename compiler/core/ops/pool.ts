@@ -7,6 +7,7 @@ import type { Lowering, Scalar } from "../kernel/scalar.ts";
 import { broadcastTo } from "./axes.ts";
 import {
   allowDtypes,
+  atLeast,
   bool,
   boolAt,
   dimsAt,
@@ -62,12 +63,11 @@ function positions(name: string, x: TensorType, attrs: Attrs, b: Requirer): Dim[
         attr: "padding",
       });
     const room = add(x.shape[2 + d], 2 * a.padding[d] - spanOf(a, d));
-    if ((asConst(room) ?? 0) < 0)
+    atLeast(room, dim(0), `${name}: room for a window`, b, () =>
       fail("E0302", `${name}: a window of ${spanOf(a, d)} does not fit into ${x.shape[2 + d].key} elements`, {
         operand: 0,
-      });
-    if (asConst(room) === undefined && room.terms.some((t) => t.coef < 0))
-      b?.require({ left: room, relation: ">=", right: dim(0), message: `${name}: room for a window` });
+      }),
+    );
     if (!boolAt(attrs, "ceil_mode")) return add(floorDiv(room, a.stride[d]), 1);
     const count = add(ceilDiv(room, a.stride[d]), 1);
     // A last window that starts in the padding behind is left out.

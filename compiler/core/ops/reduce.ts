@@ -17,12 +17,14 @@ import {
 } from "./axes.ts";
 import {
   allowDtypes,
+  atLeast,
   axis,
   bool,
   boolAt,
   FLOATS,
   fail,
   float,
+  int,
   isFloat,
   NUMBERS,
   normalizeAxis,
@@ -283,10 +285,24 @@ export const momentsOp: OpDef = {
   name: "moments",
   doc: "(mean, variance) over axes, the variance biased: what batch norm normalises with.",
   fuses: "composite",
-  params: reductionParams,
-  complete: completeAxes("moments"),
-  infer: (types, attrs) => {
+  params: [
+    ...reductionParams,
+    int("least", { default: 1, doc: "the fewest values a statistic may stand on; fewer are an error" }),
+  ],
+  complete: (types, attrs) => ({ ...completeAxes("moments")(types, attrs), least: attrs.least ?? 1 }),
+  infer: (types, attrs, b) => {
     const [t] = floatReduction("moments")(types, attrs);
+    const least = numberAt(attrs, "least");
+    const count = product(axesOf(attrs).map((i) => types[0].shape[i]));
+    if (least > 1) {
+      const message = `moments: at least ${least} values are needed for each statistic`;
+      atLeast(count, dim(least), message, b, () =>
+        fail("E0504", `${message}, given ${count.key}`, {
+          operand: 0,
+          help: "a batch of one has no variance to train with: use a larger one, or the layer's .eval()",
+        }),
+      );
+    }
     return [t, t];
   },
   // In half precision it stays whole, so that it is computed in single.

@@ -3,8 +3,8 @@
 // declared parameters alone; no operator is known by name.
 import type { Code, Label, Span } from "../../diagnostics/index.ts";
 import { codes, InternalError } from "../../diagnostics/index.ts";
-import { asConst } from "../../dims/dim.ts";
-import { typeText } from "../../ir/build.ts";
+import { asConst, surelyNotNegative, ZERO } from "../../dims/dim.ts";
+import { isDim, typeText } from "../../ir/build.ts";
 import { type Attr, type DType, type OpDef, OpError, type OpParam, type Value } from "../../ir/types.ts";
 import { type Argument, applyOp } from "../../ops/index.ts";
 import { RANDOM_STEP, seed as seedOp, state as stateOp } from "../../ops/source.ts";
@@ -88,6 +88,7 @@ function bind(ctx: Ctx, trace: Trace, def: OpDef, args: readonly ArgVal[], site:
       for (const v of values) out.spans.push({ val: tensorVal(v), span: arg.span });
     } else {
       out.args[p.name] = attribute(ctx, def, p, arg);
+      notNegative(trace, out.args[p.name], `${def.name}: ${p.name}`, arg.span);
       out.places.set(p.name, arg.span);
       // A number of the operator's meets elements of its operands' dtype.
       const n = p.kind === "float" ? asNumber(arg.val) : undefined;
@@ -95,6 +96,13 @@ function bind(ctx: Ctx, trace: Trace, def: OpDef, args: readonly ArgVal[], site:
     }
   }
   return out;
+}
+
+/** A size that the call alone tells may turn out to be negative (N - 4): it is then refused there. */
+export function notNegative(trace: Trace, sizes: unknown, what: string, span: Span): void {
+  for (const d of Array.isArray(sizes) ? sizes : [sizes])
+    if (isDim(d) && asConst(d) === undefined && !surelyNotNegative(d))
+      trace.b.require({ left: d, relation: ">=", right: ZERO, message: what, span });
 }
 
 const literalDType = (v: Val, dtype: DType | undefined): DType | undefined =>

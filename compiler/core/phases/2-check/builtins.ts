@@ -8,7 +8,7 @@ import type { DType } from "../../ir/types.ts";
 import { opNamed } from "../../ops/index.ts";
 import { full } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
-import { applyOperator } from "./apply.ts";
+import { applyOperator, notNegative } from "./apply.ts";
 
 import { type Ctx, fail, hold, originOf } from "./context.ts";
 import { parts, spend } from "./expr.ts";
@@ -153,6 +153,7 @@ const filled =
       return a.val.dim;
     });
     const { b } = ctx.trace;
+    notNegative(ctx.trace, shape, `${name}: a size`, site.span);
     return tensorVal(
       b.at(originOf(ctx, site.span), () => b.make(full, [], { value: n, dtype: kind, shape })),
     );

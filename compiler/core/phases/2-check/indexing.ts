@@ -1,6 +1,17 @@
 // `x[:, a:b:step, ..., i, new]`. In: an index expression. Out: slices and reshapes; a run-time index becomes a gather; lists
 // and tuples are indexed statically. Separate because the rules of indices are many and nobody else needs them.
-import { add, asConst, ceilDiv, type Dim, dim, ONE, print, sub, ZERO } from "../../dims/dim.ts";
+import {
+  add,
+  asConst,
+  ceilDiv,
+  type Dim,
+  dim,
+  ONE,
+  print,
+  sub,
+  surelyNotNegative,
+  ZERO,
+} from "../../dims/dim.ts";
 import { OpError, type Value } from "../../ir/types.ts";
 import { reshape } from "../../ops/axes.ts";
 import { slice } from "../../ops/movement.ts";
@@ -211,7 +222,7 @@ function axisSlice(ctx: Ctx, item: ast.IndexSlice, extent: Dim, axis: number): A
   const n = asConst(count);
   if (n !== undefined && n < 0)
     fail(ctx, "E0306", `the slice ${print(start)}:${print(stop)} is empty`, item.span);
-  if (n === undefined && ctx.trace && span.terms.some((t) => t.coef < 0))
+  if (n === undefined && ctx.trace && !surelyNotNegative(span))
     ctx.trace.b.require({
       left: span,
       relation: ">=",
