@@ -346,6 +346,61 @@ describe("state", () => {
     expect(out.writes.n).toEqual([4, 6]);
   });
 
+  const counter =
+    "layer Counter() {\n buffer n: i32[] = zeros()\n fn forward(x: f32[2]) {\n n <- n + 1\n x\n }\n}\n";
+  const left = (body: string, more = "", input = f32([2, 3, 2])): Record<string, number[]> => {
+    const type = `f32[${input.shape.map((d, i) => (i === 1 ? "T" : d)).join(", ")}]`;
+    const m = modelOf(`${counter}model M {\n c = Counter()\n ${more}\n fn f(x: ${type}) {\n ${body}\n }\n}`);
+    const out = run(m, "f", { x: input }, { state: { "c.n": i32([], [5]), own: i32([], [7]) } });
+    return { ...out.writes, ...out.results };
+  };
+
+  it("is written in the order of the calls", () => {
+    expect(left("c(c(x[0, 0]))")["c.n"]).toEqual([7]);
+    // The same values twice are two calls.
+    expect(left("c(x[0, 0]) + c(x[0, 0])")["c.n"]).toEqual([7]);
+    expect(left("for t in [0, 1, 2] with h = x[0, 0] { c(h) }")["c.n"]).toEqual([8]);
+    // What a call left is read behind it; a local keeps what it was.
+    const read = left("before = c.n\n y = c(x[0, 0])\n (before = before, after = c.n, y = y)");
+    expect([read.before, read.after]).toEqual([[5], [6]]);
+    const shared = left("g(x[0, 0]) + c(x[0, 1])", "private fn g(x: f32[2]) { c(c(x)) }");
+    expect(shared["c.n"]).toEqual([8]);
+    const other = left(
+      "g()\n own <- own + 1\n (x = x, seen = own)",
+      "buffer own: i32[] = zeros()\n private fn g() { own <- own * 10 }",
+    );
+    // The fn's own reads see what was there, and what it called left.
+    expect([other.own, other.seen]).toEqual([[71], [70]]);
+  });
+
+  it("is written in each pass of a scan", () => {
+    const scan = (body: string): string => `scan t over x axis 1 with s = zeros(2, 2) { ${body} }`;
+    expect(left(scan("s = s + c(t[0])"))["c.n"]).toEqual([8]);
+    expect(left(scan("s = s + c(c(t[0]))"))["c.n"]).toEqual([11]);
+    expect(left(scan("s = s + c(t[0])"), "", f32([2, 0, 2], []))["c.n"]).toEqual([5]);
+    // Each pass reads what the one before left: 5 + 5, 10 + 10, 20 + 20.
+    const doubled = left(
+      `own <- c.n\n r = scan t over x axis 1 { c.n <- c.n * 2\n emit y = c.n }\n (y = r, now = c.n)`,
+      "buffer own: i32[] = zeros()",
+    );
+    expect([doubled.y, doubled.now, doubled["c.n"], doubled.own]).toEqual([[5, 10, 20], [40], [40], [5]]);
+    // A loop in a loop, and one behind the other.
+    const nested = `r = scan t over x axis 1 { q = scan u over x axis 1 { emit z = c(u[0]) }\n emit y = q[:, 0] + t[0] }`;
+    expect(left(`${nested}\n r`)["c.n"]).toEqual([14]);
+    expect(left(`${nested}\n ${scan("s = s + c(t[0])")} + r[0, 0]`)["c.n"]).toEqual([17]);
+  });
+
+  it("is not written by a call while a fn around it is to write it", () => {
+    const text = (f: string): string =>
+      `model M {\n buffer n: i32[] = zeros()\n private fn g() { n <- n + 10 }\n fn f(x: f32[T]) {\n ${f}\n x\n }\n}`;
+    expect(errorsOf(text("n <- n + 1\n g()")).join()).toContain("E0902");
+    expect(errorsOf(text("n <- n + 1\n n <- n + 1")).join()).toContain("E0902");
+    expect(errorsOf(text("n <- 0\n _ = scan t over x axis 0 { n <- n + 1\n emit y = t }")).join()).toContain(
+      "E0902",
+    );
+    expect(errorsOf(text("g()\n n <- n + 1"))).toEqual([]);
+  });
+
   it("train and eval are static: batch norm and dropout", () => {
     const text = (use: string): string => `
 import { BatchNorm2d, Dropout } from "std/nn"

@@ -2,7 +2,8 @@
 // compute. In: key and counter words. Out: words, and uniforms made of them. The compiler imports this file, too (constant
 // folding, the reference evaluator), so that there is one definition.
 //
-// How a tensor draws: key = threefry(seed, (hash of its path, step)); element i is the first word of threefry(key, (i, 0)).
+// How a tensor draws: key = threefry(seed, (hash of its path, step)); element i is the first word of threefry(key, (i, pass)),
+// where pass counts the passes of the loops around it and is 0 outside of any.
 
 export type Words = readonly [number, number];
 
@@ -39,8 +40,8 @@ export function fnv1a(text: string): number {
 /** The key under which a path draws in a step. */
 export const drawKey = (seed: Words, hash: number, step: number): Words => threefry2x32(seed, [hash, step]);
 
-/** Random bits of element `i` under a key of `drawKey`. */
-export const randomBits = (key: Words, i: number): number => threefry2x32(key, [i, 0])[0];
+/** Random bits of element `i` under a key of `drawKey`; loops draw anew in each `pass`. */
+export const randomBits = (key: Words, i: number, pass = 0): number => threefry2x32(key, [i, pass])[0];
 
 /** In [0, 1), from the upper 24 bits: exact in float32. */
 export const uniformFromBits = (bits: number): number => (bits >>> 8) / 16777216;

@@ -8,9 +8,22 @@ import { difference } from "../support/allclose.ts";
 import { parameter, signed } from "../support/hashing.ts";
 import { testModule } from "../support/module.ts";
 
+interface Statistics {
+  readonly running_mean: readonly number[];
+  readonly running_var: readonly number[];
+}
 interface Figures {
   readonly sizes: { readonly B: number; readonly T: number; readonly d: number; readonly h: number };
+  readonly seed: number;
   readonly parameters: { readonly [path: string]: readonly number[] };
+  readonly batch_norm: {
+    readonly twice: Statistics & {
+      readonly loss: number;
+      readonly weight: readonly number[];
+      readonly bias: readonly number[];
+    };
+    readonly then_looped: Statistics;
+  };
   readonly losses: {
     readonly [name: string]: {
       readonly loss: number;
@@ -72,6 +85,20 @@ const FNS = `
       emit y = s
     }
     mean(r.y ** 2)
+  }
+  private fn dropped(x: f32[B, T, d]) -> f32 {
+    one = dropout(ones(B, h), 0.5)
+    s = scan xt over x axis 1 with s = zeros(B, h) {
+      s = tanh(xt @ ih.weight.T + dropout(hh(s), 0.5)) * one
+    }
+    sum(s ** 2)
+  }
+  private fn dropped_twice(x: f32[B, T, d]) -> f32 {
+    s = scan xt over x axis 1 with s = zeros(B, d) {
+      c = scan xu over x axis 1 with c = s { c = tanh(dropout(c + xu @ leak, 0.5) + xt) }
+      s = 0.5 * s + c
+    }
+    mean(s ** 2)
   }`;
 const source = (losses: readonly string[]): string => `import { Linear } from "std/nn"
 model Loops(d: int = ${figures.sizes.d}, h: int = ${figures.sizes.h}) {
@@ -87,11 +114,23 @@ ${FNS}
 ${losses.map((l) => `train ${l}_fit for Loops { minimize ${l === "attention" ? "attention_loss" : l}; with sgd(lr = 1.0) }`).join("\n")}
 `;
 
+const NORMS = `import { BatchNorm1d } from "std/nn"
+model Norms(d: int = ${figures.sizes.d}) {
+  bn = BatchNorm1d(d)
+  fn twice(real: f32[N, d], fake: f32[N, d]) -> f32 { mean(bn(real) ** 3) + mean(bn(2 * fake + 1) ** 4) }
+  fn looped(x: f32[B, T, d]) -> f32 {
+    y = scan xt over x axis 1 { emit y = bn(xt) }
+    mean(y ** 2)
+  }
+}
+train twice_fit  for Norms { minimize twice; with sgd(lr = 1.0) }
+train looped_fit for Norms { minimize looped; with sgd(lr = 0.0) }`;
+
 const every = Object.keys(figures.losses);
 /** The other targets differ in their kernels only, which this adapter compiles slowly. */
 const tried: Readonly<Record<string, readonly string[]>> = {
   "cpu-subgroup": every,
-  gpu: ["hoisted_rnn", "begun"],
+  gpu: ["hoisted_rnn", "begun", "dropped"],
   baseline: ["hoisted_rnn"],
 };
 
@@ -101,7 +140,7 @@ describe.each(targets.map((t) => t.name))("on %s", (target) => {
   for (const name of names)
     it(name, async (context) => {
       const { sizes, parameters, losses } = figures;
-      const net = await module.load(context, { target });
+      const net = await module.load(context, { target, seed: figures.seed });
       const all = Object.entries(parameters);
       for (const [path, shape] of all) await net.base.setParameter(path, parameter(path, shape));
       const x = { data: signed("x", [sizes.B, sizes.T, sizes.d]), shape: [sizes.B, sizes.T, sizes.d] };
@@ -117,3 +156,34 @@ describe.each(targets.map((t) => t.name))("on %s", (target) => {
       }
     });
 });
+
+it.for(["cpu-subgroup", "baseline"])(
+  "batch norm follows each of its calls, and each pass of a loop, on %s",
+  async (target, context) => {
+    const net = await testModule(NORMS, { targets: [target] }).load(context, { target });
+    const { sizes, batch_norm: norm } = figures;
+    const names = ["weight", "bias", "running_mean", "running_var"] as const;
+    const begin = Object.fromEntries(names.map((n) => [n, parameter(`bn.${n}`, [sizes.d])]));
+    for (const n of names) await net.base.setParameter(`bn.${n}`, begin[n]);
+    const given = (name: string, shape: readonly number[]) => ({ data: signed(name, shape), shape });
+    const loss = await net.step("twice_fit", {
+      real: given("real", [6, sizes.d]),
+      fake: given("fake", [6, sizes.d]),
+    });
+    expect(loss).toBeCloseTo(norm.twice.loss, 4);
+    const agree = async (
+      name: (typeof names)[number],
+      want: readonly number[],
+      moved = false,
+    ): Promise<void> => {
+      const now = Array.from(await net.parameter(`bn.${name}`), Number);
+      const got = moved ? now.map((v, i) => begin[name][i] - v) : now;
+      const wrong = difference(got, want, { name, rtol: 1e-4, atol: 1e-5 });
+      if (wrong) throw new Error(wrong);
+    };
+    for (const n of names) await agree(n, norm.twice[n], n === "weight" || n === "bias");
+    await net.step("looped_fit", { x: given("x", [sizes.B, sizes.T, sizes.d]) });
+    await agree("running_mean", norm.then_looped.running_mean);
+    await agree("running_var", norm.then_looped.running_var);
+  },
+);

@@ -142,7 +142,10 @@ const table = {
 
   // --------------------------------------------------------------------------- modes, training and state
   E0901: error("store to something else", "Only a buffer is written with <-."),
-  E0902: error("buffer written twice", "A path of a fn writes a buffer once."),
+  E0902: error(
+    "buffer written twice",
+    "A call of a fn writes a buffer once; a later call reads what it left.",
+  ),
   E0903: error("loss is not a scalar", "minimize takes an f32 of no axes."),
   E0904: error("train block without minimize", "A train block has one minimize and one with."),
   E0905: error("clause given twice", "A train block states a clause once."),

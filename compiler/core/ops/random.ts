@@ -24,26 +24,30 @@ import { cos, ge, log, lt, mul, sqrt, sub, where } from "./elementwise.ts";
 const implicit: readonly OpParam[] = [
   tensor("seed", { implicit: true }),
   tensor("step", { implicit: true }),
+  tensor("pass", { implicit: true, optional: true }),
   int("hash", { implicit: true }),
 ];
+const KEYS = implicit.slice(0, 3);
+const HASH = implicit[3];
 
 export const randomBitsOp: OpDef = {
   name: "random_bits",
-  doc: "32 random bits an element: threefry2x32 of the element's number, keyed by seed, hash and step.",
+  doc: "32 random bits an element: threefry2x32 of the element's number and the pass of a scan, keyed by seed, hash and step.",
   fuses: "map",
   params: [...implicit, sizes("shape")],
   exposed: false,
-  infer: ([seed, step], attrs) => {
-    if (seed.dtype !== "u32" || step.dtype !== "u32") fail("E0404", "random_bits: seed and step are u32");
+  infer: ([seed, step, pass], attrs) => {
+    if (seed.dtype !== "u32" || step.dtype !== "u32" || (pass && pass.dtype !== "u32"))
+      fail("E0404", "random_bits: seed, step and pass are u32");
     return [{ dtype: "u32", shape: dimsAt(attrs, "shape") }];
   },
   noGrad: "random bits are integers",
-  reference: ([seed, step], attrs, [out]) => {
+  reference: ([seed, step, pass], attrs, [out]) => {
     const key = drawKey([seed.data[0], seed.data[1]], numberAt(attrs, "hash") >>> 0, step.data[0]);
-    for (let i = 0; i < out.data.length; i++) out.data[i] = randomBits(key, i);
+    for (let i = 0; i < out.data.length; i++) out.data[i] = randomBits(key, i, pass?.data[0]);
   },
   lower: (s, node, at) => {
-    const [seed, step] = node.inputs;
+    const [seed, step, pass] = node.inputs;
     const shape = node.outs[0].type.shape;
     const key = [
       s.read(seed, [s.dim(0)]),
@@ -56,11 +60,12 @@ export const randomBitsOp: OpDef = {
     at.forEach((p, i) => {
       flat = s.iadd(s.imul(flat, shape[i]), p);
     });
-    return s.call("threefry_a", k0, k1, s.cast(flat, "u32"), s.const("u32", 0));
+    return s.call("threefry_a", k0, k1, s.cast(flat, "u32"), pass ? s.read(pass, []) : s.const("u32", 0));
   },
   examples: [
     { shapes: [[2], []], dtypes: ["u32", "u32"], attrs: { shape: [3, 5], hash: 12345 }, grad: false },
     { shapes: [[2], []], dtypes: ["u32", "u32"], attrs: { shape: [], hash: 4294967295 }, grad: false },
+    { shapes: [[2], [], []], dtypes: ["u32", "u32", "u32"], attrs: { shape: [7], hash: 3 }, grad: false },
   ],
 };
 
@@ -87,15 +92,10 @@ export const uniformBitsOp: OpDef = {
   examples: [{ shapes: [[2, 3]], dtypes: ["u32"], range: [0, 4294967295], grad: false }],
 };
 
-function bits(
-  b: Builder,
-  node: { readonly inputs: readonly Value[]; readonly attrs: Attrs },
-  shape: readonly Dim[],
-  salt = 0,
-): Value {
-  const seedAndStep = node.inputs.slice(-2);
-  return b.make(randomBitsOp, seedAndStep, {
-    hash: (numberAt(node.attrs, "hash") ^ salt) >>> 0,
+/** `keys`: seed, step and, in a scan, the pass. */
+function bits(b: Builder, keys: readonly Value[], attrs: Attrs, shape: readonly Dim[], salt = 0): Value {
+  return b.make(randomBitsOp, keys, {
+    hash: (numberAt(attrs, "hash") ^ salt) >>> 0,
     shape: [...shape],
   });
 }
@@ -111,7 +111,7 @@ const shaped = (
   name,
   doc,
   fuses: "composite",
-  params: [...implicit.slice(0, 2), sizes("shape"), ...more, implicit[2]],
+  params: [...KEYS, sizes("shape"), ...more, HASH],
   infer: (_types, a) => [{ dtype: name === "bernoulli" ? "bool" : "f32", shape: dimsAt(a, "shape") }],
   inline: () => true,
   noGrad: "random numbers depend on nothing",
@@ -121,11 +121,12 @@ const shaped = (
   ],
 });
 export const randOp = shaped("rand", "Uniform random numbers in [0, 1).", [], (b, node) => [
-  uniforms(b, bits(b, node, dimsAt(node.attrs, "shape"))),
+  uniforms(b, bits(b, node.inputs, node.attrs, dimsAt(node.attrs, "shape"))),
 ]);
 export const randnOp = shaped("randn", "Normal random numbers (Box and Muller).", [], (b, node) => {
   const shape = dimsAt(node.attrs, "shape");
-  const [u, v] = [uniforms(b, bits(b, node, shape)), uniforms(b, bits(b, node, shape, 0x9e3779b9))];
+  const draw = (salt?: number): Value => uniforms(b, bits(b, node.inputs, node.attrs, shape, salt));
+  const [u, v] = [draw(), draw(0x9e3779b9)];
   // 1 - u is in (0, 1], so that the logarithm is finite.
   return [mul(b, sqrt(b, mul(b, log(b, sub(b, 1, u)), -2)), cos(b, mul(b, v, 2 * Math.PI)))];
 });
@@ -134,7 +135,11 @@ export const bernoulliOp = shaped(
   "True with probability p.",
   [float("p", { default: 0.5 })],
   (b, node) => [
-    lt(b, uniforms(b, bits(b, node, dimsAt(node.attrs, "shape"))), (node.attrs.p as number) ?? 0.5),
+    lt(
+      b,
+      uniforms(b, bits(b, node.inputs, node.attrs, dimsAt(node.attrs, "shape"))),
+      (node.attrs.p as number) ?? 0.5,
+    ),
   ],
   { p: 0.25 },
 );
@@ -146,10 +151,10 @@ export const dropoutOp: OpDef = {
   params: [
     tensor("x"),
     // Only needed in training.
-    ...implicit.slice(0, 2).map((q) => ({ ...q, optional: true })),
+    ...KEYS.map((q) => ({ ...q, optional: true })),
     float("p", { default: 0.5 }),
     bool("training", { implicit: true, default: false }),
-    { ...implicit[2], optional: true },
+    { ...HASH, optional: true },
   ],
   infer: ([x], attrs) => {
     allowDtypes("dropout", [x], FLOATS);
@@ -159,11 +164,11 @@ export const dropoutOp: OpDef = {
   },
   inline: () => true,
   expand: (b, node) => {
-    const [x] = node.inputs;
+    const [x, ...keys] = node.inputs;
     const p = (node.attrs.p as number) ?? 0.5;
     if (!boolAt(node.attrs, "training") || p === 0) return [x];
     if (p === 1) return [mul(b, x, 0)];
-    const kept = ge(b, uniforms(b, bits(b, node, x.type.shape)), p);
+    const kept = ge(b, uniforms(b, bits(b, keys, node.attrs, x.type.shape)), p);
     return [where(b, broadcastTo(b, kept, x.type.shape), mul(b, x, 1 / (1 - p)), 0)];
   },
   examples: [

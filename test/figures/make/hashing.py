@@ -83,16 +83,17 @@ def threefry2x32(key0, key1, x0, x1):
     return a, b
 
 
-def draw(seed, site, step, shape):
+def draw(seed, site, step, shape, turn=0):
     """Uniforms in [0, 1) as a random operation of mdl draws them (runtime/core/threefry.ts).
 
-    `site` is "INSTANCE PATH/FN/N": the N-th random operation of that fn of that instance within the entry.
+    `site` is "INSTANCE PATH/FN/N": the N-th random operation of that fn of that instance within the entry. `turn` counts
+    the passes of the loops around it.
     """
     one = lambda v: np.array([v], dtype=np.uint32)
     hashed = int(fmix32(one(fnv1a(site)))[0])
     k0, k1 = threefry2x32(seed & 0xFFFFFFFF, seed >> 32, one(hashed), one(step))
     i = np.arange(math.prod(shape), dtype=np.uint32)
-    bits, _ = threefry2x32(k0[0], k1[0], i, np.zeros_like(i))
+    bits, _ = threefry2x32(k0[0], k1[0], i, np.full_like(i, turn))
     return ((bits >> np.uint32(8)).astype(np.float64) / 16777216.0).reshape(shape)
 
 

@@ -93,7 +93,57 @@ def attention(p, x):
     return (torch.stack(ys, 1) ** 2).mean()
 
 
-LOSSES = {f.__name__: f for f in (hoisted_rnn, leaky, begun, looked_up, nested, penalised, attention)}
+def dropped(p, x):
+    """Dropout in a loop draws a mask a step; drawn outside and captured, one for all steps (Gal and Ghahramani, 2016)."""
+    s = torch.zeros(B, H, dtype=torch.double)
+    one = mask("/dropped/0", [B, H])
+    for t in range(T):
+        s = torch.tanh(F.linear(x[:, t], p["ih.weight"]) + mask("/dropped/1", [B, H], t) * F.linear(s, p["hh.weight"])) * one
+    return (s**2).sum()
+
+
+def dropped_twice(p, x):
+    """In a loop in a loop each pass of the inner one has a mask."""
+    s = torch.zeros(B, D, dtype=torch.double)
+    for t in range(T):
+        c = s
+        for u in range(T):
+            c = torch.tanh(mask("/dropped_twice/0", [B, D], t * T + u) * (c + x[:, u] @ p["leak"]) + x[:, t])
+        s = 0.5 * s + c
+    return (s**2).mean()
+
+
+SEED = 7
+
+
+def mask(site, shape, turn=0):
+    return torch.tensor((hashing.draw(SEED, site, 0, shape, turn) >= 0.5) * 2.0)
+
+
+def counted_norm(x, run):
+    """Batch norm in a loop: running statistics follow every pass."""
+    for t in range(T):
+        run(x[:, t])
+
+
+def batch_norm():
+    """One layer called on two batches in a step, and on each slice of a loop, with what it leaves."""
+    bn = torch.nn.BatchNorm1d(D).double()
+    with torch.no_grad():
+        for name, t in bn.state_dict(keep_vars=True).items():
+            if t.is_floating_point():
+                t.copy_(torch.tensor(hashing.parameter(f"bn.{name}", [D])))
+    real, fake = given("real", [6, D]), given("fake", [6, D])
+    loss = (bn(real) ** 3).mean() + (bn(2 * fake + 1) ** 4).mean()
+    loss.backward()
+    numbers = lambda t: [float(f"{v:.9g}") for v in t.flatten().tolist()]
+    twice = {"loss": loss.item(), "weight": numbers(bn.weight.grad), "bias": numbers(bn.bias.grad)}
+    twice |= {"running_mean": numbers(bn.running_mean), "running_var": numbers(bn.running_var)}
+    counted_norm(given("x", [B, T, D]), bn)
+    return {"twice": twice, "then_looped": {"running_mean": numbers(bn.running_mean), "running_var": numbers(bn.running_var)}}
+
+
+LOSSES = {f.__name__: f for f in (hoisted_rnn, leaky, begun, looked_up, nested, penalised, attention, dropped, dropped_twice)}
 SHAPES = {
     "ih.weight": [H, D],
     "ih.bias": [H],
@@ -108,7 +158,7 @@ SHAPES = {
 
 if __name__ == "__main__":
     hashing.check()
-    out = {"made_by": f"PyTorch {torch.__version__}", "sizes": {"B": B, "T": T, "d": D, "h": H}, "parameters": SHAPES, "losses": {}}
+    out = {"made_by": f"PyTorch {torch.__version__}", "sizes": {"B": B, "T": T, "d": D, "h": H}, "seed": SEED, "parameters": SHAPES, "losses": {}}
     for name, loss in LOSSES.items():
         p = {k: leaf(k, s) for k, s in SHAPES.items()}
         x = given("x", [B, T, D])
@@ -119,6 +169,7 @@ if __name__ == "__main__":
             "loss": value.item(),
             "gradients": {k: [float(f"{v:.9g}") for v in g.flatten().tolist()] for k, g in zip(leaves, grads) if g is not None},
         }
+    out["batch_norm"] = batch_norm()
     with open(OUT, "w") as f:
         json.dump(out, f, indent=1)
         f.write("\n")

@@ -203,6 +203,13 @@ function implicit(ctx: Ctx, trace: Trace, p: OpParam, out: Bound, site: ast.Expr
     out.args.training = ctx.mode === "train";
     return;
   }
+  if (p.name === "pass") {
+    // Where there is a key: each pass of a scan draws anew.
+    if (trace.pass === undefined || out.args.step === undefined) return;
+    out.args.pass = trace.pass;
+    out.spans.push({ val: tensorVal(trace.pass), span: site.span });
+    return;
+  }
   // Optional keys are those of operators that are random in training only.
   if (p.optional && ctx.mode === "eval") return;
   if (p.name === "hash") out.args.hash = randomKey(ctx, trace);

@@ -4,12 +4,12 @@ import type { Span } from "../../diagnostics/report.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { applyOperator } from "./apply.ts";
 import { callBuiltin } from "./builtins.ts";
-import { type Ctx, exhaust, fail, failName, LIMITS, Scope, step } from "./context.ts";
-import { evalBlock, evalExpr } from "./expr.ts";
+import { type Ctx, exhaust, fail, failName, LIMITS, newStores, Scope, step } from "./context.ts";
+import { commit, evalBlock, evalExpr } from "./expr.ts";
 import { callGrad } from "./gradient.ts";
 import { construct } from "./instances.ts";
 import { coerceStatic, matchArgs } from "./statics.ts";
-import { castTo, isLiteral, isTensor, toTensor } from "./tensors.ts";
+import { castTo, isLiteral, isTensor, readNow, toTensor } from "./tensors.ts";
 import { boundaryDType, checkResult, type TypedArg, unify } from "./types.ts";
 import { callUserOp } from "./userop.ts";
 import { type ArgVal, describe, type FnVal, tensorVal, type Val } from "./values.ts";
@@ -125,6 +125,7 @@ export function frame(ctx: Ctx, fn: FnVal, site?: Span): Ctx {
     ...ctx,
     module: fn.module,
     scope: new Scope(fn.self?.scope, true),
+    stores: newStores(ctx.stores),
     self: fn.self,
     path: fn.self ? (fn.self.path ?? ctx.path) : ctx.path,
     fn: fn.decl.name.name,
@@ -140,8 +141,14 @@ export function tensorType(t: ast.Type): ast.TensorType | undefined {
   return t.kind === "tensor_type" ? t : undefined;
 }
 
-/** Checks a fn's value against its declared result. */
+/** Ends a fn: its value as declared, and what it stores for those who read later. */
 export function finish(ctx: Ctx, decl: ast.FnDecl, val: Val): Val {
+  const result = readNow(ctx, finishValue(ctx, decl, val), decl.body.span);
+  commit(ctx);
+  return result;
+}
+
+function finishValue(ctx: Ctx, decl: ast.FnDecl, val: Val): Val {
   const { result } = decl;
   const name = decl.name.name === "forward" && ctx.self ? ctx.self.decl.name.name : decl.name.name;
   const last = decl.body.result?.span ?? decl.body.span;

@@ -27,6 +27,7 @@ import {
   Failed,
   fail,
   LIMITS,
+  newState,
   report,
   type Shared,
   type Spent,
@@ -284,10 +285,10 @@ export function newTrace(name: string): Trace {
     count: () => b.count,
     constraints: () => b.constraints,
     inputs: [],
-    writes: new Map(),
+    state: newState(),
     calls: 0,
     randoms: new Map(),
-    scans: 0,
+    pass: undefined,
   };
 }
 
@@ -498,7 +499,7 @@ export function seal(
   trace: ReturnType<typeof newTrace>,
   results: readonly { readonly name: string; readonly value: Value }[],
 ): { graph: Graph; constraints: readonly Constraint[] } {
-  const writes = [...trace.writes].map(([path, w]) => ({ path, value: w.value }));
+  const writes = [...trace.state.written].map(([path, w]) => ({ path, value: w.value }));
   const sinks = [...results, ...writes].map((r) => r.value);
   if (reachable(sinks).some((n) => n.op === seedOp))
     writes.push({ path: RANDOM_STEP, value: nextStep(trace) });
@@ -572,7 +573,7 @@ function resultsOf(ctx: Ctx, decl: ast.FnDecl, val: Val): Result[] {
     });
   if (val.kind === "none") {
     // An entry may do nothing but store.
-    if (ctx.trace && ctx.trace.writes.size > 0) return [];
+    if (ctx.trace && ctx.trace.state.written.size > 0) return [];
     return fail(ctx, "E0303", `the entry ${name} gives nothing`, decl.name.span);
   }
   return [one(name, val)];

@@ -115,6 +115,30 @@ export class Scope {
   }
 }
 
+/** A buffer's new value. */
+export interface Stored {
+  readonly slot: Slot;
+  readonly value: Value;
+  readonly span: Span;
+}
+/** What a fn, or a pass of a scan's body, stores when it ends, and those it was called from. */
+export interface Stores {
+  readonly own: Map<string, Stored>;
+  readonly outer: Stores | undefined;
+}
+/** What buffers hold by path: since an entry began, or a pass of a scan's body, whose buffers are carried. */
+export interface State {
+  readonly written: Map<string, Stored>;
+  readonly carried: ReadonlyMap<string, Value>;
+  readonly outer: State | undefined;
+}
+export const newState = (carried: State["carried"] = new Map(), outer?: State): State => ({
+  written: new Map(),
+  carried,
+  outer,
+});
+export const newStores = (outer?: Stores): Stores => ({ own: new Map(), outer });
+
 /** One graph in the making. */
 export interface Trace {
   readonly b: Builder;
@@ -124,12 +148,12 @@ export interface Trace {
   /** Conditions of the call so far. */
   readonly constraints: () => readonly Constraint[];
   readonly inputs: Node[];
-  readonly writes: Map<string, { readonly value: Value; readonly span: Span }>;
+  state: State;
   calls: number;
   /** Random operations so far by instance path and fn, within one outermost expression. */
   randoms: Map<string, number>;
-  /** > 0 inside the body of a scan. */
-  scans: number;
+  /** Inside the body of a scan, the number of its pass (over all scans around it): what random operations are keyed by. */
+  pass: Value | undefined;
 }
 
 /** Shared by a whole check. */
@@ -153,6 +177,7 @@ export interface Ctx {
   readonly module: Module;
   readonly scope: Scope;
   readonly trace: Trace | undefined;
+  readonly stores: Stores;
   readonly self: Instance | undefined;
   readonly path: string;
   /** Name of the fn being evaluated. */

@@ -21,6 +21,8 @@ import {
   recoverVal,
   report,
   Scope,
+  type Stored,
+  type Stores,
   step,
   traceOf,
   withDims,
@@ -29,7 +31,7 @@ import { makeGrad } from "./gradient.ts";
 import { index } from "./indexing.ts";
 import { owner, type Slot } from "./instances.ts";
 import { evalScan } from "./scan.ts";
-import { toTensor } from "./tensors.ts";
+import { readNow, toTensor } from "./tensors.ts";
 import { DTYPES } from "./types.ts";
 import { type ArgVal, boolVal, describe, ERROR, floatVal, intVal, NONE, type Val } from "./values.ts";
 
@@ -112,6 +114,7 @@ function bindLocal(
   kind: Binding["kind"],
 ): void {
   if (name.name === "_") return;
+  val = readNow(ctx, val, name.span);
   const here = ctx.scope.names.get(name.name);
   const carried =
     from &&
@@ -150,13 +153,9 @@ function store(ctx: Ctx, s: ast.StoreStmt): Val {
     fail(ctx, "E0901", `<- stores into a buffer, not into ${describe(target)}`, s.target.span, {
       help: target.kind === "slot" ? "declare it as a buffer" : "= binds a local",
     });
-  const trace = traceOf(ctx, s.span, "a store");
+  traceOf(ctx, s.span, "a store");
   const slot = target.slot;
   const path = pathOf(slot);
-  if (trace.scans > 0)
-    fail(ctx, "E0902", "a buffer is not written in the body of a scan", s.span, {
-      help: "carry the value, and store it behind the scan",
-    });
   const value = toTensor(ctx, evalExpr(ctx, s.value), s.value.span, slot.dtype);
   const text = `${slot.dtype}[${slot.shape.join(", ")}]`;
   const declared = [{ span: slot.span, text }];
@@ -174,14 +173,39 @@ function store(ctx: Ctx, s: ast.StoreStmt): Val {
       secondary: declared,
     });
   }
-  const old = trace.writes.get(path);
-  // Two calls of one fn on the same values compute, and store, the same thing.
-  if (old && old.value !== value)
+  const old = ctx.stores.own.get(path);
+  if (old)
     fail(ctx, "E0902", `${slot.name} is written twice in one call`, s.span, {
       secondary: [{ span: old.span, text: "first here" }],
+      help: "a fn reads its buffers as they were when it was called; put the second write into a fn of its own",
     });
-  trace.writes.set(path, { value, span: s.span });
+  ctx.stores.own.set(path, { slot, value, span: s.span });
   return NONE;
+}
+
+/** What a fn, or a pass of a scan, stores takes effect: whoever reads later reads it. */
+export function commit(ctx: Ctx): void {
+  for (const stored of ctx.stores.own.values()) write(ctx, ctx.stores.outer, stored);
+}
+/** A buffer's new value, which a fn around this call must not have a value of its own for. */
+export function write(ctx: Ctx, around: Stores | undefined, stored: Stored): void {
+  const { state } = traceOf(ctx, stored.span, "a store");
+  const path = pathOf(stored.slot);
+  for (let s = around; s; s = s.outer) {
+    const other = s.own.get(path);
+    if (other)
+      fail(
+        ctx,
+        "E0902",
+        `${stored.slot.name} is written here, while a fn around this call is to write it`,
+        stored.span,
+        {
+          secondary: [{ span: other.span, text: "takes effect when that fn ends" }],
+          help: "call first, and write then",
+        },
+      );
+  }
+  state.written.set(path, stored);
 }
 
 export const pathOf = (slot: Slot): string => owner(slot).paths[0] ?? slot.name;

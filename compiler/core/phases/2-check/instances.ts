@@ -6,7 +6,18 @@ import type { Span } from "../../diagnostics/report.ts";
 import { asConst } from "../../dims/dim.ts";
 import type { DType } from "../../ir/types.ts";
 import type * as ast from "../1-parse/ast.ts";
-import { type Ctx, exhaust, fail, LIMITS, recover, recoverVal, Scope, type Shared, step } from "./context.ts";
+import {
+  type Ctx,
+  exhaust,
+  fail,
+  LIMITS,
+  newStores,
+  recover,
+  recoverVal,
+  Scope,
+  type Shared,
+  step,
+} from "./context.ts";
 import { evalExpr } from "./expr.ts";
 import { constantInit } from "./init.ts";
 import type { Module } from "./modules.ts";
@@ -55,6 +66,7 @@ export const baseCtx = (shared: Shared, module: Module): Ctx => ({
   module,
   scope: new Scope(),
   trace: undefined,
+  stores: newStores(),
   self: undefined,
   path: "",
   fn: "",

@@ -1,16 +1,43 @@
 // `scan xt over x axis 1 with s = … { … emit y = s }`: a loop at run time. In: the expression. Out: one scan node whose body
 // is a graph. The body is traced into the graph around it; what depends on a slice or a carry is then copied into a graph of
 // its own, and what it reads from outside becomes a captured operand. So what does not change in the loop stays outside it.
+// A buffer that the body writes is one more carry, and random operations are keyed by the pass.
 import { type Dim, print, symbols } from "../../dims/dim.ts";
 import { createBuilder, finishGraph, reachable, sameType, typeText } from "../../ir/build.ts";
 import { type Graph, type Node, OpError, type TensorType, type Value } from "../../ir/types.ts";
+import { cast } from "../../ops/axes.ts";
+import { sizeValue } from "../../ops/define.ts";
+import { add, mul } from "../../ops/elementwise.ts";
 import { sliceAxis } from "../../ops/movement.ts";
 import { makeScan } from "../../ops/scan.ts";
-import { input as inputOp } from "../../ops/source.ts";
+import { input as inputOp, iota } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
-import { type Ctx, fail, inner, originOf, recoverVal, sameDim, traceOf } from "./context.ts";
-import { bindTarget, carriesOf, evalExpr, evalStmt, nextCarries, parts } from "./expr.ts";
-import { isLiteral, toTensor } from "./tensors.ts";
+import {
+  type Ctx,
+  fail,
+  inner,
+  newState,
+  newStores,
+  originOf,
+  recoverVal,
+  type State,
+  type Stored,
+  sameDim,
+  traceOf,
+} from "./context.ts";
+import {
+  bindTarget,
+  carriesOf,
+  commit,
+  evalExpr,
+  evalStmt,
+  nextCarries,
+  parts,
+  pathOf,
+  write,
+} from "./expr.ts";
+import type { Slot } from "./instances.ts";
+import { isLiteral, readSlot, toTensor } from "./tensors.ts";
 import { asNumber, describe, tensorVal, type Val } from "./values.ts";
 
 let scans = 0;
@@ -26,15 +53,99 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
     name,
     value: toTensor(ctx, v, e.carries[i].value.span),
   }));
+  // Buffers that the body writes are carried: what it writes shows when it was traced once.
+  let buffers: readonly Stored[] = [];
+  let pass = traceBody(ctx, e, { aligned, axis, count, initial, buffers });
+  for (;;) {
+    const known = new Set(buffers.map((s) => pathOf(s.slot)));
+    const found = [...pass.state.written].flatMap(([path, s]) => (known.has(path) ? [] : [s]));
+    if (found.length === 0) break;
+    buffers = [...buffers, ...found];
+    trace.randoms = pass.randoms;
+    pass = traceBody(ctx, e, { aligned, axis, count, initial, buffers });
+  }
+  const { slices, carried, next, emitted, state, counter } = pass;
+  const results = [
+    ...initial.map((c, i) => ({ name: c.name, value: next[i] })),
+    ...buffers.map(({ slot }) => ({ name: slot.name, value: heldIn(state, slot) })),
+    ...[...emitted].map(([name, value]) => ({ name, value })),
+  ];
+  if (results.length === 0)
+    fail(ctx, "E0609", "a scan that carries and emits nothing", e.span, { help: "emit y = …" });
+  // The number of the pass is one more sequence, where it is used.
+  const counted = reachable(results.map((r) => r.value)).includes(counter.node);
+  const looped = counted ? [...aligned, b.make(iota, [], { extent: count, dtype: "u32" })] : aligned;
+  const begins = [...initial.map((c) => c.value), ...buffers.map((s) => readSlot(ctx, s.slot, s.span))];
+  const made = extract(`${ctx.fn}.scan`, [...slices, ...(counted ? [counter] : []), ...carried], results);
+  const emitAxes = [...emitted.values()].map((v) => Math.min(axis, v.type.shape.length));
+  const outs = b.at(originOf(ctx, e.span), () => {
+    try {
+      return makeScan(b, [...looped, ...begins, ...made.captured], {
+        body: made.body,
+        xs: looped.length,
+        carries: begins.length,
+        axes: looped.map((_, i) => (i < aligned.length ? axis : 0)),
+        emitAxes,
+        count,
+        reverse: false,
+      });
+    } catch (err) {
+      if (!(err instanceof OpError)) throw err;
+      return fail(ctx, "E0308", err.message, e.span);
+    }
+  });
+  buffers.forEach((s, i) => {
+    write(ctx, ctx.stores, { ...s, value: outs[initial.length + i] });
+  });
+  const fields = new Map<string, Val>();
+  [...emitted.keys()].forEach((name, i) => {
+    fields.set(name, tensorVal(outs[begins.length + i]));
+  });
+  initial.forEach((c, i) => {
+    fields.set(c.name, tensorVal(outs[i]));
+  });
+  return fields.size === 1 ? [...fields.values()][0] : { kind: "record", fields };
+}
+
+interface Parts {
+  readonly aligned: readonly Value[];
+  readonly axis: number;
+  readonly count: Dim;
+  readonly initial: readonly { readonly name: string; readonly value: Value }[];
+  /** Buffers that are known to be written. */
+  readonly buffers: readonly Stored[];
+}
+interface Pass {
+  readonly slices: readonly Value[];
+  /** The author's carries, then the buffers. */
+  readonly carried: readonly Value[];
+  /** The author's carries for the next pass. */
+  readonly next: readonly Value[];
+  readonly emitted: ReadonlyMap<string, Value>;
+  readonly state: State;
+  /** The number of the pass. */
+  readonly counter: Value;
+  /** Random operations before it. */
+  readonly randoms: Map<string, number>;
+}
+
+/** One pass of the body, into the graph around it: over slices and carries that are leaves. */
+function traceBody(ctx: Ctx, e: ast.ScanExpr, p: Parts): Pass {
+  const trace = traceOf(ctx, e.span, "a scan");
+  const { b } = trace;
+  const { aligned, axis, initial } = p;
   const uid = scans++;
-  const fresh = (name: string, type: TensorType, place: number): Value =>
-    b.make(inputOp, [], { name, dtype: type.dtype, shape: [...type.shape], scan: uid, place }, name);
+  let place = 0;
+  const fresh = (name: string, { dtype, shape }: TensorType): Value =>
+    b.make(inputOp, [], { name, dtype, shape: [...shape], scan: uid, place: place++ }, name);
   const names = e.target.kind === "ident" ? [e.target.name] : e.target.names.map((n) => n.name);
-  const slices = aligned.map((x, i) =>
-    fresh(names[i] ?? `x${i}`, { dtype: x.type.dtype, shape: x.type.shape.filter((_, k) => k !== axis) }, i),
+  const slices = aligned.map(({ type }, i) =>
+    fresh(names[i] ?? `x${i}`, { dtype: type.dtype, shape: type.shape.filter((_, k) => k !== axis) }),
   );
-  const carried = initial.map((c, i) => fresh(c.name, c.value.type, slices.length + i));
-  const body = inner(ctx);
+  const own = initial.map((c) => fresh(c.name, c.value.type));
+  const held = p.buffers.map(({ slot, value }) => fresh(slot.name, value.type));
+  const counter = fresh("pass", { dtype: "u32", shape: [] });
+  const body: Ctx = { ...inner(ctx), stores: newStores(ctx.stores) };
   bindTarget(
     body,
     e.target,
@@ -45,11 +156,17 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
     "loop",
   );
   e.carries.forEach((c, i) => {
-    body.scope.names.set(c.name.name, { val: tensorVal(carried[i]), kind: "carry", span: c.name.span });
+    body.scope.names.set(c.name.name, { val: tensorVal(own[i]), kind: "carry", span: c.name.span });
   });
   const emitted = new Map<string, Value>();
-  trace.scans++;
-  let next: Value[];
+  const outer = { state: trace.state, pass: trace.pass };
+  const randoms = new Map(trace.randoms);
+  const state = newState(new Map(p.buffers.map(({ slot }, i) => [pathOf(slot), held[i]])), trace.state);
+  trace.state = state;
+  // Passes of a loop in a loop are counted on: no two draw the same.
+  trace.pass = outer.pass
+    ? add(b, mul(b, outer.pass, cast(b, sizeValue(b, p.count), "u32")), counter)
+    : counter;
   try {
     for (const s of e.body.statements) {
       if (s.kind !== "emit") evalStmt(body, s);
@@ -69,7 +186,7 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
         });
     }
     const result = e.body.result ? evalExpr(body, e.body.result) : tensorVal(slices[0]);
-    next = nextCarries(body, e.body, e.carries, result).map((v, i) => {
+    const next = nextCarries(body, e.body, e.carries, result).map((v, i) => {
       const span = e.body.result?.span ?? e.carries[i].span;
       const value = toTensor(body, v, span, isLiteral(v) ? initial[i].value.type.dtype : undefined);
       if (!sameType(value.type, initial[i].value.type))
@@ -84,41 +201,17 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
         );
       return value;
     });
+    commit(body);
+    return { slices, carried: [...own, ...held], next, emitted, state, counter, randoms };
   } finally {
-    trace.scans--;
+    Object.assign(trace, outer);
   }
-  const results = [
-    ...initial.map((c, i) => ({ name: c.name, value: next[i] })),
-    ...[...emitted].map(([name, value]) => ({ name, value })),
-  ];
-  if (results.length === 0)
-    fail(ctx, "E0609", "a scan that carries and emits nothing", e.span, { help: "emit y = …" });
-  const made = extract(`${ctx.fn}.scan`, [...slices, ...carried], results);
-  const emitAxes = [...emitted.values()].map((v) => Math.min(axis, v.type.shape.length));
-  const outs = b.at(originOf(ctx, e.span), () => {
-    try {
-      return makeScan(b, [...aligned, ...initial.map((c) => c.value), ...made.captured], {
-        body: made.body,
-        xs: aligned.length,
-        carries: initial.length,
-        axes: aligned.map(() => axis),
-        emitAxes,
-        count,
-        reverse: false,
-      });
-    } catch (err) {
-      if (!(err instanceof OpError)) throw err;
-      return fail(ctx, "E0308", err.message, e.span);
-    }
-  });
-  const fields = new Map<string, Val>();
-  [...emitted.keys()].forEach((name, i) => {
-    fields.set(name, tensorVal(outs[initial.length + i]));
-  });
-  initial.forEach((c, i) => {
-    fields.set(c.name, tensorVal(outs[i]));
-  });
-  return fields.size === 1 ? [...fields.values()][0] : { kind: "record", fields };
+}
+
+/** What a buffer holds at the end of a pass. */
+function heldIn(state: State, slot: Slot): Value {
+  const path = pathOf(slot);
+  return (state.written.get(path)?.value ?? state.carried.get(path)) as Value;
 }
 
 function sequences(ctx: Ctx, e: ast.ScanExpr): Value[] {

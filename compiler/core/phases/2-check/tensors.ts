@@ -15,6 +15,7 @@ import {
   nominalElements,
   originOf,
   plainSize,
+  type State,
   traceOf,
   withDims,
 } from "./context.ts";
@@ -36,16 +37,40 @@ export function checkSize(ctx: Ctx, type: TensorType, span: Span): void {
   if (n > LIMITS.elements) fail(ctx, "E1006", `${typeText(type)} has more than 2^44 elements`, span);
 }
 
-/** A parameter's or buffer's value at entry. */
+/** A parameter's value, or a buffer's: what the last call that ended has left in it, else its value at entry. */
 export function readSlot(ctx: Ctx, slot: Slot, span: Span): Value {
   const trace = traceOf(ctx, span, `the ${slot.kind} ${slot.name}`);
   const own = owner(slot);
   const path = own.paths[0] ?? own.name;
+  for (let s: State | undefined = trace.state; s; s = s.outer) {
+    const held = s.written.get(path)?.value ?? s.carried.get(path);
+    if (held) return held;
+  }
   const attrs = { path, dtype: own.dtype, shape: own.shape.map((d) => dim(d)) };
   return trace.b.at({ span: own.span, path: "", calls: [], derived: [] }, () =>
     trace.b.make(own.kind === "param" ? paramOp : stateOp, [], attrs, own.name),
   );
 }
+
+/** A local or a result is a value: what its buffers hold now, whatever is written later. */
+export function readNow(ctx: Ctx, v: Val, span: Span): Val {
+  if (!ctx.trace) return v;
+  switch (v.kind) {
+    case "slot":
+      return v.slot.kind === "buffer" && !v.value ? { ...v, value: readSlot(ctx, v.slot, span) } : v;
+    case "list":
+    case "tuple":
+      return v.items.some(holdsSlot) ? { ...v, items: v.items.map((x) => readNow(ctx, x, span)) } : v;
+    case "record":
+      return [...v.fields.values()].some(holdsSlot)
+        ? { ...v, fields: new Map([...v.fields].map(([k, x]) => [k, readNow(ctx, x, span)])) }
+        : v;
+    default:
+      return v;
+  }
+}
+const holdsSlot = (v: Val): boolean =>
+  v.kind === "slot" || v.kind === "list" || v.kind === "tuple" || v.kind === "record";
 
 /** True for what is, or reads as, a tensor. */
 export const isTensor = (v: Val): boolean => v.kind === "tensor" || v.kind === "slot";
@@ -65,7 +90,7 @@ export function toTensor(ctx: Ctx, v: Val, span: Span, adapt?: DType): Value {
     case "tensor":
       return v.value;
     case "slot":
-      return readSlot(ctx, v.slot, span);
+      return v.value ?? readSlot(ctx, v.slot, span);
     case "int":
     case "float":
     case "bool":

@@ -16,6 +16,7 @@ import {
   type Ctx,
   fail,
   failName,
+  newState,
   originOf,
   report,
   Scope,
@@ -174,7 +175,7 @@ function traceLoss(
         continue;
       }
       // What a report stores is not kept: state is written by what is minimised.
-      const value = lossValue({ ...block, ctx: { ...ctx, trace: { ...trace, writes: new Map() } } }, r);
+      const value = lossValue({ ...block, ctx: { ...ctx, trace: { ...trace, state: newState() } } }, r);
       const v = toTensor(ctx, value, r.span);
       if (v.type.shape.length > 0)
         fail(

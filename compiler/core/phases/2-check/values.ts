@@ -21,7 +21,7 @@ export type Val =
   | { readonly kind: "record"; readonly fields: ReadonlyMap<string, Val> }
   | { readonly kind: "tensor"; readonly value: Value }
   /** A parameter or buffer by name; becomes a tensor where one is needed. */
-  | { readonly kind: "slot"; readonly slot: Slot }
+  | { readonly kind: "slot"; readonly slot: Slot; readonly value?: Value }
   | { readonly kind: "instance"; readonly instance: Instance; readonly pinned: boolean }
   | { readonly kind: "layer"; readonly decl: ast.LayerDecl | ast.ModelDecl; readonly module: Module }
   | FnVal
