@@ -1,5 +1,5 @@
 // The command line as a person meets it, without a GPU: help, what is written and printed, refusals and exit codes.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
@@ -326,6 +326,17 @@ describe.skipIf(process.platform === "win32")("streams", () => {
   it.skipIf(!existsSync("/dev/full"))("say that the disk is full, in one line", () => {
     const { status, stderr } = shell("mdl ops > /dev/full");
     expect([status, stderr]).toEqual([1, "error: cannot write standard output: the disk is full\n"]);
+  });
+
+  it("and a SIGINT to the command alone ends its work", async () => {
+    write("tiny.mdl", TINY);
+    // Standard error as Node makes it is a socket, so the command works in a child of its own, which waits for its input.
+    const child = spawn(process.execPath, [main(), "run", "tiny.mdl", "scores", "--input", "x=-"], {
+      cwd: folder,
+    });
+    const ended = new Promise((resolve) => child.on("close", (code, signal) => resolve(signal ?? code)));
+    setTimeout(() => child.kill("SIGINT"), 2500);
+    expect([130, "SIGINT"]).toContain(await ended);
   });
 
   it("show nothing of a file or path that a terminal would obey", async () => {
