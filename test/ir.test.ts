@@ -40,8 +40,11 @@ import type { Axis, Scalar } from "../compiler/core/kernel/scalar.ts";
 import { opNamed } from "../compiler/core/ops/index.ts";
 import { ExprTable } from "../compiler/core/phases/7-plan/exprs.ts";
 import { assignArena } from "../compiler/core/phases/7-plan/memory.ts";
+import { build } from "../compiler/core/pipeline.ts";
 import { evaluate as evaluateGraph } from "../compiler/core/reference/evaluate.ts";
+import { targets as allTargets } from "../compiler/core/targets.ts";
 import { evaluateRow, evaluateRows } from "../runtime/core/expr.ts";
+import { modelOf } from "./support/check.ts";
 import { randomFrom } from "./support/opcheck.ts";
 import { randomGraph } from "./support/random-graphs.ts";
 import { allSources } from "./support/sources.ts";
@@ -410,7 +413,44 @@ describe("graphs as text", () => {
       }
     }
     expect(count).toBeGreaterThan(40);
-  }, 60_000);
+  }, 240_000);
+  it("are read back: operators and gradients of the author's, after every pass", () => {
+    const source = `
+op relu2(x: f32) -> f32 { m = max(x, 0); m * m }
+grad (g) { g * 2 * max(x, 0) }
+op mix(a: f32, b: f32, t: float = 0.5) -> f32 { relu2(a) * t + b * (1 - t) }
+grad (g) { (g * t * relu2(b), g * (1 - t)) }
+layer Cell(d: int) {
+  param weight: f32[d, d] = normal(0.1)
+  fn forward(x: f32[B, T, d]) -> f32[B, d] {
+    s = scan xt over x axis 1 with s = zeros(B, d) { s = mix(relu2(xt @ weight), s, t = 0.25) }
+    mix(s, 1)
+  }
+}
+model M(d: int = 3) {
+  cell = Cell(d)
+  fn loss(x: f32[B, T, d]) -> f32 { mean(dropout(cell(x), 0.5)) }
+  fn ofInput(x: f32[B, T, d]) -> f32[B, T, d] { grad(loss, wrt = x)(x) }
+  fn ofParam(x: f32[B, T, d]) -> f32[d, d] { grad(loss, wrt = cell.weight)(x) }
+  fn norm(x: f32[B, T, d]) -> f32 { sum(ofParam(x) ** 2) }
+  private fn scaled(x: f32[B], y: f32[B]) -> f32 { sum(mix(x, y) * x) }
+  fn second(x: f32[B], y: f32[B]) -> f32 { sum(grad(scaled, wrt = x)(x, x * y)) }
+  fn twice(x: f32[B]) -> f32[B] { grad(second, wrt = x)(x, x) }
+}
+train fit for M { minimize loss + norm; with adam(lr = 1e-3); clip norm 1.0 }
+train penalised for M { minimize loss; with sgd(lr = 0.1) }`;
+    const model = modelOf(source);
+    const built = build(model, { targets: allTargets, verify: true, place: () => "" });
+    let customs = 0;
+    for (const e of model.entries) roundTrip(e.graph, e.name);
+    for (const t of model.trains) roundTrip(t.lossGraph, t.name);
+    for (const s of built.stages) {
+      const back = roundTrip(s.checked, `${s.entry} checked or differentiated`);
+      customs += back.nodes.filter((n) => n.op.name === "custom").length;
+      roundTrip(s.simplified, `${s.entry} simplified for ${s.target}`);
+    }
+    expect(customs).toBeGreaterThan(10);
+  }, 120_000);
   it("mean the same when read back", () => {
     for (let seed = 1; seed <= 40; seed++) {
       const r = randomGraph(seed, { gradients: true });

@@ -20,6 +20,8 @@ const elsewhere = new Set([
   "pack",
   "pick",
   "scan",
+  "custom",
+  "variable",
 ]);
 /** Made by gradients of operators that are tested here, which tests them: their operands belong together. */
 const byGradient = new Set([

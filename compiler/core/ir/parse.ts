@@ -46,7 +46,7 @@ class Reader {
     const constraints: Constraint[] = [];
     const writes: { path: string; value: Value }[] = [];
     const results: { name: string; value: Value }[] = [];
-    const bodies: { attrs: Record<string, Attr> }[] = [];
+    const bodies: { attrs: Record<string, Attr>; key: string }[] = [];
     const value = (name: string): Value => values.get(name) ?? this.fail(`${name} has no value`);
     for (; ; this.at++) {
       const line = this.lines[this.at] ?? this.fail("expected `}`");
@@ -61,7 +61,7 @@ class Reader {
       else nodes.push(this.node(part, values, value, bodies));
     }
     this.at++;
-    for (const b of bodies) b.attrs.body = this.graph();
+    for (const b of bodies) b.attrs[b.key] = this.graph();
     const symbols = head[2] === "" ? [] : head[2].split(", ");
     const inputs = nodes.filter((n) => n.op.name === "input");
     return { name: head[1], nodes, inputs, results, writes, symbols, constraints };
@@ -83,7 +83,7 @@ class Reader {
     text: string,
     values: Map<string, Value>,
     value: (name: string) => Value,
-    bodies: { attrs: Record<string, Attr> }[],
+    bodies: { attrs: Record<string, Attr>; key: string }[],
   ): Node {
     const s = new Scanner(text, (what) => this.fail(what));
     const outs: { name: string; type: TensorType }[] = [];
@@ -113,7 +113,8 @@ class Reader {
     const label = s.take(' "') ? s.string() : undefined;
     const from = s.take("  // ") ? [s.rest()] : [];
     if (!s.done) this.fail(`cannot read ${s.rest()}`);
-    if (typeof attrs.body === "string" && attrs.body.startsWith("@")) bodies.push({ attrs });
+    for (const [key, a] of Object.entries(attrs))
+      if (typeof a === "string" && /^@body\d+$/.test(a)) bodies.push({ attrs, key });
     const list: Value[] = [];
     const origin = { path: "", calls: [], derived: from };
     const node: Node = { id: this.nextId++, op, inputs, attrs, outs: list, origin, label };

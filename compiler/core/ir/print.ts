@@ -13,10 +13,11 @@ export function printGraph(g: Graph, place: (n: Node) => string = () => ""): str
     for (const v of n.outs) ids.set(v, `%${next++}`);
     const outs = n.outs.map((v) => `${name(v)}: ${typeText(v.type)}`).join(", ");
     const attrs = { ...n.attrs };
-    if (isGraph(attrs.body)) {
+    for (const [key, graph] of Object.entries(n.attrs)) {
+      if (!isGraph(graph)) continue;
       const at = `body${graphs.length}`;
-      graphs.push({ name: at, graph: attrs.body });
-      attrs.body = `@${at}`;
+      graphs.push({ name: at, graph });
+      attrs[key] = `@${at}`;
     }
     const a = attrsText(attrs);
     const label = n.label ? ` ${JSON.stringify(n.label)}` : "";

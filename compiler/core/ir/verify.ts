@@ -30,7 +30,7 @@ export function verify(graph: Graph, pass: string): void {
       if (!same || !(sameType(t, have) || t.shape.every((d, j) => equal(d, have.shape[j]))))
         fail(`${where(n)} is ${typeText(have)}, its rule gives ${typeText(t)}`);
     });
-    if (isGraph(n.attrs.body)) verify(n.attrs.body, pass);
+    for (const a of Object.values(n.attrs)) if (isGraph(a)) verify(a, pass);
   }
   const sink = (v: Value, name: string): void => {
     if (!known.has(v.node)) fail(`the sink ${name} is not in the graph`);

@@ -5,6 +5,7 @@ import { attentions } from "./attention.ts";
 import { broadcastToOp, castOp, reshapeOp, sumOp } from "./axes.ts";
 import { convolutions } from "./conv.ts";
 import { copy, pack } from "./copy.ts";
+import { customOp, variableOp } from "./custom.ts";
 import { contractions } from "./dot.ts";
 import { elementwise, maximumOp, minimumOp } from "./elementwise.ts";
 import { joins } from "./joins.ts";
@@ -52,6 +53,8 @@ export const allOps: readonly OpDef[] = [
   scan,
   pick,
   outer,
+  customOp,
+  variableOp,
 ];
 
 const byName = new Map<string, OpDef>();

@@ -1,7 +1,8 @@
 // `grad(f, wrt = x)`: a fn whose value is the gradient of f's. In: a fn, and which of its parameters (or of the model's).
 // Out: graph values made by the gradient driver, so that it nests. Separate because `wrt` is a name, not a value.
 import { reachable } from "../../ir/build.ts";
-import { type OpDef, OpError, type Value } from "../../ir/types.ts";
+import { OpError, type Value } from "../../ir/types.ts";
+import { variableOp } from "../../ops/custom.ts";
 import { full, isFloat, zerosLike } from "../../ops/define.ts";
 import { stopGradientOp } from "../../ops/elementwise.ts";
 import type * as ast from "../1-parse/ast.ts";
@@ -29,20 +30,7 @@ export function makeGrad(ctx: Ctx, e: ast.CallExpr): Val {
   return { kind: "grad", fn: f, wrt, ctx };
 }
 
-/** The operand itself, but a value of its own: what other arguments depend on is not what f's parameter is. */
-const variableOp: OpDef = {
-  name: "variable",
-  doc: "A value to take a gradient of.",
-  fuses: "map",
-  exposed: false,
-  pure: false,
-  params: [{ name: "x", kind: "tensor" }],
-  infer: ([x]) => [x],
-  reference: ([x], _attrs, [out]) => out.data.set(x.data),
-  vjp: (_b, _node, [g]) => [g],
-  lower: (s, node, at) => s.read(node.inputs[0], at),
-  examples: [],
-};
+/** The argument as a value that nothing else is, where something else is it, too. */
 function variable(trace: Trace, value: Value, others: readonly Value[]): Value {
   const shared = value.node.inputs.length === 0 && typeof value.node.attrs.path === "string";
   if (!shared && !reachable(others).includes(value.node)) return value;

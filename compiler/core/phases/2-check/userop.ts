@@ -1,12 +1,12 @@
 // An operator of the author's: a scalar expression over its operands, applied element by element, with a gradient of its
 // own where one is given. In: an op declaration and arguments. Out: the expression in primitive operators, or, where it has
-// a `grad`, a composite whose expansion and gradient are the author's text. A `wgsl` body beside it is checked here.
+// a `grad`, a composite that holds its definition and gradient as graphs. A `wgsl` body beside it is checked here.
 import type { Span } from "../../diagnostics/report.ts";
 import { sym } from "../../dims/dim.ts";
-import { createBuilder, reachable } from "../../ir/build.ts";
-import type { Builder, OpDef, TensorType, Value } from "../../ir/types.ts";
+import { createBuilder, finishGraph, reachable } from "../../ir/build.ts";
+import type { Attrs, DType, Graph, TensorType, Value } from "../../ir/types.ts";
 import { broadcastTogether, broadcastToOp } from "../../ops/axes.ts";
-import { sameShapes } from "../../ops/define.ts";
+import { customOp } from "../../ops/custom.ts";
 import { input as inputOp } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { type Ctx, fail, originOf, report, Scope, type Trace, traceOf } from "./context.ts";
@@ -67,8 +67,10 @@ export function callUserOp(ctx: Ctx, op: UserOp, args: readonly ArgVal[], site: 
   if (!decl.grad) {
     return tensorVal(bodyValue(inside, decl, decl.body, names, together, "result"));
   }
-  const def = composite(inside, decl, names, trace);
-  const out = trace.b.at(originOf(ctx, site.span), () => trace.b.make(def, together, {}, labelOf(site)));
+  const attrs = definition(inside, decl, names, values);
+  const out = trace.b.at(originOf(ctx, site.span), () =>
+    trace.b.make(customOp, together, attrs, labelOf(site)),
+  );
   return tensorVal(out);
 }
 
@@ -202,35 +204,47 @@ function gradValues(
   );
 }
 
-/** One operator per declaration and check: hash-consing goes by the object. */
-const composites = new WeakMap<ast.OpDecl, { shared: Ctx["shared"]; key: string; def: OpDef }[]>();
+/** One pair of graphs per declaration, static arguments and dtypes: hash-consing goes by the object. */
+const definitions = new WeakMap<ast.OpDecl, { shared: Ctx["shared"]; key: string; attrs: Attrs }[]>();
 
-function composite(inside: Ctx, decl: ast.OpDecl, names: readonly string[], trace: Trace): OpDef {
-  // Static arguments are part of the operator.
+/** The author's text as graphs over scalars. */
+function definition(
+  inside: Ctx,
+  decl: ast.OpDecl,
+  names: readonly string[],
+  values: readonly Value[],
+): Attrs {
+  const dtypes = values.map((v) => v.type.dtype);
   const key = [...inside.scope.names].map(([n, b]) => `${n} = ${describe(b.val)}`).join(", ");
-  const list = composites.get(decl) ?? [];
-  composites.set(decl, list);
-  const old = list.find((o) => o.shared === inside.shared && o.key === key);
-  if (old) return old.def;
-  /** The author's text in any builder that asks for it, at a place where failures were reported already. */
-  const within = (b: Builder): Ctx => ({ ...inside, trace: { ...trace, b, count: () => 0 }, calls: [] });
-  const result = decl.result ? scalarType(inside, decl.result) : undefined;
-  const def: OpDef = {
-    name: decl.name.name,
-    doc: decl.doc ?? "",
-    fuses: "composite",
-    exposed: false,
-    params: names.map((n) => ({ name: n, kind: "tensor" })),
-    infer: (types, _attrs, b) => [
-      { dtype: result?.dtype ?? types[0].dtype, shape: sameShapes(decl.name.name, types, b) },
-    ],
-    expand: (b, node) => [bodyValue(within(b), decl, decl.body, names, node.inputs, "result")],
-    vjp: (b, node, [g]) =>
-      g ? gradValues(within(b), decl, names, node.inputs, g) : node.inputs.map(() => undefined),
-    examples: [],
+  const list = definitions.get(decl) ?? [];
+  definitions.set(decl, list);
+  const old = list.find((o) => o.shared === inside.shared && o.key === `${key} ${dtypes}`);
+  if (old) return old.attrs;
+  const graph = (
+    inputs: readonly { readonly name: string; readonly dtype: DType }[],
+    body: (ctx: Ctx, operands: readonly Value[]) => readonly Value[],
+  ): Graph => {
+    const b = createBuilder();
+    const operands = inputs.map(({ name, dtype }) => b.make(inputOp, [], { name, dtype, shape: [] }, name));
+    const trace: Trace = { ...(inside.trace as Trace), b, count: () => 0, constraints: () => [] };
+    const outs = body({ ...inside, trace, calls: [] }, operands);
+    return finishGraph({
+      name: decl.name.name,
+      inputs: operands.map((v) => v.node),
+      results: outs.map((value, i) => ({ name: outs.length === 1 ? "y" : `y${i}`, value })),
+      symbols: [],
+    });
   };
-  list.push({ shared: inside.shared, key, def });
-  return def;
+  const operands = names.map((name, i) => ({ name, dtype: dtypes[i] }));
+  const body = graph(operands, (ctx, xs) => [bodyValue(ctx, decl, decl.body, names, xs, "result")]);
+  const { dtype } = body.results[0].value.type;
+  const cotangent = { name: (decl.grad as ast.OpGrad).cotangent.name, dtype };
+  const gradient = graph([...operands, cotangent], (ctx, xs) =>
+    gradValues(ctx, decl, names, xs.slice(0, -1), xs[xs.length - 1]),
+  );
+  const attrs: Attrs = { name: decl.name.name, body, gradient };
+  list.push({ shared: inside.shared, key: `${key} ${dtypes}`, attrs });
+  return attrs;
 }
 
 const WORDS: ReadonlySet<string> = new Set([
