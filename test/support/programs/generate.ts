@@ -23,6 +23,8 @@ interface Callable {
   readonly results: readonly { readonly name?: string; readonly ty: Ty }[];
   /** Writes a buffer: called once per fn. */
   readonly writes?: boolean;
+  /** Several, each on what the one before gave. */
+  readonly list?: boolean;
   /** Names of model params that it reads: a gradient may be taken with respect to them. */
   readonly reads?: readonly string[];
 }
@@ -273,6 +275,12 @@ export function generateProgram(seed: number): string {
       args.length > 0 && /^\w+$/.test(first) && chance(0.4)
         ? `${first} |> ${c.text}${rest.length > 0 ? `(${rest.join(", ")})` : ""}`
         : `${c.text}(${args.join(", ")})`;
+    if (c.list && chance(0.5)) {
+      const [h, each] = [name("h"), name("i")];
+      s.lines.push(`${h} = for ${each} in ${c.text} with ${h} = ${first} { ${each}(${h}) }`);
+      s.values.push({ ...given.args[0], text: h });
+      return true;
+    }
     const types = c.results.map(({ ty }) => ({
       ...ty,
       shape: ty.shape.map((d) => substitute(d, given.map)),
@@ -284,6 +292,34 @@ export function generateProgram(seed: number): string {
       for (const [i, { name: part }] of c.results.entries())
         s.values.push({ ...types[i], text: `${r}.${part}` });
     }
+    return true;
+  };
+
+  /** Operators of the program's own, and free fns; each is written when it is first used. */
+  const ops = new Map<string, readonly string[]>();
+  const own = (s: Scope): boolean => {
+    const x = some(s, (v) => v.dtype === "f32");
+    if (!x) return false;
+    const way = below(4);
+    const title = `own${way}`;
+    const texts: readonly (readonly string[])[] = [
+      ["op own0(x: f32) -> f32 { m = max(x, -0.1); m * m }", "grad (g) { g * 2 * max(x, -0.1) }"],
+      ["op own1(x: f32, y: f32) -> f32 { x * tanh(y) + 0.5 * y }"],
+      ["fn own2(x: f32[..., D]) -> f32[..., D] { x * sigmoid(x) - mean(x, axis = -1, keepdims = true) }"],
+      ["fn own3(x: f32[...], k: float = 0.5) -> f32[...] { lerp(x, sin(x), k) }"],
+    ];
+    if (way === 2 && !isLit(x.shape.at(-1) ?? "")) return false;
+    ops.set(title, texts[way]);
+    const y = some(s, (v) => v.dtype === "f32" && same(v.shape, x.shape)) ?? x;
+    bind(
+      s,
+      way === 1
+        ? `own1(${x.text}, ${y.text})`
+        : way === 3 && chance(0.5)
+          ? `own3(${x.text}, k = 0.25)`
+          : `${title}(${x.text})`,
+      x,
+    );
     return true;
   };
 
@@ -869,6 +905,13 @@ export function generateProgram(seed: number): string {
       s.owner.members.push(`${instance} = ${std(layer)}(${args})`);
       const c = { text: instance, params, results, writes };
       s.owner.callables.push(c);
+      if (layer === "Linear" && chance(0.35)) {
+        // Another like it, whose weight the model may tie to this one's.
+        const twin = name("s");
+        s.owner.members.push(`${twin} = ${layer}(${args})`);
+        s.owner.callables.push({ ...c, text: twin });
+        call(s, { ...c, text: twin });
+      }
       return call(s, c);
     };
     const one = (shape: readonly Dim[]): Callable["results"] => [{ ty: ty(shape) }];
@@ -1113,6 +1156,7 @@ export function generateProgram(seed: number): string {
     [2, choice],
     [5, scan],
     [3, gradient],
+    [1.5, own],
   ];
   const total = table.reduce((n, [w]) => n + w, 0);
   const statements = (s: Scope, count: number): void => {
@@ -1163,7 +1207,13 @@ export function generateProgram(seed: number): string {
     for (let i = 1; i < count; i++) out.add(pick(list));
     return [...out];
   };
-  const layer = (): { name: string; lines: string[]; callable: Omit<Callable, "text"> } => {
+  const layer = (): {
+    name: string;
+    lines: string[];
+    /** Has static parameters. */
+    scaled: boolean;
+    callable: Omit<Callable, "text">;
+  } => {
     const owner = new Owner(false);
     const s = open(owner, pick([1, 1, 2]));
     // Instances of earlier layers.
@@ -1174,12 +1224,18 @@ export function generateProgram(seed: number): string {
     const value =
       list.length === 1 ? list[0].text : `(${list.map((v, i) => `${"pq"[i]} = ${v.text}`).join(", ")})`;
     const title = name("L");
+    const scale = name("k");
+    const scaled = chance(0.3) && list.length === 1 && list[0].dtype === "f32";
     return {
       name: title,
-      lines: braces(`layer ${title}()`, [
+      lines: braces(`layer ${title}(${scaled ? `${scale}: float = 0.5, wide: bool = true` : ""})`, [
         ...owner.members,
-        ...braces(`fn forward(${header(s)})`, [...s.lines, value]),
+        ...braces(`fn forward(${header(s)})`, [
+          ...s.lines,
+          scaled ? `if wide { ${scale} * ${value} } else { ${value} }` : value,
+        ]),
       ]),
+      scaled,
       callable: {
         params: s.fn.inputs,
         results: list.map((v, i) => ({
@@ -1192,7 +1248,8 @@ export function generateProgram(seed: number): string {
   };
   const instance = (owner: Owner, l: (typeof layers)[number]): void => {
     const text = name("a");
-    owner.members.push(`${text} = ${l.name}()`);
+    const args = l.scaled ? pick(["", "0.75", "wide = false", "1.5, wide = true"]) : "";
+    owner.members.push(`${text} = ${l.name}(${args})`);
     owner.callables.push({ ...l.callable, text });
     if (chance(0.25)) {
       // Shared: another name of the same instance.
@@ -1212,7 +1269,7 @@ export function generateProgram(seed: number): string {
     ) {
       const list = name("a");
       owner.members.push(`${list} = [${l.name}() for ${name("i")} in 0..2]`);
-      owner.callables.push({ ...l.callable, text: list });
+      owner.callables.push({ ...l.callable, text: list, list: true });
     }
   };
   const layers: ReturnType<typeof layer>[] = [];
@@ -1335,6 +1392,7 @@ export function generateProgram(seed: number): string {
     `// sizes ${sizes(false)}; ${sizes(true)}`,
     ...[...imports].map(([from, names]) => `import { ${[...names].sort().join(", ")} } from "${from}"`),
     "",
+    ...[...ops.values()].flatMap((lines) => [...lines, ""]),
     ...layers.flatMap((l) => [...l.lines, ""]),
     ...braces("model M", [...model.members, ...ties, ...fns.flat()]),
     "",
