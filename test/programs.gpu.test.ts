@@ -7,7 +7,8 @@ import { budget, firstSeed, patient, untilTimeIsUp } from "./support/budget.ts";
 import { testDevice } from "./support/device.ts";
 import { projectFile, projectRoot } from "./support/files.ts";
 import { generateProgram } from "./support/programs/generate.ts";
-import { TARGETS, tryProgram } from "./support/programs/run.ts";
+import { tryProgram } from "./support/programs/run.ts";
+import { TARGETS, targetsOf } from "./support/programs/targets.ts";
 
 const FOLDER = join("test", "programs");
 
@@ -19,8 +20,8 @@ describe("programs that once failed", () => {
       // A line of its own says what is right where the checker, or the runtime, is to refuse it.
       const refusal = /^\/\/ refused (\w+)$/m.exec(source)?.[1];
       // What failed on one target only says which; a software adapter takes long for those it was not made for.
-      const target = /^\/\/ target ([\w-]+)$/m.exec(source)?.[1] ?? TARGETS[0];
-      const outcome = await tryProgram({ source, device, targets: patient ? TARGETS : [target] });
+      const target = /^\/\/ target ([\w-]+)$/m.exec(source)?.[1] ?? "cpu-subgroup";
+      const outcome = await tryProgram({ source, device, targets: patient ? [...TARGETS.keys()] : [target] });
       if (refusal) expect(outcome).toMatchObject({ status: "refused", code: refusal });
       else expect(outcome).toMatchObject({ status: "agreed" });
     });
@@ -35,8 +36,7 @@ describe("random programs", () => {
     const count = { agreed: 0, refused: 0, compared: 0 };
     const run = await untilTimeIsUp(seconds, first, 1000, async (seed) => {
       const source = generateProgram(seed);
-      const targets = [TARGETS[0], TARGETS[1 + (seed % (TARGETS.length - 1))]];
-      const outcome = await tryProgram({ source, device, targets });
+      const outcome = await tryProgram({ source, device, targets: targetsOf(seed) });
       if (outcome.status === "failed") {
         throw new Error(
           `${outcome.failure.message}\n\n${source}\nMDL_TEST_SEED=${seed} npm run test:long -- 0 makes it small`,

@@ -8,7 +8,6 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { budget, firstSeed } from "../budget.ts";
-import { TARGETS } from "./run.ts";
 
 const [minutes, folder = join("node_modules", ".cache", "mdl", "programs")] = process.argv.slice(2);
 const seconds = budget(Number(minutes ?? 60) * 60);
@@ -70,7 +69,6 @@ function batch(seed: number, size: number): Promise<number> {
     "test/support/programs/trial.ts",
     String(seed),
     String(size),
-    TARGETS.join(","),
     JSON.stringify([...found.keys()]),
   ];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"], detached: true });

@@ -1,19 +1,14 @@
 // Random programs one after the other, in a process of its own: a crash or a hang of a driver ends this process only.
-// In: first seed, number, targets. Out: a line of JSON for each program, on standard output; failures are shrunk.
-//   node scripts/run-ts.mjs test/support/programs/trial.ts SEED COUNT TARGET,…
+// In: first seed, number, kinds of failure that are known. Out: a line of JSON for each program, on standard output; failures are shrunk.
+//   node scripts/run-ts.mjs test/support/programs/trial.ts SEED COUNT '[KIND, …]'
 import { check } from "../../../compiler/core/index.ts";
 import { requestGpu } from "../../../runtime/core/dawn.ts";
 import { generateProgram } from "./generate.ts";
-import { type Outcome, TARGETS, tryProgram } from "./run.ts";
+import { type Outcome, tryProgram } from "./run.ts";
 import { shrink } from "./shrink.ts";
+import { targetsOf } from "./targets.ts";
 
-const [seed, count, names, known] = process.argv.slice(2);
-const all = names ? names.split(",") : TARGETS;
-/** The first always; of the others, which take longer on a software adapter, one in turn. */
-const targetsOf = (k: number): readonly string[] => [
-  all[0],
-  ...all.slice(1).filter((_, i) => i === k % Math.max(1, all.length - 1)),
-];
+const [seed, count, known] = process.argv.slice(2);
 /** Kinds that were shrunk before: their programs are told as they are. */
 const shrunkBefore = new Set<string>(known ? (JSON.parse(known) as string[]) : []);
 
