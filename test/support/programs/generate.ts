@@ -21,7 +21,7 @@ interface Callable {
   readonly text: string;
   readonly params: readonly Ty[];
   readonly results: readonly { readonly name?: string; readonly ty: Ty }[];
-  /** Writes a buffer: called once per fn. */
+  /** Writes a buffer. */
   readonly writes?: boolean;
   /** Several, each on what the one before gave. */
   readonly list?: boolean;
@@ -51,13 +51,13 @@ class Scope {
   readonly fn: Fn;
   readonly outer: Scope | undefined;
   readonly loops: number;
-  readonly inScan: boolean;
+  readonly inFor: boolean;
   constructor(owner: Owner, fn: Fn, outer?: Scope, kind?: "scan" | "for") {
     this.owner = owner;
     this.fn = fn;
     this.outer = outer;
     this.loops = (outer?.loops ?? 0) + (kind ? 1 : 0);
-    this.inScan = kind === "scan" || (outer?.inScan ?? false);
+    this.inFor = kind === "for" || (outer?.inFor ?? false);
   }
   all(): Val[] {
     return [...(this.outer?.all() ?? []), ...this.values];
@@ -264,7 +264,6 @@ export function generateProgram(seed: number): string {
     return { args, map };
   };
   const call = (s: Scope, c: Callable): boolean => {
-    if (c.writes && (s.fn.written.has(c.text) || s.inScan || s.loops > 0)) return false;
     const given = argsFor(s, c);
     if (!given) return false;
     if (c.writes) s.fn.written.add(c.text);
@@ -798,7 +797,7 @@ export function generateProgram(seed: number): string {
     return true;
   };
   const randomly: Statement = (s) => {
-    if (!wants.random || s.inScan) return false;
+    if (!wants.random) return false;
     const x = some(s, (v) => v.dtype === "f32" && v.shape.length > 0);
     if (!x) return false;
     bind(
@@ -927,7 +926,7 @@ export function generateProgram(seed: number): string {
       },
       () => make(pick(["LayerNorm", "RMSNorm"]), `${d}, eps = 0.1`, [ty([...lead, d])], one([...lead, d])),
     ];
-    if (x.shape.length === 2 && !s.inScan && s.loops === 0)
+    if (x.shape.length === 2)
       options.push(() => make("BatchNorm1d", `${d}, eps = 0.1`, [ty(["P", d])], one(["P", d]), true));
     if (x.shape.length === 3) {
       const h = pick([2, 3, 4]);
@@ -969,7 +968,8 @@ export function generateProgram(seed: number): string {
     return pick(options)();
   };
   const buffer: Statement = (s) => {
-    if (s.loops > 0 || s.inScan || s.outer) return false;
+    // A fn writes a buffer once, and a static loop would write it in each pass; a scan is one write.
+    if (s.inFor) return false;
     const x = some(s, (v) => v.dtype === "f32" && literal(v.shape) && v.shape.length <= 2);
     if (!x) return false;
     if (chance(0.25)) {
@@ -1255,7 +1255,7 @@ export function generateProgram(seed: number): string {
       // Shared: another name of the same instance.
       const again = name("a");
       owner.members.push(`${again} = ${text}`);
-      if (!l.callable.writes) owner.callables.push({ ...l.callable, text: again });
+      owner.callables.push({ ...l.callable, text: again });
     }
     const [p] = l.callable.params;
     const [r] = l.callable.results;
@@ -1263,7 +1263,6 @@ export function generateProgram(seed: number): string {
       chance(0.3) &&
       l.callable.params.length === 1 &&
       l.callable.results.length === 1 &&
-      !l.callable.writes &&
       p.dtype === r.ty.dtype &&
       same(p.shape, r.ty.shape)
     ) {
