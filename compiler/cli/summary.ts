@@ -72,10 +72,7 @@ function entryTable({ artefact, report }: Compiled, style: Style): string {
   const head = ["entry", "kernels", "peak memory", "inputs and results"].map(style.dim);
   const rows = plans.map((plan) => {
     const own = report.entries.filter((e) => e.name === plan.name);
-    const fused = range(
-      own.map((e) => e.dispatches),
-      grouped,
-    );
+    const fused = dispatchesText(own);
     const results = plan.outputs.filter((p) => p.name !== plan.train?.flag).map(portText);
     return [
       style.cyan(plan.name),
@@ -93,6 +90,18 @@ function entryTable({ artefact, report }: Compiled, style: Style): string {
   const differ = artefact.programs.length > 1 && rows.some((r) => bare(r.join()).includes(" to "));
   const note = `kernels: before fusion → dispatches of a call; memory: with every unbound size at 32, without weights${differ ? "; by target, from … to …" : ""}`;
   return `${table([head, ...rows], [1, 2])}\n  ${style.dim(note)}`;
+}
+
+/** In the sizes of the call where a loop runs: `3 * T + 26`. */
+function dispatchesText(own: Compiled["report"]["entries"]): string {
+  const plain = own.every((e) => /^\d+$/.test(e.dispatches));
+  if (plain)
+    return range(
+      own.map((e) => e.nominalDispatches),
+      grouped,
+    );
+  const byCost = [...own].sort((a, b) => a.nominalDispatches - b.nominalDispatches);
+  return [...new Set([byCost[0], byCost[byCost.length - 1]].map((e) => e.dispatches))].join(" to ");
 }
 
 /** One result needs no brackets. */

@@ -4,6 +4,7 @@
 import type { Artefact } from "../../runtime/core/program.ts";
 import { checkBind } from "./bind.ts";
 import { type Diagnostic, Diagnostics, MdlError } from "./diagnostics/index.ts";
+import { evaluateAll, NOMINAL, print } from "./dims/dim.ts";
 import { stdSources } from "./generated/std.ts";
 import { isGraph } from "./ir/build.ts";
 import type { Graph, Node } from "./ir/types.ts";
@@ -43,8 +44,9 @@ export interface EntrySummary {
   readonly target: string;
   /** Nodes that compute something, before fusion. */
   readonly kernelsBefore: number;
-  /** Dispatches of a call, without `prepare`. */
-  readonly dispatches: number;
+  /** Dispatches of a call, without `prepare`, in its sizes (`3 * T + 26`), and their number at the nominal size. */
+  readonly dispatches: string;
+  readonly nominalDispatches: number;
   readonly prepare: number;
   /** Bytes of arena at the nominal size, and the least that any plan would need. */
   readonly peakBytes: number;
@@ -139,10 +141,7 @@ function summarise(built: Built): EntrySummary[] {
       (e) => e.name === s.entry,
     ) as Artefact["programs"][number]["entries"][number];
     const count = (steps: typeof plan.body.steps): number =>
-      steps.reduce(
-        (n, x) => n + (x.kind === "loop" ? count(x.body.steps) : x.kind === "dispatch" ? 1 : 0),
-        0,
-      );
+      steps.filter((x) => x.kind === "dispatch").length;
     const port = (p: (typeof plan.inputs)[number]): string =>
       `${p.name}: ${p.dtype}[${p.shapeText.join(", ")}]`;
     return {
@@ -151,7 +150,8 @@ function summarise(built: Built): EntrySummary[] {
       outputs: plan.outputs.map(port).join(", "),
       target: s.target,
       kernelsBefore: computing(s.simplified),
-      dispatches: count(plan.body.steps),
+      dispatches: print(s.dispatches),
+      nominalDispatches: evaluateAll(s.dispatches, NOMINAL),
       prepare: plan.derived.reduce((n, u) => n + count(program.derived[u].body.steps), 0),
       peakBytes: s.peak,
       boundBytes: s.bound,

@@ -11,7 +11,7 @@ import {
 } from "../../runtime/core/program.ts";
 import { diagnostic, InternalError, MdlError, type Span } from "./diagnostics/index.ts";
 import { asConst, type Dim, DimError, NOMINAL } from "./dims/dim.ts";
-import { PART_OF } from "./ir/build.ts";
+import { attrText, PART_OF } from "./ir/build.ts";
 import { bindSymbols } from "./ir/transform.ts";
 import { type Graph, GraphLimit, type Node, type Value } from "./ir/types.ts";
 import { verify } from "./ir/verify.ts";
@@ -173,7 +173,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
   let constantBytes = 0;
   const constant = (n: Node): Place => {
     const data = n.attrs.data as readonly number[];
-    const key = `${n.outs[0].type.dtype}:${data.join()}`;
+    const key = `${n.outs[0].type.dtype}:${attrText(data)}`;
     let at = constantAt.get(key);
     if (!at) {
       const view =

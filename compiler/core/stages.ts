@@ -2,6 +2,7 @@
 
 import type { Block, EntryPlan, Expr, Program, Range } from "../../runtime/core/program.ts";
 import { InternalError } from "./diagnostics/index.ts";
+import { print } from "./dims/dim.ts";
 import { typeText } from "./ir/build.ts";
 import { printGraph } from "./ir/print.ts";
 import type { parse } from "./phases/1-parse/parse.ts";
@@ -106,6 +107,7 @@ function planText(program: Program, stages: readonly StageReport[]): string {
     lines.push(`entry ${e.name} (${program.target}): ${signature(e)}`);
     for (const u of e.derived) block(program.derived[u].body, [], "prepare");
     block(e.body, [], "dispatch");
+    if (s) lines.push(`${print(s.dispatches)} dispatches`);
     if (s)
       lines.push(
         `peak ${s.peak} bytes (bound ${s.bound}) at nominal sizes, ${rowText(e.body.exprs, e.arenaBytes)}`,

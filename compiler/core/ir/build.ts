@@ -26,7 +26,7 @@ export interface GraphBuilder extends Builder {
   readonly count: number;
 }
 
-let nextGraphId = 0;
+let nextId = 0;
 
 /** True for attributes that are sizes. */
 export const isDim = (a: Attr): a is Dim => typeof a === "object" && a !== null && "terms" in a && "key" in a;
@@ -34,19 +34,26 @@ export const isDim = (a: Attr): a is Dim => typeof a === "object" && a !== null 
 export const isGraph = (a: Attr): a is Graph =>
   typeof a === "object" && a !== null && "nodes" in a && "results" in a;
 
-const graphIds = new WeakMap<Graph, number>();
-/** Canonical text of an attribute, for hash-consing and printing; graphs are identified by object. */
+const ids = new WeakMap<object, number>();
+/** A number of its own for each object. */
+function idOf(x: object): number {
+  let id = ids.get(x);
+  if (id === undefined) {
+    id = nextId++;
+    ids.set(x, id);
+  }
+  return id;
+}
+/** Tells operators apart: two of a user's may have one name. */
+export const opKey = (op: OpDef): string => `${op.name}@${idOf(op)}`;
+/**
+ * Text of an attribute, for printing and as a key that is equal for equal attributes only: -0, infinities and NaN differ
+ * from all others and from the strings that spell them; graphs are identified by object.
+ */
 export function attrText(a: Attr): string {
   if (a === undefined) return "none";
   if (isDim(a)) return printDim(a);
-  if (isGraph(a)) {
-    let id = graphIds.get(a);
-    if (id === undefined) {
-      id = nextGraphId++;
-      graphIds.set(a, id);
-    }
-    return `graph#${id}`;
-  }
+  if (isGraph(a)) return `graph#${idOf(a)}`;
   if (Array.isArray(a)) return `[${a.map(attrText).join(", ")}]`;
   if (typeof a === "number") return Object.is(a, -0) ? "-0.0" : String(a);
   return typeof a === "string" ? JSON.stringify(a) : String(a);
@@ -83,7 +90,6 @@ export function createBuilder(firstId = 0): GraphBuilder {
   const constraints: Constraint[] = [];
   const constraintKeys = new Set<string>();
   const known = new Map<string, Node>();
-  const opIds = new Map<OpDef, number>();
   const require = (c: Constraint): void => {
     const key = `${c.left.key} ${c.relation} ${c.right.key}`;
     if (constraintKeys.has(key)) return;
@@ -113,12 +119,7 @@ export function createBuilder(firstId = 0): GraphBuilder {
       }
     },
     node(op, inputs, attrs = {}, label) {
-      let opId = opIds.get(op);
-      if (opId === undefined) {
-        opId = opIds.size;
-        opIds.set(op, opId);
-      }
-      const key = `${opId}(${inputs.map((v) => `${v.node.id}.${v.index}`).join()})${attrsText(attrs)}`;
+      const key = `${opKey(op)}(${inputs.map((v) => `${v.node.id}.${v.index}`).join()})${attrsText(attrs)}`;
       if (op.pure !== false) {
         const old = known.get(key);
         if (old) return old.outs;

@@ -31,7 +31,7 @@ import {
   sym,
   symbols,
 } from "../../dims/dim.ts";
-import { createBuilder, finishGraph, isDim, reachable, typeText } from "../../ir/build.ts";
+import { attrsText, createBuilder, finishGraph, opKey, reachable, typeText } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { children } from "../../kernel/emitter.ts";
@@ -117,10 +117,8 @@ export class DerivedTable {
     const known = memo.get(v);
     if (known !== undefined) return known;
     const n = v.node;
-    const attrs = Object.entries(n.attrs)
-      .map(([k, a]) => `${k}=${isDim(a) ? a.key : JSON.stringify(a)}`)
-      .join();
-    const text = `${n.op.name}#${v.index}(${n.inputs.map((i) => this.key(i, memo)).join()})${attrs}:${typeText(v.type)}`;
+    const inputs = n.inputs.map((i) => this.key(i, memo)).join();
+    const text = `${opKey(n.op)}#${v.index}(${inputs})${attrsText(n.attrs)}:${typeText(v.type)}`;
     let id = this.ids.get(text);
     if (id === undefined) {
       id = this.ids.size;
@@ -162,6 +160,8 @@ export interface EntryReport {
   readonly layouts: Layouts;
   readonly peak: number;
   readonly bound: number;
+  /** What a call runs: a loop's as often as it runs. */
+  readonly dispatches: Dim;
   readonly nodes: number;
 }
 
@@ -279,10 +279,18 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
       layouts: top.layouts,
       peak: arena.peak,
       bound: arena.bound,
+      dispatches: dispatchesOf(steps),
       nodes: graph.nodes.length,
     },
   };
 }
+
+const dispatchesOf = (steps: readonly Planned[]): Dim =>
+  add(
+    ...steps.map((s) =>
+      s.kind === "loop" ? mul(s.count, dispatchesOf(s.steps)) : s.kind === "dispatch" ? 1 : 0,
+    ),
+  );
 
 /** The path of all parameters of a dtype at once, for the update of a training step: this, and `.f16` behind it. */
 export const PARAMS = "$params";
