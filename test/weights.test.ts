@@ -92,6 +92,10 @@ describe("a safetensors file", () => {
     expect(() => parseSafetensors(bytes)).toThrow(/its header says scale twice/);
   });
 
+  it("is not written where it could not be read", () => {
+    expect(() => fileOf(tensor("__metadata__", SCALE))).toThrow(WeightsError);
+  });
+
   it("whose header's length is one off is refused", async () => {
     for (const by of [-1, 1, 8]) {
       const shifted = whole.slice();
@@ -389,6 +393,10 @@ describe("a file that is written", () => {
     await writeFile(link, bytes(1));
     await writeFile(dangling, bytes(2));
     expect(readlinkSync(link)).toBe("target");
+    // As long as a name may be.
+    const long = join(at, "below", "ü".repeat(127));
+    await writeFile(long, bytes(4));
+    expect(readFileSync(long)[0]).toBe(4);
     expect(readFileSync(target)[0]).toBe(1);
     expect(statSync(target).mode & 0o777).toBe(0o600);
     expect(readlinkSync(dangling)).toBe(join("below", "new"));

@@ -1,5 +1,7 @@
 // `--weights FILE`: a safetensors file against a model's parameters. In: a path and an artefact. Out: elements by tensor, or
 // an error that names the file and lists everything missing, unexpected and misshapen.
+import { statSync } from "node:fs";
+import { pathToFileURL } from "node:url";
 import { WeightsError } from "../../runtime/core/errors.ts";
 import type { Artefact, TensorSpec } from "../../runtime/core/program.ts";
 import { formatSafetensors } from "../../runtime/core/safetensors.ts";
@@ -12,9 +14,11 @@ import { readBytes } from "./files.ts";
 export type Tensors = ReadonlyMap<TensorSpec, AnyArray>;
 
 export async function loadWeights(artefact: Artefact, path: string): Promise<Tensors> {
-  const bytes = readBytes(path);
+  // A file is read where the wanted tensors lie, however large it is; all else (a stream, nothing) as any input is.
+  const isFile = path !== "-" && statSync(path, { throwIfNoEntry: false })?.isFile();
+  const source = isFile ? pathToFileURL(path) : readBytes(path);
   try {
-    const { tensors } = await readWeights(placesOf(artefact), bytes);
+    const { tensors } = await readWeights(placesOf(artefact), source);
     return new Map(tensors.map(({ place, data }) => [place.spec, data]));
   } catch (error) {
     throw error instanceof WeightsError ? new InputFailure(`${path}: ${error.message}`) : error;

@@ -182,7 +182,7 @@ export async function stageFile(path: string, data: Uint8Array | string): Promis
   const mark = await hostMark();
   await removeStale(files, join, folder, basename(target), mark);
   const random = Array.from(crypto.getRandomValues(new Uint32Array(4)), (x) => x.toString(36)).join("");
-  const temporary = join(folder, `.${basename(target).slice(0, 100)}.${mark}.${node?.pid}.${random}.tmp`);
+  const temporary = join(folder, `.${basename(target).slice(0, 40)}.${mark}.${node?.pid}.${random}.tmp`);
   const discard = (): Promise<void> => files.rm(temporary, { force: true }).catch(() => undefined);
   const handle = await files.open(temporary, "wx", old ? old.mode & 0o777 : 0o666);
   try {
@@ -236,7 +236,7 @@ async function removeStale(
   name: string,
   mark: string,
 ): Promise<void> {
-  const start = `.${name.slice(0, 100)}.${mark}.`;
+  const start = `.${name.slice(0, 40)}.${mark}.`;
   for (const found of await files.readdir(folder).catch(() => [])) {
     const pid = /^(\d+)\.\w+\.tmp$/.exec(found.startsWith(start) ? found.slice(start.length) : "")?.[1];
     if (pid && !isRunning(Number(pid)))

@@ -114,6 +114,7 @@ class Teller {
 type LastingOptions = Omit<api.LoadOptions, "weights" | "onProgress" | "onIgnored" | "signal">;
 
 class LoadedNet {
+  static readonly name: string = "Net"; // survives minification
   readonly name: string;
   readonly entries: Record<string, Call> = Object.create(null);
   readonly #artefact: Artefact;

@@ -1,7 +1,7 @@
 // The safetensors format. In: a file's header, or tensors. Out: where each tensor lies with its element type, or a file's
 // bytes. A file is not trusted: what the safetensors library refuses is refused (test/figures/safetensors.json), and so are
 // two tensors of one name.
-import { shown, WeightsError } from "./errors.ts";
+import { few, shown, WeightsError } from "./errors.ts";
 import type { DType } from "./program.ts";
 import {
   type AnyArray,
@@ -134,10 +134,12 @@ export function parseHeader(bytes: Uint8Array, size: number): Map<string, FileEn
     let bits = 1;
     for (const d of [...shape, BITS[dtype]]) {
       bits *= d;
-      if (!Number.isSafeInteger(bits)) throw bad(`${shown(path)} has too many elements: [${shape}]`);
+      if (!Number.isSafeInteger(bits))
+        throw bad(`${shown(path)} has too many elements: [${few(shape.map(String))}]`);
     }
     if (at[1] > size - start) throw bad(`${shown(path)} lies beyond its end (the file may be truncated)`);
-    if ((at[1] - at[0]) * 8 !== bits) throw bad(`${shown(path)} has ${at[1] - at[0]} bytes for [${shape}]`);
+    if ((at[1] - at[0]) * 8 !== bits)
+      throw bad(`${shown(path)} has ${at[1] - at[0]} bytes for [${few(shape.map(String))}]`);
     tensors.set(path, { dtype, shape, begin: start + at[0], end: start + at[1] });
   }
   // Every byte belongs to one tensor; a shifted or patched file shows here.
@@ -267,6 +269,8 @@ export function formatSafetensors(
   const parts = [`"__metadata__":${JSON.stringify(metadata)}`];
   let offset = 0;
   for (const { path, dtype, shape, data } of tensors) {
+    if (path === "__metadata__")
+      throw new WeightsError("weights-format", "no tensor of a safetensors file may be called __metadata__");
     const bytes = data.length * (dtype === "bool" ? 1 : itemBytes(dtype));
     parts.push(
       `${JSON.stringify(path)}:{"dtype":"${FILE_DTYPE[dtype]}","shape":[${shape}],"data_offsets":[${offset},${offset + bytes}]}`,
