@@ -619,3 +619,17 @@ describe("limits", () => {
     expect(r.diagnostics.map((d) => d.code)).toEqual(["W0202"]);
   });
 });
+
+it("says of a scan whose next value is wrong what is wrong with it, and nothing of the carry", () => {
+  const source = `model M {
+  param w: f32[3] = ones()
+  private fn q(x: f32[3]) -> f32 { sum(x) }
+  fn f(x: f32[N, 3]) -> f32[3] {
+    scan z over x axis 0 with a = zeros(3) {
+      g = grad(q, wrt = w)(z)
+      a = a + g
+    }
+  }
+}`;
+  expect(errorsOf(source)).toEqual(["E1101 q does not depend differentiably on w"]);
+});

@@ -10,6 +10,7 @@ import { full, param as paramOp, state as stateOp } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
 import {
   type Ctx,
+  Failed,
   fail,
   LIMITS,
   nominalElements,
@@ -100,6 +101,9 @@ export function toTensor(ctx: Ctx, v: Val, span: Span, adapt?: DType): Value {
       return fail(ctx, "E0506", `a tensor is needed here, not ${describe(v)}`, span, {
         help: `take one of its parts: .${[...v.fields.keys()].join(", .")}`,
       });
+    case "error":
+      // Reported already.
+      throw new Failed("reported");
     default:
       return fail(ctx, "E0506", `a tensor is needed here, not ${describe(v)}`, span);
   }
