@@ -396,7 +396,9 @@ function subgroupTiles(
     }
     return x;
   };
-  for (const segment of n.segments) subgroupSegment(n, segment, { L, TM, acc, accs, rowOf });
+  const long = longSum(n, accs);
+  for (const segment of n.segments) subgroupSegment(n, segment, { L, TM, acc, accs, rowOf, long });
+  long?.finish();
   const store = n.storeFunction();
   const outRow0 = n.window === 1 ? row0 : em.let("out_row", bin("*", tileRow, lit(TM / n.window)));
   // The epilogue is a loop over the tile's rows, with a bound nobody can unroll: thirty-two copies of it would take the
@@ -451,6 +453,7 @@ function subgroupSegment(
     readonly acc: (i: number) => X;
     readonly accs: readonly string[];
     readonly rowOf: (byRows: boolean, i: number) => X;
+    readonly long: LongSum | undefined;
   },
 ): void {
   const { s, em, row, col } = n;
@@ -525,9 +528,78 @@ function subgroupSegment(
       em.loop(outerK[i], outerK[i].name, em.dim(outerK[i].extent), () => loops(i + 1));
       return;
     }
-    em.loop(inner, inner.name, em.dim(inner.extent), step, lit(0), lit(KU));
+    const extent = em.dim(inner.extent);
+    const { long } = t;
+    if (!long) {
+      em.loop(inner, inner.name, extent, step, lit(0), lit(KU));
+      return;
+    }
+    if ((asConst(inner.extent) ?? Number.POSITIVE_INFINITY) <= 2 * SERIAL) {
+      em.loop(inner, inner.name, extent, step, lit(0), lit(KU));
+      long.after(extent);
+      return;
+    }
+    em.loop(
+      undefined,
+      `${inner.name}_block`,
+      extent,
+      (from) => {
+        const end = em.let("end", call("min", [bin("+", from, lit(SERIAL)), extent], "i32"));
+        em.loop(inner, inner.name, end, step, from, lit(KU));
+        long.after(lit(SERIAL));
+      },
+      lit(0),
+      lit(SERIAL),
+    );
   };
   loops(0);
+}
+
+/** Terms that are added up one after the other before they go into the sum of such sums. */
+const SERIAL = 512;
+interface LongSum {
+  /** So many terms more are in the accumulators. */
+  after(terms: X): void;
+  /** Brings everything together in the accumulators. */
+  finish(): void;
+}
+/**
+ * A second set of accumulators for sums that may be long: the error of a sum in one go grows with its terms. Undefined
+ * where they are few. The number of terms is the same in all threads.
+ */
+function longSum(n: Nest, accs: readonly string[]): LongSum | undefined {
+  const { em, dtype } = n;
+  const most = Math.max(
+    ...n.segments.map((q) => asConst(product(q.k.map((x) => x.extent))) ?? Number.POSITIVE_INFINITY),
+  );
+  if (most <= 2 * SERIAL) return undefined;
+  const totals = accs.map(() => em.fresh("total"));
+  for (const name of totals) em.put({ k: "var", name, x: widen(lit(0, dtype), 4) });
+  const terms = em.fresh("terms");
+  em.put({ k: "var", name: terms, x: lit(0) });
+  const sum = (into: string, from: string): Stmt => ({
+    k: "set",
+    name: into,
+    x: bin("+", variable(into, dtype, 4), variable(from, dtype, 4)),
+  });
+  return {
+    after(more) {
+      const count = variable(terms, "i32");
+      em.put({ k: "set", name: terms, x: bin("+", count, more) });
+      const flush: Stmt[] = accs.flatMap((c, i) => [
+        sum(totals[i], c),
+        { k: "set", name: c, x: widen(lit(0, dtype), 4) },
+      ]);
+      em.put({
+        k: "if",
+        cond: bin(">=", count, lit(SERIAL)),
+        body: [...flush, { k: "set", name: terms, x: lit(0) }],
+      });
+    },
+    finish: () => {
+      for (const [i, c] of accs.entries()) em.put(sum(c, totals[i]));
+    },
+  };
 }
 const batchX = (em: Emitter, batch: Axis): X => em.stack[0].bound.get(batch) ?? lit(0);
 
@@ -604,6 +676,7 @@ function workgroupTiles(
   ];
   const accs = Array.from({ length: RM }, () => em.fresh("c"));
   for (const name of accs) em.put({ k: "var", name, x: widen(lit(0, n.dtype), 4) });
+  const long = longSum(n, accs);
   for (const q of n.segments) {
     const kLinear = s.axis("k", product(q.k.map((x) => x.extent)));
     const toK = new Map<Axis, Scalar>();
@@ -631,97 +704,118 @@ function workgroupTiles(
       col,
     );
     const kExtent = em.dim(kLinear.extent);
-    em.loop(
-      undefined,
-      "k0",
-      kExtent,
-      (k0) => {
-        em.loop(
-          undefined,
-          "e",
-          lit(BM * BK),
-          (e) => {
-            const kk = em.let("k", bin("+", k0, bin("%", e, lit(BK))));
-            const m = em.let("row", bin("+", row0, bin("/", e, lit(BK))));
-            const inside = bin("&&", bin("<", kk, kExtent), bin("<", m, em.dim(row.extent)));
-            const value: X = call(
-              "select",
-              [
-                inside,
-                { k: "call", fn: `fn:${loadA}`, args: [m, kk, batchV], dtype: n.dtype, width: 1 },
-                lit(0, n.dtype),
-              ],
-              n.dtype,
-            );
-            em.put({
-              k: "setShared",
-              name: "tile_a",
-              index: bin("+", bin("*", bin("%", e, lit(BK)), lit(BM)), bin("/", e, lit(BK))),
-              x: value,
-            });
-          },
-          laneX(),
-          lit(T),
-        );
-        em.loop(
-          undefined,
-          "e",
-          lit((t.cols / 4) * BK),
-          (e) => {
-            const kk = em.let("k", bin("+", k0, bin("/", e, lit(t.cols / 4))));
-            const c4 = em.let("col", bin("+", col0, bin("*", bin("%", e, lit(t.cols / 4)), lit(4))));
-            const inside = bin("<", kk, kExtent);
-            const value: X = call(
-              "select",
-              [
-                widen(inside, 4),
-                { k: "call", fn: `fn:${loadB}`, args: [kk, c4, batchV], dtype: n.dtype, width: 4 },
-                widen(lit(0, n.dtype), 4),
-              ],
-              n.dtype,
-            );
-            em.put({ k: "setShared", name: "tile_b", index: e, x: value });
-          },
-          laneX(),
-          lit(T),
-        );
-        em.put({ k: "barrier" });
-        em.loop(undefined, "kk", lit(BK), (kk) => {
-          const bv = em.let("b", {
-            k: "shared",
-            name: "tile_b",
-            index: bin("+", bin("*", kk, lit(t.cols / 4)), tx),
-            dtype: n.dtype,
-            width: 4,
-          });
-          accs.forEach((name, i) => {
-            const av: X = {
+    // A block of k at a time, where it is long.
+    const blocks = (body: (from: X, end: X) => void): void => {
+      if (!long) {
+        body(lit(0), kExtent);
+        return;
+      }
+      em.loop(
+        undefined,
+        "k_block",
+        kExtent,
+        (from) => {
+          body(from, em.let("end", call("min", [bin("+", from, lit(SERIAL)), kExtent], "i32")));
+          long.after(lit(SERIAL));
+        },
+        lit(0),
+        lit(SERIAL),
+      );
+    };
+    const tiles = (from: X, end: X): void =>
+      em.loop(
+        undefined,
+        "k0",
+        end,
+        (k0) => {
+          em.loop(
+            undefined,
+            "e",
+            lit(BM * BK),
+            (e) => {
+              const kk = em.let("k", bin("+", k0, bin("%", e, lit(BK))));
+              const m = em.let("row", bin("+", row0, bin("/", e, lit(BK))));
+              const inside = bin("&&", bin("<", kk, kExtent), bin("<", m, em.dim(row.extent)));
+              const value: X = call(
+                "select",
+                [
+                  inside,
+                  { k: "call", fn: `fn:${loadA}`, args: [m, kk, batchV], dtype: n.dtype, width: 1 },
+                  lit(0, n.dtype),
+                ],
+                n.dtype,
+              );
+              em.put({
+                k: "setShared",
+                name: "tile_a",
+                index: bin("+", bin("*", bin("%", e, lit(BK)), lit(BM)), bin("/", e, lit(BK))),
+                x: value,
+              });
+            },
+            laneX(),
+            lit(T),
+          );
+          em.loop(
+            undefined,
+            "e",
+            lit((t.cols / 4) * BK),
+            (e) => {
+              const kk = em.let("k", bin("+", k0, bin("/", e, lit(t.cols / 4))));
+              const c4 = em.let("col", bin("+", col0, bin("*", bin("%", e, lit(t.cols / 4)), lit(4))));
+              const inside = bin("<", kk, kExtent);
+              const value: X = call(
+                "select",
+                [
+                  widen(inside, 4),
+                  { k: "call", fn: `fn:${loadB}`, args: [kk, c4, batchV], dtype: n.dtype, width: 4 },
+                  widen(lit(0, n.dtype), 4),
+                ],
+                n.dtype,
+              );
+              em.put({ k: "setShared", name: "tile_b", index: e, x: value });
+            },
+            laneX(),
+            lit(T),
+          );
+          em.put({ k: "barrier" });
+          em.loop(undefined, "kk", lit(BK), (kk) => {
+            const bv = em.let("b", {
               k: "shared",
-              name: "tile_a",
-              index: bin("+", bin("+", bin("*", kk, lit(BM)), bin("*", ty, lit(RM))), lit(i)),
+              name: "tile_b",
+              index: bin("+", bin("*", kk, lit(t.cols / 4)), tx),
               dtype: n.dtype,
-              width: 1,
-            };
-            em.put({
-              k: "set",
-              name,
-              x: {
-                k: "bin",
-                op: "+",
-                a: variable(name, n.dtype, 4),
-                b: { k: "bin", op: "*", a: av, b: bv, dtype: n.dtype, width: 4 },
+              width: 4,
+            });
+            accs.forEach((name, i) => {
+              const av: X = {
+                k: "shared",
+                name: "tile_a",
+                index: bin("+", bin("+", bin("*", kk, lit(BM)), bin("*", ty, lit(RM))), lit(i)),
                 dtype: n.dtype,
-                width: 4,
-              },
+                width: 1,
+              };
+              em.put({
+                k: "set",
+                name,
+                x: {
+                  k: "bin",
+                  op: "+",
+                  a: variable(name, n.dtype, 4),
+                  b: { k: "bin", op: "*", a: av, b: bv, dtype: n.dtype, width: 4 },
+                  dtype: n.dtype,
+                  width: 4,
+                },
+              });
             });
           });
-        });
-        em.put({ k: "barrier" });
-      },
-      lit(0),
-      lit(BK),
-    );
+          em.put({ k: "barrier" });
+        },
+        from,
+        lit(BK),
+      );
+    blocks(tiles);
   }
+  long?.finish();
   const store = n.storeFunction();
   const outRow = em.let("out_row", bin("/", bin("+", row0, bin("*", ty, lit(RM))), lit(n.window)));
   const outCol = em.let("out_col", bin("+", col0, bin("*", tx, lit(4))));
