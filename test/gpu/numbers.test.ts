@@ -188,8 +188,8 @@ describe.each([
     });
     expect(wrong).toEqual([]);
   });
-  it.each(targets.map((t) => [t.name]))("on %s", async (target, context) => {
-    const net = await module.load(context as never, { target });
+  it.for(targets.map((t) => t.name))("on %s", async (target, context) => {
+    const net = await module.load(context, { target });
     const wrong: string[] = [];
     for (const [name, [inputs, want]] of Object.entries(cases))
       wrong.push(...differences(name, await net.results(name, inputs as never), want, rtol));
