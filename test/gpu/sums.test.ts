@@ -27,11 +27,18 @@ describe.each(targets.map((t) => [t.name]))("on %s", (target) => {
     const wrong: string[] = [];
     const check = (what: string, got: ArrayLike<number>, want: number, rtol = 1e-6): void => {
       for (const v of Array.from(got))
-        if (!(Math.abs(v / want - 1) <= rtol)) wrong.push(`${what}: ${v} for ${want}, off by ${v / want - 1}`);
+        if (!(Math.abs(v / want - 1) <= rtol))
+          wrong.push(`${what}: ${v} for ${want}, off by ${v / want - 1}`);
     };
     for (const v of [0.1, 0.7]) {
       const f = Math.fround(v);
-      const x = (shape: number[]) => ({ data: fill(shape.reduce((a, b) => a * b), v), shape });
+      const x = (shape: number[]) => ({
+        data: fill(
+          shape.reduce((a, b) => a * b),
+          v,
+        ),
+        shape,
+      });
       check("whole", await net.call("whole", { x: x([1]) }), f);
       check("called", await net.call("called", { x: x([1_000_000]) }), f);
       check("rows", await net.call("rows", { x: x([2, 500_000]) }), f);
