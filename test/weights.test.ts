@@ -463,6 +463,35 @@ describe("a file that is written", () => {
     expect(readdirSync(join(path, ".."))).toEqual(["w"]);
   });
 
+  it.skipIf(process.platform === "win32")(
+    "stays the old one where there is no room for the new",
+    async () => {
+      const path = join(here(), "w");
+      await writeFile(path, bytes(7));
+      const script = join(mkdtempSync(join(projectRoot, "node_modules", ".cache", "full-")), "full.mjs");
+      onTestFinished(() => rmSync(join(script, ".."), { recursive: true }));
+      writeFileSync(
+        script,
+        `import { writeFile } from "../../../runtime/core/files.ts";
+      await writeFile(${JSON.stringify(path)}, new Uint8Array(5e6)).catch((error) => console.log(error.name, error.message));`,
+      );
+      // The shell counts in blocks of 512 or 1,024 bytes: 2 MB or less, where the bundle of the script still fits.
+      const { stdout } = spawnSync(
+        "sh",
+        [
+          "-c",
+          `trap '' XFSZ; ulimit -f 2000; exec "$0" scripts/run-ts.mjs "$1"`,
+          process.execPath,
+          relative(projectRoot, script),
+        ],
+        { cwd: projectRoot, encoding: "utf8" },
+      );
+      expect(stdout).toMatch(/^WeightsError cannot write .*(EFBIG|file too large)/);
+      expect(readFileSync(path).equals(bytes(7))).toBe(true);
+      expect(readdirSync(join(path, ".."))).toEqual(["w"]);
+    },
+  );
+
   it("may be a device", async () => {
     await writeFile("/dev/null", bytes(1));
     expect(statSync("/dev/null").isCharacterDevice()).toBe(true);

@@ -191,7 +191,10 @@ export async function stageFile(path: string, data: Uint8Array | string): Promis
       await handle.chmod(old.mode & 0o777);
     }
     await handle.writeFile(data);
-    await handle.sync();
+    await handle.sync().catch((error: { readonly code?: string }) => {
+      // Some network file systems cannot; what is lost (EIO, ENOSPC) is told.
+      if (!["EINVAL", "ENOTSUP", "ENOSYS"].includes(error.code ?? "")) throw error;
+    });
   } catch (error) {
     await handle.close().catch(() => undefined);
     await discard();

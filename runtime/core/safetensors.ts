@@ -58,8 +58,8 @@ const BITS: Readonly<Record<string, number>> = {
 /** As the library has it. */
 const MOST_HEADER_BYTES = 100_000_000;
 
-const bad = (why: string, cause?: unknown): WeightsError =>
-  new WeightsError("weights-format", `not a safetensors file: ${why}`, {}, cause);
+const bad = (why: string): WeightsError =>
+  new WeightsError("weights-format", `not a safetensors file: ${why}`);
 
 /** What else a file that was given may be, by its first bytes (`printable`), with the way out. */
 const FOREIGN: readonly (readonly [RegExp, string])[] = [
@@ -116,7 +116,8 @@ export function parseHeader(bytes: Uint8Array, size: number): Map<string, FileEn
     scan(text);
   } catch (cause) {
     if (cause instanceof WeightsError) throw cause;
-    throw bad("its header is no JSON", cause);
+    // Without the cause, which shows a piece of the file as it is.
+    throw bad("its header is no JSON");
   }
   if (!isObject(header)) throw bad("its header is no object");
   const metadata = header["__metadata__"] ?? {};

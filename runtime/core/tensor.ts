@@ -72,6 +72,7 @@ export class Tensor<D extends DType = DType> implements api.Tensor<D> {
   static readonly name: string = "Tensor"; // survives minification
   readonly #dtype: D;
   readonly #shape: readonly number[];
+  readonly #count: number;
   #data: AnyArray | undefined;
   #remote: Remote | undefined;
 
@@ -89,11 +90,9 @@ export class Tensor<D extends DType = DType> implements api.Tensor<D> {
         "tensor",
         `a Tensor of ${dtype} has a ${HELD[dtype]}, given ${tagOf(data) ?? typeof data}`,
       );
-    if (data && data.length !== sizeOf(this.#shape))
-      throw new InputError(
-        "tensor",
-        `${this.#type()} has ${sizeOf(this.#shape)} elements, given ${data.length}`,
-      );
+    this.#count = sizeOf(this.#shape);
+    if (data && data.length !== this.#count)
+      throw new InputError("tensor", `${this.#type()} has ${this.#count} elements, given ${data.length}`);
     this.#data = data;
     this.#remote = remote;
   }
@@ -125,7 +124,8 @@ export class Tensor<D extends DType = DType> implements api.Tensor<D> {
   #trouble(): readonly [string, string] | undefined {
     if (!this.#data)
       return ["on-gpu", this.#remote ? "is on the GPU: await read() first" : "was disposed of"];
-    if (this.#data.length === sizeOf(this.#shape) && !isGone(this.#data)) return undefined;
+    // Memory that was transferred, or shrank under its view, leaves none; so nothing is missed where there are none.
+    if (this.#data.length === this.#count) return undefined;
     return ["detached", "lost its elements: their memory was transferred or resized"];
   }
 
@@ -135,7 +135,7 @@ export class Tensor<D extends DType = DType> implements api.Tensor<D> {
   }
 
   item(): number {
-    if (sizeOf(this.#shape) !== 1)
+    if (this.#count !== 1)
       throw new InputError("tensor", `item() is for one element, this is ${this.#type()}`);
     return this.data[0];
   }
