@@ -264,7 +264,7 @@ export interface NetBase<Path extends string = string> {
   memory(): Memory;
   /** Frees everything; twice is fine. Calls that are under way reject. */
   dispose(): void;
-  /** Waits for what is under way, then frees everything. In a worker: before it ends or is terminated. */
+  /** Takes no more calls, waits for what is under way, then frees everything. In a worker: before it ends or is terminated. */
   close(): Promise<void>;
   [Symbol.dispose](): void;
   [Symbol.asyncDispose](): Promise<void>;

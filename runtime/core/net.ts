@@ -125,6 +125,8 @@ class LoadedNet {
   #session: Session | undefined;
   #seed: Words;
   #disposed = false;
+  /** No call is taken any more. */
+  #closing = false;
   #tail: Promise<unknown> | undefined;
   readonly #inFlight = new Set<Promise<unknown>>();
   #plans = new Map<string, GpuPlan<BoundEntry>>();
@@ -269,7 +271,7 @@ class LoadedNet {
    * is from now on, so that nothing can be lost that it would miss.
    */
   #inOrder<T>(work: () => Promise<T>, replaces = false): Promise<T> {
-    if (this.#disposed) return Promise.reject(new DisposedError(this.name));
+    if (this.#closing) return Promise.reject(new DisposedError(this.name));
     if (replaces) this.#age++;
     const age = this.#age;
     const ready = async (): Promise<T> => {
@@ -357,7 +359,7 @@ class LoadedNet {
     inputs: { readonly [name: string]: unknown },
     given: unknown,
   ): Promise<{ result: unknown }> {
-    if (this.#disposed) throw new DisposedError(this.name);
+    if (this.#closing) throw new DisposedError(this.name);
     const options = takeCallOptions(entry, given);
     const taken = takeInputs(entry, inputs);
     const session = this.#now;
@@ -767,7 +769,7 @@ class LoadedNet {
       const names = entries.map((e) => e.name);
       throw new InputError("unknown-entry", `${this.name} has no entry ${name}${didYouMean(name, names)}`);
     }
-    if (this.#disposed) throw new DisposedError(this.name);
+    if (this.#closing) throw new DisposedError(this.name);
     const options = takeCallOptions(entry, undefined);
     const given = takeInputs(entry, inputs);
     const made = this.#now;
@@ -806,6 +808,7 @@ class LoadedNet {
 
   dispose(): void {
     if (this.#disposed) return;
+    this.#closing = true;
     this.#disposed = true;
     this.#session?.close(new DisposedError(this.name));
     this.#plans.clear();
@@ -814,6 +817,7 @@ class LoadedNet {
   }
 
   async close(): Promise<void> {
+    this.#closing = true;
     while (!this.#disposed && this.#tail) await this.#tail;
     if (!this.#disposed) await this.#now.idle();
     this.dispose();

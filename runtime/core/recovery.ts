@@ -23,6 +23,7 @@ export interface Kept {
 export interface Moment {
   readonly clock: number;
   readonly era: number;
+  readonly resets: number;
   readonly loaded: ReadonlyMap<TensorSpec, LoadedTensor>;
 }
 
@@ -35,6 +36,8 @@ export class Recovery {
   #clock = 0;
   /** Counts what makes snapshots that are under way obsolete. */
   #era = 0;
+  /** How often state alone was reset. */
+  #resets = 0;
 
   constructor(artefact: Artefact) {
     this.#artefact = artefact;
@@ -60,13 +63,13 @@ export class Recovery {
   }
 
   now(): Moment {
-    return { clock: this.#clock, era: this.#era, loaded: new Map(this.#loaded) };
+    return { clock: this.#clock, era: this.#era, resets: this.#resets, loaded: new Map(this.#loaded) };
   }
 
   /** Takes a snapshot of that moment, unless something else has taken the model's place since. */
-  keep(kept: Kept, { clock, era, loaded }: Moment): void {
+  keep(kept: Kept, { clock, era, resets, loaded }: Moment): void {
     if (era !== this.#era) return;
-    this.#kept = kept;
+    this.#kept = resets === this.#resets ? kept : this.#withoutState(kept);
     for (const [spec, tensor] of loaded) if (this.#loaded.get(spec) === tensor) this.#loaded.delete(spec);
     for (const [path, at] of this.#unsaved) if (at <= clock) this.#unsaved.delete(path);
   }
@@ -81,12 +84,16 @@ export class Recovery {
 
   /** State is as it begins, which is returned; parameters stay what they are. */
   resetState(seed: Words): Uint8Array {
-    this.#era++;
+    this.#resets++;
     const state = initialBytes(this.#artefact, "state", seed);
-    if (this.#kept) this.#kept = { ...this.#kept, state, steps: new Map() };
+    if (this.#kept) this.#kept = this.#withoutState(this.#kept);
     for (const [spec, { place }] of this.#loaded) if (place.flat === "state") this.#loaded.delete(spec);
     for (const { path } of this.#artefact.state) this.#unsaved.delete(path);
     return state;
+  }
+
+  #withoutState(kept: Kept): Kept {
+    return { ...kept, state: initialBytes(this.#artefact, "state", kept.seed), steps: new Map() };
   }
 
   /** What the model goes on from; nothing is unsaved then. */

@@ -710,7 +710,9 @@ describe("the end", () => {
     const net = await open(context);
     const calls = Array.from({ length: 20 }, () => add(net, [1], [1]));
     const steps = Array.from({ length: 5 }, () => step(net, 1));
-    await net.close();
+    const closing = net.close();
+    await expect(add(net, [1], [1])).rejects.toMatchObject({ name: "DisposedError" });
+    await closing;
     for (const call of calls) expect((await call).item()).toBe(2);
     expect((await steps[4]).step).toBe(4);
     await expect(add(net, [1], [1])).rejects.toMatchObject({ name: "DisposedError" });

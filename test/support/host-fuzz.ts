@@ -64,6 +64,9 @@ class Run {
   /** What a lost device is recovered from, and what of the state it has not. */
   #point!: State;
   #unsaved = new Set<Path | "bad">();
+  /** After how many steps it takes snapshots, and how many there were since the last. */
+  #every = 0;
+  #written = 0;
   /** A loss that the next call must tell. */
   #pending = false;
   #snapshots: { readonly snapshot: Snapshot; readonly state: State }[] = [];
@@ -93,7 +96,9 @@ class Run {
     const start = { scale: this.#small(4), bias: this.#small(4), count: this.#int(5) };
     const seed = this.#drawSeed();
     const weights = { scale: start.scale, bias: Float32Array.from(start.bias), count: [start.count][0] };
-    this.net = await load(tiny, { weights, seed, train: { totalSteps: 1000 } });
+    this.#every = this.#pick([0, 0, 1, 3]);
+    const snapshotEvery = this.#every || undefined;
+    this.net = await load(tiny, { weights, seed, train: { totalSteps: 1000 }, snapshotEvery });
     weights.bias.fill(99);
     this.#state = { ...start, bad: 0, steps: 0, seed };
     this.#point = this.#state;
@@ -325,6 +330,7 @@ class Run {
     const scale = broken ? before.scale : before.scale.map((s) => s - lr * loss);
     this.#state = { ...before, scale, bad, count: before.count + 1, steps: before.steps + 1 };
     this.#unsaved.add("scale").add("count");
+    if (!this.#pending && this.#every && ++this.#written >= this.#every) this.#keep();
     return [
       answer,
       async (given) => {
@@ -401,12 +407,16 @@ class Run {
     ];
   }
 
+  /** There is a snapshot of what there is. */
+  #keep(): void {
+    this.#point = this.#state;
+    this.#unsaved.clear();
+    this.#written = 0;
+  }
+
   #snapshot(net: Net): readonly [Promise<unknown>, Expected] {
     const state = this.#state;
-    if (!this.#pending) {
-      this.#point = state;
-      this.#unsaved.clear();
-    }
+    if (!this.#pending) this.#keep();
     return [
       net.snapshot(),
       (given) => {
@@ -506,8 +516,7 @@ class Run {
       await read("bad_step"),
     ];
     this.#state = { scale, bias, count, bad, steps: snapshot.steps["fit"] ?? 0, seed: snapshot.seed };
-    this.#point = this.#state;
-    this.#unsaved.clear();
+    this.#keep();
     this.#pending = false;
   }
 
