@@ -401,7 +401,7 @@ describe("a snapshot", () => {
     await step(net, 1);
     const good = await net.snapshot();
     const bad: [unknown, RegExp][] = [
-      [undefined, /expected a snapshot, given a undefined/],
+      [undefined, /expected a snapshot, given undefined/],
       [null, /given null/],
       ["snapshot", /given a string/],
       [{}, /has a signature/],
