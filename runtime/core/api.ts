@@ -98,6 +98,11 @@ export interface CallOptions<Output extends string = string> {
    * before. Without it, each call draws on from the seed of `load`.
    */
   readonly seed?: number | bigint;
+  /**
+   * Whether inputs from the host that are used as indices (ids of an embedding, classes of a loss) are looked through for
+   * one outside; as for `load` without it. What is on the GPU is not looked at.
+   */
+  readonly checks?: boolean;
   /** Aborting rejects with its reason, as long as the call is not on its way to the GPU. */
   readonly signal?: Signal;
   /** Leave the results on the GPU: `await result.read()` brings one back, `result.dispose()` frees it. */
@@ -120,7 +125,7 @@ export type StepResult<Report extends string = never> = {
  * Per step: a seed (it draws the same each time it is given), a signal to abort with before it is submitted, and finite
  * numbers in place of what the train block says (`{ lr: 1e-4 }`).
  */
-export type StepOptions<Hyper extends string = never> = Pick<CallOptions, "seed" | "signal"> & {
+export type StepOptions<Hyper extends string = never> = Pick<CallOptions, "seed" | "signal" | "checks"> & {
   readonly [name in Hyper]?: number;
 };
 
@@ -169,6 +174,8 @@ export interface LoadOptions extends WeightsOptions {
   readonly target?: string;
   /** For initial parameters and random operators; 0 without it. */
   readonly seed?: number | bigint;
+  /** Whether calls refuse indices outside in what they are given by the host; true without it. */
+  readonly checks?: boolean;
   /** Make ready for these entries only, so that a cold start compiles less; the others are refused. */
   readonly entries?: readonly string[];
   /** Sizes to make ready for: `{ N: 8 }`. Other sizes work, too; a name that is no size of the model is refused. */

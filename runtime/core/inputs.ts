@@ -29,10 +29,14 @@ export interface Given {
 
 const portText = (port: Port): string => `${port.name}: ${typeText(port.dtype, port.shapeText)}`;
 
-export const takeInputs = (entry: EntryPlan, given: { readonly [name: string]: unknown }): Given =>
-  reading(`${entry.name}'s inputs`, () => takeAll(entry, given));
+/** `checks`: whether elements that are used as indices are looked through. */
+export const takeInputs = (
+  entry: EntryPlan,
+  given: { readonly [name: string]: unknown },
+  checks = true,
+): Given => reading(`${entry.name}'s inputs`, () => takeAll(entry, given, checks));
 
-function takeAll(entry: EntryPlan, given: { readonly [name: string]: unknown }): Given {
+function takeAll(entry: EntryPlan, given: { readonly [name: string]: unknown }, checks: boolean): Given {
   const wanted = entry.inputs.map((p) => p.name);
   if (typeof given !== "object" || given === null) {
     throw new InputError(
@@ -103,6 +107,11 @@ function takeAll(entry: EntryPlan, given: { readonly [name: string]: unknown }):
     );
   }
   for (const port of entry.inputs) checkShape(entry, port, names);
+  if (checks)
+    entry.inputs.forEach((port, i) => {
+      const { source } = taken[i];
+      if ("data" in source) checkIndexes(entry, port, source.data, names);
+    });
   const key = entry.symbols.map((s) => names.get(s.name)).join();
   return { sources: taken.map((t) => t.source), names, key };
 }
@@ -111,6 +120,43 @@ function solveSymbols(entry: EntryPlan, names: Map<string, number>): void {
   for (const symbol of entry.symbols) {
     const value = evaluateRow(entry.solve, symbol.value, names);
     if (!Number.isNaN(value)) names.set(symbol.name, value);
+  }
+}
+
+/** Elements that are indices are inside what they index; else an error that names the first that is not. */
+function checkIndexes(
+  entry: EntryPlan,
+  port: Port,
+  data: AnyArray,
+  names: ReadonlyMap<string, number>,
+): void {
+  const shape = port.shapeText.map((_, k) => names.get(`${port.name}.${k}`) as number);
+  const value = (id: number): number => evaluateRow(entry.body.exprs, id, names);
+  for (const { extent, except, part, use } of port.indexes ?? []) {
+    const end = value(extent);
+    const axes = shape.map((size, k) => (part ? part[k].map(value) : [0, size, 1]));
+    const check = (at: number): void => {
+      const index = data[at];
+      if ((index >= 0 && index < end) || index === except) return;
+      const place = shape.map((size, k) => Math.floor(at / sizeOf(shape.slice(k + 1))) % size);
+      const or = except === undefined || (except >= 0 && except < end) ? "" : ` or ${except}`;
+      throw new InputError(
+        "index-range",
+        `${port.name}${place.length ? `[${place.join(", ")}]` : ""} is ${index}, expected ${
+          end > 0 ? `0 to ${end - 1}` : "no index, as nothing is there"
+        }${or} (${use}); load or call with checks: false to pass over this`,
+      );
+    };
+    const walk = (k: number, at: number): void => {
+      if (k === axes.length) {
+        check(at);
+        return;
+      }
+      const [start, count, step] = axes[k];
+      const first = at * shape[k] + start;
+      for (let i = 0; i < count; i++) walk(k + 1, first + i * step);
+    };
+    walk(0, 0);
   }
 }
 

@@ -361,7 +361,7 @@ class LoadedNet {
   ): Promise<{ result: unknown }> {
     if (this.#closing) throw new DisposedError(this.name);
     const options = takeCallOptions(entry, given);
-    const taken = takeInputs(entry, inputs);
+    const taken = takeInputs(entry, inputs, options.checks ?? this.#options.checks);
     const session = this.#now;
     // A call that has to wait takes its inputs along: the caller may reuse the arrays, or free the buffers.
     const held = this.#tail || session.lost ? hold(session, entry, taken) : undefined;
@@ -771,7 +771,7 @@ class LoadedNet {
     }
     if (this.#closing) throw new DisposedError(this.name);
     const options = takeCallOptions(entry, undefined);
-    const given = takeInputs(entry, inputs);
+    const given = takeInputs(entry, inputs, this.#options.checks);
     const made = this.#now;
     const held = hold(made, entry, given);
     const run = this.#inOrder(async () => {

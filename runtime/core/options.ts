@@ -109,6 +109,7 @@ export function takeLoadOptions(artefact: Artefact, given: unknown): api.LoadOpt
     ),
     target: TEXT,
     seed: SEED,
+    checks: FLAG,
     entries: TEXTS,
     bind: fields(`${what}: bind`, sizes),
     train: fields(`${what}: train`, { totalSteps: COUNT }),
@@ -132,6 +133,7 @@ export function takeLoadOptions(artefact: Artefact, given: unknown): api.LoadOpt
 export interface CallOptions {
   readonly seed?: Words;
   readonly signal?: api.Signal;
+  readonly checks?: boolean;
   readonly outputs?: readonly string[];
   readonly gpu?: boolean;
   /** Numbers in place of the host's scalars of a step. */
@@ -140,15 +142,16 @@ export interface CallOptions {
 
 export function takeCallOptions(entry: EntryPlan, given: unknown): CallOptions {
   const hypers = entry.implicit.filter((i) => i.value !== undefined).map((i) => i.name);
-  const kinds: Record<string, Kind> = { seed: SEED, signal: SIGNAL };
+  const kinds: Record<string, Kind> = { seed: SEED, signal: SIGNAL, checks: FLAG };
   if (entry.train) for (const name of hypers) kinds[name] = NUMBER;
   else {
     kinds["outputs"] = TEXTS;
     kinds["gpu"] = FLAG;
   }
-  const { seed, signal, outputs, gpu, ...hyper } = takeFields(entry.name, given, kinds) as {
+  const { seed, signal, checks, outputs, gpu, ...hyper } = takeFields(entry.name, given, kinds) as {
     seed?: number | bigint;
     signal?: api.Signal;
+    checks?: boolean;
     outputs?: readonly string[];
     gpu?: boolean;
   };
@@ -161,7 +164,7 @@ export function takeCallOptions(entry: EntryPlan, given: unknown): CallOptions {
     );
   }
   const words = seed === undefined ? undefined : (seedWords(seed) as Words);
-  return { seed: words, signal, outputs, gpu, hyper: hyper as Record<string, number> };
+  return { seed: words, signal, checks, outputs, gpu, hyper: hyper as Record<string, number> };
 }
 
 export const takeWeightsOptions = (

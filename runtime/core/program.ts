@@ -89,6 +89,18 @@ export interface Port {
   readonly shapeText: readonly string[];
   readonly range: Range;
   readonly doc?: string;
+  /** For inputs whose elements are used as indices: what they must be. Checked in data from the host. */
+  readonly indexes?: readonly PortIndexes[];
+}
+/** Elements of an input, all or those of a part, that are indices: from 0 to extent - 1. */
+export interface PortIndexes {
+  readonly extent: ExprId;
+  /** A number outside that is allowed (a class to be ignored). */
+  readonly except?: number;
+  /** Per axis: start, count, step. */
+  readonly part?: readonly (readonly [ExprId, ExprId, ExprId])[];
+  /** What is indexed: `take from axis 0 of [50257, 768], in wte`. */
+  readonly use: string;
 }
 /** left relation right, else the call is refused with `message`. */
 export interface Check {

@@ -8,6 +8,8 @@ import {
   type Constraint,
   type Graph,
   GraphLimit,
+  type IndexRange,
+  type IndexUse,
   type Node,
   type OpDef,
   type Origin,
@@ -20,7 +22,14 @@ export const MAX_GRAPH_VALUES = 100_000;
 
 export const NO_ORIGIN: Origin = { path: "", calls: [], derived: [] };
 
+/** A value that a node uses as indices. */
+export interface Indexing extends Omit<IndexUse, "operand"> {
+  readonly value: Value;
+}
+
 export interface GraphBuilder extends Builder {
+  /** What nodes made so far use as indices. */
+  readonly indexings: readonly Indexing[];
   readonly constraints: readonly Constraint[];
   /** Values made so far (for budgets). */
   readonly count: number;
@@ -88,6 +97,7 @@ export function createBuilder(firstId = 0): GraphBuilder {
   let values = 0;
   let origin: Origin = NO_ORIGIN;
   const constraints: Constraint[] = [];
+  const indexings: Indexing[] = [];
   const constraintKeys = new Set<string>();
   const known = new Map<string, Node>();
   const require = (c: Constraint): void => {
@@ -101,6 +111,9 @@ export function createBuilder(firstId = 0): GraphBuilder {
   const builder: GraphBuilder = {
     get constraints() {
       return constraints;
+    },
+    get indexings() {
+      return indexings;
     },
     get count() {
       return values;
@@ -132,6 +145,11 @@ export function createBuilder(firstId = 0): GraphBuilder {
       values += types.length;
       if (values > MAX_GRAPH_VALUES) throw new GraphLimit(MAX_GRAPH_VALUES);
       const node = makeNode(id++, op, inputs, attrs, types, origin, label);
+      const operands = inputs.map((v) => v.type);
+      for (const { operand, use, ...of } of op.indexes?.(operands, attrs) ?? []) {
+        const where = origin.path === "" ? use : `${use}, in ${origin.path}`;
+        indexings.push({ ...of, use: where, value: inputs[operand] });
+      }
       if (op.pure !== false) known.set(key, node);
       return node.outs;
     },
@@ -195,6 +213,7 @@ export interface GraphParts {
   readonly writes?: readonly { readonly path: string; readonly value: Value }[];
   readonly symbols: readonly string[];
   readonly constraints?: readonly Constraint[];
+  readonly indexes?: readonly IndexRange[];
 }
 /** Collects what the sinks need into a Graph. */
 export function finishGraph(parts: GraphParts): Graph {

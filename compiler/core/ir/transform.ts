@@ -31,6 +31,7 @@ export function transform(graph: Graph, replace: Replace, into: Builder = create
       writes: graph.writes.map((w) => ({ path: w.path, value: map.get(w.value) as Value })),
       symbols: graph.symbols,
       constraints: graph.constraints,
+      indexes: graph.indexes,
     }),
   };
 }
@@ -54,6 +55,11 @@ export function bindSymbols(graph: Graph, by: (name: string) => Dim | number | u
       ...c,
       left: substitute(c.left, by),
       right: substitute(c.right, by),
+    })),
+    indexes: bound.indexes?.map((r) => ({
+      ...r,
+      extent: substitute(r.extent, by),
+      part: r.part?.map((p) => ({ ...p, start: substitute(p.start, by), size: substitute(p.size, by) })),
     })),
   };
 }

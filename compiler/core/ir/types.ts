@@ -58,6 +58,24 @@ export interface Constraint {
   readonly span?: Span;
 }
 
+/** Some places of a tensor: per axis `size` of them from `start` on, `step` (at least 1) apart. */
+export type Part = readonly { readonly start: Dim; readonly size: Dim; readonly step: number }[];
+
+/** An operand that an operator uses as indices: each names one of `extent` places, counted from 0. */
+export interface IndexUse {
+  readonly operand: number;
+  readonly extent: Dim;
+  /** A number outside that is allowed, and means something else (a class to be ignored). */
+  readonly except?: number;
+  /** What is indexed, for the error at the call. */
+  readonly use: string;
+}
+/** What an input's elements must be, all or those of a part, because something uses them as indices. */
+export interface IndexRange extends Omit<IndexUse, "operand"> {
+  readonly input: string;
+  readonly part?: Part;
+}
+
 /**
  * An entry (or the body of a scan): sources are nodes whose op is `input`, `param`, `state`, `seed`; results and writes
  * are its sinks. `nodes` is topological and holds exactly what the sinks need plus every declared input.
@@ -71,6 +89,8 @@ export interface Graph {
   readonly writes: readonly { readonly path: string; readonly value: Value }[];
   readonly symbols: readonly string[];
   readonly constraints: readonly Constraint[];
+  /** What the inputs that are used as indices must be; a call checks what it is given by the host. */
+  readonly indexes?: readonly IndexRange[];
 }
 
 /** A dense tensor of the reference evaluator: doubles for floats, exact integers for i32/u32, 0/1 for bool. */
@@ -184,6 +204,16 @@ export interface OpDef {
   readonly noGrad?: string;
   /** One element of result `index` as a function of its coordinates (map, view, fold). */
   lower?(s: Lowering, node: Node, at: readonly Scalar[], index: number): Scalar;
+  /** The operands that are indices, and of what. */
+  indexes?(inputs: readonly TensorType[], attrs: Attrs): readonly IndexUse[];
+  /**
+   * For what only moves elements: the operands, and their parts, in which the elements of a part of the result are found
+   * unchanged (with `except`: all but those of that number). Undefined where that cannot be said.
+   */
+  comesFrom?(
+    node: Node,
+    part: Part,
+  ): readonly { readonly operand: number; readonly part: Part; readonly except?: number }[] | undefined;
   /** True where operands broadcast to one shape at the call; all exposed maps do. */
   readonly broadcasts?: boolean;
   /** Fills attributes whose default depends on the operands (all axes, stride = kernel); applied before infer. */

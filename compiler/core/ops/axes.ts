@@ -13,7 +13,7 @@ import {
   product,
   surelyDiffer,
 } from "../dims/dim.ts";
-import type { Builder, DType, OpDef, TensorType, Value } from "../ir/types.ts";
+import type { Builder, DType, OpDef, Part, TensorType, Value } from "../ir/types.ts";
 import type { Lowering, Scalar } from "../kernel/scalar.ts";
 import {
   ANY,
@@ -27,7 +27,9 @@ import {
   dtypeAt,
   fail,
   full,
+  INTS,
   isFloat,
+  isWhole,
   literalOf,
   normalizeAxes,
   numbersAt,
@@ -37,6 +39,7 @@ import {
   tensor,
   typeText,
   type ValueOrNumber,
+  wholePart,
 } from "./define.ts";
 import { convert, eachOffset, reduceDense, stridesOf, wrap } from "./dense.ts";
 
@@ -55,6 +58,11 @@ export const castOp: OpDef = {
     const from = node.inputs[0].type.dtype;
     return [g && isFloat(from) && isFloat(node.outs[0].type.dtype) ? cast(b, g, from) : undefined];
   },
+  // Between integers the bits are the same, and an index outside stays outside.
+  comesFrom: (node, part) =>
+    INTS.includes(node.inputs[0].type.dtype) && INTS.includes(node.outs[0].type.dtype)
+      ? [{ operand: 0, part }]
+      : undefined,
   lower: (s, node, at) => s.cast(s.read(node.inputs[0], at), dtypeAt(node.attrs)),
   examples: [
     { shapes: [[2, 3]], attrs: { dtype: "i32" }, range: [-3, 3], grad: false },
@@ -171,6 +179,17 @@ export const reshapeOp: OpDef = {
   },
   reference: ([x], _attrs, [out]) => out.data.set(x.data),
   vjp: (b, node, [g]) => [g && reshape(b, g, node.inputs[0].type.shape)],
+  comesFrom: (node, part) => {
+    const [from, to] = [node.inputs[0].type.shape, node.outs[0].type.shape];
+    const found: Part[number][] = [];
+    for (const run of reshapeRuns(from, to)) {
+      const [wide, narrow] = [from.slice(...run.from), to.slice(...run.to)];
+      if (wide.length === 1 && narrow.length === 1) found.push(...part.slice(...run.to));
+      else if (isWhole(part.slice(...run.to), narrow)) found.push(...wholePart(wide));
+      else return undefined;
+    }
+    return [{ operand: 0, part: found }];
+  },
   lower: (s, node, at) => {
     const from = node.inputs[0].type.shape;
     const to = node.outs[0].type.shape;
@@ -233,6 +252,16 @@ export const broadcastToOp: OpDef = {
     });
   },
   vjp: (b, node, [g]) => [g && unbroadcast(b, g, node.inputs[0].type.shape)],
+  comesFrom: (node, part) => {
+    const from = node.inputs[0].type.shape;
+    const one = wholePart([dim(1)]);
+    return [
+      {
+        operand: 0,
+        part: from.map((d, i) => (isConst(d, 1) ? one[0] : part[i + part.length - from.length])),
+      },
+    ];
+  },
   lower: (s, node, at) => {
     const from = node.inputs[0].type.shape;
     const extra = at.length - from.length;

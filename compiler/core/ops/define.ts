@@ -21,6 +21,7 @@ import type {
   DType,
   Node,
   OpParam,
+  Part,
   TensorType,
   Value,
 } from "../ir/types.ts";
@@ -107,6 +108,13 @@ export function atLeast(left: Dim, right: Dim, message: string, b: Requirer, ref
   if ((asConst(room) ?? 0) < 0) refuse();
   if (!surelyNotNegative(room)) b?.require({ left, relation: ">=", right, message });
 }
+
+/** All of a shape, as a part of it. */
+export const wholePart = (shape: readonly Dim[]): Part =>
+  shape.map((size) => ({ start: dim(0), size, step: 1 }));
+/** True where a part of a shape is all of it. */
+export const isWhole = (part: Part, shape: readonly Dim[]): boolean =>
+  part.every((p, i) => isConst(p.start, 0) && p.step === 1 && equal(p.size, shape[i]));
 
 /** All operands have one shape (broadcasts are explicit views before this). */
 export function sameShapes(name: string, types: readonly TensorType[], require: Requirer): readonly Dim[] {

@@ -19,6 +19,7 @@ import {
   float,
   INTS,
   isFloat,
+  literalOf,
   NUMBERS,
   sameDtypes,
   sameShapes,
@@ -551,6 +552,18 @@ export const whereOp: OpDef = {
     return g && isFloat(g.type.dtype)
       ? [undefined, where(b, c, g, 0), where(b, c, 0, g)]
       : [undefined, undefined, undefined];
+  },
+  // where(y == 7, 0, y) is y but for its sevens; so is where(y != 7, y, 0).
+  comesFrom: (node, part) => {
+    const [c, x, y] = node.inputs;
+    const kept = c.node.op === eqOp ? 2 : c.node.op === neOp ? 1 : 0;
+    const other = literalOf(kept === 2 ? x : y);
+    const [p, q] = c.node.inputs;
+    const except =
+      p === node.inputs[kept] ? literalOf(q) : q === node.inputs[kept] ? literalOf(p) : undefined;
+    return kept === 0 || other === undefined || except === undefined
+      ? undefined
+      : [{ operand: kept, part, except }];
   },
   lower: (s, node, at) => {
     const [c, x, y] = node.inputs.map((v) => s.read(v, at));

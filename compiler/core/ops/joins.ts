@@ -21,6 +21,7 @@ import {
   dimsAt,
   fail,
   int,
+  isWhole,
   normalizeAxes,
   normalizeAxis,
   numberAt,
@@ -32,6 +33,7 @@ import {
   tensor,
   tensors,
   typeText,
+  wholePart,
 } from "./define.ts";
 import { eachOffset, stridesOf } from "./dense.ts";
 
@@ -89,6 +91,14 @@ export const concatOp: OpDef = {
       start = add(start, x.type.shape[along]);
       return g && sliceAxis(b, g, along, from, x.type.shape[along]);
     });
+  },
+  comesFrom: (node, part) => {
+    const along = numberAt(node.attrs, "axis");
+    if (!isWhole([part[along]], [node.outs[0].type.shape[along]])) return undefined;
+    return node.inputs.map((x, operand) => ({
+      operand,
+      part: part.map((p, i) => (i === along ? wholePart([x.type.shape[i]])[0] : p)),
+    }));
   },
   lower: (s, node, at) => {
     const along = numberAt(node.attrs, "axis");

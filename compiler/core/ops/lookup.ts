@@ -1,9 +1,10 @@
 // Access by index known at run time: take (embedding), gather, their gradients, one_hot, slices and updates at a run-time
 // start, and triangles. In: tensors and i32 indices. Out: gathers only. A gradient folds over all indices and selects
 // those that name an element, in index order: deterministic, without atomics.
-// Indices outside are clamped (starts so that the whole block fits), forwards and backwards alike.
-import { asConst, type Dim, dim, sub } from "../dims/dim.ts";
-import type { Builder, Dense, OpDef, TensorType, Value } from "../ir/types.ts";
+// Indices outside, in data that a call did not check, are clamped on reading (starts so that the whole block fits), and
+// have no gradient: what was read in their stead is nobody's choice. A block is moved, and so is its gradient.
+import { add as addDims, asConst, type Dim, dim, sub } from "../dims/dim.ts";
+import type { Builder, Dense, IndexUse, OpDef, TensorType, Value } from "../ir/types.ts";
 import type { Lowering, Scalar } from "../kernel/scalar.ts";
 import { broadcastTo, cast, reshape } from "./axes.ts";
 import {
@@ -24,13 +25,14 @@ import {
   shapeText,
   size,
   sizes,
+  sizeValue,
   tensor,
   tensors,
   typeText,
   zerosLike,
 } from "./define.ts";
 import { eachOffset, stridesOf } from "./dense.ts";
-import { add as addValues, eq, le, where } from "./elementwise.ts";
+import { add as addValues, and, eq, ge, le, lt, where } from "./elementwise.ts";
 import { iota as iotaOp } from "./source.ts";
 
 const needIndex = (name: string, t: TensorType, operand: number): void => {
@@ -38,9 +40,20 @@ const needIndex = (name: string, t: TensorType, operand: number): void => {
 };
 const clampTo = (s: Lowering, index: Scalar, last: Dim): Scalar =>
   s.call("min", s.call("max", index, s.dim(0)), s.dim(last));
+/** Where an index is inside, x; elsewhere zeros. `lift` gives the index the shape of x. */
+function whereInside(b: Builder, index: Value, extent: Dim, x: Value, lift: (v: Value) => Value): Value {
+  const inside = and(b, ge(b, index, 0), lt(b, index, sizeValue(b, extent)));
+  return where(b, broadcastTo(b, lift(inside), x.type.shape), x, 0);
+}
 const clampNumber = (v: number, last: number): number => Math.min(Math.max(v, 0), last);
 
 // ----------------------------------------------------------------------------------------- take, embedding
+
+const indexUse = (name: string, operand: number, shape: readonly Dim[], along: number): IndexUse => ({
+  operand,
+  extent: shape[along],
+  use: `${name} from axis ${along} of ${shapeText(shape)}`,
+});
 
 /** The axes of take's result: those before, those of the index, those after. */
 const takeShape = (x: readonly Dim[], index: readonly Dim[], along: number): readonly Dim[] => [
@@ -50,7 +63,7 @@ const takeShape = (x: readonly Dim[], index: readonly Dim[], along: number): rea
 ];
 export const takeOp: OpDef = {
   name: "take",
-  doc: "Slices of x along an axis, by index: the axis is replaced by the index's axes (PyTorch's index_select, of any rank).",
+  doc: "Slices of x along an axis, by index: the axis is replaced by the index's axes (PyTorch's index_select, of any rank). An index outside is refused in data from the host; elsewhere it reads the nearest slice, and has no gradient.",
   fuses: "view",
   params: [tensor("x"), tensor("index"), axis("axis", { default: 0 })],
   complete: ([x], attrs) => ({ axis: normalizeAxis("take", (attrs.axis as number) ?? 0, x.shape.length) }),
@@ -58,6 +71,7 @@ export const takeOp: OpDef = {
     needIndex("take", index, 1);
     return [{ dtype: x.dtype, shape: takeShape(x.shape, index.shape, numberAt(attrs, "axis")) }];
   },
+  indexes: ([x], attrs) => [indexUse("take", 1, x.shape, numberAt(attrs, "axis"))],
   reference: ([x, index], attrs, [out]) => {
     const along = numberAt(attrs, "axis");
     const inner = x.shape.slice(along + 1).reduce((a, d) => a * d, 1);
@@ -96,12 +110,12 @@ export const takeOp: OpDef = {
       dtypes: ["f32", "i32"],
       attrs: { axis: 1 },
     },
-    { shapes: [[3], []], dtypes: ["f32", "i32"], range: [-2, 4] },
+    { shapes: [[3], []], dtypes: ["f32", "i32"], range: [-2, 4], grad: false },
   ],
 };
 export const scatterAddOp: OpDef = {
   name: "scatter_add",
-  doc: "The gradient of take: zeros with `extent` rows along the axis, each slice of g added to the row its index names.",
+  doc: "The gradient of take: zeros with `extent` rows along the axis, each slice of g added to the row its index names, if there is one.",
   fuses: "fold",
   exposed: false,
   params: [tensor("index"), tensor("g"), axis("axis"), size("extent")],
@@ -122,17 +136,24 @@ export const scatterAddOp: OpDef = {
     const n = index.data.length;
     for (let p = 0; p < outer; p++)
       for (let i = 0; i < n; i++) {
-        const row = p * extent + clampNumber(index.data[i], extent - 1);
+        if (index.data[i] < 0 || index.data[i] >= extent) continue;
+        const row = p * extent + index.data[i];
         for (let k = 0; k < inner; k++) out.data[row * inner + k] += g.data[(p * n + i) * inner + k];
       }
   },
-  vjp: (b, node, [h]) => [undefined, h && b.make(takeOp, [h, node.inputs[0]], { axis: node.attrs.axis })],
+  vjp: (b, node, [h]) => {
+    const [index, g] = node.inputs;
+    if (!h) return [undefined, undefined];
+    const along = numberAt(node.attrs, "axis");
+    const taken = b.make(takeOp, [h, index], { axis: along });
+    const axes = g.type.shape.map((d, i) => (i >= along && i < along + index.type.shape.length ? d : dim(1)));
+    return [undefined, whereInside(b, index, dimAt(node.attrs, "extent"), taken, (v) => reshape(b, v, axes))];
+  },
   lower: (s, node, at) => {
     const [index, g] = node.inputs;
     const along = numberAt(node.attrs, "axis");
-    const last = sub(dimAt(node.attrs, "extent"), 1);
     return s.fold("add", index.type.shape, (...i) => {
-      const row = clampTo(s, s.read(index, i), last);
+      const row = s.read(index, i);
       const value = s.read(g, [...at.slice(0, along), ...i, ...at.slice(along + 1)]);
       return s.select(s.call("eq", row, at[along]), value, s.const(g.type.dtype, 0));
     });
@@ -151,7 +172,7 @@ export const scatterAddOp: OpDef = {
 };
 export const embeddingOp: OpDef = {
   name: "embedding",
-  doc: "Rows of weight [n, d] by index: ids [...] -> [..., d].",
+  doc: "Rows of weight [n, d] by index: ids [...] -> [..., d]. An id outside is refused in data from the host; elsewhere it reads the first or last row, and trains none.",
   fuses: "composite",
   params: [tensor("ids"), tensor("weight")],
   infer: ([ids, w]) => {
@@ -177,7 +198,7 @@ export const embeddingOp: OpDef = {
 
 export const gatherOp: OpDef = {
   name: "gather",
-  doc: "Along an axis, the element of x that the index at the same place names; index and x agree on the other axes (PyTorch's gather).",
+  doc: "Along an axis, the element of x that the index at the same place names; index and x agree on the other axes (PyTorch's gather). An index outside is refused in data from the host; elsewhere it reads the nearest element, and has no gradient.",
   fuses: "view",
   params: [tensor("x"), tensor("index"), axis("axis", { default: -1 })],
   complete: ([x], attrs) => ({ axis: normalizeAxis("gather", (attrs.axis as number) ?? -1, x.shape.length) }),
@@ -195,6 +216,7 @@ export const gatherOp: OpDef = {
     });
     return [{ dtype: x.dtype, shape: index.shape }];
   },
+  indexes: ([x], attrs) => [indexUse("gather", 1, x.shape, numberAt(attrs, "axis"))],
   reference: ([x, index], attrs, [out]) => {
     const along = numberAt(attrs, "axis");
     const strides = stridesOf(x.shape);
@@ -236,7 +258,7 @@ export const gatherOp: OpDef = {
     },
     {
       shapes: [
-        [4, 2],
+        [5, 2],
         [3, 2],
       ],
       dtypes: ["f32", "i32"],
@@ -246,7 +268,7 @@ export const gatherOp: OpDef = {
 };
 export const gatherGradOp: OpDef = {
   name: "gather_grad",
-  doc: "The gradient of gather: zeros of `extent` along the axis, each element of g added where its index names.",
+  doc: "The gradient of gather: zeros of `extent` along the axis, each element of g added where its index names, if that is inside.",
   fuses: "fold",
   exposed: false,
   params: [tensor("index"), tensor("g"), axis("axis"), size("extent")],
@@ -261,18 +283,23 @@ export const gatherGradOp: OpDef = {
       strides.map((v, i) => (i === along ? 0 : v)),
       0,
       (flat, o) => {
-        out.data[o + clampNumber(index.data[flat], out.shape[along] - 1) * strides[along]] += g.data[flat];
+        const place = index.data[flat];
+        if (place >= 0 && place < out.shape[along]) out.data[o + place * strides[along]] += g.data[flat];
       },
     );
   },
-  vjp: (b, node, [h]) => [undefined, h && b.make(gatherOp, [h, node.inputs[0]], { axis: node.attrs.axis })],
+  vjp: (b, node, [h]) => {
+    const [index] = node.inputs;
+    if (!h) return [undefined, undefined];
+    const taken = b.make(gatherOp, [h, index], { axis: node.attrs.axis });
+    return [undefined, whereInside(b, index, dimAt(node.attrs, "extent"), taken, (v) => v)];
+  },
   lower: (s, node, at) => {
     const [index, g] = node.inputs;
     const along = numberAt(node.attrs, "axis");
-    const last = sub(dimAt(node.attrs, "extent"), 1);
     return s.fold("add", [index.type.shape[along]], (k) => {
       const there = at.map((p, i) => (i === along ? k : p));
-      const place = clampTo(s, s.read(index, there), last);
+      const place = s.read(index, there);
       return s.select(s.call("eq", place, at[along]), s.read(g, there), s.const(g.type.dtype, 0));
     });
   },
@@ -305,7 +332,7 @@ export function place(b: Builder, shape: readonly Dim[], along: number): Value {
 }
 export const oneHotOp: OpDef = {
   name: "one_hot",
-  doc: "1 where the class (a new last axis of `classes`) is the index, else 0: ids [...] -> [..., classes].",
+  doc: "1 where the class (a new last axis of `classes`) is the index, else 0: ids [...] -> [..., classes]. An id outside is refused in data from the host; elsewhere it gives zeros.",
   fuses: "composite",
   params: [tensor("ids"), size("classes"), dtype("dtype", { default: "f32" })],
   complete: (_types, attrs) => ({ ...attrs, dtype: attrs.dtype ?? "f32" }),
@@ -313,7 +340,9 @@ export const oneHotOp: OpDef = {
     needIndex("one_hot", ids, 0);
     return [{ dtype: dtypeAt(attrs), shape: [...ids.shape, dimAt(attrs, "classes")] }];
   },
-  inline: () => true,
+  indexes: (_types, attrs) => [
+    { operand: 0, extent: dimAt(attrs, "classes"), use: `one_hot of ${dimAt(attrs, "classes").key} classes` },
+  ],
   noGrad: "the operand is an index",
   expand: (b, node) => {
     const [ids] = node.inputs;
@@ -371,6 +400,18 @@ const needStarts = (name: string, rank: number, starts: readonly TensorType[], f
       fail("E0404", `${name}: a start is i32[], given ${typeText(t)}`, { operand: first + i });
   });
 };
+/** What starts may be, of which the first is operand `first`. */
+const startUses = (
+  name: string,
+  whole: readonly Dim[],
+  block: readonly Dim[],
+  first: number,
+): readonly IndexUse[] =>
+  whole.map((d, i) => ({
+    operand: first + i,
+    extent: addDims(sub(d, block[i]), 1),
+    use: `${name} of ${block[i].key} from an axis of ${d.key}`,
+  }));
 /** Coordinates shifted by run-time starts, clamped so that a block of `block` fits into `whole`. */
 function starts(s: Lowering, at: readonly Value[], whole: readonly Dim[], block: readonly Dim[]): Scalar[] {
   return at.map((v, i) => {
@@ -383,9 +424,10 @@ const startNumbers = (at: readonly Dense[], whole: readonly number[], block: rea
 
 export const sliceAtOp: OpDef = {
   name: "slice_at",
-  doc: "A block of the given sizes from run-time starts `at` (one i32 per axis), clamped so that it fits.",
+  doc: "A block of the given sizes from run-time starts `at` (one i32 per axis). A start that leaves no room is refused in data from the host; elsewhere the block is moved so that it fits.",
   fuses: "view",
   params: [tensor("x"), tensors("at", { literal: "i32" }), sizes("sizes")],
+  indexes: ([x], attrs) => startUses("slice_at", x.shape, dimsAt(attrs, "sizes"), 1),
   infer: ([x, ...at], attrs, b) => {
     needStarts("slice_at", x.shape.length, at, 1);
     return [{ dtype: x.dtype, shape: blockShape("slice_at", x.shape, dimsAt(attrs, "sizes"), b) }];
@@ -431,9 +473,10 @@ function blockShape(name: string, whole: readonly Dim[], block: readonly Dim[], 
 
 export const updateOp: OpDef = {
   name: "update",
-  doc: "x with a block written at run-time starts `at` (one i32 per axis), clamped so that it fits.",
+  doc: "x with a block written at run-time starts `at` (one i32 per axis). A start that leaves no room is refused in data from the host; elsewhere the block is moved so that it fits.",
   fuses: "view",
   params: [tensor("x"), tensor("block"), tensors("at", { literal: "i32" })],
+  indexes: ([x, block]) => startUses("update", x.shape, block.shape, 2),
   infer: ([x, block, ...at], _attrs, b) => {
     sameDtypes("update", [x, block]);
     needStarts("update", x.shape.length, at, 2);

@@ -83,6 +83,17 @@ export const crossEntropyOp: OpDef = {
     );
     return [{ dtype: x.dtype, shape: attrs.reduction === "none" ? shape : [] }];
   },
+  indexes: ([x], attrs) => {
+    const extent = x.shape[numberAt(attrs, "axis")];
+    return [
+      {
+        operand: 1,
+        extent,
+        except: numberAt(attrs, "ignore_index"),
+        use: `cross_entropy of ${extent.key} classes`,
+      },
+    ];
+  },
   expand: (b, node) => {
     const [x, target] = node.inputs;
     const along = numberAt(node.attrs, "axis");

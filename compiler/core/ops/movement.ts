@@ -60,6 +60,9 @@ export const transposeOp: OpDef = {
     );
   },
   vjp: (b, node, [g]) => [g && transpose(b, g, inverse(numbersAt(node.attrs, "perm")))],
+  comesFrom: (node, part) => [
+    { operand: 0, part: inverse(numbersAt(node.attrs, "perm")).map((i) => part[i]) },
+  ],
   lower: (s, node, at) =>
     s.read(
       node.inputs[0],
@@ -156,6 +159,14 @@ export const sliceOp: OpDef = {
         steps.map((s) => Math.abs(s) - 1),
       ),
     ];
+  },
+  comesFrom: (node, part) => {
+    const [starts, steps] = [dimsAt(node.attrs, "starts"), numbersAt(node.attrs, "steps")];
+    const inside = part.map(({ start, size, step }, i) => {
+      const [first, by] = [add(starts[i], mul(start, steps[i])), step * steps[i]];
+      return { start: by < 0 ? add(first, reach(size, by)) : first, size, step: Math.abs(by) };
+    });
+    return [{ operand: 0, part: inside }];
   },
   lower: (s, node, at) => {
     const [starts, steps] = [dimsAt(node.attrs, "starts"), numbersAt(node.attrs, "steps")];

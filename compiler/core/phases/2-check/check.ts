@@ -36,6 +36,7 @@ import {
   withDims,
 } from "./context.ts";
 import { evalBlock, evalExpr } from "./expr.ts";
+import { indexRanges } from "./indexes.ts";
 import { baseCtx, construct, type Instance, place, type Slot } from "./instances.ts";
 import { loadModules, type Module } from "./modules.ts";
 import { checkNames } from "./names.ts";
@@ -284,6 +285,8 @@ export function newTrace(name: string): Trace {
     name,
     count: () => b.count,
     constraints: () => b.constraints,
+    indexings: () => b.indexings,
+    slices: new Map(),
     inputs: [],
     state: newState(),
     calls: 0,
@@ -513,6 +516,7 @@ export function seal(
     writes,
     symbols: [...used],
     constraints,
+    indexes: indexRanges(trace.indexings(), trace.inputs, trace.slices),
   });
   for (const n of graph.nodes)
     for (const v of n.outs) {

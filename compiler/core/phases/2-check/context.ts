@@ -19,7 +19,7 @@ import {
   print,
   surelyDiffer,
 } from "../../dims/dim.ts";
-import { MAX_GRAPH_VALUES } from "../../ir/build.ts";
+import { type Indexing, MAX_GRAPH_VALUES } from "../../ir/build.ts";
 import {
   type Builder,
   type Constraint,
@@ -29,6 +29,7 @@ import {
   type Value,
 } from "../../ir/types.ts";
 import type * as ast from "../1-parse/ast.ts";
+import type { SliceOf } from "./indexes.ts";
 import type { Instance, Slot } from "./instances.ts";
 import type { Module } from "./modules.ts";
 import { ERROR, type Val } from "./values.ts";
@@ -147,6 +148,10 @@ export interface Trace {
   readonly count: () => number;
   /** Conditions of the call so far. */
   readonly constraints: () => readonly Constraint[];
+  /** What was used as indices so far. */
+  readonly indexings: () => readonly Indexing[];
+  /** What is one slice of a sequence, inside a scan. */
+  readonly slices: Map<Node, SliceOf>;
   readonly inputs: Node[];
   state: State;
   calls: number;

@@ -142,6 +142,9 @@ function traceBody(ctx: Ctx, e: ast.ScanExpr, p: Parts): Pass {
   const slices = aligned.map(({ type }, i) =>
     fresh(names[i] ?? `x${i}`, { dtype: type.dtype, shape: type.shape.filter((_, k) => k !== axis) }),
   );
+  slices.forEach((v, i) => {
+    trace.slices.set(v.node, { sequence: aligned[i], axis });
+  });
   const own = initial.map((c) => fresh(c.name, c.value.type));
   const held = p.buffers.map(({ slot, value }) => fresh(slot.name, value.type));
   const counter = fresh("pass", { dtype: "u32", shape: [] });

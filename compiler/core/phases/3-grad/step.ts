@@ -266,6 +266,7 @@ export function trainStep(model: CheckedModel, train: CheckedTrain, flats: reado
       writes,
       symbols: lossGraph.symbols,
       constraints: lossGraph.constraints,
+      indexes: lossGraph.indexes,
     }),
     hyper: hypers,
     state: states,

@@ -10,6 +10,7 @@ import type {
   EntryPlan,
   HostExpr,
   Port,
+  PortIndexes,
   Range,
   Step,
 } from "../../../../runtime/core/program.ts";
@@ -33,7 +34,7 @@ import {
 } from "../../dims/dim.ts";
 import { attrsText, createBuilder, finishGraph, opKey, reachable, typeText } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
-import type { Graph, Node, Value } from "../../ir/types.ts";
+import type { Graph, IndexRange, Node, Value } from "../../ir/types.ts";
 import { children } from "../../kernel/emitter.ts";
 import type { Scalar } from "../../kernel/scalar.ts";
 import { reshape } from "../../ops/axes.ts";
@@ -207,9 +208,14 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     shapeText: textOf.get(name) ?? v.type.shape.map((d) => d.key),
     range: range(table, store),
   });
-  const inputs = graph.inputs.map((n) =>
-    port(String(n.attrs.name), n.outs[0], planner.storeOf(n.outs[0], top)),
-  );
+  const inputs = graph.inputs.map((n) => {
+    const name = String(n.attrs.name);
+    const indexes = (graph.indexes ?? []).filter((r) => r.input === name);
+    return {
+      ...port(name, n.outs[0], planner.storeOf(n.outs[0], top)),
+      ...(indexes.length === 0 ? {} : { indexes: indexes.map((r) => indexRange(r, table)) }),
+    };
+  });
   const outputs = graph.results.map((r) => port(r.name, r.value, planner.storeOf(r.value, top)));
   const implicit: EntryPlan["implicit"][number][] = [];
   for (const n of graph.nodes) {
@@ -291,6 +297,16 @@ const dispatchesOf = (steps: readonly Planned[]): Dim =>
       s.kind === "loop" ? mul(s.count, dispatchesOf(s.steps)) : s.kind === "dispatch" ? 1 : 0,
     ),
   );
+
+function indexRange({ extent, except, part, use }: IndexRange, table: ExprTable): PortIndexes {
+  const places = part?.map((p) => [table.id(p.start), table.id(p.size), table.id(dim(p.step))] as const);
+  return {
+    extent: table.id(extent),
+    ...(except === undefined ? {} : { except }),
+    ...(places ? { part: places } : {}),
+    use,
+  };
+}
 
 /** The path of all parameters of a dtype at once, for the update of a training step: this, and `.f16` behind it. */
 export const PARAMS = "$params";
