@@ -2,6 +2,7 @@
 // gone is noticed, shapes belong to whoever asked, and a printed tensor shows its values. Needs no GPU.
 import { inspect } from "node:util";
 import { runInNewContext } from "node:vm";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { InputError } from "../runtime/core/errors.ts";
 import { takeInputs, takeValue } from "../runtime/core/inputs.ts";
@@ -145,7 +146,7 @@ describe("an input", () => {
       [sparse, /holds undefined/],
       [{ data, shape: [5] }, /\[5\] is 5 elements, its data has 4/],
       [{ data, shape: [2] }, /\[2\] is 2 elements/],
-      [{ data, shape: [-1, -4] }, /a shape is a list of sizes, given \[-1,-4\]/],
+      [{ data, shape: [-1, -4] }, /a shape is a list of sizes, given \[-1, -4\]/],
       [{ data, shape: [Number.NaN] }, /a list of sizes, given \[NaN\]/],
       [{ data, shape: [1.5] }, /given \[1\.5\]/],
       [{ data, shape: ["4"] }, /a list of sizes/],
@@ -248,6 +249,30 @@ describe("a Tensor", () => {
       [],
     ])
       expect(() => new make(...args)).toThrow(InputError);
+  });
+
+  it("of anything at all is made, or refused with a typed error", () => {
+    const make = Tensor as unknown as new (...args: unknown[]) => Tensor;
+    const every = { withBigInt: true, withNullPrototype: true, withSparseArray: true, withTypedArray: true };
+    const dtype = fc.oneof(fc.constantFrom("f32", "f16", "i32", "u32", "bool"), fc.anything(every));
+    const shape = fc.oneof(fc.array(fc.nat(3), { maxLength: 3 }), fc.anything(every));
+    const data = fc.oneof(
+      fc.float32Array({ maxLength: 8 }),
+      fc.int32Array({ maxLength: 8 }),
+      fc.anything(every),
+    );
+    fc.assert(
+      fc.property(dtype, shape, data, (...args) => {
+        try {
+          const tensor = new make(...args);
+          expect(tensor.data.length).toBe(tensor.shape.reduce((a, b) => a * b, 1));
+          expect(inspect(tensor)).toMatch(/^Tensor \w+\[/);
+        } catch (error) {
+          expect(error).toBeInstanceOf(InputError);
+        }
+      }),
+      { numRuns: 1000 },
+    );
   });
 
   it("keeps its shape, whatever is done to the one it was made with or gave away", () => {

@@ -275,6 +275,33 @@ describe("weights", () => {
     }
   });
 
+  it("and options of any kind are taken, or refused with a typed error", async () => {
+    const every = {
+      withBigInt: true,
+      withDate: true,
+      withMap: true,
+      withNullPrototype: true,
+      withObjectString: true,
+      withSet: true,
+      withSparseArray: true,
+      withTypedArray: true,
+    };
+    const value = fc.oneof(fc.constantFrom(SCALE, [1, 2, 3, 4], 9, true), fc.anything(every));
+    const record = fc.record({ scale: value, bias: value, count: value, other: value }, { requiredKeys: [] });
+    const weights = fc.oneof(record, fc.anything(every), fc.uint8Array({ maxLength: 40 }));
+    await fc.assert(
+      fc.asyncProperty(weights, fc.option(fc.anything(every), { nil: undefined }), async (given, options) => {
+        try {
+          const { tensors } = await read(given, options as WeightsOptions);
+          for (const { place, data } of tensors) expect(data.length).toBe(place.spec.shape[0] ?? 1);
+        } catch (error) {
+          expect(["WeightsError", "InputError"]).toContain((error as Error).name);
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
   it("that are missing or unexpected are told, and passed over where that is asked for", async () => {
     const some = fileOf(tensor("scale", SCALE), tensor("head.weight", BIAS));
     await expect(read(some)).rejects.toMatchObject({

@@ -89,6 +89,14 @@ export function shown(text: string, most = 200): string {
   return part.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, spelledOut);
 }
 
+/** A value that is not what was expected: itself where that is short to say, else its type. */
+export function told(value: unknown): string {
+  if (value === null) return "null";
+  return ["string", "number", "bigint", "boolean"].includes(typeof value)
+    ? shown(String(value))
+    : typeof value;
+}
+
 /** For lists that may be long, of names that may be anything. */
 export function few(items: readonly string[], most = 8): string {
   const listed = items.slice(0, most).map((item) => shown(item));

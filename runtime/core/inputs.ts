@@ -1,7 +1,7 @@
 // Checks and converts the arguments of a call. In: an entry's ports and what the caller gave. Out: the sizes (symbols and
 // `input.axis`), and for each input its elements or its GPU buffer. Every refusal is an InputError that says what was
 // expected and what was given.
-import { didYouMean, few, InputError, reason, shown } from "./errors.ts";
+import { didYouMean, few, InputError, reason, shown, told } from "./errors.ts";
 import { evaluateRow, firstName } from "./expr.ts";
 import type { DType, EntryPlan, Port } from "./program.ts";
 import {
@@ -219,7 +219,7 @@ function reading<T>(what: string, work: () => T): T {
 function takeAny(dtype: DType, value: unknown, what: string): Taken {
   if (isTensor(value)) {
     const { buffer } = value;
-    if (value.dtype !== dtype) throw dtypeError(dtype, what, `a Tensor of ${shown(String(value.dtype))}`);
+    if (value.dtype !== dtype) throw dtypeError(dtype, what, `a Tensor of ${told(value.dtype)}`);
     return shaped(what, value.shape, takeFlat(dtype, buffer ?? elementsOf(value, what), what) as Flat);
   }
   const flat = takeFlat(dtype, value, what);
@@ -282,7 +282,8 @@ function dtypeError(dtype: DType, what: string, given: string): InputError {
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value !== "object") return `a ${typeof value}`;
-  const name = shown(String(value.constructor?.name || "object"));
+  const own: unknown = value.constructor?.name;
+  const name = shown((typeof own === "string" && own) || "object");
   return `${/^[AEIO]/.test(name) ? "an" : "a"} ${name}`;
 }
 

@@ -1,7 +1,7 @@
 // Tensors at the boundary and their bytes. In: typed arrays and shapes. Out: the Tensor class, and the conversions between
 // what JavaScript holds and what the GPU holds (bool is u32 there, f16 two bytes; copies are multiples of four bytes).
 import type * as api from "./api.ts";
-import { InputError, shown } from "./errors.ts";
+import { few, InputError, told } from "./errors.ts";
 import { tensorText } from "./print.ts";
 import type { DType } from "./program.ts";
 
@@ -63,7 +63,7 @@ export function takeShape(shape: unknown, what: string): number[] {
   )
     throw new InputError(
       "input-shape",
-      `${what}: a shape is a list of sizes, given ${sizes ? `[${sizes.map(String)}]` : typeof shape}`,
+      `${what}: a shape is a list of sizes, given ${sizes ? `[${few(sizes.map(told))}]` : typeof shape}`,
     );
   return sizes.map((d) => (d as number) + 0); // no -0
 }
@@ -78,11 +78,8 @@ export class Tensor<D extends DType = DType> implements api.Tensor<D> {
 
   /** Without `data`, `remote` says where the elements are. */
   constructor(dtype: D, shape: readonly number[], data: AnyArray | undefined, remote?: Remote) {
-    if (!Object.hasOwn(HELD, dtype))
-      throw new InputError(
-        "tensor",
-        `a Tensor is of ${Object.keys(HELD).join(", ")}, given ${shown(String(dtype))}`,
-      );
+    if (typeof dtype !== "string" || !Object.hasOwn(HELD, dtype))
+      throw new InputError("tensor", `a Tensor is of ${Object.keys(HELD).join(", ")}, given ${told(dtype)}`);
     this.#dtype = dtype;
     this.#shape = takeShape(shape, "a Tensor");
     if (!remote && tagOf(data) !== HELD[dtype])
