@@ -104,11 +104,14 @@ export function generateProgram(seed: number): string {
     many: chance(0.15),
     std: chance(0.4),
     attention: chance(0.15),
+    /** Extents beyond a tile, a subgroup, a row's threads. */
+    large: chance(0.12),
   };
   const shared = { symbols: chance(0.9) ? ["N", "T"] : ["N"] };
 
   // ------------------------------------------------------------------------------------------------ values
-  const extent = (): number => pick([1, 2, 2, 3, 3, 4, 4, 5, 6, 8]);
+  const extent = (): number =>
+    pick(wants.large && chance(0.3) ? [9, 16, 17, 33, 36] : [1, 2, 2, 3, 3, 4, 4, 5, 6, 8]);
   const bind = (s: Scope, text: string, ty: Ty, stem = "v"): Val => {
     const v: Val = { ...ty, text: name(stem) };
     s.lines.push(`${v.text} = ${text}`);
@@ -629,6 +632,66 @@ export function generateProgram(seed: number): string {
     });
     return true;
   };
+  const sliceOpen: Statement = (s) => {
+    const x = some(s, (v) => v.shape.some((d) => !isLit(d) && /^\w$/.test(d)));
+    if (!x) return false;
+    const at = x.shape.findIndex((d) => !isLit(d) && /^\w$/.test(d));
+    const n = x.shape[at] as string;
+    const others = (part: string): string => [...x.shape.slice(0, at).map(() => ":"), part].join(", ");
+    const zeros = x.shape.map((_, i) => (i === at ? 1 : 0)).join(", ");
+    const [text, size] = pick<readonly [string, Dim | undefined]>([
+      [`${x.text}[${others("1:")}]`, `${n} - 1`],
+      [`${x.text}[${others(":-1")}]`, `${n} - 1`],
+      [`${x.text}[${others("-1")}]`, undefined],
+      [`${x.text}[${others("::-1")}]`, n],
+      [`pad(${x.text}, [${zeros}], [${zeros}])`, `${n} + 2`],
+      [`concat([${x.text}, ${companionOf(s, x)}], axis = ${at})`, `2 * ${n}`],
+    ]);
+    bind(s, text, {
+      dtype: x.dtype,
+      shape: [...x.shape.slice(0, at), ...(size === undefined ? [] : [size]), ...x.shape.slice(at + 1)],
+    });
+    return true;
+  };
+  const companionOf = (s: Scope, x: Val): string =>
+    pick(s.all().filter((v) => v.dtype === x.dtype && same(v.shape, x.shape))).text;
+  const integer: Statement = (s) => {
+    const k =
+      s
+        .all()
+        .filter((v) => v.dtype === "i32")
+        .at(-1 - below(2)) ?? s.all().find((v) => v.dtype === "i32");
+    if (!k) return false;
+    const made = bind(
+      s,
+      pick([
+        `${k.text} + 1`,
+        `3 * ${k.text} - 1`,
+        `${k.text} % 3`,
+        `max(${k.text}, 1)`,
+        `${k.text} * ${k.text}`,
+        `where(${k.text} > 1, ${k.text}, -${k.text})`,
+      ]),
+      { dtype: "i32", shape: k.shape },
+      "j",
+    );
+    if (k.shape.length > 0 && chance(0.5)) {
+      const a = below(k.shape.length);
+      bind(
+        s,
+        `${pick(["sum", "max", "min"])}(${made.text}, axis = ${a})`,
+        { dtype: "i32", shape: drop(k.shape, [a], false) },
+        "j",
+      );
+    }
+    if (chance(0.3))
+      bind(s, `${made.text} ${pick(["==", "!=", "<"])} ${k.text}`, { dtype: "bool", shape: k.shape }, "m");
+    bind(s, `0.2 * f32(${chance(0.2) ? `u32(abs(${made.text}))` : made.text})`, {
+      dtype: "f32",
+      shape: k.shape,
+    });
+    return true;
+  };
   const flip: Statement = (s) => {
     const x = some(s, (v) => v.shape.length > 0);
     if (!x) return false;
@@ -864,6 +927,14 @@ export function generateProgram(seed: number): string {
     if (chance(0.35) && h >= 2 && w >= 2) {
       const stride = chance(0.7) ? 2 : 1;
       const out = (d: number): number => Math.floor((d - 2) / stride) + 1;
+      if (chance(0.3)) {
+        const out3 = (d: number): number => Math.floor((d + 2 - 3) / 2) + 1;
+        bind(s, `${pick(["max_pool2d", "avg_pool2d"])}(${x.text}, 3, stride = 2, padding = 1)`, {
+          dtype: x.dtype,
+          shape: [n, c, out3(h), out3(w)],
+        });
+        return true;
+      }
       bind(s, `${pick(["max_pool2d", "avg_pool2d"])}(${x.text}, 2, stride = ${stride})`, {
         dtype: x.dtype,
         shape: [n, c, out(h), out(w)],
@@ -1028,7 +1099,7 @@ export function generateProgram(seed: number): string {
     const at = below(x.shape.length);
     const more = s
       .all()
-      .filter((v) => v.text !== x.text && isFloat(v) && v.shape.length > at && v.shape[at] === x.shape[at]);
+      .filter((v) => v.text !== x.text && v.shape.length > at && v.shape[at] === x.shape[at]);
     const sequences = [x, ...more.filter(() => chance(0.3)).slice(0, 2)];
     const inner = new Scope(s.owner, s.fn, s, "scan");
     const slices = sequences.map((v) => ({
@@ -1047,29 +1118,33 @@ export function generateProgram(seed: number): string {
         (shape.length === 0
           ? pick(["full([], 0.0)", "full([], 0.5)"])
           : `${pick(["zeros", "ones"])}(${shape.join(", ")})`);
-      return { text: name("c"), dtype: "f32" as const, shape, init };
+      return { text: name("c"), dtype: "f32" as Dt, shape, init };
     });
+    if (chance(0.15))
+      carries.push({ text: name("c"), dtype: "i32", shape: [], init: "full([], 0, dtype = i32)" });
     inner.values.push(...carries);
     statements(inner, between(2, 5));
     // The next values may read each other's old ones, or new ones.
     const next: string[] = [];
-    for (const c of carries) next.push(`${c.text} = ${coerce(inner, c, c.text)}`);
+    for (const c of carries)
+      next.push(`${c.text} = ${c.dtype === "i32" ? `${c.text} + 1` : coerce(inner, c, c.text)}`);
     const emits = inner.values
       .filter(
         (v) =>
           bulk(v.shape) < 500 &&
           v.shape.length < 4 &&
-          v.dtype !== "i32" &&
           /^\w+$/.test(v.text) &&
-          !slices.some((z) => z.text === v.text),
+          (chance(0.2) || !slices.some((z) => z.text === v.text)),
       )
       .filter(() => chance(0.4))
       .slice(-3);
+    const captured = s.all().filter((v) => isFloat(v) && bulk(v.shape) < 100 && v.shape.length < 3);
+    if (chance(0.1) && captured.length > 0) emits.push(pick(captured));
     if (carries.length === 0 && emits.length === 0) return false;
     const names = emits.map(() => name("e"));
     const emitLines = emits.map(
       (v, i) =>
-        `emit ${names[i]} = ${carries.some((c) => c.text === v.text) || v.dtype === "bool" || chance(0.6) ? v.text : tame(v.text)}`,
+        `emit ${names[i]} = ${carries.some((c) => c.text === v.text) || !isFloat(v) || chance(0.6) ? v.text : tame(v.text)}`,
     );
     const r = name("r");
     const begin = carries.length > 0 ? ` with ${carries.map((c) => `${c.text} = ${c.init}`).join(", ")}` : "";
@@ -1138,6 +1213,8 @@ export function generateProgram(seed: number): string {
     [1.5, splitAxis],
     [2, transpose],
     [2, slice],
+    [2, sliceOpen],
+    [1.5, integer],
     [0.7, flip],
     [1, pad],
     [1, newAxis],
@@ -1292,6 +1369,7 @@ export function generateProgram(seed: number): string {
         `0.1 * sum(square(${x}))`,
         `mean(softplus(${x}))`,
         `mse_loss(${x}, tanh(${x} + 0.5))`,
+        `${std(pick(["l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy_with_logits"]), "std/loss")}(${x}, sigmoid(${x} - 0.3))`,
       ]);
     });
     return terms.join(" + ");
@@ -1322,6 +1400,7 @@ export function generateProgram(seed: number): string {
     statements(s, between(2, 7));
     if (wants.many && chance(0.6)) chain(s);
     const outs = results(s, pick([1, 1, 2, 3]));
+    if (chance(0.1)) outs.push(pick([...s.fn.inputs, ...outs]));
     const entry = name("entry");
     const value =
       outs.length === 1 ? outs[0].text : `(${outs.map((v, k) => `o${k} = ${v.text}`).join(", ")})`;
@@ -1381,12 +1460,14 @@ export function generateProgram(seed: number): string {
         `with ${optimizer}`,
         ...(chance(0.25) ? [pick(["clip norm 0.5", "clip norm 1.0", "clip value 0.1"])] : []),
         ...(losses.length > 1 && chance(0.4) ? [`report ${losses[(i + 1) % losses.length]}`] : []),
-        ...(paths.length > 1 && chance(0.2) ? [`frozen ${pick(paths)}`] : []),
+        ...(paths.length > 1 && !optimizer.includes("no_decay") && chance(0.2)
+          ? [`frozen ${pick(paths)}`]
+          : []),
       ]),
     );
   }
   const sizes = (small: boolean): string =>
-    `N=${small ? pick([0, 1, 1, 2]) : pick([2, 3, 3, 5, 7])} T=${small ? pick([0, 1, 1, 2]) : pick([2, 3, 4, 7])}`;
+    `N=${small ? pick([0, 1, 1, 2]) : pick([2, 3, 3, 5, 7])} T=${small ? pick([0, 1, 1, 2]) : pick(wants.large && !wants.scans ? [17, 33, 40] : [2, 3, 4, 7])}`;
   return [
     `// sizes ${sizes(false)}; ${sizes(true)}`,
     ...[...imports].map(([from, names]) => `import { ${[...names].sort().join(", ")} } from "${from}"`),
