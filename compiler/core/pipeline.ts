@@ -16,7 +16,7 @@ import { bindSymbols } from "./ir/transform.ts";
 import { type Graph, GraphLimit, type Node, type Value } from "./ir/types.ts";
 import { verify } from "./ir/verify.ts";
 import type { CheckedModel, HostExpr, PortInfo } from "./phases/2-check/checked.ts";
-import { type FlatParams, GRAIN, type StepState, trainStep } from "./phases/3-grad/step.ts";
+import { type BufferRun, type FlatParams, GRAIN, type StepState, trainStep } from "./phases/3-grad/step.ts";
 import { simplify } from "./phases/4-simplify/simplify.ts";
 import type { Group } from "./phases/5-fuse/groups.ts";
 import { claimsAttention } from "./phases/6-schedule/schedule.ts";
@@ -31,7 +31,7 @@ import {
   planDerived,
   planEntry,
 } from "./phases/7-plan/plan.ts";
-import type { ReferenceModel, ReferenceStep } from "./reference/net.ts";
+import type { FlatTensors, ReferenceModel, ReferenceStep } from "./reference/net.ts";
 import { limitOf, type Target } from "./targets.ts";
 
 export interface PipelineOptions {
@@ -133,6 +133,9 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
   const wanted = (name: string): boolean => options.entries === undefined || options.entries.includes(name);
   const sources: Source[] = [];
   const internal: StepState[] = [];
+  const runs: BufferRun[] = [];
+  // The author's buffers come first in the state, so their places are known before the optimisers' are.
+  const bufferAt = new Map([...place(model.buffers).places].map(([path, at]) => [path, at.offset]));
   const steps: ReferenceStep[] = [];
   for (const e of model.entries)
     if (wanted(e.name))
@@ -147,8 +150,9 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
   for (const t of model.trains) {
     const name = `${t.name}_step`;
     if (!wanted(name) && !(model.trains.length === 1 && wanted("train_step"))) continue;
-    const step = sized(name, t.span, () => trainStep(model, t, flats));
+    const step = sized(name, t.span, () => trainStep(model, t, flats, bufferAt));
     internal.push(...step.state);
+    runs.push(...step.runs);
     steps.push({ block: t.name, graph: step.graph, hyper: step.hyper });
     sources.push({
       name,
@@ -166,6 +170,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     ...internal.map((s) => ({ ...s, aliases: [] as string[], role: "internal" as const, frozen: false })),
   ];
   const state = place(buffers);
+  for (const r of runs) state.places.set(r.path, { offset: r.offset, bytes: 4 * r.total });
 
   // Literal tensors, shared by all programs.
   const constants: { bytes: Uint8Array; offset: number }[] = [];
@@ -201,6 +206,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       derived,
       params: paramPlaces,
       state: state.places,
+      members: new Map(runs.map((r) => [r.path, r.members.map((m) => m.path)])),
       constant,
       describe: (g) => describeGroup(g, options.place),
       claims: target.fusedAttention ? claimsAttention : undefined,
@@ -294,15 +300,20 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
   const reference: ReferenceModel = {
     entries: model.entries.map(({ name, graph }) => ({ name, graph })),
     steps,
-    flats: flats.map(({ path, dtype, total, offsets }) => ({
-      path,
-      dtype,
-      total,
-      params: model.params.flatMap(({ path: of, shape }) => {
-        const at = offsets.get(of);
-        return at === undefined ? [] : [{ path: of, shape, at }];
+    flats: [
+      ...flats.map(({ path, dtype, total, offsets }) => {
+        return { path, dtype, total, members: placedIn(model.params, (of) => offsets.get(of)) };
       }),
-    })),
+      ...runs.map(({ path, total, members }) => {
+        const places = new Map(members.map((m) => [m.path, m.at]));
+        return {
+          path,
+          dtype: "f32" as const,
+          total,
+          members: placedIn(model.buffers, (of) => places.get(of)),
+        };
+      }),
+    ],
   };
   return { artefact, reference, stages, kernels: tables };
 }
@@ -328,6 +339,16 @@ function sized<T>(name: string, at: Span, body: () => T): T {
     throw e;
   }
 }
+
+/** Those of a list that lie in a flat tensor, with their places. */
+const placedIn = (
+  list: CheckedModel["params"],
+  at: (path: string) => number | undefined,
+): FlatTensors["members"] =>
+  list.flatMap(({ path, shape }) => {
+    const place = at(path);
+    return place === undefined ? [] : [{ path, shape, at: place }];
+  });
 
 /** What uses a kernel: the author's names, shapes and the source line. */
 function describeGroup(g: Group, placeOf: (n: Node) => string): { site: string; label: string } {

@@ -26,6 +26,8 @@ export const param = leaf("param", "A parameter, by path.");
 export const state = leaf("state", "A buffer's value at entry, by path.");
 /** The path of the state (u32) that counts the calls that drew random numbers. */
 export const RANDOM_STEP = "random_step";
+/** What the paths of buffers that are written as one begin with. */
+export const RUN = "$buffers";
 
 /** The call's seed: u32[2]. */
 export const seed = leaf("seed", "The seed of the call.", {

@@ -7,13 +7,13 @@ import type { Dense, DType, Graph } from "../ir/types.ts";
 import { emptyDense, sizeOf } from "../ops/dense.ts";
 import { type Evaluated, EvaluateError, evaluate } from "./evaluate.ts";
 
-/** The source that stands for all parameters of a dtype at once, in a step's graph, and where each lies in it. */
+/** A source that stands for several parameters or buffers at once, in a step's graph, and where each lies in it. */
 export interface FlatTensors {
   readonly path: string;
   readonly dtype: DType;
   /** In elements, as the places are. */
   readonly total: number;
-  readonly params: readonly {
+  readonly members: readonly {
     readonly path: string;
     readonly shape: readonly number[];
     readonly at: number;
@@ -108,11 +108,12 @@ export class ReferenceNet {
     hyper?: Readonly<Record<string, number>>,
   ): Evaluated {
     const held = Object.fromEntries(this.#tensors);
-    const read = new Set(graph.nodes.filter((n) => n.op.name === "param").map((n) => n.attrs.path));
+    const read = new Set(graph.nodes.map((n) => n.attrs.path));
     const flats = this.#model.flats.filter((f) => read.has(f.path));
+    const all = { ...held, ...Object.fromEntries(flats.map((f) => [f.path, this.#flatten(f)])) };
     const run = evaluate(graph, inputs, {
-      params: { ...held, ...Object.fromEntries(flats.map((f) => [f.path, this.#flatten(f)])) },
-      state: held,
+      params: all,
+      state: all,
       seed: seed ?? this.#options.seed,
       hyper,
       roundFloats: this.#options.roundFloats,
@@ -125,13 +126,13 @@ export class ReferenceNet {
     return run;
   }
 
-  #flatten({ dtype, total, params }: FlatTensors): Dense {
+  #flatten({ dtype, total, members }: FlatTensors): Dense {
     const all = emptyDense(dtype, [total]);
-    for (const p of params) all.data.set(this.tensor(p.path).data, p.at);
+    for (const p of members) all.data.set(this.tensor(p.path).data, p.at);
     return all;
   }
-  #unflatten({ dtype, params }: FlatTensors, all: Dense): void {
-    for (const { path, shape, at } of params)
+  #unflatten({ dtype, members }: FlatTensors, all: Dense): void {
+    for (const { path, shape, at } of members)
       this.#tensors.set(path, { dtype, shape, data: all.data.slice(at, at + sizeOf(shape)) });
   }
 }

@@ -7,7 +7,7 @@
 import type { HostExpr, Init } from "../../../../runtime/core/program.ts";
 import { asConst, type Dim, dim, isConst, product } from "../../dims/dim.ts";
 import { createBuilder, finishGraph } from "../../ir/build.ts";
-import type { Builder, Graph, Value } from "../../ir/types.ts";
+import type { Builder, DType, Graph, Value } from "../../ir/types.ts";
 import { broadcastTo, cast, reshape, sum } from "../../ops/axes.ts";
 import { pack } from "../../ops/copy.ts";
 import { isFloat } from "../../ops/define.ts";
@@ -29,7 +29,7 @@ import {
   where,
 } from "../../ops/elementwise.ts";
 import { sliceOp } from "../../ops/movement.ts";
-import { constant, full, hyper, param, RANDOM_STEP, state } from "../../ops/source.ts";
+import { constant, full, hyper, param, RANDOM_STEP, RUN, state } from "../../ops/source.ts";
 import type { CheckedModel, CheckedTrain } from "../2-check/checked.ts";
 import { backward } from "./backward.ts";
 
@@ -44,7 +44,16 @@ export interface TrainStep {
   readonly hyper: Readonly<Record<string, HostExpr>>;
   /** Moments and counters of the optimiser. */
   readonly state: readonly StepState[];
+  /** Buffers that are written as one. */
+  readonly runs: readonly BufferRun[];
   readonly flag: string;
+}
+/** Buffers of f32 that lie one after the other, as one state tensor; places in elements from `offset` (bytes). */
+export interface BufferRun {
+  readonly path: string;
+  readonly offset: number;
+  readonly total: number;
+  readonly members: readonly { readonly path: string; readonly at: number }[];
 }
 /**
  * Parameters of one dtype that lie one after the other, in elements from the first one's beginning. The length is a multiple
@@ -61,12 +70,18 @@ export interface FlatParams {
 }
 /** Parts of the flat buffer when it is reduced in two steps. */
 export const GRAIN = 64;
-/** Elements between the beginnings of written buffers when they are put side by side. */
+/** Elements of f32 between the beginnings of written buffers when they are put side by side: 256 bytes, as in the state. */
 const APART = 64;
 /** The least number that rounds to infinity in f16. */
 const F16_END = 65520;
 
-export function trainStep(model: CheckedModel, train: CheckedTrain, flats: readonly FlatParams[]): TrainStep {
+export function trainStep(
+  model: CheckedModel,
+  train: CheckedTrain,
+  flats: readonly FlatParams[],
+  /** Byte offsets of the author's buffers, each a multiple of 256. */
+  buffers: ReadonlyMap<string, number>,
+): TrainStep {
   const { lossGraph } = train;
   const b = createBuilder(1 + Math.max(0, ...lossGraph.nodes.map((n) => n.id)));
   const loss = (lossGraph.results.find((r) => r.name === "loss") ?? lossGraph.results[0]).value;
@@ -198,18 +213,23 @@ export function trainStep(model: CheckedModel, train: CheckedTrain, flats: reado
     bad = add(b, bad, sum(b, perRow, [0]));
   }
   const kept = lossGraph.writes.filter((w) => w.path !== RANDOM_STEP);
-  const floats = kept.filter((w) => isFloat(w.value.type.dtype) && !isConst(product(w.value.type.shape), 0));
+  const offsetOf = (path: string): number => buffers.get(path) as number;
+  const floats = kept
+    .filter((w) => isFloat(w.value.type.dtype) && !isConst(product(w.value.type.shape), 0))
+    .sort((x, y) => offsetOf(x.path) - offsetOf(y.path));
+  const placed: { path: string; at: number; size: number; dtype: DType }[] = [];
+  let written: Value | undefined;
   if (floats.length > 0) {
-    // Written side by side, so that one reduction sees all of them.
+    // Side by side, as they lie in the state: one reduction sees all of them, and what lies together is written as one.
     const flat = floats.map(({ value: v }) => cast(b, reshape(b, v, [product(v.type.shape)]), "f32"));
     let total = 0;
-    const offsets = flat.map((v) => {
-      const at = total;
-      total += Math.ceil((asConst(v.type.shape[0]) as number) / APART) * APART;
-      return at;
+    floats.forEach(({ path, value: { type } }) => {
+      const size = Math.ceil((asConst(product(type.shape)) as number) / APART) * APART;
+      placed.push({ path, at: total, size, dtype: type.dtype });
+      total += size;
     });
-    const all = b.make(pack, flat, { offsets, total }, "written");
-    bad = add(b, bad, sum(b, isBad(finite(b, all)), [0]));
+    written = b.make(pack, flat, { offsets: placed.map((p) => p.at), total }, "written");
+    bad = add(b, bad, sum(b, isBad(finite(b, written)), [0]));
   }
   const ok = eq(b, bad, 0);
 
@@ -241,7 +261,24 @@ export function trainStep(model: CheckedModel, train: CheckedTrain, flats: reado
   const nextBad = where(b, isFirst, count, firstBad);
   writes.push({ path: `${train.name}.first_bad_step`, value: nextBad });
   // Buffers are gated like parameters, whatever they hold; the random step goes on, or a bad draw would come back for ever.
+  const runs: BufferRun[] = [];
+  for (const list of adjacent(placed, offsetOf)) {
+    const [{ at, path: first }] = list;
+    const total = list.reduce((n, p) => n + p.size, 0);
+    const path = `${RUN}.${offsetOf(first)}.${total}`;
+    runs.push({
+      path,
+      offset: offsetOf(first),
+      total,
+      members: list.map((p) => ({ path: p.path, at: p.at - at })),
+    });
+    const old = b.make(state, [], { path, dtype: "f32", shape: [dim(total)] }, "buffers");
+    const next = b.make(sliceOp, [written as Value], { starts: [dim(at)], sizes: [dim(total)], steps: [1] });
+    writes.push({ path, value: gate(next, old) });
+  }
+  const together = new Set(runs.flatMap((r) => r.members.map((m) => m.path)));
   for (const w of lossGraph.writes) {
+    if (together.has(w.path)) continue;
     const { dtype, shape } = w.value.type;
     const old =
       lossGraph.nodes.find((n) => n.op.name === "state" && n.attrs.path === w.path)?.outs[0] ??
@@ -270,8 +307,29 @@ export function trainStep(model: CheckedModel, train: CheckedTrain, flats: reado
     }),
     hyper: hypers,
     state: states,
+    runs,
     flag: "bad_step",
   };
+}
+
+/** Lists of two and more f32 buffers that lie one behind the other. */
+function adjacent<T extends { readonly path: string; readonly size: number; readonly dtype: DType }>(
+  placed: readonly T[],
+  offsetOf: (path: string) => number,
+): T[][] {
+  const out: T[][] = [];
+  let end = -1;
+  for (const p of placed) {
+    if (p.dtype !== "f32") {
+      end = -1;
+      continue;
+    }
+    const offset = offsetOf(p.path);
+    if (offset === end) out[out.length - 1].push(p);
+    else out.push([p]);
+    end = offset + 4 * p.size;
+  }
+  return out.filter((list) => list.length > 1);
 }
 
 /** The parameters of one dtype in a step. */

@@ -40,7 +40,7 @@ import type { Scalar } from "../../kernel/scalar.ts";
 import { reshape } from "../../ops/axes.ts";
 import { copy } from "../../ops/copy.ts";
 import { outer, pick, scanAttrs } from "../../ops/scan.ts";
-import { RANDOM_STEP } from "../../ops/source.ts";
+import { RANDOM_STEP, RUN } from "../../ops/source.ts";
 import { limitOf, type Target } from "../../targets.ts";
 import { type Fused, fuse, type Group, loweringFor, lowerValue, rowMajor } from "../5-fuse/groups.ts";
 import { decode, type ScheduleContext, type Scheduled } from "../6-schedule/common.ts";
@@ -63,6 +63,8 @@ export interface ProgramContext {
   readonly derived: DerivedTable;
   readonly params: ReadonlyMap<string, Place>;
   readonly state: ReadonlyMap<string, Place>;
+  /** Paths that stand for several buffers, and theirs. */
+  readonly members: ReadonlyMap<string, readonly string[]>;
   /** Offset of literal data. */
   readonly constant: (node: Node) => Place;
   readonly describe: (g: Group) => { site: string; label: string };
@@ -275,7 +277,7 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     writesParams: graph.writes.some((w) => isFlat(w.path))
       ? [...p.params.keys()].filter((k) => !isFlat(k))
       : [],
-    writesState: graph.writes.filter((w) => !isFlat(w.path)).map((w) => w.path),
+    writesState: graph.writes.flatMap((w) => (isFlat(w.path) ? [] : (p.members.get(w.path) ?? [w.path]))),
     train: e.train,
   };
   return {
@@ -311,6 +313,7 @@ function indexRange({ extent, except, part, use }: IndexRange, table: ExprTable)
 /** The path of all parameters of a dtype at once, for the update of a training step: this, and `.f16` behind it. */
 export const PARAMS = "$params";
 const isFlat = (path: unknown): boolean => String(path).startsWith(PARAMS);
+const isRun = (path: unknown): boolean => String(path).startsWith(RUN);
 
 function placeOfWrite(
   p: ProgramContext,
@@ -818,11 +821,11 @@ function overfull(fused: Fused, inPlace: ReadonlyMap<Value, Value>, max: number)
     return bound.size > max ? [path] : [];
   });
 }
-/** Two sources whose bytes may be the same: one path, or a parameter and all of a dtype. */
+/** Two sources whose bytes may be the same: one path, or a parameter or buffer and several at once. */
 function overlaps(a: Value, b: Value): boolean {
   if (a.node.op !== b.node.op || a.node.op.fuses !== "source") return false;
   const [x, y] = [a.node.attrs.path, b.node.attrs.path];
-  return x === y || (a.node.op.name === "param" && isFlat(x) !== isFlat(y));
+  return x === y || (a.node.op.name === "param" ? isFlat(x) !== isFlat(y) : isRun(x) !== isRun(y));
 }
 /** The kernel reads `source` at the element it writes, nowhere else. */
 function readsAtItsOwnPlace(fused: Fused, home: Group, source: Value): boolean {
