@@ -1,8 +1,10 @@
 // Inputs that are used as indices: a call refuses one outside in what the host gives, and says which; what the compiler
 // cannot follow to an input it does not check. Operators' own meaning of an index outside is in test/gpu/indexes.test.ts.
 import { describe, expect, it } from "vitest";
+import { bindSizes, dense } from "../compiler/core/reference/evaluate.ts";
 import { takeInputs } from "../runtime/core/inputs.ts";
 import type { EntryPlan } from "../runtime/core/program.ts";
+import { errorsOf, modelOf } from "./support/check.ts";
 import { compileText } from "./support/module.ts";
 
 function entryOf(source: string, name = "f"): EntryPlan {
@@ -32,6 +34,34 @@ model M {
   wte = Embedding(50257, 4)
   fn f(ids: i32[B, T]) -> f32[B, T, 4] { ids |> wte }
 }`;
+
+describe("an index that the text states", () => {
+  const codes = (body: string): string[] =>
+    errorsOf(`model M { param w: f32[5, 3] = ones()\n fn f(x: f32[T, 3]) { ${body} } }`);
+  it("is an error where it is outside", () => {
+    expect(codes("slice_at(w, [3, 0], [3, 3])")).toEqual([
+      "E0306 the index 3 is outside: expected 0 to 2 (slice_at of 3 from an axis of 5)",
+    ]);
+    expect(codes("take(w, 5) + sum(x)")).toEqual([
+      "E0306 the index 5 is outside: expected 0 to 4 (take from axis 0 of [5, 3])",
+    ]);
+    expect(codes("take(x, -1)")).toEqual([
+      "E0306 the index -1 is outside: expected from 0 on (take from axis 0 of [T, 3])",
+    ]);
+    expect(codes("one_hot(5, 5) + sum(x)")[0]).toMatch(/^E0306/);
+    expect(codes("take(w, 4) + sum(x)")).toEqual([]);
+  });
+  it("is checked at the call where sizes leave it open", () => {
+    const graph = (body: string) =>
+      modelOf(`model M { param w: f32[5, 3] = ones()\n fn f(x: f32[T, 3]) { ${body} } }`).entries[0].graph;
+    const sizes = (body: string, t: number) =>
+      bindSizes(graph(body), { x: dense("f32", [t, 3], new Array(3 * t).fill(0)) });
+    expect(sizes("take(x, 2)", 3)).toEqual({ T: 3 });
+    expect(() => sizes("take(x, 2)", 2)).toThrow(/the index 2 \(take from axis 0 of \[T, 3\]\)/);
+    expect(sizes("slice_at(w, [2, 0], [T, 3])", 3)).toEqual({ T: 3 });
+    expect(() => sizes("slice_at(w, [2, 0], [T, 3])", 4)).toThrow(/the index 2/);
+  });
+});
 
 describe("an index that the host gives", () => {
   it("is refused with its place, its value and what it indexes", () => {

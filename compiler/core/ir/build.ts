@@ -25,6 +25,7 @@ export const NO_ORIGIN: Origin = { path: "", calls: [], derived: [] };
 /** A value that a node uses as indices. */
 export interface Indexing extends Omit<IndexUse, "operand"> {
   readonly value: Value;
+  readonly origin: Origin;
 }
 
 export interface GraphBuilder extends Builder {
@@ -148,7 +149,7 @@ export function createBuilder(firstId = 0): GraphBuilder {
       const operands = inputs.map((v) => v.type);
       for (const { operand, use, ...of } of op.indexes?.(operands, attrs) ?? []) {
         const where = origin.path === "" ? use : `${use}, in ${origin.path}`;
-        indexings.push({ ...of, use: where, value: inputs[operand] });
+        indexings.push({ ...of, use: where, value: inputs[operand], origin });
       }
       if (op.pure !== false) known.set(key, node);
       return node.outs;

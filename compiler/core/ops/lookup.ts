@@ -65,7 +65,7 @@ export const takeOp: OpDef = {
   name: "take",
   doc: "Slices of x along an axis, by index: the axis is replaced by the index's axes (PyTorch's index_select, of any rank). An index outside is refused in data from the host; elsewhere it reads the nearest slice, and has no gradient.",
   fuses: "view",
-  params: [tensor("x"), tensor("index"), axis("axis", { default: 0 })],
+  params: [tensor("x"), tensor("index", { literal: "i32" }), axis("axis", { default: 0 })],
   complete: ([x], attrs) => ({ axis: normalizeAxis("take", (attrs.axis as number) ?? 0, x.shape.length) }),
   infer: ([x, index], attrs) => {
     needIndex("take", index, 1);
@@ -174,7 +174,7 @@ export const embeddingOp: OpDef = {
   name: "embedding",
   doc: "Rows of weight [n, d] by index: ids [...] -> [..., d]. An id outside is refused in data from the host; elsewhere it reads the first or last row, and trains none.",
   fuses: "composite",
-  params: [tensor("ids"), tensor("weight")],
+  params: [tensor("ids", { literal: "i32" }), tensor("weight")],
   infer: ([ids, w]) => {
     needIndex("embedding", ids, 0);
     if (w.shape.length !== 2)
@@ -200,7 +200,7 @@ export const gatherOp: OpDef = {
   name: "gather",
   doc: "Along an axis, the element of x that the index at the same place names; index and x agree on the other axes (PyTorch's gather). An index outside is refused in data from the host; elsewhere it reads the nearest element, and has no gradient.",
   fuses: "view",
-  params: [tensor("x"), tensor("index"), axis("axis", { default: -1 })],
+  params: [tensor("x"), tensor("index", { literal: "i32" }), axis("axis", { default: -1 })],
   complete: ([x], attrs) => ({ axis: normalizeAxis("gather", (attrs.axis as number) ?? -1, x.shape.length) }),
   infer: ([x, index], attrs, b) => {
     needIndex("gather", index, 1);
@@ -334,7 +334,7 @@ export const oneHotOp: OpDef = {
   name: "one_hot",
   doc: "1 where the class (a new last axis of `classes`) is the index, else 0: ids [...] -> [..., classes]. An id outside is refused in data from the host; elsewhere it gives zeros.",
   fuses: "composite",
-  params: [tensor("ids"), size("classes"), dtype("dtype", { default: "f32" })],
+  params: [tensor("ids", { literal: "i32" }), size("classes"), dtype("dtype", { default: "f32" })],
   complete: (_types, attrs) => ({ ...attrs, dtype: attrs.dtype ?? "f32" }),
   infer: ([ids], attrs) => {
     needIndex("one_hot", ids, 0);

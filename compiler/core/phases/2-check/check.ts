@@ -36,7 +36,7 @@ import {
   withDims,
 } from "./context.ts";
 import { evalBlock, evalExpr } from "./expr.ts";
-import { indexRanges } from "./indexes.ts";
+import { checkLiterals, indexRanges } from "./indexes.ts";
 import { baseCtx, construct, type Instance, place, type Slot } from "./instances.ts";
 import { loadModules, type Module } from "./modules.ts";
 import { checkNames } from "./names.ts";
@@ -506,6 +506,7 @@ export function seal(
   const sinks = [...results, ...writes].map((r) => r.value);
   if (reachable(sinks).some((n) => n.op === seedOp))
     writes.push({ path: RANDOM_STEP, value: nextStep(trace) });
+  checkLiterals(ctx, trace);
   const constraints = trace.constraints().map(sayBoth);
   const used = new Set<string>();
   for (const i of trace.inputs) for (const d of i.outs[0].type.shape) symbols(d, used);

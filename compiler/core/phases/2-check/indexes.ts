@@ -2,15 +2,41 @@
 // elements (views, casts between integers, the slices of a scan). In: what the nodes of a trace use. Out: ranges that a
 // call can check in the data it is given. What is computed on the way (clamped, added to, chosen) ends the search: then the
 // operators' own meaning of an index outside is all there is.
-import type { Dim } from "../../dims/dim.ts";
+import { add as addDims, asConst, type Dim, sub } from "../../dims/dim.ts";
 import type { Indexing } from "../../ir/build.ts";
 import type { IndexRange, Node, Part, Value } from "../../ir/types.ts";
-import { isWhole, wholePart } from "../../ops/define.ts";
+import { isWhole, literalOf, wholePart } from "../../ops/define.ts";
+import { type Ctx, report, type Trace } from "./context.ts";
 
 /** The sequence of which a value inside a scan is one slice. */
 export interface SliceOf {
   readonly sequence: Value;
   readonly axis: number;
+}
+
+/** An index that the text states is inside: decided, refused, or left to be checked at the call. */
+export function checkLiterals(ctx: Ctx, trace: Trace): void {
+  for (const { value, extent, except, use, origin } of trace.indexings()) {
+    const index = literalOf(value);
+    if (index === undefined || index === except || !origin.span) continue;
+    const room = sub(extent, addDims(index, 1));
+    const left = asConst(room);
+    if (index < 0 || (left !== undefined && left < 0)) {
+      const size = asConst(extent);
+      const expected = size === undefined ? "from 0 on" : size > 0 ? `0 to ${size - 1}` : "none";
+      report(ctx, "E0306", `the index ${index} is outside: expected ${expected} (${use})`, origin.span, {
+        path: origin.path,
+        calls: origin.calls,
+      });
+    } else if (left === undefined && !trace.constraints().some((c) => sub(c.left, c.right).key === room.key))
+      trace.b.require({
+        left: extent,
+        relation: ">=",
+        right: addDims(index, 1),
+        message: `the index ${index} (${use})`,
+        span: origin.span,
+      });
+  }
 }
 
 const STEPS_MOST = 10_000;
@@ -27,7 +53,7 @@ export function indexRanges(
     const key = `${input} ${extent.key} ${except} ${places}`;
     if (!found.has(key)) found.set(key, range);
   };
-  for (const { value, ...use } of indexings) {
+  for (const { value, origin: _, ...use } of indexings) {
     const open: { value: Value; part: Part; except?: number }[] = [
       { value, part: wholePart(value.type.shape), except: use.except },
     ];
