@@ -166,7 +166,9 @@ export function keepFigures(
     const text = ["loss", ...reports].map((name) => `${name} ${known ? known[name] : "(on the GPU)"}`);
     return `step ${step} of ${block}: ${text.join(", ")}${known ? "" : "; await step.read() brings them"}`;
   };
-  for (const name of ["toString", inspect]) Object.defineProperty(result, name, { value: print });
+  Object.defineProperty(result, inspect, { value: print });
+  // A report may have this name.
+  if (!Object.hasOwn(result, "toString")) Object.defineProperty(result, "toString", { value: print });
   return {
     copy(encoder) {
       ports.forEach(({ range }, i) => {

@@ -162,4 +162,22 @@ describe("a training step", () => {
     expect(inspect(step)).toBe(`step 0 of fit: loss ${loss}, steps_done 1`);
     expect(String(step)).toBe(inspect(step));
   });
+
+  it("prints, too, where a report is called toString", async (context) => {
+    const { device } = await testDevice(context);
+    const rename = (name: string): string => (name === "steps_done" ? "toString" : name);
+    const programs = tiny.programs.map((p) => ({
+      ...p,
+      entries: p.entries.map((e) => ({
+        ...e,
+        outputs: e.outputs.map((o) => ({ ...o, name: rename(o.name) })),
+        ...(e.train && { train: { ...e.train, reports: e.train.reports.map(rename) } }),
+      })),
+    }));
+    const net = await load({ ...tiny, programs }, { device, train: { totalSteps: 4 } });
+    onTestFinished(() => net.dispose());
+    const step = (await net.entries["fit_step"]({ x: [2, 4] })) as StepResult<"toString">;
+    expect(await step.toString).toBe(1);
+    expect(inspect(step)).toMatch(/^step 0 of fit: loss .*, toString 1$/);
+  });
 });
