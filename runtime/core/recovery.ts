@@ -155,12 +155,13 @@ export function takeSnapshot(artefact: Artefact, given: unknown): Kept {
   }
   const bytesOf = (name: string, value: unknown, size: number): Uint8Array => {
     const tag = Object.prototype.toString.call(value);
-    if (tag !== "[object Uint8Array]") throw refuse(`its ${name} are a Uint8Array, given ${describe(value)}`);
-    const { byteLength } = value as Uint8Array;
-    if (byteLength === alignTo(size, 4))
-      return byteLength ? copyBytes(value as Uint8Array) : new Uint8Array();
+    if (!ArrayBuffer.isView(value) || tag !== "[object Uint8Array]")
+      throw refuse(`its ${name} are a Uint8Array, given ${describe(value)}`);
+    // A view of memory that is gone has no bytes, and cannot be copied.
+    const bytes = value.byteLength ? copyBytes(value) : new Uint8Array();
+    if (bytes.length === alignTo(size, 4)) return bytes;
     throw refuse(
-      `its ${name} have ${byteLength} bytes instead of ${alignTo(size, 4)}${byteLength ? "" : " (were they transferred elsewhere?)"}`,
+      `its ${name} have ${bytes.length} bytes instead of ${alignTo(size, 4)}${bytes.length ? "" : " (were they transferred elsewhere?)"}`,
     );
   };
   const words = typeof seed === "number" || typeof seed === "bigint" ? seedWords(seed) : undefined;
@@ -168,15 +169,16 @@ export function takeSnapshot(artefact: Artefact, given: unknown): Kept {
   if (typeof steps !== "object" || steps === null)
     throw refuse(`its steps are an object, given ${describe(steps)}`);
   const blocks = artefact.programs.flatMap((p) => p.entries.flatMap((e) => e.train?.block ?? []));
-  for (const [block, count] of Object.entries(steps)) {
+  const counts = new Map<string, number>(Object.entries(steps));
+  for (const [block, count] of counts) {
     if (!blocks.includes(block)) throw refuse(`it has steps of ${block}, and there is no such train block`);
-    if (!Number.isSafeInteger(count) || (count as number) < 0)
+    if (!Number.isSafeInteger(count) || count < 0)
       throw refuse(`its steps of ${block} are an integer from 0, given ${describe(count)}`);
   }
   return {
     params: bytesOf("params", params, artefact.paramBytes),
     state: bytesOf("state", state, artefact.stateBytes),
-    steps: new Map(Object.entries(steps)),
+    steps: counts,
     seed: words,
   };
 }

@@ -58,6 +58,20 @@ describe("a program that uses Dawn", () => {
     expect(run.status).toBe(0);
   });
 
+  test.runIf(process.platform === "linux")(
+    "prints only what is its own into a terminal that it may not open by its path, as after su",
+    async (context) => {
+      await testDevice(context);
+      const other = "setpriv --reuid=65534 --clear-groups env HOME=/nowhere";
+      if (shell(`script -qec "${other} test -r $(echo $P | cut -d' ' -f2)" /dev/null`).status !== 0)
+        return context.skip("there is no script(1), or no other user to become");
+      const run = shell(`script -qec "${other} $P" /dev/null`);
+      // Mesa says that this user has no cache; that is not Dawn's.
+      const lines = run.stdout.replaceAll("\r", "").split("\n");
+      expect(lines.filter((line) => !/shader cache/.test(line)).join("\n")).toBe("before\n126\nafter\n");
+    },
+  );
+
   test.runIf(hasShell)("prints only what is its own after what a file held", async (context) => {
     await testDevice(context);
     const file = join(folder, "appended");
