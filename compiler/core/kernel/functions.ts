@@ -214,6 +214,18 @@ const templates: { readonly [name: string]: Prelude } = {
   return select(min(x, y), bitcast<T>(m), m > U(0x7f800000u));
 }`,
   },
+  // Negative numbers alone, from the largest that is one down to -0 by bits: a NaN of either sign stays. No compiler takes
+  // it for its own max, which may lose NaN.
+  relu: {
+    body: `(x: T) -> T {
+  return select(x, T(), bitcast<I>(x) <= I(-8388608));
+}`,
+  },
+  sign: {
+    body: `(x: T) -> T {
+  return select(sign(x), T(), (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));
+}`,
+  },
   clamp: {
     body: `(x: T, low: T, high: T) -> T {
   return select(min(max(x, low), high), x, (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));
@@ -471,16 +483,10 @@ const table: { readonly [name: string]: ScalarFunction } = {
     wgsl: (t, w, x, low, high) =>
       isFloat(t) ? own("clamp")(t, w, x, low, high) : `min(max(${x}, ${low}), ${high})`,
   },
-  // Negative numbers alone, from the largest that is one down to -0 by bits: a NaN of either sign stays. No compiler takes
-  // it for its own max, which may lose NaN.
   relu: {
     arity: 1,
     js: (_t, x) => (x > 0 || Number.isNaN(x) ? x : 0),
-    wgsl: (t, w, x) => {
-      if (!isFloat(t)) return `max(${x}, ${typeName(t, w)}())`;
-      const bits = `bitcast<${typeName("i32", w)}>(${t === "f16" ? `${typeName("f32", w)}(${x})` : x})`;
-      return `select(${x}, ${typeName(t, w)}(), ${bits} <= ${w === 1 ? "-8388608" : "vec4<i32>(-8388608)"})`;
-    },
+    wgsl: (t, w, x) => (isFloat(t) ? own("relu")(t, w, x) : `max(${x}, ${typeName(t, w)}())`),
   },
   neg: unary(
     (x) => -x,
@@ -490,10 +496,7 @@ const table: { readonly [name: string]: ScalarFunction } = {
   /** 0 for NaN, as PyTorch's. */
   sign: unary(
     (x) => Math.sign(x) || 0,
-    (t, w, x) =>
-      isFloat(t)
-        ? `select(sign(${x}), ${typeName(t, w)}(), (${bitsOf(t, w, x)} & ${splat(w, MAGNITUDE)}) > ${splat(w, EXPONENT)})`
-        : `sign(${x})`,
+    (t, w, x) => (isFloat(t) ? own("sign")(t, w, x) : `sign(${x})`),
   ),
   floor: unary(Math.floor, builtin("floor")),
   ceil: unary(Math.ceil, builtin("ceil")),

@@ -523,33 +523,26 @@ function subgroupSegment(
     }
   };
   const outerK = q.k.filter((x) => x !== inner && !isConst(x.extent, 1));
+  // The innermost loop one turn of which is a block, or nearly.
+  const terms = (i: number): number =>
+    [...outerK.slice(i + 1), inner].reduce((p, x) => p * (asConst(x.extent) ?? NOMINAL_ROWS), 1);
+  let flushed = outerK.length - 1;
+  while (flushed > 0 && terms(flushed) < SERIAL / 2) flushed--;
   const loops = (i: number): void => {
     if (i < outerK.length) {
-      em.loop(outerK[i], outerK[i].name, em.dim(outerK[i].extent), () => loops(i + 1));
+      em.loop(outerK[i], outerK[i].name, em.dim(outerK[i].extent), () => {
+        loops(i + 1);
+        if (i === flushed) t.long?.flush();
+      });
       return;
     }
     const extent = em.dim(inner.extent);
-    const { long } = t;
-    if (!long) {
+    if (!t.long || (outerK.length > 0 && (asConst(inner.extent) ?? 0) <= 4 * SERIAL)) {
       em.loop(inner, inner.name, extent, step, lit(0), lit(KU));
       return;
     }
-    if ((asConst(inner.extent) ?? Number.POSITIVE_INFINITY) <= 2 * SERIAL) {
-      em.loop(inner, inner.name, extent, step, lit(0), lit(KU));
-      long.after(extent);
-      return;
-    }
-    em.loop(
-      undefined,
-      `${inner.name}_block`,
-      extent,
-      (from) => {
-        const end = em.let("end", call("min", [bin("+", from, lit(SERIAL)), extent], "i32"));
-        em.loop(inner, inner.name, end, step, from, lit(KU));
-        long.after(lit(SERIAL));
-      },
-      lit(0),
-      lit(SERIAL),
+    inBlocks(em, t.long, `${inner.name}_block`, extent, (from, end) =>
+      em.loop(inner, inner.name, end, step, from, lit(KU)),
     );
   };
   loops(0);
@@ -558,14 +551,14 @@ function subgroupSegment(
 /** Terms that are added up one after the other before they go into the sum of such sums. */
 const SERIAL = 512;
 interface LongSum {
-  /** So many terms more are in the accumulators. */
-  after(terms: X): void;
+  /** A block is in the accumulators: they go into the totals and begin anew. */
+  flush(): void;
   /** Brings everything together in the accumulators. */
   finish(): void;
 }
 /**
  * A second set of accumulators for sums that may be long: the error of a sum in one go grows with its terms. Undefined
- * where they are few. The number of terms is the same in all threads.
+ * where they are few.
  */
 function longSum(n: Nest, accs: readonly string[]): LongSum | undefined {
   const { em, dtype } = n;
@@ -575,31 +568,39 @@ function longSum(n: Nest, accs: readonly string[]): LongSum | undefined {
   if (most <= 2 * SERIAL) return undefined;
   const totals = accs.map(() => em.fresh("total"));
   for (const name of totals) em.put({ k: "var", name, x: widen(lit(0, dtype), 4) });
-  const terms = em.fresh("terms");
-  em.put({ k: "var", name: terms, x: lit(0) });
-  const sum = (into: string, from: string): Stmt => ({
-    k: "set",
-    name: into,
-    x: bin("+", variable(into, dtype, 4), variable(from, dtype, 4)),
-  });
+  const add = (into: string, from: string): void =>
+    em.put({ k: "set", name: into, x: bin("+", variable(into, dtype, 4), variable(from, dtype, 4)) });
   return {
-    after(more) {
-      const count = variable(terms, "i32");
-      em.put({ k: "set", name: terms, x: bin("+", count, more) });
-      const flush: Stmt[] = accs.flatMap((c, i) => [
-        sum(totals[i], c),
-        { k: "set", name: c, x: widen(lit(0, dtype), 4) },
-      ]);
-      em.put({
-        k: "if",
-        cond: bin(">=", count, lit(SERIAL)),
-        body: [...flush, { k: "set", name: terms, x: lit(0) }],
-      });
+    flush() {
+      for (const [i, c] of accs.entries()) {
+        add(totals[i], c);
+        em.put({ k: "set", name: c, x: widen(lit(0, dtype), 4) });
+      }
     },
-    finish: () => {
-      for (const [i, c] of accs.entries()) em.put(sum(c, totals[i]));
+    finish() {
+      for (const [i, c] of accs.entries()) add(c, totals[i]);
     },
   };
+}
+/** A loop below `extent` as one over blocks, each of which goes into the totals. */
+function inBlocks(
+  em: Emitter,
+  long: LongSum,
+  name: string,
+  extent: X,
+  body: (from: X, end: X) => void,
+): void {
+  em.loop(
+    undefined,
+    name,
+    extent,
+    (from) => {
+      body(from, em.let("end", call("min", [bin("+", from, lit(SERIAL)), extent], "i32")));
+      long.flush();
+    },
+    lit(0),
+    lit(SERIAL),
+  );
 }
 const batchX = (em: Emitter, batch: Axis): X => em.stack[0].bound.get(batch) ?? lit(0);
 
@@ -704,24 +705,6 @@ function workgroupTiles(
       col,
     );
     const kExtent = em.dim(kLinear.extent);
-    // A block of k at a time, where it is long.
-    const blocks = (body: (from: X, end: X) => void): void => {
-      if (!long) {
-        body(lit(0), kExtent);
-        return;
-      }
-      em.loop(
-        undefined,
-        "k_block",
-        kExtent,
-        (from) => {
-          body(from, em.let("end", call("min", [bin("+", from, lit(SERIAL)), kExtent], "i32")));
-          long.after(lit(SERIAL));
-        },
-        lit(0),
-        lit(SERIAL),
-      );
-    };
     const tiles = (from: X, end: X): void =>
       em.loop(
         undefined,
@@ -813,7 +796,9 @@ function workgroupTiles(
         from,
         lit(BK),
       );
-    blocks(tiles);
+    // A block of k at a time, where it is long.
+    if (long) inBlocks(em, long, "k_block", kExtent, tiles);
+    else tiles(lit(0), kExtent);
   }
   long?.finish();
   const store = n.storeFunction();
