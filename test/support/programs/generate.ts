@@ -1,7 +1,8 @@
 // Random programs: the source of a whole model with its train blocks, from a seed. In: a seed. Out: a text that should pass
 // the checker. It is drawn from a typed grammar: every value's dtype and shape are known while the text is written, so that
 // operands fit. Values are kept small, so that single precision can be told from wrong. What inputs hold is in their names
-// (`k3_5` is an i32 below 5); the first line says the sizes to call it with. So a text alone repeats its run.
+// (`k3_5` is an i32 below 5); the first line says the sizes to call it with, and `// bound` that it is compiled for the first
+// of them. So a text alone repeats its run.
 import { randomFrom } from "../opcheck.ts";
 
 type Dt = "f32" | "f16" | "i32" | "bool";
@@ -1470,6 +1471,7 @@ export function generateProgram(seed: number): string {
     `N=${small ? pick([0, 1, 1, 2]) : pick([2, 3, 3, 5, 7])} T=${small ? pick([0, 1, 1, 2]) : pick(wants.large && !wants.scans ? [17, 33, 40] : [2, 3, 4, 7])}`;
   return [
     `// sizes ${sizes(false)}; ${sizes(true)}`,
+    ...(chance(0.12) ? ["// bound"] : []),
     ...[...imports].map(([from, names]) => `import { ${[...names].sort().join(", ")} } from "${from}"`),
     "",
     ...[...ops.values()].flatMap((lines) => [...lines, ""]),

@@ -73,7 +73,7 @@ function failing<T>(stage: string, work: () => T, target?: string): T {
   }
 }
 
-/** `// sizes N=3 T=4; N=0 T=1` */
+/** `// sizes N=3 T=4; N=0 T=1`: what the program is called at; the first only where it is compiled for it (`// bound`). */
 export function sizesOf(source: string): Record<string, number>[] {
   const line = /^\/\/ sizes (.*)$/m.exec(source)?.[1] ?? "N=3 T=4; N=1 T=2";
   return line
@@ -81,6 +81,15 @@ export function sizesOf(source: string): Record<string, number>[] {
     .map((part) =>
       Object.fromEntries([...part.matchAll(/(\w+)=(\d+)/g)].map(([, name, n]) => [name, Number(n)])),
     );
+}
+
+const isBound = (source: string): boolean => /^\/\/ bound$/m.test(source);
+/** The sizes to compile for, of the symbols that the model has. */
+function boundSizes(source: string, model: CheckedModel): Record<string, number> | undefined {
+  if (!isBound(source)) return undefined;
+  const graphs = [...model.entries.map((e) => e.graph), ...model.trains.map((t) => t.lossGraph)];
+  const symbols = new Set<string>(graphs.flatMap((g) => [...g.symbols]));
+  return Object.fromEntries(Object.entries(sizesOf(source)[0]).filter(([name]) => symbols.has(name)));
 }
 
 /** Inputs of an entry by its ports' names: what they hold depends on name, shape and salt alone. */
@@ -186,6 +195,7 @@ async function attempt({ source, device, targets = ["cpu-subgroup"] }: Trial): P
     return { status: "refused", code: errors[0].code, message: text };
   }
   const model = failing("check", () => modelOf(source));
+  const bind = boundSizes(source, model);
   const built = new Map(
     targets.map((label) => [
       label,
@@ -195,7 +205,7 @@ async function attempt({ source, device, targets = ["cpu-subgroup"] }: Trial): P
           try {
             const target = TARGETS.get(label);
             if (!target) throw new Error(`there is no target ${label}`);
-            return build(model, { targets: [target], verify: true, place: () => "" });
+            return build(model, { targets: [target], bind, verify: true, place: () => "" });
           } catch (error) {
             if (!(error instanceof MdlError)) throw error;
             const [{ code, message }] = error.diagnostics;
