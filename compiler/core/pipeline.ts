@@ -210,6 +210,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       constant,
       describe: (g) => describeGroup(g, options.place),
       claims: target.fusedAttention ? claimsAttention : undefined,
+      verify: options.verify,
     };
     const entryOf = (src: Source): EntryPlan => {
       const checked = options.bind ? bindSymbols(src.graph, by) : src.graph;
@@ -242,16 +243,10 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     };
     const entries = sources.map((src) => sized(src.name, src.span, () => entryOf(src)));
     const units = planDerived(derived);
-    const list = kernels.finish(texts, knownTexts);
-    const features = new Set(target.requires.features);
-    for (let i = 0; i < kernels.count; i++) {
-      if (kernels.code(i).subgroups) features.add("subgroups");
-      if (kernels.code(i).buffers.some((b) => b.value.type.dtype === "f16")) features.add("shader-f16");
-    }
     return {
       target: target.name,
-      requires: { ...target.requires, features: [...features] },
-      kernels: list,
+      requires: target.requires,
+      kernels: kernels.finish(texts, knownTexts, target.requires.features),
       entries,
       derived: units,
       derivedBytes: derived.bytes,

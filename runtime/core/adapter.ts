@@ -4,7 +4,7 @@ import type * as api from "./api.ts";
 import { isSoftwareAdapter, requestGpu } from "./dawn.ts";
 import { few, InputError, MdlRuntimeError, UnsupportedError } from "./errors.ts";
 import type { Artefact, Program } from "./program.ts";
-import { selectEntries } from "./select.ts";
+import { neededFeatures, runnable, selectEntries } from "./select.ts";
 
 export interface OpenDevice {
   readonly device: GPUDevice;
@@ -65,8 +65,13 @@ function choose(artefact: Artefact, { target, entries }: api.LoadOptions, offer:
   const reasons: string[] = [];
   for (const program of artefact.programs) {
     if (target !== undefined && program.target !== target) continue;
-    const reason = misfit(program, offer, target !== undefined);
-    if (!reason) return selectEntries(program, entries);
+    let reason = misfit(program, offer, target !== undefined);
+    if (!reason) {
+      const wanted = selectEntries(program, entries);
+      const here = runnable(wanted, (feature) => offer.features.has(feature));
+      if (here.entries.length > 0 || wanted.entries.length === 0) return here;
+      reason = `needs ${few(neededFeatures(wanted))}`;
+    }
     reasons.push(`${program.target} ${reason}`);
   }
   const { vendor, architecture } = offer.info;
@@ -131,7 +136,7 @@ async function open(artefact: Artefact, options: api.LoadOptions): Promise<OpenD
   for (const name of ["maxBufferSize", "maxStorageBufferBindingSize"] as const) {
     requiredLimits[name] = adapter.limits[name];
   }
-  const requiredFeatures = [...program.requires.features];
+  const requiredFeatures = [...program.requires.features, ...neededFeatures(program)];
   if (adapter.features.has("timestamp-query") && !requiredFeatures.includes("timestamp-query")) {
     requiredFeatures.push("timestamp-query");
   }

@@ -10,6 +10,7 @@ import {
   few,
   InputError,
   MdlRuntimeError,
+  UnsupportedError,
 } from "./errors.ts";
 import { evaluateRow } from "./expr.ts";
 import { writeFile } from "./files.ts";
@@ -28,7 +29,7 @@ import { timePlan } from "./profile.ts";
 import type { Artefact, EntryPlan } from "./program.ts";
 import { giveSnapshot, type Kept, Recovery, takeSnapshot } from "./recovery.ts";
 import { formatSafetensors } from "./safetensors.ts";
-import { neededUnits, trainStepOf } from "./select.ts";
+import { neededFeatures, neededUnits, trainStepOf } from "./select.ts";
 import { type GpuPlan, Session } from "./session.ts";
 import { abortable } from "./signals.ts";
 import {
@@ -198,11 +199,24 @@ class LoadedNet {
     const all = this.#artefact.programs[0].entries;
     for (const { name } of all) {
       const entry = entries.find((e) => e.name === name);
-      this.entries[name] = entry ? this.#method(entry) : () => Promise.reject(notReady(name));
+      this.entries[name] = entry ? this.#method(entry) : () => Promise.reject(this.#missing(name));
     }
     // `fit_step` is `train_step`, too, where there is one train block.
     const step = trainStepOf(all);
     if (step) this.entries["train_step"] = this.entries[step.name];
+  }
+
+  /** Why an entry is not there: it was not asked for, or the device cannot run it. */
+  #missing(name: string): Error {
+    const { device, program } = this.#now;
+    const whole = this.#artefact.programs.find((p) => p.target === program.target) ?? program;
+    const wanted = this.#options.entries ?? [name];
+    const entry = whole.entries.find((e) => e.name === name);
+    const needs = entry ? neededFeatures({ ...whole, entries: [entry] }) : [];
+    const lacks = needs.filter((feature) => !device.features.has(feature));
+    if (lacks.length === 0 || !(wanted.includes(name) || wanted.includes("train_step")))
+      return notReady(name);
+    return new UnsupportedError("feature", `${name} needs ${few(lacks)}, which this device has not got`);
   }
 
   /** The session in force. */

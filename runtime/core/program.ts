@@ -2,7 +2,7 @@
 // In: nothing. Out: types only (the compiler imports them type-only; the runtime interprets them). One artefact holds one
 // Program per target; programs share kernel texts. Sizes are expressions evaluated at the call.
 
-export const PROGRAM_VERSION = 1;
+export const PROGRAM_VERSION = 2;
 
 export type DType = "f32" | "f16" | "i32" | "u32" | "bool";
 
@@ -33,6 +33,8 @@ export interface Kernel {
   readonly access: readonly ("read" | "read_write")[];
   /** 32-bit words in the uniform block. Word 0 is always the number of workgroups. */
   readonly uniformWords: number;
+  /** Optional features that its text asks for, beside the program's: without them the entries that run it are not there. */
+  readonly features?: readonly string[];
   /** Values of `override` constants by name, if any. */
   readonly constants?: Readonly<Record<string, number>>;
 }

@@ -34,6 +34,17 @@ export function neededUnits({ entries, derived }: Program): number[] {
   return [...needed];
 }
 
+/** Features that the program's entries need beside what it requires. */
+export const neededFeatures = (program: Program): string[] => [
+  ...new Set([...neededKernels(program)].flatMap((i) => program.kernels[i].features ?? [])),
+];
+
+/** The program without the entries that need a feature which is not there. */
+export function runnable(program: Program, has: (feature: string) => boolean): Program {
+  const entries = program.entries.filter((e) => neededFeatures({ ...program, entries: [e] }).every(has));
+  return { ...program, entries };
+}
+
 /** Kernels that the program's entries and their derived weights dispatch, those in loops included. */
 export function neededKernels(program: Program): Set<number> {
   const needed = new Set<number>();

@@ -1,18 +1,19 @@
 // A small artefact written by hand, for tests of the runtime and of module emission that need no compiler: one entry for
 // each thing a Program can say. Sizes are few so that the expected numbers can be written down.
-import type {
-  Artefact,
-  Block,
-  BufferName,
-  Dispatch,
-  DType,
-  EntryPlan,
-  Expr,
-  ExprId,
-  Kernel,
-  Port,
-  Range,
-  Step,
+import {
+  type Artefact,
+  type Block,
+  type BufferName,
+  type Dispatch,
+  type DType,
+  type EntryPlan,
+  type Expr,
+  type ExprId,
+  type Kernel,
+  type Port,
+  PROGRAM_VERSION,
+  type Range,
+  type Step,
 } from "../../runtime/core/program.ts";
 
 /** An expression table under construction. */
@@ -444,7 +445,7 @@ const entries = [
 const arenaBytes = doubled.id(0);
 
 export const tiny: Artefact = {
-  version: 1,
+  version: PROGRAM_VERSION,
   name: "Tiny",
   doc: "Everything a program can say, in small.",
   params: [

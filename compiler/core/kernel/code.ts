@@ -104,17 +104,20 @@ export interface CodeFunction {
   readonly body: readonly Stmt[];
 }
 
+/** An array in workgroup memory. */
+export interface SharedArray {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly width: Width;
+  readonly size: number;
+}
+
 export interface KernelCode {
   readonly name: string;
   readonly family: string;
   readonly uniforms: readonly UniformSlot[];
   readonly buffers: readonly BufferSlot[];
-  readonly shared: readonly {
-    readonly name: string;
-    readonly dtype: DType;
-    readonly width: Width;
-    readonly size: number;
-  }[];
+  readonly shared: readonly SharedArray[];
   readonly functions: readonly CodeFunction[];
   readonly workgroup: number;
   readonly body: readonly Stmt[];
@@ -162,6 +165,14 @@ export const part = (a: X, i: number): X =>
         ? a.a
         : { k: "part", a, i, dtype: a.dtype, width: 1 };
 export const vec = (parts: readonly X[]): X => ({ k: "vec", parts, dtype: parts[0].dtype, width: 4 });
+/** An element of an array in workgroup memory. */
+export const sharedAt = (a: SharedArray, index: X): X => ({
+  k: "shared",
+  name: a.name,
+  index,
+  dtype: a.dtype,
+  width: a.width,
+});
 export const call = (fn: string, args: readonly X[], dtype: DType): X => {
   const width = Math.max(...args.map((a) => a.width)) as Width;
   return { k: "call", fn, args: args.map((a) => widen(a, width)), dtype, width };

@@ -14,6 +14,7 @@ import {
   depthOf,
   lit,
   part,
+  type SharedArray,
   type Stmt,
   type UniformSlot,
   variable,
@@ -26,7 +27,7 @@ import { alignedAt, strideAlong } from "./facts.ts";
 import { overflowed } from "./functions.ts";
 import { identityOf, indexForm, type ScalarContext } from "./lowering.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "./scalar.ts";
-import { RESERVED } from "./words.ts";
+import { Names } from "./words.ts";
 
 /** Expressions within one another: compilers of shaders read them by recursion, and stop at about a hundred brackets. */
 const DEEPEST = 16;
@@ -58,8 +59,11 @@ export class Emitter {
   readonly uniforms: UniformSlot[] = [];
   readonly functions: CodeFunction[] = [];
   private readonly uniformByKey = new Map<string, UniformSlot>();
-  private readonly names = new Map<string, number>();
-  private readonly taken = new Set<string>(["p", "main", "wid", "nwg", "lid", "group", "lane"]);
+  /** Of everything in the kernel: the author's buffers, and what a schedule calls its variables, functions and arrays. */
+  private readonly names = new Names();
+  /** Of the words of the uniform block, a scope of its own. */
+  private readonly members = new Names();
+  private readonly arrays = new Map<string, SharedArray>();
   private uses = new Map<Scalar, number>();
   stack: Block[] = [newBlock()];
   /** A schedule's way of computing folds at given depths (cooperatively, by tiles). */
@@ -77,13 +81,16 @@ export class Emitter {
     return this.stack[this.stack.length - 1];
   }
   fresh(base: string): string {
-    let n = this.names.get(base) ?? 0;
-    let name = n === 0 ? base : `${base}_${n}`;
-    // A label may itself look like a numbered name.
-    while (this.taken.has(name)) name = `${base}_${++n}`;
-    this.names.set(base, n + 1);
-    this.taken.add(name);
-    return name;
+    return this.names.fresh(base);
+  }
+  /** An array in workgroup memory, by what it is for: made at the first call. */
+  shared(what: string, dtype: DType, width: Width, size: number): SharedArray {
+    const made = this.arrays.get(what) ?? { name: this.fresh(what), dtype, width, size };
+    this.arrays.set(what, made);
+    return made;
+  }
+  get sharedArrays(): readonly SharedArray[] {
+    return [...this.arrays.values()];
   }
   push(): Block {
     const b = newBlock();
@@ -150,13 +157,9 @@ export class Emitter {
       d.terms.length === 1 && d.terms[0].coef === 1 && d.terms[0].atoms.length === 1
         ? d.terms[0].atoms[0]
         : undefined;
-    const name = atom?.kind === "symbol" ? atom.name.replace(/[^A-Za-z0-9_]/g, "") : "";
-    return name !== "" &&
-      name !== "groups" &&
-      !RESERVED.has(name) &&
-      !this.uniforms.some((u) => u.name === name)
-      ? name
-      : `d${this.uniforms.length}`;
+    return this.members.fresh(
+      atom?.kind === "symbol" ? atom.name.replace(/[^A-Za-z0-9_]/g, "") : `d${this.uniforms.length}`,
+    );
   }
   literal(value: number, dtype: DType): X {
     const v = overflowed(dtype, value);
@@ -539,17 +542,12 @@ export function children(x: Scalar): readonly Scalar[] {
   }
 }
 
-/** The author's name for a value, made legal. */
+/** The author's name for a value. */
 export function bufferName(value: Value): string {
   const n = value.node;
-  const raw =
-    n.label ?? (n.attrs.path as string | undefined) ?? (n.attrs.name as string | undefined) ?? n.op.name;
-  const legal = String(raw)
-    .replace(/[^A-Za-z0-9_]/g, "_")
-    .replace(/^(_|mdl_)+/, "")
-    .replace(/^(?=\d)/, "v")
-    .slice(0, 40);
-  return RESERVED.has(legal) || legal === "" ? `${legal}_v` : legal;
+  return String(
+    n.label ?? (n.attrs.path as string | undefined) ?? (n.attrs.name as string | undefined) ?? n.op.name,
+  );
 }
 function nameOf(x: Scalar): string {
   if (x.kind === "load") return `${bufferName(x.value)}_at`;

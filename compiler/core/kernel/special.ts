@@ -54,15 +54,3 @@ export function floorDivide(x: number, y: number): number {
   const f = Math.floor(q);
   return q - f > 0.5 ? f + 1 : f;
 }
-
-/** The nearest half-precision number, halves to even; what is too large is infinite. */
-export function roundToHalf(x: number): number {
-  const a = Math.abs(x);
-  if (!(a > 0 && a < Number.POSITIVE_INFINITY)) return x;
-  if (a >= 65520) return x > 0 ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
-  let e = Math.max(-14, Math.floor(Math.log2(a)));
-  while (e > -14 && 2 ** e > a) e--;
-  while (2 ** (e + 1) <= a) e++;
-  const step = 2 ** (e - 10);
-  return Math.sign(x) * roundHalfEven(a / step) * step;
-}

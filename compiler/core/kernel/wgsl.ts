@@ -24,6 +24,8 @@ const stored = (t: DType): DType => (t === "bool" ? "u32" : t);
 
 export interface PrintedKernel {
   readonly text: string;
+  /** Optional features of WebGPU that the text asks for. */
+  readonly features: readonly string[];
 }
 
 /** `notes` are header comment lines. */
@@ -140,6 +142,7 @@ export function printKernel(k: KernelCode, notes: readonly string[] = []): Print
     }
   };
   const fn = (f: CodeFunction): void => {
+    for (const q of f.params) types.add(q.dtype);
     const params = f.params.map((q) => `${q.name}: ${typeName(q.dtype, q.width)}`).join(", ");
     lines.push(
       `fn ${f.name}(${params})${f.result ? ` -> ${typeName(f.result.dtype, f.result.width)}` : ""} {`,
@@ -163,8 +166,16 @@ export function printKernel(k: KernelCode, notes: readonly string[] = []): Print
 
   for (const b of k.buffers) types.add(b.value.type.dtype);
   const head: string[] = notes.map((n) => `// ${n.replace(/[\r\n\u2028\u2029\u0085\v\f]/g, " ")}`);
-  if (types.has("f16")) head.push("enable f16;");
-  if (k.subgroups) head.push("enable subgroups;");
+  for (const sh of k.shared) types.add(sh.dtype);
+  const features: string[] = [];
+  if (types.has("f16")) {
+    head.push("enable f16;");
+    features.push("shader-f16");
+  }
+  if (k.subgroups) {
+    head.push("enable subgroups;");
+    features.push("subgroups");
+  }
   head.push(
     "",
     `struct Params { ${["groups", ...k.uniforms.map((u) => u.name)].map((n) => `${n}: i32`).join(", ")} }`,
@@ -179,7 +190,7 @@ export function printKernel(k: KernelCode, notes: readonly string[] = []): Print
     head.push(`var<workgroup> ${sh.name}: array<${typeName(sh.dtype, sh.width)}, ${sh.size}>;`);
   head.push("");
   const prelude = [...preludes.values()];
-  return { text: [...head, ...prelude, ...(prelude.length ? [""] : []), ...lines, ""].join("\n") };
+  return { text: [...head, ...prelude, ...(prelude.length ? [""] : []), ...lines, ""].join("\n"), features };
 }
 
 function balanced(text: string): boolean {

@@ -4,7 +4,17 @@
 // passes over the queries once. Nothing of size T x S is stored. In: a claimed node. Out: a kernel.
 import { ceilDiv, type Dim, mul, product, sub } from "../../dims/dim.ts";
 import type { Node, Value } from "../../ir/types.ts";
-import { bin, call, type KernelCode, lit, part, variable, widen, type X } from "../../kernel/code.ts";
+import {
+  bin,
+  call,
+  lit,
+  part,
+  type SharedArray,
+  sharedAt,
+  variable,
+  widen,
+  type X,
+} from "../../kernel/code.ts";
 import { Emitter } from "../../kernel/emitter.ts";
 import type { ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar } from "../../kernel/scalar.ts";
@@ -53,7 +63,6 @@ class Tiles {
   readonly rowX: X;
   readonly rowCount: Dim;
   readonly groups: Dim;
-  readonly shared: { name: string; dtype: "f32"; width: 1 | 4; size: number }[] = [];
 
   constructor(ctx: ScheduleContext, g: Group, rowCount: Dim) {
     const q = g.anchor.inputs[0];
@@ -99,19 +108,17 @@ class Tiles {
     const countX = em.dim(count);
     const widthOf = ({ v, column }: Staged): number =>
       column === undefined ? (featureSize(v) as number) / 4 : 0;
-    for (const of of staged) {
-      const { name } = of;
+    const arrayOf = (of: Staged): SharedArray => {
       const wide = widthOf(of);
-      if (!this.shared.some((q) => q.name === name))
-        this.shared.push({ name, dtype: "f32", width: wide ? 4 : 1, size: TILE * (wide || 1) });
-    }
+      return em.shared(of.name, "f32", wide ? 4 : 1, TILE * (wide || 1));
+    };
     em.loop(
       undefined,
       "k0",
       countX,
       (k0) => {
         for (const of of staged) {
-          const { name, v, column } = of;
+          const { v, column } = of;
           const wide = widthOf(of);
           em.loop(
             undefined,
@@ -131,7 +138,7 @@ class Tiles {
               const ok = widen(bin("<", at, countX), x.width);
               em.put({
                 k: "setShared",
-                name,
+                name: arrayOf(of).name,
                 index: i,
                 x: call("select", [ok, x, widen(lit(0, "f32"), x.width)], "f32"),
               });
@@ -144,10 +151,9 @@ class Tiles {
         em.loop(undefined, "j", lit(TILE), (j) => {
           const at = em.let("at", bin("+", k0, j));
           const tile = (name: string, i: number): X => {
-            const wide = widthOf(staged.find((q) => q.name === name) as Staged);
-            return wide
-              ? { k: "shared", name, index: bin("+", bin("*", j, lit(wide)), lit(i)), dtype: "f32", width: 4 }
-              : { k: "shared", name, index: j, dtype: "f32", width: 1 };
+            const of = staged.find((q) => q.name === name) as Staged;
+            const wide = widthOf(of);
+            return sharedAt(arrayOf(of), wide ? bin("+", bin("*", j, lit(wide)), lit(i)) : j);
           };
           body(at, j, bin("<", at, countX), tile);
         });
@@ -182,7 +188,7 @@ class Tiles {
       em.store(
         out,
         [...this.batchAt, s.axisValue(this.row), s.axisValue(e)],
-        bin("*", variable(name, "f32", 4), lit(scale, "f32")),
+        bin("*", variable(name, "f32", 4), em.literal(scale, "f32")),
         e,
       );
     });
@@ -195,7 +201,6 @@ class Tiles {
       groups: this.groups,
       cost,
       nest,
-      shared: this.shared as KernelCode["shared"],
     });
   }
 }
@@ -230,7 +235,7 @@ function queryKernel(ctx: ScheduleContext, g: Group): Scheduled {
     bin(
       "*",
       t.dot(qs, (i) => tile("keys", i)),
-      lit(scale, "f32"),
+      em.literal(scale, "f32"),
     );
   const staged = [
     { name: "keys", v: k },
@@ -315,7 +320,7 @@ function keyKernel(ctx: ScheduleContext, g: Group): Scheduled {
     const score = bin(
       "*",
       t.dot(ks, (i) => tile("queries", i)),
-      lit(scale, "f32"),
+      em.literal(scale, "f32"),
     );
     const seen = em.let(
       "seen",

@@ -3,7 +3,7 @@
 // projection, head transposes) is inlined in the loads. In: a claimed attention node. Out: a kernel.
 import { asConst, ceilDiv, mul, product, sub } from "../../dims/dim.ts";
 import type { Node, Value } from "../../ir/types.ts";
-import { bin, call, type KernelCode, lit, variable, widen, type X } from "../../kernel/code.ts";
+import { bin, call, lit, type SharedArray, sharedAt, variable, widen, type X } from "../../kernel/code.ts";
 import { Emitter } from "../../kernel/emitter.ts";
 import type { Scalar } from "../../kernel/scalar.ts";
 import { attentionOp, MASKED } from "../../ops/attention.ts";
@@ -71,17 +71,15 @@ export function scheduleAttention(ctx: ScheduleContext, g: Group): Scheduled {
   const f32 = (name: string): X => variable(name, "f32");
   const acc4 = (name: string): X => variable(name, "f32", 4);
 
-  const shared: KernelCode["shared"] = [
-    { name: "keys", dtype: "f32", width: 4, size: KEYS * D4 },
-    { name: "values", dtype: "f32", width: 4, size: KEYS * V4 },
-  ];
+  const keys = em.shared("keys", "f32", 4, KEYS * D4);
+  const values = em.shared("values", "f32", 4, KEYS * V4);
   const sizeX = em.dim(S);
   em.loop(
     undefined,
     "k0",
     sizeX,
     (k0) => {
-      const stage = (name: string, from: Value, wide: number): void => {
+      const stage = (to: SharedArray, from: Value, wide: number): void => {
         em.loop(
           undefined,
           "i",
@@ -97,7 +95,7 @@ export function scheduleAttention(ctx: ScheduleContext, g: Group): Scheduled {
             const ok = bin("<", keyX, sizeX);
             em.put({
               k: "setShared",
-              name,
+              name: to.name,
               index: i,
               x: call("select", [widen(ok, 4), x, widen(lit(0, "f32"), 4)], "f32"),
             });
@@ -106,19 +104,13 @@ export function scheduleAttention(ctx: ScheduleContext, g: Group): Scheduled {
           lit(ROWS),
         );
       };
-      stage("keys", k, D4);
-      stage("values", v, V4);
+      stage(keys, k, D4);
+      stage(values, v, V4);
       em.put({ k: "barrier" });
       em.loop(undefined, "j", lit(KEYS), (j) => {
         let dot4: X | undefined;
         for (let i = 0; i < D4; i++) {
-          const key: X = {
-            k: "shared",
-            name: "keys",
-            index: bin("+", bin("*", j, lit(D4)), lit(i)),
-            dtype: "f32",
-            width: 4,
-          };
+          const key = sharedAt(keys, bin("+", bin("*", j, lit(D4)), lit(i)));
           const term = bin("*", queries[i], key);
           dot4 = dot4 ? bin("+", dot4, term) : term;
         }
@@ -127,7 +119,7 @@ export function scheduleAttention(ctx: ScheduleContext, g: Group): Scheduled {
         let score: X = bin(
           "*",
           bin("+", bin("+", part(0), part(1)), bin("+", part(2), part(3))),
-          lit(scale, "f32"),
+          em.literal(scale, "f32"),
         );
         const key = s.axis("key", S);
         const keyX = em.let("key", bin("+", k0, j));
@@ -168,13 +160,7 @@ export function scheduleAttention(ctx: ScheduleContext, g: Group): Scheduled {
         em.put({ k: "set", name: most, x: next });
         em.put({ k: "set", name: sum, x: bin("+", bin("*", f32(sum), kept), weight) });
         accs.forEach((name, i) => {
-          const value: X = {
-            k: "shared",
-            name: "values",
-            index: bin("+", bin("*", j, lit(V4)), lit(i)),
-            dtype: "f32",
-            width: 4,
-          };
+          const value = sharedAt(values, bin("+", bin("*", j, lit(V4)), lit(i)));
           em.put({
             k: "set",
             name,
@@ -210,6 +196,5 @@ export function scheduleAttention(ctx: ScheduleContext, g: Group): Scheduled {
       "  register running maximum, sum, weighted values",
       "  root   attention",
     ],
-    shared,
   });
 }

@@ -91,7 +91,6 @@ export function finish(
     cost: Dim;
     nest: readonly string[];
     subgroups?: boolean;
-    shared?: KernelCode["shared"];
   },
 ): Scheduled {
   const resolve = (d: Dim): Dim => substitute(d, (name) => s.opaques.get(name));
@@ -100,7 +99,7 @@ export function finish(
     family: parts.family,
     uniforms: em.uniforms,
     buffers: em.buffers,
-    shared: parts.shared ?? [],
+    shared: em.sharedArrays,
     functions: em.functions,
     workgroup: parts.workgroup,
     body: em.stack[0].stmts,

@@ -22,10 +22,10 @@ import type { Value } from "../../ir/types.ts";
 import {
   bin,
   call,
-  type KernelCode,
   lit,
   part,
   type Stmt,
+  sharedAt,
   variable,
   vec,
   widen,
@@ -671,10 +671,8 @@ function workgroupTiles(
     em.functions.push({ name, params, body, result });
     return name;
   };
-  const shared: KernelCode["shared"] = [
-    { name: "tile_a", dtype: n.dtype, width: 1, size: BM * BK },
-    { name: "tile_b", dtype: n.dtype, width: 4, size: (t.cols / 4) * BK },
-  ];
+  const tileA = em.shared("tile_a", n.dtype, 1, BM * BK);
+  const tileB = em.shared("tile_b", n.dtype, 4, (t.cols / 4) * BK);
   const accs = Array.from({ length: RM }, () => em.fresh("c"));
   for (const name of accs) em.put({ k: "var", name, x: widen(lit(0, n.dtype), 4) });
   const long = longSum(n, accs);
@@ -730,7 +728,7 @@ function workgroupTiles(
               );
               em.put({
                 k: "setShared",
-                name: "tile_a",
+                name: tileA.name,
                 index: bin("+", bin("*", bin("%", e, lit(BK)), lit(BM)), bin("/", e, lit(BK))),
                 x: value,
               });
@@ -755,28 +753,19 @@ function workgroupTiles(
                 ],
                 n.dtype,
               );
-              em.put({ k: "setShared", name: "tile_b", index: e, x: value });
+              em.put({ k: "setShared", name: tileB.name, index: e, x: value });
             },
             laneX(),
             lit(T),
           );
           em.put({ k: "barrier" });
           em.loop(undefined, "kk", lit(BK), (kk) => {
-            const bv = em.let("b", {
-              k: "shared",
-              name: "tile_b",
-              index: bin("+", bin("*", kk, lit(t.cols / 4)), tx),
-              dtype: n.dtype,
-              width: 4,
-            });
+            const bv = em.let("b", sharedAt(tileB, bin("+", bin("*", kk, lit(t.cols / 4)), tx)));
             accs.forEach((name, i) => {
-              const av: X = {
-                k: "shared",
-                name: "tile_a",
-                index: bin("+", bin("+", bin("*", kk, lit(BM)), bin("*", ty, lit(RM))), lit(i)),
-                dtype: n.dtype,
-                width: 1,
-              };
+              const av = sharedAt(
+                tileA,
+                bin("+", bin("+", bin("*", kk, lit(BM)), bin("*", ty, lit(RM))), lit(i)),
+              );
               em.put({
                 k: "set",
                 name,
@@ -828,6 +817,5 @@ function workgroupTiles(
       add(...n.segments.map((q) => product(q.k.map((x) => x.extent)))),
     ),
     nest: describe(n, `workgroup tile ${BM} rows x ${t.cols} columns x ${BK}`),
-    shared,
   });
 }

@@ -6,7 +6,18 @@
 import { InternalError } from "../../diagnostics/index.ts";
 import { ceilDiv, type Dim, dim, isConst, isMultipleOf, mul, product } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
-import { bin, call, type KernelCode, lit, part, variable, vec, widen, type X } from "../../kernel/code.ts";
+import {
+  bin,
+  call,
+  lit,
+  part,
+  type SharedArray,
+  sharedAt,
+  variable,
+  vec,
+  widen,
+  type X,
+} from "../../kernel/code.ts";
 import { COMBINE_NAME, children, combine, Emitter } from "../../kernel/emitter.ts";
 import { foldOf, identityOf } from "../../kernel/lowering.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "../../kernel/scalar.ts";
@@ -154,7 +165,6 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
   const threads = target.rowThreads;
   const em = new Emitter(s, (v) => layouts.strides(v), ctx.placing);
   em.count(roots.map((q) => q.x));
-  const shared: { name: string; dtype: "f32" | "i32" | "u32" | "f16"; width: 1 | 4; size: number }[] = [];
   em.bind(r, em.let("row", byRows ? bin("*", groupX(), lit(4)) : groupX()));
   const rowDepth = 0;
   const rowLane = byRows ? r : undefined;
@@ -179,21 +189,16 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
     // In two steps: eight threads combine an eighth of the parts each, then everybody those eight. Two barriers a fold; a
     // tree would have one for each halving, and some compilers take seconds over them.
     const dtype = x.dtype === "bool" ? "u32" : x.dtype;
-    const array = (what: string, size: number): ((i: X) => X) & { readonly key: string } => {
-      const name = `${what}_${dtype}_${x.width}`;
-      if (!shared.some((q) => q.name === name)) shared.push({ name, dtype, width: x.width, size });
-      return Object.assign((i: X): X => ({ k: "shared", name, index: i, dtype, width: x.width }), {
-        key: name,
-      });
-    };
+    const array = (what: string, size: number): SharedArray =>
+      em.shared(`${what}_${dtype}_${x.width}`, dtype, x.width, size);
     const parts = array("parts", threads);
     const groups = array("groups", COMBINERS);
     const chunk = threads / COMBINERS;
-    em.put({ k: "setShared", name: parts.key, index: laneX(), x });
+    em.put({ k: "setShared", name: parts.name, index: laneX(), x });
     em.put({ k: "barrier" });
     em.push();
     const part = em.fresh("part");
-    em.put({ k: "var", name: part, x: parts(bin("*", laneX(), lit(chunk))) });
+    em.put({ k: "var", name: part, x: sharedAt(parts, bin("*", laneX(), lit(chunk))) });
     const partX = variable(part, dtype, x.width);
     em.loop(
       undefined,
@@ -203,15 +208,15 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
         em.put({
           k: "set",
           name: part,
-          x: combine(how, partX, parts(bin("+", bin("*", laneX(), lit(chunk)), at))),
+          x: combine(how, partX, sharedAt(parts, bin("+", bin("*", laneX(), lit(chunk)), at))),
         }),
       lit(1),
     );
-    em.put({ k: "setShared", name: groups.key, index: laneX(), x: partX });
+    em.put({ k: "setShared", name: groups.name, index: laneX(), x: partX });
     const body = em.pop();
     em.put({ k: "if", cond: bin("<", laneX(), lit(COMBINERS)), body });
     em.put({ k: "barrier" });
-    const all = Array.from({ length: COMBINERS }, (_, n) => groups(lit(n)));
+    const all = Array.from({ length: COMBINERS }, (_, n) => sharedAt(groups, lit(n)));
     return em.let(
       COMBINE_NAME[how],
       all.reduce((a, b) => combine(how, a, b)),
@@ -296,7 +301,6 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
     groups: byRows ? ceilDiv(rowCount, 4) : rowCount,
     cost: mul(rowCount, k0, dim(4 * roots.length)),
     subgroups: target.rowCombine === "subgroup",
-    shared: shared as KernelCode["shared"],
     nest: [
       `grid row in 0 .. ${rowCount.key}${byRows ? " by 4 lanes" : ""}`,
       ...[...linearFolds.values()].map(

@@ -64,8 +64,8 @@ export class KernelTable {
   get count(): number {
     return this.entries.length;
   }
-  /** Kernel rows; texts go to `texts`, shared with other programs. */
-  finish(texts: string[], known: Map<string, number>): Kernel[] {
+  /** Kernel rows; texts go to `texts`, shared with other programs. What all of the program requires (`given`) is not said again. */
+  finish(texts: string[], known: Map<string, number>, given: readonly string[]): Kernel[] {
     return this.entries.map((e) => {
       const notes = [
         `${e.name}: ${e.code.family}`,
@@ -73,7 +73,8 @@ export class KernelTable {
         ...(e.sites.length > 4 ? [`and ${e.sites.length - 4} more`] : []),
         ...e.about,
       ];
-      const text = printKernel(e.code, notes).text;
+      const { text, features } = printKernel(e.code, notes);
+      const asked = features.filter((f) => !given.includes(f));
       let at = known.get(text);
       if (at === undefined) {
         at = texts.length;
@@ -85,6 +86,7 @@ export class KernelTable {
         text: at,
         access: e.code.buffers.map((b) => b.access),
         uniformWords: 1 + e.code.uniforms.length,
+        ...(asked.length > 0 ? { features: asked } : {}),
       };
     });
   }

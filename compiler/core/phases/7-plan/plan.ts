@@ -37,6 +37,7 @@ import { transform } from "../../ir/transform.ts";
 import type { Graph, IndexRange, Node, Value } from "../../ir/types.ts";
 import { children } from "../../kernel/emitter.ts";
 import type { Scalar } from "../../kernel/scalar.ts";
+import { verifyKernel } from "../../kernel/verify.ts";
 import { reshape } from "../../ops/axes.ts";
 import { copy } from "../../ops/copy.ts";
 import { outer, pick, scanAttrs } from "../../ops/scan.ts";
@@ -69,6 +70,8 @@ export interface ProgramContext {
   readonly constant: (node: Node) => Place;
   readonly describe: (g: Group) => { site: string; label: string };
   readonly claims?: (node: Node) => boolean;
+  /** Looks at every kernel (kernel/verify.ts). */
+  readonly verify?: boolean;
 }
 
 export const elementBytes = (v: Value): number => (v.type.dtype === "f16" ? 2 : 4);
@@ -577,6 +580,7 @@ class Planner {
       if (buffer === "arena" || written.has(buffer)) b.access = "read_write";
     });
     for (const s of stores) this.noteDerived(s);
+    if (this.p.verify) verifyKernel(scheduled.code, (name) => limitOf(this.p.target, name));
     const { site, label } = this.p.describe(g);
     const kernel = this.p.kernels.add(scheduled.code, site, scheduled.groups, scheduled.uniforms);
     return {
