@@ -87,9 +87,9 @@ describe("names", () => {
           const k = `${i / 1024 + 0.5}`;
           entries.push(
             `fn map_${i}(${inputs}) -> f32[N, 8] { ${list.join(" + ")} * ${k} }`,
-            `fn rows_${i}(${inputs}) -> f32[N, 8] { softmax(${list.join(" * ")} * ${k}) }`,
-            `fn tile_${i}(${inputs}) -> f32[N, N] { (${a} + ${b} * ${k}) @ (${c} * ${d}).T + sum(${e} * ${f} - ${g}, axis = 1) }`,
-            `fn own_${i}(${inputs}) -> f32[N, 8] { attention(${a} * ${k}, ${b}, ${c} + ${d}, ${e} @ ${f}.T) * ${g} }`,
+            `fn rows_${i}(${inputs}) -> f32[N, 8] { soft_of(${list.join(" * ")} * ${k}) }`,
+            `fn tile_${i}(${inputs}) -> f32[N, N] { (${a} + ${b} * ${k}) @ (${c} * ${d}).T + sum_of(${e} * ${f} - ${g}) }`,
+            `fn own_${i}(${inputs}) -> f32[N, 8] { attention_of(${a} * ${k}, ${b}, ${c} + ${d}, ${e} @ ${f}.T) * ${g} }`,
           );
         }
         for (const [n, name] of names.slice(start, start + 70).entries()) if (n % 7 === 0) params.push(name);
@@ -97,10 +97,15 @@ describe("names", () => {
         const layers = params
           .map((name, n) => {
             const size = /^[A-Z]/.test(name) ? name : `S${name.replace(/\W/g, "")}`;
-            return `fn param_${start + n}(x: f32[${size}, 8], y: f32[${size} + ${size}, 8]) { (out = x @ values.${name} + ${n + 0.25}, ${name === "out" ? "other" : name} = sum(y * ${n + 1.5})) }`;
+            return `fn param_${start + n}(x: f32[${size}, 8], y: f32[${size} + ${size}, 8]) { (out = x @ values.${name} + ${n + 0.25}, ${name === "out" ? "other" : name} = sum_of(y * ${n + 1.5})) }`;
           })
           .join("\n");
-        const source = `layer Values {\n${params.map((name) => `param ${name}: f32[8, 8] = ones()`).join("\n")}\nfn forward(x: f32[N]) -> f32[N] { x }\n}
+        const source = `
+          // Names of inputs hide what they are called after.
+          fn soft_of(x: f32[N, 8]) -> f32[N, 8] { softmax(x) }
+          fn sum_of(x: f32[N, 8]) -> f32[N] { sum(x, axis = 1) }
+          fn attention_of(q: f32[N, 8], k: f32[N, 8], v: f32[N, 8], m: f32[N, N]) -> f32[N, 8] { attention(q, k, v, m) }
+          layer Values {\n${params.map((name) => `param ${name}: f32[8, 8] = ones()`).join("\n")}\nfn forward(x: f32[N]) -> f32[N] { x }\n}
           model M {\nvalues = Values()\n${entries.join("\n")}\n${layers}\n}`;
         const { artefact } = compileText(source, { targets: [target] });
         expect(await errorsOf(artefact, target)).toEqual([]);

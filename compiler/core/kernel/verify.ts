@@ -93,7 +93,8 @@ export function verifyKernel(k: KernelCode, limit: (name: KernelLimit) => number
       case "var": {
         const known = find(scope, x.name);
         if (!["let", "var", "loop"].includes(known.what)) fail(`${x.name} is no variable`);
-        return same(x, known.dtype, known.width, x.name);
+        same(x, known.dtype, known.width, x.name);
+        return;
       }
       case "lit": {
         const range = INTEGERS[x.dtype];
@@ -118,31 +119,35 @@ export function verifyKernel(k: KernelCode, limit: (name: KernelLimit) => number
         if (x.op === "&&" && x.a.dtype !== "bool") fail(`&& of ${x.a.dtype}`);
         return;
       case "splat":
-        return same(x.a, x.dtype, 1, "what is spread");
+        same(x.a, x.dtype, 1, "what is spread");
+        return;
       case "vec":
         if (x.parts.length !== 4) fail(`a vector of ${x.parts.length}`);
         for (const p of x.parts) same(p, x.dtype, 1, "a part of a vector");
         return;
       case "part":
         if (x.i < 0 || x.i > 3) fail(`part ${x.i} of a vector`);
-        return same(x.a, x.dtype, 4, "what a part is of");
+        same(x.a, x.dtype, 4, "what a part is of");
+        return;
       case "load":
         if (!k.buffers.includes(x.buffer)) fail(`${x.buffer.name} is read and not bound`);
         if (x.width === 4 && !x.buffer.wide) fail(`${x.buffer.name} is read four wide and not declared so`);
         if (x.dtype !== x.buffer.value.type.dtype) fail(`${x.buffer.name} is read as ${x.dtype}`);
-        return same(x.index, "i32", 1, `an index into ${x.buffer.name}`);
+        same(x.index, "i32", 1, `an index into ${x.buffer.name}`);
+        return;
       case "shared":
       case "element": {
         const known = find(scope, x.name);
         if (known.what !== (x.k === "shared" ? "shared" : "array"))
           fail(`${x.name} is no array of that kind`);
         same(x.index, "i32", 1, `an index into ${x.name}`);
-        return same(x, known.dtype, known.width, `an element of ${x.name}`);
+        same(x, known.dtype, known.width, `an element of ${x.name}`);
+        return;
       }
       case "call": {
         const own = x.fn.startsWith("fn:") ? x.fn.slice(3) : undefined;
-        if (own !== undefined) return run(own, x.args, x);
-        if (x.args.length !== functionArity(x.fn)) fail(`${x.fn} of ${x.args.length} operands`);
+        if (own !== undefined) run(own, x.args, x);
+        else if (x.args.length !== functionArity(x.fn)) fail(`${x.fn} of ${x.args.length} operands`);
         return;
       }
       default:
@@ -150,8 +155,7 @@ export function verifyKernel(k: KernelCode, limit: (name: KernelLimit) => number
     }
   };
   const run = (fn: string, args: readonly X[], result: X | undefined): void => {
-    const f = functions.get(fn);
-    if (!f) return fail(`${fn} is called and not declared`);
+    const f = functions.get(fn) ?? fail(`${fn} is called and not declared`);
     if (args.length !== f.params.length) fail(`${fn} is called with ${args.length} operands`);
     args.forEach((a, i) => {
       same(a, f.params[i].dtype, f.params[i].width, `${f.params[i].name} of ${fn}`);
