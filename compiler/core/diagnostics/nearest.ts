@@ -2,6 +2,7 @@
  * The nearest spelling of a name. In: what was written and what exists. Out: the candidate the author most
  * likely meant, or nothing. Separate because every phase that resolves names asks it.
  */
+import { foreign } from "./foreign.ts";
 
 /** Undefined where nothing is near enough to be worth a suggestion. */
 export function closest(name: string, candidates: Iterable<string>): string | undefined {
@@ -31,6 +32,10 @@ export function didYouMean(name: string, candidates: Iterable<string>): string |
   const near = closest(name, candidates);
   return near === undefined ? undefined : `did you mean ${near}?`;
 }
+
+/** What another library's name is here, else the nearest spelling. */
+export const pointer = (name: string, candidates: Iterable<string>): string | undefined =>
+  foreign(name) ?? didYouMean(name, candidates);
 
 const fold = (name: string): string => name.toLowerCase().replaceAll("_", "");
 

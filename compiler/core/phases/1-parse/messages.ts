@@ -3,6 +3,7 @@
  * from the grammar so that the wording can be read and changed in one place.
  */
 import { EOF, type IParserErrorMessageProvider, type IToken, type TokenType, tokenMatcher } from "chevrotain";
+import { foreignSyntax } from "../../diagnostics/foreign.ts";
 import { closest } from "../../diagnostics/nearest.ts";
 import { quote } from "./structure.ts";
 import * as t from "./tokens.ts";
@@ -47,32 +48,25 @@ export const messages: IParserErrorMessageProvider = {
     `expected ${customUserDescription ?? things[ruleName] ?? "something else"}, found ${describeToken(actual[0])}`,
 };
 
-/** Words of other languages, as the token found or the one before it. */
-const habits: Readonly<Record<string, string>> = {
-  let: "a binding has no keyword: x = 1",
-  const: "a binding has no keyword: x = 1",
-  var: "a binding has no keyword: x = 1",
-  return: "the value of a block is the expression it ends with",
-  def: "a function is declared with fn",
-  func: "a function is declared with fn",
-  function: "a function is declared with fn",
-  class: "declare a layer or a model",
-  and: "and is written &&",
-  or: "or is written ||",
-  not: "not is written !",
-  elif: "write else if",
-  while: "loop with for over a range or list, or with scan over an axis",
-  lambda: "declare a fn and pass its name",
-  True: "write true",
-  False: "write false",
-};
+const braces = "bodies stand in braces, fn f(x: f32[N]) { x }, and no colon stands before them";
+const imports = 'operators need no import; layers and losses: import { Linear } from "std/nn"';
 
 /** The fix, where the tokens betray what was meant. */
-export function hintFor(previous: IToken, actual: IToken): string | undefined {
+export function hintFor(previous: IToken, actual: IToken, message: string): string | undefined {
   const type = actual.tokenType;
+  if (type === t.Colon && message.startsWith("expected `{`")) return braces;
+  if (
+    type === t.Equals &&
+    "+-*/%@**&&||".includes(previous.image) &&
+    tokenMatcher(previous, t.BinaryOperator)
+  )
+    return `names are bound once: y = x ${previous.image} 1`;
   if (type === t.Equals && previous.tokenType !== t.Equals) {
     return "= binds a name at the beginning of a line; to compare, write ==";
   }
+  if (previous.tokenType === t.Import || previous.image === "import" || actual.image === "from")
+    return imports;
+  if (type === t.Import) return "imports stand at top level";
   if (type === t.Bar) return "or is written ||";
   if (type === t.If) return "a choice is written if c { a } else { b }";
   const lineStart = tokenMatcher(previous, t.Separator) || previous.tokenType === t.LCurly;
@@ -80,10 +74,8 @@ export function hintFor(previous: IToken, actual: IToken): string | undefined {
     return "a fn is declared at top level, or in a layer or model";
   if (type === t.StarDot) return "a float has a digit before its point";
   if (type === t.Colon) return "a type stands in parameters and after param and buffer only";
-  return own(actual.image) ?? own(previous.image);
+  return foreignSyntax(actual.image) ?? foreignSyntax(previous.image);
 }
-
-const own = (word: string): string | undefined => (Object.hasOwn(habits, word) ? habits[word] : undefined);
 
 const clauses = ["minimize", "update", "frozen", "report", "with", "batch", "clip", "ema"];
 

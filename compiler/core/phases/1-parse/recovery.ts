@@ -32,6 +32,9 @@ const closerText = new Map<TokenType, string>([
   [t.RCurly, "`}`"],
 ]);
 
+const isOpener = ({ tokenType }: IToken): boolean =>
+  tokenType === t.LParen || tokenType === t.LSquare || tokenType === t.LCurly;
+
 export abstract class RecoveringParser extends EmbeddedActionsParser {
   protected file = "";
   private text = "";
@@ -162,17 +165,25 @@ export abstract class RecoveringParser extends EmbeddedActionsParser {
     try {
       body();
       if (this.LA(1).tokenType === t.LCurly) return;
-      const next = this.LA(1);
+      const [previous, next] = [this.LA(0), this.LA(1)];
       if (!this.skipTo(t.LCurly)) return;
-      this.complain(next, undefined, `expected \`{\`, found ${describeToken(next)}`);
+      this.complainOf(next, previous, undefined, `expected \`{\`, found ${describeToken(next)}`);
     } catch (error) {
       if (!isRecognitionException(error as Error) || !this.skipTo(t.LCurly)) throw error;
       this.record(error);
     }
   }
 
-  /** Over everything on this line, brackets included, to a token of that type. */
+  /** Over everything on this line, brackets included, to a token of that type; stays where there is none. */
   private skipTo(type: TokenType): boolean {
+    let depth = 0;
+    for (let k = 1; ; k++) {
+      const next = this.LA(k);
+      if (depth === 0 && next.tokenType === type) break;
+      if (tokenMatcher(next, EOF) || (depth === 0 && tokenMatcher(next, t.Separator))) return false;
+      if (isOpener(next)) depth++;
+      else if (closerText.has(next.tokenType) && depth-- === 0) return false;
+    }
     for (;;) {
       const next = this.LA(1);
       if (next.tokenType === type) return true;
@@ -193,9 +204,7 @@ export abstract class RecoveringParser extends EmbeddedActionsParser {
 
   private skipOne(): void {
     const token = this.LA(1);
-    const isOpener =
-      token.tokenType === t.LParen || token.tokenType === t.LSquare || token.tokenType === t.LCurly;
-    if (isOpener) {
+    if (isOpener(token)) {
       const { partner } = bracketOf(token);
       while (this.LA(1) !== partner && !tokenMatcher(this.LA(1), EOF)) this.SKIP_TOKEN();
     }
@@ -226,7 +235,7 @@ export abstract class RecoveringParser extends EmbeddedActionsParser {
     if (token.tokenType === t.Unknown || (closerText.has(token.tokenType) && bracketOf(token).virtual))
       return;
     if (open !== undefined && bracketOf(bracketOf(open).partner).virtual) return;
-    const help = hintFor(previous, token);
+    const help = hintFor(previous, token, message);
     const secondary =
       open === undefined || label === undefined ? [] : [{ span: this.spanOf(open), text: label }];
     // What is missing at the end of a line is shown there, and not where the next token happens to be.

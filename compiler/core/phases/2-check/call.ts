@@ -4,7 +4,7 @@ import type { Span } from "../../diagnostics/report.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { applyOperator } from "./apply.ts";
 import { callBuiltin } from "./builtins.ts";
-import { type Ctx, exhaust, fail, failName, LIMITS, newStores, Scope, step } from "./context.ts";
+import { type Ctx, exhaust, Failed, fail, failName, LIMITS, newStores, Scope, step } from "./context.ts";
 import { commit, evalBlock, evalExpr } from "./expr.ts";
 import { callGrad } from "./gradient.ts";
 import { construct } from "./instances.ts";
@@ -72,6 +72,7 @@ export const isPartial = (callee: Val, args: readonly ArgVal[]): boolean =>
 
 export function callFn(ctx: Ctx, fn: FnVal, args: readonly ArgVal[], site: ast.Expr): Val {
   const { decl } = fn;
+  if (ctx.shared.damaged.has(decl)) throw new Failed("syntax");
   // `block(x)` is written without forward, and so it is named.
   const name = decl.name.name === "forward" && fn.self ? fn.self.decl.name.name : decl.name.name;
   if (ctx.trace && ++ctx.trace.calls > LIMITS.calls)

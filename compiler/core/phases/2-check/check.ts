@@ -35,14 +35,24 @@ import {
   type Trace,
   withDims,
 } from "./context.ts";
-import { evalBlock, evalExpr } from "./expr.ts";
+import { damageOf } from "./damage.ts";
+import { evalBlock, evalExpr, isBuiltinName } from "./expr.ts";
 import { checkLiterals, indexRanges } from "./indexes.ts";
 import { baseCtx, construct, type Instance, place, type Slot } from "./instances.ts";
 import { loadModules, type Module } from "./modules.ts";
 import { checkNames } from "./names.ts";
 import { checkSize, toTensor } from "./tensors.ts";
 import { checkTrain } from "./train.ts";
-import { declaredType, dimText, isSymbolName, lineOf, openSymbols, shapeTexts } from "./types.ts";
+import {
+  bindSymbol,
+  declaredType,
+  dimText,
+  introduces,
+  isSymbolName,
+  lineOf,
+  openSymbols,
+  shapeTexts,
+} from "./types.ts";
 import { checkWgsl } from "./userop.ts";
 import {
   type ArgVal,
@@ -61,8 +71,18 @@ export function check(source: string, file: string, options: CheckOptions): Chec
   const out = new Diagnostics();
   const parsed = parse(source, file);
   for (const d of parsed.diagnostics) out.add(d);
-  if (out.hasErrors) return { models: undefined, diagnostics: out.list() };
-  return checkTree(parsed.ast, file, options, out);
+  if (!out.hasErrors) return checkTree(parsed.ast, file, options, out);
+  // A syntax error in one place hides nothing elsewhere.
+  const damage = damageOf(parsed.ast, source, parsed.diagnostics);
+  const rest = new Diagnostics();
+  try {
+    checkTree(parsed.ast, file, options, rest, damage.nodes);
+  } catch (e) {
+    // A tree with holes is no input of the checker's: what it says is a help, and never a reason to stop.
+    if (!(e instanceof InternalError)) throw e;
+  }
+  for (const d of rest.list()) if (damage.believes(d)) out.add(d);
+  return { models: undefined, diagnostics: out.list() };
 }
 
 /** Checks a tree that parsed without errors. */
@@ -71,14 +91,13 @@ export function checkTree(
   file: string,
   options: CheckOptions,
   out = new Diagnostics(),
+  damaged: ReadonlySet<object> = new Set(),
 ): CheckResult {
   let models: CheckedModel[] | undefined;
   guard(out, tree, () => {
-    const { root, modules } = loadModules(tree, file, options.resolve, out);
-    const complete = !out.hasErrors;
+    const { root, modules } = loadModules(tree, file, options.resolve, isBuiltinName, out);
     for (const m of modules) if (!m.file.startsWith("std/")) checkNames(m, options.resolve, out);
-    // What is missing from an import would be missed again at each use.
-    if (complete) models = checkModels(root, options, out);
+    models = checkModels(root, options, out, damaged);
   });
   return { models: out.hasErrors ? undefined : models, diagnostics: out.list() };
 }
@@ -105,7 +124,12 @@ function guard(
   }
 }
 
-function checkModels(root: Module, options: CheckOptions, out: Diagnostics): CheckedModel[] {
+function checkModels(
+  root: Module,
+  options: CheckOptions,
+  out: Diagnostics,
+  damaged: ReadonlySet<object>,
+): CheckedModel[] {
   const items = root.source.items;
   const models = items.filter((i) => i.kind === "model");
   const start = { ...root.source.span, end: root.source.span.start };
@@ -114,6 +138,7 @@ function checkModels(root: Module, options: CheckOptions, out: Diagnostics): Che
     out,
     root,
     constants: new Map(),
+    damaged,
     spent,
     iterations: 0,
     depth: 0,
@@ -170,14 +195,14 @@ function checkModel(
   const entries: CheckedEntry[] = [];
   let random = false;
   for (const m of decl.members) {
-    if (m.kind !== "fn" || m.private) continue;
+    if (m.kind !== "fn" || m.private || shared.damaged.has(m)) continue;
     const entry = contain(() => checkEntry(shared, instance, m), undefined);
     if (!entry) continue;
     entries.push(entry);
     random ||= entry.graph.writes.some((w) => w.path === RANDOM_STEP);
   }
   const trains = root.trains
-    .filter((t) => t.model.name === decl.name.name)
+    .filter((t) => t.model.name === decl.name.name && !shared.damaged.has(t))
     .flatMap((t) => {
       const train = contain(() => checkTrain(shared, instance, t), undefined);
       if (train) random ||= train.lossGraph.writes.some((w) => w.path === RANDOM_STEP);
@@ -388,6 +413,12 @@ export function bindEntry(
       const { type, boundary } = declaredType(ctx, tensor.type);
       const text = shapeTexts(tensor.type, type.shape);
       const before = ports.get(p.name.name);
+      // A lower-case size has been told of; what it would be in another fn is not known.
+      if (
+        before &&
+        [...before.type.shape, ...type.shape].some((d) => [...symbols(d)].some((s) => !isSymbolName(s)))
+      )
+        throw new Failed("size");
       checkSize(ctx, type, p.type.span);
       if (type.shape.some((d) => (asConst(d) ?? 0) < 0))
         fail(ctx, "E0504", `${p.name.name} has a negative size`, p.type.span);
@@ -449,12 +480,10 @@ function entrySymbols(
   tensors: readonly { readonly p: ast.Param; readonly type: ast.TensorType }[],
   solved: Solved,
 ): void {
-  const bind = (name: string, span: ast.Expr["span"]): void => {
-    ctx.scope.names.set(name, { val: intVal(solved.get(name) ?? sym(name)), kind: "symbol", span });
-  };
+  const bind = (name: string, span: ast.Expr["span"]): void =>
+    bindSymbol(ctx, name, solved.get(name) ?? sym(name), span);
   const sizes = tensors.flatMap(({ type }) => type.dims.filter((d) => d.kind !== "ellipsis"));
-  for (const d of sizes)
-    if (d.kind === "name" && isSymbolName(d.name) && !ctx.scope.names.has(d.name)) bind(d.name, d.span);
+  for (const d of sizes) if (introduces(ctx, d) && !ctx.scope.names.has(d.name)) bind(d.name, d.span);
   for (let again = true; again; ) {
     again = false;
     for (const d of sizes) {

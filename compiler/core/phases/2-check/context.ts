@@ -1,7 +1,7 @@
 // What the interpreter carries along: names in scope, the graph being built, the instance path and the calls that led here.
 // In: nothing. Out: Scope, Trace, Ctx, failing with a diagnostic, and the budgets. Separate because every part of the
 // checker needs it and it needs none of them.
-import { didYouMean } from "../../diagnostics/nearest.ts";
+import { didYouMean, pointer } from "../../diagnostics/nearest.ts";
 import {
   type Code,
   type DiagnosticExtra,
@@ -167,6 +167,8 @@ export interface Shared {
   readonly root: Module;
   /** Values of top-level constants, once evaluated. */
   readonly constants: Map<ast.BindMember, Val>;
+  /** Declarations that a syntax error lies in: what comes of them says nothing. */
+  readonly damaged: ReadonlySet<object>;
   /** One for all models of a check. */
   readonly spent: Spent;
   /** Within the entry at hand. */
@@ -235,7 +237,7 @@ export function failName(
   // Many mistakes are told of without a search for what was meant.
   const help = ctx.shared.out.knows(code, message, span)
     ? undefined
-    : (didYouMean(name, candidates) ?? otherwise);
+    : ((code === "E0201" || code === "E0206" ? pointer : didYouMean)(name, candidates) ?? otherwise);
   fail(ctx, code, message, span, help === undefined ? {} : { help });
 }
 

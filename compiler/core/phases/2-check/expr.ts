@@ -1,5 +1,7 @@
 // Evaluates blocks, statements and expressions. In: the syntax tree and where it stands (Ctx). Out: values; nodes in the
 // graph being built. A failure is reported where it happens and abandons the statement, so that one run reports many.
+
+import { foreign } from "../../diagnostics/foreign.ts";
 import { asConst, ceilDiv, floorDiv } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
 import { exposedOps, opNamed } from "../../ops/index.ts";
@@ -327,6 +329,8 @@ function lookup(ctx: Ctx, e: ast.NameExpr): Val {
   }
   const known = builtinValue(name);
   if (known) return known;
+  // An import that failed has said so.
+  if (ctx.module.missing.has(name)) return failSilently();
   return failName(ctx, "E0201", `there is no ${name} here`, name, namesInScope(ctx), e.span);
 }
 
@@ -363,6 +367,7 @@ function constant(ctx: Ctx, item: ast.BindMember, module: Ctx["module"]): Val {
   const known = ctx.shared.constants.get(item);
   if (known) return known.kind === "error" ? failSilently() : known;
   ctx.shared.constants.set(item, ERROR);
+  if (ctx.shared.damaged.has(item)) failSilently();
   const c: Ctx = { ...ctx, module, scope: new Scope(), trace: undefined, self: undefined };
   const val = evalExpr(c, item.value);
   if (val.kind === "instance")
@@ -528,7 +533,10 @@ function tensorMember(ctx: Ctx, e: ast.MemberExpr, object: Val): Val {
         e.name.name,
         ["T", "shape", "rank", "dtype"],
         e.name.span,
-        "it has T, shape, rank and dtype",
+        foreign(e.name.name) ??
+          (builtinValue(e.name.name)
+            ? `operators are called on it: ${e.name.name}(x), or x |> ${e.name.name}`
+            : "it has T, shape, rank and dtype"),
       );
   }
 }

@@ -7,8 +7,10 @@ import { asConst } from "../../dims/dim.ts";
 import type { DType } from "../../ir/types.ts";
 import type * as ast from "../1-parse/ast.ts";
 import {
+  type Binding,
   type Ctx,
   exhaust,
+  Failed,
   fail,
   LIMITS,
   newStores,
@@ -48,6 +50,8 @@ export interface Instance {
   readonly module: Module;
   readonly args: Map<string, Val>;
   readonly members: Map<string, Val>;
+  /** Arguments and what is bound to names so far, without params and buffers: what declarations of these see. */
+  readonly statics: Scope;
   /** Scope of its fns: arguments and members. */
   readonly scope: Scope;
   /** Set by `place`. */
@@ -92,6 +96,7 @@ export function construct(
     exhaust(from, "E0705", `${decl.name.name} contains itself, ${LIMITS.layerDepth} deep`, site, {
       help: "a layer that builds itself needs an if that ends it",
     });
+  if (from.shared.damaged.has(decl)) throw new Failed("syntax");
   const params = new Scope();
   const base: Ctx = {
     ...baseCtx(from.shared, module),
@@ -105,35 +110,40 @@ export function construct(
     params.names.set(name, { val, kind: "param", span: p?.span });
   }
   const scope = new Scope(params, true);
-  const instance: Instance = { decl, module, args: bound, members: new Map(), scope, path: undefined };
+  const instance: Instance = {
+    decl,
+    module,
+    args: bound,
+    members: new Map(),
+    statics: new Scope(params),
+    scope,
+    path: undefined,
+  };
   layerDepth++;
   try {
     const ctx: Ctx = { ...base, scope, self: instance };
-    for (const m of decl.members) recover(() => member(ctx, params, instance, m), undefined);
+    for (const m of decl.members) recover(() => member(ctx, instance, m), undefined);
   } finally {
     layerDepth--;
   }
   return instance;
 }
 
-function member(ctx: Ctx, params: Scope, instance: Instance, m: ast.Member): void {
+function member(ctx: Ctx, instance: Instance, m: ast.Member): void {
+  const damaged = ctx.shared.damaged.has(m);
   switch (m.kind) {
     case "param_decl":
     case "buffer_decl": {
-      const slot = recoverVal(() => declareSlot(ctx, params, m));
+      const slot = damaged ? ERROR : recoverVal(() => declareSlot(ctx, instance.statics, m));
       bindMember(ctx, instance, m.name, slot);
       return;
     }
     case "bind":
-      bindMember(
-        ctx,
-        instance,
-        m.name,
-        recoverVal(() => evalExpr(ctx, m.value)),
-      );
+      bindMember(ctx, instance, m.name, damaged ? ERROR : recoverVal(() => evalExpr(ctx, m.value)));
+      instance.statics.names.set(m.name.name, instance.scope.names.get(m.name.name) as Binding);
       return;
     case "tie":
-      tie(ctx, m);
+      if (!damaged) tie(ctx, m);
       return;
     case "fn": {
       if (instance.scope.names.has(m.name.name))
@@ -161,9 +171,9 @@ function bindMember(ctx: Ctx, instance: Instance, name: ast.Ident, val: Val): vo
   instance.members.set(name.name, val);
 }
 
-function declareSlot(ctx: Ctx, params: Scope, m: ast.ParamDecl | ast.BufferDecl): Val {
+function declareSlot(ctx: Ctx, statics: Scope, m: ast.ParamDecl | ast.BufferDecl): Val {
   if (m.when) {
-    const c = evalExpr({ ...ctx, scope: params }, m.when);
+    const c = evalExpr({ ...ctx, scope: statics }, m.when);
     if (c.kind === "error") return ERROR;
     if (c.kind !== "bool") fail(ctx, "E0605", `a condition is a bool, not ${describe(c)}`, m.when.span);
     if (!c.value) return NONE;
@@ -178,7 +188,7 @@ function declareSlot(ctx: Ctx, params: Scope, m: ast.ParamDecl | ast.BufferDecl)
     });
   const shape = m.type.dims.map((d) => {
     if (d.kind === "ellipsis") return fail(ctx, "E0206", "the rank of a parameter is written out", d.span);
-    const size = asConst(evalDim({ ...ctx, scope: params }, d));
+    const size = asConst(evalDim({ ...ctx, scope: statics }, d));
     if (size === undefined) return fail(ctx, "E0506", "a parameter's shape is static", d.span);
     if (size < 0) return fail(ctx, "E0504", `a size of ${size}`, d.span);
     return size;
@@ -190,7 +200,7 @@ function declareSlot(ctx: Ctx, params: Scope, m: ast.ParamDecl | ast.BufferDecl)
     fail(ctx, "E0706", `${m.name.name} has no initial value`, m.span, {
       help: `write = ${m.kind === "param_decl" ? "he_normal()" : "zeros()"} behind its type`,
     });
-  const made = evalExpr({ ...ctx, scope: params }, m.init);
+  const made = evalExpr({ ...ctx, scope: statics }, m.init);
   if (made.kind === "error") return ERROR;
   const init = made.kind === "init" ? made.make(shape) : constantInit(made);
   if (!init)

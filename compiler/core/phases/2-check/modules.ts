@@ -1,6 +1,6 @@
 // Files and their top-level names. In: a root file and a callback for the text of the others. Out: one Module per file,
 // with imports resolved. Separate from the interpreter: it knows names and files, and evaluates nothing.
-import { didYouMean } from "../../diagnostics/nearest.ts";
+import { didYouMean, pointer } from "../../diagnostics/nearest.ts";
 import type { Diagnostics } from "../../diagnostics/report.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { parse } from "../1-parse/parse.ts";
@@ -14,6 +14,8 @@ export interface Module {
   /** Own declarations and imported ones, each with the module it was declared in. */
   readonly names: Map<string, { readonly item: Item; readonly module: Module; readonly imported: boolean }>;
   readonly trains: readonly ast.TrainDecl[];
+  /** Names that an import should have brought and did not: said once, at the import. */
+  readonly missing: Set<string>;
 }
 
 /** Resolves `./blocks.mdl` against the importing file; `std/…` stays. */
@@ -43,6 +45,7 @@ export function loadModules(
   root: ast.SourceFile,
   file: string,
   resolve: (path: string) => string | undefined,
+  isBuiltin: (name: string) => boolean,
   out: Diagnostics,
 ): { readonly root: Module; readonly modules: readonly Module[] } {
   const loaded = new Map<string, Module>();
@@ -53,6 +56,7 @@ export function loadModules(
       source,
       names: new Map(),
       trains: source.items.filter((i) => i.kind === "train"),
+      missing: new Set(),
     };
     loaded.set(name, module);
     loading.push(name);
@@ -75,11 +79,17 @@ export function loadModules(
     into.names.set(name.name, { item, module: from, imported });
   };
   const importInto = (into: Module, item: ast.ImportDecl): void => {
+    const fail = (): void => {
+      for (const n of item.names) into.missing.add((n.alias ?? n.name).name);
+    };
     const path = resolvePath(into.file, item.from.value);
     if (path === undefined) {
       out.report("E0801", `there is no module "${item.from.value}"`, item.from.span, {
-        help: 'import from "std/nn" or from a relative path such as "./blocks.mdl"',
+        help: /^(torch|numpy|jax|tensorflow)/.test(item.from.value)
+          ? 'operators need no import, layers come from "std/nn" and losses from "std/loss"'
+          : 'import from "std/nn" or from a relative path such as "./blocks.mdl"',
       });
+      fail();
       return;
     }
     let module = loaded.get(path);
@@ -88,6 +98,7 @@ export function loadModules(
       out.report("E0803", `${circle.join(" imports ")}`, item.from.span, {
         help: "move what both need into a third file",
       });
+      fail();
       return;
     }
     if (!module) {
@@ -102,17 +113,26 @@ export function loadModules(
           item.from.span,
           help === undefined ? {} : { help },
         );
+        fail();
         return;
       }
       const parsed = parse(text, path);
       for (const d of parsed.diagnostics) out.add(d);
+      if (parsed.diagnostics.some((d) => d.severity === "error")) {
+        fail();
+        return;
+      }
       module = load(parsed.ast, path);
     }
     for (const n of item.names) {
       const found = module.names.get(n.name.name);
       if (!found || found.imported) {
         const own = [...module.names].filter(([, v]) => !v.imported).map(([k]) => k);
-        const help = didYouMean(n.name.name, own);
+        const home = importFor(n.name.name, resolve);
+        const help = isBuiltin(n.name.name)
+          ? `${n.name.name} needs no import`
+          : (home ?? pointer(n.name.name, own));
+        into.missing.add((n.alias ?? n.name).name);
         out.report(
           "E0802",
           `${item.from.value} has no ${n.name.name}`,

@@ -1,13 +1,13 @@
 // Names by the text alone: unknown ones everywhere, also in layers and fns that no model uses, and locals and imports that
 // are never read. In: a module. Out: diagnostics. Separate from the interpreter, which only sees what a model reaches; where
 // both find the same mistake they say it in the same words, and it is shown once.
-import { didYouMean } from "../../diagnostics/nearest.ts";
+import { pointer } from "../../diagnostics/nearest.ts";
 import type { Diagnostics, Span } from "../../diagnostics/report.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { childrenOf } from "../1-parse/walk.ts";
 import { builtinNames, isBuiltinName } from "./expr.ts";
 import { importFor, type Module } from "./modules.ts";
-import { isSymbolName, namesIn, symbolHelp } from "./types.ts";
+import { capital, inferredHelp, isSymbolName, namesIn, symbolHelp } from "./types.ts";
 
 interface Local {
   readonly span: Span;
@@ -46,6 +46,8 @@ class Pass {
   private readonly module: Module;
   private readonly out: Diagnostics;
   private readonly usedTop = new Set<string>();
+  /** Static members that stand below the declaration at hand. */
+  private later: ReadonlySet<string> | undefined;
 
   private readonly resolve: (path: string) => string | undefined;
 
@@ -117,15 +119,22 @@ class Pass {
       this.bind(params, p.name, false);
     }
     const members = new Names(params);
+    // Declarations of params and buffers see the static members before them.
+    const statics = new Names(params);
+    const later = new Set(decl.members.flatMap((m) => (m.kind === "bind" ? [m.name.name] : [])));
     for (const m of decl.members) {
       if (m.kind === "param_decl" || m.kind === "buffer_decl") {
-        this.type(params, m.type, false);
-        if (m.init) this.expr(params, m.init);
-        if (m.when) this.expr(params, m.when);
+        this.later = later;
+        this.type(statics, m.type, false);
+        if (m.init) this.expr(statics, m.init);
+        if (m.when) this.expr(statics, m.when);
         this.bind(members, m.name, false);
+        this.later = undefined;
       } else if (m.kind === "bind") {
         this.expr(members, m.value);
         this.bind(members, m.name, false);
+        this.bind(statics, m.name, false);
+        later.delete(m.name.name);
       } else if (m.kind === "fn") this.bind(members, m.name, false);
     }
     for (const m of decl.members) {
@@ -181,6 +190,7 @@ class Pass {
             this.out.report("E0501", `the symbol ${n.name} is not bound here`, n.span, {
               help: symbolHelp(n.name, names.all()),
             });
+          if (inFn) for (const n of namesIn(d)) this.size(names, n);
           if (unbound.length === 0) this.expr(names, d);
         }
         return;
@@ -197,6 +207,17 @@ class Pass {
       default:
         return;
     }
+  }
+
+  /** A lower-case size that nothing binds was meant to be inferred: said once, for its capital too. */
+  private size(names: Names, n: ast.NameExpr): void {
+    if (isSymbolName(n.name) || names.find(n.name)) return;
+    if (this.module.names.has(n.name) || this.module.missing.has(n.name) || isBuiltinName(n.name)) return;
+    this.out.report("E0201", `there is no ${n.name} here`, n.span, {
+      help: inferredHelp(n.name, names.all()),
+    });
+    for (const name of [n.name, capital(n.name)])
+      names.locals.set(name, { span: n.span, watched: false, used: true });
   }
 
   private unbound(names: Names, d: ast.NameExpr): boolean {
@@ -327,12 +348,14 @@ class Pass {
       return;
     }
     this.usedTop.add(e.name);
-    if (this.module.names.has(e.name) || isBuiltinName(e.name)) return;
+    if (this.module.names.has(e.name) || this.module.missing.has(e.name) || isBuiltinName(e.name)) return;
     const message = `there is no ${e.name} here`;
     // Many mistakes are told of without a search for what was meant.
     const help = this.out.knows("E0201", message, e.span)
       ? undefined
-      : (importFor(e.name, this.resolve) ?? didYouMean(e.name, this.known(names)));
+      : this.later?.has(e.name)
+        ? `${e.name} is bound below; bind it before this declaration`
+        : (importFor(e.name, this.resolve) ?? pointer(e.name, this.known(names)));
     this.out.report("E0201", message, e.span, help === undefined ? {} : { help });
   }
 }

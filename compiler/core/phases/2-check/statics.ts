@@ -1,6 +1,8 @@
 // Arguments to parameters: by place and by name, with defaults, and static values to their declared types.
 // In: parameters of a layer, fn or op and the given arguments. Out: one value per parameter. Separate because layers, fns,
 // builtins and operators all bind alike.
+import { foreignParameter } from "../../diagnostics/foreign.ts";
+import { didYouMean } from "../../diagnostics/nearest.ts";
 import type { Span } from "../../diagnostics/report.ts";
 import { asConst } from "../../dims/dim.ts";
 import type * as ast from "../1-parse/ast.ts";
@@ -37,16 +39,13 @@ export function matchArgs(
       continue;
     }
     const i = params.indexOf(a.name);
-    if (i < 0)
-      failName(
-        ctx,
-        "E0603",
-        `${name} has no parameter ${a.name}`,
-        a.name,
-        params,
-        a.nameSpan ?? a.span,
-        params.length > 0 ? `its parameters are ${params.join(", ")}` : "it takes no arguments",
-      );
+    if (i < 0) {
+      const list = params.length > 0 ? `its parameters are ${params.join(", ")}` : "it takes no arguments";
+      const ours = foreignParameter(a.name, params);
+      fail(ctx, "E0603", `${name} has no parameter ${a.name}`, a.nameSpan ?? a.span, {
+        help: ours ? `${ours}; ${list}` : (didYouMean(a.name, params) ?? list),
+      });
+    }
     if (out[i])
       fail(ctx, "E0604", `${name}: ${a.name} is given twice`, a.span, {
         secondary: [{ span: out[i].span, text: "first here" }],
@@ -172,6 +171,7 @@ export function coerceStatic(
           return v.kind === "layer" ? v : wrong("a layer");
         default: {
           const item = inside.module.names.get(type.name.name)?.item;
+          if (inside.module.missing.has(type.name.name)) return v;
           if (!item || (item.kind !== "layer" && item.kind !== "model"))
             return failName(
               inside,

@@ -1,7 +1,7 @@
 // Declared types against actual values: dtypes, dims, symbols. In: a type of the syntax tree and a tensor. Out: symbols
 // bound in the fn's scope, conditions for the call, or an error that names both sides. Bare symbols bind first; every
 // other dim is an expression over them and is compared afterwards.
-import { didYouMean } from "../../diagnostics/nearest.ts";
+import { didYouMean, pointer } from "../../diagnostics/nearest.ts";
 import type { Label, Span } from "../../diagnostics/report.ts";
 import {
   asConst,
@@ -23,7 +23,7 @@ import { typeText } from "../../ir/build.ts";
 import type { Constraint, DType, TensorType } from "../../ir/types.ts";
 import type * as ast from "../1-parse/ast.ts";
 import type { BoundaryDType } from "./checked.ts";
-import { type Ctx, fail, inner, sameDim, shapeText } from "./context.ts";
+import { type Ctx, fail, inner, report, sameDim, shapeText } from "./context.ts";
 import { evalExpr } from "./expr.ts";
 import { describe, intVal } from "./values.ts";
 
@@ -44,13 +44,41 @@ export function boundaryDType(ctx: Ctx, name: ast.Ident): { dtype: DType; bounda
   const dtype = Object.hasOwn(INSIDE, name.name) ? INSIDE[name.name] : undefined;
   if (!dtype) {
     const help =
-      didYouMean(name.name, Object.keys(INSIDE)) ?? `a dtype is one of ${Object.keys(INSIDE).join(", ")}`;
+      pointer(name.name, Object.keys(INSIDE)) ?? `a dtype is one of ${Object.keys(INSIDE).join(", ")}`;
     fail(ctx, "E0206", `there is no dtype ${name.name}`, name.span, { help });
   }
   return dtype === name.name ? { dtype } : { dtype, boundary: name.name as BoundaryDType };
 }
 
 export const isSymbolName = (name: string): boolean => /^[A-Z]/.test(name);
+
+export const capital = (name: string): string => name[0].toUpperCase() + name.slice(1);
+
+/** What to do about a lower-case size that nothing binds. */
+export function inferredHelp(name: string, scope: Iterable<string>): string {
+  const near = didYouMean(name, scope);
+  const inferred = `a size to be inferred begins with a capital: ${capital(name)}`;
+  return near === undefined ? inferred : `${near} or, ${inferred}`;
+}
+
+/**
+ * True for a size that the type itself introduces. A lower-case one is said to be wrong, once, and taken for what was meant.
+ */
+export function introduces(ctx: Ctx, d: ast.Expr): d is ast.NameExpr {
+  if (d.kind !== "name") return false;
+  if (isSymbolName(d.name)) return true;
+  if (ctx.scope.find(d.name) || ctx.module.names.has(d.name) || ctx.module.missing.has(d.name)) return false;
+  if (d.name === "none" || d.name === "training" || !/^[a-z]/.test(d.name)) return false;
+  report(ctx, "E0201", `there is no ${d.name} here`, d.span, { help: inferredHelp(d.name, ctx.scope.all()) });
+  return true;
+}
+
+/** Gives a symbol its value; a lower-case one is its capital, too. */
+export function bindSymbol(ctx: Ctx, name: string, value: Dim, span: Span): void {
+  for (const n of isSymbolName(name) ? [name] : [name, capital(name)])
+    if (n === name || !ctx.scope.find(n))
+      ctx.scope.names.set(n, { val: intVal(value), kind: "symbol", span });
+}
 
 /** The names of an expression of sizes. */
 export const namesIn = (e: ast.Expr): ast.NameExpr[] =>
@@ -208,13 +236,13 @@ export function unify(caller: Ctx, ctx: Ctx, fnName: string, args: readonly Type
     }
     for (const p of pairs) {
       const d = p.declared;
-      if (d.kind !== "name" || !isSymbolName(d.name)) {
+      if (!introduces(ctx, d)) {
         later.push({ arg, ...p });
         continue;
       }
       const old = ctx.scope.names.get(d.name);
       if (old?.val.kind !== "int") {
-        ctx.scope.names.set(d.name, { val: intVal(p.actual), kind: "symbol", span: d.span });
+        bindSymbol(ctx, d.name, p.actual, d.span);
         boundBy.set(d.name, arg);
         continue;
       }

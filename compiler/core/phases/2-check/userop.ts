@@ -9,7 +9,7 @@ import { broadcastTogether, broadcastToOp } from "../../ops/axes.ts";
 import { customOp } from "../../ops/custom.ts";
 import { input as inputOp } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
-import { type Ctx, fail, originOf, report, Scope, type Trace, traceOf } from "./context.ts";
+import { type Ctx, Failed, fail, originOf, report, Scope, type Trace, traceOf } from "./context.ts";
 import { evalBlock, evalExpr, labelOf, parts } from "./expr.ts";
 import { coerceStatic, matchArgs } from "./statics.ts";
 import { isLiteral, toTensor } from "./tensors.ts";
@@ -30,6 +30,7 @@ function scalarType(ctx: Ctx, t: ast.Type | ast.RecordType): TensorType | undefi
 
 export function callUserOp(ctx: Ctx, op: UserOp, args: readonly ArgVal[], site: ast.Expr): Val {
   const { decl } = op;
+  if (ctx.shared.damaged.has(decl)) throw new Failed("syntax");
   const name = decl.name.name;
   const trace = traceOf(ctx, site.span, `the result of ${name}`);
   const inside = opFrame(ctx, op, trace, site.span);

@@ -1,0 +1,307 @@
+/**
+ * What other languages and libraries call it, and what mdl does: one table for every message that has an unknown name to
+ * speak of. In: a name as written. Out: a sentence for `help`, or nothing. What mdl does not have yet says so, with the
+ * nearest way.
+ */
+
+const words = (text: string, help: string): [string, string][] => text.split(" ").map((w) => [w, help]);
+
+/** PyTorch's, NumPy's and Python's names of values, functions and layers. */
+const names: ReadonlyMap<string, string> = new Map([
+  // Python.
+  ["self", "members are named directly: conv(x), not self.conv(x)"],
+  ["this", "members are named directly: conv(x), not this.conv(x)"],
+  ["super", "layers do not inherit; hold an instance and call it"],
+  ...words("None null nil undefined", "write none"),
+  ["True", "write true"],
+  ["False", "write false"],
+  ...words("print display", "nothing is printed from within a model; make the value a result of an entry"),
+  ...words("isinstance type hasattr getattr", "types are known when the model is compiled: layer(x: Linear)"),
+  ...words("str repr format", "text exists while the model is compiled only; strings are joined by +"),
+  ...words("list tuple", "write [a, b] or (a, b)"),
+  ["dict", "write a record: (a = x, b = y)"],
+  ["map", "write a comprehension: [f(x) for x in list]"],
+  ["filter", "write a comprehension: [x for x in list if condition]"],
+  ["lambda", "declare a fn and pass its name"],
+  [
+    "assert",
+    "conditions on sizes are written as types; what they cannot say is checked outside of the model",
+  ],
+  ["raise", "conditions on sizes are written as types; what they cannot say is checked outside of the model"],
+  // Modules.
+  ...words(
+    "torch nn F functional np numpy jnp jax tf math",
+    "operators have no module before them: relu(x), Linear(2, 3), sqrt(x)",
+  ),
+  ...words("optim", "the optimizer is named in a train block: with adam(lr = 1e-3)"),
+  ["Module", "declare a layer or a model"],
+  ...words(
+    "Tensor FloatTensor ndarray array Array",
+    "a tensor's type is its dtype with its sizes, such as f32[N, 3, 32, 32]",
+  ),
+  ["Parameter", "declare it: param weight: f32[n, d] = he_normal()"],
+  ["register_buffer", "declare it: buffer mean: f32[d] = zeros()"],
+  ...words(
+    "ModuleList Sequential",
+    "write a list: [Linear(2, 8), relu, Linear(8, 3)]; it is called, looped over and indexed",
+  ),
+  ["ModuleDict", "bind the layers to names, each of its own"],
+  // Shapes.
+  ...words("view view_as resize", "write reshape(x, 2, 3); the sizes may hold symbols"),
+  ...words(
+    "permute swapaxes swapdims movedim moveaxis",
+    "write transpose(x, [0, 2, 1]), with the axes in their new order",
+  ),
+  ["t", "write x.T"],
+  ...words("mT H", "x.T swaps the last two axes"),
+  ...words("cat concatenate hstack vstack dstack", "write concat([a, b], axis = 1)"),
+  ...words("chunk tensor_split hsplit vsplit", "write split(x, 3, axis = 1)"),
+  ["unbind", "index the axis: x[:, 0]; or split(x, n, axis = 1)"],
+  ...words(
+    "repeat tile",
+    "write concat([x, x], axis = 1), or broadcast_to(x[new, :], [n, d]) where the copies have an axis of their own",
+  ),
+  [
+    "repeat_interleave",
+    "make an axis for the copies and merge it: reshape(broadcast_to(x[:, new], [n, k]), n * k)",
+  ],
+  ...words("expand expand_as broadcast", "write broadcast_to(x, [n, d])"),
+  ...words("expand_dims newaxis", "write unsqueeze(x, axis = 1), or x[:, new]"),
+  ["contiguous", "leave it out: how a tensor lies is the compiler's choice"],
+  ...words("unflatten rearrange", "write reshape(x, 2, 3), and transpose(x, [0, 2, 1]) to reorder axes"),
+  ["unfold", "there is no unfold yet; slice and concat the windows, or use conv2d"],
+  ["roll", "there is no roll yet; write concat([x[k:], x[:k]], axis = 0)"],
+  ["rot90", "there is no rot90 yet; flip and transpose turn a tensor"],
+  ...words("narrow select index_select", "index it: x[:, 2:5], x[:, 3], take(x, ids, axis = 1)"),
+  ["masked_fill", "write where(mask, value, x)"],
+  ...words(
+    "masked_select nonzero unique",
+    "sizes are known before a model runs, so nothing gives as many elements as it finds; use where(mask, x, 0)",
+  ),
+  ...words(
+    "scatter scatter_add index_add index_put",
+    "there is no scatter yet; sum one_hot(ids, n) products, or update(x, block, at = [i]) for a block",
+  ),
+  ["size", "x.shape is the list of sizes, x.shape[0] one of them"],
+  ...words("dim ndim", "x.rank is the number of axes"),
+  ...words("numel nelement", "multiply the sizes: N * d"),
+  // Values.
+  ...words("item tolist detach_numpy", "values are read outside of the model: await result.toArray()"),
+  ["detach", "write stop_gradient(x)"],
+  ...words(
+    "no_grad inference_mode",
+    "entries take no gradients unless they ask; stop_gradient(x) is a constant to grad",
+  ),
+  ["requires_grad", "param is trained, buffer is not; frozen head.* stops a parameter"],
+  ["backward", "a train block takes the gradients; in a fn, grad(f, wrt = x)(x) is one"],
+  ...words("cuda cpu to device", "where a model runs is chosen when it is loaded"),
+  ...words("float32 float double float64 Float32Array", "the dtype is called f32"),
+  ...words("float16 half bfloat16 bf16", "the dtype is called f16"),
+  ...words("int32 int Int32Array", "the dtype is called i32"),
+  ...words("int64 long", "the dtype is called i32; i64 is taken at an entry's boundary"),
+  ["uint32", "the dtype is called u32"],
+  ["uint8", "the dtype is called u8, at an entry's boundary"],
+  ["int8", "the dtype is called i8, at an entry's boundary"],
+  ...words("boolean Boolean", "the dtype is called bool"),
+  ...words("astype type_as", "a cast is written f32(x)"),
+  ["arange", "write iota(n), or 0..n for static ints"],
+  ["linspace", "write f32(iota(n)) * step + start"],
+  ["eye", "write f32(iota(n)[:, new] == iota(n)[new, :])"],
+  ...words("zeros_like empty_like", "write zeros(N, d), or 0 * x"),
+  ["ones_like", "write ones(N, d), or 0 * x + 1"],
+  ["full_like", "write full([N, d], value)"],
+  ["empty", "write zeros(N, d)"],
+  ["rand_like", "write rand(N, d)"],
+  ["randn_like", "write randn(N, d)"],
+  ["randint", "write i32(floor(rand(N) * n))"],
+  ["randperm", "there is no randperm yet; shuffle outside of the model"],
+  ["manual_seed", "the seed is given when the model is loaded or called"],
+  // Arithmetic.
+  ...words(
+    "einsum tensordot",
+    "there is no einsum yet; @ multiplies the last two axes and batches the others: transpose, reshape and @",
+  ),
+  ...words("bmm mm mv dot inner", "write a @ b"),
+  ["outer", "write a[:, new] * b[new, :]"],
+  ...words("addmm addcmul baddbmm", "write a + b @ c"),
+  ...words("multiply divide subtract true_divide", "write * / and -"),
+  ...words("floor_divide", "write floor_div(a, b)"),
+  ...words("remainder fmod mod", "write a % b"),
+  ...words("power", "write a ** b"),
+  ...words("amax", "write max(x, axis = 1)"),
+  ...words("amin", "write min(x, axis = 1)"),
+  ...words("nansum nanmean", "write sum(where(is_nan(x), 0, x))"),
+  ...words("std", "write sqrt(var(x, axis = 1))"),
+  ...words("norm", "write sqrt(sum(x * x, axis = 1))"),
+  ...words(
+    "sort topk argsort median quantile kthvalue",
+    "there is no sort yet; argmax and max give the largest",
+  ),
+  ...words("isnan", "write is_nan(x)"),
+  ...words("isfinite", "write is_finite(x)"),
+  ["isinf", "write !is_finite(x) && !is_nan(x)"],
+  ["nan_to_num", "write where(is_nan(x), 0, x)"],
+  ...words("clip clamp_min clamp_max", "write clamp(x, low, high), max(x, low) or min(x, high)"),
+  ...words("cumprod", "there is no cumprod yet; scan over the axis, or exp(cumsum(log(x)))"),
+  ...words("logical_and bitwise_and", "write a && b"),
+  ...words("logical_or bitwise_or", "write a || b"),
+  ...words("logical_not bitwise_not", "write !a"),
+  ...words("sgn", "write sign(x)"),
+  ...words("pow_", "write a ** b"),
+  ...words("atan2", "there is no atan2 yet; atan(y / x) and the signs give it"),
+  ["relu6", "write clamp(x, 0, 6)"],
+  ["elu", "write where(x > 0, x, alpha * expm1(x))"],
+  ...words("selu celu mish", "there is none yet; write it as an op: op elu(x: f32) -> f32 { … }"),
+  ["hardtanh", "write clamp(x, -1, 1)"],
+  ...words("hardsigmoid Hardsigmoid", "write clamp(x / 6 + 0.5, 0, 1)"),
+  ...words("hardswish Hardswish", "write x * clamp(x / 6 + 0.5, 0, 1)"),
+  ["swish", "write silu(x)"],
+  ["logsigmoid", "write -softplus(-x)"],
+  ["glu", "write it out: (a, b) = split(x, 2, axis = -1), then a * sigmoid(b)"],
+  ...words("logit", "write log(p / (1 - p))"),
+  // Networks.
+  ["scaled_dot_product_attention", "write attention(q, k, v)"],
+  ...words(
+    "conv_transpose2d ConvTranspose2d ConvTranspose1d",
+    "there is no transposed convolution yet; enlarge the image and use Conv2d(…, 3, padding = 1)",
+  ),
+  ...words(
+    "Conv1d conv1d",
+    "there is no Conv1d yet; give the sequence an axis of 1 and use conv2d: x[:, :, new, :]",
+  ),
+  ...words("Conv3d conv3d", "there is no Conv3d yet; conv2d slice by slice, and sum"),
+  ...words(
+    "interpolate Upsample upsample upsample_nearest upsample_bilinear",
+    "there is no interpolate yet; for nearest, make axes for the copies: reshape(broadcast_to(reshape(x, N, C, H, 1, W, 1), [N, C, H, 2, W, 2]), N, C, 2 * H, 2 * W)",
+  ),
+  ...words("pixel_shuffle PixelShuffle", "there is no pixel_shuffle yet; reshape and transpose do it"),
+  ...words(
+    "MaxPool1d max_pool1d AvgPool1d avg_pool1d",
+    "give the sequence an axis of 1 and use max_pool2d or avg_pool2d",
+  ),
+  ...words(
+    "AdaptiveAvgPool2d adaptive_avg_pool2d",
+    'write mean(x, axes = [2, 3], keepdims = true), or global_avg_pool of "std/nn"',
+  ),
+  ...words("AdaptiveMaxPool2d adaptive_max_pool2d", "write max(x, axes = [2, 3], keepdims = true)"),
+  ...words(
+    "GroupNorm InstanceNorm2d",
+    "there is none yet; reshape the groups into an axis, take mean and var over it, and scale",
+  ),
+  ...words("BatchNorm3d SyncBatchNorm", 'there are BatchNorm1d and BatchNorm2d in "std/nn"'),
+  ...words(
+    "Dropout1d Dropout2d",
+    "there is no channel dropout yet; multiply by bernoulli of one value a channel",
+  ),
+  ...words("batch_norm", 'use BatchNorm2d of "std/nn", which keeps the running statistics'),
+  ...words("Flatten", "write flatten: it is an operator, x |> flatten"),
+  ...words("Identity", "write identity"),
+  ["ReLU", "write relu: activations are operators, x |> relu"],
+  ...words("ReLU6", "write clamp(x, 0, 6)"),
+  ...words(
+    "Sigmoid Tanh GELU SiLU Softplus LeakyReLU Softmax LogSoftmax",
+    "activations are operators: sigmoid, tanh, gelu, silu, softplus, leaky_relu, softmax, log_softmax",
+  ),
+  ["RNN", 'there are LSTM and GRU in "std/nn"; scan writes any other cell'],
+  ...words(
+    "LSTMCell GRUCell RNNCell",
+    "scan over a sequence writes the cell out; LSTM and GRU take a whole one",
+  ),
+  ...words("MultiheadAttention", 'there is MultiHeadAttention in "std/nn"'),
+  ...words(
+    "Transformer TransformerEncoder TransformerEncoderLayer",
+    'there is TransformerBlock in "std/nn"; a list of them is the encoder',
+  ),
+  ["EmbeddingBag", "write sum(embed(ids), axis = 1)"],
+  ["Bilinear", "write it out with @"],
+  // Losses.
+  ...words("CrossEntropyLoss", "write cross_entropy(logits, y)"),
+  ...words("MSELoss", "write mse_loss(x, y)"),
+  ...words("L1Loss", 'import { l1_loss } from "std/loss"'),
+  ...words("NLLLoss", 'import { nll_loss } from "std/loss"'),
+  ...words("BCEWithLogitsLoss", 'import { binary_cross_entropy_with_logits } from "std/loss"'),
+  ...words("BCELoss binary_cross_entropy", 'give logits to binary_cross_entropy_with_logits of "std/loss"'),
+  ...words("SmoothL1Loss HuberLoss", 'import { huber_loss, smooth_l1_loss } from "std/loss"'),
+  ...words("KLDivLoss kl_div", "write sum(p * (log(p) - logq))"),
+  // Initialisers.
+  ...words("kaiming_normal_ kaiming_normal", "the initialiser is called he_normal()"),
+  ...words("kaiming_uniform_ kaiming_uniform", "the initialiser is called he_uniform()"),
+  ...words("xavier_normal_ glorot_normal", "the initialiser is called xavier_normal()"),
+  ...words("xavier_uniform_ glorot_uniform", "the initialiser is called xavier_uniform()"),
+  ...words(
+    "zeros_ ones_ normal_ uniform_ constant_",
+    "initialisers are zeros(), ones(), normal(std), uniform(bound) and constant(value)",
+  ),
+]);
+
+/** PyTorch's names of arguments. */
+const parameters: ReadonlyMap<string, readonly string[]> = new Map([
+  ["dim", ["axis", "axes"]],
+  ["dims", ["axes", "axis"]],
+  ["keepdim", ["keepdims"]],
+  ["kernel_size", ["k", "kernel"]],
+  ["pad", ["padding"]],
+  ["in_channels", ["cin"]],
+  ["out_channels", ["cout"]],
+  ["in_features", ["cin"]],
+  ["out_features", ["cout"]],
+  ["num_embeddings", ["n"]],
+  ["embedding_dim", ["d"]],
+  ["embed_dim", ["d"]],
+  ["num_heads", ["heads"]],
+  ["nhead", ["heads"]],
+  ["d_model", ["d"]],
+  ["dim_feedforward", ["hidden"]],
+  ["input_size", ["d"]],
+  ["hidden_size", ["h", "hidden"]],
+  ["num_features", ["c"]],
+  ["normalized_shape", ["d"]],
+  ["is_causal", ["causal"]],
+  ["attn_mask", ["mask"]],
+  ["inplace", []],
+  ["device", []],
+  ["requires_grad", []],
+  ["learning_rate", ["lr"]],
+]);
+
+/** What mdl has for a name that it does not have. */
+export const foreign = (name: string): string | undefined => names.get(name);
+
+/** The parameter that another library calls so, among those there are. */
+export function foreignParameter(name: string, params: readonly string[]): string | undefined {
+  const ours = parameters.get(name);
+  if (!ours) return undefined;
+  const found = ours.find((p) => params.includes(p));
+  // `axes` takes one axis by that name, too.
+  if (found !== undefined) return `it is called ${name === "dim" && found === "axes" ? "axis" : found}`;
+  return ours.length === 0 ? "leave it out" : undefined;
+}
+
+/** Words that stand where syntax is expected. */
+const syntax: ReadonlyMap<string, string> = new Map([
+  ...words("let const var", "a binding has no keyword: x = 1"),
+  ["return", "the value of a block is the expression it ends with"],
+  ...words("def func function", "a function is declared with fn"),
+  ["class", "declare a layer or a model"],
+  ["and", "and is written &&"],
+  ["or", "or is written ||"],
+  ["not", "not is written !"],
+  ["is", "compare with ==: x == none"],
+  ...words("elif elsif", "write else if"),
+  ["while", "loop with for over a range or list, or with scan over an axis"],
+  ["lambda", "declare a fn and pass its name"],
+  ["pass", "a block may be empty: { }"],
+  ...words("True False None", "write true, false and none"),
+  ...words(
+    "break continue",
+    "a loop goes over all of its list; leave items out with [x for x in list if condition]",
+  ),
+  ...words(
+    "try except raise assert",
+    "conditions on sizes are written as types; what they cannot say is checked outside of the model",
+  ),
+  ["async", "fns run on the GPU and wait for nothing"],
+  ["yield", "a scan gives a result for each step: emit y = value"],
+  ["struct", "several values are a record: (a = x, b = y)"],
+]);
+export const foreignSyntax = (word: string): string | undefined => syntax.get(word);
