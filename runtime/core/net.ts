@@ -446,7 +446,10 @@ class LoadedNet {
       if (draws && options.seed) this.#gpuDraws(this.#draws);
       return encoded;
     });
-    accepted.catch(nothing); // told below
+    // Told below; results that stay on the GPU are nobody's then.
+    accepted.catch(() => {
+      if (options.gpu) for (const tensor of Object.values(done as Record<string, Tensor>)) tensor.dispose();
+    });
     if (done instanceof Promise) done.catch(nothing);
     this.#recovery.wrote(this.#lasting(entry));
     this.#wrote([...entry.writesParams, ...entry.writesState]);

@@ -54,6 +54,22 @@ export function copyInput(
   }
 }
 
+/** Runs a plan; where it cannot be encoded, what was made for its results is freed. */
+function runOrFree(
+  session: Session,
+  gpu: GpuPlan<BoundEntry>,
+  before: (encoder: GPUCommandEncoder) => void,
+  made: readonly GPUBuffer[],
+  after: (encoder: GPUCommandEncoder) => void,
+): void {
+  try {
+    session.run(gpu, before, after);
+  } catch (error) {
+    for (const buffer of made) session.destroyBuffer(buffer);
+    throw error;
+  }
+}
+
 /** Results copied into one mappable buffer in the same submit, and read from there. */
 export async function readBack(
   session: Session,
@@ -63,7 +79,7 @@ export async function readBack(
 ): Promise<Record<string, Tensor>> {
   const total = ports.reduce((n, { range }) => n + alignTo(range.bytes, 4), 0);
   const staging = total > 0 ? session.takeStaging(total) : undefined;
-  session.run(gpu, before, (encoder) => {
+  runOrFree(session, gpu, before, staging ? [staging] : [], (encoder) => {
     let at = 0;
     for (const { range } of ports) {
       const size = alignTo(range.bytes, 4);
@@ -104,7 +120,7 @@ export function keepOnGpu(
   const buffers = ports.map(({ port, range }) =>
     session.createBuffer(port.name, Math.max(4, alignTo(range.bytes, 4)), STORAGE | COPY_SRC | COPY_DST),
   );
-  session.run(gpu, before, (encoder) => {
+  runOrFree(session, gpu, before, buffers, (encoder) => {
     ports.forEach(({ range }, i) => {
       const size = alignTo(range.bytes, 4);
       if (size > 0)

@@ -734,11 +734,18 @@ describe("the end", () => {
 describe("what goes on and on", () => {
   it("takes no more memory after 2,000 calls and 300 steps than after a few", async (context) => {
     const net = await share(context, { snapshotEvery: 50 });
+    const gone = (await testDevice(context)).device.createBuffer({ size: 4, usage: COPY_SRC });
+    gone.destroy();
+    const none = { size: 4, usage: COPY_SRC, mapState: "unmapped" };
     const few = async (n: number): Promise<void> => {
       for (let i = 0; i < n; i++) {
         await add(net, [1, 2], [3, 4]);
         if (i % 7 === 0) (await add(net, [1], [2], { gpu: true })).dispose();
         if (i % 7 === 1) await (await step(net, 0)).loss;
+        // What is refused leaves nothing behind, either.
+        if (i % 7 === 2)
+          for (const gpu of [true, false])
+            for (const a of [gone, none]) await expect(add(net, a, [1], { gpu })).rejects.toThrow();
       }
     };
     await few(400);
