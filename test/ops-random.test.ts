@@ -248,11 +248,14 @@ describe("lookups", () => {
     const table = shape(1, 3).chain((s) => fc.tuple(fc.constant(s), fc.nat(s.length - 1), shape(0, 2)));
     fc.assert(
       fc.property(table, seed, ([s, axis, index], from) => {
-        check("take", { shapes: [s, index], dtypes: ["f32", "i32"], attrs: { axis }, range: [-2, 5] }, from, {
-          symbols: all([s, index]),
-        });
         const like = s.map((d, i) => (i === axis ? 3 : d));
-        check("gather", { shapes: [s, like], dtypes: ["f32", "i32"], attrs: { axis }, range: [-2, 5] }, from);
+        // What an index outside reads has no gradient, which differences would not find.
+        for (const gradient of [false, true]) {
+          const range = gradient ? ([0, s[axis] - 1] as const) : ([-2, 5] as const);
+          const common = { dtypes: ["f32", "i32"] as const, attrs: { axis }, range };
+          check("take", { shapes: [s, index], ...common }, from, { gradient, symbols: all([s, index]) });
+          check("gather", { shapes: [s, like], ...common }, from, { gradient });
+        }
       }),
       { numRuns: RUNS },
     );
