@@ -23,10 +23,17 @@ model Numbers {
      one = x % -1)
   }
   fn halves(x: f32[N], y: f32[N]) { (left = f32(f16(x) % f16(y)), whole = f32(floor_div(f16(x), f16(y))), most = f32(max(f16(x), f16(y))), relu = f32(relu(f16(x)))) }
+  fn fused(x: f32[B, 1, 4, 4], w: f32[8, 1, 1, 1]) { conv2d(x, w) |> relu |> max_pool2d(2) }
+  fn dense(x: f32[B, 2], w: f32[2, 8]) { relu(x @ w) }
 }
 `;
 const half = `
 model Half {
+  fn half_rows(x: f32[R, 4]) {
+    (most = f32(max(f16(x), axis = 1)), least = f32(min(f16(x), axis = 1)), first = argmax(f16(x), axis = 1),
+     tanh = f32(tanh(f16(x))), erf = f32(erf(f16(x))), held = f32(clamp(f16(x), -1, 1)), lse = f32(logsumexp(f16(x), axis = 1)),
+     differs = f16(x) != f16(x))
+  }
   fn reduced(x: f32[2, N]) {
     (mean = f32(mean(f16(x), axis = 1)), var = f32(var(f16(x), axis = 1)), lse = f32(logsumexp(f16(x), axis = 1)),
      norm = f32(layer_norm(f16(x))), soft = f32(softmax(f16(x))))
@@ -90,6 +97,18 @@ const numberCases: Readonly<Record<string, [object, Readonly<Record<string, read
       one: ints.map(() => 0),
     },
   ],
+  // Through the kernels of contractions, where the activation and the pool are fused behind.
+  fused: [
+    {
+      x: f32([1, 2, nan, 0, 3, -4, 5, 6, -inf, -1, inf, 0, -2, -3, 1, 1], [1, 1, 4, 4]),
+      w: f32([1, 1, 1, 1, 1, 1, 1, 1], [8, 1, 1, 1]),
+    },
+    { fused: Array.from({ length: 8 }, () => [3, nan, 0, inf]).flat() },
+  ],
+  dense: [
+    { x: f32([1, nan, inf, -1, -inf, 1], [3, 2]), w: f32(new Array(16).fill(1), [2, 8]) },
+    { dense: [nan, inf, 0].flatMap((v) => new Array<number>(8).fill(v)) },
+  ],
   halves: [
     { x: f32([7.5, -7.5, 100, nan, 3, -5]), y: f32([2, 2, 0.300048828125, 1, -inf, nan]) },
     {
@@ -105,6 +124,19 @@ const row = Array.from({ length: N }, (_, i) => (i % 2 === 0 ? 180 : 220));
 const norm = row.map((v) => (v - 200) / Math.sqrt(400 + 1e-5));
 const e = Math.exp(-40);
 const halfCases: Readonly<Record<string, [object, Readonly<Record<string, readonly number[]>>]>> = {
+  half_rows: [
+    { x: f32([1, nan, 2, nan, -inf, -inf, -inf, -inf, inf, 0, -inf, 1], [3, 4]) },
+    {
+      most: [nan, -inf, inf],
+      least: [nan, -inf, -inf],
+      first: [1, 0, 0],
+      tanh: [0.76171875, nan, 0.9638671875, nan, -1, -1, -1, -1, 1, 0, -1, 0.76171875],
+      erf: [0.8427734375, nan, 0.9951171875, nan, -1, -1, -1, -1, 1, 0, -1, 0.8427734375],
+      held: [1, nan, 1, nan, -1, -1, -1, -1, 1, 0, -1, 1],
+      lse: [nan, -inf, inf],
+      differs: [0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+    },
+  ],
   reduced: [
     { x: f32([...row, ...row], [2, N]) },
     {
