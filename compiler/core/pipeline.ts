@@ -59,6 +59,12 @@ export interface Built {
   readonly kernels: ReadonlyMap<string, KernelTable>;
 }
 
+/**
+ * Nodes of all entries of a program, simplified: some milliseconds each for all targets together, so that compiling ends.
+ * A training step of ResNet-152 has a quarter of it.
+ */
+export const MAX_PLANNED = 40_000;
+
 const ALIGN = 256;
 const bytesPer = (dtype: string): number => (dtype === "f16" ? 2 : 4);
 
@@ -212,6 +218,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       claims: target.fusedAttention ? claimsAttention : undefined,
       verify: options.verify,
     };
+    let nodes = 0;
     const entryOf = (src: Source): EntryPlan => {
       const checked = options.bind ? bindSymbols(src.graph, by) : src.graph;
       if (options.verify) verify(checked, "check");
@@ -228,6 +235,8 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
           if (options.verify) verify(g, pass);
         },
       );
+      nodes += simplified.nodes.length;
+      if (nodes > MAX_PLANNED) throw new GraphLimit(MAX_PLANNED);
       const shapeText = Object.fromEntries(src.ports.map((p) => [p.name, p.shapeText]));
       const { plan, report } = planEntry(context, {
         name: src.name,

@@ -59,9 +59,11 @@ export function random(seed: number): () => number {
 const tokens = (text: string): string[] =>
   text.match(/\/\/[^\n]*|\s+|[A-Za-z_]\w*|\d[\w.]*|"[^"\n]*"|[-+*/<>=!|&.:]+|[^\s\w]/g) ?? [];
 const words =
-  'x y N H f32 i32 bool 0 1 -1 2 3.5 1e30 9007199254740991 none training true [] () "a" identity relu zeros sum max grad params forward self loss self.x T'.split(
+  'x y N H f32 i32 bool 0 1 -1 2 3.5 1e30 9007199254740991 none training true [] () "a" identity relu zeros sum max grad params forward self loss self.x T eval constant normal split pad view reshape broadcast_to iota concat zip range reversed size 1e308 4294967296 -2147483649 1000000000 constructor __proto__ toString then'.split(
     " ",
   );
+// Names and sizes that nobody writes.
+words.push("long".repeat(80), "(N + 1) ** 40", "[x, x] + [x, x]", "split(x, 100000000)");
 
 const keywords = new Set(
   "import from layer model fn op grad wgsl train for in if else scan over axis with emit param buffer frozen private minimize report update batch clip norm value ema new".split(
@@ -83,7 +85,22 @@ export function mutate(text: string, next: () => number): string {
     if (kind < 0.02) list.splice(at, 1);
     else if (kind < 0.04) list.splice(at, 0, pick(list));
     else if (isName(t)) list[at] = kind < 0.7 ? pick(list.filter(isName)) : pick(words);
-    else if (/^\d/.test(t)) list[at] = pick(["0", "1", "2", "3", "7", "1000000", "0.5", "1e9", "N", "x", t]);
+    else if (/^\d/.test(t))
+      list[at] = pick([
+        "0",
+        "1",
+        "2",
+        "3",
+        "7",
+        "1000000",
+        "9007199254740991",
+        "3000000000",
+        "0.5",
+        "1e9",
+        "N",
+        "x",
+        t,
+      ]);
     else if (/^(?:[-+*/@%]|\*\*|==|<=?|>=?|&&|\|>)$/.test(t))
       list[at] = pick(["+", "-", "*", "/", "%", "**", "@", "==", "<", "&&", "|>"]);
   }
