@@ -30,7 +30,7 @@ const SOURCE = `model M() {
   /// Sums that a softmax of each step sees; the running maximum beside.
   fn rows(x: f32[T, B, 5]) -> (y: f32[T, B, 5], m: f32[B]) {
     r = scan xt over x axis 0 with m = zeros(B) { m = max(m, max(xt, axis = -1));  emit y = softmax(xt + m[:, new]) }
-    (y = transpose(r.y, [1, 0, 2]), m = r.m)
+    (y = r.y, m = r.m)
   }
   /// A loop in a loop.
   fn nested(x: f32[T, U, 3]) -> f32[3] {
@@ -52,6 +52,20 @@ const SOURCE = `model M() {
     r = scan xt over x axis 0 with s = last { s = 0.5 * s + xt * sigmoid(b) }
     last <- r
     r + last
+  }
+  /// A buffer written in each pass; values emitted twice, captured, read again; carries and results of every dtype.
+  fn mixed(x: f32[T, 3]) {
+    r = scan xt over x axis 0 with s = zeros(3), n = 0, odd = false {
+      h = tanh(xt @ w + s)
+      emit y = h
+      emit z = h
+      emit k = b
+      emit half = f16(h) * 2
+      emit even = n % 2 == 0
+      last <- 0.5 * last + h @ w
+      (s, n, odd) = (h @ w.T + last, n + 1, !odd)
+    }
+    (y = r.y, z = r.z, k = r.k, half = f32(r.half), even = r.even, s = r.s, n = r.n, odd = r.odd, last = last)
   }
   private fn total(x: f32[B, T, 3]) -> f32 { r = rnn(x);  sum(square(r.y)) + sum(r.s) }
   fn slope(x: f32[B, T, 3]) -> f32[B, T, 3] { grad(total, wrt = x)(x) }
@@ -86,6 +100,7 @@ const SIZES: Readonly<Record<string, readonly Readonly<Record<string, number>>[]
     { T: 1, U: 2 },
   ],
   state: [{ T: 4 }, { T: 1 }],
+  mixed: [{ T: 4 }, { T: 1 }, { T: 0 }],
   slope: [
     { B: 2, T: 4 },
     { B: 1, T: 1 },
