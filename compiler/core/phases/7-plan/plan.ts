@@ -88,6 +88,8 @@ type Planned =
       readonly scheduled: Scheduled;
       readonly kernel: number;
       readonly stores: readonly Store[];
+      /** Which of them it writes. */
+      readonly writes: readonly boolean[];
       readonly label: string;
     }
   | { readonly kind: "copy"; readonly from: Store; readonly to: Store; readonly label: string }
@@ -197,6 +199,14 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
   }
   // An input that nothing reads has a place, too.
   for (const n of graph.inputs) planner.storeOf(n.outs[0], top);
+  const given = graph.nodes
+    .filter((n) => n.op.fuses === "source")
+    .map((n) => planner.storeOf(n.outs[0], top));
+  checkWritten(
+    steps,
+    given,
+    graph.results.map((r) => planner.storeOf(r.value, top)),
+  );
   const arena = assignArena(planner.tenants);
   const table = new ExprTable();
   const range = (t: ExprTable, s: Store): Range => ({
@@ -294,6 +304,34 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
       nodes: graph.nodes.length,
     },
   };
+}
+
+/** No step, and no result, reads a place of the arena that nothing has written. */
+function checkWritten(steps: readonly Planned[], given: readonly Store[], results: readonly Store[]): void {
+  const written = new Set<number>();
+  const write = (s: Store): void => {
+    if (s.kind === "arena") written.add(s.tenant);
+  };
+  const read = (s: Store, label: string): void => {
+    if (s.kind === "arena" && !written.has(s.tenant))
+      throw new InternalError("plan", `${label} reads what nothing has written`);
+  };
+  const visit = (list: readonly Planned[]): void => {
+    for (const s of list) {
+      if (s.kind === "loop") visit(s.steps);
+      else if (s.kind === "clear") write(s.store);
+      else if (s.kind === "copy") {
+        read(s.from, s.label);
+        write(s.to);
+      } else {
+        for (const [i, x] of s.stores.entries()) if (!s.writes[i]) read(x, s.label);
+        for (const [i, x] of s.stores.entries()) if (s.writes[i]) write(x);
+      }
+    }
+  };
+  for (const s of given) write(s);
+  visit(steps);
+  for (const s of results) read(s, "a result");
 }
 
 const dispatchesOf = (steps: readonly Planned[]): Dim =>
@@ -571,6 +609,7 @@ class Planner {
         `the kernel of ${g.anchor.op.name} binds ${scheduled.buffers.length} buffers`,
       );
     const stores = scheduled.buffers.map((b) => this.storeOf(b.value, block));
+    const writes = scheduled.buffers.map((b) => b.access === "read_write");
     // One buffer may not be bound for reading and for writing in one dispatch; two read-write ranges may.
     const written = new Set(
       scheduled.buffers.flatMap((b, i) => (b.access === "read_write" ? [bufferOf(stores[i])] : [])),
@@ -588,6 +627,7 @@ class Planner {
       scheduled,
       kernel,
       stores,
+      writes,
       label: `${this.p.kernels.name(kernel)} ${label}`.trim(),
     };
   }
