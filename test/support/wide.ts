@@ -8,6 +8,9 @@ const names = (n: number): string => list(n, (i) => `x${i}`);
 const sum = (n: number, of: (i: number) => string): string =>
   Array.from({ length: n }, (_, i) => of(i)).join(" + ");
 
+/** What programs are run at, where they have sizes beside N and T (test/support/programs). */
+const SIZES = "// sizes N=3 T=4 B=2 H=4 W=4; N=1 T=2 B=1 H=4 W=4\n";
+
 export const wide: Readonly<Record<string, string>> = {
   "sums of 8, 9 and 40": `model M {
     fn eight(${inputs(8, "N")}) -> f32[N] { ${sum(8, (i) => `x${i}`)} }
@@ -29,7 +32,7 @@ export const wide: Readonly<Record<string, string>> = {
     fn loss(x: f32[N, 4]) -> f32 { mean(f(x) ** 2) }
   }
   train t for M { minimize loss; with adam(lr = 0.01) }`,
-  "attention head by head": `${NN}layer Head(d: int, h: int) {
+  "attention head by head": `${SIZES}${NN}layer Head(d: int, h: int) {
     key = Linear(d, h, bias = false)
     query = Linear(d, h, bias = false)
     value = Linear(d, h, bias = false)
@@ -51,7 +54,7 @@ export const wide: Readonly<Record<string, string>> = {
     fn g(${inputs(9, "T, 4")}, m: f32[T, T]) -> f32 { sum(f(${names(9)}, m) ** 2) }
     fn d(${inputs(9, "T, 4")}, m: f32[T, T]) -> f32[T, 4] { grad(g, wrt = x0)(${names(9)}, m) }
   }`,
-  DenseNet: `${NN}layer Dense(c: int, k: int) {
+  DenseNet: `${SIZES}${NN}layer Dense(c: int, k: int) {
     bn = BatchNorm2d(c)
     conv = Conv2d(c, k, 3, padding = 1, bias = false)
     fn forward(x: f32[N, c, H, W]) -> f32[N, k, H, W] { x |> bn |> relu |> conv }
