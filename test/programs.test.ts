@@ -69,6 +69,7 @@ describe("a trial without a device", () => {
       { N: 2, T: 3 },
       { N: 0, T: 1 },
     ]);
+    expect(sizesOf(source.replace("\n", "\n// bound\n"))).toEqual([{ N: 2, T: 3 }]);
     expect(await tryProgram({ source })).toMatchObject({ status: "agreed" });
     expect(await tryProgram({ source: model("mean(x * v)") })).toMatchObject({ status: "refused" });
   });

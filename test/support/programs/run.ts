@@ -78,6 +78,7 @@ export function sizesOf(source: string): Record<string, number>[] {
   const line = /^\/\/ sizes (.*)$/m.exec(source)?.[1] ?? "N=3 T=4; N=1 T=2";
   return line
     .split(";")
+    .slice(0, isBound(source) ? 1 : undefined)
     .map((part) =>
       Object.fromEntries([...part.matchAll(/(\w+)=(\d+)/g)].map(([, name, n]) => [name, Number(n)])),
     );
