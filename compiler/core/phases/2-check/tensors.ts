@@ -17,6 +17,7 @@ import {
   originOf,
   plainSize,
   type State,
+  step,
   traceOf,
   withDims,
 } from "./context.ts";
@@ -56,22 +57,43 @@ export function readSlot(ctx: Ctx, slot: Slot, span: Span): Value {
 /** A local or a result is a value: what its buffers hold now, whatever is written later. */
 export function readNow(ctx: Ctx, v: Val, span: Span): Val {
   if (!ctx.trace) return v;
-  switch (v.kind) {
-    case "slot":
-      return v.slot.kind === "buffer" && !v.value ? { ...v, value: readSlot(ctx, v.slot, span) } : v;
-    case "list":
-    case "tuple":
-      return v.items.some(holdsSlot) ? { ...v, items: v.items.map((x) => readNow(ctx, x, span)) } : v;
-    case "record":
-      return [...v.fields.values()].some(holdsSlot)
-        ? { ...v, fields: new Map([...v.fields].map(([k, x]) => [k, readNow(ctx, x, span)])) }
-        : v;
-    default:
-      return v;
-  }
+  // A list may hold one list many times: each is visited once, and stays itself where nothing in it is read.
+  const known = new Map<Val, Val>();
+  const all = (items: readonly Val[]): readonly Val[] => {
+    step(ctx, span, items.length >> 4);
+    const out = items.map(visit);
+    return out.every((x, i) => x === items[i]) ? items : out;
+  };
+  const made = (v: Val): Val => {
+    switch (v.kind) {
+      case "slot":
+        return v.slot.kind === "buffer" && !v.value ? { ...v, value: readSlot(ctx, v.slot, span) } : v;
+      case "list":
+      case "tuple": {
+        const items = all(v.items);
+        return items === v.items ? v : { ...v, items };
+      }
+      case "record": {
+        const before = [...v.fields.values()];
+        const now = all(before);
+        return now === before
+          ? v
+          : { ...v, fields: new Map([...v.fields.keys()].map((k, i) => [k, now[i]])) };
+      }
+      default:
+        return v;
+    }
+  };
+  const visit = (v: Val): Val => {
+    if (v.kind !== "slot" && v.kind !== "list" && v.kind !== "tuple" && v.kind !== "record") return v;
+    const old = known.get(v);
+    if (old) return old;
+    const out = made(v);
+    known.set(v, out);
+    return out;
+  };
+  return visit(v);
 }
-const holdsSlot = (v: Val): boolean =>
-  v.kind === "slot" || v.kind === "list" || v.kind === "tuple" || v.kind === "record";
 
 /** True for what is, or reads as, a tensor. */
 export const isTensor = (v: Val): boolean => v.kind === "tensor" || v.kind === "slot";
