@@ -78,6 +78,22 @@ describe.each(targets.map((t) => t.name))("on %s", (target) => {
     expect(await all(net)).toEqual(before);
   });
 
+  it("good ones go on as though there had been none: Adam's count does not count it", async (context) => {
+    const [with_, without] = [await load(context), await load(context)];
+    for (let i = 0; i < 3; i++) {
+      const good = input([1, 2, 3 + i, -4], 1);
+      // Its figures tell of the first bad step, though the step is good.
+      await (i === 0 ? with_.step("steep", good) : bad(with_.step("steep", good)));
+      await without.step("steep", good);
+      if (i < 2) await bad(with_.step("steep", input([1, Number.NaN, 1, 1], 1)));
+    }
+    expect(await all(with_)).toEqual(await all(without));
+    // torch.optim.Adam(lr = 0.5) on these gradients, three steps from 1.
+    const w = Array.from(await without.parameter("w"), Number);
+    const want = [-0.5, -0.5, -0.497066, 2.5];
+    for (const [i, x] of w.entries()) expect(x).toBeCloseTo(want[i], 4);
+  });
+
   it("so do parameters and moments that overflow", async (context) => {
     const net = await load(context);
     const before = await all(net);

@@ -337,6 +337,7 @@ export const expm1Op = mapOp(
   "expm1",
   smooth("exp(x) - 1, accurate near 0.", Math.expm1, (b, g, _x, y) => mul(b, g, add(b, y, 1))),
 );
+export const expm1 = unaryCall(expm1Op);
 export const logOp = mapOp(
   "log",
   smooth("The natural logarithm.", Math.log, (b, g, x) => div(b, g, x), POSITIVE),

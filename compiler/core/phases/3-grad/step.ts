@@ -17,12 +17,15 @@ import {
   and,
   div,
   eq,
+  expm1,
   isFiniteOp,
   lt,
   maximum,
   minimum,
   mul,
+  neg,
   not,
+  rsqrt,
   sqrt,
   square,
   sub,
@@ -106,11 +109,6 @@ export function trainStep(
   const hypers: Record<string, HostExpr> = { lr: arg("lr", 1e-3) };
   const weightDecay = arg("weight_decay", opt.kind === "adamw" ? 1e-2 : 0);
   const decays = weightDecay !== 0;
-  if (opt.kind !== "sgd") {
-    const count: HostExpr = ["+", "step", 1];
-    hypers.step_size = ["/", "lr", ["-", 1, ["pow", arg("beta1", 0.9), count]]];
-    hypers.second_scale = ["/", 1, ["sqrt", ["-", 1, ["pow", arg("beta2", 0.999), count]]]];
-  }
   if (decays) hypers.decay = opt.kind === "adamw" ? ["*", "lr", weightDecay] : weightDecay;
   const names = Object.keys(hypers);
   const scalars = b.make(hyper, [], { names }, "schedule");
@@ -128,6 +126,21 @@ export function trainStep(
     states.push({ path, dtype: "f32", shape: [total], init: { kind: "constant", value: 0 } });
     return b.make(state, [], { path, dtype: "f32", shape: [dim(total)] }, name);
   };
+  // Counters: finished steps, and the first bad one (1 + its number; 0 while all were good).
+  const counter = (name: string): Value => {
+    const path = `${train.name}.${name}`;
+    states.push({ path, dtype: "i32", shape: [], init: { kind: "constant", value: 0 } });
+    return b.make(state, [], { path, dtype: "i32", shape: [] }, name);
+  };
+  const steps = counter("step");
+  const firstBad = counter("first_bad_step");
+  const count = add(b, steps, 1);
+  /**
+   * Adam's bias correction: 1 - beta ^ count. The count is the device's, which a bad step leaves alone; the host's number of
+   * the step, which schedules follow, goes on.
+   */
+  const correction = (beta: number): Value =>
+    beta === 0 ? fill(b, 1) : neg(b, expm1(b, mul(b, cast(b, count, "f32"), Math.log(beta))));
   const groups = flats.flatMap((flat): Group[] => {
     const list = [...reached].filter(([path]) => flat.offsets.has(path));
     if (list.length === 0) return [];
@@ -193,10 +206,14 @@ export function trainStep(
     const [m0, v0] = g.moments.map((m) => over(m.old));
     const m = add(b, mul(b, m0, beta1), mul(b, grad, 1 - beta1));
     const v = add(b, mul(b, v0, beta2), mul(b, square(b, grad), 1 - beta2));
-    const denominator = add(b, mul(b, sqrt(b, v), spread(host("second_scale"))), Number(arg("eps", 1e-8)));
+    const denominator = add(
+      b,
+      mul(b, sqrt(b, v), spread(rsqrt(b, correction(beta2)))),
+      Number(arg("eps", 1e-8)),
+    );
     return {
       moments: [m, v],
-      param: sub(b, start, mul(b, div(b, m, denominator), spread(host("step_size")))),
+      param: sub(b, start, mul(b, div(b, m, denominator), spread(div(b, host("lr"), correction(beta1))))),
     };
   };
 
@@ -247,15 +264,6 @@ export function trainStep(
     commit(g.flat.path, cast(b, next.param, g.flat.dtype), g.param);
   }
 
-  // Counters: finished steps, and the first bad one (1 + its number; 0 while all were good).
-  const counter = (name: string): Value => {
-    const path = `${train.name}.${name}`;
-    states.push({ path, dtype: "i32", shape: [], init: { kind: "constant", value: 0 } });
-    return b.make(state, [], { path, dtype: "i32", shape: [] }, name);
-  };
-  const steps = counter("step");
-  const firstBad = counter("first_bad_step");
-  const count = add(b, steps, 1);
   writes.push({ path: `${train.name}.step`, value: gate(count, steps) });
   const isFirst = and(b, eq(b, firstBad, 0), not(b, ok));
   const nextBad = where(b, isFirst, count, firstBad);
