@@ -34,6 +34,7 @@ import {
 import { children, Emitter } from "../../kernel/emitter.ts";
 import { foldOf, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../kernel/scalar.ts";
+import { limitOf } from "../../targets.ts";
 import { applySplits, type Contraction, contractionOf, splitsOf } from "../5-fuse/contraction.ts";
 import { type Group, rowMajor } from "../5-fuse/groups.ts";
 import {
@@ -623,7 +624,7 @@ function innermostK(s: ScalarContext, k: readonly Axis[]): Axis {
 
 /** Workgroup-memory tiles: both factors are staged, each thread owns a few rows x four columns. */
 function workgroupTiles(
-  _ctx: ScheduleContext,
+  ctx: ScheduleContext,
   g: Group,
   n: Nest,
   t: { rows: number; cols: number; depth: number },
@@ -631,7 +632,9 @@ function workgroupTiles(
   const { s, em, row, col, batch } = n;
   const RM = n.window > 4 ? n.window : 4 - (4 % n.window === 0 ? 0 : 4 % n.window);
   const threadsX = t.cols / 4;
-  const threadsY = Math.max(1, Math.floor(t.rows / RM));
+  // A window that does not divide four takes fewer rows a thread, and must not take more threads than there may be.
+  const most = Math.floor(limitOf(ctx.target, "maxComputeInvocationsPerWorkgroup") / threadsX);
+  const threadsY = Math.min(most, Math.max(1, Math.floor(t.rows / RM)));
   const BM = threadsY * RM;
   const BK = t.depth;
   const T = threadsX * threadsY;
