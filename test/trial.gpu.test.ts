@@ -15,7 +15,7 @@ import {
   trialWeights,
 } from "./support/trial-figures.ts";
 
-/** Second derivatives, loops with attention inside, one network called twice, many tensors in one kernel, lookups, masks. */
+/** Second derivatives, one network called twice, many tensors in one kernel, lookups (loops are in gpu/loops.test.ts, masks in gpu/losses.test.ts). */
 const USUAL = [
   "seq2seq",
   "siamese",

@@ -551,6 +551,11 @@ function subgroupSegment(
 
 /** Terms that are added up one after the other before they go into the sum of such sums. */
 const SERIAL = 512;
+/**
+ * Up to so many terms one sum is right to a few millionths, and a layer's pipeline is the same as its neighbours': a second
+ * set of accumulators would make convolutions of 64 and of 256 channels two kernels.
+ */
+const SHORT = 16_384;
 interface LongSum {
   /** A block is in the accumulators: they go into the totals and begin anew. */
   flush(): void;
@@ -566,7 +571,7 @@ function longSum(n: Nest, accs: readonly string[]): LongSum | undefined {
   const most = Math.max(
     ...n.segments.map((q) => asConst(product(q.k.map((x) => x.extent))) ?? Number.POSITIVE_INFINITY),
   );
-  if (most <= 2 * SERIAL) return undefined;
+  if (most <= SHORT) return undefined;
   const totals = accs.map(() => em.fresh("total"));
   for (const name of totals) em.put({ k: "var", name, x: widen(lit(0, dtype), 4) });
   const add = (into: string, from: string): void =>
