@@ -3,7 +3,10 @@
 // bias kernel.
 import { describe, expect, it } from "vitest";
 import type { Compiled, CompileOptions } from "../compiler/core/index.ts";
+import { simplify } from "../compiler/core/phases/4-simplify/simplify.ts";
+import { fuse } from "../compiler/core/phases/5-fuse/groups.ts";
 import { targets } from "../compiler/core/targets.ts";
+import { modelOf } from "./support/check.ts";
 import { projectFile } from "./support/files.ts";
 import { compileText } from "./support/module.ts";
 
@@ -167,5 +170,18 @@ describe("two spellings of one thing give the same kernels", () => {
     const [a, b] = [shape(builtin), shape(own)];
     expect(a.length).toBe(b.length);
     expect(b).toEqual(a);
+  });
+});
+
+describe("a graph that is too tangled", () => {
+  it("is refused by its looks at nodes, not by the clock", () => {
+    const lines = Array.from({ length: 30 }, (_, i) => `  h${i + 1} = h${i} + softmax(x * ${i + 1})\n`);
+    const source = `model M { fn f(x: f32[N, 8]) -> f32[N, 8] {\n  h0 = x\n${lines.join("")}  h30\n } }`;
+    const graph = simplify(modelOf(source).entries[0].graph, { inference: true, operands: 7 });
+    const options = { maxBindings: 8, derive: true };
+    expect(fuse(graph, options).groups.length).toBeGreaterThan(20);
+    expect(() => fuse(graph, { ...options, budget: { left: 1000 } })).toThrow(
+      expect.objectContaining({ name: "GraphLimit", why: "tangled" }),
+    );
   });
 });

@@ -18,7 +18,7 @@ import { verify } from "./ir/verify.ts";
 import type { CheckedModel, HostExpr, PortInfo } from "./phases/2-check/checked.ts";
 import { type BufferRun, type FlatParams, GRAIN, type StepState, trainStep } from "./phases/3-grad/step.ts";
 import { simplify } from "./phases/4-simplify/simplify.ts";
-import type { Group } from "./phases/5-fuse/groups.ts";
+import { type Group, MOST_LOOKS } from "./phases/5-fuse/groups.ts";
 import { claimsAttention } from "./phases/6-schedule/schedule.ts";
 import { KernelTable } from "./phases/7-plan/kernels.ts";
 import {
@@ -217,6 +217,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       describe: (g) => describeGroup(g, options.place),
       claims: target.fusedAttention ? claimsAttention : undefined,
       verify: options.verify,
+      budget: { left: MOST_LOOKS },
     };
     let nodes = 0;
     const entryOf = (src: Source): EntryPlan => {
@@ -329,9 +330,18 @@ function sized<T>(name: string, at: Span, body: () => T): T {
   } catch (e) {
     if (e instanceof GraphLimit)
       throw new MdlError([
-        diagnostic("E1003", `${name} expands to more than ${e.limit} operations`, at, {
-          help: "gradients and composites multiply what the source says",
-        }),
+        e.why === "tangled"
+          ? diagnostic(
+              "E1003",
+              `${name} is too tangled to be planned: too much of it waits for the rest`,
+              at,
+              {
+                help: "make it shorter, or put what repeats into a scan",
+              },
+            )
+          : diagnostic("E1003", `${name} expands to more than ${e.limit} operations`, at, {
+              help: "gradients and composites multiply what the source says",
+            }),
       ]);
     if (e instanceof DimError)
       throw new MdlError([

@@ -117,9 +117,12 @@ export class OpError extends Error {
 export class GraphLimit extends Error {
   override name = "GraphLimit";
   readonly limit: number;
-  constructor(limit: number) {
-    super(`a graph has at most ${limit} values`);
+  /** Too many values, or too many ways between them. */
+  readonly why: "values" | "tangled";
+  constructor(limit: number, why: GraphLimit["why"] = "values") {
+    super(why === "values" ? `a graph has at most ${limit} values` : "a graph is too tangled");
     this.limit = limit;
+    this.why = why;
   }
 }
 

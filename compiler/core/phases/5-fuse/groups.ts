@@ -5,7 +5,7 @@
 import { InternalError } from "../../diagnostics/index.ts";
 import { asConst, equal, isConst, product, substitute, symbols } from "../../dims/dim.ts";
 import { attrsHaveSymbols, usersOf } from "../../ir/build.ts";
-import type { Graph, Node, Value } from "../../ir/types.ts";
+import { type Graph, GraphLimit, type Node, type Value } from "../../ir/types.ts";
 import { children } from "../../kernel/emitter.ts";
 import { createLowering, foldOf, indexForm, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../kernel/scalar.ts";
@@ -44,7 +44,18 @@ export interface FuseOptions {
   readonly claims?: (node: Node) => boolean;
   /** State whose update cannot be stored over the old value: it needs a binding of its own. */
   readonly notInPlace?: ReadonlySet<string>;
+  /** What a program may still spend, in looks at nodes; all its entries and loops draw on it. */
+  readonly budget?: FuseBudget;
 }
+export interface FuseBudget {
+  left: number;
+}
+/**
+ * Looks at nodes that fusing a program of one target may take. Which values wait for which is asked of what is grown so far,
+ * so a graph in which everything is read far behind takes more than its size; this is some fifteen seconds of a slow core, a
+ * hundred times what ResNet-18 with its training step takes.
+ */
+export const MOST_LOOKS = 80_000_000;
 
 const HEAVY = new Set([
   "exp",
@@ -123,6 +134,10 @@ const elements = (v: Value) => product(v.type.shape);
 
 export function fuse(graph: Graph, options: FuseOptions): Fused {
   const nodes = graph.nodes;
+  const budget = options.budget ?? { left: MOST_LOOKS };
+  const look = (): void => {
+    if (budget.left-- <= 0) throw new GraphLimit(MOST_LOOKS, "tangled");
+  };
   const users = usersOf(nodes);
   const position = new Map(nodes.map((n, i) => [n, i]));
   const written = new Set(graph.writes.map((w) => w.path));
@@ -279,6 +294,7 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     const stack: Node[] = [from];
     while (stack.length > 0) {
       const n = stack.pop() as Node;
+      look();
       if (target.has(n)) return true;
       if (seen.has(n) || (position.get(n) as number) < lowest) continue;
       seen.add(n);
@@ -349,6 +365,7 @@ export function fuse(graph: Graph, options: FuseOptions): Fused {
     const seen = new Set<Node>(roots.map((r) => r.node));
     const stack = [...seen];
     for (let n = stack.pop(); n; n = stack.pop()) {
+      look();
       for (const v of n.inputs) {
         const m = v.node;
         const elsewhere = region.get(m);

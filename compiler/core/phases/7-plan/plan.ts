@@ -43,7 +43,15 @@ import { copy } from "../../ops/copy.ts";
 import { outer, pick, scanAttrs } from "../../ops/scan.ts";
 import { RANDOM_STEP, RUN } from "../../ops/source.ts";
 import { limitOf, type Target } from "../../targets.ts";
-import { type Fused, fuse, type Group, loweringFor, lowerValue, rowMajor } from "../5-fuse/groups.ts";
+import {
+  type FuseBudget,
+  type Fused,
+  fuse,
+  type Group,
+  loweringFor,
+  lowerValue,
+  rowMajor,
+} from "../5-fuse/groups.ts";
 import { decode, type ScheduleContext, type Scheduled } from "../6-schedule/common.ts";
 import { chooseLayouts, type Layouts } from "../6-schedule/layout.ts";
 import { packWeights } from "../6-schedule/pack.ts";
@@ -72,6 +80,8 @@ export interface ProgramContext {
   readonly claims?: (node: Node) => boolean;
   /** Looks at every kernel (kernel/verify.ts). */
   readonly verify?: boolean;
+  /** Shared by all of a program. */
+  readonly budget?: FuseBudget;
 }
 
 export const elementBytes = (v: Value): number => (v.type.dtype === "f16" ? 2 : 4);
@@ -526,7 +536,13 @@ class Planner {
     const maxBindings = limitOf(target, "maxStorageBuffersPerShaderStage");
     const notInPlace = new Set<string>();
     const attempt = () => {
-      const fused = fuse(graph, { maxBindings, derive, claims: this.p.claims, notInPlace });
+      const fused = fuse(graph, {
+        maxBindings,
+        derive,
+        claims: this.p.claims,
+        notInPlace,
+        budget: this.p.budget,
+      });
       const layouts = chooseLayouts(fused);
       const packing = packWeights(fused, layouts, derive);
       const ctxFused: Fused = { ...fused, groups: packing.groups, home: packing.home };
