@@ -239,8 +239,7 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest | undefined {
     const expand = (x: Scalar): Scalar =>
       s.rewrite(x, (y) => {
         if (y.kind !== "fold" || !windows.includes(y)) return undefined;
-        let out: Scalar | undefined;
-        for (let p = 0; p < window; p++) {
+        const ones = Array.from({ length: window }, (_, p) => {
           const at = new Map<Axis, Scalar>();
           let rest = p;
           for (let i = y.axes.length - 1; i >= 0; i--) {
@@ -248,12 +247,15 @@ function buildNest(ctx: ScheduleContext, g: Group): Nest | undefined {
             at.set(y.axes[i], s.dim(rest % n));
             rest = Math.floor(rest / n);
           }
-          const one = s.substitute(y.body, at);
-          out = out
-            ? s.call(y.combine === "add" ? "add" : y.combine === "mul" ? "mul" : y.combine, out, one)
-            : one;
-        }
-        return out;
+          return s.substitute(y.body, at);
+        });
+        const all = (fn: string, list: readonly Scalar[]): Scalar => list.reduce((a, b) => s.call(fn, a, b));
+        const { combine } = y;
+        if ((combine !== "max" && combine !== "min") || (y.dtype !== "f32" && y.dtype !== "f16"))
+          return all(combine, ones);
+        // Whether a NaN is among them is asked once, of the largest magnitude.
+        const magnitudes = ones.map((x) => s.call("magnitude", x));
+        return s.call("unless_nan", all(`raw_${combine}`, ones), all("max", magnitudes));
       });
     const finalRoots = roots.map((x) => s.substitute(expand(x), toOuter));
     for (let p = 0; p < window; p++) {
