@@ -1,7 +1,7 @@
 // Tests run from the sources; globalSetup brings the generated files up to date first.
 // Two projects: `cpu` (everything that needs no adapter) runs its files in parallel; `gpu` (test/gpu/** and *.gpu.test.ts)
-// one file after the other, because a software adapter uses every core by itself and two of them would only slow
-// each other down.
+// two at a time where there are cores for it: a software adapter spends most of a test file compiling pipelines, on one
+// core, and only the rest of it on all of them.
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 import { AdapterReporter } from "./test/support/reporter.ts";
@@ -30,9 +30,9 @@ export default defineConfig({
         test: {
           name: "gpu",
           include: gpuFiles,
-          fileParallelism: false,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          maxWorkers: Math.min(2, availableParallelism()),
+          testTimeout: 240_000,
+          hookTimeout: 240_000,
           sequence: { groupOrder: 1 },
         },
       },

@@ -31,7 +31,7 @@ describe("programs that once failed", () => {
 describe("random programs", () => {
   it("agree with the reference evaluator, entries and training steps", async (context) => {
     const { device } = await testDevice(context);
-    const seconds = budget(75);
+    const seconds = budget(60);
     const first = firstSeed(20261125);
     const count = { agreed: 0, refused: 0, compared: 0 };
     const run = await untilTimeIsUp(seconds, first, 1000, async (seed) => {
