@@ -2,20 +2,21 @@
 // one training step adds to each parameter and running statistic. A software adapter takes seconds to compile a model's
 // kernels, so an ordinary run takes those that are made of the rarest things; MDL_TEST_SECONDS takes all, on every target.
 import { describe, expect, it, type TestContext } from "vitest";
+import type { Compiled } from "../compiler/core/index.ts";
 import { targets } from "../compiler/core/targets.ts";
 import { patient } from "./support/budget.ts";
-import { type Inputs, type Net, testCompiled } from "./support/module.ts";
+import { type Net, testCompiled } from "./support/module.ts";
 import { writeSafetensors } from "./support/safetensors.ts";
 import {
   checkSummary,
   compileTrial,
   type TrialFigure,
   trialFigures,
-  trialInput,
+  trialInputs,
   trialWeights,
 } from "./support/trial-figures.ts";
 
-/** Second derivatives, one network called twice, many tensors in one kernel, lookups (loops are in gpu/loops.test.ts, masks in gpu/losses.test.ts). */
+/** Second derivatives, loops with attention inside, one network called twice, many tensors in one kernel, lookups, masks. */
 const USUAL = [
   "seq2seq",
   "siamese",
@@ -29,19 +30,6 @@ const USUAL = [
   "gcn",
   "bert",
 ];
-
-type Compiled = ReturnType<typeof compileTrial>;
-
-function inputsOf(f: TrialFigure, compiled: Compiled, entry: string, names: readonly string[]): Inputs {
-  const plan = compiled.artefact.programs[0].entries.find((e) => e.name === entry);
-  return Object.fromEntries(
-    names.map((name) => {
-      const dtype = plan?.inputs.find((p) => p.name === name)?.dtype ?? "f32";
-      const { shape, data } = trialInput(f, name, dtype);
-      return [name, { shape, data }];
-    }),
-  );
-}
 
 for (const [name, f] of Object.entries(trialFigures).filter(([name]) => patient || USUAL.includes(name)))
   describe(name, () => {
@@ -63,14 +51,14 @@ async function agrees(
 ): Promise<void> {
   const net = await load();
   for (const [entry, { inputs, results }] of Object.entries(f.entries)) {
-    const out = await net.results(entry, inputsOf(f, compiled, entry, inputs));
+    const out = await net.results(entry, trialInputs(f, compiled, entry, inputs));
     for (const [result, summary] of Object.entries(results))
       checkSummary(`${name} ${entry}`, result, out[result], summary, 1e-4, 1e-4);
   }
   net.base.dispose();
   for (const [block, { inputs, loss, added }] of Object.entries(f.steps)) {
     const trained = await load();
-    const got = await trained.step(block, inputsOf(f, compiled, `${block}_step`, inputs));
+    const got = await trained.step(block, trialInputs(f, compiled, `${block}_step`, inputs));
     expect(Math.abs(got - loss)).toBeLessThan(1e-4 * Math.max(1, Math.abs(loss)));
     for (const [path, summary] of Object.entries(added)) {
       const before = (trialWeights(f).get(path) as { data: Float32Array }).data;

@@ -1,32 +1,23 @@
 // Models as a PyTorch user writes them (test/trial), forward and one training step each, by the reference evaluator against
 // PyTorch's figures: what the language means by them, and their gradients, before any kernel. trial.gpu.test.ts runs kernels.
 import { describe, expect, it } from "vitest";
+import type { Compiled } from "../compiler/core/index.ts";
+import type { Dense } from "../compiler/core/ir/types.ts";
 import { dense } from "../compiler/core/reference/evaluate.ts";
 import { referenceNet } from "./support/reference.ts";
 import {
   checkSummary,
   compileTrial,
-  type TrialFigure,
   trialFigures,
-  trialInput,
+  trialInputs,
   trialWeights,
 } from "./support/trial-figures.ts";
 
-type Compiled = ReturnType<typeof compileTrial>;
-
-function inputsOf(f: TrialFigure, compiled: Compiled, entry: string, names: readonly string[]) {
-  const plan = compiled.artefact.programs[0].entries.find((e) => e.name === entry);
-  return Object.fromEntries(
-    names.map((name) => {
-      const { dtype, shape, data } = trialInput(
-        f,
-        name,
-        plan?.inputs.find((p) => p.name === name)?.dtype ?? "f32",
-      );
-      return [name, dense(dtype, shape, data)];
-    }),
+/** As the evaluator takes them. */
+const denseOf = (operands: ReturnType<typeof trialInputs>): Record<string, Dense> =>
+  Object.fromEntries(
+    Object.entries(operands).map(([name, { dtype, shape, data }]) => [name, dense(dtype, shape, data)]),
   );
-}
 
 describe.each(Object.entries(trialFigures))("%s", (name, f) => {
   const weights = trialWeights(f);
@@ -45,13 +36,13 @@ describe.each(Object.entries(trialFigures))("%s", (name, f) => {
 
     for (const [entry, { inputs, results }] of Object.entries(f.entries)) {
       const net = referenceNet(compiled(), { tensors });
-      const out = net.call(entry, inputsOf(f, compiled(), entry, inputs));
+      const out = net.call(entry, denseOf(trialInputs(f, compiled(), entry, inputs)));
       for (const [result, summary] of Object.entries(results))
         checkSummary(`${name} ${entry}`, result, out[result].data, summary, 1e-6, 1e-6);
     }
     for (const [block, { inputs, loss, added }] of Object.entries(f.steps)) {
       const net = referenceNet(compiled(), { tensors });
-      const out = net.step(block, inputsOf(f, compiled(), `${block}_step`, inputs));
+      const out = net.step(block, denseOf(trialInputs(f, compiled(), `${block}_step`, inputs)));
       expect(Math.abs(out.loss.data[0] - loss)).toBeLessThan(1e-6 * Math.max(1, Math.abs(loss)));
       for (const [path, summary] of Object.entries(added)) {
         const before = (weights.get(path) as { data: Float32Array }).data;

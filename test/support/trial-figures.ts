@@ -65,7 +65,7 @@ export interface Operand {
 }
 
 /** An input by its rule; literals with a fraction or of a float input are f32 where the port is. */
-export function trialInput(f: TrialFigure, name: string, dtype: string): Operand {
+function trialInput(f: TrialFigure, name: string, dtype: string): Operand {
   const how = f.inputs[name];
   const key = f.salt + name;
   const { shape } = how;
@@ -83,6 +83,22 @@ export function trialInput(f: TrialFigure, name: string, dtype: string): Operand
         ? { dtype, shape, data: Float32Array.from(how.data) }
         : { dtype: "i32", shape, data: Int32Array.from(how.data) };
   }
+}
+
+/** Inputs of an entry or step by name, in the dtypes that the compiled model declares. */
+export function trialInputs(
+  f: TrialFigure,
+  compiled: Compiled,
+  entry: string,
+  names: readonly string[],
+): Record<string, Operand> {
+  const plan = compiled.artefact.programs[0].entries.find((e) => e.name === entry);
+  return Object.fromEntries(
+    names.map((name) => [
+      name,
+      trialInput(f, name, plan?.inputs.find((p) => p.name === name)?.dtype ?? "f32"),
+    ]),
+  );
 }
 
 export const trialWeights = (
