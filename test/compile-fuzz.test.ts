@@ -3,11 +3,11 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { build } from "esbuild";
 import { afterAll, describe, expect, it } from "vitest";
 import { compile, emitModule, MdlError } from "../compiler/core/index.ts";
 import { targets } from "../compiler/core/targets.ts";
 import { mutationSeed, mutations } from "./support/budget.ts";
+import { bundleText } from "./support/bundle.ts";
 import { projectRoot } from "./support/files.ts";
 import { mutate, random, seeds } from "./support/mutate.ts";
 
@@ -83,9 +83,8 @@ describe("long programs", () => {
   ): Promise<{ said: string; status: number | null; error: string; seconds: number }> {
     mkdirSync(folder, { recursive: true });
     const program = join(folder, "compile.mjs");
-    await build({
-      stdin: {
-        contents: `
+    await bundleText(
+      `
           import { readFileSync } from "node:fs";
           import { compile, MdlError } from "./compiler/core/index.ts";
           const started = performance.now();
@@ -98,16 +97,8 @@ describe("long programs", () => {
             said = e.diagnostics[0].code + " " + e.diagnostics[0].message;
           }
           console.log(JSON.stringify({ said, seconds: (performance.now() - started) / 1000 }));`,
-        resolveDir: projectRoot,
-        loader: "ts",
-      },
-      outfile: program,
-      bundle: true,
-      format: "esm",
-      platform: "node",
-      packages: "external",
-      logLevel: "error",
-    });
+      program,
+    );
     const file = join(folder, "long.mdl");
     writeFileSync(file, source);
     const { status, stdout, stderr } = spawnSync(

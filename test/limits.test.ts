@@ -5,8 +5,8 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { build } from "esbuild";
 import { afterAll, describe, expect, it } from "vitest";
+import { bundleText } from "./support/bundle.ts";
 import { projectRoot } from "./support/files.ts";
 
 const fn = (body: string, params = "x: f32[N, 3]"): string => `model M { fn f(${params}) { ${body} } }`;
@@ -109,9 +109,8 @@ describe("hostile sources", () => {
   it("end with a diagnostic, in bounded memory", { timeout: 300_000 }, async () => {
     mkdirSync(folder, { recursive: true });
     const program = join(folder, "compile.mjs");
-    await build({
-      stdin: {
-        contents: `
+    await bundleText(
+      `
           import { readFileSync } from "node:fs";
           import { compile, MdlError } from "./compiler/core/index.ts";
           const said = {};
@@ -129,16 +128,8 @@ describe("hostile sources", () => {
             console.error(name, performance.now().toFixed(0), said[name].codes[0]);
           }
           console.log(JSON.stringify(said));`,
-        resolveDir: projectRoot,
-        loader: "ts",
-      },
-      outfile: program,
-      bundle: true,
-      format: "esm",
-      platform: "node",
-      packages: "external",
-      logLevel: "error",
-    });
+      program,
+    );
     const file = join(folder, "sources.json");
     writeFileSync(file, JSON.stringify(sources));
     const { status, stdout, stderr } = spawnSync(
