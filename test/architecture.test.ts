@@ -151,7 +151,7 @@ describe("compiler/core", () => {
   });
   it("switches on no operator's name: a pass that names one says so here", () => {
     const named = new Map<string, Set<string>>();
-    for (const f of compiler.filter((x) => /phases\/[4-7]-/.test(x)))
+    for (const f of compiler.filter((x) => /phases\/[4-8]-/.test(x)))
       for (const [, name] of textOf(f).matchAll(/op\.name\s*[!=]==?\s*"(\w+)"/g)) {
         const set = named.get(f) ?? new Set<string>();
         named.set(f, set.add(name));

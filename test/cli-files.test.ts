@@ -376,7 +376,7 @@ describe("ends", () => {
     expect(text).toMatch(/^internal error in fuse: a group has no root; this is a bug in mdl/);
     const stray = new TypeError("x is undefined");
     stray.stack =
-      "TypeError: x is undefined\n    at f (file:///a/compiler/core/phases/6-schedule/rows.js:1:1)";
+      "TypeError: x is undefined\n    at f (file:///a/compiler/core/phases/7-schedule/rows.js:1:1)";
     expect(explain(stray, plain, "compile").text).toMatch(
       /^internal error in schedule: x is undefined; this is a bug in mdl/,
     );

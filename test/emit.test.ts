@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
-import { emitModule } from "../compiler/core/phases/8-emit/index.ts";
-import { OWN_NAMES } from "../compiler/core/phases/8-emit/types.ts";
+import { emitModule } from "../compiler/core/phases/9-emit/index.ts";
+import { OWN_NAMES } from "../compiler/core/phases/9-emit/types.ts";
 import type { Artefact } from "../runtime/core/program.ts";
 import { adder, tiny } from "./support/tiny.ts";
 

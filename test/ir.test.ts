@@ -38,8 +38,8 @@ import { alignedAt, inRange, strideAlong } from "../compiler/core/kernel/facts.t
 import { createLowering, type ScalarContext } from "../compiler/core/kernel/lowering.ts";
 import type { Axis, Scalar } from "../compiler/core/kernel/scalar.ts";
 import { opNamed } from "../compiler/core/ops/index.ts";
-import { ExprTable } from "../compiler/core/phases/7-plan/exprs.ts";
-import { assignArena } from "../compiler/core/phases/7-plan/memory.ts";
+import { ExprTable } from "../compiler/core/phases/8-plan/exprs.ts";
+import { assignArena } from "../compiler/core/phases/8-plan/memory.ts";
 import { build } from "../compiler/core/pipeline.ts";
 import { evaluate as evaluateGraph } from "../compiler/core/reference/evaluate.ts";
 import { targets as allTargets } from "../compiler/core/targets.ts";

@@ -4,7 +4,7 @@ import { dim } from "../compiler/core/dims/dim.ts";
 import { createBuilder } from "../compiler/core/ir/build.ts";
 import { mul } from "../compiler/core/ops/elementwise.ts";
 import { full, param } from "../compiler/core/ops/source.ts";
-import { DerivedTable } from "../compiler/core/phases/7-plan/plan.ts";
+import { DerivedTable } from "../compiler/core/phases/8-plan/derived.ts";
 import { compileText } from "./support/module.ts";
 
 describe("derived weights", () => {

@@ -19,7 +19,7 @@ import { targets as allTargets } from "./targets.ts";
 export type { Artefact } from "../../runtime/core/program.ts";
 export { type Diagnostic, InternalError, MdlError } from "./diagnostics/index.ts";
 export type { CheckedModel } from "./phases/2-check/checked.ts";
-export { type EmitOptions, type EmittedModule, emitModule } from "./phases/8-emit/index.ts";
+export { type EmitOptions, type EmittedModule, emitModule } from "./phases/9-emit/index.ts";
 export type { Stage } from "./stages.ts";
 
 export interface CompileOptions {

@@ -15,22 +15,17 @@ import { attrText, PART_OF } from "./ir/build.ts";
 import { bindSymbols } from "./ir/transform.ts";
 import { type Graph, GraphLimit, type Node, type Value } from "./ir/types.ts";
 import { verify } from "./ir/verify.ts";
+import { PARAMS } from "./ops/source.ts";
 import type { CheckedModel, HostExpr, PortInfo } from "./phases/2-check/checked.ts";
 import { type BufferRun, type FlatParams, GRAIN, type StepState, trainStep } from "./phases/3-grad/step.ts";
 import { simplify } from "./phases/4-simplify/simplify.ts";
 import { type Group, MOST_LOOKS } from "./phases/5-fuse/groups.ts";
-import { claimsAttention } from "./phases/6-schedule/schedule.ts";
-import { KernelTable } from "./phases/7-plan/kernels.ts";
-import {
-  DerivedTable,
-  type EntryInput,
-  type EntryReport,
-  PARAMS,
-  type Place,
-  type ProgramContext,
-  planDerived,
-  planEntry,
-} from "./phases/7-plan/plan.ts";
+import { claimsAttention } from "./phases/7-schedule/schedule.ts";
+import type { ProgramContext } from "./phases/8-plan/blocks.ts";
+import { DerivedTable, planDerived } from "./phases/8-plan/derived.ts";
+import { KernelTable } from "./phases/8-plan/kernels.ts";
+import { type EntryInput, type EntryReport, planEntry } from "./phases/8-plan/plan.ts";
+import type { Place } from "./phases/8-plan/planned.ts";
 import type { FlatTensors, ReferenceModel, ReferenceStep } from "./reference/net.ts";
 import { limitOf, type Target } from "./targets.ts";
 

@@ -27,6 +27,7 @@ import { alignedAt, strideAlong } from "./facts.ts";
 import { overflowed } from "./functions.ts";
 import { identityOf, indexForm, type ScalarContext } from "./lowering.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "./scalar.ts";
+import { children } from "./scalar.ts";
 import { Names } from "./words.ts";
 
 /** Expressions within one another: compilers of shaders read them by recursion, and stop at about a hundred brackets. */
@@ -524,23 +525,6 @@ const isAtomic = (x: X): boolean =>
   x.k === "uniform" ||
   (x.k === "splat" && isAtomic(x.a)) ||
   (x.k === "vec" && x.parts.every(isAtomic));
-
-export function children(x: Scalar): readonly Scalar[] {
-  switch (x.kind) {
-    case "index":
-      return x.terms.map((t) => t.atom);
-    case "div":
-      return [x.arg];
-    case "load":
-      return x.at;
-    case "call":
-      return x.args;
-    case "fold":
-      return [x.body];
-    default:
-      return [];
-  }
-}
 
 /** The author's name for a value. */
 export function bufferName(value: Value): string {

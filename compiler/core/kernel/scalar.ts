@@ -76,3 +76,33 @@ export interface Lowering {
     names?: readonly string[],
   ): Scalar;
 }
+
+export function children(x: Scalar): readonly Scalar[] {
+  switch (x.kind) {
+    case "index":
+      return x.terms.map((t) => t.atom);
+    case "div":
+      return [x.arg];
+    case "load":
+      return x.at;
+    case "call":
+      return x.args;
+    case "fold":
+      return [x.body];
+    default:
+      return [];
+  }
+}
+/** The loads in an expression, each once. */
+export function loadsOf(x: Scalar): ScalarOf<"load">[] {
+  const out: ScalarOf<"load">[] = [];
+  const seen = new Set<Scalar>();
+  const visit = (y: Scalar): void => {
+    if (seen.has(y)) return;
+    seen.add(y);
+    if (y.kind === "load") out.push(y);
+    for (const ch of children(y)) visit(ch);
+  };
+  visit(x);
+  return out;
+}

@@ -28,6 +28,10 @@ export const state = leaf("state", "A buffer's value at entry, by path.");
 export const RANDOM_STEP = "random_step";
 /** What the paths of buffers that are written as one begin with. */
 export const RUN = "$buffers";
+/** The path of all parameters of a dtype at once, for the update of a training step: this, and `.f16` behind it. */
+export const PARAMS = "$params";
+export const isFlat = (path: unknown): boolean => String(path).startsWith(PARAMS);
+export const isRun = (path: unknown): boolean => String(path).startsWith(RUN);
 
 /** The call's seed: u32[2]. */
 export const seed = leaf("seed", "The seed of the call.", {

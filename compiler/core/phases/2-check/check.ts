@@ -472,7 +472,7 @@ export function bindEntry(
 
 /**
  * Symbols come into being in the sizes of an entry's inputs: by a size that is the symbol, or that is linear in one symbol
- * that nothing else binds. The call solves them the same way (7-plan).
+ * that nothing else binds. The call solves them the same way (8-plan).
  */
 function entrySymbols(
   ctx: Ctx,

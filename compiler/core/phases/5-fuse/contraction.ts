@@ -1,10 +1,11 @@
 // Recognises contractions: a sum over k of a product of two factors, whose axes fall into rows (first factor only),
 // columns (second only), batch (both) and k. In: a fold as a scalar expression. Out: the classification. The schedules and
 // the grouping both ask; nothing here names an operator: matmul, conv and its gradients are one thing.
+
 import { type Dim, dim, exactQuotient, isConst } from "../../dims/dim.ts";
-import { children } from "../../kernel/emitter.ts";
 import type { ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../kernel/scalar.ts";
+import { children } from "../../kernel/scalar.ts";
 
 export interface Contraction {
   readonly fold: ScalarOf<"fold">;

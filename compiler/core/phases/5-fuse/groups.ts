@@ -6,9 +6,9 @@ import { InternalError } from "../../diagnostics/index.ts";
 import { asConst, equal, isConst, product, substitute, symbols } from "../../dims/dim.ts";
 import { attrsHaveSymbols, usersOf } from "../../ir/build.ts";
 import { type Graph, GraphLimit, type Node, type Value } from "../../ir/types.ts";
-import { children } from "../../kernel/emitter.ts";
 import { createLowering, foldOf, indexForm, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../kernel/scalar.ts";
+import { children } from "../../kernel/scalar.ts";
 import { applySplits, contractionOf, splitsOf } from "./contraction.ts";
 import { coneOf, fitKernels, LARGEST } from "./fit.ts";
 

@@ -31,9 +31,10 @@ import {
   widen,
   type X,
 } from "../../kernel/code.ts";
-import { children, Emitter } from "../../kernel/emitter.ts";
+import { Emitter } from "../../kernel/emitter.ts";
 import { foldOf, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../kernel/scalar.ts";
+import { children, loadsOf } from "../../kernel/scalar.ts";
 import { limitOf } from "../../targets.ts";
 import { applySplits, type Contraction, contractionOf, splitsOf } from "../5-fuse/contraction.ts";
 import { type Group, rowMajor } from "../5-fuse/groups.ts";
@@ -45,7 +46,6 @@ import {
   groupName,
   groupX,
   laneX,
-  loadsOf,
   lowerRoot,
   type ScheduleContext,
   type Scheduled,

@@ -1,16 +1,18 @@
 // Weights in the layout a contraction likes: columns innermost, so that a lane loads four of them at once. A parameter that
 // lies otherwise is copied once (a derived weight at inference, a kernel of the step in training).
 // In: fused groups with layouts. Out: extra copy groups, and which group reads which copy.
+
 import { asConst, isMultipleOf } from "../../dims/dim.ts";
 import { createBuilder } from "../../ir/build.ts";
 import type { Node, Value } from "../../ir/types.ts";
 import { Emitter } from "../../kernel/emitter.ts";
 import { createLowering, foldOf } from "../../kernel/lowering.ts";
+import { loadsOf } from "../../kernel/scalar.ts";
 import { copy } from "../../ops/copy.ts";
 import { applySplits, contractionOf, splitsOf } from "../5-fuse/contraction.ts";
 import { type Fused, type Group, lowerValue } from "../5-fuse/groups.ts";
-import { loadsOf } from "./common.ts";
-import type { Layouts } from "./layout.ts";
+
+import type { Layouts } from "./layouts.ts";
 
 export interface Packing {
   readonly groups: readonly Group[];

@@ -1,15 +1,16 @@
 // What the kernel families share: lowering a group's roots, linear iteration spaces, the finished kernel.
 // In: a fused group with layouts. Out: Scheduled: kernel code, the sizes its uniform block holds, its grid.
+
 import { type Dim, product, substitute } from "../../dims/dim.ts";
 import { PART_OF } from "../../ir/build.ts";
 import type { Value } from "../../ir/types.ts";
 import type { BufferSlot, KernelCode, X } from "../../kernel/code.ts";
-import { children, type Emitter, type Placing } from "../../kernel/emitter.ts";
+import type { Emitter, Placing } from "../../kernel/emitter.ts";
 import { createLowering, type ScalarContext } from "../../kernel/lowering.ts";
-import type { Axis, Scalar, ScalarOf } from "../../kernel/scalar.ts";
+import type { Axis, Scalar } from "../../kernel/scalar.ts";
 import type { Target } from "../../targets.ts";
 import { decode, type Fused, type Group } from "../5-fuse/groups.ts";
-import type { Layouts } from "./layout.ts";
+import type { Layouts } from "../6-layout/layouts.ts";
 
 export { decode };
 
@@ -130,19 +131,6 @@ export function groupName(g: Group): string {
       .join("_")
       .replace(/[^A-Za-z0-9_]/g, "_") || g.anchor.op.name
   );
-}
-/** The loads in an expression, each once. */
-export function loadsOf(x: Scalar): ScalarOf<"load">[] {
-  const out: ScalarOf<"load">[] = [];
-  const seen = new Set<Scalar>();
-  const visit = (y: Scalar): void => {
-    if (seen.has(y)) return;
-    seen.add(y);
-    if (y.kind === "load") out.push(y);
-    for (const ch of children(y)) visit(ch);
-  };
-  visit(x);
-  return out;
 }
 export const laneX = (): X => ({ k: "var", name: "lane", dtype: "i32", width: 1 });
 export const groupX = (): X => ({ k: "var", name: "group", dtype: "i32", width: 1 });

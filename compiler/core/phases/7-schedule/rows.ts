@@ -18,9 +18,10 @@ import {
   widen,
   type X,
 } from "../../kernel/code.ts";
-import { COMBINE_NAME, children, combine, Emitter } from "../../kernel/emitter.ts";
+import { COMBINE_NAME, combine, Emitter } from "../../kernel/emitter.ts";
 import { foldOf, identityOf } from "../../kernel/lowering.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "../../kernel/scalar.ts";
+import { children, loadsOf } from "../../kernel/scalar.ts";
 import { type Group, rowMajor } from "../5-fuse/groups.ts";
 import {
   decode,
@@ -29,7 +30,6 @@ import {
   groupName,
   groupX,
   laneX,
-  loadsOf,
   lowerRoot,
   type ScheduleContext,
   type Scheduled,

@@ -1,0 +1,73 @@
+// Weights that parameters alone decide: computed once by a prepare program, shared by entries.
+
+import type { Block, Range } from "../../../../runtime/core/program.ts";
+import { asConst } from "../../dims/dim.ts";
+import { attrsText, opKey, typeText } from "../../ir/build.ts";
+import type { Value } from "../../ir/types.ts";
+import { emitBlock } from "./encode.ts";
+import { ExprTable } from "./exprs.ts";
+import { bufferOf, bytesOf, type Planned, type Store } from "./planned.ts";
+/** Derived weights by what they compute, so that entries share them. */
+export class DerivedTable {
+  readonly units: {
+    name: string;
+    sources: string[];
+    steps: Planned[];
+    derived: number[];
+  }[] = [];
+  bytes = 0;
+  private readonly ids = new Map<string, number>();
+  private readonly byKey = new Map<string, { unit: number; offsets: number[] }>();
+
+  /** A number that is equal for equal computations on equal parameters. */
+  key(v: Value, memo = new Map<Value, number>()): number {
+    const known = memo.get(v);
+    if (known !== undefined) return known;
+    const n = v.node;
+    const inputs = n.inputs.map((i) => this.key(i, memo)).join();
+    const text = `${opKey(n.op)}#${v.index}(${inputs})${attrsText(n.attrs)}:${typeText(v.type)}`;
+    let id = this.ids.get(text);
+    if (id === undefined) {
+      id = this.ids.size;
+      this.ids.set(text, id);
+    }
+    memo.set(v, id);
+    return id;
+  }
+  find(key: string): { unit: number; offsets: number[] } | undefined {
+    return this.byKey.get(key);
+  }
+  reserve(key: string, roots: readonly Value[], name: string): { unit: number; offsets: number[] } {
+    const offsets = roots.map((r) => {
+      const at = this.bytes;
+      this.bytes += Math.ceil((asConst(bytesOf(r)) as number) / 256) * 256;
+      return at;
+    });
+    const made = { unit: this.units.length, offsets };
+    this.units.push({ name, sources: [], steps: [], derived: [] });
+    this.byKey.set(key, made);
+    return made;
+  }
+}
+
+/** The prepare program of a finished derived table. */
+export function planDerived(
+  table: DerivedTable,
+): { name: string; sources: string[]; body: Block; arenaBytes: number; derived: number[] }[] {
+  return table.units.map((u) => {
+    const exprs = new ExprTable();
+    const range = (t: ExprTable, s: Store): Range => ({
+      buffer: bufferOf(s),
+      offset: t.id(s.at),
+      bytes: t.id(s.bytes),
+    });
+    const arenaBytes = exprs.id(0);
+    return {
+      name: u.name,
+      sources: u.sources,
+      body: emitBlock(u.steps, exprs, range),
+      arenaBytes,
+      derived: u.derived,
+    };
+  });
+}

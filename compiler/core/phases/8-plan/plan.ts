@@ -1,0 +1,229 @@
+// From fused graphs to entry plans: order, storage, uniforms, grids. In: the graphs of a model and a target. Out: a
+// Program. Activations share the arena by liveness; parameters, state, derived weights and literals live in flat buffers of
+// their own. A write is stored in place where nobody can tell, and copied at the end otherwise.
+
+import type {
+  BufferName,
+  Check,
+  EntryPlan,
+  HostExpr,
+  Port,
+  PortIndexes,
+  Range,
+} from "../../../../runtime/core/program.ts";
+import { InternalError } from "../../diagnostics/index.ts";
+import { add, asConst, type Dim, dim, max, sym } from "../../dims/dim.ts";
+import type { Graph, IndexRange, Value } from "../../ir/types.ts";
+import { isFlat, RANDOM_STEP } from "../../ops/source.ts";
+import type { Fused } from "../5-fuse/groups.ts";
+import type { Layouts } from "../6-layout/layouts.ts";
+import { Planner, type ProgramContext } from "./blocks.ts";
+import { emitBlock } from "./encode.ts";
+import { ExprTable } from "./exprs.ts";
+import { assignArena } from "./memory.ts";
+import { dispatchesOf, type Planned, type Store } from "./planned.ts";
+import { solveSymbols } from "./symbols.ts";
+
+export interface EntryInput {
+  readonly name: string;
+  readonly doc?: string;
+  readonly graph: Graph;
+  readonly derive: boolean;
+  readonly shapeText: Readonly<Record<string, readonly string[]>>;
+  /** Values of host-side scalars by name. */
+  readonly hyper?: Readonly<Record<string, HostExpr>>;
+  readonly train?: EntryPlan["train"];
+}
+
+/** What `--emit` and the summary say about an entry. */
+export interface EntryReport {
+  readonly fused: Fused;
+  readonly layouts: Layouts;
+  readonly peak: number;
+  readonly bound: number;
+  /** What a call runs: a loop's as often as it runs. */
+  readonly dispatches: Dim;
+  readonly nodes: number;
+}
+
+export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; report: EntryReport } {
+  const planner = new Planner(p, e.derive);
+  const { graph } = e;
+  const top = planner.block(graph, undefined);
+  const end = planner.clock;
+  // Results live to the end; writes that could not be done in place are copied after everything.
+  const steps: Planned[] = [...top.steps];
+  for (const w of graph.writes) {
+    const place = placeOfWrite(p, w.path);
+    const from = planner.storeOf(w.value, top);
+    planner.noteDerived(from);
+    if (from.kind === "fixed" && from.buffer === place.buffer && asConst(from.at) === place.offset) continue;
+    planner.touch(w.value, top, end);
+    steps.push({
+      kind: "copy",
+      from: { ...from, bytes: dim(place.bytes) },
+      to: { kind: "fixed", buffer: place.buffer, at: dim(place.offset), bytes: dim(place.bytes) },
+      label: `write ${w.path}`,
+    });
+  }
+  for (const r of graph.results) {
+    planner.touch(r.value, top, end);
+    planner.noteDerived(planner.storeOf(r.value, top));
+  }
+  // An input that nothing reads has a place, too.
+  for (const n of graph.inputs) planner.storeOf(n.outs[0], top);
+  const given = graph.nodes
+    .filter((n) => n.op.fuses === "source")
+    .map((n) => planner.storeOf(n.outs[0], top));
+  checkWritten(
+    steps,
+    given,
+    graph.results.map((r) => planner.storeOf(r.value, top)),
+  );
+  const arena = assignArena(planner.tenants);
+  const table = new ExprTable();
+  const range = (t: ExprTable, s: Store): Range => ({
+    buffer: s.kind === "arena" ? "arena" : s.buffer,
+    offset: t.id(s.kind === "arena" ? add(arena.offsets[s.tenant], s.at) : s.at),
+    bytes: t.id(s.bytes),
+  });
+  // Inputs, results, checks. A name may be one that every object has.
+  const textOf = new Map(Object.entries(e.shapeText));
+  const port = (name: string, v: Value, store: Store): Port => ({
+    name,
+    dtype: v.type.dtype,
+    shape: v.type.shape.map((d) => table.id(d)),
+    shapeText: textOf.get(name) ?? v.type.shape.map((d) => d.key),
+    range: range(table, store),
+  });
+  const inputs = graph.inputs.map((n) => {
+    const name = String(n.attrs.name);
+    const indexes = (graph.indexes ?? []).filter((r) => r.input === name);
+    return {
+      ...port(name, n.outs[0], planner.storeOf(n.outs[0], top)),
+      ...(indexes.length === 0 ? {} : { indexes: indexes.map((r) => indexRange(r, table)) }),
+    };
+  });
+  const outputs = graph.results.map((r) => port(r.name, r.value, planner.storeOf(r.value, top)));
+  const implicit: EntryPlan["implicit"][number][] = [];
+  for (const n of graph.nodes) {
+    if (n.op.name === "seed")
+      implicit.push({
+        name: "seed",
+        dtype: "u32",
+        range: range(table, planner.storeOf(n.outs[0], top)),
+        counter: p.state.get(RANDOM_STEP)?.offset,
+      });
+    if (n.op.name === "hyper") {
+      const whole = planner.storeOf(n.outs[0], top);
+      (n.attrs.names as readonly string[]).forEach((name, i) => {
+        implicit.push({
+          name,
+          dtype: "f32",
+          range: range(table, { ...whole, at: add(whole.at, 4 * i), bytes: dim(4) }),
+          value: e.hyper?.[name],
+        });
+      });
+    }
+  }
+  const { solve, values } = solveSymbols(graph);
+  const checks: Check[] = [];
+  for (const n of graph.inputs)
+    n.outs[0].type.shape.forEach((d, i) => {
+      const actual = `${String(n.attrs.name)}.${i}`;
+      if (d.key === values.get(d.key)?.text) return;
+      checks.push({
+        left: table.id(sym(actual)),
+        relation: "==",
+        right: table.id(d),
+        message: `axis ${i} of ${String(n.attrs.name)} is ${d.key}`,
+      });
+    });
+  for (const c of graph.constraints)
+    checks.push({
+      left: table.id(c.left),
+      relation: c.relation,
+      right: table.id(c.right),
+      message: c.message,
+    });
+  const arenaBytes = table.id(max(arena.bytes, 256));
+  const body = emitBlock(steps, table, range);
+  const plan: EntryPlan = {
+    name: e.name,
+    doc: e.doc,
+    symbols: graph.symbols.map((name) => ({ name, value: solve.id((values.get(name) as { dim: Dim }).dim) })),
+    solve: solve.rows,
+    checks,
+    body,
+    inputs,
+    outputs,
+    arenaBytes,
+    implicit,
+    derived: [...planner.derivedUsed].sort((a, b) => a - b),
+    writesParams: graph.writes.some((w) => isFlat(w.path))
+      ? [...p.params.keys()].filter((k) => !isFlat(k))
+      : [],
+    writesState: graph.writes.flatMap((w) => (isFlat(w.path) ? [] : (p.members.get(w.path) ?? [w.path]))),
+    train: e.train,
+  };
+  return {
+    plan,
+    report: {
+      fused: top.fused,
+      layouts: top.layouts,
+      peak: arena.peak,
+      bound: arena.bound,
+      dispatches: dispatchesOf(steps),
+      nodes: graph.nodes.length,
+    },
+  };
+}
+
+/** No step, and no result, reads a place of the arena that nothing has written. */
+function checkWritten(steps: readonly Planned[], given: readonly Store[], results: readonly Store[]): void {
+  const written = new Set<number>();
+  const write = (s: Store): void => {
+    if (s.kind === "arena") written.add(s.tenant);
+  };
+  const read = (s: Store, label: string): void => {
+    if (s.kind === "arena" && !written.has(s.tenant))
+      throw new InternalError("plan", `${label} reads what nothing has written`);
+  };
+  const visit = (list: readonly Planned[]): void => {
+    for (const s of list) {
+      if (s.kind === "loop") visit(s.steps);
+      else if (s.kind === "clear") write(s.store);
+      else if (s.kind === "copy") {
+        read(s.from, s.label);
+        write(s.to);
+      } else {
+        for (const [i, x] of s.stores.entries()) if (!s.writes[i]) read(x, s.label);
+        for (const [i, x] of s.stores.entries()) if (s.writes[i]) write(x);
+      }
+    }
+  };
+  for (const s of given) write(s);
+  visit(steps);
+  for (const s of results) read(s, "a result");
+}
+
+function indexRange({ extent, except, part, use }: IndexRange, table: ExprTable): PortIndexes {
+  const places = part?.map((p) => [table.id(p.start), table.id(p.size), table.id(dim(p.step))] as const);
+  return {
+    extent: table.id(extent),
+    ...(except === undefined ? {} : { except }),
+    ...(places ? { part: places } : {}),
+    use,
+  };
+}
+
+function placeOfWrite(
+  p: ProgramContext,
+  path: string,
+): { buffer: BufferName; offset: number; bytes: number } {
+  const param = p.params.get(path);
+  if (param) return { buffer: "params", ...param };
+  const state = p.state.get(path);
+  if (!state) throw new InternalError("plan", `a write to unknown state ${path}`);
+  return { buffer: "state", ...state };
+}

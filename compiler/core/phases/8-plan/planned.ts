@@ -1,0 +1,54 @@
+// What the planner works on before there are offsets: stores, and steps in order.
+
+import type { BufferName } from "../../../../runtime/core/program.ts";
+import { add, type Dim, mul, product } from "../../dims/dim.ts";
+import type { Value } from "../../ir/types.ts";
+import type { Scheduled } from "../7-schedule/common.ts";
+/** Where a value of the model lives for good. */
+export interface Place {
+  readonly offset: number;
+  readonly bytes: number;
+}
+export const elementBytes = (v: Value): number => (v.type.dtype === "f16" ? 2 : 4);
+export const bytesOf = (v: Value): Dim => mul(product(v.type.shape), elementBytes(v));
+
+/** A byte range before offsets are known: a tenant of the arena, or a fixed place. */
+export type Store =
+  | { readonly kind: "arena"; readonly tenant: number; readonly at: Dim; readonly bytes: Dim }
+  | { readonly kind: "fixed"; readonly buffer: BufferName; readonly at: Dim; readonly bytes: Dim };
+
+export type Planned =
+  | {
+      readonly kind: "dispatch";
+      readonly scheduled: Scheduled;
+      readonly kernel: number;
+      readonly stores: readonly Store[];
+      /** Which of them it writes. */
+      readonly writes: readonly boolean[];
+      readonly label: string;
+    }
+  | { readonly kind: "copy"; readonly from: Store; readonly to: Store; readonly label: string }
+  | { readonly kind: "clear"; readonly store: Store; readonly label: string }
+  | {
+      readonly kind: "loop";
+      readonly symbol: string;
+      readonly count: Dim;
+      readonly steps: readonly Planned[];
+      readonly label: string;
+    };
+
+/** What a call runs: a loop's as often as it runs. */
+export const dispatchesOf = (steps: readonly Planned[]): Dim =>
+  add(
+    ...steps.map((s) =>
+      s.kind === "loop" ? mul(s.count, dispatchesOf(s.steps)) : s.kind === "dispatch" ? 1 : 0,
+    ),
+  );
+
+export const bufferOf = (s: Store): BufferName => (s.kind === "arena" ? "arena" : s.buffer);
+
+export interface TenantDraft {
+  bytes: Dim;
+  from: number;
+  to: number;
+}
