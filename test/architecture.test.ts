@@ -119,25 +119,24 @@ describe("compiler/core", () => {
       const [a, b] = [phase(i.from), phase(i.to)];
       return a !== undefined && b !== undefined && b > a;
     });
-    // `grad` is an expression of the language: checking one differentiates.
-    expect(show(backwards)).toEqual([
-      "compiler/core/phases/2-check/gradient.ts -> compiler/core/phases/3-grad/backward.ts",
-    ]);
+    expect(show(backwards)).toEqual([]);
     // What phases share (sizes, graphs, operators, kernels) knows no phase.
     const shared = inside(compiler).filter(
       (i) =>
-        /^compiler\/core\/(dims|ir|ops|kernel|diagnostics|reference)\//.test(i.from) &&
+        /^compiler\/core\/((dims|ir|ops|kernel|autodiff|diagnostics|reference)\/|model\.ts)/.test(i.from) &&
         phase(i.to) !== undefined,
     );
     expect(show(shared)).toEqual([]);
-    // Syntax ends at the checker.
-    const syntax = inside(compiler).filter((i) => (phase(i.from) ?? 0) > 2 && phase(i.to) === 1);
-    expect(show(syntax)).toEqual([]);
+    // Syntax ends at the checker, and so does the checker: what it hands on is the model.
+    const source = inside(compiler).filter((i) => (phase(i.from) ?? 0) > 2 && (phase(i.to) ?? 9) <= 2);
+    expect(show(source)).toEqual([]);
   });
   it("keeps its layers: sizes below graphs, graphs below operators and kernels", () => {
     const layer = (f: string): number => {
       const folder = /^compiler\/core\/(\w+)\//.exec(f)?.[1] ?? "";
-      return { diagnostics: 0, dims: 1, ir: 2, kernel: 3, ops: 4, reference: 5, phases: 6 }[folder] ?? 9;
+      const layers = ["diagnostics", "dims", "ir", "kernel", "ops", "autodiff", "reference", "phases"];
+      const at = layers.indexOf(folder);
+      return at < 0 ? 9 : at;
     };
     const upwards = inside(compiler).filter(
       (i) =>

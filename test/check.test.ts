@@ -1,7 +1,7 @@
 // What programs mean: checked and then evaluated by the reference, so that a wrong graph shows as a wrong number.
 import { describe, expect, it } from "vitest";
 import type { Dense, DType } from "../compiler/core/ir/types.ts";
-import type { CheckedModel } from "../compiler/core/phases/2-check/checked.ts";
+import type { CheckedModel } from "../compiler/core/model.ts";
 import { dense, evaluate } from "../compiler/core/reference/evaluate.ts";
 import { checkText, errorsOf, modelOf, resultsOf } from "./support/check.ts";
 

@@ -12,7 +12,7 @@ import {
   render,
   toJSON,
 } from "../compiler/core/diagnostics/index.ts";
-import type { SetValue } from "../compiler/core/phases/2-check/checked.ts";
+import type { SetValue } from "../compiler/core/index.ts";
 import { checkFile } from "./support/errors.ts";
 
 const folder = new URL("./errors/", import.meta.url);

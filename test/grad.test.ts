@@ -1,5 +1,6 @@
 // The gradient driver: what flows where, and through what it goes. Each operator's own rule is tested in ops.test.ts.
 import { describe, expect, it } from "vitest";
+import { backward } from "../compiler/core/autodiff/backward.ts";
 import { dim, sym } from "../compiler/core/dims/dim.ts";
 import { createBuilder, finishGraph, type GraphBuilder } from "../compiler/core/ir/build.ts";
 import { type Dense, type OpDef, OpError, type Value } from "../compiler/core/ir/types.ts";
@@ -21,7 +22,6 @@ import { softmax } from "../compiler/core/ops/nn.ts";
 import { argmaxOp } from "../compiler/core/ops/reduce.ts";
 import { makeScan } from "../compiler/core/ops/scan.ts";
 import { full, input, iota } from "../compiler/core/ops/source.ts";
-import { backward } from "../compiler/core/phases/3-grad/backward.ts";
 import { dense, evaluate } from "../compiler/core/reference/evaluate.ts";
 import { allclose } from "./support/allclose.ts";
 import { drawDense, graphOf, randomFrom } from "./support/opcheck.ts";

@@ -1,6 +1,7 @@
 // Single operators where conventions matter, against PyTorch's figures (test/figures/make/operators.py): values, and
 // gradients along a direction, of the reference evaluator.
 import { describe, expect, it } from "vitest";
+import { backward } from "../compiler/core/autodiff/backward.ts";
 import { dim } from "../compiler/core/dims/dim.ts";
 import { createBuilder } from "../compiler/core/ir/build.ts";
 import type { Dense } from "../compiler/core/ir/types.ts";
@@ -9,7 +10,6 @@ import { isFloat } from "../compiler/core/ops/define.ts";
 import { mul } from "../compiler/core/ops/elementwise.ts";
 import { type Argument, applyOp, opForCall } from "../compiler/core/ops/index.ts";
 import { full, input } from "../compiler/core/ops/source.ts";
-import { backward } from "../compiler/core/phases/3-grad/backward.ts";
 import { dense, evaluate } from "../compiler/core/reference/evaluate.ts";
 import { figure, operand } from "./support/figures.ts";
 import { signed } from "./support/hashing.ts";

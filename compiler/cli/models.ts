@@ -2,8 +2,8 @@
 // names. A module is named after the file where the file has one model, or one of the file's own name (convnet.mdl and
 // ConvNet); other models' modules bear the model's name. So a module's name does not depend on the options.
 import { basename, extname } from "node:path";
+import type { SetValue } from "../core/index.ts";
 import { parse } from "../core/phases/1-parse/parse.ts";
-import type { SetValue } from "../core/phases/2-check/checked.ts";
 import { UsageError } from "./failure.ts";
 import type { SourceFiles } from "./files.ts";
 

@@ -3,7 +3,7 @@
 import { closest, type Diagnostics } from "./diagnostics/index.ts";
 import { asConst, DimError, product, substitute } from "./dims/dim.ts";
 import type { Graph } from "./ir/types.ts";
-import type { CheckedModel } from "./phases/2-check/checked.ts";
+import type { CheckedModel } from "./model.ts";
 
 /** Kernels count elements in 32-bit integers. */
 const LARGEST = 2 ** 31 - 1;

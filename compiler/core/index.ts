@@ -8,9 +8,9 @@ import { evaluateAll, NOMINAL, print } from "./dims/dim.ts";
 import { stdSources } from "./generated/std.ts";
 import { isGraph } from "./ir/build.ts";
 import type { Graph, Node } from "./ir/types.ts";
+import type { CheckedModel } from "./model.ts";
 import { parse } from "./phases/1-parse/parse.ts";
-import { check as checkSource } from "./phases/2-check/check.ts";
-import type { CheckedModel } from "./phases/2-check/checked.ts";
+import { check as checkSource, type SetValue } from "./phases/2-check/check.ts";
 import { type Built, build } from "./pipeline.ts";
 import type { ReferenceModel } from "./reference/net.ts";
 import { emitStage, type Stage } from "./stages.ts";
@@ -18,7 +18,8 @@ import { targets as allTargets } from "./targets.ts";
 
 export type { Artefact } from "../../runtime/core/program.ts";
 export { type Diagnostic, InternalError, MdlError } from "./diagnostics/index.ts";
-export type { CheckedModel } from "./phases/2-check/checked.ts";
+export type { CheckedModel } from "./model.ts";
+export type { SetValue } from "./phases/2-check/check.ts";
 export { type EmitOptions, type EmittedModule, emitModule } from "./phases/9-emit/index.ts";
 export type { Stage } from "./stages.ts";
 
@@ -28,7 +29,7 @@ export interface CompileOptions {
   /** Only this model; with several in a file and none named, the first. */
   readonly model?: string;
   /** The model's own arguments. */
-  readonly set?: Readonly<Record<string, number | boolean | string>>;
+  readonly set?: Readonly<Record<string, SetValue>>;
   readonly entries?: readonly string[];
   /** Sizes fixed ahead: smaller, faster kernels for these sizes only. */
   readonly bind?: Readonly<Record<string, number>>;

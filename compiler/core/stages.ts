@@ -5,9 +5,9 @@ import { InternalError } from "./diagnostics/index.ts";
 import { print } from "./dims/dim.ts";
 import { typeText } from "./ir/build.ts";
 import { printGraph } from "./ir/print.ts";
+import type { CheckedModel } from "./model.ts";
 import type { parse } from "./phases/1-parse/parse.ts";
 import { printAst } from "./phases/1-parse/print.ts";
-import type { CheckedModel } from "./phases/2-check/checked.ts";
 import type { Built, StageReport } from "./pipeline.ts";
 
 export const STAGES = ["ast", "graph", "fused", "kernels", "wgsl", "plan"] as const;

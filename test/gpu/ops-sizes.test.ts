@@ -1,12 +1,12 @@
 // Operators at sizes that fit no tile: odd extents, rank 0 and rank 6, axes of one, empty tensors, and one entry over many
 // sizes of its symbols; dtypes. Kernels of every target against the reference evaluator. (ops.test.ts runs the examples.)
 import { afterEach, describe, it } from "vitest";
+import { backward } from "../../compiler/core/autodiff/backward.ts";
 import { type Dim, dim, evaluate as evaluateDim, sym } from "../../compiler/core/dims/dim.ts";
 import { createBuilder, finishGraph } from "../../compiler/core/ir/build.ts";
 import type { Dense, DType, Graph, Node, Value } from "../../compiler/core/ir/types.ts";
 import { type Argument, applyOp, opNamed } from "../../compiler/core/ops/index.ts";
 import { input } from "../../compiler/core/ops/source.ts";
-import { backward } from "../../compiler/core/phases/3-grad/backward.ts";
 import { targets } from "../../compiler/core/targets.ts";
 import { patient } from "../support/budget.ts";
 import { testDevice } from "../support/device.ts";

@@ -3,14 +3,14 @@
 // for the adapter at hand (software adapters are what tests have); the others run the first example of what is not
 // element-wise, where their schedules differ: compiling is what takes the time.
 import { afterAll, describe, it } from "vitest";
+import { backward } from "../../compiler/core/autodiff/backward.ts";
 import { dim } from "../../compiler/core/dims/dim.ts";
 import { createBuilder, finishGraph } from "../../compiler/core/ir/build.ts";
 import type { Dense, Graph, OpDef, Value } from "../../compiler/core/ir/types.ts";
+import type { CheckedEntry, CheckedModel, PortInfo } from "../../compiler/core/model.ts";
 import { isFloat } from "../../compiler/core/ops/define.ts";
 import { allOps } from "../../compiler/core/ops/index.ts";
 import { input } from "../../compiler/core/ops/source.ts";
-import type { CheckedEntry, CheckedModel, PortInfo } from "../../compiler/core/phases/2-check/checked.ts";
-import { backward } from "../../compiler/core/phases/3-grad/backward.ts";
 import { build } from "../../compiler/core/pipeline.ts";
 import { evaluate } from "../../compiler/core/reference/evaluate.ts";
 import { targets } from "../../compiler/core/targets.ts";

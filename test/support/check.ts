@@ -2,8 +2,8 @@
 
 import { type Diagnostic, renderAll } from "../../compiler/core/diagnostics/index.ts";
 import { stdSources } from "../../compiler/core/generated/std.ts";
-import { check } from "../../compiler/core/phases/2-check/check.ts";
-import type { CheckedModel, CheckOptions, CheckResult } from "../../compiler/core/phases/2-check/checked.ts";
+import type { CheckedModel } from "../../compiler/core/model.ts";
+import { type CheckOptions, type CheckResult, check } from "../../compiler/core/phases/2-check/check.ts";
 
 type Options = Partial<CheckOptions> & { readonly files?: Readonly<Record<string, string>> };
 

@@ -2,8 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import type { Diagnostic } from "../../compiler/core/diagnostics/index.ts";
 import { stdSources } from "../../compiler/core/generated/std.ts";
-import { check } from "../../compiler/core/phases/2-check/check.ts";
-import type { CheckOptions } from "../../compiler/core/phases/2-check/checked.ts";
+import { type CheckOptions, check } from "../../compiler/core/phases/2-check/check.ts";
 
 const folder = new URL("../errors/", import.meta.url);
 

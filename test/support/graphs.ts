@@ -1,7 +1,7 @@
 // From graphs made in a test to a loaded model: entries without a source text, compiled by the pipeline and run on the
 // adapter. In: graphs and data by parameter and state path. Out: results as dense tensors, beside what the reference says.
 import type { Dense, DType, Graph, TensorType } from "../../compiler/core/ir/types.ts";
-import type { CheckedModel, ParamInfo, PortInfo } from "../../compiler/core/phases/2-check/checked.ts";
+import type { CheckedModel, ParamInfo, PortInfo } from "../../compiler/core/model.ts";
 import { type Built, build } from "../../compiler/core/pipeline.ts";
 import { dense, type EvaluateOptions, evaluate } from "../../compiler/core/reference/evaluate.ts";
 import { targets as allTargets, type Target } from "../../compiler/core/targets.ts";

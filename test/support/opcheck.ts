@@ -1,5 +1,7 @@
 // Holds an operator to itself: its types to what it computes, its lowering to its reference, its gradient to finite
 // differences. In: an operator's worked example (or one drawn at random). Out: nothing, or an error that says where.
+
+import { backward } from "../../compiler/core/autodiff/backward.ts";
 import { type Dim, dim, evaluate as evaluateDim, sym } from "../../compiler/core/dims/dim.ts";
 import { createBuilder, finishGraph, type GraphBuilder, typeText } from "../../compiler/core/ir/build.ts";
 import type { Dense, DType, Graph, OpDef, OpExample, Value } from "../../compiler/core/ir/types.ts";
@@ -9,7 +11,6 @@ import { isFloat } from "../../compiler/core/ops/define.ts";
 import { add, mul } from "../../compiler/core/ops/elementwise.ts";
 import { type Argument, applyOp } from "../../compiler/core/ops/index.ts";
 import { full as fullOp, input as inputOp } from "../../compiler/core/ops/source.ts";
-import { backward } from "../../compiler/core/phases/3-grad/backward.ts";
 import { bindSizes, dense, evaluate, evaluateNode } from "../../compiler/core/reference/evaluate.ts";
 import { inPrimitives } from "../../compiler/core/reference/expand.ts";
 import { allclose } from "./allclose.ts";

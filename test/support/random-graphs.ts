@@ -1,5 +1,7 @@
 // Random small graphs, for passes and kernels to be tried on. In: a seed. Out: a graph over inputs, parameters and state,
 // with data for them. Values stay small, so that single precision can be told from wrong.
+
+import { backward } from "../../compiler/core/autodiff/backward.ts";
 import {
   asConst,
   type Dim,
@@ -13,7 +15,6 @@ import { createBuilder, finishGraph } from "../../compiler/core/ir/build.ts";
 import type { Dense, DType, Graph, Node, Value } from "../../compiler/core/ir/types.ts";
 import { type Argument, applyOp, opNamed } from "../../compiler/core/ops/index.ts";
 import { full, input, iota, param, size, state } from "../../compiler/core/ops/source.ts";
-import { backward } from "../../compiler/core/phases/3-grad/backward.ts";
 import { drawDense, randomFrom, TAME } from "./opcheck.ts";
 
 export interface RandomGraph {

@@ -1,12 +1,12 @@
 // Figures on the reference evaluator: a figure's tensors as the evaluator takes them, and a graph with the gradients of its
 // results beside them.
 import { beginning } from "../../compiler/cli/weights.ts";
+import { backward } from "../../compiler/core/autodiff/backward.ts";
 import type { Compiled } from "../../compiler/core/index.ts";
 import { createBuilder, finishGraph } from "../../compiler/core/ir/build.ts";
 import type { Dense, Graph, Node, Value } from "../../compiler/core/ir/types.ts";
 import { add } from "../../compiler/core/ops/elementwise.ts";
 import { full, input } from "../../compiler/core/ops/source.ts";
-import { backward } from "../../compiler/core/phases/3-grad/backward.ts";
 import { dense } from "../../compiler/core/reference/evaluate.ts";
 import { ReferenceNet } from "../../compiler/core/reference/net.ts";
 import { seedWords } from "../../runtime/core/threefry.ts";

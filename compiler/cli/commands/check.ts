@@ -1,8 +1,8 @@
 // `mdl check`: what there is to say about sources, without compiling them. All files are looked at; a file that cannot be
 // read is said and does not end the run.
 import { type JsonDiagnostic, renderAll, toJSON } from "../../core/diagnostics/index.ts";
+import type { SetValue } from "../../core/index.ts";
 import { check } from "../../core/index.ts";
-import type { SetValue } from "../../core/phases/2-check/checked.ts";
 import { EXIT, InputFailure } from "../failure.ts";
 import { SourceFiles } from "../files.ts";
 import { count, harmless, painterFor } from "../style.ts";

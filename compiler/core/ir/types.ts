@@ -185,6 +185,17 @@ export interface Builder {
   require(c: Constraint): void;
 }
 
+/**
+ * Differentiates (autodiff/backward.ts): the gradients of sum(outputs * seeds) with respect to `wrt`, undefined where there
+ * is none.
+ */
+export type Backward = (
+  b: Builder,
+  outputs: readonly Value[],
+  seeds: readonly (Value | undefined)[],
+  wrt: readonly Value[],
+) => readonly (Value | undefined)[];
+
 /** Everything the compiler knows about one operator. */
 export interface OpDef {
   /** The same spelling in .mdl, graph text and kernel names. */
@@ -202,7 +213,13 @@ export interface OpDef {
   /** Meaning in double precision (integers exact), naive, sharing nothing with lower(). Sizes are numbers here. */
   reference?(inputs: readonly Dense[], attrs: ConcreteAttrs, outs: readonly Dense[]): void;
   /** Gradients of the operands given those of the results (undefined = zero / not differentiable). */
-  vjp?(b: Builder, node: Node, grads: readonly (Value | undefined)[]): readonly (Value | undefined)[];
+  vjp?(
+    b: Builder,
+    node: Node,
+    grads: readonly (Value | undefined)[],
+    /** For operators that hold a graph of their own. */
+    backward: Backward,
+  ): readonly (Value | undefined)[];
   /** Why there is no gradient, where vjp is absent on purpose. */
   readonly noGrad?: string;
   /** One element of result `index` as a function of its coordinates (map, view, fold). */

@@ -2,25 +2,17 @@
 // command line. Out: per model its parameters, a graph per entry, its train blocks; or diagnostics. No exception leaves it
 // for what a user wrote; anything else is an InternalError.
 import { didYouMean } from "../../diagnostics/nearest.ts";
-import { Diagnostics, InternalError } from "../../diagnostics/report.ts";
+import { type Diagnostic, Diagnostics, InternalError } from "../../diagnostics/report.ts";
 import { asConst, type Dim, dim, print, substitute, sym, symbols } from "../../dims/dim.ts";
 import { createBuilder, finishGraph, reachable } from "../../ir/build.ts";
 import type { Constraint, Graph, Value } from "../../ir/types.ts";
+import type { CheckedEntry, CheckedModel, ParamInfo, PortInfo } from "../../model.ts";
 import { add } from "../../ops/elementwise.ts";
 import { full, input as inputOp, RANDOM_STEP, seed as seedOp } from "../../ops/source.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { parse } from "../1-parse/parse.ts";
 import { stepValue } from "./apply.ts";
 import { finish, frame, tensorType } from "./call.ts";
-import type {
-  CheckedEntry,
-  CheckedModel,
-  CheckOptions,
-  CheckResult,
-  ParamInfo,
-  PortInfo,
-  SetValue,
-} from "./checked.ts";
 import {
   type Ctx,
   contain,
@@ -65,6 +57,23 @@ import {
   tensorVal,
   type Val,
 } from "./values.ts";
+
+/** A value given on the command line for a model's parameter. */
+export type SetValue = number | boolean | string;
+
+export interface CheckOptions {
+  /** Text of `std/nn` and of imported files by resolved name; undefined where there is none. */
+  readonly resolve: (path: string) => string | undefined;
+  /** Only this model. */
+  readonly model?: string;
+  readonly set?: Readonly<Record<string, SetValue>>;
+}
+
+export interface CheckResult {
+  /** Undefined where there are errors. */
+  readonly models: readonly CheckedModel[] | undefined;
+  readonly diagnostics: readonly Diagnostic[];
+}
 
 /** Checks the file `file` with the text `source`. */
 export function check(source: string, file: string, options: CheckOptions): CheckResult {

@@ -1,12 +1,13 @@
 // `grad(f, wrt = x)`: a fn whose value is the gradient of f's. In: a fn, and which of its parameters (or of the model's).
 // Out: graph values made by the gradient driver, so that it nests. Separate because `wrt` is a name, not a value.
+
+import { backward } from "../../autodiff/backward.ts";
 import { reachable } from "../../ir/build.ts";
 import { OpError, type Value } from "../../ir/types.ts";
 import { variableOp } from "../../ops/custom.ts";
 import { full, isFloat, zerosLike } from "../../ops/define.ts";
 import { stopGradientOp } from "../../ops/elementwise.ts";
 import type * as ast from "../1-parse/ast.ts";
-import { backward } from "../3-grad/backward.ts";
 import { callFn, callValue } from "./call.ts";
 import { type Ctx, fail, failName, originOf, type Trace, traceOf } from "./context.ts";
 import { evalExpr } from "./expr.ts";

@@ -3,6 +3,7 @@
 // of its own: a bare name is a fn of the model applied to the step's inputs.
 import { reachable } from "../../ir/build.ts";
 import type { Constraint, Graph, Node, Value } from "../../ir/types.ts";
+import type { CheckedTrain, HostExpr, Optimizer, PortInfo } from "../../model.ts";
 import { sum } from "../../ops/axes.ts";
 import { isFloat } from "../../ops/define.ts";
 import { abs, add, mul, square, stopGradientOp } from "../../ops/elementwise.ts";
@@ -11,7 +12,6 @@ import type * as ast from "../1-parse/ast.ts";
 import { hostOf } from "./arith.ts";
 import { finish, frame } from "./call.ts";
 import { bindEntry, newTrace, type Solved, seal, untilSolved } from "./check.ts";
-import type { CheckedTrain, HostExpr, Optimizer, PortInfo } from "./checked.ts";
 import {
   type Ctx,
   fail,

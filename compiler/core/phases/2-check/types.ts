@@ -21,8 +21,8 @@ import {
 } from "../../dims/dim.ts";
 import { typeText } from "../../ir/build.ts";
 import type { Constraint, DType, TensorType } from "../../ir/types.ts";
+import type { BoundaryDType } from "../../model.ts";
 import type * as ast from "../1-parse/ast.ts";
-import type { BoundaryDType } from "./checked.ts";
 import { type Ctx, fail, inner, report, sameDim, shapeText } from "./context.ts";
 import { evalExpr } from "./expr.ts";
 import { describe, intVal } from "./values.ts";

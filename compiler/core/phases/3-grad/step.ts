@@ -5,9 +5,11 @@
 // rounded once to what the parameters are. Formulas are PyTorch's.
 
 import type { HostExpr, Init } from "../../../../runtime/core/program.ts";
+import { backward } from "../../autodiff/backward.ts";
 import { asConst, type Dim, dim, isConst, product } from "../../dims/dim.ts";
 import { createBuilder, finishGraph } from "../../ir/build.ts";
 import type { Builder, DType, Graph, Value } from "../../ir/types.ts";
+import type { CheckedModel, CheckedTrain } from "../../model.ts";
 import { broadcastTo, cast, reshape, sum } from "../../ops/axes.ts";
 import { pack } from "../../ops/copy.ts";
 import { isFloat } from "../../ops/define.ts";
@@ -33,8 +35,6 @@ import {
 } from "../../ops/elementwise.ts";
 import { sliceOp } from "../../ops/movement.ts";
 import { constant, full, hyper, param, RANDOM_STEP, RUN, state } from "../../ops/source.ts";
-import type { CheckedModel, CheckedTrain } from "../2-check/checked.ts";
-import { backward } from "./backward.ts";
 
 export interface StepState {
   readonly path: string;

@@ -1,14 +1,13 @@
-// Reverse-mode differentiation, graph to graph. In: outputs with the gradients that flow into them, and the values with
+// Reverse-mode differentiation, graph to graph: part of what phases share, since an expression of the language (`grad`) and a
+// training step both differentiate. In: outputs with the gradients that flow into them, and the values with
 // respect to which. Out: one gradient each, as new nodes of the builder. Every rule is an operator's own (`vjp`); a
 // composite without one is differentiated through its definition. Contributions are added in reverse topological order,
 // so that a graph always gives the same sums.
-import { InternalError } from "../../diagnostics/index.ts";
-import { derivedOrigin, typeText } from "../../ir/build.ts";
-import { type Builder, type Node, OpError, type Value } from "../../ir/types.ts";
-import { isFloat } from "../../ops/define.ts";
-import { add } from "../../ops/elementwise.ts";
-import { setScanGradient } from "../../ops/scan.ts";
-import { scanGradient } from "./scan.ts";
+import { InternalError } from "../diagnostics/index.ts";
+import { derivedOrigin, typeText } from "../ir/build.ts";
+import { type Builder, type Node, OpError, type Value } from "../ir/types.ts";
+import { isFloat } from "../ops/define.ts";
+import { add } from "../ops/elementwise.ts";
 
 export type Gradients = readonly (Value | undefined)[];
 
@@ -66,7 +65,7 @@ function propagate(
 
 function gradientsOf(b: Builder, node: Node, grads: Gradients, needed: readonly boolean[]): Gradients {
   const { op } = node;
-  if (op.vjp) return op.vjp(b, node, grads);
+  if (op.vjp) return op.vjp(b, node, grads, backward);
   if (op.expand) {
     const wrt = [...new Set(node.inputs.filter((_, i) => needed[i]))];
     const found = propagate(b, op.expand(b, node), grads, wrt, new Set(node.inputs));
@@ -113,5 +112,3 @@ function activeNodes(outputs: readonly Value[], wrt: readonly Value[], stop: Rea
   }
   return order;
 }
-
-setScanGradient(scanGradient(backward));

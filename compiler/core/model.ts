@@ -1,10 +1,9 @@
-// What the checker hands on: per model its parameters, state, one graph per entry and the train blocks, as plain data.
-// In: nothing. Out: types. Separate because every later phase reads them and none of them needs the interpreter.
+// What the line begins with: a model's parameters, state, one graph per entry and its train blocks, as plain data. A source
+// that was checked is one way to have it; an importer or a test makes it without one. In: nothing. Out: types.
 
-import type { HostExpr, Init } from "../../../../runtime/core/program.ts";
-import type { Diagnostic } from "../../diagnostics/report.ts";
-import type { Span } from "../../diagnostics/span.ts";
-import type { DType, Graph, TensorType } from "../../ir/types.ts";
+import type { HostExpr, Init } from "../../runtime/core/program.ts";
+import type { Span } from "./diagnostics/span.ts";
+import type { DType, Graph, TensorType } from "./ir/types.ts";
 
 export type { HostExpr, Init };
 
@@ -79,21 +78,4 @@ export interface CheckedModel {
   readonly entries: readonly CheckedEntry[];
   readonly trains: readonly CheckedTrain[];
   readonly span: Span;
-}
-
-/** A value given on the command line for a model's parameter. */
-export type SetValue = number | boolean | string;
-
-export interface CheckOptions {
-  /** Text of `std/nn` and of imported files by resolved name; undefined where there is none. */
-  readonly resolve: (path: string) => string | undefined;
-  /** Only this model. */
-  readonly model?: string;
-  readonly set?: Readonly<Record<string, SetValue>>;
-}
-
-export interface CheckResult {
-  /** Undefined where there are errors. */
-  readonly models: readonly CheckedModel[] | undefined;
-  readonly diagnostics: readonly Diagnostic[];
 }
