@@ -81,7 +81,7 @@ describe.each(names)("dispatches on %s", (target) => {
   it("a pre-norm block with packed qkv: nine, seven where attention is one kernel", () => {
     const list = example("transformer.mdl", target, "encode", { model: "Encoder" });
     const one = list.some((d) => d.family.startsWith("attention"));
-    expect(one).toBe(targets.find((t) => t.name === target)?.fusedAttention);
+    expect(one).toBe(targets.find((t) => t.name === target)?.fastShared);
     expect(list.length).toBeLessThanOrEqual(one ? 7 : 9);
     expect(wasted(list)).toEqual([]);
   });

@@ -20,7 +20,7 @@ import { PARAMS } from "./ops/source.ts";
 import { type BufferRun, type FlatParams, GRAIN, type StepState, trainStep } from "./phases/3-grad/step.ts";
 import { simplify } from "./phases/4-simplify/simplify.ts";
 import { type Group, MOST_LOOKS } from "./phases/5-fuse/groups.ts";
-import { claimsAttention } from "./phases/7-schedule/schedule.ts";
+import { isClaimed } from "./phases/7-schedule/choose.ts";
 import type { ProgramContext } from "./phases/8-plan/blocks.ts";
 import { DerivedTable, planDerived } from "./phases/8-plan/derived.ts";
 import { KernelTable } from "./phases/8-plan/kernels.ts";
@@ -210,7 +210,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       members: new Map(runs.map((r) => [r.path, r.members.map((m) => m.path)])),
       constant,
       describe: (g) => describeGroup(g, options.place),
-      claims: target.fusedAttention ? claimsAttention : undefined,
+      claims: (n) => isClaimed(n, target),
       verify: options.verify,
       budget: { left: MOST_LOOKS },
     };

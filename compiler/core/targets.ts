@@ -7,16 +7,14 @@ export interface Target {
   readonly requires: Requires;
   /** Threads of a pointwise workgroup; each handles four elements. */
   readonly mapThreads: number;
-  /** Threads that share a row of a reduction, and how they combine. */
+  /** Threads that share a row of a reduction. */
   readonly rowThreads: number;
-  readonly rowCombine: "subgroup" | "tree";
   /** With fewer rows than this, long ones are reduced in two steps. */
   readonly busyRows: number;
-  readonly contraction:
-    | { readonly kind: "subgroup"; readonly lanes: number; readonly rows: number }
-    | { readonly kind: "tile"; readonly rows: number; readonly cols: number; readonly depth: number };
-  /** Whether attention is one kernel with a running maximum here. */
-  readonly fusedAttention: boolean;
+  /** Rows and columns of a product that a workgroup computes at a time, and how many terms of each it keeps at hand. */
+  readonly tile: { readonly rows: number; readonly cols: number; readonly depth: number };
+  /** Workgroup memory is a memory of its own, faster than where buffers lie. */
+  readonly fastShared: boolean;
 }
 
 /** What WebGPU allows a kernel on every device; a target's `requires.limits` may ask for more. */
@@ -31,16 +29,19 @@ export type KernelLimit = keyof typeof DEFAULT_LIMITS;
 export const limitOf = (target: Pick<Target, "requires">, name: KernelLimit): number =>
   target.requires.limits[name] ?? DEFAULT_LIMITS[name];
 
+/** Lanes of a subgroup, where kernels may count on a number. */
+export const subgroupOf = ({ requires }: Pick<Target, "requires">): number | undefined =>
+  requires.features.includes("subgroups") ? requires.subgroupSize : undefined;
+
 /** WebGPU's default limits and no optional feature: runs anywhere. */
 export const baseline: Target = {
   name: "baseline",
   requires: { features: [], limits: {} },
   mapThreads: 64,
   rowThreads: 64,
-  rowCombine: "tree",
   busyRows: 32,
-  contraction: { kind: "tile", rows: 32, cols: 32, depth: 16 },
-  fusedAttention: false,
+  tile: { rows: 32, cols: 32, depth: 16 },
+  fastShared: false,
 };
 /** A discrete or integrated GPU: workgroup-memory tiles of 64, attention as one kernel. */
 export const gpu: Target = {
@@ -48,10 +49,9 @@ export const gpu: Target = {
   requires: { features: [], limits: {}, adapter: "gpu" },
   mapThreads: 128,
   rowThreads: 128,
-  rowCombine: "tree",
   busyRows: 64,
-  contraction: { kind: "tile", rows: 64, cols: 64, depth: 16 },
-  fusedAttention: true,
+  tile: { rows: 64, cols: 64, depth: 16 },
+  fastShared: true,
 };
 /** A software adapter with subgroups of eight (lavapipe): register tiles by subgroup broadcast, no barriers. */
 export const cpuSubgroup: Target = {
@@ -59,10 +59,9 @@ export const cpuSubgroup: Target = {
   requires: { features: ["subgroups"], limits: {}, subgroupSize: 8, adapter: "cpu" },
   mapThreads: 64,
   rowThreads: 8,
-  rowCombine: "subgroup",
   busyRows: 4,
-  contraction: { kind: "subgroup", lanes: 8, rows: 32 },
-  fusedAttention: false,
+  tile: { rows: 32, cols: 32, depth: 16 },
+  fastShared: false,
 };
 
 /** In the order `load` tries them. */

@@ -1,38 +1,17 @@
 // What the kernel families share: lowering a group's roots, linear iteration spaces, the finished kernel.
-// In: a fused group with layouts. Out: Scheduled: kernel code, the sizes its uniform block holds, its grid.
+// In: a fused group with layouts. Out: a Launch: kernel code, the sizes its uniform block holds, its grid.
 
 import { type Dim, product, substitute } from "../../dims/dim.ts";
 import { PART_OF } from "../../ir/build.ts";
 import type { Value } from "../../ir/types.ts";
-import type { BufferSlot, KernelCode, X } from "../../kernel/code.ts";
-import type { Emitter, Placing } from "../../kernel/emitter.ts";
+import type { KernelCode, X } from "../../kernel/code.ts";
+import type { Emitter } from "../../kernel/emitter.ts";
 import { createLowering, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar } from "../../kernel/scalar.ts";
-import type { Target } from "../../targets.ts";
-import { decode, type Fused, type Group } from "../5-fuse/groups.ts";
-import type { Layouts } from "../6-layout/layouts.ts";
+import { decode, type Group } from "../5-fuse/groups.ts";
+import type { Launch, ScheduleContext } from "./family.ts";
 
 export { decode };
-
-export interface Scheduled {
-  readonly code: KernelCode;
-  /** Number of workgroups. */
-  readonly groups: Dim;
-  /** Values of the uniform words after word 0. */
-  readonly uniforms: readonly Dim[];
-  readonly buffers: readonly BufferSlot[];
-  /** Floating-point operations, roughly. */
-  readonly cost: Dim;
-}
-
-export interface ScheduleContext {
-  readonly fused: Fused;
-  readonly layouts: Layouts;
-  readonly target: Target;
-  /** Stored copies in a better layout, per group that reads them. */
-  readonly packed: ReadonlyMap<Group, ReadonlyMap<Value, Value>>;
-  readonly placing?: Placing;
-}
 
 /** A lowering for one group: stored values of other groups are loads, everything else is inlined. */
 export function groupLowering(ctx: ScheduleContext, g: Group): ScalarContext {
@@ -93,7 +72,7 @@ export function finish(
     nest: readonly string[];
     subgroups?: boolean;
   },
-): Scheduled {
+): Launch {
   const resolve = (d: Dim): Dim => substitute(d, (name) => s.opaques.get(name));
   const code: KernelCode = {
     name: parts.name,

@@ -3,22 +3,25 @@
 import { add, asConst, ceilDiv, dim, isMultipleOf, mul, product } from "../../dims/dim.ts";
 import { bin, lit, type X } from "../../kernel/code.ts";
 import { Emitter } from "../../kernel/emitter.ts";
-import { type Group, rowMajor } from "../5-fuse/groups.ts";
-import {
-  decode,
-  decodeValue,
-  finish,
-  groupLowering,
-  groupName,
-  groupX,
-  laneX,
-  lowerRoot,
-  type ScheduleContext,
-  type Scheduled,
-} from "./common.ts";
+import { rowMajor } from "../5-fuse/groups.ts";
+import { decode, decodeValue, finish, groupLowering, groupName, groupX, laneX, lowerRoot } from "./common.ts";
+import { type Family, type Job, type Launch, oneLaunch } from "./family.ts";
 
-export function scheduleMap(ctx: ScheduleContext, g: Group): Scheduled {
-  const { layouts, target } = ctx;
+type Choice = { readonly threads: number };
+
+export const mapFamily: Family<Choice> = {
+  name: "map",
+  choices({ group, ctx }) {
+    // A contraction is one, too, with its fold in the thread: where it has no rows and columns, nothing else is left.
+    if (group.kind !== "map" && group.kind !== "contraction") return [];
+    const liked = ctx.target.mapThreads;
+    return [liked, 64, 128, 256].filter((n, i) => i === 0 || n !== liked).map((threads) => ({ threads }));
+  },
+  lower: (job, choice) => oneLaunch(scheduleMap(job, choice)),
+};
+
+function scheduleMap({ ctx, group: g }: Job, { threads }: Choice): Launch {
+  const { layouts } = ctx;
   const s = groupLowering(ctx, g);
   const em = new Emitter(s, (v) => layouts.strides(v), ctx.placing);
   const first = g.roots[0];
@@ -37,7 +40,7 @@ export function scheduleMap(ctx: ScheduleContext, g: Group): Scheduled {
   const values = g.roots.map((r, n) => lowerRoot(s, r, where[n]));
   em.count(values);
   const lane = wide ? i : undefined;
-  const thread = bin("+", bin("*", groupX(), lit(target.mapThreads)), laneX());
+  const thread = bin("+", bin("*", groupX(), lit(threads)), laneX());
   const start = em.let("i", wide ? bin("*", thread, lit(4)) : thread);
   em.put({
     k: "if",
@@ -54,11 +57,11 @@ export function scheduleMap(ctx: ScheduleContext, g: Group): Scheduled {
   });
   const body = em.pop();
   for (const b of body) em.put(b);
-  const perGroup = target.mapThreads * (wide ? 4 : 1);
+  const perGroup = threads * (wide ? 4 : 1);
   return finish(em, s, {
     name: groupName(g),
     family: "map",
-    workgroup: target.mapThreads,
+    workgroup: threads,
     groups: ceilDiv(total, perGroup),
     cost: mul(total, values.length * 4),
     nest: [

@@ -22,24 +22,32 @@ import { COMBINE_NAME, combine, Emitter } from "../../kernel/emitter.ts";
 import { foldOf, identityOf } from "../../kernel/lowering.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "../../kernel/scalar.ts";
 import { children, loadsOf } from "../../kernel/scalar.ts";
-import { type Group, rowMajor } from "../5-fuse/groups.ts";
-import {
-  decode,
-  finish,
-  groupLowering,
-  groupName,
-  groupX,
-  laneX,
-  lowerRoot,
-  type ScheduleContext,
-  type Scheduled,
-} from "./common.ts";
+import { subgroupOf } from "../../targets.ts";
+import { rowMajor } from "../5-fuse/groups.ts";
+import { decode, finish, groupLowering, groupName, groupX, laneX, lowerRoot } from "./common.ts";
+import { type Family, type Job, type Launch, oneLaunch } from "./family.ts";
+
+/** Threads of a workgroup, and how they bring their parts together: by a subgroup operation, or in workgroup memory. */
+type Choice = { readonly threads: number; readonly combine: "subgroup" | "shared" };
+
+export const rowsFamily: Family<Choice> = {
+  name: "rows",
+  choices({ group, ctx: { target } }) {
+    if (group.kind !== "rows") return [];
+    const lanes = subgroupOf(target);
+    const combine = (threads: number): Choice["combine"] => (threads === lanes ? "subgroup" : "shared");
+    return [target.rowThreads, ...[32, 64, 128, 256].filter((n) => n !== target.rowThreads)].map(
+      (threads) => ({ threads, combine: combine(threads) }),
+    );
+  },
+  lower: (job, choice) => oneLaunch(scheduleRows(job, choice)),
+};
 
 /** Threads that combine the others' parts. */
 const COMBINERS = 8;
 
-export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
-  const { layouts, target } = ctx;
+function scheduleRows({ ctx, group: g }: Job, choice: Choice): Launch {
+  const { layouts } = ctx;
   const s = groupLowering(ctx, g);
   // The anchor says what a row is.
   const anchorAt = g.anchor.outs[0].type.shape.map((d, i) => s.axis(`i${i}`, d));
@@ -162,7 +170,7 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
     return { value, x: linear(s.substitute(x, at)), at: where, inner };
   });
 
-  const threads = target.rowThreads;
+  const { threads } = choice;
   const em = new Emitter(s, (v) => layouts.strides(v), ctx.placing);
   em.count(roots.map((q) => q.x));
   em.bind(r, em.let("row", byRows ? bin("*", groupX(), lit(4)) : groupX()));
@@ -171,7 +179,7 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
 
   /** All threads fold together; the result is the same in each. */
   const across = (how: Combine, x: X): X => {
-    if (target.rowCombine === "subgroup") {
+    if (choice.combine === "subgroup") {
       const all = (combine: Combine, a: X): X => ({
         k: "subgroup",
         combine,
@@ -300,7 +308,7 @@ export function scheduleRows(ctx: ScheduleContext, g: Group): Scheduled {
     workgroup: threads,
     groups: byRows ? ceilDiv(rowCount, 4) : rowCount,
     cost: mul(rowCount, k0, dim(4 * roots.length)),
-    subgroups: target.rowCombine === "subgroup",
+    subgroups: choice.combine === "subgroup",
     nest: [
       `grid row in 0 .. ${rowCount.key}${byRows ? " by 4 lanes" : ""}`,
       ...[...linearFolds.values()].map(

@@ -14,8 +14,8 @@ import { decode, type FuseBudget, type Fused, fuse, type Group, rowMajor } from 
 import { inPlaceWrites, overfull } from "../6-layout/in-place.ts";
 import { chooseLayouts, type Layouts } from "../6-layout/layouts.ts";
 import { packWeights } from "../6-layout/weights.ts";
-import type { ScheduleContext, Scheduled } from "../7-schedule/common.ts";
-import { scheduleGroup } from "../7-schedule/schedule.ts";
+import { scheduleGroup } from "../7-schedule/choose.ts";
+import type { Launch, ScheduleContext } from "../7-schedule/family.ts";
 import type { DerivedTable } from "./derived.ts";
 import type { KernelTable } from "./kernels.ts";
 import {
@@ -198,41 +198,42 @@ export class Planner {
       }
       if (g.derived) this.derivedGroup(g, ctx, block);
       else {
-        const d = this.dispatch(scheduleGroup(ctx, g), g, block);
-        for (const b of d.scheduled.buffers) this.touch(b.value, block);
-        steps.push(d);
+        const { list, temporaries } = scheduleGroup(ctx, g);
+        for (const t of temporaries) this.assign(t, this.tenant(bytesOf(t)));
+        list.forEach((launch, i) => {
+          if (i > 0) this.clock++;
+          const d = this.dispatch(launch, g, block);
+          for (const b of launch.buffers) this.touch(b.value, block);
+          steps.push(d);
+        });
       }
     }
     return block;
   }
 
-  private dispatch(
-    scheduled: Scheduled,
-    g: Group,
-    block: PlannedBlock,
-  ): Extract<Planned, { kind: "dispatch" }> {
-    if (scheduled.buffers.length > limitOf(this.p.target, "maxStorageBuffersPerShaderStage"))
+  private dispatch(launch: Launch, g: Group, block: PlannedBlock): Extract<Planned, { kind: "dispatch" }> {
+    if (launch.buffers.length > limitOf(this.p.target, "maxStorageBuffersPerShaderStage"))
       throw new InternalError(
         "plan",
-        `the kernel of ${g.anchor.op.name} binds ${scheduled.buffers.length} buffers`,
+        `the kernel of ${g.anchor.op.name} binds ${launch.buffers.length} buffers`,
       );
-    const stores = scheduled.buffers.map((b) => this.storeOf(b.value, block));
-    const writes = scheduled.buffers.map((b) => b.access === "read_write");
+    const stores = launch.buffers.map((b) => this.storeOf(b.value, block));
+    const writes = launch.buffers.map((b) => b.access === "read_write");
     // One buffer may not be bound for reading and for writing in one dispatch; two read-write ranges may.
     const written = new Set(
-      scheduled.buffers.flatMap((b, i) => (b.access === "read_write" ? [bufferOf(stores[i])] : [])),
+      launch.buffers.flatMap((b, i) => (b.access === "read_write" ? [bufferOf(stores[i])] : [])),
     );
-    scheduled.buffers.forEach((b, i) => {
+    launch.buffers.forEach((b, i) => {
       const buffer = bufferOf(stores[i]);
       if (buffer === "arena" || written.has(buffer)) b.access = "read_write";
     });
     for (const s of stores) this.noteDerived(s);
-    if (this.p.verify) verifyKernel(scheduled.code, (name) => limitOf(this.p.target, name));
+    if (this.p.verify) verifyKernel(launch.code, (name) => limitOf(this.p.target, name));
     const { site, label } = this.p.describe(g);
-    const kernel = this.p.kernels.add(scheduled.code, site, scheduled.groups, scheduled.uniforms);
+    const kernel = this.p.kernels.add(launch.code, site, launch.groups, launch.uniforms);
     return {
       kind: "dispatch",
-      scheduled,
+      launch,
       kernel,
       stores,
       writes,
@@ -251,33 +252,37 @@ export class Planner {
     const table = this.p.derived;
     const key = g.roots.map((r) => `${table.key(r)}@${ctx.layouts.order(r).join()}`).join("|");
     const found = table.find(key);
+    const launches = found ? { list: [], temporaries: [] } : scheduleGroup(ctx, g);
+    // There is no arena while weights are prepared: what launches leave for each other lies beside the roots.
+    const stored = [...g.roots, ...launches.temporaries];
     const { unit, offsets } =
       found ??
       table.reserve(
         key,
-        g.roots,
+        stored,
         g.roots.map((r) => r.node.label ?? String(r.node.attrs.path ?? r.node.op.name)).join("+"),
       );
-    g.roots.forEach((r, i) => {
+    stored.forEach((r, i) => {
       this.assign(r, { kind: "fixed", buffer: "derived", at: dim(offsets[i]), bytes: bytesOf(r) });
       this.unitAt.set(offsets[i], unit);
     });
     if (found) return;
     const before = new Set(this.derivedUsed);
-    const d = this.dispatch(scheduleGroup(ctx, g), g, block);
     const u = table.units[unit];
-    u.steps.push(d);
-    const own = new Set(g.roots);
-    for (const b of d.scheduled.buffers) {
-      if (own.has(b.value)) continue;
-      const n = b.value.node;
-      if (n.op.name === "param" || n.op.name === "state") u.sources.push(String(n.attrs.path));
-      const s = this.storeOf(b.value, block);
-      if (s.kind === "fixed" && s.buffer === "derived") {
-        const dep = this.unitAt.get(asConst(s.at) as number);
-        if (dep !== undefined && dep !== unit) {
-          u.derived.push(dep);
-          for (const src of table.units[dep].sources) if (!u.sources.includes(src)) u.sources.push(src);
+    const own = new Set(stored);
+    for (const launch of launches.list) {
+      u.steps.push(this.dispatch(launch, g, block));
+      for (const b of launch.buffers) {
+        if (own.has(b.value)) continue;
+        const n = b.value.node;
+        if (n.op.name === "param" || n.op.name === "state") u.sources.push(String(n.attrs.path));
+        const s = this.storeOf(b.value, block);
+        if (s.kind === "fixed" && s.buffer === "derived") {
+          const dep = this.unitAt.get(asConst(s.at) as number);
+          if (dep !== undefined && dep !== unit) {
+            u.derived.push(dep);
+            for (const src of table.units[dep].sources) if (!u.sources.includes(src)) u.sources.push(src);
+          }
         }
       }
     }

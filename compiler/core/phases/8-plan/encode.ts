@@ -23,9 +23,9 @@ export function emitBlock(
         kind: "dispatch",
         kernel: s.kernel,
         bind: s.stores.map((x) => range(table, x)),
-        uniforms: s.scheduled.uniforms.map((u) => table.id(u)),
-        groups: table.id(s.scheduled.groups),
-        cost: table.id(s.scheduled.cost),
+        uniforms: s.launch.uniforms.map((u) => table.id(u)),
+        groups: table.id(s.launch.groups),
+        cost: table.id(s.launch.cost),
         label: s.label,
       };
       out.push(d);

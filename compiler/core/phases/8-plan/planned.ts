@@ -3,7 +3,7 @@
 import type { BufferName } from "../../../../runtime/core/program.ts";
 import { add, type Dim, mul, product } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
-import type { Scheduled } from "../7-schedule/common.ts";
+import type { Launch } from "../7-schedule/family.ts";
 /** Where a value of the model lives for good. */
 export interface Place {
   readonly offset: number;
@@ -20,7 +20,7 @@ export type Store =
 export type Planned =
   | {
       readonly kind: "dispatch";
-      readonly scheduled: Scheduled;
+      readonly launch: Launch;
       readonly kernel: number;
       readonly stores: readonly Store[];
       /** Which of them it writes. */

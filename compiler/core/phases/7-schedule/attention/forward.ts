@@ -1,22 +1,14 @@
 // Attention as one kernel with a running maximum (for targets that gain by it): a workgroup owns a block of query rows, one
 // row a thread; keys and values pass through workgroup memory in tiles. What q, k and v are made of (slices of a packed
 // projection, head transposes) is inlined in the loads. In: a claimed attention node. Out: a kernel.
-import { asConst, ceilDiv, mul, product, sub } from "../../dims/dim.ts";
-import type { Node, Value } from "../../ir/types.ts";
-import { bin, call, lit, type SharedArray, sharedAt, variable, widen, type X } from "../../kernel/code.ts";
-import { Emitter } from "../../kernel/emitter.ts";
-import type { Scalar } from "../../kernel/scalar.ts";
-import { attentionOp, MASKED } from "../../ops/attention.ts";
-import type { Group } from "../5-fuse/groups.ts";
-import {
-  decode,
-  finish,
-  groupLowering,
-  groupX,
-  laneX,
-  type ScheduleContext,
-  type Scheduled,
-} from "./common.ts";
+import { asConst, ceilDiv, mul, product, sub } from "../../../dims/dim.ts";
+import type { Node, Value } from "../../../ir/types.ts";
+import { bin, call, lit, type SharedArray, sharedAt, variable, widen, type X } from "../../../kernel/code.ts";
+import { Emitter } from "../../../kernel/emitter.ts";
+import type { Scalar } from "../../../kernel/scalar.ts";
+import { attentionOp, MASKED } from "../../../ops/attention.ts";
+import { decode, finish, groupLowering, groupX, laneX } from "../common.ts";
+import { type Family, type Job, type Launch, oneLaunch } from "../family.ts";
 
 const ROWS = 64;
 const KEYS = 16;
@@ -26,7 +18,7 @@ const WIDEST = 128;
 export const featureSize = (v: Value): number | undefined => asConst(v.type.shape[v.type.shape.length - 1]);
 
 /** Features come in whole vec4s and fit into registers. */
-export function attentionFits(node: Node): boolean {
+function attentionFits(node: Node): boolean {
   if (node.op !== attentionOp || node.outs[0].type.dtype !== "f32") return false;
   const [q, , v] = node.inputs;
   return [featureSize(q), featureSize(v)].every(
@@ -34,7 +26,16 @@ export function attentionFits(node: Node): boolean {
   );
 }
 
-export function scheduleAttention(ctx: ScheduleContext, g: Group): Scheduled {
+type Choice = { readonly rows: number; readonly keys: number };
+
+export const attentionFamily: Family<Choice> = {
+  name: "attention",
+  claims: (node, target) => target.fastShared && attentionFits(node),
+  choices: ({ group }) => (attentionFits(group.anchor) ? [{ rows: ROWS, keys: KEYS }] : []),
+  lower: (job) => oneLaunch(scheduleAttention(job)),
+};
+
+function scheduleAttention({ ctx, group: g }: Job): Launch {
   const node = g.anchor;
   const [q, k, v, mask] = node.inputs;
   const out = node.outs[0];

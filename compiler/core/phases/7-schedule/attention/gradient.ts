@@ -2,8 +2,8 @@
 // twice (statistics, then the gradient) and leaves the row's figures behind (largest score, 1 / sum of exponentials,
 // weighted gradient: not a log of the sum, which a large score would swallow); one a key row, which
 // passes over the queries once. Nothing of size T x S is stored. In: a claimed node. Out: a kernel.
-import { ceilDiv, type Dim, mul, product, sub } from "../../dims/dim.ts";
-import type { Node, Value } from "../../ir/types.ts";
+import { ceilDiv, type Dim, mul, product, sub } from "../../../dims/dim.ts";
+import type { Node, Value } from "../../../ir/types.ts";
 import {
   bin,
   call,
@@ -14,29 +14,21 @@ import {
   variable,
   widen,
   type X,
-} from "../../kernel/code.ts";
-import { Emitter } from "../../kernel/emitter.ts";
-import type { ScalarContext } from "../../kernel/lowering.ts";
-import type { Axis, Scalar } from "../../kernel/scalar.ts";
-import { attentionGradKeyOp, attentionGradQueryOp, MASKED } from "../../ops/attention.ts";
-import type { Group } from "../5-fuse/groups.ts";
-import { featureSize } from "./attention.ts";
-import {
-  decode,
-  finish,
-  groupLowering,
-  groupX,
-  laneX,
-  type ScheduleContext,
-  type Scheduled,
-} from "./common.ts";
+} from "../../../kernel/code.ts";
+import { Emitter } from "../../../kernel/emitter.ts";
+import type { ScalarContext } from "../../../kernel/lowering.ts";
+import type { Axis, Scalar } from "../../../kernel/scalar.ts";
+import { attentionGradKeyOp, attentionGradQueryOp, MASKED } from "../../../ops/attention.ts";
+import { decode, finish, groupLowering, groupX, laneX } from "../common.ts";
+import { type Family, type Job, type Launch, oneLaunch } from "../family.ts";
+import { featureSize } from "./forward.ts";
 
 const ROWS = 64;
 const TILE = 16;
 /** Two operands and up to two accumulators of this width live in registers. */
 const WIDEST = 64;
 
-export function attentionGradFits(node: Node): boolean {
+function attentionGradFits(node: Node): boolean {
   if (node.op !== attentionGradQueryOp && node.op !== attentionGradKeyOp) return false;
   const [q, , v] = node.inputs;
   return (
@@ -44,6 +36,15 @@ export function attentionGradFits(node: Node): boolean {
     [featureSize(q), featureSize(v)].every((d) => d !== undefined && d % 4 === 0 && d > 0 && d <= WIDEST)
   );
 }
+
+type Choice = { readonly rows: number; readonly others: number };
+
+export const attentionGradFamily: Family<Choice> = {
+  name: "attention gradient",
+  claims: (node, target) => target.fastShared && attentionGradFits(node),
+  choices: ({ group }) => (attentionGradFits(group.anchor) ? [{ rows: ROWS, others: TILE }] : []),
+  lower: (job) => oneLaunch(job.group.anchor.op === attentionGradQueryOp ? queryKernel(job) : keyKernel(job)),
+};
 
 /** What passes through workgroup memory: whole rows, or one column of a value. */
 interface Staged {
@@ -64,7 +65,7 @@ class Tiles {
   readonly rowCount: Dim;
   readonly groups: Dim;
 
-  constructor(ctx: ScheduleContext, g: Group, rowCount: Dim) {
+  constructor({ ctx, group: g }: Job, rowCount: Dim) {
     const q = g.anchor.inputs[0];
     this.s = groupLowering(ctx, g);
     this.em = new Emitter(this.s, (v) => ctx.layouts.strides(v), ctx.placing);
@@ -193,7 +194,7 @@ class Tiles {
       );
     });
   }
-  finish(name: string, cost: Dim, nest: readonly string[]): Scheduled {
+  finish(name: string, cost: Dim, nest: readonly string[]): Launch {
     return finish(this.em, this.s, {
       name,
       family: `attention ${ROWS} rows x ${TILE}`,
@@ -205,18 +206,15 @@ class Tiles {
   }
 }
 
-export function scheduleAttentionGrad(ctx: ScheduleContext, g: Group): Scheduled {
-  return g.anchor.op === attentionGradQueryOp ? queryKernel(ctx, g) : keyKernel(ctx, g);
-}
-
-function queryKernel(ctx: ScheduleContext, g: Group): Scheduled {
+function queryKernel(job: Job): Launch {
+  const g = job.group;
   const [q, k, v, dOut] = g.anchor.inputs;
   const rank = q.type.shape.length;
   const T = q.type.shape[rank - 2];
   const S = k.type.shape[rank - 2];
   const scale = Number(g.anchor.attrs.scale);
   const causal = g.anchor.attrs.causal === true;
-  const t = new Tiles(ctx, g, T);
+  const t = new Tiles(job, T);
   const { em } = t;
   const qs = t.own("q", q);
   const gs = t.own("g", dOut);
@@ -298,14 +296,15 @@ function queryKernel(ctx: ScheduleContext, g: Group): Scheduled {
   ]);
 }
 
-function keyKernel(ctx: ScheduleContext, g: Group): Scheduled {
+function keyKernel(job: Job): Launch {
+  const g = job.group;
   const [q, k, v, dOut, figures] = g.anchor.inputs;
   const rank = q.type.shape.length;
   const T = q.type.shape[rank - 2];
   const S = k.type.shape[rank - 2];
   const scale = Number(g.anchor.attrs.scale);
   const causal = g.anchor.attrs.causal === true;
-  const t = new Tiles(ctx, g, S);
+  const t = new Tiles(job, S);
   const { em } = t;
   const ks = t.own("k", k);
   const vs = t.own("v", v);

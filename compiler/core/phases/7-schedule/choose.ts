@@ -1,0 +1,49 @@
+// Picks how a group is computed: the first choice of the first family that has one. In: a group with layouts. Out: Launches.
+import { InternalError } from "../../diagnostics/index.ts";
+import type { Node } from "../../ir/types.ts";
+import type { Target } from "../../targets.ts";
+import type { Group } from "../5-fuse/groups.ts";
+import { type Nest, nestOf } from "./contraction/nest.ts";
+import { families } from "./families.ts";
+import type { Job, Launches, Offer, ScheduleContext } from "./family.ts";
+
+export function jobOf(ctx: ScheduleContext, group: Group): Job {
+  let nest: { readonly made: Nest | undefined } | undefined;
+  return {
+    ctx,
+    group,
+    nest() {
+      nest ??= { made: group.kind === "contraction" ? nestOf(ctx, group) : undefined };
+      return nest.made;
+    },
+  };
+}
+/** All ways to compute a group, best first. */
+export const offersFor = (job: Job): Offer[] =>
+  families.flatMap((family) => family.choices(job).map((choice) => ({ family, choice })));
+
+export function scheduleGroup(ctx: ScheduleContext, group: Group): Launches {
+  const job = jobOf(ctx, group);
+  const offers = offersFor(job);
+  if (offers.length === 0)
+    throw new InternalError("schedule", `no kernel family for ${group.anchor.op.name}`);
+  return lowerOffer(job, offers, ctx.pick?.(offers) ?? 0);
+}
+/** One of the offers; its kernels tell which others there were. */
+function lowerOffer(job: Job, offers: readonly Offer[], pick: number): Launches {
+  const { family, choice } = offers[pick];
+  const { list, temporaries } = family.lower(job, choice);
+  if (offers.length === 1) return { list, temporaries };
+  const chosen = `  choice ${offerText(offers[pick])}`;
+  const others = offers.filter((_, i) => i !== pick).map((o) => `  or     ${offerText(o)}`);
+  return {
+    list: list.map((l) => ({ ...l, code: { ...l.code, nest: [...l.code.nest, chosen, ...others] } })),
+    temporaries,
+  };
+}
+const offerText = ({ family, choice }: Offer): string =>
+  [family.name, ...Object.entries(choice).map(([what, n]) => `${what} ${n}`)].join(", ").replace(",", ":");
+
+/** Whether a family computes this composite or algorithm as a whole on this target. */
+export const isClaimed = (node: Node, target: Target): boolean =>
+  families.some((f) => f.claims?.(node, target) === true);

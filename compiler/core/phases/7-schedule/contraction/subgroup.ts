@@ -1,0 +1,239 @@
+// Contractions as register tiles by subgroup broadcast: a subgroup owns rows x (lanes * 4) columns, with named accumulators
+// and no barrier. For adapters whose subgroup size is known. In: a nest. Out: one launch.
+import { InternalError } from "../../../diagnostics/index.ts";
+import {
+  asConst,
+  ceilDiv,
+  type Dim,
+  exactQuotient,
+  isConst,
+  isMultipleOf,
+  mul,
+  substitute,
+} from "../../../dims/dim.ts";
+import { bin, call, lit, part, variable, vec, widen, type X } from "../../../kernel/code.ts";
+import type { Emitter } from "../../../kernel/emitter.ts";
+import type { ScalarContext } from "../../../kernel/lowering.ts";
+import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
+import { loadsOf } from "../../../kernel/scalar.ts";
+import { subgroupOf } from "../../../targets.ts";
+import { finish, groupName, groupX, laneX } from "../common.ts";
+import { type Family, type Job, type Launch, oneLaunch } from "../family.ts";
+import { costOf, describe, emitterOf, type Nest, type Segment, storeFunction } from "./nest.ts";
+import { inBlocks, type LongSum, longSum, SERIAL } from "./sums.ts";
+
+type Choice = { readonly lanes: number; readonly rows: number };
+
+export const subgroupFamily: Family<Choice> = {
+  name: "contraction.subgroup",
+  choices(job) {
+    const { target } = job.ctx;
+    const lanes = subgroupOf(target);
+    if (lanes === undefined || !job.nest()) return [];
+    const liked = target.tile.rows;
+    return [liked, liked / 2, liked / 4].map((rows) => ({ lanes, rows }));
+  },
+  lower: (job, choice) => oneLaunch(subgroupTiles(job, job.nest() as Nest, choice)),
+};
+
+function subgroupTiles(job: Job, n: Nest, t: Choice): Launch {
+  const { s, row, col, batch } = n;
+  const em = emitterOf(job.ctx, n);
+  const L = t.lanes;
+  const TM = rowsPerTile(t.rows, n.window, row.extent);
+  const TN = L * 4;
+  const rowTiles = ceilDiv(row.extent, TM);
+  const colTiles = ceilDiv(col.extent, TN);
+  const tileRow = em.let("tile_row", bin("%", groupX(), em.dim(rowTiles)));
+  const rest = em.let("tile_rest", bin("/", groupX(), em.dim(rowTiles)));
+  const tileCol = isConst(batch.extent, 1) ? rest : em.let("tile_col", bin("%", rest, em.dim(colTiles)));
+  em.bind(batch, isConst(batch.extent, 1) ? lit(0) : em.let("batch", bin("/", rest, em.dim(colTiles))));
+  const colX = em.let("col", bin("+", bin("*", tileCol, lit(TN)), bin("*", laneX(), lit(4))));
+  em.bind(col, colX);
+  const row0 = em.let("row_0", bin("*", tileRow, lit(TM)));
+
+  const accs: string[] = [];
+  for (let i = 0; i < TM; i++) {
+    const name = em.fresh("c");
+    accs.push(name);
+    em.put({ k: "var", name, x: widen(lit(0, n.dtype), 4) });
+  }
+  const acc = (i: number): X => variable(accs[i], n.dtype, 4);
+  // Row numbers of the rows a lane loads, shared by the segments that load alike.
+  const rowNames = new Map<string, X>();
+  const rowOf = (byRows: boolean, i: number): X => {
+    const key = `${byRows}${i}`;
+    let x = rowNames.get(key);
+    if (!x) {
+      x = em.let(
+        "row",
+        bin("+", row0, bin("+", byRows ? bin("*", laneX(), lit(4)) : laneX(), lit(i * L * (byRows ? 4 : 1)))),
+      );
+      rowNames.set(key, x);
+    }
+    return x;
+  };
+  const long = longSum(em, n, accs);
+  for (const segment of n.segments) subgroupSegment(em, n, segment, { L, TM, acc, accs, rowOf, long });
+  long?.finish();
+  const store = storeFunction(em, n);
+  const outRow0 = n.window === 1 ? row0 : em.let("out_row", bin("*", tileRow, lit(TM / n.window)));
+  // The epilogue is a loop over the tile's rows, with a bound nobody can unroll: thirty-two copies of it would take the
+  // device's compiler longer than all the rest.
+  const tile = em.fresh("tile");
+  em.put({ k: "array", name: tile, parts: accs.map((_, i) => acc(i)) });
+  const outRows = n.window === 1 ? row.extent : exactQuotient(row.extent, n.window);
+  if (!outRows) throw new InternalError("schedule", "rows are no whole windows");
+  const left = em.let("left", call("min", [lit(TM / n.window), bin("-", em.dim(outRows), outRow0)], "i32"));
+  em.loop(undefined, "i", left, (i) => {
+    const at = (p: number): X => ({
+      k: "element",
+      name: tile,
+      index: bin("+", bin("*", i, lit(n.window)), lit(p)),
+      dtype: n.dtype,
+      width: 4,
+    });
+    em.put({
+      k: "run",
+      fn: store,
+      args: [
+        batchX(em, batch),
+        bin("+", outRow0, i),
+        colX,
+        ...Array.from({ length: n.window }, (_, p) => at(p)),
+      ],
+    });
+  });
+  return finish(em, s, {
+    name: groupName(job.group),
+    family: `contraction.subgroup ${TM}x${TN}`,
+    workgroup: L,
+    groups: mul(rowTiles, colTiles, batch.extent),
+    cost: costOf(n),
+    nest: describe(n, `tile ${TM} rows x ${TN} columns`),
+    subgroups: true,
+  });
+}
+/** One product of the sum, added into the accumulators. */
+function subgroupSegment(
+  em: Emitter,
+  n: Nest,
+  q: Segment,
+  t: {
+    readonly L: number;
+    readonly TM: number;
+    readonly acc: (i: number) => X;
+    readonly accs: readonly string[];
+    readonly rowOf: (byRows: boolean, i: number) => X;
+    readonly long: LongSum | undefined;
+  },
+): void {
+  const { s, row, col } = n;
+  const { L, TM, acc, accs } = t;
+  // How the first factor comes: four along k, four rows at once, or one by one.
+  const aLoads = loadsOf(q.a).filter((l) => l.free.some((x) => q.k.includes(x)));
+  const accessAlong = (x: Axis, loads: readonly ScalarOf<"load">[]): boolean =>
+    loads.length > 0 &&
+    loads.every((l) => !l.free.includes(x) || em.access(em.offset(l.value, l.at), x) === "vector") &&
+    loads.some((l) => l.free.includes(x));
+  const alongK = [...q.k].reverse().find((x) => isMultipleOf(x.extent, 4) && accessAlong(x, aLoads));
+  const byRows = !alongK && TM % 4 === 0 && TM / 4 <= L * Math.ceil(TM / 4 / L) && accessAlong(row, aLoads);
+  const inner = alongK ?? innermostK(s, q.k);
+  const KU = alongK ? 4 : 1;
+  // One copy of the first factor per group of rows a lane loads.
+  const aOf: { x: Scalar; axis: Axis }[] = [];
+  for (let i = 0; i < (byRows ? Math.ceil(TM / 4 / L) : Math.ceil(TM / L)); i++) {
+    const axis = s.axis("row", row.extent);
+    em.bind(axis, t.rowOf(byRows, i));
+    aOf.push({ x: s.substitute(q.a, new Map([[row, s.axisValue(axis)]])), axis });
+  }
+  em.count([...aOf.map((x) => x.x), q.b]);
+  const bLoads = loadsOf(q.b);
+  const transposeB =
+    KU === 4 &&
+    !accessAlong(
+      col,
+      bLoads.filter((l) => l.free.includes(col)),
+    ) &&
+    accessAlong(inner, bLoads);
+  const step = (): void => {
+    const as = aOf.map((x) =>
+      em.let("a", byRows ? widen(em.x(x.x, x.axis), 4) : KU === 4 ? widen(em.x(x.x, inner), 4) : em.x(x.x)),
+    );
+    let bs: X[];
+    if (transposeB) {
+      const columns = [0, 1, 2, 3].map((j) => widen(em.x(em.shift(q.b, col, j), inner), 4));
+      bs = [0, 1, 2, 3].map((u) => em.let("b", vec(columns.map((x) => part(x, u)))));
+    } else
+      bs = Array.from({ length: KU }, (_, u) => em.let("b", widen(em.x(em.shift(q.b, inner, u), col), 4)));
+    for (let i = 0; i < TM; i++) {
+      let sum = acc(i);
+      for (let u = 0; u < KU; u++) {
+        const from: X = byRows
+          ? part(as[Math.floor(i / 4 / L)], i % 4)
+          : KU === 4
+            ? part(as[Math.floor(i / L)], u)
+            : as[Math.floor(i / L)];
+        const lane = byRows ? Math.floor(i / 4) % L : i % L;
+        sum = {
+          k: "bin",
+          op: "+",
+          a: sum,
+          b: {
+            k: "bin",
+            op: "*",
+            a: { k: "broadcast", a: from, lane, dtype: n.dtype, width: 1 },
+            b: bs[u],
+            dtype: n.dtype,
+            width: 4,
+          },
+          dtype: n.dtype,
+          width: 4,
+        };
+      }
+      em.put({ k: "set", name: accs[i], x: sum });
+    }
+  };
+  const outerK = q.k.filter((x) => x !== inner && !isConst(x.extent, 1));
+  // The innermost loop one turn of which is a block, or nearly.
+  const terms = (i: number): number =>
+    [...outerK.slice(i + 1), inner].reduce((p, x) => p * (asConst(x.extent) ?? NOMINAL_ROWS), 1);
+  let flushed = outerK.length - 1;
+  while (flushed > 0 && terms(flushed) < SERIAL / 2) flushed--;
+  const loops = (i: number): void => {
+    if (i < outerK.length) {
+      em.loop(outerK[i], outerK[i].name, em.dim(outerK[i].extent), () => {
+        loops(i + 1);
+        if (i === flushed) t.long?.flush();
+      });
+      return;
+    }
+    const extent = em.dim(inner.extent);
+    if (!t.long || (outerK.length > 0 && (asConst(inner.extent) ?? 0) <= 4 * SERIAL)) {
+      em.loop(inner, inner.name, extent, step, lit(0), lit(KU));
+      return;
+    }
+    inBlocks(em, t.long, `${inner.name}_block`, extent, (from, end) =>
+      em.loop(inner, inner.name, end, step, from, lit(KU)),
+    );
+  };
+  loops(0);
+}
+const batchX = (em: Emitter, batch: Axis): X => em.stack[0].bound.get(batch) ?? lit(0);
+
+/** What a symbol counts for when a tile is chosen. */
+const NOMINAL_ROWS = 32;
+/** Rows of a register tile: whole windows, not many more than there are. */
+function rowsPerTile(most: number, window: number, rows: Dim): number {
+  let tile = Math.max(window, Math.floor(most / window) * window);
+  // A literal row count smaller than the tile, or few rows per unit of the symbols, take a smaller tile.
+  const known = asConst(rows) ?? asConst(substitute(rows, () => NOMINAL_ROWS));
+  if (known !== undefined) while (tile > 8 && tile % (2 * window) === 0 && tile / 2 >= known) tile /= 2;
+  return tile;
+}
+/** Where nothing is contiguous, the longest axis goes innermost and window-like ones outside. */
+function innermostK(s: ScalarContext, k: readonly Axis[]): Axis {
+  const live = k.filter((a) => !isConst(a.extent, 1));
+  if (live.length === 0) return k[0] ?? s.axis("k", 1);
+  return [...live].sort((a, b) => (asConst(a.extent) ?? 1e6) - (asConst(b.extent) ?? 1e6)).at(-1) as Axis;
+}

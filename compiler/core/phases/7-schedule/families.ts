@@ -1,0 +1,18 @@
+// The kernel families, in the order they are asked. A new one is a file and a line here.
+import { attentionFamily } from "./attention/forward.ts";
+import { attentionGradFamily } from "./attention/gradient.ts";
+import { subgroupFamily } from "./contraction/subgroup.ts";
+import { tileFamily } from "./contraction/tile.ts";
+import type { Family } from "./family.ts";
+import { mapFamily } from "./map.ts";
+import { rowsFamily } from "./rows.ts";
+
+export const families: readonly Family[] = [
+  attentionFamily,
+  attentionGradFamily,
+  subgroupFamily,
+  tileFamily,
+  rowsFamily,
+  // Computes every group that is one value a thread.
+  mapFamily,
+];
