@@ -11,7 +11,7 @@ import {
 } from "../compiler/core/phases/1-parse/limits.ts";
 import { parse } from "../compiler/core/phases/1-parse/parse.ts";
 import { allTokens } from "../compiler/core/phases/1-parse/tokens.ts";
-import { LIMITS } from "../compiler/core/phases/2-check/context.ts";
+import { LIMITS } from "../compiler/core/phases/2-check/values/context.ts";
 import { checkText } from "./support/check.ts";
 import { fencesOf } from "./support/fences.ts";
 

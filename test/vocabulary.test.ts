@@ -2,9 +2,9 @@
 import { describe, expect, it } from "vitest";
 import { closest } from "../compiler/core/diagnostics/index.ts";
 import { exposedOps } from "../compiler/core/ops/index.ts";
-import { BUILTINS } from "../compiler/core/phases/2-check/builtins.ts";
-import { INITIALIZERS } from "../compiler/core/phases/2-check/init.ts";
-import { OPTIMIZERS, SCHEDULES } from "../compiler/core/phases/2-check/schedules.ts";
+import { INITIALIZERS } from "../compiler/core/phases/2-check/instances/init.ts";
+import { BUILTINS } from "../compiler/core/phases/2-check/interpret/builtins.ts";
+import { OPTIMIZERS, SCHEDULES } from "../compiler/core/phases/2-check/interpret/schedules.ts";
 import { vocabulary } from "../compiler/core/phases/2-check/vocabulary.ts";
 import { checkText } from "./support/check.ts";
 

@@ -4,10 +4,10 @@
 import { stdSources } from "../../generated/std.ts";
 import type * as ast from "../1-parse/ast.ts";
 import { parse } from "../1-parse/parse.ts";
-import { BUILTINS } from "./builtins.ts";
-import { INITIALIZERS } from "./init.ts";
-import { OPTIMIZERS, SCHEDULES } from "./schedules.ts";
-import { OPTIMIZER_PARAMS, optimizerParams } from "./train.ts";
+import { OPTIMIZER_PARAMS, optimizerParams } from "./entries/optimizer.ts";
+import { INITIALIZERS } from "./instances/init.ts";
+import { BUILTINS } from "./interpret/builtins.ts";
+import { OPTIMIZERS, SCHEDULES } from "./interpret/schedules.ts";
 
 export interface Word {
   readonly name: string;

@@ -2,18 +2,19 @@
 // is a graph. The body is traced into the graph around it; what depends on a slice or a carry is then copied into a graph of
 // its own, and what it reads from outside becomes a captured operand. So what does not change in the loop stays outside it.
 // A buffer that the body writes is one more carry, and random operations are keyed by the pass.
-import { type Dim, print, symbols } from "../../dims/dim.ts";
-import { createBuilder, finishGraph, reachable, sameType, typeText } from "../../ir/build.ts";
-import { type Graph, type Node, OpError, type TensorType, type Value } from "../../ir/types.ts";
-import { cast } from "../../ops/axes.ts";
-import { sizeValue } from "../../ops/define.ts";
-import { add, mul } from "../../ops/elementwise.ts";
-import { sliceAxis } from "../../ops/movement.ts";
-import { makeScan } from "../../ops/scan.ts";
-import { input as inputOp, iota } from "../../ops/source.ts";
-import type * as ast from "../1-parse/ast.ts";
+import { type Dim, print, symbols } from "../../../dims/dim.ts";
+import { createBuilder, finishGraph, reachable, sameType, typeText } from "../../../ir/build.ts";
+import { type Graph, type Node, OpError, type TensorType, type Value } from "../../../ir/types.ts";
+import { cast } from "../../../ops/axes.ts";
+import { sizeValue } from "../../../ops/define.ts";
+import { add, mul } from "../../../ops/elementwise.ts";
+import { sliceAxis } from "../../../ops/movement.ts";
+import { makeScan } from "../../../ops/scan.ts";
+import { input as inputOp, iota } from "../../../ops/source.ts";
+import type * as ast from "../../1-parse/ast.ts";
 import {
   type Ctx,
+  evaluate,
   fail,
   inner,
   newState,
@@ -24,21 +25,12 @@ import {
   type Stored,
   sameDim,
   traceOf,
-} from "./context.ts";
-import {
-  bindTarget,
-  carriesOf,
-  commit,
-  evalExpr,
-  evalStmt,
-  nextCarries,
-  parts,
-  pathOf,
-  write,
-} from "./expr.ts";
-import type { Slot } from "./instances.ts";
-import { isLiteral, readSlot, toTensor } from "./tensors.ts";
-import { asNumber, describe, tensorVal, type Val } from "./values.ts";
+} from "../values/context.ts";
+import { asNumber, describe, parts, pathOf, type Slot, tensorVal, type Val } from "../values/values.ts";
+import { bindTarget, carriesOf, nextCarries } from "./locals.ts";
+import { readSlot } from "./state.ts";
+import { commit, write } from "./stores.ts";
+import { isLiteral, toTensor } from "./tensors.ts";
 
 let scans = 0;
 
@@ -172,7 +164,7 @@ function traceBody(ctx: Ctx, e: ast.ScanExpr, p: Parts): Pass {
     : counter;
   try {
     for (const s of e.body.statements) {
-      if (s.kind !== "emit") evalStmt(body, s);
+      if (s.kind !== "emit") ctx.shared.interpreter.statement(body, s);
       else
         recoverVal(() => {
           const { name } = s.name;
@@ -183,12 +175,12 @@ function traceBody(ctx: Ctx, e: ast.ScanExpr, p: Parts): Pass {
               `${name} is ${emitted.has(name) ? "emitted twice" : "carried, too"}`,
               s.name.span,
             );
-          const value = toTensor(body, evalExpr(body, s.value), s.value.span);
+          const value = toTensor(body, evaluate(body, s.value), s.value.span);
           emitted.set(name, value);
           return tensorVal(value);
         });
     }
-    const result = e.body.result ? evalExpr(body, e.body.result) : tensorVal(slices[0]);
+    const result = e.body.result ? evaluate(body, e.body.result) : tensorVal(slices[0]);
     const next = nextCarries(body, e.body, e.carries, result).map((v, i) => {
       const span = e.body.result?.span ?? e.carries[i].span;
       const value = toTensor(body, v, span, isLiteral(v) ? initial[i].value.type.dtype : undefined);
@@ -218,7 +210,7 @@ function heldIn(state: State, slot: Slot): Value {
 }
 
 function sequences(ctx: Ctx, e: ast.ScanExpr): Value[] {
-  const v = evalExpr(ctx, e.sequence);
+  const v = evaluate(ctx, e.sequence);
   const items = parts(v) ?? [v];
   const want = e.target.kind === "ident" ? 1 : e.target.names.length;
   if (items.length !== want)
@@ -232,7 +224,7 @@ function sequences(ctx: Ctx, e: ast.ScanExpr): Value[] {
 }
 
 function axisOf(ctx: Ctx, e: ast.ScanExpr, x: Value): number {
-  const v = evalExpr(ctx, e.axis);
+  const v = evaluate(ctx, e.axis);
   const n = asNumber(v);
   const rank = x.type.shape.length;
   if (v.kind !== "int" || n === undefined)

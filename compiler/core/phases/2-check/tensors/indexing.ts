@@ -11,20 +11,19 @@ import {
   sub,
   surelyNotNegative,
   ZERO,
-} from "../../dims/dim.ts";
-import { OpError, type Value } from "../../ir/types.ts";
-import { reshape } from "../../ops/axes.ts";
-import { slice } from "../../ops/movement.ts";
-import type * as ast from "../1-parse/ast.ts";
+} from "../../../dims/dim.ts";
+import { OpError, type Value } from "../../../ir/types.ts";
+import { reshape } from "../../../ops/axes.ts";
+import { slice } from "../../../ops/movement.ts";
+import type * as ast from "../../1-parse/ast.ts";
+import { type Ctx, evaluate, fail, originOf, traceOf } from "../values/context.ts";
+import { describe, intVal, parts, tensorVal, type Val } from "../values/values.ts";
 import { applyOperator } from "./apply.ts";
 import { operator } from "./arith.ts";
-import { type Ctx, fail, originOf, traceOf } from "./context.ts";
-import { evalExpr, parts } from "./expr.ts";
 import { isTensor, toTensor } from "./tensors.ts";
-import { describe, intVal, tensorVal, type Val } from "./values.ts";
 
 export function index(ctx: Ctx, e: ast.IndexExpr): Val {
-  const object = evalExpr(ctx, e.object);
+  const object = evaluate(ctx, e.object);
   if (isTensor(object)) return tensorIndex(ctx, e, toTensor(ctx, object, e.object.span));
   const items = parts(object);
   if (!items) return fail(ctx, "E0204", `${describe(object)} is not indexed`, e.object.span);
@@ -54,7 +53,7 @@ export function index(ctx: Ctx, e: ast.IndexExpr): Val {
 }
 
 function staticInt(ctx: Ctx, e: ast.Expr): number {
-  const v = evalExpr(ctx, e);
+  const v = evaluate(ctx, e);
   const n = v.kind === "int" ? asConst(v.dim) : undefined;
   return n ?? fail(ctx, "E0506", `a static int is needed, not ${describe(v)}`, e.span);
 }
@@ -96,7 +95,7 @@ function tensorIndex(ctx: Ctx, e: ast.IndexExpr, x: Value): Val {
         shape.push("keep");
         break;
       case "at": {
-        const v = evalExpr(ctx, item.value);
+        const v = evaluate(ctx, item.value);
         if (isTensor(v)) {
           const val = toTensor(ctx, v, item.span);
           if (val.type.dtype !== "i32" && val.type.dtype !== "u32")
@@ -191,7 +190,7 @@ function axisSlice(ctx: Ctx, item: ast.IndexSlice, extent: Dim, axis: number): A
   if (step === 0) fail(ctx, "E0607", "a step of 0", item.span);
   const bound = (x: ast.Expr | undefined, otherwise: Dim): Dim => {
     if (!x) return otherwise;
-    const v = evalExpr(ctx, x);
+    const v = evaluate(ctx, x);
     if (isTensor(v))
       return fail(
         ctx,

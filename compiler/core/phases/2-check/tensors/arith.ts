@@ -1,7 +1,7 @@
 // Operators of expressions: arithmetic, comparison and logic on static values and sizes, and their tensor counterparts.
 // In: an operator and its operands. Out: a value. Separate from calls because literals adapt here and sizes stay exact.
 
-import type { HostExpr } from "../../../../runtime/core/program.ts";
+import type { HostExpr } from "../../../../../runtime/core/program.ts";
 import {
   add,
   asConst,
@@ -14,15 +14,14 @@ import {
   neg,
   print,
   sub,
-} from "../../dims/dim.ts";
-import { remainder } from "../../kernel/special.ts";
-import { opNamed } from "../../ops/index.ts";
-import type * as ast from "../1-parse/ast.ts";
+} from "../../../dims/dim.ts";
+import { remainder } from "../../../kernel/special.ts";
+import { opNamed } from "../../../ops/index.ts";
+import type * as ast from "../../1-parse/ast.ts";
+import { type Ctx, evaluate, fail, hold, plainSize, step } from "../values/context.ts";
+import { asNumber, boolVal, describe, floatVal, intVal, type Val } from "../values/values.ts";
 import { applyOperator } from "./apply.ts";
-import { type Ctx, fail, hold, plainSize, step } from "./context.ts";
-import { evalExpr } from "./expr.ts";
 import { isTensor, tensorTypeOf } from "./tensors.ts";
-import { asNumber, boolVal, describe, floatVal, intVal, type Val } from "./values.ts";
 
 /** The tensor operators behind the signs. */
 const TENSOR_OPS: Readonly<Partial<Record<ast.BinaryOp, string>>> = {
@@ -58,17 +57,17 @@ export function binary(ctx: Ctx, e: ast.BinaryExpr): Val {
     first = first.left;
   }
   if (chain.length === 0) return logical(ctx, e);
-  let left = evalExpr(ctx, first);
-  for (const step of chain.reverse()) left = binaryValues(ctx, step, left, evalExpr(ctx, step.right));
+  let left = evaluate(ctx, first);
+  for (const step of chain.reverse()) left = binaryValues(ctx, step, left, evaluate(ctx, step.right));
   return left;
 }
 
 function logical(ctx: Ctx, e: ast.BinaryExpr): Val {
-  const a = evalExpr(ctx, e.left);
-  if (isTensor(a)) return binaryValues(ctx, e, a, evalExpr(ctx, e.right));
+  const a = evaluate(ctx, e.left);
+  if (isTensor(a)) return binaryValues(ctx, e, a, evaluate(ctx, e.right));
   const left = truth(ctx, a, e.left);
   if (left === (e.op === "||")) return boolVal(left);
-  const b = evalExpr(ctx, e.right);
+  const b = evaluate(ctx, e.right);
   return isTensor(b) ? b : boolVal(truth(ctx, b, e.right));
 }
 
@@ -83,7 +82,7 @@ export function truth(ctx: Ctx, v: Val, at: ast.Expr): boolean {
 }
 
 export function unary(ctx: Ctx, e: ast.UnaryExpr): Val {
-  const v = evalExpr(ctx, e.operand);
+  const v = evaluate(ctx, e.operand);
   if (isTensor(v)) {
     const def = operator(e.op === "-" ? "neg" : "not");
     return applyOperator(ctx, def, [{ val: v, span: e.operand.span }], e);

@@ -1,22 +1,30 @@
 // Calls an operator: arguments to operands and attributes, literals adapted, errors placed under the argument at fault.
 // In: an operator and arguments as written. Out: a value of the graph. Separate because every operator passes here, by its
 // declared parameters alone; no operator is known by name.
-import type { Code, Label, Span } from "../../diagnostics/index.ts";
-import { codes, InternalError } from "../../diagnostics/index.ts";
-import { asConst, surelyNotNegative, ZERO } from "../../dims/dim.ts";
-import { isDim, typeText } from "../../ir/build.ts";
-import { type Attr, type DType, type OpDef, OpError, type OpParam, type Value } from "../../ir/types.ts";
-import { type Argument, applyOp } from "../../ops/index.ts";
-import { RANDOM_STEP, seed as seedOp, state as stateOp } from "../../ops/source.ts";
-import type * as ast from "../1-parse/ast.ts";
-import { type Ctx, exhaust, fail, failName, hold, LIMITS, originOf, type Trace, traceOf } from "./context.ts";
-import { labelOf } from "./expr.ts";
-import { checkRange } from "./ranges.ts";
-import { matchArgs } from "./statics.ts";
+import type { Code, Label, Span } from "../../../diagnostics/index.ts";
+import { codes, InternalError } from "../../../diagnostics/index.ts";
+import { asConst, surelyNotNegative, ZERO } from "../../../dims/dim.ts";
+import { isDim, typeText } from "../../../ir/build.ts";
+import { type Attr, type DType, type OpDef, OpError, type OpParam, type Value } from "../../../ir/types.ts";
+import { type Argument, applyOp } from "../../../ops/index.ts";
+import { RANDOM_STEP, seed as seedOp, state as stateOp } from "../../../ops/source.ts";
+import type * as ast from "../../1-parse/ast.ts";
+import { matchArgs } from "../values/arguments.ts";
+import {
+  type Ctx,
+  exhaust,
+  fail,
+  failName,
+  hold,
+  LIMITS,
+  labelOf,
+  originOf,
+  type Trace,
+  traceOf,
+} from "../values/context.ts";
+import { checkRange } from "../values/ranges.ts";
+import { type ArgVal, asNumber, describe, tensorVal, type Val } from "../values/values.ts";
 import { checkSize, isLiteral, isTensor, tensorTypeOf, toTensor } from "./tensors.ts";
-import { type ArgVal, asNumber, describe, tensorVal, type Val } from "./values.ts";
-
-/** The state whose value keys the random operations of a call, and which counts them. */
 
 interface Bound {
   /** By parameter name, as `applyOp` takes them. */

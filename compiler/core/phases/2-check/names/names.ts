@@ -1,13 +1,12 @@
 // Names by the text alone: unknown ones everywhere, also in layers and fns that no model uses, and locals and imports that
 // are never read. In: a module. Out: diagnostics. Separate from the interpreter, which only sees what a model reaches; where
 // both find the same mistake they say it in the same words, and it is shown once.
-import { pointer } from "../../diagnostics/nearest.ts";
-import type { Diagnostics, Span } from "../../diagnostics/report.ts";
-import type * as ast from "../1-parse/ast.ts";
-import { childrenOf } from "../1-parse/walk.ts";
-import { builtinNames, isBuiltinName } from "./expr.ts";
-import { importFor, type Module } from "./modules.ts";
-import { capital, inferredHelp, isSymbolName, namesIn, symbolHelp } from "./types.ts";
+import { pointer } from "../../../diagnostics/nearest.ts";
+import type { Diagnostics, Span } from "../../../diagnostics/report.ts";
+import type * as ast from "../../1-parse/ast.ts";
+import { childrenOf } from "../../1-parse/walk.ts";
+import { type Builtins, importFor, type Module } from "./modules.ts";
+import { capital, inferredHelp, isSymbolName, namesIn, symbolHelp } from "./symbols.ts";
 
 interface Local {
   readonly span: Span;
@@ -37,9 +36,10 @@ class Names {
 export function checkNames(
   module: Module,
   resolve: (path: string) => string | undefined,
+  builtins: Builtins,
   out: Diagnostics,
 ): void {
-  new Pass(module, resolve, out).run();
+  new Pass(module, resolve, builtins, out).run();
 }
 
 class Pass {
@@ -51,9 +51,17 @@ class Pass {
 
   private readonly resolve: (path: string) => string | undefined;
 
-  constructor(module: Module, resolve: (path: string) => string | undefined, out: Diagnostics) {
+  private readonly builtins: Builtins;
+
+  constructor(
+    module: Module,
+    resolve: (path: string) => string | undefined,
+    builtins: Builtins,
+    out: Diagnostics,
+  ) {
     this.module = module;
     this.resolve = resolve;
+    this.builtins = builtins;
     this.out = out;
   }
 
@@ -212,7 +220,7 @@ class Pass {
   /** A lower-case size that nothing binds was meant to be inferred: said once, for its capital too. */
   private size(names: Names, n: ast.NameExpr): void {
     if (isSymbolName(n.name) || names.find(n.name)) return;
-    if (this.module.names.has(n.name) || this.module.missing.has(n.name) || isBuiltinName(n.name)) return;
+    if (this.module.names.has(n.name) || this.module.missing.has(n.name) || this.builtins.has(n.name)) return;
     this.out.report("E0201", `there is no ${n.name} here`, n.span, {
       help: inferredHelp(n.name, names.all()),
     });
@@ -338,7 +346,7 @@ class Pass {
   private *known(names: Names): Iterable<string> {
     yield* names.all();
     yield* this.module.names.keys();
-    yield* builtinNames();
+    yield* this.builtins.names();
   }
 
   private name(names: Names, e: ast.NameExpr): void {
@@ -348,7 +356,7 @@ class Pass {
       return;
     }
     this.usedTop.add(e.name);
-    if (this.module.names.has(e.name) || this.module.missing.has(e.name) || isBuiltinName(e.name)) return;
+    if (this.module.names.has(e.name) || this.module.missing.has(e.name) || this.builtins.has(e.name)) return;
     const message = `there is no ${e.name} here`;
     // Many mistakes are told of without a search for what was meant.
     const help = this.out.knows("E0201", message, e.span)

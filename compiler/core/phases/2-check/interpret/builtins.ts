@@ -2,21 +2,19 @@
 // In: evaluated arguments. Out: a value. What is an operator on tensors is not here, but where a name is both
 // (sqrt, max, floor) the static meaning is, and tensors go on to the operator.
 
-import type { Span } from "../../diagnostics/report.ts";
-import { asConst, type Dim, dim, max as maxDim, min as minDim } from "../../dims/dim.ts";
-import type { DType } from "../../ir/types.ts";
-import { opNamed } from "../../ops/index.ts";
-import { full } from "../../ops/source.ts";
-import type * as ast from "../1-parse/ast.ts";
-import { applyOperator, notNegative } from "./apply.ts";
-
-import { type Ctx, fail, hold, originOf } from "./context.ts";
-import { parts, spend } from "./expr.ts";
-import { INITIALIZERS } from "./init.ts";
-import { checkRange } from "./ranges.ts";
-import { hostFunction } from "./schedules.ts";
-import { matchArgs } from "./statics.ts";
-import { isTensor } from "./tensors.ts";
+import type { Span } from "../../../diagnostics/report.ts";
+import { asConst, type Dim, dim, max as maxDim, min as minDim } from "../../../dims/dim.ts";
+import type { DType } from "../../../ir/types.ts";
+import { exposedOps, opNamed } from "../../../ops/index.ts";
+import { full } from "../../../ops/source.ts";
+import type * as ast from "../../1-parse/ast.ts";
+import { INITIALIZERS } from "../instances/init.ts";
+import { applyOperator, notNegative } from "../tensors/apply.ts";
+import { isTensor } from "../tensors/tensors.ts";
+import { matchArgs } from "../values/arguments.ts";
+import { type Ctx, fail, hold, originOf, spend } from "../values/context.ts";
+import { checkRange } from "../values/ranges.ts";
+import { DTYPES } from "../values/types.ts";
 import {
   type ArgVal,
   asNumber,
@@ -24,9 +22,11 @@ import {
   floatVal,
   intVal,
   numberText,
+  parts,
   tensorVal,
   type Val,
-} from "./values.ts";
+} from "../values/values.ts";
+import { hostFunction } from "./schedules.ts";
 
 type Fn = (ctx: Ctx, args: readonly ArgVal[], site: ast.Expr, name: string) => Val;
 
@@ -304,3 +304,25 @@ export function callBuiltin(ctx: Ctx, name: string, args: readonly ArgVal[], sit
   }
   return hostFunction(ctx, name, args, site);
 }
+
+export function builtinValue(name: string): Val | undefined {
+  const number = CONSTANTS.get(name);
+  if (number !== undefined) return floatVal(number);
+  if (BUILTINS.has(name)) return { kind: "builtin", name };
+  const dtype = DTYPES.find((d) => d === name);
+  if (dtype) return { kind: "dtype", dtype };
+  const def = opNamed(name);
+  return def && def.exposed !== false ? { kind: "op", def } : undefined;
+}
+
+/** Every name that is there without being declared. */
+export function* builtinNames(): Iterable<string> {
+  yield* BUILTINS;
+  yield* CONSTANTS.keys();
+  yield* DTYPES;
+  yield "none";
+  yield "training";
+  for (const def of exposedOps) yield def.name;
+}
+export const isBuiltinName = (name: string): boolean =>
+  name === "none" || name === "training" || builtinValue(name) !== undefined;

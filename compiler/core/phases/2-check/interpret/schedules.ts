@@ -1,11 +1,11 @@
 // What `with` in a train block is made of: optimizers, and schedules as expressions the host evaluates at each step.
 // In: static numbers. Out: HostExpr trees over `step` and `total_steps`. Separate because none of it touches the graph.
-import type { HostExpr } from "../../../../runtime/core/program.ts";
-import type * as ast from "../1-parse/ast.ts";
-import { hostOf } from "./arith.ts";
-import { type Ctx, fail } from "./context.ts";
-import { matchArgs } from "./statics.ts";
-import { type ArgVal, describe, type Val } from "./values.ts";
+import type { HostExpr } from "../../../../../runtime/core/program.ts";
+import type * as ast from "../../1-parse/ast.ts";
+import { hostOf } from "../tensors/arith.ts";
+import { matchArgs } from "../values/arguments.ts";
+import { type Ctx, fail } from "../values/context.ts";
+import { type ArgVal, describe, type Val } from "../values/values.ts";
 
 export const OPTIMIZERS = ["sgd", "adam", "adamw"] as const;
 

@@ -1,14 +1,14 @@
 // What the interpreter carries along: names in scope, the graph being built, the instance path and the calls that led here.
-// In: nothing. Out: Scope, Trace, Ctx, failing with a diagnostic, and the budgets. Separate because every part of the
-// checker needs it and it needs none of them.
-import { didYouMean, pointer } from "../../diagnostics/nearest.ts";
+// In: nothing. Out: Scope, Trace, Ctx, Interpreter, failing with a diagnostic, and the budgets. Separate because every part of
+// the checker needs it and it needs none of them.
+import { didYouMean, pointer } from "../../../diagnostics/nearest.ts";
 import {
   type Code,
   type DiagnosticExtra,
   type Diagnostics,
   diagnostic,
   type Span,
-} from "../../diagnostics/report.ts";
+} from "../../../diagnostics/report.ts";
 import {
   asConst,
   type Dim,
@@ -18,8 +18,8 @@ import {
   NOMINAL,
   print,
   surelyDiffer,
-} from "../../dims/dim.ts";
-import { type Indexing, MAX_GRAPH_VALUES } from "../../ir/build.ts";
+} from "../../../dims/dim.ts";
+import { type Indexing, MAX_GRAPH_VALUES } from "../../../ir/build.ts";
 import {
   type Builder,
   type Constraint,
@@ -27,12 +27,10 @@ import {
   type Node,
   type Origin,
   type Value,
-} from "../../ir/types.ts";
-import type * as ast from "../1-parse/ast.ts";
-import type { SliceOf } from "./indexes.ts";
-import type { Instance, Slot } from "./instances.ts";
-import type { Module } from "./modules.ts";
-import { ERROR, type Val } from "./values.ts";
+} from "../../../ir/types.ts";
+import type * as ast from "../../1-parse/ast.ts";
+import type { Module } from "../names/modules.ts";
+import { type ArgVal, ERROR, type Instance, type Slot, type Val } from "./values.ts";
 
 /**
  * Limits that turn run-away programs into diagnostics: of time, of memory, and of what later phases can take. Each bounds a
@@ -140,6 +138,12 @@ export const newState = (carried: State["carried"] = new Map(), outer?: State): 
 });
 export const newStores = (outer?: Stores): Stores => ({ own: new Map(), outer });
 
+/** The sequence of which a value inside a scan is one slice. */
+export interface SliceOf {
+  readonly sequence: Value;
+  readonly axis: number;
+}
+
 /** One graph in the making. */
 export interface Trace {
   readonly b: Builder;
@@ -161,8 +165,22 @@ export interface Trace {
   pass: Value | undefined;
 }
 
+/**
+ * What evaluates syntax (interpret/expr.ts). What holds syntax of its own (a layer, a size in a type, a scan, an operator of
+ * the author's) is handed it, and knows nothing else of it: so calls, which lead everywhere, lead nobody back.
+ */
+export interface Interpreter {
+  expr(ctx: Ctx, e: ast.Expr): Val;
+  /** In the scope of `ctx` itself. */
+  block(ctx: Ctx, block: ast.Block): Val;
+  statement(ctx: Ctx, s: ast.Stmt): void;
+  /** `at`: what is called, as it is written; `site`: the call. */
+  call(ctx: Ctx, callee: Val, args: readonly ArgVal[], site: ast.Expr, at: Span): Val;
+}
+
 /** Shared by a whole check. */
 export interface Shared {
+  readonly interpreter: Interpreter;
   readonly out: Diagnostics;
   readonly root: Module;
   /** Values of top-level constants, once evaluated. */
@@ -194,6 +212,23 @@ export interface Ctx {
   /** Axes that `...` stands for in this call. */
   readonly rest: { dims: readonly Dim[] | undefined };
 }
+
+export const baseCtx = (shared: Shared, module: Module): Ctx => ({
+  shared,
+  module,
+  scope: new Scope(),
+  trace: undefined,
+  stores: newStores(),
+  self: undefined,
+  path: "",
+  fn: "",
+  calls: [],
+  mode: "eval",
+  rest: { dims: undefined },
+});
+
+/** The value of an expression, where it stands. */
+export const evaluate = (ctx: Ctx, e: ast.Expr): Val => ctx.shared.interpreter.expr(ctx, e);
 
 export const inner = (ctx: Ctx, fn = false): Ctx => ({ ...ctx, scope: new Scope(ctx.scope, fn) });
 
@@ -268,6 +303,13 @@ export function hold(ctx: Ctx, span: Span, n: number): void {
     exhaust(ctx, "E1009", `lists and strings come to more than ${LIMITS.items} items`, span, {
       help: budgetHelp,
     });
+}
+
+/** Counts static iterations against the budget. */
+export function spend(ctx: Ctx, n: number, at: ast.Expr): void {
+  ctx.shared.iterations += n;
+  if (ctx.shared.iterations > LIMITS.iterations)
+    exhaust(ctx, "E1008", `static loops and ranges take at most ${LIMITS.iterations} steps in all`, at.span);
 }
 
 /** Elements of a shape with every symbol at the size that plans are judged by. */
@@ -355,3 +397,8 @@ export function sameDim(
 }
 
 export const shapeText = (shape: readonly DimLike[]): string => `[${shape.map(print).join(", ")}]`;
+
+/** The author's names for values: the node made for this expression is labelled so. */
+const labels = new WeakMap<ast.Expr, string>();
+export const labelOf = (e: ast.Expr): string | undefined => labels.get(e);
+export const giveLabel = (e: ast.Expr, name: string): void => void labels.set(e, name);

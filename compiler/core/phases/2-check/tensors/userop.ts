@@ -1,20 +1,30 @@
 // An operator of the author's: a scalar expression over its operands, applied element by element, with a gradient of its
 // own where one is given. In: an op declaration and arguments. Out: the expression in primitive operators, or, where it has
 // a `grad`, a composite that holds its definition and gradient as graphs. A `wgsl` body beside it is checked here.
-import type { Span } from "../../diagnostics/report.ts";
-import { sym } from "../../dims/dim.ts";
-import { createBuilder, finishGraph, reachable } from "../../ir/build.ts";
-import type { Attrs, DType, Graph, TensorType, Value } from "../../ir/types.ts";
-import { broadcastTogether, broadcastToOp } from "../../ops/axes.ts";
-import { customOp } from "../../ops/custom.ts";
-import { input as inputOp } from "../../ops/source.ts";
-import type * as ast from "../1-parse/ast.ts";
-import { type Ctx, Failed, fail, originOf, report, Scope, type Trace, traceOf } from "./context.ts";
-import { evalBlock, evalExpr, labelOf, parts } from "./expr.ts";
-import { coerceStatic, matchArgs } from "./statics.ts";
+import type { Span } from "../../../diagnostics/report.ts";
+import { sym } from "../../../dims/dim.ts";
+import { createBuilder, finishGraph, reachable } from "../../../ir/build.ts";
+import type { Attrs, DType, Graph, TensorType, Value } from "../../../ir/types.ts";
+import { broadcastTogether, broadcastToOp } from "../../../ops/axes.ts";
+import { customOp } from "../../../ops/custom.ts";
+import { input as inputOp } from "../../../ops/source.ts";
+import type * as ast from "../../1-parse/ast.ts";
+import { coerceStatic, matchArgs } from "../values/arguments.ts";
+import {
+  type Ctx,
+  evaluate,
+  Failed,
+  fail,
+  labelOf,
+  originOf,
+  report,
+  Scope,
+  type Trace,
+  traceOf,
+} from "../values/context.ts";
+import { boundaryDType } from "../values/types.ts";
+import { type ArgVal, describe, parts, tensorVal, type Val } from "../values/values.ts";
 import { isLiteral, toTensor } from "./tensors.ts";
-import { boundaryDType } from "./types.ts";
-import { type ArgVal, describe, tensorVal, type Val } from "./values.ts";
 
 type UserOp = Extract<Val, { kind: "userop" }>;
 
@@ -47,7 +57,7 @@ export function callUserOp(ctx: Ctx, op: UserOp, args: readonly ArgVal[], site: 
     const arg = matched[i];
     const type = scalarType(inside, p.type);
     if (!arg && !p.default) fail(ctx, "E0601", `${name} needs ${p.name.name}`, site.span);
-    const raw = arg ? arg.val : evalExpr(inside, p.default as ast.Expr);
+    const raw = arg ? arg.val : evaluate(inside, p.default as ast.Expr);
     const span = arg?.span ?? p.span;
     if (!type) {
       const val = coerceStatic(ctx, inside, p.type, raw, span, `${name}: ${p.name.name}`);
@@ -103,7 +113,7 @@ function bodyValue(
   });
   const ctx: Ctx = { ...inside, scope };
   const span = body.result?.span ?? body.span;
-  const val = evalBlock(ctx, body);
+  const val = ctx.shared.interpreter.block(ctx, body);
   const type = decl.result ? scalarType(inside, decl.result) : undefined;
   const v = toTensor(ctx, val, span, isLiteral(val) ? (type?.dtype ?? values[0].type.dtype) : undefined);
   if (what === "result" && type && v.type.dtype !== type.dtype)
@@ -181,7 +191,7 @@ function gradValues(
   });
   scope.names.set(grad.cotangent.name, { val: tensorVal(g), kind: "param" });
   const at: Ctx = { ...ctx, scope };
-  const val = evalBlock(at, grad.body);
+  const val = ctx.shared.interpreter.block(at, grad.body);
   const span = grad.body.result?.span ?? grad.body.span;
   const list = names.length === 1 && !(val.kind === "tuple" || val.kind === "list") ? [val] : parts(val);
   if (!list || list.length !== names.length)

@@ -2,17 +2,11 @@
 // elements (views, casts between integers, the slices of a scan). In: what the nodes of a trace use. Out: ranges that a
 // call can check in the data it is given. What is computed on the way (clamped, added to, chosen) ends the search: then the
 // operators' own meaning of an index outside is all there is.
-import { add as addDims, asConst, type Dim, sub } from "../../dims/dim.ts";
-import type { Indexing } from "../../ir/build.ts";
-import type { IndexRange, Node, Part, Value } from "../../ir/types.ts";
-import { isWhole, literalOf, wholePart } from "../../ops/define.ts";
-import { type Ctx, report, type Trace } from "./context.ts";
-
-/** The sequence of which a value inside a scan is one slice. */
-export interface SliceOf {
-  readonly sequence: Value;
-  readonly axis: number;
-}
+import { add as addDims, asConst, type Dim, sub } from "../../../dims/dim.ts";
+import type { Indexing } from "../../../ir/build.ts";
+import type { IndexRange, Node, Part, Value } from "../../../ir/types.ts";
+import { isWhole, literalOf, wholePart } from "../../../ops/define.ts";
+import { type Ctx, report, type SliceOf, type Trace } from "../values/context.ts";
 
 /** An index that the text states is inside: decided, refused, or left to be checked at the call. */
 export function checkLiterals(ctx: Ctx, trace: Trace): void {

@@ -1,20 +1,19 @@
 // `grad(f, wrt = x)`: a fn whose value is the gradient of f's. In: a fn, and which of its parameters (or of the model's).
 // Out: graph values made by the gradient driver, so that it nests. Separate because `wrt` is a name, not a value.
 
-import { backward } from "../../autodiff/backward.ts";
-import { reachable } from "../../ir/build.ts";
-import { OpError, type Value } from "../../ir/types.ts";
-import { variableOp } from "../../ops/custom.ts";
-import { full, isFloat, zerosLike } from "../../ops/define.ts";
-import { stopGradientOp } from "../../ops/elementwise.ts";
-import type * as ast from "../1-parse/ast.ts";
-import { callFn, callValue } from "./call.ts";
-import { type Ctx, fail, failName, originOf, type Trace, traceOf } from "./context.ts";
-import { evalExpr } from "./expr.ts";
-import { matchSlots, type Slot } from "./instances.ts";
-import { matchArgs } from "./statics.ts";
-import { isLiteral, isTensor, readSlot, toTensor } from "./tensors.ts";
-import { type ArgVal, describe, tensorVal, type Val } from "./values.ts";
+import { backward } from "../../../autodiff/backward.ts";
+import { reachable } from "../../../ir/build.ts";
+import { OpError, type Value } from "../../../ir/types.ts";
+import { variableOp } from "../../../ops/custom.ts";
+import { full, isFloat, zerosLike } from "../../../ops/define.ts";
+import { stopGradientOp } from "../../../ops/elementwise.ts";
+import type * as ast from "../../1-parse/ast.ts";
+import { matchSlots } from "../instances/slots.ts";
+import { matchArgs } from "../values/arguments.ts";
+import { type Ctx, evaluate, fail, failName, originOf, type Trace, traceOf } from "../values/context.ts";
+import { type ArgVal, describe, type Slot, tensorVal, type Val } from "../values/values.ts";
+import { readSlot } from "./state.ts";
+import { isLiteral, isTensor, toTensor } from "./tensors.ts";
 
 /** Makes the gradient function; `wrt` stays text until the call, where f's parameters are known. */
 export function makeGrad(ctx: Ctx, e: ast.CallExpr): Val {
@@ -23,7 +22,7 @@ export function makeGrad(ctx: Ctx, e: ast.CallExpr): Val {
   const other = e.args.find((a) => a.name && a.name.name !== "wrt");
   if (other?.name)
     failName(ctx, "E0603", `grad has no parameter ${other.name.name}`, other.name.name, ["wrt"], other.span);
-  const f = places[0] ? evalExpr(ctx, places[0].value) : fail(ctx, "E0601", "grad needs a fn", e.span);
+  const f = places[0] ? evaluate(ctx, places[0].value) : fail(ctx, "E0601", "grad needs a fn", e.span);
   if (!wrt)
     return fail(ctx, "E0601", "grad needs wrt", e.span, {
       help: "name a parameter of the fn: grad(f, wrt = x)",
@@ -88,7 +87,7 @@ export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: as
         e.span,
         params.length > 0 ? `its parameters are ${params.join(", ")}` : undefined,
       );
-    const v = evalExpr(outer, e);
+    const v = evaluate(outer, e);
     if (v.kind !== "slot" || v.slot.kind !== "param")
       return fail(
         ctx,
@@ -102,8 +101,7 @@ export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: as
   const given = matched.flatMap((a, i): ArgVal[] =>
     a ? [g.fn.kind === "fn" ? { ...a, name: params[i] } : a] : [],
   );
-  const out =
-    g.fn.kind === "fn" ? callFn(ctx, g.fn, given, site) : callValue(ctx, g.fn, given, site, site.span);
+  const out = ctx.shared.interpreter.call(ctx, g.fn, given, site, site.span);
   const loss = toTensor(ctx, out, site.span);
   if (loss.type.shape.length > 0 || (loss.type.dtype !== "f32" && loss.type.dtype !== "f16"))
     fail(

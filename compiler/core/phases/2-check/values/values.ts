@@ -1,13 +1,13 @@
 // What expressions evaluate to while a model is checked: static values, and tensors as values of the graph being built.
 // In: nothing. Out: the value types and how they are named in messages.
-import type { HostExpr, Init } from "../../../../runtime/core/program.ts";
-import type { Span } from "../../diagnostics/span.ts";
-import { asConst, type Dim, type DimLike, dim, print } from "../../dims/dim.ts";
-import { typeText } from "../../ir/build.ts";
-import type { DType, OpDef, Value } from "../../ir/types.ts";
-import type * as ast from "../1-parse/ast.ts";
-import type { Instance, Slot } from "./instances.ts";
-import type { Module } from "./modules.ts";
+import type { HostExpr, Init } from "../../../../../runtime/core/program.ts";
+import type { Span } from "../../../diagnostics/span.ts";
+import { asConst, type Dim, type DimLike, dim, print } from "../../../dims/dim.ts";
+import { typeText } from "../../../ir/build.ts";
+import type { DType, OpDef, Value } from "../../../ir/types.ts";
+import type * as ast from "../../1-parse/ast.ts";
+import type { Module } from "../names/modules.ts";
+import type { Scope } from "./context.ts";
 
 export type Val =
   /** A static int or a size over symbols; the two are one kind. */
@@ -38,6 +38,36 @@ export type Val =
   | { readonly kind: "optimizer"; readonly name: string; readonly args: readonly ArgVal[] }
   /** What a failed expression leaves behind; using it fails without a further report. */
   | { readonly kind: "error" };
+
+/** A declared parameter or buffer of one instance. */
+export interface Slot {
+  readonly kind: "param" | "buffer";
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly init: Init;
+  /** Its declared type, as messages show it. */
+  readonly span: Span;
+  readonly doc?: string;
+  /** Set by `place`: its first path, then the others. */
+  paths: string[];
+  frozen: boolean;
+  /** The slot this one is tied to. */
+  tied: Slot | undefined;
+}
+
+export interface Instance {
+  readonly decl: ast.LayerDecl | ast.ModelDecl;
+  readonly module: Module;
+  readonly args: Map<string, Val>;
+  readonly members: Map<string, Val>;
+  /** Arguments and what is bound to names so far, without params and buffers: what declarations of these see. */
+  readonly statics: Scope;
+  /** Scope of its fns: arguments and members. */
+  readonly scope: Scope;
+  /** Set by `place`. */
+  path: string | undefined;
+}
 
 export interface FnVal {
   readonly kind: "fn";
@@ -130,4 +160,20 @@ export function describe(v: Val): string {
     case "error":
       return "an error";
   }
+}
+
+/** The slot that holds the data. */
+export function owner(slot: Slot): Slot {
+  let s = slot;
+  while (s.tied) s = s.tied;
+  return s;
+}
+
+/** The path under which a slot is stored. */
+export const pathOf = (slot: Slot): string => owner(slot).paths[0] ?? slot.name;
+
+/** What a tuple, list or record is taken apart into. */
+export function parts(val: Val): readonly Val[] | undefined {
+  if (val.kind === "tuple" || val.kind === "list") return val.items;
+  return val.kind === "record" ? [...val.fields.values()] : undefined;
 }

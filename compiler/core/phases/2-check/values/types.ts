@@ -1,8 +1,8 @@
 // Declared types against actual values: dtypes, dims, symbols. In: a type of the syntax tree and a tensor. Out: symbols
 // bound in the fn's scope, conditions for the call, or an error that names both sides. Bare symbols bind first; every
 // other dim is an expression over them and is compared afterwards.
-import { didYouMean, pointer } from "../../diagnostics/nearest.ts";
-import type { Label, Span } from "../../diagnostics/report.ts";
+import { pointer } from "../../../diagnostics/nearest.ts";
+import type { Label, Span } from "../../../diagnostics/report.ts";
 import {
   asConst,
   type Dim,
@@ -18,13 +18,13 @@ import {
   surelyDiffer,
   sym,
   symbols,
-} from "../../dims/dim.ts";
-import { typeText } from "../../ir/build.ts";
-import type { Constraint, DType, TensorType } from "../../ir/types.ts";
-import type { BoundaryDType } from "../../model.ts";
-import type * as ast from "../1-parse/ast.ts";
+} from "../../../dims/dim.ts";
+import { typeText } from "../../../ir/build.ts";
+import type { Constraint, DType, TensorType } from "../../../ir/types.ts";
+import type { BoundaryDType } from "../../../model.ts";
+import type * as ast from "../../1-parse/ast.ts";
+import { capital, dimText, inferredHelp, isSymbolName, namesIn, symbolHelp } from "../names/symbols.ts";
 import { type Ctx, fail, inner, report, sameDim, shapeText } from "./context.ts";
-import { evalExpr } from "./expr.ts";
 import { describe, intVal } from "./values.ts";
 
 const INSIDE: Readonly<Record<string, DType>> = {
@@ -50,17 +50,6 @@ export function boundaryDType(ctx: Ctx, name: ast.Ident): { dtype: DType; bounda
   return dtype === name.name ? { dtype } : { dtype, boundary: name.name as BoundaryDType };
 }
 
-export const isSymbolName = (name: string): boolean => /^[A-Z]/.test(name);
-
-export const capital = (name: string): string => name[0].toUpperCase() + name.slice(1);
-
-/** What to do about a lower-case size that nothing binds. */
-export function inferredHelp(name: string, scope: Iterable<string>): string {
-  const near = didYouMean(name, scope);
-  const inferred = `a size to be inferred begins with a capital: ${capital(name)}`;
-  return near === undefined ? inferred : `${near} or, ${inferred}`;
-}
-
 /**
  * True for a size that the type itself introduces. A lower-case one is said to be wrong, once, and taken for what was meant.
  */
@@ -80,28 +69,6 @@ export function bindSymbol(ctx: Ctx, name: string, value: Dim, span: Span): void
       ctx.scope.names.set(n, { val: intVal(value), kind: "symbol", span });
 }
 
-/** The names of an expression of sizes. */
-export const namesIn = (e: ast.Expr): ast.NameExpr[] =>
-  e.kind === "name"
-    ? [e]
-    : e.kind === "binary"
-      ? [...namesIn(e.left), ...namesIn(e.right)]
-      : e.kind === "unary"
-        ? namesIn(e.operand)
-        : e.kind === "call"
-          ? e.args.flatMap((a) => namesIn(a.value))
-          : [];
-
-/** What to do about a symbol that nothing binds. */
-export function symbolHelp(name: string, scope: Iterable<string>): string {
-  const known = [...scope].filter(isSymbolName);
-  const list = known.length > 0 ? `the symbols here are ${known.join(", ")}; ` : "";
-  return (
-    didYouMean(name, known) ??
-    `${list}a symbol is introduced by a parameter's type: by a size that is the symbol, or that is linear in it, such as 8 * ${name}`
-  );
-}
-
 /** A dim of a type or a list of sizes. */
 export function evalDim(ctx: Ctx, e: ast.Expr): Dim {
   for (const name of namesIn(e)) {
@@ -115,7 +82,7 @@ export function evalDim(ctx: Ctx, e: ast.Expr): Dim {
       help: symbolHelp(name.name, ctx.scope.all()),
     });
   }
-  const v = evalExpr(ctx, e);
+  const v = ctx.shared.interpreter.expr(ctx, e);
   if (v.kind === "int") return v.dim;
   return fail(ctx, "E0505", `a size is an int, not ${describe(v)}`, e.span);
 }
@@ -133,28 +100,6 @@ const declaredText = (t: ast.TensorType): string => {
   const d = t.dims.map(dimText);
   return d.length === 0 ? t.dtype.name : `${t.dtype.name}[${d.join(", ")}]`;
 };
-
-/** A dim as the author wrote it. */
-export function dimText(d: ast.Dim): string {
-  switch (d.kind) {
-    case "ellipsis":
-      return "...";
-    case "name":
-      return d.name;
-    case "int":
-      return d.raw;
-    case "binary":
-      return `${dimText(d.left)} ${d.op} ${dimText(d.right)}`;
-    case "unary":
-      return `${d.op}${dimText(d.operand)}`;
-    case "call":
-      return `${dimText(d.callee)}(${d.args.map((a) => dimText(a.value)).join(", ")})`;
-    case "member":
-      return `${dimText(d.object)}.${d.name.name}`;
-    default:
-      return "?";
-  }
-}
 
 /** The actual axes facing the declared dims, and those facing `...`. */
 function align(

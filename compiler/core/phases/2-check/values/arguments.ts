@@ -1,13 +1,12 @@
 // Arguments to parameters: by place and by name, with defaults, and static values to their declared types.
 // In: parameters of a layer, fn or op and the given arguments. Out: one value per parameter. Separate because layers, fns,
 // builtins and operators all bind alike.
-import { foreignParameter } from "../../diagnostics/foreign.ts";
-import { didYouMean } from "../../diagnostics/nearest.ts";
-import type { Span } from "../../diagnostics/report.ts";
-import { asConst } from "../../dims/dim.ts";
-import type * as ast from "../1-parse/ast.ts";
+import { foreignParameter } from "../../../diagnostics/foreign.ts";
+import { didYouMean } from "../../../diagnostics/nearest.ts";
+import type { Span } from "../../../diagnostics/report.ts";
+import { asConst } from "../../../dims/dim.ts";
+import type * as ast from "../../1-parse/ast.ts";
 import { type Ctx, fail, failName, hold } from "./context.ts";
-import { evalExpr } from "./expr.ts";
 import { type ArgVal, describe, floatVal, type Val } from "./values.ts";
 
 /** Arguments by parameter, undefined where none is given. */
@@ -53,45 +52,6 @@ export function matchArgs(
     out[i] = a;
   }
   void site;
-  return out;
-}
-
-/** Binds the static parameters of a layer; defaults see the parameters before them. `inside` has the scope to fill. */
-export function bindStatics(
-  caller: Ctx,
-  inside: Ctx,
-  name: string,
-  params: readonly ast.Param[],
-  args: readonly ArgVal[],
-  site: Span,
-): Map<string, Val> {
-  const out = new Map<string, Val>();
-  const given = matchArgs(
-    caller,
-    name,
-    params.map((p) => p.name.name),
-    args,
-    site,
-  );
-  params.forEach((p, i) => {
-    const arg = given[i];
-    if (out.has(p.name.name)) fail(inside, "E0202", `${p.name.name} is bound twice`, p.name.span);
-    if (!arg && !p.default)
-      fail(caller, "E0601", `${name} needs ${p.name.name}`, site, {
-        secondary: [{ span: p.span, text: "has no default" }],
-      });
-    const raw = arg ? arg.val : evalExpr(inside, p.default as ast.Expr);
-    const val = coerceStatic(
-      arg ? caller : inside,
-      inside,
-      p.type,
-      raw,
-      arg?.span ?? p.span,
-      `${name}: ${p.name.name}`,
-    );
-    out.set(p.name.name, val);
-    inside.scope.names.set(p.name.name, { val, kind: "param", span: p.span });
-  });
   return out;
 }
 

@@ -1,18 +1,30 @@
 // Calls: fns are inlined with fresh symbols, instances call forward, lists apply in turn, layers are built.
 // In: a callable and its arguments. Out: its value. Separate from expressions because a fn's frame is made here.
-import type { Span } from "../../diagnostics/report.ts";
-import type * as ast from "../1-parse/ast.ts";
-import { applyOperator } from "./apply.ts";
+import type { Span } from "../../../diagnostics/report.ts";
+import type * as ast from "../../1-parse/ast.ts";
+import { construct } from "../instances/construct.ts";
+import { applyOperator } from "../tensors/apply.ts";
+import { callGrad } from "../tensors/gradient.ts";
+import { readNow } from "../tensors/state.ts";
+import { commit } from "../tensors/stores.ts";
+import { castTo, isLiteral, isTensor, toTensor } from "../tensors/tensors.ts";
+import { callUserOp } from "../tensors/userop.ts";
+import { coerceStatic, matchArgs } from "../values/arguments.ts";
+import {
+  type Ctx,
+  evaluate,
+  exhaust,
+  Failed,
+  fail,
+  failName,
+  LIMITS,
+  newStores,
+  Scope,
+  step,
+} from "../values/context.ts";
+import { boundaryDType, checkResult, type TypedArg, unify } from "../values/types.ts";
+import { type ArgVal, describe, type FnVal, tensorVal, type Val } from "../values/values.ts";
 import { callBuiltin } from "./builtins.ts";
-import { type Ctx, exhaust, Failed, fail, failName, LIMITS, newStores, Scope, step } from "./context.ts";
-import { commit, evalBlock, evalExpr } from "./expr.ts";
-import { callGrad } from "./gradient.ts";
-import { construct } from "./instances.ts";
-import { coerceStatic, matchArgs } from "./statics.ts";
-import { castTo, isLiteral, isTensor, readNow, toTensor } from "./tensors.ts";
-import { boundaryDType, checkResult, type TypedArg, unify } from "./types.ts";
-import { callUserOp } from "./userop.ts";
-import { type ArgVal, describe, type FnVal, tensorVal, type Val } from "./values.ts";
 
 export function callValue(ctx: Ctx, callee: Val, args: readonly ArgVal[], site: ast.Expr, at: Span): Val {
   step(ctx, site.span);
@@ -104,7 +116,7 @@ export function callFn(ctx: Ctx, fn: FnVal, args: readonly ArgVal[], site: ast.E
       fail(ctx, "E0601", `${name} needs ${p.name.name}`, site.span, {
         secondary: [{ span: p.span, text: "has no default" }],
       });
-    const raw = arg ? arg.val : evalExpr(inside, p.default as ast.Expr);
+    const raw = arg ? arg.val : evaluate(inside, p.default as ast.Expr);
     const span = arg?.span ?? p.span;
     const type = tensorType(p.type);
     if (!type || (raw.kind === "none" && p.type.kind === "optional_type")) {
@@ -117,7 +129,7 @@ export function callFn(ctx: Ctx, fn: FnVal, args: readonly ArgVal[], site: ast.E
     bind(p, tensorVal(value));
   });
   unify(ctx, inside, name, typed);
-  return finish(inside, decl, evalBlock(inside, decl.body));
+  return finish(inside, decl, ctx.shared.interpreter.block(inside, decl.body));
 }
 
 /** Where a fn's body is evaluated. */

@@ -1,7 +1,7 @@
 // Which numbers a dtype holds. In: a static number about to become elements. Out: nothing, or the error with its place.
 // Separate because literals, casts, attributes and initial values all become elements.
-import type { Span } from "../../diagnostics/report.ts";
-import type { DType } from "../../ir/types.ts";
+import type { Span } from "../../../diagnostics/report.ts";
+import type { DType } from "../../../ir/types.ts";
 import { type Ctx, fail } from "./context.ts";
 import { numberText } from "./values.ts";
 

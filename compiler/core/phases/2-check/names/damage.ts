@@ -1,9 +1,9 @@
 // A file with syntax errors, as far as it can be judged. In: the tree, which has holes, and where the errors are. Out: the
 // declarations that are damaged, whose uses say nothing, and which diagnostics of the rest are to be believed. Separate
 // because the checker proper knows only that a declaration is to be left alone.
-import type { Diagnostic } from "../../diagnostics/report.ts";
-import type { Span } from "../../diagnostics/span.ts";
-import type * as ast from "../1-parse/ast.ts";
+import type { Diagnostic } from "../../../diagnostics/report.ts";
+import type { Span } from "../../../diagnostics/span.ts";
+import type * as ast from "../../1-parse/ast.ts";
 
 export interface Damage {
   /** Members and top-level declarations that a syntax error lies in; a layer only where it lies in none of its members. */

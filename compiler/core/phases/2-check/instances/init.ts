@@ -1,7 +1,7 @@
 // Initial values of parameters, by PyTorch's names. In: a call in a `param` or `buffer` declaration and the shape. Out: the
 // Init of the program format, with fan-in and fan-out worked out. Separate because it is a table.
-import type { Init } from "../../../../runtime/core/program.ts";
-import { asNumber, type Val } from "./values.ts";
+import type { Init } from "../../../../../runtime/core/program.ts";
+import { asNumber, type Val } from "../values/values.ts";
 
 type Make = (shape: readonly number[], given: (name: string) => number) => Init;
 export interface Initializer {

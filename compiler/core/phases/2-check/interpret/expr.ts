@@ -1,45 +1,59 @@
 // Evaluates blocks, statements and expressions. In: the syntax tree and where it stands (Ctx). Out: values; nodes in the
 // graph being built. A failure is reported where it happens and abandons the statement, so that one run reports many.
 
-import { foreign } from "../../diagnostics/foreign.ts";
-import { asConst, ceilDiv, floorDiv } from "../../dims/dim.ts";
-import type { Value } from "../../ir/types.ts";
-import { exposedOps, opNamed } from "../../ops/index.ts";
-import type * as ast from "../1-parse/ast.ts";
-import { binary, binaryValues, truth, unary } from "./arith.ts";
-import { BUILTINS, CONSTANTS } from "./builtins.ts";
-import { callValue } from "./call.ts";
+import { foreign } from "../../../diagnostics/foreign.ts";
+import { asConst, ceilDiv, floorDiv } from "../../../dims/dim.ts";
+import type { Value } from "../../../ir/types.ts";
+import { opNamed } from "../../../ops/index.ts";
+import type * as ast from "../../1-parse/ast.ts";
+import { binary, binaryValues, truth, unary } from "../tensors/arith.ts";
+import { makeGrad } from "../tensors/gradient.ts";
+import { index } from "../tensors/indexing.ts";
+import { bindTarget, carriesOf, nextCarries } from "../tensors/locals.ts";
+import { evalScan } from "../tensors/scan.ts";
+import { store } from "../tensors/stores.ts";
+import { toTensor } from "../tensors/tensors.ts";
 import {
-  type Binding,
   type Ctx,
   exhaust,
   Failed,
   fail,
   failName,
+  giveLabel,
   hold,
+  type Interpreter,
   inner,
   LIMITS,
+  labelOf,
   plainSize,
   recoverVal,
   report,
   Scope,
-  type Stored,
-  type Stores,
+  spend,
   step,
-  traceOf,
   withDims,
-} from "./context.ts";
-import { makeGrad } from "./gradient.ts";
-import { index } from "./indexing.ts";
-import { owner, type Slot } from "./instances.ts";
-import { evalScan } from "./scan.ts";
-import { readNow, toTensor } from "./tensors.ts";
-import { DTYPES } from "./types.ts";
-import { type ArgVal, boolVal, describe, ERROR, floatVal, intVal, NONE, type Val } from "./values.ts";
+} from "../values/context.ts";
+import {
+  type ArgVal,
+  boolVal,
+  describe,
+  ERROR,
+  floatVal,
+  intVal,
+  NONE,
+  parts,
+  type Val,
+} from "../values/values.ts";
+import { builtinNames, builtinValue } from "./builtins.ts";
+import { callValue } from "./call.ts";
 
-/** The author's names for values: the node made for this expression is labelled so. */
-const labels = new WeakMap<ast.Expr, string>();
-export const labelOf = (e: ast.Expr): string | undefined => labels.get(e);
+/** What the forms that hold syntax are handed. */
+export const interpreter: Interpreter = {
+  expr: evalExpr,
+  block: evalBlock,
+  statement: evalStmt,
+  call: callValue,
+};
 
 // ------------------------------------------------------------------------------------------- statements
 
@@ -52,7 +66,7 @@ export function evalBlock(ctx: Ctx, block: ast.Block): Val {
 export function evalStmt(ctx: Ctx, s: ast.Stmt): void {
   switch (s.kind) {
     case "let": {
-      if (s.target.kind === "ident") labels.set(s.value, s.target.name);
+      if (s.target.kind === "ident") giveLabel(s.value, s.target.name);
       const val = recoverVal(() => evalExpr(ctx, s.value));
       bindTarget(ctx, s.target, val, s.value);
       return;
@@ -74,143 +88,6 @@ export function evalStmt(ctx: Ctx, s: ast.Stmt): void {
       return;
   }
 }
-
-/** Binds one name or takes a tuple, list or record apart. */
-export function bindTarget(
-  ctx: Ctx,
-  target: ast.Target,
-  val: Val,
-  from: ast.Expr | undefined,
-  kind: Binding["kind"] = "local",
-): void {
-  if (target.kind === "ident") {
-    bindLocal(ctx, target, val, from, kind);
-    return;
-  }
-  const items = parts(val);
-  if (val.kind !== "error" && (!items || items.length !== target.names.length)) {
-    const what = items ? `${describe(val)} has ${items.length} parts` : `${describe(val)} has no parts`;
-    recoverVal(() => fail(ctx, "E0609", `${target.names.length} names, but ${what}`, target.span));
-  }
-  target.names.forEach((n, i) => {
-    bindLocal(ctx, n, items && items.length === target.names.length ? items[i] : ERROR, from, kind);
-  });
-}
-
-/** What a tuple, list or record is taken apart into. */
-export function parts(val: Val): readonly Val[] | undefined {
-  if (val.kind === "tuple" || val.kind === "list") return val.items;
-  return val.kind === "record" ? [...val.fields.values()] : undefined;
-}
-
-/**
- * A local is bound once, and a block's locals may not hide those of the blocks around it. Two exceptions keep loops
- * readable: a loop may give its outcome the name of one of its own carries (`h = for … with h = x { … }`), and the body
- * of a loop gives a carry its next value by assigning it, once.
- */
-function bindLocal(
-  ctx: Ctx,
-  name: ast.Ident,
-  val: Val,
-  from: ast.Expr | undefined,
-  kind: Binding["kind"],
-): void {
-  if (name.name === "_") return;
-  val = readNow(ctx, val, name.span);
-  const here = ctx.scope.names.get(name.name);
-  const carried =
-    from &&
-    (from.kind === "for" || from.kind === "scan") &&
-    from.carries.some((c) => c.name.name === name.name);
-  if (here?.kind === "carry" && kind === "local") {
-    ctx.scope.names.set(name.name, { val, kind: "local", span: name.span });
-    return;
-  }
-  let old: Binding | undefined = here;
-  if (kind === "local")
-    for (let s: Scope | undefined = ctx.scope; s && !old; s = s.fn ? undefined : s.parent)
-      old = s.names.get(name.name);
-  if (old && old.kind !== "member" && !(carried && here)) {
-    const what =
-      old.kind === "param"
-        ? "is a parameter"
-        : old.kind === "carry"
-          ? "is carried by the loop around this block"
-          : "is bound already";
-    recoverVal(() =>
-      fail(ctx, "E0202", `${name.name} ${what}; locals are assigned once`, name.span, {
-        secondary: old.span ? [{ span: old.span, text: "bound here" }] : [],
-        help: old.kind === "carry" ? "make it the value of the loop's body" : "give it another name",
-      }),
-    );
-    return;
-  }
-  ctx.scope.names.set(name.name, { val, kind, span: name.span });
-}
-
-function store(ctx: Ctx, s: ast.StoreStmt): Val {
-  const target = evalExpr(ctx, s.target);
-  if (target.kind === "error") return ERROR;
-  if (target.kind !== "slot" || target.slot.kind !== "buffer")
-    fail(ctx, "E0901", `<- stores into a buffer, not into ${describe(target)}`, s.target.span, {
-      help: target.kind === "slot" ? "declare it as a buffer" : "= binds a local",
-    });
-  traceOf(ctx, s.span, "a store");
-  const slot = target.slot;
-  const path = pathOf(slot);
-  const value = toTensor(ctx, evalExpr(ctx, s.value), s.value.span, slot.dtype);
-  const text = `${slot.dtype}[${slot.shape.join(", ")}]`;
-  const declared = [{ span: slot.span, text }];
-  if (value.type.dtype !== slot.dtype)
-    fail(ctx, "E0406", `${slot.name} is ${slot.dtype}, given ${value.type.dtype}`, s.value.span, {
-      secondary: declared,
-    });
-  const fits =
-    value.type.shape.length === slot.shape.length &&
-    value.type.shape.every((d, i) => asConst(d) === slot.shape[i]);
-  if (!fits) {
-    const given = `[${value.type.shape.map((d) => d.key).join(", ")}]`;
-    fail(ctx, "E0307", `${slot.name} is ${text}, given ${given}`, s.value.span, {
-      label: given,
-      secondary: declared,
-    });
-  }
-  const old = ctx.stores.own.get(path);
-  if (old)
-    fail(ctx, "E0902", `${slot.name} is written twice in one call`, s.span, {
-      secondary: [{ span: old.span, text: "first here" }],
-      help: "a fn reads its buffers as they were when it was called; put the second write into a fn of its own",
-    });
-  ctx.stores.own.set(path, { slot, value, span: s.span });
-  return NONE;
-}
-
-/** What a fn, or a pass of a scan, stores takes effect: whoever reads later reads it. */
-export function commit(ctx: Ctx): void {
-  for (const stored of ctx.stores.own.values()) write(ctx, ctx.stores.outer, stored);
-}
-/** A buffer's new value, which a fn around this call must not have a value of its own for. */
-export function write(ctx: Ctx, around: Stores | undefined, stored: Stored): void {
-  const { state } = traceOf(ctx, stored.span, "a store");
-  const path = pathOf(stored.slot);
-  for (let s = around; s; s = s.outer) {
-    const other = s.own.get(path);
-    if (other)
-      fail(
-        ctx,
-        "E0902",
-        `${stored.slot.name} is written here, while a fn around this call is to write it`,
-        stored.span,
-        {
-          secondary: [{ span: other.span, text: "takes effect when that fn ends" }],
-          help: "call first, and write then",
-        },
-      );
-  }
-  state.written.set(path, stored);
-}
-
-export const pathOf = (slot: Slot): string => owner(slot).paths[0] ?? slot.name;
 
 // ------------------------------------------------------------------------------------------ expressions
 
@@ -274,7 +151,7 @@ function evalInner(ctx: Ctx, e: ast.Expr): Val {
       for (const f of e.fields) {
         if (fields.has(f.name.name))
           fail(ctx, "E0202", `${f.name.name} stands twice in a record`, f.name.span);
-        labels.set(f.value, f.name.name);
+        giveLabel(f.value, f.name.name);
         fields.set(f.name.name, evalExpr(ctx, f.value));
       }
       return { kind: "record", fields };
@@ -334,33 +211,11 @@ function lookup(ctx: Ctx, e: ast.NameExpr): Val {
   return failName(ctx, "E0201", `there is no ${name} here`, name, namesInScope(ctx), e.span);
 }
 
-export function builtinValue(name: string): Val | undefined {
-  const number = CONSTANTS.get(name);
-  if (number !== undefined) return floatVal(number);
-  if (BUILTINS.has(name)) return { kind: "builtin", name };
-  const dtype = DTYPES.find((d) => d === name);
-  if (dtype) return { kind: "dtype", dtype };
-  const def = opNamed(name);
-  return def && def.exposed !== false ? { kind: "op", def } : undefined;
-}
-
 function* namesInScope(ctx: Ctx): Iterable<string> {
   yield* ctx.scope.all();
   yield* ctx.module.names.keys();
   yield* builtinNames();
 }
-
-/** Every name that is there without being declared. */
-export function* builtinNames(): Iterable<string> {
-  yield* BUILTINS;
-  yield* CONSTANTS.keys();
-  yield* DTYPES;
-  yield "none";
-  yield "training";
-  for (const def of exposedOps) yield def.name;
-}
-export const isBuiltinName = (name: string): boolean =>
-  name === "none" || name === "training" || builtinValue(name) !== undefined;
 
 /** A top-level `name = value`: evaluated once, in its own file. */
 function constant(ctx: Ctx, item: ast.BindMember, module: Ctx["module"]): Val {
@@ -560,13 +415,6 @@ function range(ctx: Ctx, e: ast.RangeExpr): Val {
   return { kind: "list", items: Array.from({ length: n }, (_, i) => intVal(ends[0] + i)) };
 }
 
-/** Counts static iterations against the budget. */
-export function spend(ctx: Ctx, n: number, at: ast.Expr): void {
-  ctx.shared.iterations += n;
-  if (ctx.shared.iterations > LIMITS.iterations)
-    exhaust(ctx, "E1008", `static loops and ranges take at most ${LIMITS.iterations} steps in all`, at.span);
-}
-
 function iterate(ctx: Ctx, e: ast.Expr): readonly Val[] {
   const v = evalExpr(ctx, e);
   const items = v.kind === "record" ? undefined : parts(v);
@@ -587,42 +435,12 @@ function iterate(ctx: Ctx, e: ast.Expr): readonly Val[] {
 function evalIf(ctx: Ctx, e: ast.IfExpr): Val {
   const c = evalExpr(ctx, e.condition);
   if (truth(ctx, c, e.condition)) {
-    const label = labels.get(e);
-    if (label !== undefined && e.then.result) labels.set(e.then.result, label);
+    const label = labelOf(e);
+    if (label !== undefined && e.then.result) giveLabel(e.then.result, label);
     return evalBlock(inner(ctx), e.then);
   }
   if (!e.else) return NONE;
   return e.else.kind === "if" ? evalExpr(ctx, e.else) : evalBlock(inner(ctx), e.else);
-}
-
-/** Binds the carries of a loop in a fresh scope. */
-export function carriesOf(ctx: Ctx, carries: readonly ast.Field[]): Map<string, Val> {
-  const out = new Map<string, Val>();
-  for (const c of carries) {
-    if (out.has(c.name.name)) fail(ctx, "E0202", `${c.name.name} is carried twice`, c.name.span);
-    labels.set(c.value, c.name.name);
-    out.set(c.name.name, evalExpr(ctx, c.value));
-  }
-  return out;
-}
-
-/** The next values of the carries: what the body assigned to them, or its own value. */
-export function nextCarries(ctx: Ctx, body: ast.Block, carries: readonly ast.Field[], result: Val): Val[] {
-  if (!body.result) return carries.map((c) => ctx.scope.names.get(c.name.name)?.val ?? ERROR);
-  if (carries.length === 1) return [result];
-  const items = parts(result);
-  if (result.kind === "error") return carries.map(() => ERROR);
-  if (!items || items.length !== carries.length)
-    fail(
-      ctx,
-      "E0308",
-      `the loop carries ${carries.length} values, its body gives ${describe(result)}`,
-      body.result.span,
-      {
-        help: `end the body with (${carries.map((c) => c.name.name).join(", ")})`,
-      },
-    );
-  return [...items];
 }
 
 function evalFor(ctx: Ctx, e: ast.ForExpr): Val {

@@ -1,9 +1,9 @@
 // Files and their top-level names. In: a root file and a callback for the text of the others. Out: one Module per file,
 // with imports resolved. Separate from the interpreter: it knows names and files, and evaluates nothing.
-import { didYouMean, pointer } from "../../diagnostics/nearest.ts";
-import type { Diagnostics } from "../../diagnostics/report.ts";
-import type * as ast from "../1-parse/ast.ts";
-import { parse } from "../1-parse/parse.ts";
+import { didYouMean, pointer } from "../../../diagnostics/nearest.ts";
+import type { Diagnostics } from "../../../diagnostics/report.ts";
+import type * as ast from "../../1-parse/ast.ts";
+import { parse } from "../../1-parse/parse.ts";
 
 /** What a top-level name stands for. */
 export type Item = ast.LayerDecl | ast.ModelDecl | ast.FnDecl | ast.OpDecl | ast.BindMember;
@@ -16,6 +16,12 @@ export interface Module {
   readonly trains: readonly ast.TrainDecl[];
   /** Names that an import should have brought and did not: said once, at the import. */
   readonly missing: Set<string>;
+}
+
+/** Names that are there without being declared. */
+export interface Builtins {
+  has(name: string): boolean;
+  names(): Iterable<string>;
 }
 
 /** Resolves `./blocks.mdl` against the importing file; `std/…` stays. */
@@ -45,7 +51,7 @@ export function loadModules(
   root: ast.SourceFile,
   file: string,
   resolve: (path: string) => string | undefined,
-  isBuiltin: (name: string) => boolean,
+  builtins: Builtins,
   out: Diagnostics,
 ): { readonly root: Module; readonly modules: readonly Module[] } {
   const loaded = new Map<string, Module>();
@@ -129,7 +135,7 @@ export function loadModules(
       if (!found || found.imported) {
         const own = [...module.names].filter(([, v]) => !v.imported).map(([k]) => k);
         const home = importFor(n.name.name, resolve);
-        const help = isBuiltin(n.name.name)
+        const help = builtins.has(n.name.name)
           ? `${n.name.name} needs no import`
           : (home ?? pointer(n.name.name, own));
         into.missing.add((n.alias ?? n.name).name);

@@ -1,0 +1,70 @@
+// What is stored into buffers. In: a store, and the state of the trace. Out: the state that later reads see. A fn reads its
+// buffers as they were when it was called; what it stores takes effect when it ends.
+import { asConst } from "../../../dims/dim.ts";
+import type * as ast from "../../1-parse/ast.ts";
+import { type Ctx, evaluate, fail, type Stored, type Stores, traceOf } from "../values/context.ts";
+import { describe, ERROR, NONE, pathOf, type Val } from "../values/values.ts";
+import { toTensor } from "./tensors.ts";
+
+/** `buffer <- value`: kept until the fn ends. */
+export function store(ctx: Ctx, s: ast.StoreStmt): Val {
+  const target = evaluate(ctx, s.target);
+  if (target.kind === "error") return ERROR;
+  if (target.kind !== "slot" || target.slot.kind !== "buffer")
+    fail(ctx, "E0901", `<- stores into a buffer, not into ${describe(target)}`, s.target.span, {
+      help: target.kind === "slot" ? "declare it as a buffer" : "= binds a local",
+    });
+  traceOf(ctx, s.span, "a store");
+  const slot = target.slot;
+  const path = pathOf(slot);
+  const value = toTensor(ctx, evaluate(ctx, s.value), s.value.span, slot.dtype);
+  const text = `${slot.dtype}[${slot.shape.join(", ")}]`;
+  const declared = [{ span: slot.span, text }];
+  if (value.type.dtype !== slot.dtype)
+    fail(ctx, "E0406", `${slot.name} is ${slot.dtype}, given ${value.type.dtype}`, s.value.span, {
+      secondary: declared,
+    });
+  const fits =
+    value.type.shape.length === slot.shape.length &&
+    value.type.shape.every((d, i) => asConst(d) === slot.shape[i]);
+  if (!fits) {
+    const given = `[${value.type.shape.map((d) => d.key).join(", ")}]`;
+    fail(ctx, "E0307", `${slot.name} is ${text}, given ${given}`, s.value.span, {
+      label: given,
+      secondary: declared,
+    });
+  }
+  const old = ctx.stores.own.get(path);
+  if (old)
+    fail(ctx, "E0902", `${slot.name} is written twice in one call`, s.span, {
+      secondary: [{ span: old.span, text: "first here" }],
+      help: "a fn reads its buffers as they were when it was called; put the second write into a fn of its own",
+    });
+  ctx.stores.own.set(path, { slot, value, span: s.span });
+  return NONE;
+}
+
+/** What a fn, or a pass of a scan, stores takes effect: whoever reads later reads it. */
+export function commit(ctx: Ctx): void {
+  for (const stored of ctx.stores.own.values()) write(ctx, ctx.stores.outer, stored);
+}
+/** A buffer's new value, which a fn around this call must not have a value of its own for. */
+export function write(ctx: Ctx, around: Stores | undefined, stored: Stored): void {
+  const { state } = traceOf(ctx, stored.span, "a store");
+  const path = pathOf(stored.slot);
+  for (let s = around; s; s = s.outer) {
+    const other = s.own.get(path);
+    if (other)
+      fail(
+        ctx,
+        "E0902",
+        `${stored.slot.name} is written here, while a fn around this call is to write it`,
+        stored.span,
+        {
+          secondary: [{ span: other.span, text: "takes effect when that fn ends" }],
+          help: "call first, and write then",
+        },
+      );
+  }
+  state.written.set(path, stored);
+}
