@@ -1,10 +1,12 @@
-// `npm run bench`: times what the compiler makes. In: the command line (bench/options.ts). Out: a table on standard output,
-// rows as JSON where a file was named, and what is going on on standard error. bench/README.md says what the figures mean.
-// Exit codes: 0 done; 1 something computed a wrong result or failed; 2 usage; 3 nothing could run on this machine.
+// `npm run bench`: times what the compiler makes; `--compile` times the compiler itself, `--sizes` weighs modules. In: the
+// command line (bench/options.ts). Out: a table on standard output, rows as JSON where a file was named, and what is going on
+// on standard error. bench/README.md says what the figures mean. Exit codes: 0 done; 1 something computed a wrong result or
+// failed; 2 usage; 3 nothing could run on this machine.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { Child, WORKER } from "./child.ts";
+import { COMPILE_WORKER, compileJobs, compileTable, compileWork, measureCompiling } from "./compile.ts";
 import { type BenchOptions, HELP, parseOptions, UsageError } from "./options.ts";
 import { readText, root } from "./paths.ts";
 import type { Device, Ready, Task } from "./protocol.ts";
@@ -18,6 +20,7 @@ import {
   rowOf,
   table,
 } from "./report.ts";
+import { sizedModels, sizeOf, sizeTable } from "./sizes.ts";
 import { systems } from "./systems/index.ts";
 import type { System } from "./systems/system.ts";
 import { work } from "./worker.ts";
@@ -35,7 +38,29 @@ interface Running {
   failed?: string;
 }
 
-async function main(options: BenchOptions): Promise<number> {
+const main = (options: BenchOptions): Promise<number> | number =>
+  ({ calls: benchCalls, compile: benchCompiling, sizes: benchSizes })[options.what](options);
+
+async function benchCompiling(options: BenchOptions): Promise<number> {
+  const rows = await measureCompiling(options.only, options.starts, say);
+  console.log(compileTable(rows));
+  if (options.json) writeFileSync(options.json, `${JSON.stringify({ machine: machine(), rows }, null, 2)}\n`);
+  return rows.some((row) => row.failed !== undefined) ? 1 : 0;
+}
+
+function benchSizes(options: BenchOptions): number {
+  const rows = sizedModels
+    .filter((m) => options.only.includes(m.name))
+    .map((m) => {
+      say(m.name);
+      return sizeOf(m);
+    });
+  console.log(sizeTable(rows));
+  if (options.json) writeFileSync(options.json, `${JSON.stringify({ rows }, null, 2)}\n`);
+  return 0;
+}
+
+async function benchCalls(options: BenchOptions): Promise<number> {
   const rows: Row[] = [];
   const ratios: Ratio[] = [];
   let device: Device | undefined;
@@ -44,7 +69,7 @@ async function main(options: BenchOptions): Promise<number> {
   // In the tree, so that what lies in it finds the package of WebGPU.
   const folder = mkdtempSync(join(cache, "bench-"));
   try {
-    for (const workload of workloads.filter((w) => options.workloads.includes(w.name))) {
+    for (const workload of workloads.filter((w) => options.only.includes(w.name))) {
       const result = await measure(workload, options, folder);
       rows.push(...result.rows);
       ratios.push(...result.ratios);
@@ -166,9 +191,16 @@ async function begin(
 
 const [role, given] = process.argv.slice(2);
 if (role === WORKER) await work(JSON.parse(given) as Task);
+else if (role === COMPILE_WORKER) compileWork(given);
 else {
   try {
-    const known = { workloads: workloads.map((w) => w.name), systems: systems.map((s) => s.name) };
+    const names = (list: readonly { readonly name: string }[]): string[] => list.map(({ name }) => name);
+    const known = {
+      calls: names(workloads),
+      compile: names(compileJobs),
+      sizes: names(sizedModels),
+      systems: names(systems),
+    };
     const options = parseOptions(process.argv.slice(2), known);
     if (options) process.exitCode = await main(options);
     else console.log(HELP);

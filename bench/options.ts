@@ -2,10 +2,13 @@
 import { parseArgs } from "node:util";
 
 export interface BenchOptions {
-  readonly workloads: readonly string[];
+  /** What is measured: calls, compiling, or modules' bytes. */
+  readonly what: "calls" | "compile" | "sizes";
+  /** Names of what is measured. */
+  readonly only: readonly string[];
   readonly systems: readonly string[];
   readonly json?: string;
-  /** Cold starts of each. */
+  /** Cold starts of each; compilations. */
   readonly starts: number;
   /** How often the systems of a workload take turns. */
   readonly rounds: number;
@@ -14,13 +17,15 @@ export interface BenchOptions {
   readonly atLeast: number;
 }
 
-export const HELP = `npm run bench -- [--only WORKLOAD,…] [--systems SYSTEM,…] [--quick] [--json FILE]
+export const HELP = `npm run bench -- [--compile | --sizes] [--only NAME,…] [--systems SYSTEM,…] [--quick] [--json FILE]
 
 Times what the compiler makes, after its results were checked, and prints a table.
 
-  --only      of a_matmul1024, b_conv64_56, c_convnet28, d_resnet18, g_train
+  --compile   times the compiler itself instead: seconds and memory of large models, each in a process of its own
+  --sizes     bytes of modules instead: gzipped, as they are and minified
+  --only      of a_matmul1024, b_conv64_56, c_convnet28, d_resnet18, g_train; or of the rows of the other two tables
   --systems   of mdl, hand (kernels written by hand, as a yardstick)
-  --quick     one start and little sampling: to see that it works, not for figures
+  --quick     one start and little sampling, one compilation each: to see that it works, not for figures
   --json      writes the rows to a file, too
 
 Example: npm run bench -- --only d_resnet18 --json bench.json`;
@@ -32,7 +37,7 @@ export class UsageError extends Error {
 /** The options; undefined where help was asked for. */
 export function parseOptions(
   args: readonly string[],
-  known: { readonly workloads: readonly string[]; readonly systems: readonly string[] },
+  known: Readonly<Record<BenchOptions["what"] | "systems", readonly string[]>>,
 ): BenchOptions | undefined {
   const { values } = parse(args);
   if (values.help) return undefined;
@@ -48,8 +53,12 @@ export function parseOptions(
   const extent = values.quick
     ? { starts: 1, rounds: 1, seconds: 0.3, atLeast: 3 }
     : { starts: 3, rounds: 5, seconds: 1.5, atLeast: 5 };
+  if (values.compile && values.sizes)
+    throw new UsageError("--compile and --sizes are two tables: one at a time");
+  const what = values.compile ? "compile" : values.sizes ? "sizes" : "calls";
   return {
-    workloads: pick("only", values.only, known.workloads),
+    what,
+    only: pick("only", values.only, known[what]),
     systems: pick("systems", values.systems, known.systems),
     json: values.json,
     ...extent,
@@ -61,6 +70,8 @@ function parse(args: readonly string[]) {
     return parseArgs({
       args: [...args],
       options: {
+        compile: { type: "boolean" },
+        sizes: { type: "boolean" },
         only: { type: "string" },
         systems: { type: "string" },
         json: { type: "string" },

@@ -172,13 +172,7 @@ export function table({ device, rows, ratios }: Report): string {
   const timed = rows.filter((row) => row.warm_ms);
   const lines: string[] = [device];
   if (timed.length > 0) {
-    const grid = [[...COLUMNS], ...timed.map(cells)];
-    const widths = COLUMNS.map((_, i) => Math.max(...grid.map((line) => line[i].length)));
-    lines.push("");
-    for (const line of grid) {
-      const padded = line.map((cell, i) => (i < 2 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])));
-      lines.push(padded.join("  ").trimEnd());
-    }
+    lines.push("", columns([COLUMNS, ...timed.map(cells)], 2));
   }
   if (ratios.length > 0) lines.push("");
   for (const { workload, system, against, speedup: times } of ratios)
@@ -191,4 +185,13 @@ export function table({ device, rows, ratios }: Report): string {
     );
   }
   return lines.join("\n");
+}
+
+/** Lines in columns; the first `names` are words, the others figures. */
+export function columns(lines: readonly (readonly string[])[], names: number): string {
+  const widths = lines[0].map((_, i) => Math.max(...lines.map((line) => line[i].length)));
+  return lines
+    .map((line) => line.map((cell, i) => (i < names ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))))
+    .map((cells) => cells.join("  ").trimEnd())
+    .join("\n");
 }

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { type CompileRow, compileJobs, compileTable } from "../bench/compile.ts";
 import { convKernel } from "../bench/hand/conv.ts";
 import { matmulKernel } from "../bench/hand/matmul.ts";
 import { columnPanels, rowPanels } from "../bench/hand/tile.ts";
@@ -12,11 +13,14 @@ import type { Ready } from "../bench/protocol.ts";
 import { convBlock, largestError, matmulElements } from "../bench/reference.ts";
 import { emptyRow, type Measured, type Report, ratiosOf, rowOf, table } from "../bench/report.ts";
 import { sample } from "../bench/sampling.ts";
+import { sizedModels, sizeOf, sizeTable } from "../bench/sizes.ts";
 import { median, speedup, summarize } from "../bench/statistics.ts";
 import { systems } from "../bench/systems/index.ts";
 import { mdl } from "../bench/systems/mdl.ts";
 import { workloads } from "../bench/workloads.ts";
+import { check } from "../compiler/core/index.ts";
 import { nullDevice, shaderErrors } from "./support/device.ts";
+import { projectFile } from "./support/files.ts";
 
 describe("statistics", () => {
   it("takes medians of odd and even counts, in any order, and leaves its argument alone", () => {
@@ -301,12 +305,67 @@ describe("the report", () => {
   });
 });
 
+describe("compiling", () => {
+  const row: CompileRow = {
+    name: "net",
+    targets: 3,
+    nodes: 1000,
+    dispatches: 50,
+    seconds: 4,
+    cpu_seconds: 5,
+    limit_seconds: 5,
+    megabytes: 300,
+    limit_megabytes: 2000,
+    ratio: 2.2,
+    limit_ratio: 2.5,
+  };
+  const last = (r: CompileRow): string => compileTable([r]).split("\n")[1];
+  it("says what is over which limit", () => {
+    expect(last(row)).toMatch(/^net +3 +1000 +50 +4\.0 +5 +5\.0 +300 +2000 +2\.20 +2\.5$/);
+    expect(last({ ...row, seconds: 5.1 })).toMatch(/over: time$/);
+    expect(last({ ...row, megabytes: 2001, ratio: 2.6 })).toMatch(/over: memory, ratio$/);
+    expect(compileTable([{ ...row, failed: "too tangled" }])).toMatch(/failed\n\nnet: too tangled$/);
+  });
+  it("has the half of a job before the job", () => {
+    const names = compileJobs.map((j) => j.name);
+    for (const job of compileJobs.filter((j) => j.half)) {
+      expect(names.indexOf(job.half!.job)).toBeGreaterThanOrEqual(0);
+      expect(names.indexOf(job.half!.job)).toBeLessThan(names.indexOf(job.name));
+    }
+  });
+  it("has models that can be checked", () => {
+    for (const { file, model, set } of compileJobs) {
+      // Small ones: the checker's own time grows with them.
+      const few = set && Object.fromEntries(Object.keys(set).map((name) => [name, 2]));
+      expect(check(projectFile(file), file, { model, set: few }), file).toEqual([]);
+    }
+  });
+});
+
+describe("sizes", () => {
+  it("adds up, and tells what is over the limit", () => {
+    const file = "bench/models/matmul.mdl";
+    const row = sizeOf({ name: "matmul", file, limit: 1000 });
+    const whole = row.minified_bytes ?? row.bytes;
+    expect(row.wgsl_bytes + row.plan_bytes + row.runtime_bytes).toBe(whole);
+    for (const part of [row.wgsl_bytes, row.plan_bytes, row.runtime_bytes]) expect(part).toBeGreaterThan(500);
+    expect(sizeTable([row])).toMatch(/over$/);
+    expect(sizeTable([{ ...row, limit_bytes: 100_000 }])).not.toMatch(/over/);
+  });
+});
+
 describe("the command line", () => {
-  const known = { workloads: workloads.map((w) => w.name), systems: ["mdl", "hand"] };
+  const known = {
+    calls: workloads.map((w) => w.name),
+    compile: compileJobs.map((j) => j.name),
+    sizes: sizedModels.map((m) => m.name),
+    systems: ["mdl", "hand"],
+  };
 
   it("runs everything unless told otherwise", () => {
     const options = parseOptions([], known)!;
-    expect(options.workloads).toEqual(known.workloads);
+    expect(options.what).toBe("calls");
+    expect(options.only).toEqual(known.calls);
     expect(options.systems).toEqual(known.systems);
     expect(options.json).toBeUndefined();
     const quick = parseOptions(["--quick"], known)!;
@@ -317,10 +376,18 @@ describe("the command line", () => {
   it("picks, in the order of the list", () => {
     const args = ["--only", "g_train,b_conv64_56", "--systems=hand", "--json", "out.json"];
     expect(parseOptions(args, known)).toMatchObject({
-      workloads: ["b_conv64_56", "g_train"],
+      only: ["b_conv64_56", "g_train"],
       systems: ["hand"],
       json: "out.json",
     });
+  });
+
+  it("names compilations and modules in place of calls", () => {
+    expect(parseOptions(["--compile", "--only", "tangled,resnet50"], known)).toMatchObject({
+      what: "compile",
+      only: ["tangled", "resnet50"],
+    });
+    expect(parseOptions(["--sizes"], known)).toMatchObject({ what: "sizes", only: known.sizes });
   });
 
   it("gives help", () => expect(parseOptions(["--help"], known)).toBeUndefined());
@@ -328,6 +395,8 @@ describe("the command line", () => {
   it.each([
     [["--only", "resnet"], "--only: there is no resnet; there are a_matmul1024"],
     [["--systems", ","], "--systems names nothing"],
+    [["--sizes", "--only", "g_train"], "--only: there is no g_train; there are convnet"],
+    [["--sizes", "--compile"], "one at a time"],
     [["--fast"], "--fast"],
     [["a_matmul1024"], "a_matmul1024"],
   ])("refuses %j", (args, message) => {

@@ -1,0 +1,78 @@
+// `npm run bench -- --sizes`: bytes of modules, gzipped. In: the models below, compiled for all targets. Out: a table, with
+// the limits that the project holds itself to. What a part weighs is what the module weighs less without it: kernel texts
+// left empty, the runtime imported; the rest is the plans, with the tables of parameters and ports.
+import { gzipSync } from "node:zlib";
+import { compile, emitModule } from "../compiler/core/index.ts";
+import { readText } from "./paths.ts";
+import { columns } from "./report.ts";
+
+interface Sized {
+  readonly name: string;
+  readonly file: string;
+  readonly model?: string;
+  /** All by default. */
+  readonly entries?: readonly string[];
+  /** Bytes, minified and gzipped. */
+  readonly limit: number;
+}
+
+export const sizedModels: readonly Sized[] = [
+  { name: "convnet", file: "dsl-examples/convnet.mdl", model: "ConvNet", limit: 45_000 },
+  { name: "resnet20", file: "dsl-examples/resnet20.mdl", limit: 65_000 },
+  { name: "mobilenetv2", file: "bench/models/compile/mobilenetv2.mdl", limit: 110_000 },
+  { name: "gpt", file: "dsl-examples/transformer.mdl", model: "GPT", limit: 70_000 },
+  { name: "resnet18_inference", file: "dsl-examples/resnet18.mdl", entries: ["logits"], limit: 34_000 },
+];
+
+export interface SizeRow {
+  readonly name: string;
+  readonly bytes: number;
+  /** Undefined: not to be had. */
+  readonly minified_bytes?: number;
+  readonly limit_bytes: number;
+  /** Of the smaller one. */
+  readonly wgsl_bytes: number;
+  readonly plan_bytes: number;
+  readonly runtime_bytes: number;
+}
+
+export function sizeOf({ name, file, model, entries, limit }: Sized): SizeRow {
+  const { artefact } = compile(readText(file), file, { model, entries });
+  // The module as it is written, and in the small form where there is one.
+  const write = (of: typeof artefact, runtime: "inline" | "import", minify: boolean): string =>
+    emitModule(of, { runtime, source: file, ...(minify ? { minify } : {}) }).js;
+  const bare = write(artefact, "inline", false);
+  const small = write(artefact, "inline", true);
+  const minify = small !== bare;
+  const bytes = gzipped(small);
+  const wgsl = bytes - gzipped(write({ ...artefact, texts: artefact.texts.map(() => "") }, "inline", minify));
+  const runtime = bytes - gzipped(write(artefact, "import", minify));
+  return {
+    name,
+    bytes: gzipped(bare),
+    minified_bytes: minify ? bytes : undefined,
+    limit_bytes: limit,
+    wgsl_bytes: wgsl,
+    plan_bytes: bytes - wgsl - runtime,
+    runtime_bytes: runtime,
+  };
+}
+const gzipped = (text: string): number => gzipSync(text, { level: 9 }).length;
+
+const HEAD = ["model", "kB gzipped", "minified", "limit", "WGSL", "plans", "runtime", ""];
+
+/** The table of rows, in kB of 1,000 bytes: a row that is over its limit says so. */
+export function sizeTable(rows: readonly SizeRow[]): string {
+  const kB = (n: number | undefined): string => (n === undefined ? "-" : (n / 1000).toFixed(1));
+  const cells = rows.map((r) => [
+    r.name,
+    kB(r.bytes),
+    kB(r.minified_bytes),
+    kB(r.limit_bytes),
+    kB(r.wgsl_bytes),
+    kB(r.plan_bytes),
+    kB(r.runtime_bytes),
+    (r.minified_bytes ?? r.bytes) > r.limit_bytes ? "over" : "",
+  ]);
+  return columns([HEAD, ...cells], 1);
+}
