@@ -139,11 +139,12 @@ const excerpts: Readonly<Record<string, (c: Compiled, source: string) => string>
     if (step.kind !== "dispatch") throw new Error("the first step is no dispatch");
     const said = (name: string, value: unknown): string =>
       clip(`${name}: ${JSON.stringify(value).replaceAll(",", ", ").replaceAll('":', '": ')}`);
-    const { kernel, bind, uniforms, groups, label } = step;
+    const { kernel, bind, uniforms, groups, site } = step;
     return [
       said(`kernels[${kernel}]`, program.kernels[kernel]),
-      said("body.steps[0]", { kind: "dispatch", kernel, groups, uniforms, label }),
+      said("body.steps[0]", { kind: "dispatch", kernel, groups, uniforms, site }),
       ...bind.map((range, i) => said(`  bind[${i}]`, range)),
+      said("slots", entry.slots),
       said("body.exprs", entry.body.exprs),
       said("checks[0]", entry.checks[0]),
     ].join("\n");

@@ -219,7 +219,7 @@ function entryOf(inputs: Record<string, string[]>, symbols: Record<string, strin
       range,
     })),
     outputs: [],
-    arenaBytes: 0,
+    slots: [],
     implicit: [],
     derived: [],
     writesParams: [],

@@ -25,8 +25,9 @@ function apply(op: string, a: number, b: number): number {
   }
 }
 
-/** Appends the values of `rows` to `values`, whose indices the rows' operands count. */
-export function evaluateRows(rows: readonly Expr[], names: Names, values: number[]): void {
+/** `outer` and after it the values of `rows`, whose operands are indices into that. */
+export function evaluateRows(rows: readonly Expr[], names: Names, outer: readonly number[]): number[] {
+  const values = [...outer];
   for (const row of rows) {
     values.push(
       typeof row === "number"
@@ -36,6 +37,7 @@ export function evaluateRows(rows: readonly Expr[], names: Names, values: number
           : apply(row[0], values[row[1]], values[row[2]]),
     );
   }
+  return values;
 }
 
 /** One row of a table and what it needs: for the few that are wanted before the whole table can be had. */

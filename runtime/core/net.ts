@@ -606,13 +606,7 @@ class LoadedNet {
       await this.#rebuild(unit.derived);
       let gpu = this.#units.get(i);
       if (!gpu) {
-        const plan: BoundPlan = bindBlock(
-          session.program,
-          unit.body,
-          new Map(),
-          unit.arenaBytes,
-          session.device.limits,
-        );
+        const plan: BoundPlan = bindBlock(session.program, unit, new Map(), session.device.limits);
         gpu = session.prepare(plan);
         this.#units.set(i, gpu);
       }

@@ -2,7 +2,7 @@
 // byte ranges, grids and uniform blocks: what is the same for every call of these sizes. Touches no GPU.
 import { InputError, LimitError, MdlRuntimeError } from "./errors.ts";
 import { evaluateRows, type Names } from "./expr.ts";
-import type { Block, BufferName, Check, EntryPlan, ExprId, Port, Program, Range } from "./program.ts";
+import type { Block, BufferName, Check, EntryPlan, Port, Program, Range } from "./program.ts";
 import { alignTo, typeText } from "./tensor.ts";
 
 /** A Range with its numbers. */
@@ -64,11 +64,10 @@ const COMMANDS_MOST = 2_000_000;
 
 export function bindBlock(
   program: Program,
-  block: Block,
+  { body, slots }: Pick<EntryPlan, "body" | "slots">,
   names: Names,
-  arenaBytes: ExprId,
   limits: PlanLimits,
-): BoundPlan & { readonly values: readonly number[] } {
+): BoundPlan & { readonly at: (range: Range, label: string) => Bytes } {
   const commands: Command[] = [];
   const words: number[] = [];
   const blocks = new Map<string, number>();
@@ -89,47 +88,59 @@ export function bindBlock(
     return at * 4;
   };
 
-  const run = (block: Block, outer: readonly number[], names: Names): readonly number[] => {
-    const values = [...outer];
-    evaluateRows(block.exprs, names, values);
+  /** Where each slot begins. */
+  const starts: number[] = [];
+  let arenaBytes = 0;
+  const bytesOf = (
+    { buffer, slot, offset, bytes }: Range,
+    values: readonly number[],
+    label: string,
+  ): Bytes => ({
+    buffer,
+    offset: need((slot === undefined ? 0 : starts[slot]) + values[offset], label),
+    bytes: need(values[bytes], label),
+  });
+
+  const run = (block: Block, values: readonly number[], names: Names): void => {
     for (const step of block.steps) {
+      const label =
+        step.kind === "dispatch" ? `${program.kernels[step.kernel].name} ${step.site}`.trim() : step.label;
       if (commands.length > COMMANDS_MOST)
-        throw new LimitError("limit", `${step.label}: more than ${COMMANDS_MOST} steps`);
+        throw new LimitError("limit", `${label}: more than ${COMMANDS_MOST} steps`);
       if (step.kind === "loop") {
         const inner = new Map(names);
         for (let i = 0; i < values[step.count]; i++) {
           inner.set(step.symbol, i);
-          run(step.body, values, inner);
+          run(step.body, evaluateRows(step.body.exprs, inner, values), inner);
         }
         continue;
       }
       if (step.kind === "clear") {
-        const range = bytesOf(step.range, values, step.label);
-        if (range.bytes > 0) commands.push({ kind: "clear", range, label: step.label });
+        const range = bytesOf(step.range, values, label);
+        if (range.bytes > 0) commands.push({ kind: "clear", range, label });
         continue;
       }
       if (step.kind === "copy") {
-        const from = bytesOf(step.from, values, step.label);
-        if (from.bytes > 0)
-          commands.push({ kind: "copy", from, to: bytesOf(step.to, values, step.label), label: step.label });
+        const from = bytesOf(step.from, values, label);
+        if (from.bytes > 0) commands.push({ kind: "copy", from, to: bytesOf(step.to, values, label), label });
         continue;
       }
       const groups = values[step.groups];
-      if (Number.isNaN(groups)) throw unknownSize(step.label);
+      if (Number.isNaN(groups)) throw unknownSize(label);
       if (groups <= 0) continue;
       const most = limits.maxComputeWorkgroupsPerDimension;
       const y = Math.ceil(groups / most);
       const x = Math.ceil(groups / y);
       if (y > most) {
         const can = most ** 2;
-        throw new LimitError("limit", `${step.label}: ${groups} workgroups; this device runs ${can} at most`);
+        throw new LimitError("limit", `${label}: ${groups} workgroups; this device runs ${can} at most`);
       }
-      const bind = step.bind.map((range) => bytesOf(range, values, step.label));
+      const bind = step.bind.map((range) => bytesOf(range, values, label));
       for (const { bytes } of bind) {
         if (alignTo(bytes, 16) <= limits.maxStorageBufferBindingSize) continue;
         throw new LimitError(
           "limit",
-          `${step.label}: a tensor of ${bytes} bytes; this device binds ${limits.maxStorageBufferBindingSize} at most`,
+          `${label}: a tensor of ${bytes} bytes; this device binds ${limits.maxStorageBufferBindingSize} at most`,
         );
       }
       const uniforms = [groups, ...step.uniforms.map((id) => values[id])];
@@ -137,17 +148,21 @@ export function bindBlock(
         kind: "dispatch",
         kernel: step.kernel,
         bind,
-        block: uniformBlock(uniforms, step.label),
+        block: uniformBlock(uniforms, label),
         groups,
         x,
         y,
         cost: step.cost === undefined ? 0 : values[step.cost],
-        label: step.label,
+        label,
       });
     }
-    return values;
   };
-  const values = run(block, [], names);
+  const values = evaluateRows(body.exprs, names, []);
+  for (const slot of slots) {
+    starts.push(arenaBytes);
+    arenaBytes += need(values[slot], "the arena");
+  }
+  run(body, values, names);
   // The last block may be bound with a kernel's whole uniform struct, rounded up to 16 bytes.
   const largest = Math.max(0, ...program.kernels.map((k) => k.uniformWords)) + 4;
   const uniforms = new Uint32Array(words.length + largest);
@@ -155,24 +170,23 @@ export function bindBlock(
   words.forEach((word, i) => {
     uniforms[i] = word;
   });
-  return { commands, uniforms, arenaBytes: need(values[arenaBytes], "the arena"), values };
+  return { commands, uniforms, arenaBytes, at: (range, label) => bytesOf(range, values, label) };
 }
 
 export function bindEntry(program: Program, entry: EntryPlan, names: Names, limits: PlanLimits): BoundEntry {
-  const values: number[] = [];
-  evaluateRows(entry.body.exprs, names, values);
+  const values = evaluateRows(entry.body.exprs, names, []);
   for (const check of entry.checks) verify(check, values);
-  const plan = bindBlock(program, entry.body, names, entry.arenaBytes, limits);
+  const { at, ...plan } = bindBlock(program, entry, names, limits);
   const port = (p: Port): BoundPort => ({
     port: p,
     shape: p.shape.map((id) => need(values[id], `${entry.name}: ${typeText(p.dtype, p.shapeText)}`)),
-    range: bytesOf(p.range, values, p.name),
+    range: at(p.range, p.name),
   });
   return {
     ...plan,
     inputs: entry.inputs.map(port),
     outputs: entry.outputs.map(port),
-    implicit: entry.implicit.map((i) => bytesOf(i.range, values, i.name)),
+    implicit: entry.implicit.map((i) => at(i.range, i.name)),
   };
 }
 
@@ -181,12 +195,6 @@ function verify({ left, relation, right, message }: Check, values: readonly numb
   const holds = relation === "==" ? a === b : relation === ">=" ? a >= b : a % b === 0;
   if (!holds) throw new InputError("constraint", `${message} (${a} and ${b} here)`);
 }
-
-const bytesOf = ({ buffer, offset, bytes }: Range, values: readonly number[], label: string): Bytes => ({
-  buffer,
-  offset: need(values[offset], label),
-  bytes: need(values[bytes], label),
-});
 
 function need(value: number, label: string): number {
   if (!(value >= 0)) throw unknownSize(label);

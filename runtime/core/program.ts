@@ -2,7 +2,7 @@
 // In: nothing. Out: types only (the compiler imports them type-only; the runtime interprets them). One artefact holds one
 // Program per target; programs share kernel texts. Sizes are expressions evaluated at the call.
 
-export const PROGRAM_VERSION = 2;
+export const PROGRAM_VERSION = 3;
 
 export type DType = "f32" | "f16" | "i32" | "u32" | "bool";
 
@@ -17,9 +17,14 @@ export type ExprId = number;
 /** The runtime's buffers. `arena` holds inputs, activations and results of a call; the others outlive it. */
 export type BufferName = "arena" | "params" | "state" | "derived" | "constants";
 
-/** A byte range. `offset` is a multiple of 256 at the value's start; both are expressions in bytes. */
+/**
+ * A byte range: of a slot of the arena, or of another buffer. `offset` counts from where that begins and is a multiple of
+ * 256 at the value's start; both are expressions in bytes.
+ */
 export interface Range {
   readonly buffer: BufferName;
+  /** In the arena: index into the `slots` in force. Without it, `offset` counts from the buffer's beginning. */
+  readonly slot?: number;
   readonly offset: ExprId;
   readonly bytes: ExprId;
 }
@@ -53,8 +58,8 @@ export interface Dispatch {
   readonly groups: ExprId;
   /** Estimated floating-point operations, for splitting long submits. */
   readonly cost?: ExprId;
-  /** For people: what it computes and where it came from (`convnet.mdl:9:5 block1`). */
-  readonly label: string;
+  /** For people: where it came from (`convnet.mdl:9:5 in block1`). Its label is the kernel's name and this. */
+  readonly site: string;
 }
 export interface Copy {
   readonly kind: "copy";
@@ -131,8 +136,8 @@ export interface EntryPlan {
   /** Rows of body.exprs used by ports. Shapes of inputs are checked against them. */
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
-  /** Bytes of arena this entry needs. */
-  readonly arenaBytes: ExprId;
+  /** Bytes of each slot of the arena. They lie one after the other, each from a multiple of 256. */
+  readonly slots: readonly ExprId[];
   /** Inputs the runtime fills itself: `seed` (u32[2]), hyperparameters (f32, by HostExpr). Ranges are in the arena. */
   readonly implicit: readonly {
     readonly name: string;
@@ -162,7 +167,7 @@ export interface DerivedUnit {
   readonly name: string;
   readonly sources: readonly string[];
   readonly body: Block;
-  readonly arenaBytes: ExprId;
+  readonly slots: readonly ExprId[];
   /** Earlier units this one reads. */
   readonly derived: readonly number[];
 }

@@ -578,8 +578,8 @@ describe("life and death", () => {
     const net = await open(context, { weights: WEIGHTS });
     const profile = await net.profile("chain", { x: new Float32Array(4 * 4096) });
     expect(profile.rows.map((r) => [r.label, r.kernel, r.groups])).toEqual([
-      ["scale tiny.mdl:7:5", "scale_columns", 256],
-      ["bias tiny.mdl:8:5", "add_bias", 256],
+      ["scale_columns tiny.mdl:7:5", "scale_columns", 256],
+      ["add_bias tiny.mdl:8:5", "add_bias", 256],
     ]);
     expect(profile.rows.every((r) => r.microseconds >= 0)).toBe(true);
     expect(profile.totalMicroseconds).toBeGreaterThan(0);

@@ -205,7 +205,7 @@ function dispatch(
   bind: readonly Range[],
   uniforms: readonly (Expr | ExprIdOf)[],
   count: Expr | ExprIdOf,
-  label: string,
+  site: string,
   size = 64,
 ): Dispatch {
   return {
@@ -215,7 +215,7 @@ function dispatch(
     uniforms: uniforms.map((x) => t.id(x)),
     groups: t.groups(count, size).id,
     cost: t.id(count),
-    label,
+    site,
   };
 }
 
@@ -235,7 +235,7 @@ function entry(
     body: { exprs: t.exprs, steps },
     inputs: [],
     outputs: [],
-    arenaBytes: arena.id,
+    slots: [arena.id],
     implicit: [],
     derived: [],
     writesParams: [],
@@ -266,7 +266,7 @@ function addEntry(): EntryPlan {
     checks: [
       { left: t.id("N"), relation: ">=", right: t.id(1), message: "add needs at least one element: N >= 1" },
     ],
-    steps: [dispatch(t, ADD, [a, b, out], ["N"], "N", "add tiny.mdl:3:5")],
+    steps: [dispatch(t, ADD, [a, b, out], ["N"], "N", "tiny.mdl:3:5")],
     arena: t.mul(slot, 3),
   });
 }
@@ -282,8 +282,8 @@ function chainEntry(): EntryPlan {
     inputs: [port(t, "x", rows, x)],
     outputs: [port(t, "hidden", rows, hidden), port(t, "y", rows, y)],
     steps: [
-      dispatch(t, SCALE, [x, t.range("params", 0, 16), hidden], [count], count, "scale tiny.mdl:7:5"),
-      dispatch(t, SHIFT, [hidden, t.range("params", 256, 16), y], [count], count, "bias tiny.mdl:8:5"),
+      dispatch(t, SCALE, [x, t.range("params", 0, 16), hidden], [count], count, "tiny.mdl:7:5"),
+      dispatch(t, SHIFT, [hidden, t.range("params", 256, 16), y], [count], count, "tiny.mdl:8:5"),
     ],
     arena: t.mul(slot, 3),
   });
@@ -309,7 +309,7 @@ function scanEntry(): EntryPlan {
     uniforms: [row],
     groups: row + 1,
     cost: row + 1,
-    label: "accumulate tiny.mdl:12:5",
+    site: "tiny.mdl:12:5",
   };
   return entry("scan", { T: "x.0" }, t, {
     inputs,
@@ -335,7 +335,7 @@ function derivedEntry(): EntryPlan {
     inputs: [port(t, "x", rows, x)],
     outputs: [port(t, "y", rows, y)],
     derived: [0],
-    steps: [dispatch(t, SCALE, [x, t.range("derived", 0, 16), y], [count], count, "scale tiny.mdl:20:5")],
+    steps: [dispatch(t, SCALE, [x, t.range("derived", 0, 16), y], [count], count, "tiny.mdl:20:5")],
     arena: t.mul(slot, 2),
   });
 }
@@ -377,7 +377,7 @@ function trainEntry(): EntryPlan {
         [x, lr, t.range("params", 0, 16), t.range("state", 0, 512), figures, flag],
         ["N"],
         1,
-        "descend tiny.mdl:30:5",
+        "tiny.mdl:30:5",
         1,
       ),
     ],
@@ -393,7 +393,7 @@ function drawEntry(): EntryPlan {
   return entry("draw", {}, t, {
     outputs: [port(t, "bits", { dtype: "u32", shape: ["100"] }, out)],
     implicit: [{ name: "seed", dtype: "u32", range: seed }],
-    steps: [dispatch(t, DRAW, [seed, out], [100, DRAW_HASH | 0], 100, "draw tiny.mdl:40:5")],
+    steps: [dispatch(t, DRAW, [seed, out], [100, DRAW_HASH | 0], 100, "tiny.mdl:40:5")],
     arena,
   });
 }
@@ -413,7 +413,7 @@ function pickEntry(): EntryPlan {
       port(t, "picked", { dtype: "i32", shape: ["N"] }, out),
       port(t, "big", { dtype: "bool", shape: ["N"] }, big),
     ],
-    steps: [dispatch(t, PICK, [m, a, out, big], ["N"], "N", "pick tiny.mdl:50:5")],
+    steps: [dispatch(t, PICK, [m, a, out, big], ["N"], "N", "tiny.mdl:50:5")],
     arena: t.mul(slot, 4),
   });
 }
@@ -442,7 +442,6 @@ const entries = [
   drawEntry(),
   pickEntry(),
 ];
-const arenaBytes = doubled.id(0);
 
 export const tiny: Artefact = {
   version: PROGRAM_VERSION,
@@ -502,7 +501,7 @@ export const tiny: Artefact = {
       requires: { features: [], limits: {} },
       kernels,
       entries,
-      derived: [{ name: "doubled_scale", sources: ["scale"], body: unitBody, arenaBytes, derived: [] }],
+      derived: [{ name: "doubled_scale", sources: ["scale"], body: unitBody, slots: [], derived: [] }],
       derivedBytes: 256,
       constantBytes: 0,
     },

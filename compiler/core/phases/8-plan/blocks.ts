@@ -237,7 +237,7 @@ export class Planner {
       kernel,
       stores,
       writes,
-      label: `${this.p.kernels.name(kernel)} ${label}`.trim(),
+      site: label,
     };
   }
   /** A derived weight that the entry reads, or gives as a result. */

@@ -1,6 +1,6 @@
 // Weights that parameters alone decide: computed once by a prepare program, shared by entries.
 
-import type { Block, Range } from "../../../../runtime/core/program.ts";
+import type { Block, ExprId, Range } from "../../../../runtime/core/program.ts";
 import { asConst } from "../../dims/dim.ts";
 import { attrsText, opKey, typeText } from "../../ir/build.ts";
 import type { Value } from "../../ir/types.ts";
@@ -53,7 +53,7 @@ export class DerivedTable {
 /** The prepare program of a finished derived table. */
 export function planDerived(
   table: DerivedTable,
-): { name: string; sources: string[]; body: Block; arenaBytes: number; derived: number[] }[] {
+): { name: string; sources: string[]; body: Block; slots: ExprId[]; derived: number[] }[] {
   return table.units.map((u) => {
     const exprs = new ExprTable();
     const range = (t: ExprTable, s: Store): Range => ({
@@ -61,12 +61,11 @@ export function planDerived(
       offset: t.id(s.at),
       bytes: t.id(s.bytes),
     });
-    const arenaBytes = exprs.id(0);
     return {
       name: u.name,
       sources: u.sources,
       body: emitBlock(u.steps, exprs, range),
-      arenaBytes,
+      slots: [],
       derived: u.derived,
     };
   });

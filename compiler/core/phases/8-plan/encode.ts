@@ -26,7 +26,7 @@ export function emitBlock(
         uniforms: s.launch.uniforms.map((u) => table.id(u)),
         groups: table.id(s.launch.groups),
         cost: table.id(s.launch.cost),
-        label: s.label,
+        site: s.site,
       };
       out.push(d);
     }

@@ -1,7 +1,7 @@
-// The arena: which values share memory. In: values with the span of steps they live over and their size. Out: a byte
-// offset (an expression) for each. Slots are chosen by liveness at nominal sizes and are as large as their largest tenant
+// The arena: which values share memory. In: values with the span of steps they live over and their size. Out: the slots,
+// which lie one after the other, and the slot of each value. Slots are chosen by liveness at nominal sizes and are as large as their largest tenant
 // whatever the sizes are, so that the assignment holds at every call.
-import { add, type Dim, evaluateAll, max, NOMINAL, roundUp, ZERO } from "../../dims/dim.ts";
+import { type Dim, evaluateAll, max, NOMINAL, roundUp } from "../../dims/dim.ts";
 
 export interface Tenant {
   readonly bytes: Dim;
@@ -10,8 +10,10 @@ export interface Tenant {
   readonly to: number;
 }
 export interface Arena {
-  readonly offsets: readonly Dim[];
-  readonly bytes: Dim;
+  /** Bytes of each slot. */
+  readonly slots: readonly Dim[];
+  /** By tenant. */
+  readonly slotOf: readonly number[];
   /** The least any assignment could need at nominal sizes, and what this one needs. */
   readonly bound: number;
   readonly peak: number;
@@ -57,12 +59,10 @@ export function assignArena(tenants: readonly Tenant[], nominal = NOMINAL): Aren
     best.busyTo = t.to;
     best.tenants.push(i);
   }
-  const offsets: Dim[] = [];
-  let offset: Dim = ZERO;
-  for (const s of slots) {
-    for (const i of s.tenants) offsets[i] = offset;
-    offset = add(offset, s.bytes);
-  }
+  const slotOf: number[] = [];
+  slots.forEach((s, slot) => {
+    for (const i of s.tenants) slotOf[i] = slot;
+  });
   const last = Math.max(0, ...tenants.map((t) => t.to));
   let bound = 0;
   for (let step = 0; step <= last; step++) {
@@ -72,5 +72,6 @@ export function assignArena(tenants: readonly Tenant[], nominal = NOMINAL): Aren
     });
     bound = Math.max(bound, live);
   }
-  return { offsets, bytes: offset, bound, peak: at(offset) };
+  const peak = slots.reduce((sum, s) => sum + s.size, 0);
+  return { slots: slots.map((s) => s.bytes), slotOf, bound, peak };
 }

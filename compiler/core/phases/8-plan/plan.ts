@@ -12,7 +12,7 @@ import type {
   Range,
 } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
-import { add, asConst, type Dim, dim, max, sym } from "../../dims/dim.ts";
+import { add, asConst, type Dim, dim, sym } from "../../dims/dim.ts";
 import type { Graph, IndexRange, Value } from "../../ir/types.ts";
 import { isFlat, RANDOM_STEP } from "../../ops/source.ts";
 import type { Fused } from "../5-fuse/groups.ts";
@@ -83,8 +83,8 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
   const arena = assignArena(planner.tenants);
   const table = new ExprTable();
   const range = (t: ExprTable, s: Store): Range => ({
-    buffer: s.kind === "arena" ? "arena" : s.buffer,
-    offset: t.id(s.kind === "arena" ? add(arena.offsets[s.tenant], s.at) : s.at),
+    ...(s.kind === "arena" ? { buffer: "arena", slot: arena.slotOf[s.tenant] } : { buffer: s.buffer }),
+    offset: t.id(s.at),
     bytes: t.id(s.bytes),
   });
   // Inputs, results, checks. A name may be one that every object has.
@@ -146,7 +146,7 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
       right: table.id(c.right),
       message: c.message,
     });
-  const arenaBytes = table.id(max(arena.bytes, 256));
+  const slots = arena.slots.map((bytes) => table.id(bytes));
   const body = emitBlock(steps, table, range);
   const plan: EntryPlan = {
     name: e.name,
@@ -157,7 +157,7 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     body,
     inputs,
     outputs,
-    arenaBytes,
+    slots,
     implicit,
     derived: [...planner.derivedUsed].sort((a, b) => a - b),
     writesParams: graph.writes.some((w) => isFlat(w.path))
@@ -197,7 +197,7 @@ function checkWritten(steps: readonly Planned[], given: readonly Store[], result
         read(s.from, s.label);
         write(s.to);
       } else {
-        for (const [i, x] of s.stores.entries()) if (!s.writes[i]) read(x, s.label);
+        for (const [i, x] of s.stores.entries()) if (!s.writes[i]) read(x, s.site);
         for (const [i, x] of s.stores.entries()) if (s.writes[i]) write(x);
       }
     }

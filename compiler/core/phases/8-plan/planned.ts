@@ -25,7 +25,8 @@ export type Planned =
       readonly stores: readonly Store[];
       /** Which of them it writes. */
       readonly writes: readonly boolean[];
-      readonly label: string;
+      /** Where it came from, for people. */
+      readonly site: string;
     }
   | { readonly kind: "copy"; readonly from: Store; readonly to: Store; readonly label: string }
   | { readonly kind: "clear"; readonly store: Store; readonly label: string }
