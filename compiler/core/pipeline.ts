@@ -19,7 +19,7 @@ import type { CheckedModel, HostExpr, PortInfo } from "./model.ts";
 import { PARAMS } from "./ops/source.ts";
 import { type BufferRun, type FlatParams, GRAIN, type StepState, trainStep } from "./phases/3-grad/step.ts";
 import { simplify } from "./phases/4-simplify/simplify.ts";
-import { type Group, MOST_LOOKS } from "./phases/5-fuse/groups.ts";
+import type { Group } from "./phases/5-fuse/groups.ts";
 import { isClaimed } from "./phases/7-schedule/choose.ts";
 import type { ProgramContext } from "./phases/8-plan/blocks.ts";
 import { DerivedTable, planDerived } from "./phases/8-plan/derived.ts";
@@ -212,7 +212,6 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       describe: (g) => describeGroup(g, options.place),
       claims: (n) => isClaimed(n, target),
       verify: options.verify,
-      budget: { left: MOST_LOOKS },
     };
     let nodes = 0;
     const entryOf = (src: Source): EntryPlan => {
@@ -325,18 +324,9 @@ function sized<T>(name: string, at: Span, body: () => T): T {
   } catch (e) {
     if (e instanceof GraphLimit)
       throw new MdlError([
-        e.why === "tangled"
-          ? diagnostic(
-              "E1003",
-              `${name} is too tangled to be planned: too much of it waits for the rest`,
-              at,
-              {
-                help: "make it shorter, or put what repeats into a scan",
-              },
-            )
-          : diagnostic("E1003", `${name} expands to more than ${e.limit} operations`, at, {
-              help: "gradients and composites multiply what the source says",
-            }),
+        diagnostic("E1003", `${name} expands to more than ${e.limit} operations`, at, {
+          help: "gradients and composites multiply what the source says",
+        }),
       ]);
     if (e instanceof DimError)
       throw new MdlError([

@@ -117,12 +117,9 @@ export class OpError extends Error {
 export class GraphLimit extends Error {
   override name = "GraphLimit";
   readonly limit: number;
-  /** Too many values, or too many ways between them. */
-  readonly why: "values" | "tangled";
-  constructor(limit: number, why: GraphLimit["why"] = "values") {
-    super(why === "values" ? `a graph has at most ${limit} values` : "a graph is too tangled");
+  constructor(limit: number) {
+    super(`a graph has at most ${limit} values`);
     this.limit = limit;
-    this.why = why;
   }
 }
 

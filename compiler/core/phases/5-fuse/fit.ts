@@ -7,24 +7,9 @@
 import { InternalError } from "../../diagnostics/index.ts";
 import { asConst, product, substitute } from "../../dims/dim.ts";
 import type { Node, Value } from "../../ir/types.ts";
-import type { Group } from "./groups.ts";
-
-export interface Fitting {
-  readonly nodes: readonly Node[];
-  /** Buffers a kernel may bind. */
-  readonly max: number;
-  readonly groups: readonly Group[];
-  readonly region: ReadonlyMap<Node, Group>;
-  readonly home: ReadonlyMap<Value, Group>;
-  /** Computed by its readers. */
-  inlined(n: Node): boolean;
-  /** Buffers of a group's kernel that reads these. */
-  bindings(g: Group, reads: ReadonlySet<Value>): number;
-  /** Gives an inlined node a kernel of its own. */
-  store(n: Node): void;
-  /** Takes the last value a group computes out of it, and what cannot stay without it, each into a kernel of its own. */
-  shed(g: Group): readonly Node[];
-}
+import type { Readings } from "./inline.ts";
+import { type Draft, isView, type Partition } from "./partition.ts";
+import { rowsAreAligned } from "./reductions.ts";
 
 /** What is inlined into one kernel, at most: its text, its uniform words and its registers grow with it. */
 export const LARGEST = 128;
@@ -44,8 +29,8 @@ export interface Cone {
 /** What a kernel of `g` computes and reads to get at `starts`; `stored` counts as if it were stored. */
 export function coneOf(
   starts: Iterable<Node>,
-  g: Group | undefined,
-  home: ReadonlyMap<Value, Group>,
+  g: Draft | undefined,
+  home: ReadonlyMap<Value, Draft>,
   stored?: Node,
 ): Cone {
   const first = new Set(starts);
@@ -68,14 +53,15 @@ export function coneOf(
   return { inner, weight: total, reads };
 }
 
-export function fitKernels(h: Fitting): void {
+export function fitKernels(p: Partition, readings: Readings): void {
+  const max = p.options.maxBindings;
   /** The inlined value whose storing leaves the fewest bindings: of those the smallest, then the last computed. */
-  const best = (starts: readonly Node[], g: Group | undefined, cone: Cone): Node | undefined => {
+  const best = (starts: readonly Node[], g: Draft | undefined, cone: Cone): Node | undefined => {
     let found: { n: Node; reads: number; size: number } | undefined;
     for (const n of cone.inner) {
       // What the group computes, or needs it, cannot be computed before it.
-      if (g?.nodes.has(n) || (g && [...coneOf([n], g, h.home).inner].some((m) => g.nodes.has(m)))) continue;
-      const reads = coneOf(starts, g, h.home, n).reads.size;
+      if (g?.nodes.has(n) || (g && [...coneOf([n], g, p.home).inner].some((m) => g.nodes.has(m)))) continue;
+      const reads = coneOf(starts, g, p.home, n).reads.size;
       if (reads >= cone.reads.size) continue;
       const size = nominal(n);
       const better =
@@ -90,62 +76,82 @@ export function fitKernels(h: Fitting): void {
   };
   let changed = false;
   const store = (n: Node): void => {
-    h.store(n);
+    readings.known.delete(n);
+    p.store(n);
     changed = true;
   };
   /** Makes the kernel that computes n alone fit, or would make it fit, where n is inlined. */
   const fitNode = (n: Node): void => {
-    const g = h.region.get(n);
+    const g = p.region.get(n);
     for (;;) {
-      const cone = coneOf([n], g, h.home);
-      const needs = g ? h.bindings(g, cone.reads) : cone.reads.size + n.outs.length;
+      const cone = coneOf([n], g, p.home);
+      const needs = g ? p.bindings(g, cone.reads) : cone.reads.size + n.outs.length;
       const large = cone.weight > LARGEST;
-      if (needs <= h.max && !large) return;
-      const next = (needs > h.max && !large ? best([n], g, cone) : undefined) ?? widest(n, g, cone);
+      if (needs <= max && !large) return;
+      const next = (needs > max && !large ? best([n], g, cone) : undefined) ?? widest(n, g, cone);
       if (!next)
         throw new InternalError("fuse", `${n.op.name} has ${n.inputs.length} operands: ${needs} bindings`);
       store(next);
     }
   };
   /** The inlined operand that holds most of the expression. */
-  const widest = (n: Node, g: Group | undefined, cone: Cone): Node | undefined => {
+  const widest = (n: Node, g: Draft | undefined, cone: Cone): Node | undefined => {
     let found: { n: Node; reads: number; inner: number } | undefined;
     for (const v of n.inputs) {
       if (!cone.inner.has(v.node)) continue;
-      const own = coneOf([v.node], g, h.home);
+      const own = coneOf([v.node], g, p.home);
       const [reads, inner] = [own.reads.size, own.inner.size];
       if (!found || inner > found.inner || (inner === found.inner && reads > found.reads))
         found = { n: v.node, reads, inner };
     }
     return found?.n;
   };
-  const fitGroup = (g: Group): void => {
+  const fitRegion = (g: Draft): void => {
     while (g.nodes.size > 1) {
       const starts = g.roots.map((r) => r.node);
-      const cone = coneOf(starts, g, h.home);
-      if (h.bindings(g, cone.reads) <= h.max && cone.weight <= 2 * LARGEST) return;
+      const cone = coneOf(starts, g, p.home);
+      if (p.bindings(g, cone.reads) <= max && cone.weight <= 2 * LARGEST) return;
       const next = best(starts, g, cone);
       if (next) {
         store(next);
         continue;
       }
-      for (const n of h.shed(g)) if (h.region.has(n)) fitNode(n);
+      for (const n of shed(p, readings, g)) if (p.region.has(n)) fitNode(n);
       changed = true;
     }
     fitNode(g.anchor);
   };
   do {
     changed = false;
-    for (const n of h.nodes) {
-      const g = h.region.get(n);
-      if (g ? g.nodes.size === 1 && kernel(g) : h.inlined(n)) fitNode(n);
+    for (const n of p.nodes) {
+      const g = p.region.get(n);
+      if (g ? g.nodes.size === 1 && kernel(g) : readings.known.has(n)) fitNode(n);
     }
-    for (let i = 0; i < h.groups.length; i++)
-      if (h.groups[i].nodes.size > 1 && kernel(h.groups[i])) fitGroup(h.groups[i]);
+    for (let i = 0; i < p.regions.length; i++)
+      if (p.regions[i].nodes.size > 1 && kernel(p.regions[i])) fitRegion(p.regions[i]);
   } while (changed);
 }
 
 /** Loops and packs run no kernel of their own. */
-const kernel = (g: Group): boolean => g.kind !== "control" && g.kind !== "pack";
+const kernel = (g: Draft): boolean => g.kind !== "control" && g.kind !== "pack";
 const nominal = (n: Node): number =>
   asConst(substitute(product(n.outs[0].type.shape), () => NOMINAL)) ?? Number.POSITIVE_INFINITY;
+/** Takes the last value that a group computes out of it, into a kernel of its own, and what cannot stay without it. */
+function shed(p: Partition, readings: Readings, g: Draft): readonly Node[] {
+  const out: Node[] = [];
+  // A sum of contractions is one kernel or as many as it has parts.
+  const parts = [...g.nodes].filter((n) => p.anchors.has(n)).length;
+  do {
+    const last = [...g.nodes].filter((n) => n !== g.anchor).sort((a, b) => b.id - a.id)[0];
+    if (!last) break;
+    p.drop(g, last);
+    for (const v of last.outs) p.home.delete(v);
+    out.push(last);
+    if (!isView(last)) p.store(last);
+    else readings.known.set(last, readings.of(last.outs[0]));
+    for (const r of g.roots) if (g.nodes.has(r.node)) p.home.delete(r);
+    g.roots = p.exitsOf(g);
+    for (const r of g.roots) p.home.set(r, g);
+  } while (g.nodes.size > 1 && (parts > 1 || (g.kind === "rows" && !rowsAreAligned(p, g))));
+  return out;
+}

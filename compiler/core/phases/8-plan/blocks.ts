@@ -10,7 +10,7 @@ import { reshape } from "../../ops/axes.ts";
 import { copy } from "../../ops/copy.ts";
 import { outer, pick, scanAttrs } from "../../ops/scan.ts";
 import { limitOf, type Target } from "../../targets.ts";
-import { decode, type FuseBudget, type Fused, fuse, type Group, rowMajor } from "../5-fuse/groups.ts";
+import { decode, type Fused, fuse, type Group, rowMajor } from "../5-fuse/groups.ts";
 import { inPlaceWrites, overfull } from "../6-layout/in-place.ts";
 import { chooseLayouts, type Layouts } from "../6-layout/layouts.ts";
 import { packWeights } from "../6-layout/weights.ts";
@@ -42,8 +42,6 @@ export interface ProgramContext {
   readonly claims?: (node: Node) => boolean;
   /** Looks at every kernel (kernel/verify.ts). */
   readonly verify?: boolean;
-  /** Shared by all of a program. */
-  readonly budget?: FuseBudget;
 }
 
 export interface PlannedBlock {
@@ -133,7 +131,6 @@ export class Planner {
         derive,
         claims: this.p.claims,
         notInPlace,
-        budget: this.p.budget,
       });
       const layouts = chooseLayouts(fused);
       const packing = packWeights(fused, layouts, derive);

@@ -1,0 +1,43 @@
+// Graph values as scalar expressions. In: a value, and which values are stored. Out: one element over fresh axes; what is not
+// stored is inlined (fusion by substitution).
+import { InternalError } from "../diagnostics/index.ts";
+import type { Node, Value } from "../ir/types.ts";
+import { createLowering, type ScalarContext } from "./lowering.ts";
+import type { Axis, Scalar } from "./scalar.ts";
+
+/** A lowering that inlines exactly the values `stored` does not name. */
+export function loweringFor(stored: (v: Value) => boolean): ScalarContext {
+  const memo = new Map<string, Scalar>();
+  const s: ScalarContext = createLowering((value, at) => {
+    const op = value.node.op;
+    if (op.fuses === "source" || !op.lower || stored(value)) return undefined;
+    const key = `${value.node.id}.${value.index}(${at.map((a) => a.id)})`;
+    let out = memo.get(key);
+    if (!out) {
+      out = op.lower(s, value.node, at, value.index);
+      memo.set(key, out);
+    }
+    return out;
+  });
+  return s;
+}
+/** One element of `value` (itself inlined) over fresh axes. */
+export function lowerValue(s: ScalarContext, value: Value): { at: Axis[]; x: Scalar } {
+  const at = value.type.shape.map((d, i) => s.axis(`i${i}`, d));
+  const lower = value.node.op.lower;
+  if (!lower) throw new InternalError("fuse", `${value.node.op.name} has no lowering`);
+  return {
+    at,
+    x: lower(
+      s,
+      value.node,
+      at.map((a) => s.axisValue(a)),
+      value.index,
+    ),
+  };
+}
+/** A node's own expression: its operands are loads. */
+export function isolated(n: Node): { s: ScalarContext; at: Axis[]; x: Scalar } {
+  const s = createLowering(() => undefined);
+  return { s, ...lowerValue(s, n.outs[0]) };
+}

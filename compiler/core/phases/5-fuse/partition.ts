@@ -1,0 +1,434 @@
+// The regions of a graph while they are made: who is in which, what each would store and read, and what may still be joined.
+// The steps of fusion (contractions, reductions, inline, fit, merge) change it; what comes out is `Region`s.
+import { asConst, product, symbols } from "../../dims/dim.ts";
+import { attrsHaveSymbols, usersOf } from "../../ir/build.ts";
+import type { Graph, Node, Value } from "../../ir/types.ts";
+import { factsOf } from "./facts.ts";
+import type { Region, RegionKind } from "./region.ts";
+import { UnitOrder } from "./unit-order.ts";
+
+export interface FuseOptions {
+  /** Storage bindings a kernel may have (8 by default in WebGPU). */
+  readonly maxBindings: number;
+  /** Whether values of parameters alone go to a prepare program (inference), or are part of the step (training). */
+  readonly derive: boolean;
+  /** Composite nodes a kernel family takes whole on this target. */
+  readonly claims?: (node: Node) => boolean;
+  /** State whose update cannot be stored over the old value: it needs a binding of its own. */
+  readonly notInPlace?: ReadonlySet<string>;
+}
+
+/** A region that is being made. */
+export interface Draft extends Region {
+  readonly nodes: Set<Node>;
+  roots: Value[];
+}
+
+/** A region, or a node that is in none. */
+type Unit = Draft | Node;
+const membersOf = (u: Unit): readonly Node[] => ("nodes" in u ? [...u.nodes] : [u]);
+
+/** Nodes a region takes in after its anchor. */
+const LARGEST_REGION = 96;
+/** Inlined nodes after which a kernel's reads are no longer counted: such a chain is cut before it is a kernel. */
+const MOST_INLINED = 1024;
+
+export const isView = (n: Node): boolean => n.op.fuses === "view";
+export const shapeKey = (v: Value): string => v.type.shape.map((d) => d.key).join();
+export const elements = (v: Value) => product(v.type.shape);
+
+export class Partition {
+  readonly graph: Graph;
+  readonly nodes: readonly Node[];
+  readonly options: FuseOptions;
+  readonly regions: Draft[] = [];
+  /** The region a node is computed in. */
+  readonly region = new Map<Node, Draft>();
+  /** The region that stores a value. */
+  readonly home = new Map<Value, Draft>();
+  /** Sinks that are a stored value seen through order-keeping views. */
+  readonly alias = new Map<Value, Value>();
+  /** Nodes that are kernels read many times over: contractions, and composites taken whole. */
+  readonly anchors = new Set<Node>();
+  readonly sinks: ReadonlySet<Value>;
+  /** Values that are sinks, or that views show there. */
+  readonly shownBySinks: ReadonlySet<Value>;
+  private readonly users: ReadonlyMap<Value, readonly Node[]>;
+  private readonly position: ReadonlyMap<Node, number>;
+  private readonly order: UnitOrder<Unit>;
+  /** Where a node stood before it was joined to a region. */
+  private readonly stood = new Map<Node, number>();
+  /** Values that are written to state, by path (through views that keep the order). */
+  private readonly writtenTo = new Map<Value, string>();
+  private readonly derivedNodes = new Set<Node>();
+  private readonly fromParams = new Set<Node>();
+
+  constructor(graph: Graph, options: FuseOptions) {
+    this.graph = graph;
+    this.nodes = graph.nodes;
+    this.options = options;
+    this.users = usersOf(graph.nodes);
+    this.position = new Map(graph.nodes.map((n, i) => [n, i]));
+    this.order = new UnitOrder<Unit>(
+      graph.nodes,
+      (u) => membersOf(u).flatMap((n) => n.inputs.map((v) => this.unitOf(v.node))),
+      (u) => membersOf(u).flatMap((n) => n.outs.flatMap((v) => this.usersOf(v).map((m) => this.unitOf(m)))),
+    );
+    this.sinks = new Set([...graph.results.map((r) => r.value), ...graph.writes.map((w) => w.value)]);
+    for (const w of graph.writes) {
+      this.writtenTo.set(w.value, w.path);
+      if (isView(w.value.node) && w.value.node.inputs.length === 1)
+        this.writtenTo.set(w.value.node.inputs[0], w.path);
+    }
+    const shown = new Set(this.sinks);
+    for (const n of [...graph.nodes].reverse())
+      if (isView(n) && n.outs.some((v) => shown.has(v))) for (const v of n.inputs) shown.add(v);
+    this.shownBySinks = shown;
+    this.findDerived();
+  }
+
+  /** What depends on parameters alone. */
+  private findDerived(): void {
+    const written = new Set(this.graph.writes.map((w) => w.path));
+    for (const n of this.nodes) {
+      const leafOk =
+        n.op.name === "param" ||
+        n.op.name === "constant" ||
+        (n.op.name === "state" && !written.has(String(n.attrs.path)));
+      const constant =
+        n.op.fuses === "map" &&
+        n.inputs.length === 0 &&
+        n.outs[0].type.shape.every((d) => symbols(d).size === 0);
+      const ok =
+        this.options.derive &&
+        (n.op.fuses === "source"
+          ? leafOk
+          : n.inputs.length === 0
+            ? constant
+            : n.op.fuses !== "control" && n.inputs.every((v) => this.derivedNodes.has(v.node)));
+      // A prepare program runs before any sizes are known.
+      const fixed = ok && !attrsHaveSymbols(n.attrs);
+      if (fixed && n.outs.every((v) => v.type.shape.every((d) => asConst(d) !== undefined)))
+        this.derivedNodes.add(n);
+      if (n.op.fuses === "source" ? leafOk : n.inputs.some((v) => this.fromParams.has(v.node)))
+        this.fromParams.add(n);
+    }
+  }
+  /** Depends on parameters and unwritten state alone: a prepare program computes it. */
+  isDerived(n: Node): boolean {
+    return this.derivedNodes.has(n);
+  }
+  /** Some parameter is among what it is made of. */
+  isFromParams(n: Node): boolean {
+    return this.fromParams.has(n);
+  }
+  usersOf(v: Value): readonly Node[] {
+    return this.users.get(v) ?? [];
+  }
+
+  // --- members -------------------------------------------------------------------------------------------------------
+  create(kind: RegionKind, anchor: Node): Draft {
+    const g: Draft = {
+      id: this.regions.length,
+      kind,
+      nodes: new Set([anchor]),
+      roots: [],
+      anchor,
+      derived: this.isDerived(anchor),
+    };
+    this.regions.push(g);
+    const at = this.order.label(anchor);
+    this.stood.set(anchor, at);
+    this.order.set(g, at);
+    this.region.set(anchor, g);
+    return g;
+  }
+  /** Makes a node part of a region. */
+  join(g: Draft, n: Node): void {
+    if (g.nodes.has(n)) return;
+    const label = this.order.prepare(g, n);
+    this.stood.set(n, this.order.label(n));
+    this.order.set(g, label);
+    g.nodes.add(n);
+    this.region.set(n, g);
+  }
+  /** Makes all of a region, which may be one kernel with it, part of another; it is empty then. */
+  absorb(g: Draft, other: Draft): void {
+    for (const n of other.nodes) {
+      g.nodes.add(n);
+      this.region.set(n, g);
+    }
+    for (const r of other.roots) if (this.home.get(r) === other) this.home.delete(r);
+    other.nodes.clear();
+    other.roots = [];
+  }
+  /** The same while regions grow: others are asked whether they wait for it later on. */
+  unite(g: Draft, other: Draft): void {
+    this.order.set(g, this.order.prepare(g, other));
+    this.absorb(g, other);
+  }
+  drop(g: Draft, n: Node): void {
+    g.nodes.delete(n);
+    this.region.delete(n);
+    this.order.restore(n, this.stood.get(n) ?? -1);
+  }
+  /** True when both can be one kernel: neither waits for something that waits for the other. */
+  joinable(a: Draft, b: Draft): boolean {
+    return this.order.joinable(a, b);
+  }
+  /** True when computing a node needs something of a region, other regions taken whole. */
+  needs(n: Node, g: Draft): boolean {
+    return this.order.needs(this.unitOf(n), g);
+  }
+  private unitOf(n: Node): Unit {
+    return this.region.get(n) ?? n;
+  }
+
+  /**
+   * Adds to the region, beginning with what reads `start`, every later node that `accept`s, and whose other operands do not
+   * wait for the region; ends where `full` says that no more would stay.
+   */
+  grow(
+    g: Draft,
+    start: Node,
+    accept: (n: Node) => boolean,
+    full: (n: Node, foreign: readonly Node[]) => boolean = () => false,
+  ): Node[] {
+    const inside = new Set<Node>([start]);
+    const added: Node[] = [];
+    const queue = new PositionQueue();
+    const reach = (n: Node): void => {
+      for (const o of n.outs) for (const u of this.usersOf(o)) queue.add(this.position.get(u) as number);
+    };
+    reach(start);
+    for (let i = queue.take(); i !== undefined && added.length < LARGEST_REGION; i = queue.take()) {
+      const n = this.nodes[i];
+      if (this.region.has(n) || !(n.op.fuses === "map" || isView(n) || n.op.fuses === "fold")) continue;
+      if (this.isDerived(n) !== g.derived || !accept(n) || this.storedElsewhere(n)) continue;
+      const foreign = n.inputs.filter((v) => !inside.has(v.node)).map((v) => v.node);
+      if (foreign.some((f) => this.needs(f, g))) continue;
+      if (full(n, foreign)) break;
+      inside.add(n);
+      this.join(g, n);
+      added.push(n);
+      reach(n);
+    }
+    return added;
+  }
+
+  // --- what a region stores and reads ------------------------------------------------------------------------------------
+  /** Values of the region that somebody outside reads, views looked through. */
+  exitsOf(g: Draft): Value[] {
+    const out = new Set<Value>();
+    for (const n of g.nodes) {
+      for (const v of n.outs) {
+        const outside = this.sinks.has(v) || this.usersOf(v).some((u) => !g.nodes.has(u));
+        if (!outside) continue;
+        // A view is never stored: its base is.
+        let base = v;
+        while (isView(base.node) && g.nodes.has(base.node))
+          base = base.node.inputs.find((x) => g.nodes.has(x.node)) ?? base.node.inputs[0];
+        out.add(base);
+      }
+    }
+    return [...out].sort((a, b) => a.node.id - b.node.id);
+  }
+  /** True where a region's kernel finds a value in a buffer. */
+  isStoredFor(v: Value, g: Draft | undefined): boolean {
+    const m = v.node;
+    if (g?.nodes.has(m)) return false;
+    const elsewhere = this.region.get(m);
+    return (
+      m.op.fuses === "source" ||
+      !m.op.lower ||
+      this.home.has(v) ||
+      (elsewhere !== undefined && elsewhere !== g)
+    );
+  }
+  /**
+   * Distinct values a kernel with these roots would read, given what is in its region; no more than `most` + 1 of them, for
+   * who only wants to know whether they are too many.
+   */
+  readsOf(roots: readonly Value[], g: Draft | undefined, most = Number.POSITIVE_INFINITY): Set<Value> {
+    const found = new Set<Value>();
+    const seen = new Set<Node>(roots.map((r) => r.node));
+    const stack = [...seen];
+    let inlined = 0;
+    for (let n = stack.pop(); n && found.size <= most && inlined <= MOST_INLINED; n = stack.pop()) {
+      for (const v of n.inputs) {
+        const m = v.node;
+        // What parameters alone decide is stored ahead, whatever it is made of.
+        const ahead = !isView(m) && this.isDerived(m) && this.isFromParams(m) && !(g?.derived ?? true);
+        if (ahead || this.isStoredFor(v, g)) found.add(v);
+        else if (!seen.has(m)) {
+          seen.add(m);
+          if (!g?.nodes.has(m)) inlined++;
+          stack.push(m);
+        }
+      }
+    }
+    return found;
+  }
+  bindingsOf(reads: ReadonlySet<Value>, roots: readonly Value[]): number {
+    const all = new Set([...reads, ...roots]);
+    // An update in place shares its source's binding.
+    for (const r of roots) {
+      const path = this.writtenTo.get(r);
+      if (
+        path !== undefined &&
+        !this.options.notInPlace?.has(path) &&
+        [...reads].some((v) => v.node.attrs.path === path && v.node.op.fuses === "source")
+      )
+        all.delete(r);
+    }
+    return all.size;
+  }
+  /** Buffers of a region's kernel that reads these and stores those. */
+  bindings(g: Draft, reads: ReadonlySet<Value>, roots: readonly Value[] = g.roots): number {
+    // Only pointwise kernels update in place (the planner's rule).
+    return g.kind === "map" ? this.bindingsOf(reads, roots) : new Set([...reads, ...roots]).size;
+  }
+  fits(g: Draft): boolean {
+    const exits = this.exitsOf(g);
+    const max = this.options.maxBindings;
+    // In place or not, what is read is bound.
+    const reads = this.readsOf(exits, g, max);
+    return reads.size <= max && this.bindings(g, reads, exits) <= max;
+  }
+  /** Says of a growing region when whatever comes would be taken out again, since it binds too much by then. */
+  overfull(g: Draft): (n: Node, foreign: readonly Node[]) => boolean {
+    const read = new Set<Value>();
+    return (n) => {
+      for (const v of n.inputs) if (this.isStoredFor(v, g)) read.add(v);
+      return read.size > this.options.maxBindings;
+    };
+  }
+  /** Takes the youngest nodes out again until the kernel fits its bindings. */
+  fitBindings(g: Draft, added: Node[]): void {
+    while (added.length > 0 && !this.fits(g)) this.drop(g, added.pop() as Node);
+  }
+  /** Views at the edge compute nothing: they are left to their readers. */
+  trimViews(g: Draft, added: Node[]): void {
+    for (const m of [...added].reverse())
+      if (isView(m) && m.outs.every((o) => this.usersOf(o).every((u) => !g.nodes.has(u)))) {
+        this.drop(g, m);
+        added.splice(added.indexOf(m), 1);
+      }
+  }
+  /** Maps over the elements of `start`, also under another shape of the same order (a reshape between them). */
+  sameElements(start: Node): (m: Node) => boolean {
+    const shapes = new Set([shapeKey(start.outs[0])]);
+    return (m) => {
+      if (m.op.fuses === "map") return shapes.has(shapeKey(m.outs[0]));
+      if (!isView(m) || !factsOf(m).keepsOrder) return false;
+      shapes.add(shapeKey(m.outs[0]));
+      return true;
+    };
+  }
+  /** An element-wise function of what is stored anyway (a relu's mask) is cheaper computed again than stored. */
+  private dropCheapExits(g: Draft): void {
+    for (let again = true; again; ) {
+      again = false;
+      const exits = this.exitsOf(g);
+      const stored = new Set(exits.map((e) => e.node));
+      for (const e of [...exits].reverse()) {
+        const n = e.node;
+        if (n === g.anchor || n.op.fuses !== "map" || this.sinks.has(e)) continue;
+        if (this.usersOf(e).some((u) => g.nodes.has(u))) continue;
+        const operands = n.inputs.filter((v) => g.nodes.has(v.node));
+        const others = n.inputs.filter((v) => !g.nodes.has(v.node));
+        const free = others.every(
+          (v) => v.node.op.fuses !== "source" && this.readsOf([v], undefined, 0).size === 0,
+        );
+        if (operands.length !== 1 || operands[0].node === n || !stored.has(operands[0].node) || !free)
+          continue;
+        this.drop(g, n);
+        again = true;
+        break;
+      }
+    }
+  }
+  /** Says what a grown region stores. */
+  settle(g: Draft): void {
+    this.dropCheapExits(g);
+    g.roots = this.exitsOf(g);
+    for (const r of g.roots) this.home.set(r, g);
+  }
+
+  // --- what has to be stored ----------------------------------------------------------------------------------------------
+  /** Loops and packs read what is stored. */
+  mustStore(u: Node): boolean {
+    const kind = this.region.get(u)?.kind;
+    return kind === "control" || kind === "pack";
+  }
+  /** A sink, a pack or a loop names the value. */
+  isNamed(v: Value): boolean {
+    return this.sinks.has(v) || this.usersOf(v).some((u) => this.mustStore(u));
+  }
+  /** A view that a pack or sink names, lying otherwise than what it shows: a kernel of its own stores it. */
+  storedElsewhere(n: Node): boolean {
+    const [v] = n.outs;
+    return isView(n) && this.isNamed(v) && this.orderKeepingBase(v) === undefined;
+  }
+  /** The value v shows element by element in the same row-major order, through views only. */
+  orderKeepingBase(v: Value): Value | undefined {
+    let base = v;
+    while (isView(base.node) && base.node.inputs.length === 1 && !this.home.has(base)) {
+      if (!factsOf(base.node).keepsOrder) return undefined;
+      base = base.node.inputs[0];
+    }
+    return base === v ? undefined : base;
+  }
+  /** The region that stores a value, or what it shows: a loop's operand may be a view of what is stored. */
+  homeOf(v: Value): Draft | undefined {
+    return this.home.get(v) ?? this.home.get(this.baseOf(v));
+  }
+  /** What a value shows, through views of one operand. */
+  baseOf(v: Value): Value {
+    let base = v;
+    while (isView(base.node) && base.node.inputs.length === 1) base = base.node.inputs[0];
+    return base;
+  }
+  /** A kernel of its own for a node. */
+  store(n: Node): Draft {
+    const fold = n.op.fuses === "fold";
+    const kind =
+      fold && this.anchors.has(n) ? "contraction" : fold && factsOf(n).rowReduction ? "rows" : "map";
+    const g = this.create(kind, n);
+    g.roots = [n.outs[0]];
+    this.home.set(n.outs[0], g);
+    return g;
+  }
+}
+
+/** Positions of nodes, each taken once, the first first. */
+class PositionQueue {
+  private readonly heap: number[] = [];
+  private readonly known = new Set<number>();
+  add(x: number): void {
+    if (this.known.has(x)) return;
+    this.known.add(x);
+    const h = this.heap;
+    let i = h.push(x) - 1;
+    for (let up = (i - 1) >> 1; i > 0 && h[up] > x; up = (i - 1) >> 1) {
+      h[i] = h[up];
+      i = up;
+    }
+    h[i] = x;
+  }
+  take(): number | undefined {
+    const h = this.heap;
+    const first = h[0];
+    const last = h.pop();
+    if (last === undefined || h.length === 0) return first;
+    let i = 0;
+    for (let down = 1; down < h.length; down = 2 * i + 1) {
+      if (down + 1 < h.length && h[down + 1] < h[down]) down++;
+      if (h[down] >= last) break;
+      h[i] = h[down];
+      i = down;
+    }
+    h[i] = last;
+    return first;
+  }
+}

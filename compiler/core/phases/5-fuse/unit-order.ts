@@ -1,0 +1,102 @@
+// An order of what is computed at once (a region, or a node that has none yet) in which everything comes after what it
+// needs, kept while regions grow. In: a graph. Out: whether one waits for another, at a cost that is that of what lies
+// between them and not of the graph (Pearce and Kelly, "A dynamic topological sort algorithm for directed acyclic graphs",
+// 2006): most questions are answered by comparing two numbers.
+import { InternalError } from "../../diagnostics/index.ts";
+
+/**
+ * Units looked at to find out whether one waits for another. A search that is not over by then says yes, which costs at most
+ * a kernel more: what lies that far behind nearly always does wait.
+ */
+const MOST_BETWEEN = 2000;
+
+export class UnitOrder<Unit> {
+  private readonly labels = new Map<Unit, number>();
+  /** What a unit needs, and what needs it; itself may be among them. */
+  private readonly before: (u: Unit) => readonly Unit[];
+  private readonly after: (u: Unit) => readonly Unit[];
+
+  /** `units` in an order in which each comes after what it needs. */
+  constructor(
+    units: readonly Unit[],
+    before: (u: Unit) => readonly Unit[],
+    after: (u: Unit) => readonly Unit[],
+  ) {
+    this.before = before;
+    this.after = after;
+    units.forEach((u, i) => void this.labels.set(u, i));
+  }
+  /** What is not among the units comes before everything. */
+  label(u: Unit): number {
+    return this.labels.get(u) ?? -1;
+  }
+  /** True when computing `u` needs something of `target` (or when that takes too long to find out). */
+  needs(u: Unit, target: Unit): boolean {
+    if (u === target) return true;
+    return this.between([u], target) === undefined;
+  }
+  /**
+   * What `starts` need, themselves too, that comes after `low`; undefined where `low` is among it.
+   */
+  private between(starts: readonly Unit[], low: Unit, most = MOST_BETWEEN): Set<Unit> | undefined {
+    const bound = this.label(low);
+    const seen = new Set<Unit>();
+    const stack = starts.filter((u) => this.label(u) >= bound);
+    for (let u = stack.pop(); u; u = stack.pop()) {
+      if (u === low) return undefined;
+      if (seen.has(u)) continue;
+      seen.add(u);
+      if (seen.size > most) return undefined;
+      for (const b of this.before(u)) if (this.label(b) >= bound) stack.push(b);
+    }
+    return seen;
+  }
+  /** True when both can be computed at once: neither waits for something that waits for the other. */
+  joinable(a: Unit, b: Unit): boolean {
+    const [low, high] = this.label(a) <= this.label(b) ? [a, b] : [b, a];
+    return (
+      this.between(
+        this.before(high).filter((u) => u !== low && u !== high),
+        low,
+      ) !== undefined
+    );
+  }
+  /** Before two units become one: makes room, so that the one may stand where the first of them stood. */
+  prepare(a: Unit, b: Unit): number {
+    const [low, high] = this.label(a) <= this.label(b) ? [a, b] : [b, a];
+    const first = this.between(
+      this.before(high).filter((u) => u !== low && u !== high),
+      low,
+      Number.POSITIVE_INFINITY,
+    );
+    if (!first) throw new InternalError("fuse", "what is to be one kernel waits for itself");
+    if (first.size === 0) return this.label(low);
+    let top = -1;
+    for (const u of first) top = Math.max(top, this.label(u));
+    // What waits for `low` moves behind what it now waits for.
+    const last = new Set<Unit>();
+    const stack: Unit[] = [low];
+    for (let u = stack.pop(); u; u = stack.pop()) {
+      if (last.has(u) || u === high || this.label(u) > top) continue;
+      last.add(u);
+      for (const x of this.after(u)) stack.push(x);
+    }
+    const byLabel = (x: Unit, y: Unit): number => this.label(x) - this.label(y);
+    const list = [...[...first].sort(byLabel), ...[...last].sort(byLabel)];
+    const labels = list.map((u) => this.label(u)).sort((x, y) => x - y);
+    for (const [i, u] of list.entries()) this.labels.set(u, labels[i]);
+    return this.label(low);
+  }
+  set(u: Unit, label: number): void {
+    this.labels.set(u, label);
+  }
+  /** A node stands by itself again: where it stood, or between what it needs and what needs it. */
+  restore(n: Unit, was: number): void {
+    const low = Math.max(-1, ...this.before(n).map((u) => this.label(u)));
+    const high = Math.min(
+      Number.MAX_SAFE_INTEGER,
+      ...this.after(n).flatMap((u) => (u === n ? [] : [this.label(u)])),
+    );
+    this.labels.set(n, was > low && was < high ? was : low + (Math.min(high, low + 1) - low) / 2);
+  }
+}
