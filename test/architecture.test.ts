@@ -121,8 +121,9 @@ describe("compiler/core", () => {
     // What phases share (sizes, graphs, operators, kernels) knows no phase.
     const shared = inside(compiler).filter(
       (i) =>
-        /^compiler\/core\/((dims|ir|ops|kernel|autodiff|diagnostics|reference)\/|model\.ts)/.test(i.from) &&
-        phase(i.to) !== undefined,
+        /^compiler\/core\/((dims|ir|ops|kernel|backends|autodiff|diagnostics|reference)\/|model\.ts)/.test(
+          i.from,
+        ) && phase(i.to) !== undefined,
     );
     expect(show(shared)).toEqual([]);
     // Syntax ends at the checker, and so does the checker: what it hands on is the model.
@@ -142,7 +143,17 @@ describe("compiler/core", () => {
   it("keeps its layers: sizes below graphs, graphs below operators and kernels", () => {
     const layer = (f: string): number => {
       const folder = /^compiler\/core\/(\w+)\//.exec(f)?.[1] ?? "";
-      const layers = ["diagnostics", "dims", "ir", "kernel", "ops", "autodiff", "reference", "phases"];
+      const layers = [
+        "diagnostics",
+        "dims",
+        "ir",
+        "kernel",
+        "backends",
+        "ops",
+        "autodiff",
+        "reference",
+        "phases",
+      ];
       const at = layers.indexOf(folder);
       return at < 0 ? 9 : at;
     };
@@ -155,6 +166,27 @@ describe("compiler/core", () => {
         layer(i.to) < 9,
     );
     expect(show(upwards)).toEqual([]);
+  });
+  it("knows a language of devices in its backend alone", () => {
+    const foreign = compiler.filter(
+      (f) =>
+        !/^compiler\/core\/(backends|generated|phases\/[12]-)/.test(f) && f !== "compiler/core/targets.ts",
+    );
+    const words =
+      /\b[wW](gsl|GSL)\b|vec[234]<|\bsubgroup(Add|Mul|Max|Min|Broadcast)|workgroupBarrier|var<|@(compute|group|binding)\b/;
+    const found = foreign.flatMap((f) =>
+      textOf(f)
+        .split("\n")
+        .filter((line) => words.test(line.replace(/(^|\s)(\/\/|\/?\*).*/, "")))
+        .map((line) => `${f}: ${line.trim()}`),
+    );
+    // The name of a stage is the host's word.
+    expect(found.filter((line) => !line.startsWith("compiler/core/stages.ts"))).toEqual([]);
+    // What lies between graph and text asks the target for its backend.
+    const asked = inside(compiler).filter(
+      (i) => i.to.startsWith("compiler/core/backends/wgsl/") && !i.from.startsWith("compiler/core/backends/"),
+    );
+    expect(show(asked)).toEqual(["compiler/core/targets.ts -> compiler/core/backends/wgsl/wgsl.ts"]);
   });
   it("switches on no operator's name: a pass that names one says so here", () => {
     const named = new Map<string, Set<string>>();

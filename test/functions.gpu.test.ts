@@ -1,7 +1,8 @@
 // How far WGSL's scalar functions are from their meaning on this adapter: within the table's tolerance everywhere, four
 // wide as one wide, and NaN and infinity told by bits.
 import { describe, expect, it } from "vitest";
-import { callFunction, functionTolerance, wgslFunction } from "../compiler/core/kernel/functions.ts";
+import { wgslFunction } from "../compiler/core/backends/wgsl/functions.ts";
+import { callFunction, functionTolerance } from "../compiler/core/kernel/functions.ts";
 import { type TestDevice, testDevice } from "./support/device.ts";
 
 // Node has no GPUBufferUsage: the flags by their numbers.
@@ -20,7 +21,7 @@ async function compute(
   const { device } = t;
   const type = width === 1 ? "f32" : "vec4<f32>";
   const names = ["x", "y"].slice(0, arity);
-  const { text, preludes } = wgslFunction(fn, names, "f32", bool ? "bool" : "f32", width);
+  const { text, preludes } = wgslFunction(fn, names, "f32", width);
   const code = `${[...(preludes?.values() ?? [])].join("\n")}
 @group(0) @binding(0) var<storage, read> a: array<${type}>;
 @group(0) @binding(1) var<storage, read> b: array<${type}>;

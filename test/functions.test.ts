@@ -1,6 +1,7 @@
 // Scalar functions: their JavaScript meaning at chosen points, and that every WGSL spelling, one and four wide, is WGSL
 // (Dawn's null backend compiles them). How far WGSL's results are from the meaning is measured in functions.gpu.test.ts.
 import { describe, expect, it } from "vitest";
+import { wgslFunction } from "../compiler/core/backends/wgsl/functions.ts";
 import type { DType } from "../compiler/core/ir/types.ts";
 import {
   callFunction,
@@ -8,7 +9,6 @@ import {
   functionDtype,
   functionNames,
   functionTolerance,
-  wgslFunction,
 } from "../compiler/core/kernel/functions.ts";
 import { erf, pow, roundHalfEven } from "../compiler/core/kernel/special.ts";
 import { nullDevice } from "./support/device.ts";
@@ -122,7 +122,7 @@ function kernelOf(fn: string, t: DType, width: 1 | 4): string {
         : Array.from({ length: functionArity(fn) }, () => t);
   const names = dtypes.map((_, i) => `x${i}`);
   const result = functionDtype(fn, dtypes);
-  const { text, preludes } = wgslFunction(fn, names, dtypes[0], result, width);
+  const { text, preludes } = wgslFunction(fn, names, dtypes[0], width);
   const store =
     result === "bool"
       ? `select(${zero}, ${type("u32")}(1u), ${text})`
@@ -154,7 +154,7 @@ describe("WGSL spellings", () => {
         }
   });
   it("put operands in parentheses where they need them", () => {
-    const text = (fn: string, ...args: string[]): string => wgslFunction(fn, args, "f32", "f32", 1).text;
+    const text = (fn: string, ...args: string[]): string => wgslFunction(fn, args, "f32", 1).text;
     expect(text("mul", "a + b", "c")).toBe("(a + b) * c");
     expect(text("max", "a + b", "c")).toBe("mdl_max_1(a + b, c)");
     expect(text("mul", "f(a)(b)", "x[i].y")).toBe("f(a)(b) * x[i].y");
@@ -162,7 +162,7 @@ describe("WGSL spellings", () => {
     expect(text("neg", "-x")).toBe("-(-x)");
   });
   it("bring each prelude once, before what calls it", () => {
-    const { preludes } = wgslFunction("log", ["x"], "f32", "f32", 4);
+    const { preludes } = wgslFunction("log", ["x"], "f32", 4);
     expect([...(preludes?.keys() ?? [])]).toEqual(["mdl_log1p_core_4", "mdl_log_4"]);
   });
   it("have a tolerance, zero where exact", () => {

@@ -217,7 +217,7 @@ describe("the arena", () => {
           from: t.from,
           to: t.from + t.length,
         }));
-        const arena = assignArena(tenants);
+        const arena = assignArena(tenants, 256);
         const at = (d: Dim): number => evaluate(d, { A, B });
         const starts = [0];
         for (const bytes of arena.slots) starts.push(starts[starts.length - 1] + at(bytes));
@@ -240,7 +240,10 @@ describe("the arena", () => {
   });
   it("gives what is dead to who comes after", () => {
     const bytes = mul(1024, sym("N"));
-    const arena = assignArena([0, 2, 4].map((from) => ({ bytes, from, to: from + 1 })));
+    const arena = assignArena(
+      [0, 2, 4].map((from) => ({ bytes, from, to: from + 1 })),
+      256,
+    );
     expect(arena.slots.map(print)).toEqual(["1024 * N"]);
     expect(arena.peak).toBe(arena.bound);
   });

@@ -14,7 +14,7 @@ import {
 } from "../compiler/core/kernel/code.ts";
 import { verifyKernel } from "../compiler/core/kernel/verify.ts";
 import { input } from "../compiler/core/ops/source.ts";
-import { baseline, limitOf } from "../compiler/core/targets.ts";
+import { baseline, rulesOf } from "../compiler/core/targets.ts";
 
 const value = createBuilder().make(input, [], { name: "x", dtype: "f32", shape: [dim(64)] }, "x");
 const slot = (name: string, access: BufferSlot["access"] = "read", wide = false): BufferSlot => ({
@@ -61,8 +61,7 @@ const whole: KernelCode = {
   subgroups: false,
   nest: [],
 };
-const check = (change: Partial<KernelCode>): void =>
-  verifyKernel({ ...whole, ...change }, (name) => limitOf(baseline, name));
+const check = (change: Partial<KernelCode>): void => verifyKernel({ ...whole, ...change }, rulesOf(baseline));
 const body = (...list: Stmt[]): Partial<KernelCode> => ({ body: [i, ...list] });
 const helper = (f: Partial<CodeFunction>): Partial<KernelCode> => ({
   functions: [{ ...whole.functions[0], ...f }],

@@ -1,8 +1,8 @@
 // No name of an author's breaks a kernel: models whose inputs and parameters are called as every word of WGSL, and as every
 // name that any kernel of ours prints. Dawn looks at each kernel of each target.
 import { describe, expect, it } from "vitest";
+import { words as wgslWords } from "../compiler/core/backends/wgsl/words.ts";
 import { compile } from "../compiler/core/index.ts";
-import { RESERVED } from "../compiler/core/kernel/words.ts";
 import { targets } from "../compiler/core/targets.ts";
 import { compileText } from "./support/module.ts";
 import { errorsOf } from "./support/shaders.ts";
@@ -61,11 +61,11 @@ describe("names", () => {
     "row_1",
     "é",
   ];
-  const words = [...new Set([...own, ...RESERVED, ...printed()])].filter((w) => /^\w+$/.test(w));
+  const words = [...new Set([...own, ...wgslWords.reserved, ...printed()])].filter((w) => /^\w+$/.test(w));
   const names = writable(words);
 
   it("of all kinds are tried", () => {
-    expect(RESERVED.size).toBeGreaterThan(500);
+    expect(wgslWords.reserved.size).toBeGreaterThan(500);
     expect(names.length).toBeGreaterThan(600);
     for (const name of ["Params", "tile_a", "keys", "store", "vec4", "storage", "main", "_1", "lane", "sum"])
       expect(names).toContain(name);

@@ -9,7 +9,7 @@ import { compileText } from "./support/module.ts";
 
 describe("derived weights", () => {
   it("are one where they compute the same, whatever the numbers in them", () => {
-    const table = new DerivedTable();
+    const table = new DerivedTable(256);
     const key = (value: number): number => {
       const b = createBuilder();
       const w = b.make(param, [], { path: "w", dtype: "f32", shape: [dim(2)] });

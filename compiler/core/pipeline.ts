@@ -60,6 +60,7 @@ export interface Built {
  */
 export const MAX_PLANNED = 40_000;
 
+/** Parameters, state and literals lie the same in all programs: what the strictest backend asks for. */
 const ALIGN = 256;
 const bytesPer = (dtype: string): number => (dtype === "f16" ? 2 : 4);
 
@@ -200,7 +201,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
   const programs: Program[] = options.targets.map((target) => {
     const kernels = new KernelTable();
     tables.set(target.name, kernels);
-    const derived = new DerivedTable();
+    const derived = new DerivedTable(target.backend.rules.alignment);
     const context: ProgramContext = {
       target,
       kernels,
@@ -250,7 +251,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     return {
       target: target.name,
       requires: target.requires,
-      kernels: kernels.finish(texts, knownTexts, target.requires.features),
+      kernels: kernels.finish(target.backend, texts, knownTexts, target.requires.features),
       entries,
       derived: units,
       derivedBytes: derived.bytes,

@@ -39,7 +39,7 @@ export function emitStage(stage: Stage, i: Input): string {
       if (!table) return "";
       return Array.from({ length: table.count }, (_, k) => {
         const c = table.code(k);
-        const buffers = c.buffers.map((b) => `${b.access} ${b.name}: ${typeText(b.value.type)}`);
+        const buffers = c.buffers.map((b, n) => `${table.access(k)[n]} ${b.name}: ${typeText(b.value.type)}`);
         return [
           `kernel ${table.name(k)} (${c.family}, workgroup ${c.workgroup})`,
           ...buffers.map((b) => `  ${b}`),

@@ -1,9 +1,14 @@
 // The targets a program is scheduled for: what the adapter must have and which shapes of kernel it likes.
 // In: nothing. Out: plain data the schedules and `requires` read. Measurements behind the numbers: docs/performance.md.
 import type { Requires } from "../../runtime/core/program.ts";
+import type { Backend } from "./backends/backend.ts";
+import { wgsl } from "./backends/wgsl/wgsl.ts";
+import type { KernelLimit, KernelRules } from "./kernel/verify.ts";
 
 export interface Target {
   readonly name: "baseline" | "gpu" | "cpu-subgroup";
+  /** What its kernels are written in. */
+  readonly backend: Backend;
   readonly requires: Requires;
   /** Threads of a pointwise workgroup; each handles four elements. */
   readonly mapThreads: number;
@@ -17,17 +22,15 @@ export interface Target {
   readonly fastShared: boolean;
 }
 
-/** What WebGPU allows a kernel on every device; a target's `requires.limits` may ask for more. */
-const DEFAULT_LIMITS = {
-  maxStorageBuffersPerShaderStage: 8,
-  maxUniformBufferBindingSize: 65536,
-  maxComputeWorkgroupStorageSize: 16384,
-  maxComputeInvocationsPerWorkgroup: 256,
-} as const;
-export type KernelLimit = keyof typeof DEFAULT_LIMITS;
 /** A limit that holds for every kernel of a target: the one place that fusion, plans and the verifier ask. */
-export const limitOf = (target: Pick<Target, "requires">, name: KernelLimit): number =>
-  target.requires.limits[name] ?? DEFAULT_LIMITS[name];
+export const limitOf = (target: Pick<Target, "requires" | "backend">, name: KernelLimit): number =>
+  target.requires.limits[name] ?? target.backend.rules.limits[name];
+/** What the verifier holds every kernel of a target to. */
+export const rulesOf = (target: Target): KernelRules => ({
+  limit: (name) => limitOf(target, name),
+  words: target.backend.words,
+  bytesOf: target.backend.rules.bytesOf,
+});
 
 /** Lanes of a subgroup, where kernels may count on a number. */
 export const subgroupOf = ({ requires }: Pick<Target, "requires">): number | undefined =>
@@ -36,6 +39,7 @@ export const subgroupOf = ({ requires }: Pick<Target, "requires">): number | und
 /** WebGPU's default limits and no optional feature: runs anywhere. */
 export const baseline: Target = {
   name: "baseline",
+  backend: wgsl,
   requires: { features: [], limits: {} },
   mapThreads: 64,
   rowThreads: 64,
@@ -46,6 +50,7 @@ export const baseline: Target = {
 /** A discrete or integrated GPU: workgroup-memory tiles of 64, attention as one kernel. */
 export const gpu: Target = {
   name: "gpu",
+  backend: wgsl,
   requires: { features: [], limits: {}, adapter: "gpu" },
   mapThreads: 128,
   rowThreads: 128,
@@ -56,6 +61,7 @@ export const gpu: Target = {
 /** A software adapter with subgroups of eight (lavapipe): register tiles by subgroup broadcast, no barriers. */
 export const cpuSubgroup: Target = {
   name: "cpu-subgroup",
+  backend: wgsl,
   requires: { features: ["subgroups"], limits: {}, subgroupSize: 8, adapter: "cpu" },
   mapThreads: 64,
   rowThreads: 8,

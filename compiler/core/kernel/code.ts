@@ -1,5 +1,5 @@
-// Kernel code: the statements of one kernel, as data. What a kernel means stays apart from how WGSL spells it
-// (kernel/wgsl.ts). In: schedules build it through the Emitter. Out: KernelCode, printed or inspected.
+// Kernel code: the statements of one kernel, as data. What a kernel means stays apart from how it is
+// written down (backends/). In: schedules build it through the Emitter. Out: KernelCode, printed or inspected.
 import type { Dim } from "../dims/dim.ts";
 import type { DType, Value } from "../ir/types.ts";
 
@@ -142,7 +142,7 @@ export const bin = (op: Extract<X, { k: "bin" }>["op"], a: X, b: X): X => {
     if (op === "*" && (la === 1 || lb === 1)) return la === 1 ? b : a;
     if (op === "*" && (la === 0 || lb === 0)) return lit(0);
     if (op === "/" && lb === 1) return a;
-    // Over an empty tensor: the kernel never runs, and WGSL refuses the text.
+    // Over an empty tensor: the kernel never runs, and a device may refuse the text.
     if ((op === "/" || op === "%") && lb === 0) return lit(0);
     if (la !== undefined && lb !== undefined) {
       if (op === "+") return lit(la + lb);

@@ -23,14 +23,14 @@ import {
   widen,
   type X,
 } from "./code.ts";
-import { alignedAt, strideAlong } from "./facts.ts";
+import { lanesAlong } from "./facts.ts";
 import { overflowed } from "./functions.ts";
-import { identityOf, indexForm, type ScalarContext } from "./lowering.ts";
+import { identityOf, indexForm, linearOffset, type ScalarContext } from "./lowering.ts";
+import { Names, type Words } from "./names.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "./scalar.ts";
 import { children } from "./scalar.ts";
-import { Names } from "./words.ts";
 
-/** Expressions within one another: compilers of shaders read them by recursion, and stop at about a hundred brackets. */
+/** Expressions within one another: compilers of kernels read them by recursion, and stop at about a hundred brackets. */
 const DEEPEST = 16;
 
 export interface Block {
@@ -61,9 +61,9 @@ export class Emitter {
   readonly functions: CodeFunction[] = [];
   private readonly uniformByKey = new Map<string, UniformSlot>();
   /** Of everything in the kernel: the author's buffers, and what a schedule calls its variables, functions and arrays. */
-  private readonly names = new Names();
+  private readonly names: Names;
   /** Of the words of the uniform block, a scope of its own. */
-  private readonly members = new Names();
+  private readonly members: Names;
   private readonly arrays = new Map<string, SharedArray>();
   private uses = new Map<Scalar, number>();
   stack: Block[] = [newBlock()];
@@ -72,9 +72,11 @@ export class Emitter {
 
   private readonly placing: Placing | undefined;
 
-  constructor(s: ScalarContext, strides: StridesOf, placing?: Placing) {
+  constructor(s: ScalarContext, strides: StridesOf, words: Words, placing?: Placing) {
     this.s = s;
     this.strides = strides;
+    this.names = new Names(words);
+    this.members = new Names(words);
     this.placing = placing;
   }
 
@@ -164,7 +166,7 @@ export class Emitter {
   }
   literal(value: number, dtype: DType): X {
     const v = overflowed(dtype, value);
-    // Shader compilers may assume infinities and the sign of zero away, and WGSL cannot spell the former.
+    // Compilers of kernels may assume infinities and the sign of zero away, and their languages may not spell the former.
     return isFloat(dtype) && (!Number.isFinite(v) || Object.is(v, -0)) ? this.word(v, dtype) : lit(v, dtype);
   }
   /** A float as a word of the uniform block, by its bits: what no compiler may reason about. */
@@ -292,14 +294,13 @@ export class Emitter {
 
   /** The linear offset of an element in its buffer. */
   offset(value: Value, at: readonly Scalar[]): Scalar {
-    const strides = this.strides(value);
-    return this.s.iadd(...at.map((c, i) => this.s.imul(c, strides[i])), 0);
+    return linearOffset(this.s, this.strides(value), at);
   }
   private load(x: ScalarOf<"load">, lane: Axis | undefined): X {
     const slot = this.buffer(x.value, "read");
     const offset = this.offset(x.value, x.at);
     if (!lane) return { k: "load", buffer: slot, index: this.x(offset), dtype: x.dtype, width: 1 };
-    const how = this.access(offset, lane);
+    const how = lanesAlong(offset, lane);
     if (how === "same") return { k: "load", buffer: slot, index: this.x(offset), dtype: x.dtype, width: 1 };
     if (how === "vector") {
       slot.wide = true;
@@ -321,13 +322,6 @@ export class Emitter {
       }),
     );
   }
-  /** Whether four lanes along `lane` are one vec4, one element, or four elements. */
-  access(offset: Scalar, lane: Axis): "vector" | "same" | "scalars" {
-    const step = strideAlong(offset, lane, 4);
-    if (step && isConst(step, 1) && alignedAt(offset, lane, 4, 4)) return "vector";
-    if (step && isConst(step, 0)) return "same";
-    return "scalars";
-  }
   shift(x: Scalar, axis: Axis, by: number): Scalar {
     return by === 0 ? x : this.s.substitute(x, new Map([[axis, this.s.iadd(this.s.axisValue(axis), by)]]));
   }
@@ -347,7 +341,7 @@ export class Emitter {
       return;
     }
     const masked = tail !== undefined && literalDivisor(tail.extent) % 4 !== 0;
-    const how = this.access(offset, lane);
+    const how = lanesAlong(offset, lane);
     const wide = widen(x, 4);
     if (how === "vector" && !masked) {
       slot.wide = true;

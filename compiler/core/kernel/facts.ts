@@ -7,6 +7,7 @@ import {
   type Dim,
   exactQuotient,
   floorDiv,
+  isConst,
   literalDivisor,
   mul,
   neg,
@@ -156,4 +157,12 @@ function atomAtBase(atom: Scalar, axis: Axis, n: number, width: number): boolean
   const by = asConst(atom.by);
   return by !== undefined && by > 0 && multipleAtBase(atom.arg, axis, n * by, width);
 }
+
 export const alignedAt = multipleAtBase;
+
+/** Whether four elements along `lane`, from a multiple of four on, lie side by side, are one, or lie anywhere. */
+export function lanesAlong(offset: Scalar, lane: Axis): "vector" | "same" | "scalars" {
+  const step = strideAlong(offset, lane, 4);
+  if (step && isConst(step, 1) && multipleAtBase(offset, lane, 4, 4)) return "vector";
+  return step && isConst(step, 0) ? "same" : "scalars";
+}

@@ -1,21 +1,11 @@
 // Scalar functions: what an expression may call. In: names. Out: for each the dtype of its result, its meaning in
-// JavaScript (doubles; integers exact), its spelling in WGSL for one element and for four, and how far the spelling may
-// be from the meaning. The only place that knows both. Where WGSL's own function is far off on a software adapter (tanh,
-// asin, acos, atan, log near 1), or missing (erf, log1p, expm1), a polynomial of our own goes into the kernel's prelude,
-// generated from one template for both widths.
+// JavaScript (doubles; integers exact), and how far a kernel's result may be from the meaning. How a backend spells them is
+// its own business (backends/wgsl/functions.ts).
 import { threefry2x32 } from "../../../runtime/core/threefry.ts";
 import type { DType } from "../ir/types.ts";
 import { erf, floorDivide, pow, remainder, roundHalfEven } from "./special.ts";
 
-export type FunctionWidth = 1 | 4;
-
-export interface Spelling {
-  readonly text: string;
-  /** Functions the text calls, by name, in the order they must be declared in. */
-  readonly preludes?: ReadonlyMap<string, string>;
-}
-
-/** How far WGSL's result in f32 may be from the meaning: |error| <= abs + ulp * (spacing of f32 at the exact result). */
+/** How far a kernel's result in f32 may be from the meaning: |error| <= abs + ulp * (spacing of f32 at the exact result). */
 export interface Tolerance {
   readonly ulp: number;
   readonly abs?: number;
@@ -27,562 +17,117 @@ interface ScalarFunction {
   readonly result?: DType;
   /** The meaning; integers are wrapped to the dtype afterwards. */
   readonly js: (t: DType, ...x: number[]) => number;
-  readonly wgsl: (t: DType, w: FunctionWidth, ...x: string[]) => Spelling | string;
   readonly tolerance?: Tolerance;
 }
 
 const isFloat = (t: DType): boolean => t === "f32" || t === "f16";
-const typeName = (t: DType, w: FunctionWidth): string => (w === 1 ? t : `vec4<${t}>`);
-
-// ------------------------------------------------------------------------------------------------ preludes
-
-interface Prelude {
-  readonly needs?: readonly string[];
-  readonly body: string;
-  /** Four wide it is called once a lane: what loops or branches by element. */
-  readonly perLane?: readonly ("T" | "U" | "I")[];
-}
-
-/**
- * Templates: `T` f32, `U` u32, `I` i32 of the width; `#name` is another function of the same width.
- * Coefficients are those of Cephes' single precision library, within 2 ulp in f32.
- */
-const templates: { readonly [name: string]: Prelude } = {
-  // log(1 + x) for 1 + x in [sqrt(1/2), sqrt(2)].
-  log1p_core: {
-    body: `(x: T) -> T {
-  let z = x * x;
-  var p = x * 7.0376836292e-2 - 1.1514610310e-1;
-  p = p * x + 1.1676998740e-1;
-  p = p * x - 1.2420140846e-1;
-  p = p * x + 1.4249322787e-1;
-  p = p * x - 1.6668057665e-1;
-  p = p * x + 2.0000714765e-1;
-  p = p * x - 2.4999993993e-1;
-  p = p * x + 3.3333331174e-1;
-  return x + (x * z * p - 0.5 * z);
-}`,
-  },
-  // Devices that keep subnormals may take their exponent wrongly here: they are brought among the others.
-  log: {
-    needs: ["log1p_core"],
-    body: `(x: T) -> T {
-  let tiny = x < T(1.17549435e-38);
-  let far = log(select(x, x * 16777216.0, tiny)) - select(T(), T(16.635532333438686), tiny);
-  return select(far, #log1p_core(x - 1.0), (x > T(0.7071068)) & (x < T(1.4142135)));
-}`,
-  },
-  log2: {
-    needs: ["log1p_core"],
-    body: `(x: T) -> T {
-  let tiny = x < T(1.17549435e-38);
-  let far = log2(select(x, x * 16777216.0, tiny)) - select(T(), T(24.0), tiny);
-  return select(far, #log1p_core(x - 1.0) * 1.4426950408889634, (x > T(0.7071068)) & (x < T(1.4142135)));
-}`,
-  },
-  log1p: {
-    needs: ["log1p_core"],
-    body: `(x: T) -> T {
-  return select(log(1.0 + x), #log1p_core(x), (x > T(-0.2928932)) & (x < T(0.4142135)));
-}`,
-  },
-  expm1: {
-    body: `(x: T) -> T {
-  var p = x * 1.9875691500e-4 + 1.3981999507e-3;
-  p = p * x + 8.3334519073e-3;
-  p = p * x + 4.1665795894e-2;
-  p = p * x + 1.6666665459e-1;
-  p = p * x + 5.0000001201e-1;
-  return select(exp(x) - 1.0, x + x * x * p, abs(x) < T(0.35));
-}`,
-  },
-  tanh: {
-    body: `(x: T) -> T {
-  let a = abs(x);
-  let z = x * x;
-  var p = z * -5.70498872745e-3 + 2.06390887954e-2;
-  p = p * z - 5.37397155531e-2;
-  p = p * z + 1.33314422036e-1;
-  p = p * z - 3.33332819422e-1;
-  let far = 1.0 - 2.0 / (exp(2.0 * min(a, T(16.0))) + 1.0);
-  let y = select(select(far, -far, x < T()), x + x * z * p, a < T(0.625));
-  return select(y, x, (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));
-}`,
-  },
-  erf: {
-    body: `(x: T) -> T {
-  let z = x * x;
-  var n = z * 7.853861353153693e-5 - 8.010193625184903e-4;
-  n = n * z + 5.188327685732524e-3;
-  n = n * z - 2.685381193529856e-2;
-  n = n * z + 1.128358514861418e-1;
-  n = n * z - 3.761262582423300e-1;
-  n = n * z + 1.128379165726710;
-  let a = clamp(abs(x), T(1.0), T(4.0));
-  let q = 1.0 / a;
-  let y = q * q;
-  var p = y * 2.326819970068386e-2 - 1.387039388740657e-1;
-  p = p * y + 3.687424674597105e-1;
-  p = p * y - 5.824733027278666e-1;
-  p = p * y + 6.210004621745983e-1;
-  p = p * y - 4.944515323274145e-1;
-  p = p * y + 3.404879937665872e-1;
-  p = p * y - 2.741127028184656e-1;
-  p = p * y + 5.638259427386472e-1;
-  var r = y * -1.047766399936249e+1 + 1.297719955372516e+1;
-  r = r * y - 7.495518717768503;
-  r = r * y + 2.921019019210786;
-  r = r * y - 1.015265279202700;
-  r = r * y + 4.218463358204948e-1;
-  r = r * y - 2.820767439740514e-1;
-  r = r * y + 5.641895067754075e-1;
-  let far = 1.0 - exp(-a * a) * q * select(r, p, a < T(2.0));
-  let w = select(select(far, -far, x < T()), x * n, abs(x) < T(1.0));
-  return select(w, x, (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));
-}`,
-  },
-  asin_core: {
-    body: `(x: T, z: T) -> T {
-  var p = z * 4.2163199048e-2 + 2.4181311049e-2;
-  p = p * z + 4.5470025998e-2;
-  p = p * z + 7.4953002686e-2;
-  p = p * z + 1.6666752422e-1;
-  return x + x * z * p;
-}`,
-  },
-  asin: {
-    needs: ["asin_core"],
-    body: `(x: T) -> T {
-  let a = abs(x);
-  let h = 0.5 * (1.0 - a);
-  let far = 1.5707963267948966 - 2.0 * #asin_core(sqrt(h), h);
-  return select(select(far, -far, x < T()), #asin_core(x, x * x), a <= T(0.5));
-}`,
-  },
-  acos: {
-    needs: ["asin_core"],
-    body: `(x: T) -> T {
-  let a = abs(x);
-  let h = 0.5 * (1.0 - a);
-  let far = 2.0 * #asin_core(sqrt(h), h);
-  return select(select(far, 3.141592653589793 - far, x < T()), 1.5707963267948966 - #asin_core(x, x * x), a <= T(0.5));
-}`,
-  },
-  atan: {
-    body: `(x: T) -> T {
-  let a = abs(x);
-  let big = a > T(2.414213562373095);
-  let middle = a > T(0.4142135623730950);
-  let t = select(select(a, (a - 1.0) / (a + 1.0), middle), -1.0 / max(a, T(1.0)), big);
-  let base = select(select(T(), T(0.7853981633974483), middle), T(1.5707963267948966), big);
-  let z = t * t;
-  var p = z * 8.05374449538e-2 - 1.38776856032e-1;
-  p = p * z + 1.99777106478e-1;
-  p = p * z - 3.33329491539e-1;
-  let y = base + (t + t * z * p);
-  return select(y, -y, x < T());
-}`,
-  },
-  // As C's pow. A NaN is made at run time: as a constant WGSL refuses it.
-  pow: {
-    needs: ["log2"],
-    body: `(x: T, y: T) -> T {
-  let a = abs(x);
-  let b = bitcast<U>(x);
-  let whole = floor(y) == y;
-  let odd = abs(y - 2.0 * floor(y * 0.5)) == T(1.0);
-  let number = (bitcast<U>(y) & U(0x7fffffffu)) <= U(0x7f800000u);
-  var r = exp2(y * #log2(a));
-  r = select(r, a, y == T(1.0));
-  r = select(r, T(), (a == T()) & (y > T()));
-  r = select(r, T(1.0), (a == T(1.0)) & number);
-  r = select(r, -r, odd & (b >= U(0x80000000u)));
-  r = select(r, bitcast<T>(b | U(0x7fc00000u)), (x < T()) & (b < U(0xff800000u)) & !whole);
-  return select(r, T(1.0), (y == T()) | (x == T(1.0)));
-}`,
-  },
-  // Of two, NaN where one is: WGSL's own may give either. The larger of the magnitudes' bits tells, and is the NaN.
-  max: {
-    body: `(x: T, y: T) -> T {
-  let m = max(bitcast<U>(x) & U(0x7fffffffu), bitcast<U>(y) & U(0x7fffffffu));
-  return select(max(x, y), bitcast<T>(m), m > U(0x7f800000u));
-}`,
-  },
-  min: {
-    body: `(x: T, y: T) -> T {
-  let m = max(bitcast<U>(x) & U(0x7fffffffu), bitcast<U>(y) & U(0x7fffffffu));
-  return select(min(x, y), bitcast<T>(m), m > U(0x7f800000u));
-}`,
-  },
-  // Negative numbers alone, from the largest that is one down to -0 by bits: a NaN of either sign stays. No compiler takes
-  // it for its own max, which may lose NaN.
-  relu: {
-    body: `(x: T) -> T {
-  return select(x, T(), bitcast<I>(x) <= I(-8388608));
-}`,
-  },
-  sign: {
-    body: `(x: T) -> T {
-  return select(sign(x), T(), (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));
-}`,
-  },
-  clamp: {
-    body: `(x: T, low: T, high: T) -> T {
-  return select(min(max(x, low), high), x, (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));
-}`,
-  },
-  // C's fmod, exact: the remainder of the significands, eight binary places at a time. x, y >= 0 as bits, and so the result.
-  fmod_bits: {
-    body: `(x: u32, y: u32) -> u32 {
-  if (y == 0u || x >= 0x7f800000u || y > 0x7f800000u) { return 0x7fc00000u; }
-  if (x < y) { return x; }
-  let ex = max(x >> 23u, 1u);
-  let ey = max(y >> 23u, 1u);
-  let my = (y & 0x7fffffu) | select(0u, 0x800000u, y >= 0x800000u);
-  var r = ((x & 0x7fffffu) | select(0u, 0x800000u, x >= 0x800000u)) % my;
-  for (var d = ex - ey; d > 0u && r != 0u; ) {
-    let s = min(d, 8u);
-    r = (r << s) % my;
-    d -= s;
-  }
-  if (r == 0u) { return 0u; }
-  let n = min(countLeadingZeros(r) - 8u, ey - 1u);
-  return ((ey - n - 1u) << 23u) + (r << n);
-}`,
-    perLane: [],
-  },
-  // PyTorch's remainder: what fmod leaves, moved to the sign of y.
-  rem: {
-    needs: ["fmod_bits"],
-    body: `(x: f32, y: f32) -> f32 {
-  let a = bitcast<u32>(x);
-  let b = bitcast<u32>(y);
-  let m = #fmod_bits(a & 0x7fffffffu, b & 0x7fffffffu);
-  let r = bitcast<f32>(m | (a & 0x80000000u));
-  return select(r, r + y, (m != 0u) & (m <= 0x7f800000u) & (((a ^ b) & 0x80000000u) != 0u));
-}`,
-    perLane: ["T", "T"],
-  },
-  // PyTorch's floor_divide: the quotient of what the remainder leaves is whole but for rounding.
-  floor_div: {
-    needs: ["fmod_bits"],
-    body: `(x: f32, y: f32) -> f32 {
-  let a = bitcast<u32>(x);
-  let b = bitcast<u32>(y);
-  if ((b & 0x7fffffffu) == 0u) { return x / y; }
-  let m = #fmod_bits(a & 0x7fffffffu, b & 0x7fffffffu);
-  if (m > 0x7f800000u) { return bitcast<f32>(m); }
-  let q = (x - bitcast<f32>(m | (a & 0x80000000u))) / y;
-  let d = select(q, q - 1.0, (m != 0u) & (((a ^ b) & 0x80000000u) != 0u));
-  let f = floor(d);
-  return select(f, f + 1.0, d - f > 0.5);
-}`,
-    perLane: ["T", "T"],
-  },
-  unless_nan: {
-    body: `(x: T, m: U) -> T {
-  return select(x, bitcast<T>(m), m > U(0x7f800000u));
-}`,
-  },
-  floor_div_i32: {
-    body: `(x: I, y: I) -> I {
-  let q = x / y;
-  let r = x - q * y;
-  return select(select(q, q - 1, (r != I()) & ((r < I()) != (y < I()))), I(), y == I());
-}`,
-  },
-  rem_i32: {
-    body: `(x: I, y: I) -> I {
-  let r = x % y;
-  return select(select(r, r + y, (r != I()) & ((r < I()) != (y < I()))), I(), y == I());
-}`,
-  },
-  // What is too small for a normal half would become 0.
-  to_half: {
-    body: `(x: T) -> T {
-  return select(x, quantizeToF16(x), abs(x) >= T(6.103515625e-5));
-}`,
-  },
-  threefry_round: {
-    body: `(v: array<U, 2>, r: u32) -> array<U, 2> {
-  let a = v[0] + v[1];
-  return array<U, 2>(a, ((v[1] << U(r)) | (v[1] >> U(32u - r))) ^ a);
-}`,
-  },
-  threefry: {
-    needs: ["threefry_round"],
-    body: `(k0: U, k1: U, c0: U, c1: U) -> array<U, 2> {
-  let k2 = k0 ^ k1 ^ U(0x1bd11bdau);
-  var v = array<U, 2>(c0 + k0, c1 + k1);
-  v = #threefry_round(#threefry_round(#threefry_round(#threefry_round(v, 13u), 15u), 26u), 6u);
-  v = array<U, 2>(v[0] + k1, v[1] + k2 + 1u);
-  v = #threefry_round(#threefry_round(#threefry_round(#threefry_round(v, 17u), 29u), 16u), 24u);
-  v = array<U, 2>(v[0] + k2, v[1] + k0 + 2u);
-  v = #threefry_round(#threefry_round(#threefry_round(#threefry_round(v, 13u), 15u), 26u), 6u);
-  v = array<U, 2>(v[0] + k0, v[1] + k1 + 3u);
-  v = #threefry_round(#threefry_round(#threefry_round(#threefry_round(v, 17u), 29u), 16u), 24u);
-  v = array<U, 2>(v[0] + k1, v[1] + k2 + 4u);
-  v = #threefry_round(#threefry_round(#threefry_round(#threefry_round(v, 13u), 15u), 26u), 6u);
-  return array<U, 2>(v[0] + k2, v[1] + k0 + 5u);
-}`,
-  },
-};
-
-const functionName = (name: string, w: FunctionWidth): string => `mdl_${name}_${w}`;
-
-/** The text of one prelude function, f32 or integers, of a width. */
-export function preludeText(name: string, w: FunctionWidth): string {
-  const { perLane } = templates[name];
-  if (perLane && w === 4) {
-    const kinds = perLane.map((t) => ({ T: "f32", U: "u32", I: "i32" })[t]);
-    const params = kinds.map((t, i) => `a${i}: vec4<${t}>`).join(", ");
-    const lanes = ["x", "y", "z", "w"].map(
-      (c) => `${functionName(name, 1)}(${kinds.map((_, i) => `a${i}.${c}`).join(", ")})`,
-    );
-    return `fn ${functionName(name, 4)}(${params}) -> vec4<f32> {\n  return vec4<f32>(${lanes.join(", ")});\n}`;
-  }
-  const body = templates[name].body
-    .replace(/#(\w+)\(/g, (_m, other: string) => `${functionName(other, w)}(`)
-    .replace(/\b([TUI])\b/g, (_m, t: string) =>
-      typeName(({ T: "f32", U: "u32", I: "i32" } as const)[t as "T"], w),
-    );
-  return `fn ${functionName(name, w)}${body}`;
-}
-
-function withPrelude(name: string, w: FunctionWidth, text: (call: string) => string): Spelling {
-  const preludes = new Map<string, string>();
-  const need = (n: string, width: FunctionWidth): void => {
-    const { needs, perLane } = templates[n];
-    if (perLane && width === 4) need(n, 1);
-    else for (const other of needs ?? []) need(other, width);
-    preludes.set(functionName(n, width), preludeText(n, width));
-  };
-  need(name, w);
-  return { text: text(functionName(name, w)), preludes };
-}
-/** A prelude function in f32, through f32 for f16. */
-const own =
-  (name: string): ScalarFunction["wgsl"] =>
-  (t, w, ...x) =>
-    withPrelude(name, w, (call) =>
-      t === "f16"
-        ? `${typeName("f16", w)}(${call}(${x.map((a) => `${typeName("f32", w)}(${a})`).join(", ")}))`
-        : `${call}(${x.join(", ")})`,
-    );
-const builtin =
-  (name: string): ScalarFunction["wgsl"] =>
-  (_t, _w, ...x) =>
-    `${name}(${x.join(", ")})`;
-const infix =
-  (sign: string): ScalarFunction["wgsl"] =>
-  (_t, _w, x, y) =>
-    `${operand(x)} ${sign} ${operand(y)}`;
-/** The bits of a float. */
-const bitsOf = (t: DType, w: FunctionWidth, x: string): string =>
-  `bitcast<${typeName("u32", w)}>(${t === "f16" ? `${typeName("f32", w)}(${x})` : x})`;
-const splat = (w: FunctionWidth, bits: string): string => (w === 1 ? bits : `vec4<u32>(${bits})`);
-
-// ------------------------------------------------------------------------------------------------ the table
 
 const EXACT: Tolerance = { ulp: 0 };
-/** An unary float function of JavaScript and WGSL. */
-const unary = (
-  js: (x: number) => number,
-  wgsl: ScalarFunction["wgsl"],
-  tolerance: Tolerance = EXACT,
-): ScalarFunction => ({
+/** An unary float function. */
+const unary = (js: (x: number) => number, tolerance: Tolerance = EXACT): ScalarFunction => ({
   arity: 1,
   js: (_t, x) => js(x),
-  wgsl,
   tolerance,
 });
-const compare = (sign: string, js: (x: number, y: number) => boolean): ScalarFunction => ({
+const compare = (js: (x: number, y: number) => boolean): ScalarFunction => ({
   arity: 2,
   result: "bool",
   js: (_t, x, y) => (js(x, y) ? 1 : 0),
-  wgsl: infix(sign),
 });
-const classify = (
-  js: (x: number) => boolean,
-  test: (bits: string, w: FunctionWidth) => string,
-): ScalarFunction => ({
+const classify = (js: (x: number) => boolean): ScalarFunction => ({
   arity: 1,
   result: "bool",
   js: (_t, x) => (js(x) ? 1 : 0),
-  // By bits: compilers may assume that no value is NaN or infinite.
-  wgsl: (t, w, x) => test(bitsOf(t, w, x), w),
 });
-const EXPONENT = "0x7f800000u";
-const MAGNITUDE = "0x7fffffffu";
 
-const table: { readonly [name: string]: ScalarFunction } = {
-  add: { arity: 2, js: (_t, x, y) => x + y, wgsl: infix("+") },
-  sub: { arity: 2, js: (_t, x, y) => x - y, wgsl: infix("-") },
-  mul: { arity: 2, js: (t, x, y) => (isFloat(t) ? x * y : Math.imul(x, y)), wgsl: infix("*") },
-  div: { arity: 2, js: (_t, x, y) => x / y, wgsl: infix("/"), tolerance: { ulp: 2.5 } },
+const table = {
+  add: { arity: 2, js: (_t, x, y) => x + y },
+  sub: { arity: 2, js: (_t, x, y) => x - y },
+  mul: { arity: 2, js: (t, x, y) => (isFloat(t) ? x * y : Math.imul(x, y)) },
+  div: { arity: 2, js: (_t, x, y) => x / y, tolerance: { ulp: 2.5 } },
   floor_div: {
     arity: 2,
     js: (t, x, y) => (isFloat(t) ? floorDivide(x, y) : y !== 0 ? Math.floor(x / y) : 0),
-    wgsl: (t, w, x, y) => {
-      if (isFloat(t)) return own("floor_div")(t, w, x, y);
-      if (t === "i32") return withPrelude("floor_div_i32", w, (call) => `${call}(${x}, ${y})`);
-      return `select(${operand(x)} / ${operand(y)}, ${typeName("u32", w)}(), ${operand(y)} == ${typeName("u32", w)}())`;
-    },
   },
   rem: {
     arity: 2,
     js: (t, x, y) => (isFloat(t) || y !== 0 ? remainder(x, y) : 0),
-    wgsl: (t, w, x, y) => {
-      if (isFloat(t)) return own("rem")(t, w, x, y);
-      return t === "i32"
-        ? withPrelude("rem_i32", w, (call) => `${call}(${x}, ${y})`)
-        : `select(${operand(x)} % ${operand(y)}, ${typeName("u32", w)}(), ${operand(y)} == ${typeName("u32", w)}())`;
-    },
     tolerance: { ulp: 1 },
   },
-  // exp2(y * log2(x)): the error grows with the exponent of the result.
-  pow: { arity: 2, js: (_t, x, y) => pow(x, y), wgsl: own("pow"), tolerance: { ulp: 64 } },
-  max: {
-    arity: 2,
-    js: (_t, x, y) => Math.max(x, y),
-    wgsl: (t, w, x, y) =>
-      t === "bool"
-        ? `${operand(x)} | ${operand(y)}`
-        : isFloat(t)
-          ? own("max")(t, w, x, y)
-          : `max(${x}, ${y})`,
-  },
-  min: {
-    arity: 2,
-    js: (_t, x, y) => Math.min(x, y),
-    wgsl: (t, w, x, y) =>
-      t === "bool"
-        ? `${operand(x)} & ${operand(y)}`
-        : isFloat(t)
-          ? own("min")(t, w, x, y)
-          : `min(${x}, ${y})`,
-  },
+  pow: { arity: 2, js: (_t, x, y) => pow(x, y), tolerance: { ulp: 64 } },
+  max: { arity: 2, js: (_t, x, y) => Math.max(x, y) },
+  min: { arity: 2, js: (_t, x, y) => Math.min(x, y) },
   /** The larger or smaller where NaN is watched for otherwise: by `magnitude` along, and `unless_nan` at the end. */
-  raw_max: { arity: 2, js: (_t, x, y) => Math.max(x, y), wgsl: builtin("max") },
-  raw_min: { arity: 2, js: (_t, x, y) => Math.min(x, y), wgsl: builtin("min") },
+  raw_max: { arity: 2, js: (_t, x, y) => Math.max(x, y) },
+  raw_min: { arity: 2, js: (_t, x, y) => Math.min(x, y) },
   /** The bits of |x| (of a half as f32): above those of infinity for NaN alone. */
   magnitude: {
     arity: 1,
     result: "u32",
     js: (_t, x) => new Uint32Array(Float32Array.of(Math.abs(x)).buffer)[0],
-    wgsl: (t, w, x) => `${bitsOf(t, w, x)} & ${splat(w, MAGNITUDE)}`,
   },
   /** x, but NaN where the largest magnitude that went into it is one. */
-  unless_nan: {
-    arity: 2,
-    js: (_t, x, m) => (m > 0x7f800000 ? Number.NaN : x),
-    wgsl: (t, w, x, m) =>
-      withPrelude("unless_nan", w, (call) =>
-        t === "f16"
-          ? `${typeName("f16", w)}(${call}(${typeName("f32", w)}(${x}), ${m}))`
-          : `${call}(${x}, ${m})`,
-      ),
-  },
-  clamp: {
-    arity: 3,
-    js: (_t, x, low, high) => Math.min(Math.max(x, low), high),
-    wgsl: (t, w, x, low, high) =>
-      isFloat(t) ? own("clamp")(t, w, x, low, high) : `min(max(${x}, ${low}), ${high})`,
-  },
-  relu: {
-    arity: 1,
-    js: (_t, x) => (x > 0 || Number.isNaN(x) ? x : 0),
-    wgsl: (t, w, x) => (isFloat(t) ? own("relu")(t, w, x) : `max(${x}, ${typeName(t, w)}())`),
-  },
-  neg: unary(
-    (x) => -x,
-    (_t, _w, x) => `-${operand(x)}`,
-  ),
-  abs: unary(Math.abs, builtin("abs")),
+  unless_nan: { arity: 2, js: (_t, x, m) => (m > 0x7f800000 ? Number.NaN : x) },
+  clamp: { arity: 3, js: (_t, x, low, high) => Math.min(Math.max(x, low), high) },
+  relu: { arity: 1, js: (_t, x) => (x > 0 || Number.isNaN(x) ? x : 0) },
+  neg: unary((x) => -x),
+  abs: unary(Math.abs),
   /** 0 for NaN, as PyTorch's. */
-  sign: unary(
-    (x) => Math.sign(x) || 0,
-    (t, w, x) => (isFloat(t) ? own("sign")(t, w, x) : `sign(${x})`),
-  ),
-  floor: unary(Math.floor, builtin("floor")),
-  ceil: unary(Math.ceil, builtin("ceil")),
-  round: unary(roundHalfEven, builtin("round")),
-  trunc: unary(Math.trunc, builtin("trunc")),
-  sqrt: unary(Math.sqrt, builtin("sqrt"), { ulp: 2.5 }),
-  rsqrt: unary((x) => 1 / Math.sqrt(x), builtin("inverseSqrt"), { ulp: 2.5 }),
-  reciprocal: unary(
-    (x) => 1 / x,
-    (t, _w, x) => `${t === "f16" ? "1.0h" : "1.0"} / ${operand(x)}`,
-    { ulp: 2.5 },
-  ),
+  sign: unary((x) => Math.sign(x) || 0),
+  floor: unary(Math.floor),
+  ceil: unary(Math.ceil),
+  round: unary(roundHalfEven),
+  trunc: unary(Math.trunc),
+  sqrt: unary(Math.sqrt, { ulp: 2.5 }),
+  rsqrt: unary((x) => 1 / Math.sqrt(x), { ulp: 2.5 }),
+  reciprocal: unary((x) => 1 / x, { ulp: 2.5 }),
   // WGSL allows 3 + 2 |x| ulp: what rounding x * log2(e) costs.
-  exp: unary(Math.exp, builtin("exp"), { ulp: 64 }),
-  expm1: unary(Math.expm1, own("expm1"), { ulp: 64 }),
-  log: unary(Math.log, own("log"), { ulp: 4 }),
-  log2: unary(Math.log2, own("log2"), { ulp: 4 }),
-  log1p: unary(Math.log1p, own("log1p"), { ulp: 6 }),
-  sin: unary(Math.sin, builtin("sin"), { ulp: 2, abs: 2 ** -11 }),
-  cos: unary(Math.cos, builtin("cos"), { ulp: 2, abs: 2 ** -11 }),
-  tan: unary(Math.tan, builtin("tan"), { ulp: 64, abs: 2 ** -10 }),
-  asin: unary(Math.asin, own("asin"), { ulp: 6 }),
-  acos: unary(Math.acos, own("acos"), { ulp: 6, abs: 1.5e-7 }),
-  atan: unary(Math.atan, own("atan"), { ulp: 6 }),
-  tanh: unary(Math.tanh, own("tanh"), { ulp: 6 }),
-  sigmoid: unary(
-    (x) => 1 / (1 + Math.exp(-x)),
-    (t, _w, x) => (t === "f16" ? `1.0h / (1.0h + exp(-${operand(x)}))` : `1.0 / (1.0 + exp(-${operand(x)}))`),
-    { ulp: 64 },
-  ),
-  erf: unary(erf, own("erf"), { ulp: 8 }),
-  eq: compare("==", (x, y) => x === y),
-  // Compilers spell != of floats so that it is false for NaN.
-  ne: {
-    ...compare("!=", (x, y) => x !== y),
-    wgsl: (t, _w, x, y) =>
-      isFloat(t) ? `!(${operand(x)} == ${operand(y)})` : `${operand(x)} != ${operand(y)}`,
-  },
-  lt: compare("<", (x, y) => x < y),
-  le: compare("<=", (x, y) => x <= y),
-  gt: compare(">", (x, y) => x > y),
-  ge: compare(">=", (x, y) => x >= y),
-  and: { arity: 2, result: "bool", js: (_t, x, y) => x & y, wgsl: infix("&") },
-  or: { arity: 2, result: "bool", js: (_t, x, y) => x | y, wgsl: infix("|") },
-  xor: { arity: 2, result: "bool", js: (_t, x, y) => x ^ y, wgsl: infix("!=") },
-  not: { arity: 1, result: "bool", js: (_t, x) => 1 - x, wgsl: (_t, _w, x) => `!${operand(x)}` },
-  is_nan: classify(Number.isNaN, (b, w) => `(${b} & ${splat(w, MAGNITUDE)}) > ${splat(w, EXPONENT)}`),
-  is_inf: classify(
-    (x) => Math.abs(x) === Number.POSITIVE_INFINITY,
-    (b, w) => `(${b} & ${splat(w, MAGNITUDE)}) == ${splat(w, EXPONENT)}`,
-  ),
-  is_finite: classify(Number.isFinite, (b, w) => `(${b} & ${splat(w, EXPONENT)}) != ${splat(w, EXPONENT)}`),
-  /** 0 <= x < extent in one comparison. */
-  inside: {
-    arity: 2,
-    result: "bool",
-    js: (_t, x, extent) => (x >= 0 && x < extent ? 1 : 0),
-    wgsl: (_t, w, x, extent) => `${typeName("u32", w)}(${x}) < ${typeName("u32", w)}(${extent})`,
-  },
-  select: {
-    arity: 3,
-    js: (_t, c, x, y) => (c ? x : y),
-    wgsl: (_t, _w, c, x, y) => `select(${y}, ${x}, ${c})`,
-  },
-  shift_right: { arity: 2, js: (_t, x, y) => x >>> y, wgsl: infix(">>") },
+  exp: unary(Math.exp, { ulp: 64 }),
+  expm1: unary(Math.expm1, { ulp: 64 }),
+  log: unary(Math.log, { ulp: 4 }),
+  log2: unary(Math.log2, { ulp: 4 }),
+  log1p: unary(Math.log1p, { ulp: 6 }),
+  sin: unary(Math.sin, { ulp: 2, abs: 2 ** -11 }),
+  cos: unary(Math.cos, { ulp: 2, abs: 2 ** -11 }),
+  tan: unary(Math.tan, { ulp: 64, abs: 2 ** -10 }),
+  asin: unary(Math.asin, { ulp: 6 }),
+  acos: unary(Math.acos, { ulp: 6, abs: 1.5e-7 }),
+  atan: unary(Math.atan, { ulp: 6 }),
+  tanh: unary(Math.tanh, { ulp: 6 }),
+  sigmoid: unary((x) => 1 / (1 + Math.exp(-x)), { ulp: 64 }),
+  erf: unary(erf, { ulp: 8 }),
+  eq: compare((x, y) => x === y),
+  ne: compare((x, y) => x !== y),
+  lt: compare((x, y) => x < y),
+  le: compare((x, y) => x <= y),
+  gt: compare((x, y) => x > y),
+  ge: compare((x, y) => x >= y),
+  and: { arity: 2, result: "bool", js: (_t, x, y) => x & y },
+  or: { arity: 2, result: "bool", js: (_t, x, y) => x | y },
+  xor: { arity: 2, result: "bool", js: (_t, x, y) => x ^ y },
+  not: { arity: 1, result: "bool", js: (_t, x) => 1 - x },
+  is_nan: classify(Number.isNaN),
+  is_inf: classify((x) => Math.abs(x) === Number.POSITIVE_INFINITY),
+  is_finite: classify(Number.isFinite),
+  /** 0 <= x < extent. */
+  inside: { arity: 2, result: "bool", js: (_t, x, extent) => (x >= 0 && x < extent ? 1 : 0) },
+  select: { arity: 3, js: (_t, c, x, y) => (c ? x : y) },
+  shift_right: { arity: 2, js: (_t, x, y) => x >>> y },
   threefry_a: {
     arity: 4,
     result: "u32",
     js: (_t, k0, k1, c0, c1) => threefry2x32([k0, k1], [c0, c1])[0],
-    wgsl: (_t, w, ...x) => withPrelude("threefry", w, (call) => `${call}(${x.join(", ")})[0]`),
   },
   threefry_b: {
     arity: 4,
     result: "u32",
     js: (_t, k0, k1, c0, c1) => threefry2x32([k0, k1], [c0, c1])[1],
-    wgsl: (_t, w, ...x) => withPrelude("threefry", w, (call) => `${call}(${x.join(", ")})[1]`),
   },
-};
+} satisfies { readonly [name: string]: ScalarFunction };
+/** Names of all functions but `cast_DTYPE`. */
+export type ScalarFunctionName = keyof typeof table;
 
-/** Float to integer as WGSL does: towards zero, saturating. */
+/** Float to integer as devices do: towards zero, saturating. */
 function convert(v: number, from: DType, to: DType): number {
   if (to === "bool") return v !== 0 ? 1 : 0;
   if (isFloat(to)) return v;
@@ -600,25 +145,14 @@ export function overflowed(dtype: DType, v: number): number {
   return limit !== undefined && Math.abs(v) >= limit ? Math.sign(v) * Number.POSITIVE_INFINITY : v;
 }
 
-const castTarget = (fn: string): DType | undefined =>
+/** The dtype that `cast_DTYPE` gives. */
+export const castTarget = (fn: string): DType | undefined =>
   fn.startsWith("cast_") ? (fn.slice(5) as DType) : undefined;
 
 function functionOf(fn: string): ScalarFunction {
   const to = castTarget(fn);
-  if (to)
-    return {
-      arity: 1,
-      result: to,
-      js: (t, x) => convert(x, t, to),
-      wgsl: (t, w, x) => {
-        if (t === to) return x;
-        // Compilers leave out a rounding whose result is widened again; half of a float is rounded by what they may not.
-        return to === "f16" && t === "f32"
-          ? withPrelude("to_half", w, (call) => `${typeName(to, w)}(${call}(${x}))`)
-          : `${typeName(to, w)}(${x})`;
-      },
-    };
-  const f = table[fn];
+  if (to) return { arity: 1, result: to, js: (t, x) => convert(x, t, to) };
+  const f = Object.hasOwn(table, fn) ? table[fn as ScalarFunctionName] : undefined;
   if (!f) throw new Error(`no scalar function is called ${fn}`);
   return f;
 }
@@ -639,38 +173,4 @@ export function callFunction(fn: string, dtype: DType, ...args: number[]): numbe
   const v = f.js(dtype, ...args);
   const to = f.result ?? (fn === "select" ? undefined : dtype);
   return to === "i32" ? v | 0 : to === "u32" ? v >>> 0 : v;
-}
-
-/**
- * A call as WGSL: `args` are expressions of `argDtype` (for select the first is the condition) and of the given width.
- * bool is WGSL's bool here; storage as u32 is the business of loads and stores.
- */
-export function wgslFunction(
-  fn: string,
-  args: readonly string[],
-  argDtype: DType,
-  _dtype: DType,
-  width: FunctionWidth,
-): Spelling {
-  const f = functionOf(fn);
-  const spelled = f.wgsl(argDtype, width, ...args);
-  return typeof spelled === "string" ? { text: spelled } : spelled;
-}
-
-/** The text in parentheses unless it is a name, a literal, an element or one call. */
-function operand(text: string): string {
-  if (/^[\w.]+$/.test(text)) return text;
-  const open = /^[\w.]*(<[\w<>, ]*>)?[([]/.exec(text);
-  if (!open) return `(${text})`;
-  let depth = 0;
-  for (let i = open[0].length - 1; i < text.length; i++) {
-    if (text[i] === "(" || text[i] === "[") depth++;
-    else if ((text[i] === ")" || text[i] === "]") && --depth === 0) {
-      const rest = text.slice(i + 1);
-      if (rest === "" || /^(\.[xyzw]+|\[\d+\])$/.test(rest)) return text;
-      if (rest.startsWith("[") || rest.startsWith("(")) continue;
-      return `(${text})`;
-    }
-  }
-  return `(${text})`;
 }

@@ -50,7 +50,7 @@ export function compileScalar(x: Scalar, c: InterpretContext, axes: Map<Axis, nu
       case "div": {
         const arg = go(y.arg);
         const by = size(y.by);
-        // Truncates, as WGSL does: an operator that divides a negative coordinate must not use the result.
+        // Truncates, as devices do: an operator that divides a negative coordinate must not use the result.
         return () => Math.trunc(arg() / by);
       }
       case "load": {

@@ -55,6 +55,13 @@ export function indexForm(x: Scalar): { terms: readonly IndexTerm[]; offset: Dim
   return { terms: [{ coef: ONE, atom: x }], offset: ZERO };
 }
 
+/** The linear offset of an element in a buffer whose axes have these strides. */
+export const linearOffset = (
+  s: Pick<Lowering, "iadd" | "imul">,
+  strides: readonly Dim[],
+  at: readonly Scalar[],
+): Scalar => s.iadd(...at.map((c, i) => s.imul(c, strides[i])), 0);
+
 const IDENTITY: Record<Combine, { float: number; int: number; uint: number }> = {
   add: { float: 0, int: 0, uint: 0 },
   mul: { float: 1, int: 1, uint: 1 },
@@ -188,7 +195,7 @@ export function createLowering(
         const inner = rf.terms[0].atom;
         return s.idiv(inner.arg, dMul(inner.by, d));
       }
-      // WGSL divides towards zero: what is left inside must not have become negative. x itself is not.
+      // Devices divide towards zero: what is left inside must not have become negative. x itself is not.
       if (maxOf(remainder) === undefined) {
         const whole = intern(`d${x.id}/${d.key}`, "i32", x.free, { kind: "div", arg: x, by: d });
         return index([{ coef: ONE, atom: whole }], ZERO);
@@ -344,7 +351,7 @@ const isFloat = (t: DType): boolean => t === "f32" || t === "f16";
 /** Identities that hold bit for bit (x + 0 is left alone for floats only where -0 would matter: x + 0.0 keeps -0 + 0 = 0). */
 function simplifyCall(s: ScalarContext, fn: string, args: readonly Scalar[]): Scalar | undefined {
   const [a, b] = args;
-  // Of literals alone: here, as the device would have it. WGSL refuses what is infinite or no number, and wraps nothing.
+  // Of literals alone: here, as the device would have it. Its language may refuse what is infinite or no number, and wrap nothing.
   const known = args.map(literal);
   if (known.every((v): v is number => v !== undefined)) {
     const dtype = functionDtype(

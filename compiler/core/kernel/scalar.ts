@@ -14,7 +14,7 @@ export interface Axis {
 
 export type Combine = "add" | "mul" | "max" | "min";
 
-/** Scalar functions by name; their WGSL and JS meaning is in kernel/functions.ts. */
+/** Scalar functions by name; their meaning is in kernel/functions.ts. */
 export type Scalar = {
   readonly id: number;
   readonly dtype: DType;

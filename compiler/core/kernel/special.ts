@@ -27,7 +27,7 @@ function erfcLarge(x: number): number {
   return (Math.exp(-x * x) / t) * (TWO_OVER_SQRT_PI / 2);
 }
 
-/** Rounds to the nearest integer, halves to even (PyTorch, WGSL). */
+/** Rounds to the nearest integer, halves to even (PyTorch, devices). */
 export function roundHalfEven(x: number): number {
   const r = Math.round(x);
   return Math.abs(x - Math.trunc(x)) === 0.5 && r % 2 !== 0 ? r - 1 : r;

@@ -1,22 +1,34 @@
-// What must hold of every kernel, whatever schedule made it. In: kernel code and the limits of its target. Out: nothing, or
-// an InternalError that names the kernel and the rule. Runs where `verify` is asked for (tests), after scheduling: what is
-// wrong here would else be a shader that some device refuses, or one that it takes and runs wrongly.
+// What must hold of every kernel, whatever schedule made it. In: kernel code, and what its target's backend asks. Out:
+// nothing, or an InternalError that names the kernel and the rule. Runs where `verify` is asked for (tests), after
+// scheduling: what is wrong here would else be a text that some device refuses, or one that it takes and runs wrongly.
 import { InternalError } from "../diagnostics/index.ts";
 import type { DType } from "../ir/types.ts";
-import type { KernelLimit } from "../targets.ts";
 import { type CodeFunction, type KernelCode, partsOf, type Stmt, type Width, type X } from "./code.ts";
 import { functionArity } from "./functions.ts";
-import { RESERVED } from "./words.ts";
+import type { Words } from "./names.ts";
 
-/** Members of a structure in WGSL; the first is the number of workgroups. */
-const MEMBERS = 1023;
+/** Limits of a kernel, by their names in WebGPU; `maxUniformWords` counts the number of workgroups, too. */
+export type KernelLimit =
+  | "maxStorageBuffersPerShaderStage"
+  | "maxUniformBufferBindingSize"
+  | "maxUniformWords"
+  | "maxComputeWorkgroupStorageSize"
+  | "maxComputeInvocationsPerWorkgroup";
+
+/** What a kernel is held to. */
+export interface KernelRules {
+  readonly limit: (name: KernelLimit) => number;
+  readonly words: Words;
+  /** Bytes of one number in memory that a workgroup shares. */
+  readonly bytesOf: (dtype: DType) => number;
+}
+
 const INTEGERS: Partial<Record<DType, readonly [number, number]>> = {
   i32: [-2147483648, 2147483647],
   u32: [0, 4294967295],
   bool: [0, 1],
 };
 const LARGEST: Partial<Record<DType, number>> = { f32: 3.4028234663852886e38, f16: 65504 };
-const bytesOf = (t: DType): number => (t === "f16" ? 2 : 4);
 
 interface Known {
   readonly what: "buffer" | "shared" | "function" | "let" | "var" | "array" | "loop";
@@ -25,7 +37,7 @@ interface Known {
 }
 const LANE: Known = { what: "let", dtype: "i32", width: 1 };
 
-export function verifyKernel(k: KernelCode, limit: (name: KernelLimit) => number): void {
+export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRules): void {
   const fail = (rule: string): never => {
     throw new InternalError("schedule", `kernel ${k.name} (${k.family}): ${rule}`);
   };
@@ -34,14 +46,14 @@ export function verifyKernel(k: KernelCode, limit: (name: KernelLimit) => number
   };
   const legal = (name: string): void => {
     if (!/^(?!__)[A-Za-z_]\w*$/.test(name) || name === "_") fail(`${name} is no identifier`);
-    if (RESERVED.has(name)) fail(`${name} is a word of WGSL or of the printer`);
+    if (words.reserved.has(name)) fail(`${name} is a word of the language or of its printer`);
   };
 
   // --- limits
   most("storage buffers", k.buffers.length, "maxStorageBuffersPerShaderStage");
-  const words = 1 + k.uniforms.length;
-  most("bytes of uniforms", 4 * words, "maxUniformBufferBindingSize");
-  if (words > MEMBERS) fail(`uniform words: ${words}, and a structure has ${MEMBERS} members`);
+  const uniforms = 1 + k.uniforms.length;
+  most("bytes of uniforms", 4 * uniforms, "maxUniformBufferBindingSize");
+  most("uniform words", uniforms, "maxUniformWords");
   let storage = 0;
   for (const s of k.shared) storage += Math.ceil((s.size * s.width * bytesOf(s.dtype)) / 16) * 16;
   most("bytes of workgroup memory", storage, "maxComputeWorkgroupStorageSize");

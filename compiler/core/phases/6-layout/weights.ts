@@ -5,8 +5,8 @@
 import { asConst, isMultipleOf } from "../../dims/dim.ts";
 import { createBuilder } from "../../ir/build.ts";
 import type { Node, Value } from "../../ir/types.ts";
-import { Emitter } from "../../kernel/emitter.ts";
-import { createLowering, foldOf } from "../../kernel/lowering.ts";
+import { lanesAlong } from "../../kernel/facts.ts";
+import { createLowering, foldOf, linearOffset } from "../../kernel/lowering.ts";
 import { loadsOf } from "../../kernel/scalar.ts";
 import { copy } from "../../ops/copy.ts";
 import { applySplits, contractionOf, splitsOf } from "../5-fuse/contraction.ts";
@@ -86,7 +86,6 @@ function weightsOf(fused: Fused, g: Group, layouts: Layouts): { value: Value; or
   const c = contractionOf(x);
   if (!c) return [];
   const outer = [...lowered.at].filter((a) => (asConst(a.extent) ?? 2) !== 1);
-  const em = new Emitter(s, (v) => layouts.strides(v));
   const out: { value: Value; order: readonly number[] }[] = [];
   const cols = [...c.cols].sort((a, b) => rankOf(outer, parts, a) - rankOf(outer, parts, b));
   const col = cols.at(-1);
@@ -95,7 +94,7 @@ function weightsOf(fused: Fused, g: Group, layouts: Layouts): { value: Value; or
     const v = load.value;
     const fromParams = v.node.op.name === "param" || fused.home.get(v)?.derived === true;
     if (!fromParams || !load.free.includes(col)) continue;
-    if (em.access(em.offset(v, load.at), col) === "vector") continue;
+    if (lanesAlong(linearOffset(s, layouts.strides(v), load.at), col) === "vector") continue;
     // The axis whose coordinate is the column, alone.
     const axis = load.at.findIndex((q) => q.kind === "axis" && q.axis === col);
     if (axis < 0 || !isMultipleOf(v.type.shape[axis], 4)) continue;

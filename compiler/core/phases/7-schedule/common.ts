@@ -5,7 +5,7 @@ import { type Dim, product, substitute } from "../../dims/dim.ts";
 import { PART_OF } from "../../ir/build.ts";
 import type { Value } from "../../ir/types.ts";
 import type { KernelCode, X } from "../../kernel/code.ts";
-import type { Emitter } from "../../kernel/emitter.ts";
+import { Emitter } from "../../kernel/emitter.ts";
 import { createLowering, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar } from "../../kernel/scalar.ts";
 import { decode, type Group } from "../5-fuse/groups.ts";
@@ -33,6 +33,9 @@ export function groupLowering(ctx: ScheduleContext, g: Group): ScalarContext {
   });
   return s;
 }
+/** What writes a group's kernel. */
+export const emitterFor = (ctx: ScheduleContext, s: ScalarContext): Emitter =>
+  new Emitter(s, (v) => ctx.layouts.strides(v), ctx.target.backend.words, ctx.placing);
 /** One element of a root at coordinates. */
 export function lowerRoot(s: ScalarContext, root: Value, at: readonly Scalar[]): Scalar {
   const lower = root.node.op.lower;

@@ -2,9 +2,18 @@
 // neighbouring elements of the roots. In: a map group. Out: a kernel over the linear index of the roots' layout.
 import { add, asConst, ceilDiv, dim, isMultipleOf, mul, product } from "../../dims/dim.ts";
 import { bin, lit, type X } from "../../kernel/code.ts";
-import { Emitter } from "../../kernel/emitter.ts";
 import { rowMajor } from "../5-fuse/groups.ts";
-import { decode, decodeValue, finish, groupLowering, groupName, groupX, laneX, lowerRoot } from "./common.ts";
+import {
+  decode,
+  decodeValue,
+  emitterFor,
+  finish,
+  groupLowering,
+  groupName,
+  groupX,
+  laneX,
+  lowerRoot,
+} from "./common.ts";
 import { type Family, type Job, type Launch, oneLaunch } from "./family.ts";
 
 type Choice = { readonly threads: number };
@@ -23,7 +32,7 @@ export const mapFamily: Family<Choice> = {
 function scheduleMap({ ctx, group: g }: Job, { threads }: Choice): Launch {
   const { layouts } = ctx;
   const s = groupLowering(ctx, g);
-  const em = new Emitter(s, (v) => layouts.strides(v), ctx.placing);
+  const em = emitterFor(ctx, s);
   const first = g.roots[0];
   const total = product(first.type.shape);
   const order = layouts.order(first);

@@ -18,13 +18,13 @@ import {
   widen,
   type X,
 } from "../../kernel/code.ts";
-import { COMBINE_NAME, combine, Emitter } from "../../kernel/emitter.ts";
+import { COMBINE_NAME, combine } from "../../kernel/emitter.ts";
 import { foldOf, identityOf } from "../../kernel/lowering.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "../../kernel/scalar.ts";
 import { children, loadsOf } from "../../kernel/scalar.ts";
 import { subgroupOf } from "../../targets.ts";
 import { rowMajor } from "../5-fuse/groups.ts";
-import { decode, finish, groupLowering, groupName, groupX, laneX, lowerRoot } from "./common.ts";
+import { decode, emitterFor, finish, groupLowering, groupName, groupX, laneX, lowerRoot } from "./common.ts";
 import { type Family, type Job, type Launch, oneLaunch } from "./family.ts";
 
 /** Threads of a workgroup, and how they bring their parts together: by a subgroup operation, or in workgroup memory. */
@@ -171,7 +171,7 @@ function scheduleRows({ ctx, group: g }: Job, choice: Choice): Launch {
   });
 
   const { threads } = choice;
-  const em = new Emitter(s, (v) => layouts.strides(v), ctx.placing);
+  const em = emitterFor(ctx, s);
   em.count(roots.map((q) => q.x));
   em.bind(r, em.let("row", byRows ? bin("*", groupX(), lit(4)) : groupX()));
   const rowDepth = 0;

@@ -9,7 +9,7 @@ import { verifyKernel } from "../../kernel/verify.ts";
 import { reshape } from "../../ops/axes.ts";
 import { copy } from "../../ops/copy.ts";
 import { outer, pick, scanAttrs } from "../../ops/scan.ts";
-import { limitOf, type Target } from "../../targets.ts";
+import { limitOf, rulesOf, type Target } from "../../targets.ts";
 import { decode, type Fused, fuse, type Group, rowMajor } from "../5-fuse/groups.ts";
 import { inPlaceWrites, overfull } from "../6-layout/in-place.ts";
 import { chooseLayouts, type Layouts } from "../6-layout/layouts.ts";
@@ -216,18 +216,13 @@ export class Planner {
       );
     const stores = launch.buffers.map((b) => this.storeOf(b.value, block));
     const writes = launch.buffers.map((b) => b.access === "read_write");
-    // One buffer may not be bound for reading and for writing in one dispatch; two read-write ranges may.
-    const written = new Set(
-      launch.buffers.flatMap((b, i) => (b.access === "read_write" ? [bufferOf(stores[i])] : [])),
-    );
-    launch.buffers.forEach((b, i) => {
-      const buffer = bufferOf(stores[i]);
-      if (buffer === "arena" || written.has(buffer)) b.access = "read_write";
-    });
     for (const s of stores) this.noteDerived(s);
-    if (this.p.verify) verifyKernel(launch.code, (name) => limitOf(this.p.target, name));
+    if (this.p.verify) verifyKernel(launch.code, rulesOf(this.p.target));
+    const access = this.p.target.backend.rules.access(
+      stores.map((s, i) => ({ buffer: bufferOf(s), writes: writes[i] })),
+    );
     const { site, label } = this.p.describe(g);
-    const kernel = this.p.kernels.add(launch.code, site, launch.groups, launch.uniforms);
+    const kernel = this.p.kernels.add(launch.code, access, site, launch.groups, launch.uniforms);
     return {
       kind: "dispatch",
       launch,
@@ -320,7 +315,7 @@ export class Planner {
     // Two copies of each carry: an iteration reads one and writes the other.
     const carries = Array.from({ length: a.carries }, (_, i) => {
       const type = a.body.inputs[a.xs + i].outs[0];
-      const bytes = roundUp(bytesOf(type), 256);
+      const bytes = roundUp(bytesOf(type), this.p.target.backend.rules.alignment);
       return { store: this.tenant(mul(bytes, 2)), half: bytes, size: bytesOf(type), type };
     });
     const steps: Planned[] = carries.map((c, i) => {

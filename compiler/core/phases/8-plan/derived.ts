@@ -16,8 +16,14 @@ export class DerivedTable {
     derived: number[];
   }[] = [];
   bytes = 0;
+  /** Bytes that places are multiples of. */
+  private readonly alignment: number;
   private readonly ids = new Map<string, number>();
   private readonly byKey = new Map<string, { unit: number; offsets: number[] }>();
+
+  constructor(alignment: number) {
+    this.alignment = alignment;
+  }
 
   /** A number that is equal for equal computations on equal parameters. */
   key(v: Value, memo = new Map<Value, number>()): number {
@@ -40,7 +46,7 @@ export class DerivedTable {
   reserve(key: string, roots: readonly Value[], name: string): { unit: number; offsets: number[] } {
     const offsets = roots.map((r) => {
       const at = this.bytes;
-      this.bytes += Math.ceil((asConst(bytesOf(r)) as number) / 256) * 256;
+      this.bytes += Math.ceil((asConst(bytesOf(r)) as number) / this.alignment) * this.alignment;
       return at;
     });
     const made = { unit: this.units.length, offsets };

@@ -1,16 +1,18 @@
-// The kernels of a program, shared: two groups whose texts differ in names only are one kernel with one pipeline.
-// In: scheduled groups. Out: Kernel rows and texts, each headed by what uses it.
+// The kernels of a program, shared: two groups whose kernels differ in names only are one kernel with one pipeline.
+// In: scheduled groups. Out: Kernel rows, and texts by the target's backend, each headed by what uses it.
 import type { Kernel } from "../../../../runtime/core/program.ts";
+import type { AccessMode, Backend } from "../../backends/backend.ts";
 import { asConst, type Dim } from "../../dims/dim.ts";
 import { typeText } from "../../ir/build.ts";
 import type { KernelCode } from "../../kernel/code.ts";
-import { canonicalText, printKernel } from "../../kernel/wgsl.ts";
+import { kernelKey } from "../../kernel/key.ts";
 
 interface Entry {
   readonly code: KernelCode;
+  /** How its buffers are bound. */
+  readonly access: readonly AccessMode[];
   readonly name: string;
-  readonly body: string;
-  readonly sites: string[];
+  readonly sites: Set<string>;
   /** Grid, operands and sizes at the first site. */
   readonly about: readonly string[];
 }
@@ -30,29 +32,33 @@ function aboutKernel(code: KernelCode, groups: Dim, uniforms: readonly Dim[]): s
 
 export class KernelTable {
   private readonly entries: Entry[] = [];
-  private readonly byText = new Map<string, number>();
+  private readonly byKey = new Map<string, number>();
   private readonly names = new Map<string, number>();
 
-  /** Index of the kernel with this code; `site` says who uses it (shapes, source line). */
-  add(code: KernelCode, site: string, groups: Dim, uniforms: readonly Dim[]): number {
-    const body = printKernel(code).text;
-    const key = canonicalText(body);
-    let index = this.byText.get(key);
+  /** Index of the kernel with this code, bound so; `site` says who uses it (shapes, source line). */
+  add(
+    code: KernelCode,
+    access: readonly AccessMode[],
+    site: string,
+    groups: Dim,
+    uniforms: readonly Dim[],
+  ): number {
+    const key = kernelKey(code, access);
+    let index = this.byKey.get(key);
     if (index === undefined) {
       index = this.entries.length;
       const n = this.names.get(code.name) ?? 0;
       this.names.set(code.name, n + 1);
       this.entries.push({
         code,
+        access,
         name: n === 0 ? code.name : `${code.name}_${n + 1}`,
-        body,
-        sites: [],
+        sites: new Set(),
         about: aboutKernel(code, groups, uniforms),
       });
-      this.byText.set(key, index);
+      this.byKey.set(key, index);
     }
-    const sites = this.entries[index].sites;
-    if (!sites.includes(site)) sites.push(site);
+    this.entries[index].sites.add(site);
     return index;
   }
   name(index: number): string {
@@ -61,19 +67,23 @@ export class KernelTable {
   code(index: number): KernelCode {
     return this.entries[index].code;
   }
+  access(index: number): readonly AccessMode[] {
+    return this.entries[index].access;
+  }
   get count(): number {
     return this.entries.length;
   }
   /** Kernel rows; texts go to `texts`, shared with other programs. What all of the program requires (`given`) is not said again. */
-  finish(texts: string[], known: Map<string, number>, given: readonly string[]): Kernel[] {
+  finish(backend: Backend, texts: string[], known: Map<string, number>, given: readonly string[]): Kernel[] {
     return this.entries.map((e) => {
+      const sites = [...e.sites];
       const notes = [
         `${e.name}: ${e.code.family}`,
-        ...e.sites.slice(0, 4),
-        ...(e.sites.length > 4 ? [`and ${e.sites.length - 4} more`] : []),
+        ...sites.slice(0, 4),
+        ...(sites.length > 4 ? [`and ${sites.length - 4} more`] : []),
         ...e.about,
       ];
-      const { text, features } = printKernel(e.code, notes);
+      const { text, features } = backend.print(e.code, { access: e.access, notes });
       const asked = features.filter((f) => !given.includes(f));
       let at = known.get(text);
       if (at === undefined) {
@@ -84,7 +94,7 @@ export class KernelTable {
       return {
         name: e.name,
         text: at,
-        access: e.code.buffers.map((b) => b.access),
+        access: e.access,
         uniformWords: 1 + e.code.uniforms.length,
         ...(asked.length > 0 ? { features: asked } : {}),
       };

@@ -19,11 +19,10 @@ export interface Arena {
   readonly peak: number;
 }
 
-/** Nominal sizes for symbols: what slots are compared at. */
-
-export function assignArena(tenants: readonly Tenant[], nominal = NOMINAL): Arena {
+/** Offsets are multiples of `alignment`; slots are compared where all symbols are `nominal`. */
+export function assignArena(tenants: readonly Tenant[], alignment: number, nominal = NOMINAL): Arena {
   const at = (d: Dim): number => evaluateAll(d, nominal);
-  const padded = tenants.map((t) => roundUp(t.bytes, 256));
+  const padded = tenants.map((t) => roundUp(t.bytes, alignment));
   const sizes = padded.map(at);
   interface Slot {
     bytes: Dim;

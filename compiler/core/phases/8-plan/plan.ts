@@ -80,7 +80,7 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     given,
     graph.results.map((r) => planner.storeOf(r.value, top)),
   );
-  const arena = assignArena(planner.tenants);
+  const arena = assignArena(planner.tenants, p.target.backend.rules.alignment);
   const table = new ExprTable();
   const range = (t: ExprTable, s: Store): Range => ({
     ...(s.kind === "arena" ? { buffer: "arena", slot: arena.slotOf[s.tenant] } : { buffer: s.buffer }),

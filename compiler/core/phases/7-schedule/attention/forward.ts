@@ -4,10 +4,9 @@
 import { asConst, ceilDiv, mul, product, sub } from "../../../dims/dim.ts";
 import type { Node, Value } from "../../../ir/types.ts";
 import { bin, call, lit, type SharedArray, sharedAt, variable, widen, type X } from "../../../kernel/code.ts";
-import { Emitter } from "../../../kernel/emitter.ts";
 import type { Scalar } from "../../../kernel/scalar.ts";
 import { attentionOp, MASKED } from "../../../ops/attention.ts";
-import { decode, finish, groupLowering, groupX, laneX } from "../common.ts";
+import { decode, emitterFor, finish, groupLowering, groupX, laneX } from "../common.ts";
 import { type Family, type Job, type Launch, oneLaunch } from "../family.ts";
 
 const ROWS = 64;
@@ -40,7 +39,7 @@ function scheduleAttention({ ctx, group: g }: Job): Launch {
   const [q, k, v, mask] = node.inputs;
   const out = node.outs[0];
   const s = groupLowering(ctx, g);
-  const em = new Emitter(s, (x) => ctx.layouts.strides(x), ctx.placing);
+  const em = emitterFor(ctx, s);
   const rank = q.type.shape.length;
   const batchShape = q.type.shape.slice(0, -2);
   const T = q.type.shape[rank - 2];

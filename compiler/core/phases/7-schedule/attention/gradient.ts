@@ -15,11 +15,11 @@ import {
   widen,
   type X,
 } from "../../../kernel/code.ts";
-import { Emitter } from "../../../kernel/emitter.ts";
+import type { Emitter } from "../../../kernel/emitter.ts";
 import type { ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar } from "../../../kernel/scalar.ts";
 import { attentionGradKeyOp, attentionGradQueryOp, MASKED } from "../../../ops/attention.ts";
-import { decode, finish, groupLowering, groupX, laneX } from "../common.ts";
+import { decode, emitterFor, finish, groupLowering, groupX, laneX } from "../common.ts";
 import { type Family, type Job, type Launch, oneLaunch } from "../family.ts";
 import { featureSize } from "./forward.ts";
 
@@ -68,7 +68,7 @@ class Tiles {
   constructor({ ctx, group: g }: Job, rowCount: Dim) {
     const q = g.anchor.inputs[0];
     this.s = groupLowering(ctx, g);
-    this.em = new Emitter(this.s, (v) => ctx.layouts.strides(v), ctx.placing);
+    this.em = emitterFor(ctx, this.s);
     const { s, em } = this;
     const batchShape = q.type.shape.slice(0, -2);
     const tiles = ceilDiv(rowCount, ROWS);

@@ -16,8 +16,9 @@ import {
 } from "../../../dims/dim.ts";
 import type { DType, Value } from "../../../ir/types.ts";
 import { bin, type Stmt, variable, type Width, type X } from "../../../kernel/code.ts";
-import { Emitter } from "../../../kernel/emitter.ts";
-import { foldOf, type ScalarContext } from "../../../kernel/lowering.ts";
+import type { Emitter } from "../../../kernel/emitter.ts";
+import { lanesAlong } from "../../../kernel/facts.ts";
+import { foldOf, linearOffset, type ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
 import { children, loadsOf } from "../../../kernel/scalar.ts";
 import { applySplits, type Contraction, contractionOf, splitsOf } from "../../5-fuse/contraction.ts";
@@ -334,9 +335,12 @@ function betterSwapped(
   const last = [...physical].reverse().find((a) => !isConst(a.extent, 1));
   if (!last || c.cols.includes(last) || !c.rows.includes(last)) return false;
   // The innermost stored axis is a row: swap when the first factor is contiguous along it and the second is not along its own.
-  const em = new Emitter(s, (v) => ctx.layouts.strides(v));
   const lying = (x: Scalar, axis: Axis): boolean =>
-    loadsOf(x).some((l) => l.free.includes(axis) && em.access(em.offset(l.value, l.at), axis) === "vector");
+    loadsOf(x).some(
+      (l) =>
+        l.free.includes(axis) &&
+        lanesAlong(linearOffset(s, ctx.layouts.strides(l.value), l.at), axis) === "vector",
+    );
   const lastCol = c.cols.at(-1) as Axis;
   return lying(c.a, last) && !lying(c.b, lastCol);
 }
@@ -359,5 +363,3 @@ export const costOf = (n: Nest): Dim =>
     n.batch.extent,
     add(...n.segments.map((q) => product(q.k.map((x) => x.extent)))),
   );
-export const emitterOf = (ctx: ScheduleContext, n: Nest): Emitter =>
-  new Emitter(n.s, (v) => ctx.layouts.strides(v), ctx.placing);

@@ -13,13 +13,14 @@ import {
 } from "../../../dims/dim.ts";
 import { bin, call, lit, part, variable, vec, widen, type X } from "../../../kernel/code.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
+import { lanesAlong } from "../../../kernel/facts.ts";
 import type { ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
 import { loadsOf } from "../../../kernel/scalar.ts";
 import { subgroupOf } from "../../../targets.ts";
-import { finish, groupName, groupX, laneX } from "../common.ts";
+import { emitterFor, finish, groupName, groupX, laneX } from "../common.ts";
 import { type Family, type Job, type Launch, oneLaunch } from "../family.ts";
-import { costOf, describe, emitterOf, type Nest, type Segment, storeFunction } from "./nest.ts";
+import { costOf, describe, type Nest, type Segment, storeFunction } from "./nest.ts";
 import { inBlocks, type LongSum, longSum, SERIAL } from "./sums.ts";
 
 type Choice = { readonly lanes: number; readonly rows: number };
@@ -38,7 +39,7 @@ export const subgroupFamily: Family<Choice> = {
 
 function subgroupTiles(job: Job, n: Nest, t: Choice): Launch {
   const { s, row, col, batch } = n;
-  const em = emitterOf(job.ctx, n);
+  const em = emitterFor(job.ctx, n.s);
   const L = t.lanes;
   const TM = rowsPerTile(t.rows, n.window, row.extent);
   const TN = L * 4;
@@ -134,7 +135,7 @@ function subgroupSegment(
   const aLoads = loadsOf(q.a).filter((l) => l.free.some((x) => q.k.includes(x)));
   const accessAlong = (x: Axis, loads: readonly ScalarOf<"load">[]): boolean =>
     loads.length > 0 &&
-    loads.every((l) => !l.free.includes(x) || em.access(em.offset(l.value, l.at), x) === "vector") &&
+    loads.every((l) => !l.free.includes(x) || lanesAlong(em.offset(l.value, l.at), x) === "vector") &&
     loads.some((l) => l.free.includes(x));
   const alongK = [...q.k].reverse().find((x) => isMultipleOf(x.extent, 4) && accessAlong(x, aLoads));
   const byRows = !alongK && TM % 4 === 0 && TM / 4 <= L * Math.ceil(TM / 4 / L) && accessAlong(row, aLoads);

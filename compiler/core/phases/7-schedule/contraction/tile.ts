@@ -4,9 +4,9 @@ import { ceilDiv, isConst, mul, product } from "../../../dims/dim.ts";
 import { bin, call, lit, sharedAt, variable, widen, type X } from "../../../kernel/code.ts";
 import type { Axis, Scalar } from "../../../kernel/scalar.ts";
 import { limitOf, type Target } from "../../../targets.ts";
-import { decode, finish, groupName, groupX, laneX } from "../common.ts";
+import { decode, emitterFor, finish, groupName, groupX, laneX } from "../common.ts";
 import { type Family, type Job, type Launch, oneLaunch } from "../family.ts";
-import { costOf, describe, emitterOf, type Nest, storeFunction } from "./nest.ts";
+import { costOf, describe, type Nest, storeFunction } from "./nest.ts";
 import { inBlocks, longSum } from "./sums.ts";
 
 type Choice = { readonly rows: number; readonly cols: number; readonly depth: number };
@@ -45,7 +45,7 @@ function fits(t: Choice, n: Nest, target: Target): boolean {
 
 function workgroupTiles(job: Job, n: Nest, t: Choice): Launch {
   const { s, row, col, batch } = n;
-  const em = emitterOf(job.ctx, n);
+  const em = emitterFor(job.ctx, n.s);
   const { RM, threadsX, threadsY } = shapeOf(t, n, job.ctx.target);
   const BM = threadsY * RM;
   const BK = t.depth;

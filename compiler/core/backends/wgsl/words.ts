@@ -1,6 +1,7 @@
 // Words that a name in a kernel must not be: WGSL's keywords and reserved words, everything it declares before a program
 // begins (types, functions, enumerants, and words that mean something in one place only), and what the printer writes in
-// every kernel (kernel/wgsl.ts). In: nothing. Out: a set, and how a word is made legal. Separate because it is a table.
+// every kernel (print.ts). In: nothing. Out: a set, and how a word is made legal. Separate because it is a table.
+import type { Words } from "../../kernel/names.ts";
 
 const KEYWORDS =
   "alias break case const const_assert continue continuing default diagnostic discard else enable false fn for if let loop " +
@@ -58,32 +59,16 @@ const ENUMERANTS =
 /** Names that the printer writes itself. */
 const OURS = "Params p main wid nwg lid lane groups";
 
-export const RESERVED: ReadonlySet<string> = new Set(
+const RESERVED: ReadonlySet<string> = new Set(
   [KEYWORDS, RESERVED_WORDS, TYPES, FUNCTIONS, ENUMERANTS, OURS].flatMap((words) => words.split(" ")),
 );
 
 /** A word as an identifier: ASCII, no underscore or digit first, not of our helper functions' kind (`mdl_`), not too long. */
-export const legalWord = (word: string): string =>
+const legal = (word: string): string =>
   word
     .replace(/[^A-Za-z0-9_]/g, "_")
     .replace(/^(_|mdl_)+/, "")
     .replace(/^(?=\d|$)/, "v")
     .slice(0, 40);
 
-/** Names of one scope, each given once. */
-export class Names {
-  private readonly taken = new Set<string>(RESERVED);
-  private readonly counts = new Map<string, number>();
-
-  /** The word itself where it is free, else the word with a number. */
-  fresh(word: string): string {
-    const base = legalWord(word);
-    let n = this.counts.get(base) ?? 0;
-    let name = n === 0 ? base : `${base}_${n}`;
-    // A label may itself look like a numbered name.
-    while (this.taken.has(name)) name = `${base}_${++n}`;
-    this.counts.set(base, n + 1);
-    this.taken.add(name);
-    return name;
-  }
-}
+export const words: Words = { reserved: RESERVED, legal };

@@ -1,7 +1,8 @@
 // Spells kernel code as WGSL. In: KernelCode. Out: text that reads as a person would have written it, and the prelude
-// functions it needs. The only file that knows WGSL's syntax (kernel/functions.ts knows its built-in functions).
-import type { DType } from "../ir/types.ts";
-import type { BufferSlot, CodeFunction, KernelCode, Stmt, Width, X } from "./code.ts";
+// functions it needs (functions.ts).
+import type { DType } from "../../ir/types.ts";
+import type { BufferSlot, CodeFunction, KernelCode, Stmt, Width, X } from "../../kernel/code.ts";
+import type { PrintedKernel, PrintOptions } from "../backend.ts";
 import { wgslFunction } from "./functions.ts";
 
 const PRECEDENCE: Record<string, number> = {
@@ -15,21 +16,13 @@ const PRECEDENCE: Record<string, number> = {
   "&&": 2,
 };
 
-export const scalarName = (t: DType): string => t;
 /** A type as WGSL names it: f32, vec4<f32>. */
-export const typeName = (t: DType, width: Width): string =>
-  width === 1 ? scalarName(t) : `vec4<${scalarName(t)}>`;
+export const typeName = (t: DType, width: Width): string => (width === 1 ? t : `vec4<${t}>`);
 /** bool has no storage form; it is u32 there. */
 const stored = (t: DType): DType => (t === "bool" ? "u32" : t);
 
-export interface PrintedKernel {
-  readonly text: string;
-  /** Optional features of WebGPU that the text asks for. */
-  readonly features: readonly string[];
-}
-
-/** `notes` are header comment lines. */
-export function printKernel(k: KernelCode, notes: readonly string[] = []): PrintedKernel {
+/** The kernel as a person would have written it; `notes` are comment lines above. */
+export function printKernel(k: KernelCode, { access, notes = [] }: PrintOptions): PrintedKernel {
   const preludes = new Map<string, string>();
   const types = new Set<DType>();
   const expr = (x: X): string => {
@@ -63,7 +56,7 @@ export function printKernel(k: KernelCode, notes: readonly string[] = []): Print
         return `${{ add: "subgroupAdd", mul: "subgroupMul", max: "subgroupMax", min: "subgroupMin" }[x.combine]}(${expr(x.a)})`;
       case "call": {
         if (x.fn.startsWith("fn:")) return `${x.fn.slice(3)}(${x.args.map(expr).join(", ")})`;
-        const spelled = wgslFunction(x.fn, x.args.map(expr), x.args[0].dtype, x.dtype, x.width);
+        const spelled = wgslFunction(x.fn, x.args.map(expr), x.args[0].dtype, x.width);
         for (const [name, text] of spelled.preludes ?? []) preludes.set(name, text);
         return spelled.text;
       }
@@ -183,7 +176,7 @@ export function printKernel(k: KernelCode, notes: readonly string[] = []): Print
   head.push("@group(0) @binding(0) var<uniform> p: Params;");
   k.buffers.forEach((b, i) => {
     head.push(
-      `@group(0) @binding(${i + 1}) var<storage, ${b.access}> ${b.name}: array<${typeName(stored(b.value.type.dtype), b.wide ? 4 : 1)}>;`,
+      `@group(0) @binding(${i + 1}) var<storage, ${access[i]}> ${b.name}: array<${typeName(stored(b.value.type.dtype), b.wide ? 4 : 1)}>;`,
     );
   });
   for (const sh of k.shared)
