@@ -20,6 +20,7 @@ import { interpreter } from "./interpret/expr.ts";
 import { damageOf } from "./names/damage.ts";
 import { loadModules, type Module } from "./names/modules.ts";
 import { checkNames } from "./names/names.ts";
+import { type Names, SourceTable } from "./names/table.ts";
 import { checkWgsl } from "./tensors/userop.ts";
 import {
   baseCtx,
@@ -31,7 +32,7 @@ import {
   type Shared,
   type Spent,
 } from "./values/context.ts";
-import { type ArgVal, boolVal, floatVal, intVal, type Slot, type Val } from "./values/values.ts";
+import { type ArgVal, boolVal, floatVal, intVal, type Slot, typeOfVal, type Val } from "./values/values.ts";
 
 /** A value given on the command line for a model's parameter. */
 export type SetValue = number | boolean | string;
@@ -42,12 +43,16 @@ export interface CheckOptions {
   /** Only this model. */
   readonly model?: string;
   readonly set?: Readonly<Record<string, SetValue>>;
+  /** Keep what names refer to and what expressions are, for editors: `CheckResult.names`. */
+  readonly names?: boolean;
 }
 
 export interface CheckResult {
   /** Undefined where there are errors. */
   readonly models: readonly CheckedModel[] | undefined;
   readonly diagnostics: readonly Diagnostic[];
+  /** Where `names` was asked for; it says what is known where there are errors, too. */
+  readonly names?: Names;
 }
 
 /** Checks the file `file` with the text `source`. */
@@ -55,18 +60,19 @@ export function check(source: string, file: string, options: CheckOptions): Chec
   const out = new Diagnostics();
   const parsed = parse(source, file);
   for (const d of parsed.diagnostics) out.add(d);
-  if (!out.hasErrors) return checkTree(parsed.ast, file, options, out);
+  const table = options.names ? new SourceTable<Val>(typeOfVal) : undefined;
+  if (!out.hasErrors) return checkTree(parsed.ast, file, options, out, new Set(), table);
   // A syntax error in one place hides nothing elsewhere.
   const damage = damageOf(parsed.ast, source, parsed.diagnostics);
   const rest = new Diagnostics();
   try {
-    checkTree(parsed.ast, file, options, rest, damage.nodes);
+    checkTree(parsed.ast, file, options, rest, damage.nodes, table);
   } catch (e) {
     // A tree with holes is no input of the checker's: what it says is a help, and never a reason to stop.
     if (!(e instanceof InternalError)) throw e;
   }
   for (const d of rest.list()) if (damage.believes(d)) out.add(d);
-  return { models: undefined, diagnostics: out.list() };
+  return { models: undefined, diagnostics: out.list(), ...(table ? { names: table } : {}) };
 }
 
 const builtins = { has: isBuiltinName, names: builtinNames };
@@ -78,14 +84,22 @@ export function checkTree(
   options: CheckOptions,
   out = new Diagnostics(),
   damaged: ReadonlySet<object> = new Set(),
+  table?: SourceTable<Val>,
 ): CheckResult {
   let models: CheckedModel[] | undefined;
   guard(out, tree, () => {
     const { root, modules } = loadModules(tree, file, options.resolve, builtins, out);
-    for (const m of modules) if (!m.file.startsWith("std/")) checkNames(m, options.resolve, builtins, out);
-    models = checkModels(root, options, out, damaged);
+    for (const m of modules) {
+      const ours = m.file.startsWith("std/");
+      if (!ours || table) checkNames(m, options.resolve, builtins, ours ? new Diagnostics() : out, table);
+    }
+    models = checkModels(root, options, out, damaged, table);
   });
-  return { models: out.hasErrors ? undefined : models, diagnostics: out.list() };
+  return {
+    models: out.hasErrors ? undefined : models,
+    diagnostics: out.list(),
+    ...(table ? { names: table } : {}),
+  };
 }
 
 /** Keeps exceptions in: a full stack is a program nested too deeply, anything unexpected is our bug. */
@@ -115,6 +129,7 @@ function checkModels(
   options: CheckOptions,
   out: Diagnostics,
   damaged: ReadonlySet<object>,
+  table: SourceTable<Val> | undefined,
 ): CheckedModel[] {
   const items = root.source.items;
   const models = items.filter((i) => i.kind === "model");
@@ -123,6 +138,7 @@ function checkModels(
   const shared = (): Shared => ({
     interpreter,
     out,
+    table,
     root,
     constants: new Map(),
     damaged,

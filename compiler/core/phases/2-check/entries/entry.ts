@@ -15,6 +15,7 @@ import {
   Failed,
   fail,
   LIMITS,
+  note,
   type Shared,
   spendGraph,
   type Trace,
@@ -41,7 +42,7 @@ interface Traced {
 }
 
 export function checkEntry(shared: Shared, model: Instance, decl: ast.FnDecl): CheckedEntry {
-  const traced = untilSolved((solved) => traceEntry(shared, model, decl, solved));
+  const traced = untilSolved(shared.table, (solved) => traceEntry(shared, model, decl, solved));
   return {
     name: decl.name.name,
     ...(decl.doc === undefined ? {} : { doc: decl.doc }),
@@ -124,6 +125,7 @@ export function bindEntry(
         });
       }
       ctx.scope.names.set(p.name.name, { val: tensorVal(value), kind: "param", span: p.name.span });
+      note(ctx, p.name.span, tensorVal(value));
       continue;
     }
     const val = arg ? arg.val : p.default ? evalExpr(ctx, p.default) : undefined;

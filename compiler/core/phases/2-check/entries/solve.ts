@@ -2,6 +2,7 @@
 // is left to be solved for. Separate because entries and train blocks are traced alike.
 import { type Dim, substitute, symbols } from "../../../dims/dim.ts";
 import type { Constraint } from "../../../ir/types.ts";
+import type { SourceTable } from "../names/table.ts";
 
 /** Symbols that turned out to be equal to something else, found in one pass and used in the next. */
 export type Solved = Map<string, Dim>;
@@ -11,10 +12,13 @@ export type Solved = Map<string, Dim>;
  * with `x + y` makes M and N one symbol, and the whole is traced again with it.
  */
 export function untilSolved<T extends { readonly constraints: readonly Constraint[] }>(
+  table: Pick<SourceTable<unknown>, "mark" | "back"> | undefined,
   body: (solved: Solved) => T,
 ): T {
   const solved: Solved = new Map();
+  const mark = table?.mark ?? 0;
   for (let round = 0; ; round++) {
+    table?.back(mark);
     const result = body(solved);
     const found =
       round < 16

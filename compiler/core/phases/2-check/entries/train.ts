@@ -61,7 +61,9 @@ export function checkTrain(shared: Shared, model: Instance, decl: ast.TrainDecl)
   if (!withClause)
     fail(ctx, "E0904", `${decl.name.name} has no with`, decl.name.span, { help: "with adamw(lr = 1e-3)" });
   const reports = decl.clauses.flatMap((c) => (c.kind === "report" ? c.values : []));
-  const traced = untilSolved((solved) => traceLoss(shared, model, decl, minimize, reports, solved));
+  const traced = untilSolved(shared.table, (solved) =>
+    traceLoss(shared, model, decl, minimize, reports, solved),
+  );
   const update = updates(ctx, shared.slots, decl);
   differentiable(ctx, traced.graph, update, minimize);
   const ema = one("ema");

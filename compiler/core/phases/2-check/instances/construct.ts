@@ -2,7 +2,7 @@ import type { Span } from "../../../diagnostics/report.ts";
 import { asConst } from "../../../dims/dim.ts";
 import type * as ast from "../../1-parse/ast.ts";
 import type { Module } from "../names/modules.ts";
-import { coerceStatic, matchArgs } from "../values/arguments.ts";
+import { coerceStatic, matchArgs, referArgs } from "../values/arguments.ts";
 import {
   type Binding,
   baseCtx,
@@ -12,6 +12,7 @@ import {
   Failed,
   fail,
   LIMITS,
+  note,
   recover,
   recoverVal,
   Scope,
@@ -119,6 +120,7 @@ function bindMember(ctx: Ctx, instance: Instance, name: ast.Ident, val: Val): vo
       secondary: old.span ? [{ span: old.span, text: "first here" }] : [],
     });
   instance.scope.names.set(name.name, { val, kind: "member", span: name.span });
+  note(ctx, name.span, val);
   instance.members.set(name.name, val);
 }
 
@@ -215,6 +217,7 @@ function bindStatics(
   site: Span,
 ): Map<string, Val> {
   const out = new Map<string, Val>();
+  referArgs(caller, args, params);
   const given = matchArgs(
     caller,
     name,

@@ -9,7 +9,7 @@ import { readNow } from "../tensors/state.ts";
 import { commit } from "../tensors/stores.ts";
 import { castTo, isLiteral, isTensor, toTensor } from "../tensors/tensors.ts";
 import { callUserOp } from "../tensors/userop.ts";
-import { coerceStatic, matchArgs } from "../values/arguments.ts";
+import { coerceStatic, matchArgs, referArgs } from "../values/arguments.ts";
 import {
   type Ctx,
   evaluate,
@@ -19,6 +19,7 @@ import {
   failName,
   LIMITS,
   newStores,
+  note,
   Scope,
   step,
 } from "../values/context.ts";
@@ -97,6 +98,7 @@ export function callFn(ctx: Ctx, fn: FnVal, args: readonly ArgVal[], site: ast.E
       calls: ctx.calls.slice(-4).reverse(),
     });
   const inside = frame(ctx, fn, site.span);
+  referArgs(ctx, args, decl.params);
   const matched = matchArgs(
     ctx,
     name,
@@ -109,6 +111,7 @@ export function callFn(ctx: Ctx, fn: FnVal, args: readonly ArgVal[], site: ast.E
     if (inside.scope.names.has(p.name.name) && inside.scope.names.get(p.name.name)?.kind === "param")
       fail(inside, "E0202", `${p.name.name} is bound twice`, p.name.span);
     inside.scope.names.set(p.name.name, { val, kind: "param", span: p.name.span });
+    note(inside, p.name.span, val);
   };
   decl.params.forEach((p, i) => {
     const arg = matched[i];

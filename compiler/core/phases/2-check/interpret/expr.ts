@@ -13,6 +13,7 @@ import { bindTarget, carriesOf, nextCarries } from "../tensors/locals.ts";
 import { evalScan } from "../tensors/scan.ts";
 import { store } from "../tensors/stores.ts";
 import { toTensor } from "../tensors/tensors.ts";
+import { paramOf } from "../values/arguments.ts";
 import {
   type Ctx,
   exhaust,
@@ -25,6 +26,7 @@ import {
   inner,
   LIMITS,
   labelOf,
+  note,
   plainSize,
   recoverVal,
   report,
@@ -103,6 +105,7 @@ export function evalExpr(ctx: Ctx, e: ast.Expr): Val {
     step(ctx, e.span);
     const val = withDims(ctx, e.span, () => evalInner(ctx, e));
     if (val.kind === "int") plainSize(ctx, val.dim, e.span);
+    note(ctx, e.span, val);
     return val;
   } finally {
     shared.depth--;
@@ -305,7 +308,9 @@ function member(ctx: Ctx, e: ast.MemberExpr): Val {
         };
       const b =
         instance.scope.names.get(name) ??
-        (instance.args.has(name) ? { val: instance.args.get(name) as Val } : undefined);
+        (instance.args.has(name)
+          ? { val: instance.args.get(name) as Val, span: paramOf(instance.decl.params, name)?.name.span }
+          : undefined);
       if (!b) {
         const what = instance.decl.kind === "model" ? "model" : "layer";
         return failName(
@@ -317,6 +322,7 @@ function member(ctx: Ctx, e: ast.MemberExpr): Val {
           e.name.span,
         );
       }
+      ctx.shared.table?.referTo(e.name.span, b.span);
       if (b.val.kind === "error") return failSilently();
       if (b.val.kind === "fn") {
         if (b.val.decl.private && ctx.self?.decl !== instance.decl)

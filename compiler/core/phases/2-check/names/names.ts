@@ -5,11 +5,13 @@ import { pointer } from "../../../diagnostics/nearest.ts";
 import type { Diagnostics, Span } from "../../../diagnostics/report.ts";
 import type * as ast from "../../1-parse/ast.ts";
 import { childrenOf } from "../../1-parse/walk.ts";
-import { type Builtins, importFor, type Module } from "./modules.ts";
+import { type Builtins, type Item, importFor, type Module } from "./modules.ts";
 import { capital, inferredHelp, isSymbolName, namesIn, symbolHelp } from "./symbols.ts";
+import type { Definition, DefinitionKind, Referrer } from "./table.ts";
 
 interface Local {
   readonly span: Span;
+  readonly definition?: Definition | undefined;
   /** Warned about where it is never read. */
   readonly watched: boolean;
   used: boolean;
@@ -38,8 +40,9 @@ export function checkNames(
   resolve: (path: string) => string | undefined,
   builtins: Builtins,
   out: Diagnostics,
+  table?: Referrer,
 ): void {
-  new Pass(module, resolve, builtins, out).run();
+  new Pass(module, resolve, builtins, out, table).run();
 }
 
 class Pass {
@@ -52,13 +55,16 @@ class Pass {
   private readonly resolve: (path: string) => string | undefined;
 
   private readonly builtins: Builtins;
+  private readonly table: Referrer | undefined;
 
   constructor(
     module: Module,
     resolve: (path: string) => string | undefined,
     builtins: Builtins,
     out: Diagnostics,
+    table: Referrer | undefined,
   ) {
+    this.table = table;
     this.module = module;
     this.resolve = resolve;
     this.builtins = builtins;
@@ -66,6 +72,9 @@ class Pass {
   }
 
   run(): void {
+    for (const item of this.module.source.items)
+      if (item.kind === "import") for (const n of item.names) this.imported(n);
+      else if (item.kind !== "error") this.defined(item);
     for (const item of this.module.source.items) this.item(item);
     for (const item of this.module.source.items) {
       if (item.kind !== "import") continue;
@@ -95,7 +104,10 @@ class Pass {
         return;
       case "train":
         this.usedTop.add(item.model.name);
+        this.top(item.model.span, item.model.name);
+        this.members = this.modelOf(item);
         this.mention(item);
+        this.members = undefined;
         return;
       case "import":
       case "error":
@@ -105,12 +117,61 @@ class Pass {
 
   /** Names in places that are judged elsewhere count as used. */
   private mention(node: ast.Node): void {
-    if (node.kind === "name") this.usedTop.add(node.name);
+    if (node.kind === "name") {
+      this.usedTop.add(node.name);
+      this.member(node.span, node.name);
+    } else if (node.kind === "pattern") {
+      const [first] = node.segments;
+      this.member({ ...node.span, end: node.span.start + first.length }, first);
+    }
     for (const child of childrenOf(node)) this.mention(child);
   }
 
-  private bind(names: Names, ident: ast.Ident, watched: boolean): void {
-    if (ident.name !== "_") names.locals.set(ident.name, { span: ident.span, watched, used: false });
+  private bind(
+    names: Names,
+    ident: ast.Ident,
+    watched: boolean,
+    kind: DefinitionKind = "local",
+    doc?: string,
+  ): void {
+    if (ident.name === "_") return;
+    // A carry's next value is the carry.
+    const old = names.locals.get(ident.name);
+    const carry = kind === "local" && old && !old.watched ? old.definition : undefined;
+    if (carry) this.table?.refer(ident.span, carry);
+    const definition = carry ?? this.table?.define(ident.span, kind, ident.name, doc);
+    names.locals.set(ident.name, { span: ident.span, definition, watched, used: false });
+  }
+
+  private defined(item: Item | ast.TrainDecl): Definition | undefined {
+    const kind = item.kind === "bind" ? "constant" : item.kind;
+    return this.table?.define(item.name.span, kind, item.name.name, item.doc);
+  }
+  private imported(n: ast.ImportName): void {
+    const found = this.module.names.get((n.alias ?? n.name).name);
+    if (!this.table || !found?.imported) return;
+    const definition = this.defined(found.item);
+    this.table.refer(n.name.span, definition);
+    if (n.alias) this.table.refer(n.alias.span, definition);
+  }
+  /** A name of the file, an import, or the language's own. */
+  private top(span: Span, name: string): void {
+    const found = this.module.names.get(name);
+    if (found) this.table?.refer(span, this.defined(found.item));
+    else if (this.builtins.has(name)) this.table?.referToBuiltin(span, name);
+  }
+  /** The members of the model that the train block at hand is for. */
+  private members: ReadonlyMap<string, Span> | undefined;
+  private modelOf(train: ast.TrainDecl): ReadonlyMap<string, Span> | undefined {
+    const model = this.module.names.get(train.model.name)?.item;
+    if (model?.kind !== "model") return undefined;
+    const named = model.members.flatMap((m) => ("name" in m ? [m.name] : []));
+    return new Map([...model.params.map((p) => p.name), ...named].map((n) => [n.name, n.span]));
+  }
+  private member(span: Span, name: string): void {
+    const at = this.members?.get(name);
+    if (at) this.table?.referTo(span, at);
+    else this.top(span, name);
   }
 
   /** Warns of locals that were never read, when their scope ends. */
@@ -124,7 +185,7 @@ class Pass {
     for (const p of decl.params) {
       this.type(params, p.type, false);
       if (p.default) this.expr(params, p.default);
-      this.bind(params, p.name, false);
+      this.bind(params, p.name, false, "parameter");
     }
     const members = new Names(params);
     // Declarations of params and buffers see the static members before them.
@@ -136,14 +197,14 @@ class Pass {
         this.type(statics, m.type, false);
         if (m.init) this.expr(statics, m.init);
         if (m.when) this.expr(statics, m.when);
-        this.bind(members, m.name, false);
+        this.bind(members, m.name, false, m.kind === "param_decl" ? "param" : "buffer", m.doc);
         this.later = undefined;
       } else if (m.kind === "bind") {
         this.expr(members, m.value);
-        this.bind(members, m.name, false);
-        this.bind(statics, m.name, false);
+        this.bind(members, m.name, false, "member", m.doc);
+        this.bind(statics, m.name, false, "member");
         later.delete(m.name.name);
-      } else if (m.kind === "fn") this.bind(members, m.name, false);
+      } else if (m.kind === "fn") this.bind(members, m.name, false, "fn", m.doc);
     }
     for (const m of decl.members) {
       if (m.kind === "tie") {
@@ -159,7 +220,7 @@ class Pass {
     for (const p of decl.params) {
       this.type(names, p.type, true);
       if (p.default) this.expr(names, p.default);
-      this.bind(names, p.name, false);
+      this.bind(names, p.name, false, "parameter");
     }
     if (decl.result) this.type(names, decl.result, true);
     this.block(names, decl.body);
@@ -169,7 +230,7 @@ class Pass {
     const names = new Names();
     for (const p of decl.params) {
       if (p.default) this.expr(names, p.default);
-      this.bind(names, p.name, false);
+      this.bind(names, p.name, false, "parameter");
     }
     this.block(new Names(names), decl.body);
     if (!decl.grad) return;
@@ -185,7 +246,12 @@ class Pass {
     for (const d of type.dims)
       for (const n of d.kind === "ellipsis" ? [] : namesIn(d))
         if (isSymbolName(n.name) && !names.locals.has(n.name) && this.unbound(names, n))
-          names.locals.set(n.name, { span: n.span, watched: false, used: true });
+          names.locals.set(n.name, {
+            span: n.span,
+            definition: this.table?.define(n.span, "symbol", n.name),
+            watched: false,
+            used: true,
+          });
   }
 
   private type(names: Names, type: ast.Type | ast.RecordType, inFn: boolean): void {
@@ -211,6 +277,7 @@ class Pass {
         return;
       case "static_type":
         this.usedTop.add(type.name.name);
+        if (this.module.names.has(type.name.name)) this.top(type.name.span, type.name.name);
         return;
       default:
         return;
@@ -339,6 +406,8 @@ class Pass {
     if (e.kind === "name") {
       const l = names.find(e.name);
       if (l) l.used = true;
+      // Where it is a parameter of the other fn, the interpreter says so.
+      this.table?.refer(e.span, l?.definition);
     } else if (e.kind === "list" || e.kind === "tuple") for (const i of e.items) this.quietly(names, i);
     else this.mention(e);
   }
@@ -353,9 +422,11 @@ class Pass {
     const local = names.find(e.name);
     if (local) {
       local.used = true;
+      this.table?.refer(e.span, local.definition);
       return;
     }
     this.usedTop.add(e.name);
+    this.top(e.span, e.name);
     if (this.module.names.has(e.name) || this.module.missing.has(e.name) || this.builtins.has(e.name)) return;
     const message = `there is no ${e.name} here`;
     // Many mistakes are told of without a search for what was meant.

@@ -53,6 +53,7 @@ export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: as
   for (const e of exprs) {
     const at = e.kind === "name" ? params.indexOf(e.name) : -1;
     if (at >= 0) {
+      if (g.fn.kind === "fn") ctx.shared.table?.referTo(e.span, g.fn.decl.params[at].name.span);
       const arg = matched[at];
       if (!arg || !(isTensor(arg.val) || isLiteral(arg.val)))
         return fail(ctx, "E1103", `${params[at]} is no tensor of this call`, e.span);

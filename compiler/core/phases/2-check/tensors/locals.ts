@@ -7,6 +7,7 @@ import {
   evaluate,
   fail,
   giveLabel,
+  note,
   recoverVal,
   type Scope,
 } from "../values/context.ts";
@@ -49,6 +50,7 @@ function bindLocal(
 ): void {
   if (name.name === "_") return;
   val = readNow(ctx, val, name.span);
+  note(ctx, name.span, val);
   const here = ctx.scope.names.get(name.name);
   const carried =
     from &&

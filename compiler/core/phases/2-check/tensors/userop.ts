@@ -9,7 +9,7 @@ import { broadcastTogether, broadcastToOp } from "../../../ops/axes.ts";
 import { customOp } from "../../../ops/custom.ts";
 import { input as inputOp } from "../../../ops/source.ts";
 import type * as ast from "../../1-parse/ast.ts";
-import { coerceStatic, matchArgs } from "../values/arguments.ts";
+import { coerceStatic, matchArgs, referArgs } from "../values/arguments.ts";
 import {
   type Ctx,
   evaluate,
@@ -51,6 +51,7 @@ export function callUserOp(ctx: Ctx, op: UserOp, args: readonly ArgVal[], site: 
     args,
     site.span,
   );
+  referArgs(ctx, args, decl.params);
   const values: Value[] = [];
   const names: string[] = [];
   decl.params.forEach((p, i) => {

@@ -9,6 +9,15 @@ import type * as ast from "../../1-parse/ast.ts";
 import { type Ctx, fail, failName, hold } from "./context.ts";
 import { type ArgVal, describe, floatVal, type Val } from "./values.ts";
 
+export const paramOf = (params: readonly ast.Param[], name: string | undefined): ast.Param | undefined =>
+  params.find((p) => p.name.name === name);
+
+/** What the names of named arguments refer to. */
+export function referArgs(ctx: Ctx, args: readonly ArgVal[], params: readonly ast.Param[]): void {
+  const { table } = ctx.shared;
+  if (table) for (const a of args) table.referTo(a.nameSpan, paramOf(params, a.name)?.name.span);
+}
+
 /** Arguments by parameter, undefined where none is given. */
 export function matchArgs(
   ctx: Ctx,

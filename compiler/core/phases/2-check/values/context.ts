@@ -30,6 +30,7 @@ import {
 } from "../../../ir/types.ts";
 import type * as ast from "../../1-parse/ast.ts";
 import type { Module } from "../names/modules.ts";
+import type { SourceTable } from "../names/table.ts";
 import { type ArgVal, ERROR, type Instance, type Slot, type Val } from "./values.ts";
 
 /**
@@ -182,6 +183,8 @@ export interface Interpreter {
 export interface Shared {
   readonly interpreter: Interpreter;
   readonly out: Diagnostics;
+  /** Names and types for editors, where a host asks for them. */
+  readonly table: SourceTable<Val> | undefined;
   readonly root: Module;
   /** Values of top-level constants, once evaluated. */
   readonly constants: Map<ast.BindMember, Val>;
@@ -226,6 +229,13 @@ export const baseCtx = (shared: Shared, module: Module): Ctx => ({
   mode: "eval",
   rest: { dims: undefined },
 });
+
+/** Keeps for editors what the name or expression at `span` is here. */
+export function note(ctx: Ctx, span: Span, val: Val): void {
+  const { table } = ctx.shared;
+  if (!table || val.kind === "error") return;
+  table.value(span, ctx.self && ctx.self.path === undefined ? ctx.self : ctx.path, val);
+}
 
 /** The value of an expression, where it stands. */
 export const evaluate = (ctx: Ctx, e: ast.Expr): Val => ctx.shared.interpreter.expr(ctx, e);

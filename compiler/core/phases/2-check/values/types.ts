@@ -245,7 +245,11 @@ export function lineOf(
   if (!polynomial(e)) return undefined;
   const c = inner(ctx);
   c.scope.names.set(name, { val: intVal(sym(`$${name}`)), kind: "symbol" });
-  return linearIn(evalDim(c, e), `$${name}`);
+  const { table } = ctx.shared;
+  const mark = table?.mark;
+  const line = linearIn(evalDim(c, e), `$${name}`);
+  if (mark !== undefined) table?.back(mark);
+  return line;
 }
 
 /** `8 * H` given 64 binds H to 8: a size that is linear in one open symbol gives it its value, in any order. */

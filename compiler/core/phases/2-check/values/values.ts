@@ -110,6 +110,51 @@ export const numberText = (n: number): string =>
         ? "inf"
         : "-inf";
 
+/** What an expression is, as text for editors: a tensor's type, a static value and its kind. */
+export function typeOfVal(v: Val): string {
+  switch (v.kind) {
+    case "int":
+      return `int = ${print(v.dim)}`;
+    case "float":
+      return `float = ${numberText(v.value)}`;
+    case "bool":
+      return `bool = ${v.value}`;
+    case "string":
+      return `string = ${JSON.stringify(v.value)}`;
+    case "dtype":
+      return `dtype = ${v.dtype}`;
+    case "list":
+      return v.items.length === 0 ? "[]" : `[${listed(v.items)}]`;
+    case "tuple":
+      return `(${listed(v.items)})`;
+    case "record":
+      return `(${[...v.fields].map(([k, x]) => `${k}: ${typeOfVal(x)}`).join(", ")})`;
+    case "tensor":
+      return typeText(v.value.type);
+    case "slot":
+      return `${v.slot.kind} ${v.slot.dtype}[${v.slot.shape.join(", ")}]`;
+    case "instance":
+      return v.instance.decl.name.name;
+    default:
+      return describe(v).replace(/^(the|an?) /, "");
+  }
+}
+const MOST_LISTED = 4;
+/** Equal neighbours once, with their number; long lists by their beginning. */
+function listed(items: readonly Val[]): string {
+  const runs: { text: string; n: number }[] = [];
+  for (const v of items) {
+    const text = typeOfVal(v);
+    const last = runs.at(-1);
+    if (last?.text === text) last.n++;
+    else if (runs.length === MOST_LISTED) return `${runTexts(runs)}, …`;
+    else runs.push({ text, n: 1 });
+  }
+  return runTexts(runs);
+}
+const runTexts = (runs: readonly { text: string; n: number }[]): string =>
+  runs.map((r) => (r.n === 1 ? r.text : `${r.n} × ${r.text}`)).join(", ");
+
 /** A value in a few words, for messages. */
 export function describe(v: Val): string {
   switch (v.kind) {
