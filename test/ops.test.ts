@@ -2,6 +2,7 @@
 // gradient of the gradient. Generated from the definitions: an operator without examples fails here.
 import { describe, expect, it } from "vitest";
 import { allOps } from "../compiler/core/ops/index.ts";
+import { RANKS } from "../compiler/core/ops/window.ts";
 import { buildCase, checkGradient, checkLowering, checkTypes } from "./support/opcheck.ts";
 
 /** Leaves bind data, and what planning makes is tested there. */
@@ -26,10 +27,11 @@ const elsewhere = new Set([
 /** Made by gradients of operators that are tested here, which tests them: their operands belong together. */
 const byGradient = new Set([
   "attention_grad_key",
-  "max_pool2d_index",
-  "max_pool2d_grad",
-  "max_pool2d_select",
-  "sum_pool2d_grad",
+  ...RANKS.flatMap((rank) =>
+    ["max_pool#d_index", "max_pool#d_grad", "max_pool#d_select", "sum_pool#d_grad"].map((name) =>
+      name.replace("#", String(rank)),
+    ),
+  ),
 ]);
 
 for (const op of allOps) {

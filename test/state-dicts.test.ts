@@ -19,7 +19,13 @@ const { layers } = JSON.parse(projectFile("test/figures/state_dicts.json")) as {
 function entry(layer: string): string {
   const [name, ...sizes] = layer.split(/\W+/);
   const call: Readonly<Record<string, string>> = {
+    Conv1d: `x: f32[N, ${sizes[0]}, 8]`,
     Conv2d: `x: f32[N, ${sizes[0]}, 8, 8]`,
+    Conv3d: `x: f32[N, ${sizes[0]}, 4, 4, 4]`,
+    ConvTranspose1d: `x: f32[N, ${sizes[0]}, 8]`,
+    ConvTranspose2d: `x: f32[N, ${sizes[0]}, 8, 8]`,
+    ConvTranspose3d: `x: f32[N, ${sizes[0]}, 4, 4, 4]`,
+    BatchNorm3d: `x: f32[N, ${sizes[0]}, 4, 4, 4]`,
     Embedding: "x: i32[N]",
     BatchNorm2d: `x: f32[N, ${sizes[0]}, 4, 4]`,
     MultiHeadAttention: `x: f32[B, T, ${sizes[0]}]`,

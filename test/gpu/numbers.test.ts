@@ -41,7 +41,9 @@ model Half {
   fn columns(x: f32[N, 2]) { (mean = f32(mean(f16(x), axis = 0)), sum = f32(sum(f16(x) * f16(0.001), axis = 0))) }
   fn products(a: f32[M, K], b: f32[K, L]) { (dot = f32(f16(a) @ f16(b)), prod = f32(prod(f16(a), axis = 1))) }
   fn image(x: f32[B, 1, 64, 64], w: f32[1, 1, 3, 3]) {
-    (pool = f32(avg_pool2d(f16(x), 64)), conv = f32(conv2d(f16(x), f16(w))[:, :, 0, 0]), most = f32(max_pool2d(f16(x), 64)))
+    (pool = f32(avg_pool2d(f16(x), 64)), conv = f32(conv2d(f16(x), f16(w))[:, :, 0, 0]), most = f32(max_pool2d(f16(x), 64)),
+     line = f32(conv1d(f16(x)[:, :, 0], f16(w)[:, :, 0])[:, :, 0]), volume = f32(conv3d(f16(x)[:, :, new], f16(w)[:, :, new])[:, :, 0, 0, 0]),
+     film = f32(avg_pool3d(f16(x)[:, :, new], [1, 64, 64])))
   }
   private fn loss(w: f32[N], x: f32[N]) -> f32 { f32(mse_loss(f16(w) * f16(x), f16(x))) }
   fn slope(w: f32[N], x: f32[N]) { (loss = loss(w, x), g = grad(loss, wrt = w)(w, x)) }
@@ -165,7 +167,7 @@ const halfCases: Readonly<Record<string, [object, Readonly<Record<string, readon
       x: f32(new Array(4096).fill(200), [1, 1, 64, 64]),
       w: f32([300, 0, 0, 0, -299, 0, 0, 0, 0], [1, 1, 3, 3]),
     },
-    { pool: [200], conv: [200], most: [200] },
+    { pool: [200], conv: [200], most: [200], line: [60000], volume: [200], film: [200] },
   ],
   slope: [
     { w: f32([11, 1]), x: f32([30, 20]) },

@@ -171,7 +171,48 @@ const cases: readonly Case[] = [
     attrs: { padding: 1 },
     n: [1, 2, 13],
   },
+  {
+    op: "conv1d",
+    shapes: [[N, 4, 37], [6, 2, 5], [6]],
+    attrs: { groups: 2, stride: 2, padding: 2, dilation: 2 },
+    n: [1, 5, 0],
+    grad: true,
+  },
+  {
+    op: "conv1d",
+    shapes: [
+      [1, 3, N],
+      [4, 3, 3],
+    ],
+    attrs: { padding: 1 },
+    n: [1, 40],
+    grad: true,
+  },
+  {
+    op: "conv3d",
+    shapes: [
+      [N, 3, 5, 6, 4],
+      [5, 3, 2, 3, 3],
+    ],
+    attrs: { stride: [1, 2, 1], padding: [0, 1, 2] },
+    n: [1, 3, 0],
+    grad: true,
+  },
   // Windows.
+  {
+    op: "max_pool1d",
+    shapes: [[N, 3, 21]],
+    attrs: { kernel: 3, stride: 2, padding: 1, dilation: 2 },
+    n: [1, 2, 0],
+    grad: true,
+  },
+  {
+    op: "avg_pool3d",
+    shapes: [[N, 2, 5, 4, 7]],
+    attrs: { kernel: [3, 2, 2], stride: 2, padding: [1, 0, 1], ceil_mode: true },
+    n: [1, 2, 0],
+    grad: true,
+  },
   {
     op: "max_pool2d",
     shapes: [[N, 3, 9, 7]],
@@ -395,7 +436,7 @@ function graphOf(c: Case, name: string): Graph {
 
 let open: GraphNet | undefined;
 afterEach(() => open?.dispose());
-const SLOW = new Set(["matmul", "conv2d", "layer_norm", "attention", "logsumexp", "max"]);
+const SLOW = new Set(["matmul", "conv1d", "conv2d", "conv3d", "layer_norm", "attention", "logsumexp", "max"]);
 const families = [...new Set(cases.map((c) => c.op))];
 
 describe.each(targets.map((t) => [t.name, t] as const))("on %s", (name, target) => {

@@ -6,6 +6,7 @@ import { createBuilder, typeText } from "../../core/ir/build.ts";
 import type { Attr, OpDef, OpExample, OpParam } from "../../core/ir/types.ts";
 import { applyOp, exposedOps, opForCall } from "../../core/ops/index.ts";
 import { input } from "../../core/ops/source.ts";
+import { spatialAxes } from "../../core/ops/window.ts";
 import { vocabulary, type Word } from "../../core/phases/2-check/vocabulary.ts";
 import { UsageError } from "../failure.ts";
 import { count, type Style, styleFor, table } from "../style.ts";
@@ -60,8 +61,10 @@ const isWord = (op: OpDef, name: string): boolean =>
   op.params.some((p) => p.name === name && p.kind === "name");
 
 /** Words are written in quotes, dtypes without. */
-const defaultText = (p: OpParam): string =>
-  p.kind === "name" ? JSON.stringify(p.default) : attrText(p.default);
+const defaultText = (p: OpParam): string => {
+  if (p.kind === "name") return JSON.stringify(p.default);
+  return attrText(Array.isArray(p.default) && p.default.length === 1 ? p.default[0] : p.default);
+};
 
 function paramText(p: OpParam): string {
   if (p.default !== undefined) return `${p.name} = ${defaultText(p)}`;
@@ -119,9 +122,17 @@ const KINDS: Readonly<Record<OpParam["kind"], string>> = {
   dims: "list of sizes",
   axis: "axis, may be negative",
   axes: "axes, may be negative",
-  pair: "integer, or [height, width]",
+  tuple: "integer, or a list of them",
   dtype: "dtype",
 };
+
+/** What is given: words where there are few, a list's length by what its numbers are. */
+function kindText(p: OpParam): string {
+  if (p.among) return p.among.map((w) => JSON.stringify(w)).join(" or ");
+  if (p.kind !== "tuple" || p.length === undefined) return KINDS[p.kind];
+  const names = spatialAxes(p.length).map((a) => a.word);
+  return p.length === 1 ? "integer" : `integer, or [${names.join(", ")}]`;
+}
 
 const FUSES: Readonly<Record<OpDef["fuses"], string>> = {
   source: "a source: read where it is used",
@@ -136,7 +147,7 @@ const FUSES: Readonly<Record<OpDef["fuses"], string>> = {
 function oneText(op: OpDef, style: Style): string {
   const lines = [colored(op, style), "", ...wrapped(op.doc), ""];
   const params = shown(op).map((p) => {
-    const kind = p.among ? p.among.map((w) => JSON.stringify(w)).join(" or ") : KINDS[p.kind];
+    const kind = kindText(p);
     const more = [
       p.optional && p.default === undefined ? "may be left out" : "",
       p.aliases ? `also ${p.aliases.join(", ")}` : "",

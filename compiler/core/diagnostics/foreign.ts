@@ -162,23 +162,10 @@ const names: ReadonlyMap<string, string> = new Map([
   // Networks.
   ["scaled_dot_product_attention", "write attention(q, k, v)"],
   ...words(
-    "conv_transpose2d ConvTranspose2d ConvTranspose1d",
-    "there is no transposed convolution yet; enlarge the image and use Conv2d(…, 3, padding = 1)",
-  ),
-  ...words(
-    "Conv1d conv1d",
-    "there is no Conv1d yet; give the sequence an axis of 1 and use conv2d: x[:, :, new, :]",
-  ),
-  ...words("Conv3d conv3d", "there is no Conv3d yet; conv2d slice by slice, and sum"),
-  ...words(
     "interpolate Upsample upsample upsample_nearest upsample_bilinear",
     "there is no interpolate yet; for nearest, make axes for the copies: reshape(broadcast_to(reshape(x, N, C, H, 1, W, 1), [N, C, H, 2, W, 2]), N, C, 2 * H, 2 * W)",
   ),
   ...words("pixel_shuffle PixelShuffle", "there is no pixel_shuffle yet; reshape and transpose do it"),
-  ...words(
-    "MaxPool1d max_pool1d AvgPool1d avg_pool1d",
-    "give the sequence an axis of 1 and use max_pool2d or avg_pool2d",
-  ),
   ...words(
     "AdaptiveAvgPool2d adaptive_avg_pool2d",
     'write mean(x, axes = [2, 3], keepdims = true), or global_avg_pool of "std/nn"',
@@ -188,7 +175,7 @@ const names: ReadonlyMap<string, string> = new Map([
     "GroupNorm InstanceNorm2d",
     "there is none yet; reshape the groups into an axis, take mean and var over it, and scale",
   ),
-  ...words("BatchNorm3d SyncBatchNorm", 'there are BatchNorm1d and BatchNorm2d in "std/nn"'),
+  ...words("SyncBatchNorm", 'there are BatchNorm1d, BatchNorm2d and BatchNorm3d in "std/nn"'),
   ...words(
     "Dropout1d Dropout2d",
     "there is no channel dropout yet; multiply by bernoulli of one value a channel",

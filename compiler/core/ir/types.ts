@@ -141,7 +141,7 @@ export interface OpParam {
   /**
    * tensor: an operand; tensors: a list of operands (concat, stack); otherwise a static attribute.
    * `axis`/`axes` accept negative numbers and arrive in infer() normalised by `normalizeAxes` (ops/define.ts).
-   * `dims`: a list of sizes (may hold symbols); `pair`: an int or a list of two ints, arrives as [h, w].
+   * `dims`: a list of sizes (may hold symbols); `tuple`: an int or a list of `length` ints, arrives as a list.
    */
   readonly kind:
     | "tensor"
@@ -155,8 +155,10 @@ export interface OpParam {
     | "dims"
     | "axis"
     | "axes"
-    | "pair"
+    | "tuple"
     | "dtype";
+  /** Of a `tuple`: how many, one for each spatial axis, outermost first. */
+  readonly length?: number;
   readonly optional?: boolean;
   readonly default?: Attr;
   /** Other spellings the language takes (`axis` for `axes`). */
@@ -242,6 +244,11 @@ export interface OpDef {
    * combines the results of the parts. Absent where the parts' results do not say the whole (a mean, an index).
    */
   partials?(): OpDef;
+  /**
+   * Where a scale of the result is one of an operand: op(x) * s, for an s that varies along `axis` of the result only, is
+   * op with `operand` * s along its axis `from`.
+   */
+  readonly scales?: { readonly operand: number; readonly from: number; readonly axis: number };
   /** True where op(op(a, b), c) with the same attributes is op(a, b, c): many operands may be joined in steps. */
   readonly associative?: boolean;
   /** Composite: the definition, in terms of other operators. */

@@ -5,7 +5,7 @@ import { asConst, type Dim, type DimLike, dim } from "../dims/dim.ts";
 import { isDim } from "../ir/build.ts";
 import type { Attr, Attrs, Builder, DType, OpDef, OpParam, Value } from "../ir/types.ts";
 import { broadcastTogether, cast, castOp } from "./axes.ts";
-import { fail, full, isFloat } from "./define.ts";
+import { fail, full, isFloat, tupleText } from "./define.ts";
 
 /** A tensor, a literal that adapts, or lists of them; an attribute's value; undefined is an argument not given. */
 export type Argument = Value | Attr | readonly (Value | number | boolean)[];
@@ -137,9 +137,10 @@ function attribute(op: OpDef, p: OpParam, a: Attr): Attr {
     case "ints":
     case "axes":
       return (Array.isArray(a) ? a : [a]).map(integer);
-    case "pair": {
-      const list = (Array.isArray(a) ? a : [a, a]).map(integer);
-      return list.length === 2 ? list : wrong("an int or two");
+    case "tuple": {
+      const length = p.length as number;
+      const list = (Array.isArray(a) ? a : new Array(length).fill(a)).map(integer);
+      return list.length === length ? list : wrong(tupleText(p));
     }
     case "dim":
       return size(op, p, a);

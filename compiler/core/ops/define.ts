@@ -49,8 +49,11 @@ export const size = param("dim");
 export const sizes = param("dims");
 export const axis = param("axis");
 export const axes = param("axes");
-export const pair = param("pair");
+export const tuple = param("tuple");
 export const dtype = param("dtype");
+/** What a tuple's parameter takes, in words. */
+export const tupleText = (p: OpParam): string =>
+  p.length === 1 ? "an int" : `an int or a list of ${["two", "three"][(p.length ?? 0) - 2] ?? p.length}`;
 
 // --------------------------------------------------------------------------------------------- failures
 

@@ -1,16 +1,16 @@
 // Folds per-channel scales and shifts of parameters (batch norm at inference) into the convolution before them:
 //   conv(x, w) * s + t  ->  conv(x, w * s) + t,   (y + t) * s -> y * s + t * s,   (y * r) * s -> y * (r * s)
-// for s, t, r that depend on parameters alone and vary over channels only. In: primitives. Out: the same values to rounding.
-import { asConst, dim, isConst } from "../../dims/dim.ts";
+// for s, t, r that depend on parameters alone and vary over channels only. Which operand takes a scale its operator says
+// (`scales`). In: primitives. Out: the same values to rounding.
+import { asConst, type Dim, dim, isConst, ONE } from "../../dims/dim.ts";
 import { usersOf } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
-import type { Builder, Graph, Value } from "../../ir/types.ts";
+import type { Builder, Graph, OpDef, Value } from "../../ir/types.ts";
 import { broadcastTo, reshape } from "../../ops/axes.ts";
-import { conv2dOp } from "../../ops/conv.ts";
 import { add, mul, neg } from "../../ops/elementwise.ts";
 import { derivedTest, writtenBy } from "./derived.ts";
 
-/** conv(x, w) * scale + shift; scale and shift are [1, C, 1, 1] or undefined for 1 and 0. */
+/** conv(x, w) * scale + shift; scale and shift are [1, C, 1, …] as the result's rank says, or undefined for 1 and 0. */
 interface Affine {
   readonly conv: Value;
   readonly scale?: Value;
@@ -23,9 +23,9 @@ export function foldScales(graph: Graph): Graph {
   const sinks = new Set([...graph.results, ...graph.writes].map((s) => s.value));
   const affine = new Map<Value, Affine>();
   return transform(graph, (b, n, inputs) => {
-    if (n.op === conv2dOp) {
+    if (n.op.scales) {
       const [out] = b.node(n.op, inputs, n.attrs, n.label);
-      if (isDerived(inputs[1])) affine.set(out, { conv: out });
+      if (isDerived(inputs[n.op.scales.operand])) affine.set(out, { conv: out });
       return [out];
     }
     const kind = n.op.name;
@@ -38,7 +38,7 @@ export function foldScales(graph: Graph): Graph {
       const main = affine.get(inputs[i]);
       const old = n.inputs[i];
       if (!main || sinks.has(old) || (users.get(old)?.length ?? 0) !== 1) continue;
-      const vector = channelVector(b, inputs[j], isDerived);
+      const vector = channelVector(b, inputs[j], main.conv, isDerived);
       if (!vector) continue;
       let next: Affine;
       if (kind === "mul") {
@@ -61,32 +61,46 @@ export function foldScales(graph: Graph): Graph {
   }).graph;
 }
 
-/** [1, C, 1, 1] of a value that is broadcast over all but the channel axis of a rank-4 tensor. */
-function channelVector(b: Builder, v: Value, isDerived: (v: Value) => boolean): Value | undefined {
+/** [1, C, 1, …] of a value that is broadcast over all but the axis along which `conv` takes a scale. */
+function channelVector(
+  b: Builder,
+  v: Value,
+  conv: Value,
+  isDerived: (v: Value) => boolean,
+): Value | undefined {
+  const { axis } = scaleOf(conv);
+  const rank = conv.type.shape.length;
   let base = v;
   if (v.node.op.name === "broadcast_to") base = v.node.inputs[0];
-  const value = base.node.op.name === "full" && base.type.shape.length === 4 ? undefined : base;
+  const value = base.node.op.name === "full" && base.type.shape.length === rank ? undefined : base;
   if (!value || !isDerived(value)) return undefined;
   const shape = value.type.shape;
-  if (shape.length > 4) return undefined;
-  const channel = shape.length - 3;
+  if (shape.length > rank) return undefined;
+  const channel = shape.length - rank + axis;
   if (!shape.every((d, i) => i === channel || isConst(d, 1))) return undefined;
   const c = channel >= 0 ? shape[channel] : dim(1);
   if (asConst(c) === undefined) return undefined;
-  return reshape(b, value, [dim(1), c, dim(1), dim(1)]);
+  return reshape(b, value, alongAxis(c, axis, rank));
 }
+const scaleOf = (conv: Value): NonNullable<OpDef["scales"]> =>
+  conv.node.op.scales as NonNullable<OpDef["scales"]>;
+/** A shape of ones but for one axis. */
+const alongAxis = (size: Dim, axis: number, rank: number): Dim[] =>
+  Array.from({ length: rank }, (_, i) => (i === axis ? size : ONE));
 
 function build(b: Builder, a: Affine): Value {
-  const [x, w] = a.conv.node.inputs;
+  const { node } = a.conv;
   let out = a.conv;
   if (a.scale) {
-    const c = a.scale.type.shape[1];
-    const perOut = reshape(b, a.scale, [c, dim(1), dim(1), dim(1)]);
+    const { operand, from, axis } = scaleOf(a.conv);
+    const w = node.inputs[operand];
+    const perOut = reshape(b, a.scale, alongAxis(a.scale.type.shape[axis], from, w.type.shape.length));
+    const scaled = mul(b, w, broadcastTo(b, perOut, w.type.shape));
     out = b.make(
-      conv2dOp,
-      [x, mul(b, w, broadcastTo(b, perOut, w.type.shape))],
-      a.conv.node.attrs,
-      a.conv.node.label,
+      node.op,
+      node.inputs.map((v, i) => (i === operand ? scaled : v)),
+      node.attrs,
+      node.label,
     );
   }
   return a.shift ? add(b, out, broadcastTo(b, a.shift, out.type.shape)) : out;

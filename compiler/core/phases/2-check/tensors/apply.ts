@@ -6,6 +6,7 @@ import { codes, InternalError } from "../../../diagnostics/index.ts";
 import { asConst, surelyNotNegative, ZERO } from "../../../dims/dim.ts";
 import { isDim, typeText } from "../../../ir/build.ts";
 import { type Attr, type DType, type OpDef, OpError, type OpParam, type Value } from "../../../ir/types.ts";
+import { tupleText } from "../../../ops/define.ts";
 import { type Argument, applyOp } from "../../../ops/index.ts";
 import { RANDOM_STEP, seed as seedOp, state as stateOp } from "../../../ops/source.ts";
 import type * as ast from "../../1-parse/ast.ts";
@@ -170,9 +171,11 @@ function attribute(ctx: Ctx, def: OpDef, p: OpParam, arg: ArgVal): Attr {
       return items ? items.map(int) : wrong("a list of ints");
     case "axes":
       return items ? items.map(int) : [int(v)];
-    case "pair":
-      if (!items) return [int(v), int(v)];
-      return items.length === 2 ? items.map(int) : wrong("an int or a list of two");
+    case "tuple": {
+      const length = p.length as number;
+      if (!items) return new Array<number>(length).fill(int(v));
+      return items.length === length ? items.map(int) : wrong(tupleText(p));
+    }
     case "float":
       if (v.kind === "float") return v.value;
       return v.kind === "int" ? int(v) : wrong("a float");
