@@ -41,11 +41,9 @@ for (const op of allOps) {
       expect(op.doc.length).toBeGreaterThan(0);
       if (!byGradient.has(op.name)) expect(op.examples.length).toBeGreaterThan(0);
       expect(op.vjp !== undefined || op.noGrad !== undefined || op.expand !== undefined).toBe(true);
-      if (op.fuses === "composite") expect(op.expand).toBeDefined();
-      else {
-        expect(op.lower).toBeDefined();
-        expect(op.reference).toBeDefined();
-      }
+      if (op.fuses === "composite" || op.fuses === "algorithm") expect(op.expand).toBeDefined();
+      else expect(op.lower).toBeDefined();
+      if (op.fuses !== "composite") expect(op.reference).toBeDefined();
     });
     op.examples.forEach((example, k) => {
       const text = `${example.shapes.map((s) => `[${s.join(", ")}]`).join(", ")} ${JSON.stringify(example.attrs ?? {})}`;

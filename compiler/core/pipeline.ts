@@ -21,6 +21,7 @@ import { type BufferRun, type FlatParams, GRAIN, type StepState, trainStep } fro
 import { simplify } from "./phases/4-simplify/simplify.ts";
 import type { Group } from "./phases/5-fuse/groups.ts";
 import { isClaimed } from "./phases/7-schedule/choose.ts";
+import type { Offer } from "./phases/7-schedule/family.ts";
 import type { ProgramContext } from "./phases/8-plan/blocks.ts";
 import { DerivedTable, planDerived } from "./phases/8-plan/derived.ts";
 import { KernelTable } from "./phases/8-plan/kernels.ts";
@@ -35,6 +36,8 @@ export interface PipelineOptions {
   /** Only these entries (training steps by `NAME_step`). */
   readonly entries?: readonly string[];
   readonly verify?: boolean;
+  /** Takes another of the ways to compute a group than the first: its number. */
+  readonly pick?: (offers: readonly Offer[]) => number;
   /** Renders a span as `file:line:column`. */
   readonly place: (n: Node) => string;
 }
@@ -213,6 +216,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       describe: (g) => describeGroup(g, options.place),
       claims: (n) => isClaimed(n, target),
       verify: options.verify,
+      pick: options.pick,
     };
     let nodes = 0;
     const entryOf = (src: Source): EntryPlan => {

@@ -2,7 +2,7 @@
 // adapter. In: graphs and data by parameter and state path. Out: results as dense tensors, beside what the reference says.
 import type { Dense, DType, Graph, TensorType } from "../../compiler/core/ir/types.ts";
 import type { CheckedModel, ParamInfo, PortInfo } from "../../compiler/core/model.ts";
-import { type Built, build } from "../../compiler/core/pipeline.ts";
+import { type Built, build, type PipelineOptions } from "../../compiler/core/pipeline.ts";
 import { dense, type EvaluateOptions, evaluate } from "../../compiler/core/reference/evaluate.ts";
 import { targets as allTargets, type Target } from "../../compiler/core/targets.ts";
 import type { LoadOptions, Tensor } from "../../runtime/core/api.ts";
@@ -54,8 +54,9 @@ export function buildGraphs(
   graphs: readonly Graph[],
   targets: readonly Target[] = allTargets,
   bind?: Readonly<Record<string, number>>,
+  pick?: PipelineOptions["pick"],
 ): Built {
-  return build(modelOfGraphs(graphs), { targets, bind, verify: true, place: () => "" });
+  return build(modelOfGraphs(graphs), { targets, bind, pick, verify: true, place: () => "" });
 }
 
 type Flat = Float32Array | Int32Array | Uint32Array | Uint8Array;

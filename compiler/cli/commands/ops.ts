@@ -140,6 +140,7 @@ const FUSES: Readonly<Record<OpDef["fuses"], string>> = {
   view: "movement: index arithmetic, no kernel of its own",
   fold: "a reduction: a kernel, with what is before and after fused into it",
   composite: "made of other operators, or one kernel where a family takes it whole",
+  algorithm: "several kernels of one family, whose cost is what the operands' size is",
   control: "holds a graph and runs it",
   pack: "operands are written straight into the result",
 };

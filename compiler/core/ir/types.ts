@@ -130,10 +130,12 @@ export class GraphLimit extends Error {
  * - view: movement; one output element is one operand element elsewhere (or a constant outside)
  * - fold: one output element combines many (reductions, windows, contractions): lower() returns a fold
  * - composite: `expand` is its definition; a kernel family may claim it before that
+ * - algorithm: no function of one output element (a running sum, a scatter): a kernel family computes it, in several
+ *   launches maybe; `expand`, where there is one, stands for it where none claims it (what is small)
  * - control: holds a graph and runs it (scan)
  * - pack: storage-level concatenation: operands are written straight into ranges of the result
  */
-export type Fuses = "source" | "map" | "view" | "fold" | "composite" | "control" | "pack";
+export type Fuses = "source" | "map" | "view" | "fold" | "composite" | "algorithm" | "control" | "pack";
 
 /** A parameter of an operator as the language sees it. */
 export interface OpParam {
@@ -251,7 +253,7 @@ export interface OpDef {
   readonly scales?: { readonly operand: number; readonly from: number; readonly axis: number };
   /** True where op(op(a, b), c) with the same attributes is op(a, b, c): many operands may be joined in steps. */
   readonly associative?: boolean;
-  /** Composite: the definition, in terms of other operators. */
+  /** Composite: the definition, in terms of other operators. Algorithm: what stands for it where no family claims it. */
   expand?(b: Builder, node: Node): readonly Value[];
   /** Worked examples: drive the generated tests and the docs. */
   readonly examples: readonly OpExample[];

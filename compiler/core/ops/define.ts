@@ -20,6 +20,7 @@ import type {
   ConcreteAttrs,
   DType,
   Node,
+  OpDef,
   OpParam,
   Part,
   TensorType,
@@ -190,6 +191,23 @@ export const dimAt = (attrs: Attrs, name: string): Dim => dim(attrs[name] as Dim
 export const dimsAt = (attrs: Attrs, name: string): readonly Dim[] =>
   (attrs[name] as readonly DimLike[]).map((d) => dim(d));
 export const dtypeAt = (attrs: AnyAttrs, name = "dtype"): DType => attrs[name] as DType;
+
+// ------------------------------------------------------------------------------------------- algorithms
+
+/**
+ * What is no function of one element in any cheap way: the operator itself, which a kernel family computes in the time of
+ * its operands' size; and the same as a fold, each element by itself, for what is small.
+ */
+export function algorithm(fold: OpDef & Required<Pick<OpDef, "lower">>): readonly [OpDef, OpDef] {
+  const { lower: _, ...rest } = fold;
+  const each: OpDef = { ...fold, name: `${fold.name}_each`, exposed: false, fuses: "fold" };
+  const whole: OpDef = {
+    ...rest,
+    fuses: "algorithm",
+    expand: (b, node) => [b.make(each, node.inputs, node.attrs, node.label)],
+  };
+  return [whole, each];
+}
 
 // -------------------------------------------------------------------------------------------- constants
 

@@ -8,6 +8,7 @@ import type { Builder, Dense, IndexUse, OpDef, TensorType, Value } from "../ir/t
 import type { Lowering, Scalar } from "../kernel/scalar.ts";
 import { broadcastTo, cast, reshape } from "./axes.ts";
 import {
+  algorithm,
   atLeast,
   axis,
   dimAt,
@@ -113,7 +114,7 @@ export const takeOp: OpDef = {
     { shapes: [[3], []], dtypes: ["f32", "i32"], range: [-2, 4], grad: false },
   ],
 };
-export const scatterAddOp: OpDef = {
+export const [scatterAddOp, scatterAddEach] = algorithm({
   name: "scatter_add",
   doc: "The gradient of take: zeros with `extent` rows along the axis, each slice of g added to the row its index names, if there is one.",
   fuses: "fold",
@@ -169,7 +170,7 @@ export const scatterAddOp: OpDef = {
       attrs: { axis: 1, extent: 5 },
     },
   ],
-};
+});
 export const embeddingOp: OpDef = {
   name: "embedding",
   doc: "Rows of weight [n, d] by index: ids [...] -> [..., d]. An id outside is refused in data from the host; elsewhere it reads the first or last row, and trains none.",
@@ -266,7 +267,7 @@ export const gatherOp: OpDef = {
     },
   ],
 };
-export const gatherGradOp: OpDef = {
+export const [gatherGradOp, gatherGradEach] = algorithm({
   name: "gather_grad",
   doc: "The gradient of gather: zeros of `extent` along the axis, each element of g added where its index names, if that is inside.",
   fuses: "fold",
@@ -313,7 +314,7 @@ export const gatherGradOp: OpDef = {
       attrs: { axis: 1, extent: 5 },
     },
   ],
-};
+});
 
 // ------------------------------------------------------------------------------- indicators: one_hot, triangles
 
@@ -527,9 +528,11 @@ export const update = (b: Builder, x: Value, block: Value, at: readonly Value[])
 export const lookups: readonly OpDef[] = [
   takeOp,
   scatterAddOp,
+  scatterAddEach,
   embeddingOp,
   gatherOp,
   gatherGradOp,
+  gatherGradEach,
   oneHotOp,
   trilOp,
   triuOp,

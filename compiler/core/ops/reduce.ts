@@ -16,6 +16,7 @@ import {
   sum,
 } from "./axes.ts";
 import {
+  algorithm,
   allowDtypes,
   atLeast,
   axis,
@@ -440,7 +441,7 @@ export const argminOp = argOp("argmin", min);
 
 // ------------------------------------------------------------------------------------------------ cumsum
 
-export const cumsumOp: OpDef = {
+export const [cumsumOp, cumsumEach] = algorithm({
   name: "cumsum",
   doc: "Running sums along an axis; `reverse` starts at its end.",
   fuses: "fold",
@@ -493,8 +494,9 @@ export const cumsumOp: OpDef = {
   examples: [
     { shapes: [[2, 4]], attrs: { axis: 1 } },
     { shapes: [[3, 2]], attrs: { axis: 0, reverse: true } },
+    { shapes: [[2, 70]], attrs: { axis: 1 }, grad: false },
   ],
-};
+});
 
 export const reductions: readonly OpDef[] = [
   maxOp,
@@ -509,4 +511,5 @@ export const reductions: readonly OpDef[] = [
   argmaxOp,
   argminOp,
   cumsumOp,
+  cumsumEach,
 ];

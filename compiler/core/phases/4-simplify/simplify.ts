@@ -57,7 +57,8 @@ export function expand(graph: Graph, options: SimplifyOptions): Graph {
     g = transform(g, (b, n, inputs) => {
       if (n.op.fuses === "control" && isGraph(n.attrs.body))
         return b.node(n.op, inputs, { ...n.attrs, body: expandBody(n.attrs.body, options) }, n.label);
-      if (n.op.fuses !== "composite" || !n.op.expand || options.claims?.(n)) return undefined;
+      const whole = n.op.fuses !== "composite" && n.op.fuses !== "algorithm";
+      if (whole || !n.op.expand || options.claims?.(n)) return undefined;
       again = true;
       const made = b.node(n.op, inputs, n.attrs, n.label)[0].node;
       const { expand: definition } = n.op;
@@ -67,13 +68,18 @@ export function expand(graph: Graph, options: SimplifyOptions): Graph {
     if (!again) return g;
   }
 }
-const bodies = new WeakMap<Graph, Graph>();
+/** Bodies by what is claimed in them: one that several loops share stays one. */
+const bodies = new WeakMap<object, WeakMap<Graph, Graph>>();
+const unclaimed = {};
 function expandBody(body: Graph, options: SimplifyOptions): Graph {
-  let out = bodies.get(body);
+  const key = options.claims ?? unclaimed;
+  const known = bodies.get(key) ?? new WeakMap<Graph, Graph>();
+  bodies.set(key, known);
+  let out = known.get(body);
   if (!out) {
-    out = expand(body, { ...options, claims: undefined });
-    bodies.set(body, out);
-    bodies.set(out, out);
+    out = expand(body, options);
+    known.set(body, out);
+    known.set(out, out);
   }
   return out;
 }

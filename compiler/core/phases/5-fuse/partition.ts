@@ -12,8 +12,10 @@ export interface FuseOptions {
   readonly maxBindings: number;
   /** Whether values of parameters alone go to a prepare program (inference), or are part of the step (training). */
   readonly derive: boolean;
-  /** Composite nodes a kernel family takes whole on this target. */
+  /** Composites and algorithms a kernel family takes whole on this target. */
   readonly claims?: (node: Node) => boolean;
+  /** What kernels of a claimed node bind beside its operands and results. */
+  readonly room?: (node: Node) => number;
   /** State whose update cannot be stored over the old value: it needs a binding of its own. */
   readonly notInPlace?: ReadonlySet<string>;
 }
@@ -285,8 +287,9 @@ export class Partition {
   }
   /** Buffers of a region's kernel that reads these and stores those. */
   bindings(g: Draft, reads: ReadonlySet<Value>, roots: readonly Value[] = g.roots): number {
+    const room = g.kind === "claimed" ? (this.options.room?.(g.anchor) ?? 0) : 0;
     // Only pointwise kernels update in place (the planner's rule).
-    return g.kind === "map" ? this.bindingsOf(reads, roots) : new Set([...reads, ...roots]).size;
+    return g.kind === "map" ? this.bindingsOf(reads, roots) : new Set([...reads, ...roots]).size + room;
   }
   fits(g: Draft): boolean {
     const exits = this.exitsOf(g);

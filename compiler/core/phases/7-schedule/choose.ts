@@ -5,7 +5,7 @@ import type { Target } from "../../targets.ts";
 import type { Group } from "../5-fuse/groups.ts";
 import { type Nest, nestOf } from "./contraction/nest.ts";
 import { families } from "./families.ts";
-import type { Job, Launches, Offer, ScheduleContext } from "./family.ts";
+import type { Family, Job, Launches, Offer, ScheduleContext } from "./family.ts";
 
 export function jobOf(ctx: ScheduleContext, group: Group): Job {
   let nest: { readonly made: Nest | undefined } | undefined;
@@ -44,6 +44,9 @@ function lowerOffer(job: Job, offers: readonly Offer[], pick: number): Launches 
 const offerText = ({ family, choice }: Offer): string =>
   [family.name, ...Object.entries(choice).map(([what, n]) => `${what} ${n}`)].join(", ").replace(",", ":");
 
+const claimant = (node: Node, target: Target): Family | undefined =>
+  families.find((f) => f.claims?.(node, target) === true);
 /** Whether a family computes this composite or algorithm as a whole on this target. */
-export const isClaimed = (node: Node, target: Target): boolean =>
-  families.some((f) => f.claims?.(node, target) === true);
+export const isClaimed = (node: Node, target: Target): boolean => claimant(node, target) !== undefined;
+/** What its kernels bind beside operands and results. */
+export const roomFor = (node: Node, target: Target): number => claimant(node, target)?.room ?? 0;

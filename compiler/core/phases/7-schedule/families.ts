@@ -5,11 +5,13 @@ import { subgroupFamily } from "./contraction/subgroup.ts";
 import { tileFamily } from "./contraction/tile.ts";
 import type { Family } from "./family.ts";
 import { mapFamily } from "./map.ts";
+import { prefixFamily } from "./prefix.ts";
 import { rowsFamily } from "./rows.ts";
 
 export const families: readonly Family[] = [
   attentionFamily,
   attentionGradFamily,
+  prefixFamily,
   subgroupFamily,
   tileFamily,
   rowsFamily,

@@ -62,6 +62,8 @@ export interface Family<C extends Choice = Choice> {
   readonly name: string;
   /** Whether it computes this composite or algorithm as a whole on this target: it is not expanded then. */
   claims?(node: Node, target: Target): boolean;
+  /** What a launch of it binds beside operands and results of what it claims: temporaries. */
+  readonly room?: number;
   /** The ways to compute a group here; the first is the default. None where it is not for this family. */
   choices(job: Job): readonly C[];
   lower(job: Job, choice: C): Launches;

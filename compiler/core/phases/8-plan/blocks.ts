@@ -14,7 +14,7 @@ import { decode, type Fused, fuse, type Group, rowMajor } from "../5-fuse/groups
 import { inPlaceWrites, overfull } from "../6-layout/in-place.ts";
 import { chooseLayouts, type Layouts } from "../6-layout/layouts.ts";
 import { packWeights } from "../6-layout/weights.ts";
-import { scheduleGroup } from "../7-schedule/choose.ts";
+import { roomFor, scheduleGroup } from "../7-schedule/choose.ts";
 import type { Launch, ScheduleContext } from "../7-schedule/family.ts";
 import type { DerivedTable } from "./derived.ts";
 import type { KernelTable } from "./kernels.ts";
@@ -42,6 +42,7 @@ export interface ProgramContext {
   readonly claims?: (node: Node) => boolean;
   /** Looks at every kernel (kernel/verify.ts). */
   readonly verify?: boolean;
+  readonly pick?: ScheduleContext["pick"];
 }
 
 export interface PlannedBlock {
@@ -130,6 +131,7 @@ export class Planner {
         maxBindings,
         derive,
         claims: this.p.claims,
+        room: (n) => roomFor(n, target),
         notInPlace,
       });
       const layouts = chooseLayouts(fused);
@@ -155,6 +157,7 @@ export class Planner {
       layouts,
       target,
       packed: packing.packed,
+      pick: this.p.pick,
       placing: {
         buffer: (v) => inPlace.get(v) ?? body?.place.get(v)?.value ?? v,
         coordinates: (v, at, s) => {
