@@ -10,17 +10,18 @@ interface Sized {
   readonly name: string;
   readonly file: string;
   readonly model?: string;
-  /** All by default. */
-  readonly entries?: readonly string[];
+  /** What an application of the model runs. */
+  readonly entries: readonly string[];
   /** Bytes, minified and gzipped. */
   readonly limit: number;
 }
 
+const trained = ["logits", "fit_step"];
 export const sizedModels: readonly Sized[] = [
-  { name: "convnet", file: "dsl-examples/convnet.mdl", model: "ConvNet", limit: 45_000 },
-  { name: "resnet20", file: "dsl-examples/resnet20.mdl", limit: 65_000 },
-  { name: "mobilenetv2", file: "bench/models/compile/mobilenetv2.mdl", limit: 110_000 },
-  { name: "gpt", file: "dsl-examples/transformer.mdl", model: "GPT", limit: 70_000 },
+  { name: "convnet", file: "dsl-examples/convnet.mdl", model: "ConvNet", entries: trained, limit: 45_000 },
+  { name: "resnet20", file: "dsl-examples/resnet20.mdl", entries: trained, limit: 65_000 },
+  { name: "mobilenetv2", file: "bench/models/compile/mobilenetv2.mdl", entries: trained, limit: 110_000 },
+  { name: "gpt", file: "dsl-examples/transformer.mdl", model: "GPT", entries: trained, limit: 70_000 },
   { name: "resnet18_inference", file: "dsl-examples/resnet18.mdl", entries: ["logits"], limit: 34_000 },
 ];
 
