@@ -104,6 +104,11 @@ describe("compile", () => {
     // Again, over its own files, with another runtime.
     expect(run(["compile", "tiny.mdl", "-o", "build", "--runtime", "import"]).code).toBe(0);
     expect(readFileSync(path("build/tiny.js"), "utf8")).toContain('from "mdlc/runtime"');
+    const size = (...args: string[]): number => {
+      expect(run(["compile", "tiny.mdl", "-o", "build", ...args]).code).toBe(0);
+      return readFileSync(path("build/tiny.js")).length;
+    };
+    expect(size("--minify")).toBeLessThan(size());
   });
 
   it("makes a module of each model, or of the one that is picked", async () => {

@@ -2,7 +2,7 @@
 import type * as api from "./api.ts";
 import { loadWith } from "./load.ts";
 import type { Net } from "./net.ts";
-import type { Artefact } from "./program.ts";
+import type { Artefact, Packed } from "./program.ts";
 import { trainPiece } from "./train.ts";
 
 export type {
@@ -32,5 +32,5 @@ export type { Net } from "./net.ts";
 export type * from "./program.ts";
 
 /** Opens a model: device, pipelines, weights. Nothing is compiled after it resolves. */
-export const load = (artefact: Artefact, options?: api.LoadOptions): Promise<Net> =>
+export const load = (artefact: Artefact | Packed, options?: api.LoadOptions): Promise<Net> =>
   loadWith(artefact, options, { train: trainPiece });

@@ -2,9 +2,9 @@
 import type * as api from "./api.ts";
 import { loadWith } from "./load.ts";
 import type { Net } from "./net.ts";
-import type { Artefact } from "./program.ts";
+import type { Artefact, Packed } from "./program.ts";
 
 export * from "./exports.ts";
 
-export const load = (artefact: Artefact, options?: api.LoadOptions): Promise<Net> =>
+export const load = (artefact: Artefact | Packed, options?: api.LoadOptions): Promise<Net> =>
   loadWith(artefact, options, {});

@@ -15,7 +15,8 @@ export type Expr = number | string | readonly ["+" | "-" | "*" | "/" | "%" | "mi
 export type ExprId = number;
 
 /** The runtime's buffers. `arena` holds inputs, activations and results of a call; the others outlive it. */
-export type BufferName = "arena" | "params" | "state" | "derived" | "constants";
+export const BUFFERS = ["params", "state", "derived", "constants", "arena"] as const;
+export type BufferName = (typeof BUFFERS)[number];
 
 /**
  * A byte range: of a slot of the arena, or of another buffer. `offset` counts from where that begins and is a multiple of
@@ -228,4 +229,87 @@ export interface Artefact {
   readonly constants?: string;
   /** In order of preference: load takes the first whose `requires` the adapter meets. */
   readonly programs: readonly Program[];
+}
+
+/**
+ * An artefact as a module holds it: plain data, too, in which targets, entries and layers say once what they share. `pack`
+ * (compiler/core/phases/9-emit) writes it, `unpack` reads it. Everything that is "coded" is the difference to the last of its
+ * kind in the same list, so that layers that are alike are alike in the text.
+ */
+export interface Packed
+  extends Omit<Artefact, "params" | "state" | "programs">,
+    Readonly<Record<"params" | "state", readonly PackedTensor[]>> {
+  /** What `params` and `state` refer to. */
+  readonly inits: readonly Init[];
+  /** One table for all blocks, each a row or its text with spaces (`* 12 3`); those of loops go on counting from its end. */
+  readonly exprs: readonly (number | string)[];
+  readonly kernels: readonly PackedKernel[];
+  /**
+   * Steps without their places, in ExprIds. The first number (coded) is what is done: 0 copies (bytes it reads, bytes it
+   * writes), 1 clears (bytes), 2 loops (count), and from 3 on it is a kernel: groups, cost (-1: none), bytes of each binding,
+   * uniforms.
+   */
+  readonly calls: readonly (readonly number[])[];
+  /** Of dispatches the site, of other steps the label. */
+  readonly sites: readonly string[];
+  /**
+   * Where a range begins that is no whole slot: the buffer (by its index in BUFFERS), offset, and slot. Parameters and state
+   * come first and are not said again: a row of `exprs` (behind the last) and a place each.
+   */
+  readonly places: readonly (readonly [number, ExprId, number?])[];
+  /** What all targets say of an entry. */
+  readonly heads: readonly PackedHead[];
+  readonly programs: readonly PackedProgram[];
+}
+/** Path, shape, index of its init, and what is not as usual: f32, no aliases, placed behind the one before. */
+export type PackedTensor = readonly [string, readonly number[], number, Partial<TensorSpec>?];
+/** Name, text, access (`r`: read, `w`: read_write), words of the uniform block, and the rest. */
+export type PackedKernel = readonly [string, number, string, number, Partial<Kernel>?];
+/** Steps: call (coded) and site (coded), then the places (PackedPlace), or of a loop its symbol, rows and steps. */
+export type PackedStep =
+  | readonly [number, number, ...PackedPlace[]]
+  | readonly [number, number, string, readonly (number | string)[], readonly PackedStep[]];
+/** A slot, from its beginning; or, below 0, -1 - 2d for the place d further in the table than the last one, 2d for d before. */
+export type PackedPlace = number;
+/** A path of the model's: its index in parameters and state (coded), or the text. */
+export type PackedPath = number | string;
+type Bytes<T> = Omit<T, "range"> & { readonly bytes: ExprId };
+export interface PackedHead
+  extends Omit<
+    EntryPlan,
+    | "symbols"
+    | "solve"
+    | "body"
+    | "slots"
+    | "inputs"
+    | "outputs"
+    | "implicit"
+    | "derived"
+    | "writesParams"
+    | "writesState"
+  > {
+  readonly symbols: readonly (readonly [string, ExprId])[];
+  readonly inputs: readonly Bytes<Port>[];
+  readonly outputs: readonly Bytes<Port>[];
+  readonly implicit: readonly Bytes<EntryPlan["implicit"][number]>[];
+  readonly writes: readonly (readonly PackedPath[])[];
+}
+/** Index of the head; slots; steps; places of inputs, outputs and implicit inputs; derived units. */
+export type PackedEntry = readonly [
+  number,
+  readonly ExprId[],
+  readonly PackedStep[],
+  readonly PackedPlace[],
+  readonly number[],
+];
+export interface PackedProgram extends Omit<Program, "kernels" | "entries" | "derived"> {
+  readonly entries: readonly PackedEntry[];
+  /** Name, sources, slots, steps, earlier units. */
+  readonly derived: readonly (readonly [
+    string,
+    readonly PackedPath[],
+    readonly ExprId[],
+    readonly PackedStep[],
+    readonly number[],
+  ])[];
 }

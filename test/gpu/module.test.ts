@@ -47,6 +47,7 @@ beforeAll(() => {
   mkdirSync(modules, { recursive: true });
   folder = mkdtempSync(join(modules, "mdl-module-"));
   writeFileSync(join(folder, "tiny.mjs"), js);
+  writeFileSync(join(folder, "small.mjs"), emitModule(tiny, { runtime: "inline", minify: true }).js);
   writeFileSync(join(folder, "main.mjs"), MAIN);
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -60,9 +61,12 @@ describe("in plain Node", () => {
 
   it("runs, and the program ends by itself, disposed of or not", async (context) => {
     await testDevice(context);
-    for (const end of ["", "net.dispose();"]) {
+    for (const [module, end] of [
+      ["tiny", ""],
+      ["small", "net.dispose();"],
+    ]) {
       const { status, stdout } = run(`
-        import { load } from "./tiny.mjs";
+        import { load } from "./${module}.mjs";
         import { main } from "./main.mjs";
         let net;
         console.log(await main(async (options) => (net = await load(options)), {}));

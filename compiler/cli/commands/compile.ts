@@ -23,6 +23,7 @@ export interface CompileFlags {
   readonly target?: readonly string[];
   readonly weights?: string;
   readonly runtime: "inline" | "import";
+  readonly minify?: boolean;
   readonly emit?: Stage;
   readonly force?: boolean;
 }
@@ -68,6 +69,7 @@ export async function compileCommand(path: string, flags: CompileFlags): Promise
     const stem = join(flags.out, models.moduleName(c.name));
     const { js, dts } = emitModule(c.artefact, {
       runtime: flags.runtime,
+      minify: flags.minify,
       source: basename(files.file),
       compiler: `mdl ${version()}`,
     });

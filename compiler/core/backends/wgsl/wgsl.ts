@@ -1,5 +1,6 @@
 // WebGPU: kernels are compute shaders in WGSL.
 import type { Backend } from "../backend.ts";
+import { minify } from "./minify.ts";
 import { printKernel } from "./print.ts";
 import { words } from "./words.ts";
 
@@ -26,4 +27,5 @@ export const wgsl: Backend = {
     },
   },
   print: printKernel,
+  minify,
 };

@@ -3,12 +3,17 @@
 import type { Artefact } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
 import { inferenceRuntimeText, trainingRuntimeText } from "../../generated/runtime-text.ts";
-import { data, lineComment, oneLine, template } from "./text.ts";
+import { targets } from "../../targets.ts";
+import { alikeTogether } from "./order.ts";
+import { pack } from "./pack.ts";
+import { data, flatData, lineComment, oneLine, template } from "./text.ts";
 import { emitTypes } from "./types.ts";
 
 export interface EmitOptions {
   /** `inline`: the module holds its runtime; `import`: it imports `mdlc/runtime`. */
   readonly runtime: "inline" | "import";
+  /** Kernels and data as short as they can be said, for a bundle; else as they read. */
+  readonly minify?: boolean;
   /** For the header: the source's file name, and the compiler's version. */
   readonly source?: string;
   readonly compiler?: string;
@@ -22,27 +27,54 @@ export interface EmittedModule {
 export function emitModule(artefact: Artefact, options: EmitOptions): EmittedModule {
   const from = options.source ? ` from ${oneLine(options.source)}` : "";
   const header = `${artefact.name}: made${from} by ${options.compiler ?? "mdl"}; do not edit.`;
-  const { texts, ...rest } = artefact;
-  const names = texts.map((_, i) => {
-    const kernels = artefact.programs.flatMap((p) =>
-      p.kernels.filter((k) => k.text === i).map((k) => k.name),
-    );
-    return [...new Set(kernels)].join(", ");
-  });
-  const js = `${lineComment(header)}${artefact.doc ? `\n//\n${lineComment(artefact.doc)}` : ""}
-
-// WGSL, one text per kernel; programs refer to them by index.
-const mdlTexts = [
-${texts.map((text, i) => `${lineComment(`${i}: ${names[i]}`)}\n${template(text)},`).join("\n")}
-];
-
-const mdlArtefact = {
- texts: mdlTexts,
- ${data(rest, "").replace(/^\{\s*/, "")};
-
-${options.runtime === "inline" ? inlined(artefact) : IMPORTED}
-`;
+  const { texts, ...rest } = pack(ordered(options.minify ? minified(artefact) : artefact));
+  const parts = options.minify
+    ? [
+        lineComment(header),
+        `const mdlArtefact={texts:[\n${texts.map(template).join(",\n")}\n],${flatData(rest, "").slice(1)};`,
+      ]
+    : [
+        `${lineComment(header)}${artefact.doc ? `\n//\n${lineComment(artefact.doc)}` : ""}\n`,
+        "// Texts of kernels; the rows of kernels refer to them by index.",
+        `const mdlTexts = [\n${texts.map((text, i) => `// ${i}\n${template(text)},`).join("\n")}\n];\n`,
+        "// Everything else, as data: see Packed in mdlc/runtime.",
+        `const mdlArtefact = {\n texts: mdlTexts,\n ${data(rest, "").replace(/^\{\s*/, "")};\n`,
+      ];
+  const js = `${parts.join("\n")}\n${options.runtime === "inline" ? inlined(artefact) : IMPORTED}\n`;
   return { js, dts: emitTypes(artefact, header) };
+}
+
+/** With texts that are alike together. */
+function ordered(artefact: Artefact): Artefact {
+  const order = alikeTogether(artefact.texts);
+  const at = new Map(order.map((old, i) => [old, i]));
+  return {
+    ...artefact,
+    texts: order.map((i) => artefact.texts[i]),
+    programs: artefact.programs.map((p) => ({
+      ...p,
+      kernels: p.kernels.map((k) => ({ ...k, text: at.get(k.text) as number })),
+    })),
+  };
+}
+
+/** With texts that are equal but for what people read in them as one. */
+function minified(artefact: Artefact): Artefact {
+  const all = [...artefact.texts];
+  for (const { target, kernels } of artefact.programs) {
+    const backend = targets.find((t) => t.name === target)?.backend;
+    if (backend) for (const { text } of kernels) all[text] = backend.minify(artefact.texts[text]);
+  }
+  const texts = [...new Set(all)];
+  const at = new Map(texts.map((text, i) => [text, i]));
+  return {
+    ...artefact,
+    texts,
+    programs: artefact.programs.map((p) => ({
+      ...p,
+      kernels: p.kernels.map((k) => ({ ...k, text: at.get(all[k.text]) as number })),
+    })),
+  };
 }
 
 const START = `const mdlLoad = (options) => mdlStart(mdlArtefact, options);

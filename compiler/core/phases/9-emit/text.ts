@@ -64,16 +64,17 @@ export function data(value: unknown, indent = ""): string {
   return `{\n${rows.join(",\n")},\n${indent}}`;
 }
 
-function flatData(value: unknown): string {
+/** On one line; `gap` stands between its parts. */
+export function flatData(value: unknown, gap = " "): string {
   if (typeof value === "string") return quote(value);
   if (value === null || typeof value !== "object") {
     // JSON has no infinity, and a padding value may be one.
     return typeof value === "number" ? (Object.is(value, -0) ? "-0" : String(value)) : JSON.stringify(value);
   }
-  if (Array.isArray(value)) return `[${value.map(flatData).join(", ")}]`;
-  return `{ ${fields(value)
-    .map(([name, v]) => `${property(name)}: ${flatData(v)}`)
-    .join(", ")} }`;
+  const inner = (v: unknown): string => flatData(v, gap);
+  if (Array.isArray(value)) return `[${value.map(inner).join(`,${gap}`)}]`;
+  const parts = fields(value).map(([name, v]) => `${property(name)}:${gap}${inner(v)}`);
+  return `{${gap}${parts.join(`,${gap}`)}${gap}}`;
 }
 
 const fields = (value: object): [string, unknown][] =>

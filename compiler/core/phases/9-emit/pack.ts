@@ -1,0 +1,272 @@
+// The artefact as a module holds it (`Packed` in runtime/core/program.ts, which `unpack` reads back). In: an artefact. Out:
+// the same, with what targets, entries and layers share said once. Plain data to plain data.
+import {
+  type Artefact,
+  type Block,
+  BUFFERS,
+  type EntryPlan,
+  type Expr,
+  type ExprId,
+  type Kernel,
+  type Packed,
+  type PackedHead,
+  type PackedKernel,
+  type PackedPath,
+  type PackedPlace,
+  type PackedStep,
+  type PackedTensor,
+  type Program,
+  type Range,
+  type Step,
+  type TensorSpec,
+} from "../../../../runtime/core/program.ts";
+import { flatData } from "./text.ts";
+
+/** Values in order of their first use; equal ones are one. */
+class Table<T> {
+  readonly rows: T[] = [];
+  private readonly known = new Map<string, number>();
+  clear(): void {
+    this.rows.length = 0;
+    this.known.clear();
+  }
+  id(value: T): number {
+    const key = flatData(value);
+    let id = this.known.get(key);
+    if (id === undefined) {
+      id = this.rows.push(value) - 1;
+      this.known.set(key, id);
+    }
+    return id;
+  }
+}
+
+/** A row as text, or the number it is. */
+const rowOf = (e: Expr): number | string => (typeof e === "object" ? e.join(" ") : e);
+
+/** Differences: of what is counted, to the last one. */
+class Coder {
+  private last = 0;
+  code(n: number): number {
+    const d = n - this.last;
+    this.last = n;
+    return d;
+  }
+}
+const below = (d: number): number => (d < 0 ? 2 * d : -1 - 2 * d);
+
+/** Renumbers a block's ExprIds. */
+interface Ids {
+  (id: ExprId): ExprId;
+  /** As it was. */
+  row(id: ExprId): Expr;
+  readonly end: number;
+}
+function renumbered(rows: readonly Expr[], add: (e: Expr) => ExprId, outer?: Ids): Ids {
+  const from = outer?.end ?? 0;
+  const to: ExprId[] = [];
+  const ids = (id: ExprId): ExprId => {
+    if (outer && id < from) return outer(id);
+    const e = rows[id - from];
+    to[id - from] ??= add(typeof e === "object" ? [e[0], ids(e[1]), ids(e[2])] : e);
+    return to[id - from];
+  };
+  const row = (id: ExprId): Expr => (outer && id < from ? outer.row(id) : rows[id - from]);
+  return Object.assign(ids, { row, end: from + rows.length });
+}
+
+export function pack(artefact: Artefact): Packed {
+  const exprs = new Table<Expr>();
+  const kernels = new Table<PackedKernel>();
+  const calls = new Table<readonly number[]>();
+  const sites = new Table<string>();
+  const places = new Table<readonly [number, ExprId, number?]>();
+  const heads = new Table<PackedHead>();
+  const inits = new Table<TensorSpec["init"]>();
+
+  // Rows are numbered as they are asked for.
+  const top = (rows: readonly Expr[]): Ids => renumbered(rows, (e) => exprs.id(e));
+  const idsOf = new Map<readonly Expr[], Ids>();
+  const idsIn = (rows: readonly Expr[]): Ids => {
+    const ids = idsOf.get(rows) ?? top(rows);
+    idsOf.set(rows, ids);
+    return ids;
+  };
+  exprs.id(0);
+  /** Where the rows of loops begin. */
+  let inLoops = 0;
+
+  const specs = [...artefact.params, ...artefact.state];
+  const indexOf = new Map(specs.map(({ path }, i) => [path, i]));
+  const paths = (list: readonly string[]): PackedPath[] => {
+    const coder = new Coder();
+    return list.map((path) => {
+      const i = indexOf.get(path);
+      return i === undefined ? path : coder.code(i);
+    });
+  };
+
+  // Parameters and state have a place each, before the others.
+  const placeOf = new Map(
+    specs.map(({ offset }, i) => [`${i < artefact.params.length ? "params" : "state"} ${offset}`, i]),
+  );
+  const placer = (): ((range: Range, ids: Ids) => PackedPlace) => {
+    const coder = new Coder();
+    return ({ buffer, slot, offset }, ids) => {
+      const literal = ids.row(offset);
+      if (slot !== undefined && buffer === "arena" && literal === 0) return slot;
+      const known = placeOf.get(`${buffer} ${literal}`);
+      if (known !== undefined && slot === undefined) return below(coder.code(known));
+      const at = ids(offset);
+      const place = [BUFFERS.indexOf(buffer), at, ...(slot === undefined ? [] : [slot])] as const;
+      return below(coder.code(specs.length + places.id(place as readonly [number, ExprId, number?])));
+    };
+  };
+  type Placer = ReturnType<typeof placer>;
+
+  const steps = (
+    list: readonly Step[],
+    ids: Ids,
+    kernelAt: readonly number[],
+    place: Placer,
+    /** The row after the last one in force. */
+    end = inLoops,
+  ): PackedStep[] => {
+    const [call, site] = [new Coder(), new Coder()];
+    const head = (row: readonly number[], label: string): [number, number] => [
+      call.code(calls.id(row)),
+      site.code(sites.id(label)),
+    ];
+    // biome-ignore lint/suspicious/useIterableCallbackReturn: every kind of step returns
+    return list.map((s: Step): PackedStep => {
+      switch (s.kind) {
+        case "dispatch": {
+          const { kernel, groups, cost, bind, uniforms, site: label } = s;
+          const row = [
+            3 + kernelAt[kernel],
+            ids(groups),
+            cost === undefined ? -1 : ids(cost),
+            ...bind.map((r) => ids(r.bytes)),
+            ...uniforms.map(ids),
+          ];
+          return [...head(row, label), ...bind.map((r) => place(r, ids))];
+        }
+        case "copy":
+          return [
+            ...head([0, ids(s.from.bytes), ids(s.to.bytes)], s.label),
+            place(s.from, ids),
+            place(s.to, ids),
+          ];
+        case "clear":
+          return [...head([1, ids(s.range.bytes)], s.label), place(s.range, ids)];
+        case "loop": {
+          const { count, label, symbol, body } = s;
+          const own: Expr[] = [];
+          const inner = renumbered(body.exprs, (e) => end + own.push(e) - 1, ids);
+          // All of them now: a loop in the loop counts on.
+          for (let id = ids.end; id < inner.end; id++) inner(id);
+          const nested = steps(body.steps, inner, kernelAt, place, end + own.length);
+          return [...head([2, ids(count)], label), symbol, own.map(rowOf), nested];
+        }
+      }
+    });
+  };
+  const block = (b: Block, kernelAt: readonly number[], place: Placer): PackedStep[] =>
+    steps(b.steps, idsIn(b.exprs), kernelAt, place);
+
+  const entry = (e: EntryPlan, kernelAt: readonly number[]) => {
+    const { symbols, solve, checks, body, inputs, outputs, slots, implicit, derived, ...rest } = e;
+    const { writesParams, writesState, ...head } = rest;
+    const ids = idsIn(body.exprs);
+    const place = placer();
+    const sized = <T extends { readonly range: Range }>({ range, ...port }: T) => ({
+      ...port,
+      bytes: ids(range.bytes),
+    });
+    const port = (p: EntryPlan["inputs"][number]) => ({
+      ...sized(p),
+      shape: p.shape.map(ids),
+      indexes: p.indexes?.map((x) => ({
+        ...x,
+        extent: ids(x.extent),
+        part: x.part?.map(([a, b, c]) => [ids(a), ids(b), ids(c)] as const),
+      })),
+    });
+    const id = heads.id({
+      ...head,
+      symbols: symbols.map(({ name, value }) => [name, idsIn(solve)(value)]),
+      checks: checks.map((c) => ({ ...c, left: ids(c.left), right: ids(c.right) })),
+      inputs: inputs.map(port),
+      outputs: outputs.map(port),
+      implicit: implicit.map(sized),
+      writes: [paths(writesParams), paths(writesState)],
+    });
+    const packed = block(body, kernelAt, place);
+    const ports = [...inputs, ...outputs, ...implicit].map((p) => place(p.range, ids));
+    return [id, slots.map(ids), packed, ports, derived] as const;
+  };
+
+  const program = (p: Program): Packed["programs"][number] => {
+    const { kernels: own, entries, derived, ...rest } = p;
+    const kernelAt = own.map((k) => kernels.id(kernelRow(k)));
+    return {
+      ...rest,
+      derived: derived.map(
+        (u) =>
+          [
+            u.name,
+            paths(u.sources),
+            u.slots.map(idsIn(u.body.exprs)),
+            block(u.body, kernelAt, placer()),
+            u.derived,
+          ] as const,
+      ),
+      entries: entries.map((e) => entry(e, kernelAt)),
+    };
+  };
+
+  const tensors = (list: readonly TensorSpec[], usual: TensorSpec["role"]): PackedTensor[] => {
+    let end = 0;
+    return list.map((spec) => {
+      const { path, shape, init, ...rest } = spec;
+      const bytes = shape.reduce((n, d) => n * d, 1) * (spec.dtype === "f16" ? 2 : 4);
+      const usually = { aliases: [], dtype: "f32", offset: end, bytes, role: usual };
+      end = Math.ceil((spec.offset + spec.bytes) / 256) * 256;
+      return [path, shape, inits.id(init), ...unusual(rest, usually)] as unknown as PackedTensor;
+    });
+  };
+
+  // Twice, because rows of loops are numbered from where those of all blocks end.
+  artefact.programs.forEach(program);
+  inLoops = exprs.rows.length + specs.length;
+  for (const table of [calls, sites, places, heads]) table.clear();
+  const programs = artefact.programs.map(program);
+  const { params, state, ...rest } = artefact;
+  const kinds = new Coder();
+  return {
+    ...rest,
+    params: tensors(params, "param"),
+    state: tensors(state, "buffer"),
+    inits: inits.rows,
+    exprs: exprs.rows.map(rowOf),
+    kernels: kernels.rows,
+    calls: calls.rows.map(([kind, ...row]) => [kinds.code(kind), ...row]),
+    sites: sites.rows,
+    places: places.rows,
+    heads: heads.rows,
+    programs,
+  };
+}
+
+/** The fields that are not as usual, as a list of none or one. */
+function unusual(value: object, usual: Readonly<Record<string, unknown>>): object[] {
+  const odd = Object.entries(value).filter(
+    ([name, v]) => v !== undefined && !(Object.hasOwn(usual, name) && flatData(v) === flatData(usual[name])),
+  );
+  return odd.length > 0 ? [Object.fromEntries(odd)] : [];
+}
+
+function kernelRow({ name, text, access, uniformWords, ...rest }: Kernel): PackedKernel {
+  const letters = access.map((a) => (a === "read" ? "r" : "w")).join("");
+  return [name, text, letters, uniformWords, ...unusual(rest, {})] as unknown as PackedKernel;
+}
