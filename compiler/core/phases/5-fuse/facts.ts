@@ -4,6 +4,7 @@ import { asConst, equal, isConst, product, substitute } from "../../dims/dim.ts"
 import { attrsText, isGraph, NO_ORIGIN, opKey, typeText } from "../../ir/build.ts";
 import type { Node, Value } from "../../ir/types.ts";
 import { rowMajor } from "../../kernel/coordinates.ts";
+import { DEAR, functionCost } from "../../kernel/functions.ts";
 import { foldOf, indexForm, type ScalarContext } from "../../kernel/lowering.ts";
 import { type Axis, children, type Scalar, type ScalarOf } from "../../kernel/scalar.ts";
 import { isolated } from "../../kernel/values.ts";
@@ -203,31 +204,13 @@ function window(n: Node): readonly number[] | undefined {
   return seen.size === x.axes.length ? over : undefined;
 }
 
-const HEAVY = new Set([
-  "exp",
-  "exp2",
-  "log",
-  "log2",
-  "tanh",
-  "erf",
-  "pow",
-  "sin",
-  "cos",
-  "tan",
-  "sqrt",
-  "rsqrt",
-  "log1p",
-  "expm1",
-  "threefry_a",
-  "threefry_b",
-]);
 function heavy(n: Node): number {
   let count = 0;
   const seen = new Set<Scalar>();
   const visit = (y: Scalar): void => {
     if (seen.has(y)) return;
     seen.add(y);
-    if (y.kind === "call" && HEAVY.has(y.fn)) count++;
+    if (y.kind === "call" && functionCost(y.fn) >= DEAR) count++;
     for (const c of children(y)) visit(c);
   };
   visit(isolated(n).x);
