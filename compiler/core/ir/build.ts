@@ -1,6 +1,7 @@
 // Creating nodes and graphs. In: operators, operands, attributes. Out: nodes typed by their op's `infer`, equal pure nodes
 // shared (hash-consing), each with the origin in force. Separate from the types because only builders allocate ids.
 import { type Dim, print as printDim, symbols } from "../dims/dim.ts";
+import { isData } from "./data.ts";
 import {
   type Attr,
   type Attrs,
@@ -58,12 +59,13 @@ function idOf(x: object): number {
 export const opKey = (op: OpDef): string => `${op.name}@${idOf(op)}`;
 /**
  * Text of an attribute, for printing and as a key that is equal for equal attributes only: -0, infinities and NaN differ
- * from all others and from the strings that spell them; graphs are identified by object.
+ * from all others and from the strings that spell them; graphs are identified by object, data by its name.
  */
 export function attrText(a: Attr): string {
   if (a === undefined) return "none";
   if (isDim(a)) return printDim(a);
   if (isGraph(a)) return `graph#${idOf(a)}`;
+  if (isData(a)) return `@${a.name}`;
   if (Array.isArray(a)) return `[${a.map(attrText).join(", ")}]`;
   if (typeof a === "number") return Object.is(a, -0) ? "-0.0" : String(a);
   return typeof a === "string" ? JSON.stringify(a) : String(a);
@@ -77,7 +79,7 @@ export const attrsText = (attrs: Attrs): string =>
 /** True where an attribute holds a size that is known at the call only. */
 export function attrsHaveSymbols(attrs: Attrs): boolean {
   const one = (a: Attr): boolean => {
-    if (a === undefined || typeof a !== "object" || isGraph(a)) return false;
+    if (a === undefined || typeof a !== "object" || isGraph(a) || isData(a)) return false;
     return isDim(a) ? symbols(a).size > 0 : a.some(one);
   };
   return Object.values(attrs).some(one);

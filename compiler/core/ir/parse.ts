@@ -1,19 +1,33 @@
-// Reads the text form of a graph back: parseGraph(printGraph(g)) prints as g does. In: text, and the operators by name.
-// Out: a graph; its types are those of the text, which `verify` holds to the operators' rules. Separate from the printer
-// because only tests and tools read graphs.
+// Reads the text form of a graph back: parseGraph(printGraph(g)) prints and builds as g does. In: text, the operators by name,
+// and the data that the text names. Out: a graph; its types are those of the text, which `verify` holds to the operators'
+// rules. Separate from the printer because only tests, tools and importers read graphs.
 import { type Dim, parseDim } from "../dims/dim.ts";
-import type { Attr, Constraint, DType, Graph, Node, OpDef, TensorType, Value } from "./types.ts";
+import { type Data, literalData } from "./data.ts";
+import type {
+  Attr,
+  Constraint,
+  DType,
+  Graph,
+  IndexRange,
+  Node,
+  OpDef,
+  Origin,
+  TensorType,
+  Value,
+} from "./types.ts";
 
 export class GraphTextError extends Error {
   override name = "GraphTextError";
 }
 
-export function parseGraph(text: string, op: (name: string) => OpDef | undefined): Graph {
+export function parseGraph(
+  text: string,
+  op: (name: string) => OpDef | undefined,
+  constant: (name: string) => Data | undefined = () => undefined,
+): Graph {
   const lines = text.split("\n").filter((line) => line.trim() !== "");
-  const reader = new Reader(lines, op);
-  const graph = reader.graph();
-  if (!reader.atEnd) reader.fail("expected the end");
-  return graph;
+  const reader = new Reader(lines, op, constant);
+  return reader.all();
 }
 
 const NUMBER = /^(-?(\d+(\.\d+)?(e[+-]?\d+)?|Infinity)|NaN)$/;
@@ -22,12 +36,20 @@ const RELATION = / (==|divides|>=) /;
 class Reader {
   private at = 0;
   private nextId = 0;
+  /** Attributes that are graphs, to be filled in when these have been read. */
+  private readonly held: { attrs: Record<string, Attr>; key: string; name: string }[] = [];
   private readonly lines: readonly string[];
   private readonly op: (name: string) => OpDef | undefined;
+  private readonly constant: (name: string) => Data | undefined;
 
-  constructor(lines: readonly string[], op: (name: string) => OpDef | undefined) {
+  constructor(
+    lines: readonly string[],
+    op: (name: string) => OpDef | undefined,
+    constant: (name: string) => Data | undefined,
+  ) {
     this.lines = lines;
     this.op = op;
+    this.constant = constant;
   }
   get atEnd(): boolean {
     return this.at >= this.lines.length;
@@ -36,17 +58,30 @@ class Reader {
     throw new GraphTextError(`line ${this.at + 1}: ${what}: ${this.lines[this.at] ?? "end of the text"}`);
   }
 
-  /** One graph, and after it the bodies that it names, in order. */
-  graph(): Graph {
+  /** The graph, and after it those that nodes hold, by name. */
+  all(): Graph {
+    const graph = this.graph();
+    const bodies = new Map<string, Graph>();
+    while (!this.atEnd && bodies.size < new Set(this.held.map((h) => h.name)).size) {
+      const body = this.graph();
+      bodies.set(body.name, body);
+    }
+    if (!this.atEnd) this.fail("expected the end");
+    for (const { attrs, key, name } of this.held)
+      attrs[key] = bodies.get(name) ?? this.fail(`there is no graph ${name}`);
+    return graph;
+  }
+
+  private graph(): Graph {
     const head = /^graph (.*)\((.*)\) \{$/.exec(this.lines[this.at] ?? "");
     if (!head) return this.fail("expected `graph name(symbols) {`");
     this.at++;
     const values = new Map<string, Value>();
     const nodes: Node[] = [];
     const constraints: Constraint[] = [];
+    const indexes: IndexRange[] = [];
     const writes: { path: string; value: Value }[] = [];
     const results: { name: string; value: Value }[] = [];
-    const bodies: { attrs: Record<string, Attr>; key: string }[] = [];
     const value = (name: string): Value => values.get(name) ?? this.fail(`${name} has no value`);
     for (; ; this.at++) {
       const line = this.lines[this.at] ?? this.fail("expected `}`");
@@ -55,16 +90,16 @@ class Reader {
       const write = /^write (".*") <- (%\d+)$/.exec(part);
       const result = /^return (.*) = (%\d+)$/.exec(part);
       const require = /^require (.*) (".*")$/.exec(part);
-      if (write) writes.push({ path: JSON.parse(write[1]) as string, value: value(write[2]) });
+      if (part.startsWith("index ")) indexes.push(this.index(part));
+      else if (write) writes.push({ path: JSON.parse(write[1]) as string, value: value(write[2]) });
       else if (result) results.push({ name: result[1], value: value(result[2]) });
       else if (require) constraints.push(this.constraint(require[1], JSON.parse(require[2]) as string));
-      else nodes.push(this.node(part, values, value, bodies));
+      else nodes.push(this.node(part, values, value));
     }
     this.at++;
-    for (const b of bodies) b.attrs[b.key] = this.graph();
     const symbols = head[2] === "" ? [] : head[2].split(", ");
     const inputs = nodes.filter((n) => n.op.name === "input");
-    return { name: head[1], nodes, inputs, results, writes, symbols, constraints };
+    return { name: head[1], nodes, inputs, results, writes, symbols, constraints, indexes };
   }
 
   private constraint(text: string, message: string): Constraint {
@@ -78,13 +113,38 @@ class Reader {
     };
   }
 
-  /** `%3: f32[N, 10] = add(%1, %2) {axis = 1} "logits"  // where from`. */
-  private node(
-    text: string,
-    values: Map<string, Value>,
-    value: (name: string) => Value,
-    bodies: { attrs: Record<string, Attr>; key: string }[],
-  ): Node {
+  /** `index "x" < V except 255 at [0 : N : 1] "what for"`. */
+  private index(text: string): IndexRange {
+    const s = new Scanner(text, (what) => this.fail(what));
+    const quoted = (): string => {
+      s.expect('"');
+      return s.string();
+    };
+    s.expect("index ");
+    const input = quoted();
+    s.expect(" < ");
+    const extent = parseDim(s.match(/.*?(?= except | at \[| ")/y));
+    const except = s.take(" except ") ? Number(s.match(/-?\d+/y)) : undefined;
+    const part: { start: Dim; size: Dim; step: number }[] = [];
+    const places = s.take(" at [");
+    while (places && !s.take("]")) {
+      const [start, size, step] = s.piece().split(" : ");
+      part.push({ start: parseDim(start), size: parseDim(size), step: Number(step) });
+      s.take(", ");
+    }
+    s.expect(" ");
+    const use = quoted();
+    return {
+      input,
+      extent,
+      ...(except === undefined ? {} : { except }),
+      ...(places ? { part } : {}),
+      use,
+    };
+  }
+
+  /** `%3: f32[N, 10] = add(%1, %2) {axis = 1} "logits"  // path (derived from)`. */
+  private node(text: string, values: Map<string, Value>, value: (name: string) => Value): Node {
     const s = new Scanner(text, (what) => this.fail(what));
     const outs: { name: string; type: TensorType }[] = [];
     do {
@@ -106,17 +166,16 @@ class Reader {
       while (!s.take("}")) {
         const key = s.match(/\w+/y);
         s.expect(" = ");
-        attrs[key] = attribute(s);
+        attrs[key] = attribute(s, this.constant);
         s.take(", ");
       }
     }
     const label = s.take(' "') ? s.string() : undefined;
-    const from = s.take("  // ") ? [s.rest()] : [];
+    const origin = originOf(s.take("  // ") ? s.rest() : "");
     if (!s.done) this.fail(`cannot read ${s.rest()}`);
     for (const [key, a] of Object.entries(attrs))
-      if (typeof a === "string" && /^@body\d+$/.test(a)) bodies.push({ attrs, key });
+      if (typeof a === "string" && /^@body\d+$/.test(a)) this.held.push({ attrs, key, name: a.slice(1) });
     const list: Value[] = [];
-    const origin = { path: "", calls: [], derived: from };
     const node: Node = { id: this.nextId++, op, inputs, attrs, outs: list, origin, label };
     outs.forEach((o, index) => {
       const v = { node, index, type: o.type };
@@ -137,15 +196,36 @@ function type(s: Scanner): TensorType {
   }
   return { dtype, shape };
 }
-function attribute(s: Scanner): Attr {
+/** What stands behind a node: its instance path last before what it was derived from, and before that a place for people. */
+function originOf(text: string): Origin {
+  const [, where, derived] = /^(.*?)((?: ?\([^()]*\))*)$/.exec(text) as unknown as [string, string, string];
+  const path = where.split(" ").at(-1) ?? "";
+  return {
+    path: /^[A-Za-z_]\w*(\.\w+)*$/.test(path) ? path : "",
+    calls: [],
+    derived: [...derived.matchAll(/\(([^()]*)\)/g)].map((m) => m[1]),
+  };
+}
+function attribute(s: Scanner, constant: (name: string) => Data | undefined): Attr {
   if (s.take('"')) return s.string();
   if (s.take("[")) {
     const list: Attr[] = [];
     while (!s.take("]")) {
-      list.push(attribute(s));
+      list.push(attribute(s, constant));
       s.take(", ");
     }
     return list;
+  }
+  if (s.take("@")) {
+    const name = s.match(/\w+/y);
+    return constant(name) ?? s.fail(`the elements of ${name} are not given`);
+  }
+  const dtype = s.takeMatch(/(f32|f16|i32|u32|bool)</y);
+  if (dtype !== undefined) {
+    const list = s.match(/[^>]*/y);
+    s.expect(">");
+    const numbers = list === "" ? [] : list.split(", ").map(Number);
+    return literalData(dtype.slice(0, -1) as DType, numbers);
   }
   const word = s.piece();
   if (word === "true" || word === "false") return word === "true";
@@ -157,7 +237,7 @@ function attribute(s: Scanner): Attr {
 class Scanner {
   private at = 0;
   private readonly text: string;
-  private readonly fail: (what: string) => never;
+  readonly fail: (what: string) => never;
   constructor(text: string, fail: (what: string) => never) {
     this.text = text;
     this.fail = fail;
@@ -174,9 +254,12 @@ class Scanner {
     if (!this.take(word)) this.fail(`expected \`${word}\` at column ${this.at + 1}`);
   }
   match(pattern: RegExp): string {
+    return this.takeMatch(pattern) ?? this.fail(`expected ${pattern.source} at column ${this.at + 1}`);
+  }
+  takeMatch(pattern: RegExp): string | undefined {
     pattern.lastIndex = this.at;
     const m = pattern.exec(this.text);
-    if (!m) return this.fail(`expected ${pattern.source} at column ${this.at + 1}`);
+    if (!m) return undefined;
     this.at += m[0].length;
     return m[0];
   }

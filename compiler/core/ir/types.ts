@@ -3,6 +3,7 @@
 import type { Span } from "../diagnostics/report.ts";
 import type { Dim } from "../dims/dim.ts";
 import type { Lowering, Scalar } from "../kernel/scalar.ts";
+import type { Data } from "./data.ts";
 
 export type DType = "f32" | "f16" | "i32" | "u32" | "bool";
 
@@ -24,7 +25,7 @@ export interface Origin {
   readonly derived: readonly string[];
 }
 
-export type Attr = number | boolean | string | Dim | Graph | readonly Attr[] | undefined;
+export type Attr = number | boolean | string | Dim | Graph | Data | readonly Attr[] | undefined;
 export type Attrs = { readonly [name: string]: Attr };
 
 /** One operation. `outs[i]` are its results. */
@@ -271,5 +272,5 @@ export interface OpExample {
 }
 
 /** Attributes with every Dim evaluated. */
-export type ConcreteAttr = number | boolean | string | Graph | readonly ConcreteAttr[] | undefined;
+export type ConcreteAttr = number | boolean | string | Graph | Data | readonly ConcreteAttr[] | undefined;
 export type ConcreteAttrs = { readonly [name: string]: ConcreteAttr };

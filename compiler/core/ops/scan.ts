@@ -1,7 +1,7 @@
 // scan: a loop over a dimension that need not be known. The body is a graph; its inputs are, in order, one slice of each
 // `xs` operand, the carries, and the captured values; its results are the next carries and then the emitted values.
 // Operands: xs..., initial carries..., captured.... Results: final carries..., emitted values stacked along their axis.
-import { type Dim, equal, print } from "../dims/dim.ts";
+import { type Dim, type DimLike, dim, equal, print } from "../dims/dim.ts";
 import { createBuilder, finishGraph, sameType, typeText } from "../ir/build.ts";
 import {
   type Attr,
@@ -31,7 +31,11 @@ export interface ScanAttrs {
   /** From the last slice to the first (gradients). */
   readonly reverse: boolean;
 }
-export const scanAttrs = (attrs: Attrs): ScanAttrs => attrs as unknown as ScanAttrs;
+export const scanAttrs = (attrs: Attrs): ScanAttrs => {
+  const a = attrs as unknown as ScanAttrs;
+  // A graph that was read from its text has numbers where sizes are literals.
+  return typeof a.count === "number" ? { ...a, count: dim(a.count) } : a;
+};
 
 /** A final carry: it lies where the last iteration left it, and no kernel can be told to store it elsewhere. */
 export const isCarried = (v: Value): boolean =>
@@ -96,71 +100,29 @@ export const pick: OpDef = {
   infer: ([x], attrs) => [{ dtype: x.dtype, shape: without(x.shape, attrs.axis as number) }],
   lower: (s, node, at) => {
     const axis = node.attrs.axis as number;
-    return s.read(node.inputs[0], [...at.slice(0, axis), s.dim(node.attrs.index as Dim), ...at.slice(axis)]);
+    return s.read(node.inputs[0], [
+      ...at.slice(0, axis),
+      s.dim(dim(node.attrs.index as DimLike)),
+      ...at.slice(axis),
+    ]);
   },
   noGrad: "it is made after gradients are taken",
   examples: [],
 };
-/**
- * A leaf of a loop's body: operand `index` of the loop; of an initial carry, what the pass before left (attrs index, dtype,
- * shape).
- */
+/** A value of the loop's surroundings, or the carry of the iteration before: a leaf of a body (attrs name, dtype, shape). */
 export const outer: OpDef = {
   name: "outer",
-  doc: "A value from outside a loop's body.",
+  doc: "A value from outside a scan's body.",
   fuses: "source",
   exposed: false,
   pure: false,
   params: [],
   infer: (_inputs, attrs) => [
-    { dtype: attrs.dtype as TensorType["dtype"], shape: attrs.shape as readonly Dim[] },
+    {
+      dtype: attrs.dtype as TensorType["dtype"],
+      shape: (attrs.shape as readonly DimLike[]).map((d) => dim(d)),
+    },
   ],
-  examples: [],
-};
-
-export interface LoopAttrs {
-  /** Its leaves are `outer`s; its results are the next carries, then what is emitted. */
-  readonly body: Graph;
-  /** The counter: a size in the body, from 0 up. */
-  readonly symbol: string;
-  readonly count: Dim;
-  /** The operands that carries begin with, by index. */
-  readonly begin: readonly number[];
-  /** Where an emitted value is put: its axis in the whole, and the slice. */
-  readonly emitAxes: readonly number[];
-  readonly index: Dim;
-}
-export const loopAttrs = (attrs: Attrs): LoopAttrs => attrs as unknown as LoopAttrs;
-
-/**
- * What a scan becomes for the steps after simplification (phases/4-simplify/loops.ts): operands are the initial carries, and
- * each value that the body reads, once; slices are picked in the body. Results: final carries, then what was emitted.
- */
-export const loop: OpDef = {
-  name: "loop",
-  doc: "Runs a body a number of times, carrying values along.",
-  fuses: "control",
-  exposed: false,
-  params: [],
-  infer(inputs, attrs) {
-    const a = loopAttrs(attrs);
-    const results = a.body.results.map((r) => r.value.type);
-    const carries = a.begin.length;
-    if (results.length !== carries + a.emitAxes.length)
-      throw new OpError("E0601", `loop: the body has ${results.length} results`);
-    a.begin.forEach((operand, i) => {
-      if (!inputs[operand] || !sameType(inputs[operand], results[i]))
-        throw new OpError(
-          "E0301",
-          `loop: a carried value begins as ${inputs[operand] ? typeText(inputs[operand]) : "none of the operands"} and becomes ${typeText(results[i])}`,
-          { operand },
-        );
-    });
-    return results.map((t, i) =>
-      i < carries ? t : { dtype: t.dtype, shape: withAxis(t.shape, a.emitAxes[i - carries], a.count) },
-    );
-  },
-  noGrad: "it is made after gradients are taken",
   examples: [],
 };
 

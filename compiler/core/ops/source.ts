@@ -1,7 +1,9 @@
 // Leaves of a graph: inputs, parameters, state, the seed, literals and sizes as values.
 // They hold no meaning of their own: evaluators, planners and the builder of entries bind them by attribute.
-import { type Dim, dim } from "../dims/dim.ts";
-import type { DType, OpDef, TensorType } from "../ir/types.ts";
+import { type Dim, dim, isConst, product } from "../dims/dim.ts";
+import { typeText } from "../ir/build.ts";
+import { type Data, literalData } from "../ir/data.ts";
+import { type Builder, type DType, type OpDef, OpError, type TensorType, type Value } from "../ir/types.ts";
 
 const shaped = (attrs: { readonly [k: string]: unknown }): TensorType => ({
   dtype: attrs.dtype as DType,
@@ -41,8 +43,28 @@ export const seed = leaf("seed", "The seed of the call.", {
 export const hyper = leaf("hyper", "Host-side scalars of the step, by name.", {
   infer: (_inputs, attrs) => [{ dtype: "f32", shape: [dim((attrs.names as readonly string[]).length)] }],
 });
-/** Literal data: attrs data (flat numbers), dtype, shape of literals. */
-export const constant = leaf("constant", "A literal tensor.");
+/** Literal data: attrs data (Data), dtype, shape of literals. */
+export const constant = leaf("constant", "A literal tensor.", {
+  infer: (_inputs, attrs) => {
+    const type = shaped(attrs);
+    const data = attrs.data as Data;
+    if (data.dtype !== type.dtype || !isConst(product(type.shape), data.elements.length))
+      throw new OpError(
+        "E0302",
+        `constant: ${data.elements.length} elements of ${data.dtype} are no ${typeText(type)}`,
+      );
+    return [type];
+  },
+});
+/** A literal tensor of these numbers. */
+export const literal = (
+  b: Builder,
+  dtype: DType,
+  shape: readonly number[],
+  numbers: ArrayLike<number>,
+  label?: string,
+): Value =>
+  b.make(constant, [], { data: literalData(dtype, numbers), dtype, shape: shape.map((n) => dim(n)) }, label);
 
 /** A splat: attrs value, dtype, shape. */
 export const full: OpDef = {
@@ -68,7 +90,7 @@ export const size: OpDef = {
   infer: () => [{ dtype: "i32", shape: [] }],
   reference: (_inputs, attrs, [out]) => void out.data.fill(Number(attrs.dim)),
   vjp: () => [],
-  lower: (s, node) => s.dim(node.attrs.dim as Dim),
+  lower: (s, node) => s.dim(dim(node.attrs.dim as Dim | number)),
   examples: [],
 };
 

@@ -3,6 +3,7 @@
 // and judges them; `mdl run --device cpu` runs on it.
 import { asConst, type Dim, DimError, evaluate as evaluateDim, print, symbols } from "../dims/dim.ts";
 import { isDim, isGraph, typeText } from "../ir/build.ts";
+import { type Data, isData } from "../ir/data.ts";
 import type {
   Attr,
   Attrs,
@@ -16,9 +17,9 @@ import type {
   Value,
 } from "../ir/types.ts";
 import { emptyDense, sizeOf, wrap } from "../ops/dense.ts";
-import { loop, loopAttrs, scanAttrs } from "../ops/scan.ts";
+import { scanAttrs } from "../ops/scan.ts";
 import { inPrimitives } from "./expand.ts";
-import { evaluateLoop, evaluateScan, pickSlice } from "./scan.ts";
+import { evaluateScan, pickSlice } from "./scan.ts";
 
 /** Something the data given does not allow: the caller's fault, not ours. */
 export class EvaluateError extends Error {
@@ -195,11 +196,6 @@ export function evaluateNode(
   bind: (input: Node) => Dense | undefined,
 ): readonly Dense[] {
   const { op, attrs } = node;
-  if (op === loop)
-    return evaluateLoop(loopAttrs(attrs), inputs, context, (body, leaf, sizes) => {
-      const prepared = inPrimitives(body);
-      return evaluateGraph(prepared, { ...context, sizes }, (n) => leaf(Number(n.attrs.index))).results;
-    });
   if (op.fuses === "control")
     return evaluateScan(scanAttrs(attrs), inputs, context, (body, data) => {
       const prepared = inPrimitives(body);
@@ -270,7 +266,7 @@ function source(node: Node, context: Context, bind: (input: Node) => Dense | und
       );
     }
     case "constant":
-      return dense(type.dtype, shapeOf(type, context), attrs.data as readonly number[]);
+      return dense(type.dtype, shapeOf(type, context), (attrs.data as Data).elements);
     default:
       return need(bind(node), `input ${String(attrs.name)}`);
   }
@@ -281,7 +277,7 @@ export function concrete(attrs: Attrs, sizes: Readonly<Record<string, number>>):
   const one = (a: Attr): ConcreteAttr => {
     if (a === undefined || typeof a !== "object") return a;
     if (isDim(a)) return asConst(a) ?? number(a, sizes);
-    if (isGraph(a)) return a;
+    if (isGraph(a) || isData(a)) return a;
     return (a as readonly Attr[]).map(one);
   };
   return Object.fromEntries(Object.entries(attrs).map(([k, v]) => [k, one(v)]));

@@ -34,7 +34,7 @@ import {
   where,
 } from "../../ops/elementwise.ts";
 import { sliceOp } from "../../ops/movement.ts";
-import { constant, full, hyper, param, RANDOM_STEP, RUN, state } from "../../ops/source.ts";
+import { full, hyper, literal, param, RANDOM_STEP, RUN, state } from "../../ops/source.ts";
 
 export interface StepState {
   readonly path: string;
@@ -391,7 +391,7 @@ function decayTable(
     const from = (flat.offsets.get(path) as number) / flat.row;
     data.fill(1, from, from + Math.ceil(sizeOf(model, path) / flat.row));
   }
-  return b.make(constant, [], { data, dtype: "f32", shape: [dim(rows), dim(1)] }, "decay_table");
+  return literal(b, "f32", [rows, 1], data, "decay_table");
 }
 
 const fill = (

@@ -6,7 +6,6 @@ import { transform } from "../../ir/transform.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { copy } from "../../ops/copy.ts";
 import { isCarried } from "../../ops/scan.ts";
-import { lowerLoops } from "./loops.ts";
 import { limitOperands } from "./operands.ts";
 import { foldScales } from "./scales.ts";
 import { mergeScans } from "./scans.ts";
@@ -33,10 +32,8 @@ export const passes: readonly Pass[] = [
   { name: "share-operands", run: (g, o) => (o.inference ? shareOperands(g) : g) },
   { name: "split-reductions", run: (g, o) => splitReductions(g, o.busyRows ?? 0) },
   { name: "limit-operands", run: (g, o) => limitOperands(g, o.operands ?? Number.POSITIVE_INFINITY) },
-  // Kernels store what sinks name.
+  // Last: kernels store what sinks name.
   { name: "store-sinks", run: storeSinks },
-  // Last: passes know scans, the steps after them loops.
-  { name: "loops", run: (g) => lowerLoops(g) },
 ];
 
 export function simplify(
