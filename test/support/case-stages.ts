@@ -1,14 +1,31 @@
 // The steps that text cases can name, by room: one line makes a step testable by text. In: nothing. Out: functions from a
 // graph and a case's options to a graph or a text.
-
-import type { Node } from "../../compiler/core/ir/types.ts";
+import { print } from "../../compiler/core/dims/dim.ts";
+import { typeText } from "../../compiler/core/ir/build.ts";
+import type { Graph, Node, Value } from "../../compiler/core/ir/types.ts";
 import { parse } from "../../compiler/core/phases/1-parse/parse.ts";
 import { passes } from "../../compiler/core/phases/4-simplify/simplify.ts";
-import { isClaimed } from "../../compiler/core/phases/7-schedule/choose.ts";
+import { fuse, fuseSteps } from "../../compiler/core/phases/5-fuse/fuse.ts";
+import type { FuseOptions } from "../../compiler/core/phases/5-fuse/partition.ts";
+import { type Fused, printRegions, type Region } from "../../compiler/core/phases/5-fuse/region.ts";
+import { inPlaceWrites } from "../../compiler/core/phases/6-layout/in-place.ts";
+import { chooseLayouts, type Layouts } from "../../compiler/core/phases/6-layout/layouts.ts";
+import { packWeights } from "../../compiler/core/phases/6-layout/weights.ts";
+import {
+  isClaimed,
+  jobOf,
+  offersFor,
+  roomFor,
+  scheduleGroup,
+} from "../../compiler/core/phases/7-schedule/choose.ts";
+import { families } from "../../compiler/core/phases/7-schedule/families.ts";
+import type { Launch, ScheduleContext } from "../../compiler/core/phases/7-schedule/family.ts";
 import { emitStage, type Stage as Text } from "../../compiler/core/stages.ts";
 import { limitOf } from "../../compiler/core/targets.ts";
-import type { CaseOptions, Stage, Stages } from "./cases.ts";
+import type { CaseOptions, Change, Stage, Stages } from "./cases.ts";
 import { buildGraphs, modelOfGraphs } from "./graphs.ts";
+
+// --- 4-simplify ------------------------------------------------------------------------------------------------------
 
 /** What `pipeline.ts` gives the passes for the case's target; a case may say other numbers. */
 const simplifyOptions = (o: CaseOptions) => ({
@@ -17,6 +34,109 @@ const simplifyOptions = (o: CaseOptions) => ({
   busyRows: o.number("busyRows") ?? o.target.busyRows,
   operands: o.number("operands") ?? limitOf(o.target, "maxStorageBuffersPerShaderStage") - 1,
 });
+const passStages = passes.map((pass): [string, Stage] => [
+  pass.name,
+  { kind: "graph", run: (graph, options) => pass.run(graph, simplifyOptions(options)) },
+]);
+
+// --- 5-fuse ----------------------------------------------------------------------------------------------------------
+
+const fuseOptions = (o: CaseOptions): FuseOptions => ({
+  maxBindings: o.number("bindings") ?? limitOf(o.target, "maxStorageBuffersPerShaderStage"),
+  derive: o.inference,
+  claims: (node) => isClaimed(node, o.target),
+  room: (node) => roomFor(node, o.target),
+});
+/** Regions before and after a step of fusion. */
+const fuseStage = (step: string): Stage => ({
+  kind: "change",
+  run(graph, options) {
+    let before: readonly string[] = [];
+    let change: Change | undefined;
+    fuse(graph, fuseOptions(options), (name, regions) => {
+      const after = printRegions(graph, regions()).map((line) => line.trimEnd());
+      if (name === step) change = { before, after };
+      before = after;
+    });
+    if (!change) throw new Error(`fusion has no step ${step}`);
+    return change;
+  },
+});
+
+// --- 6-layout --------------------------------------------------------------------------------------------------------
+
+const lyingAs = (layouts: Layouts) => (v: Value) =>
+  layouts.order(v).every((axis, i) => axis === i) ? "" : ` lying as [${layouts.order(v).join(", ")}]`;
+const regionLines = (graph: Graph, regions: readonly Region[], layouts?: Layouts): readonly string[] =>
+  printRegions(graph, regions, layouts && lyingAs(layouts));
+
+function layOut(graph: Graph, options: CaseOptions) {
+  const fused = fuse(graph, fuseOptions(options));
+  const layouts = chooseLayouts(fused);
+  const chosen = regionLines(graph, fused.groups, layouts);
+  const packing = packWeights(fused, layouts, options.inference);
+  const packed: Fused = { ...fused, groups: packing.groups, home: packing.home };
+  return { fused, layouts, chosen, packing, packed };
+}
+const layoutStages: Readonly<Record<string, Stage>> = {
+  layouts: {
+    kind: "change",
+    run(graph, options) {
+      const { fused, chosen } = layOut(graph, options);
+      return { before: regionLines(graph, fused.groups), after: chosen };
+    },
+  },
+  weights: {
+    kind: "change",
+    run(graph, options) {
+      const { chosen, packed, layouts } = layOut(graph, options);
+      return { before: chosen, after: regionLines(graph, packed.groups, layouts) };
+    },
+  },
+  "in-place": {
+    kind: "change",
+    run(graph, options) {
+      const { packed, layouts } = layOut(graph, options);
+      const { sources, order } = inPlaceWrites(packed, layouts);
+      const over = (v: Value): string => (sources.has(v) ? ` over ${sources.get(v)?.node.attrs.path}` : "");
+      return {
+        before: printRegions(graph, packed.groups),
+        after: printRegions(graph, order, over),
+      };
+    },
+  },
+};
+
+// --- 7-schedule ------------------------------------------------------------------------------------------------------
+
+/** The regions that a family computes, in which ways it could, and the loop nests of the first. */
+const familyStage = (family: string): Stage => ({
+  kind: "change",
+  run(graph, options) {
+    const { layouts, packing, packed } = layOut(graph, options);
+    const ctx: ScheduleContext = { fused: packed, layouts, target: options.target, packed: packing.packed };
+    const kernels = packed.groups.filter((g) => g.kind !== "control" && g.kind !== "pack");
+    const lines = kernels.map((g) => {
+      const [line] = regionLines(graph, [g], layouts);
+      const offers = offersFor(jobOf(ctx, g));
+      if (offers[0]?.family.name !== family) return { line, more: [] };
+      const { list, temporaries } = scheduleGroup(ctx, g);
+      const scratch = temporaries.map((v) => `temporary ${v.node.label}: ${typeText(v.type)}`);
+      return { line, more: [...scratch, ...list.flatMap(launchLines)] };
+    });
+    return {
+      before: lines.map(({ line }) => line),
+      after: lines.flatMap(({ line, more }) => [line, ...more.map((l) => `  ${l}`)]),
+    };
+  },
+});
+const launchLines = ({ code, groups }: Launch): string[] => [
+  `${code.name} (${code.family}, workgroup ${code.workgroup}) grid ${print(groups)}`,
+  ...code.buffers.map((b) => `  ${b.name}: ${typeText(b.value.type)}`),
+  ...code.nest.map((line) => `  ${line}`),
+];
+
+// --- 8-plan ----------------------------------------------------------------------------------------------------------
 
 /** The whole way from a graph as it is checked, and the text of one stage of it, as `--emit` prints it. */
 const emitted = (what: Text): Stage => ({
@@ -29,13 +149,9 @@ const emitted = (what: Text): Stage => ({
 });
 
 export const stages: Stages = {
-  "4-simplify": Object.fromEntries(
-    passes.map((pass): [string, Stage] => [
-      pass.name,
-      { kind: "graph", run: (graph, options) => pass.run(graph, simplifyOptions(options)) },
-    ]),
-  ),
-  "5-fuse": { fused: emitted("fused") },
-  "7-schedule": { kernels: emitted("kernels"), wgsl: emitted("wgsl") },
+  "4-simplify": Object.fromEntries(passStages),
+  "5-fuse": Object.fromEntries(fuseSteps.map(({ name }) => [name, fuseStage(name)])),
+  "6-layout": layoutStages,
+  "7-schedule": Object.fromEntries(families.map(({ name }) => [name, familyStage(name)])),
   "8-plan": { plan: emitted("plan") },
 };

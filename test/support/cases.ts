@@ -13,8 +13,8 @@
 //   unchanged
 //
 // Instead of a graph there may be a model (`--- model`): the graph is then that of its entry, the first or the one named
-// (`entry: loss`). `before: merge-scans, expand` runs other steps of the room first. `unchanged` is said where a step from
-// graph to graph gives the same again: a case in which it must not fire.
+// (`entry: loss`). `before: merge-scans, expand` runs other steps of the room first. `unchanged` is said where a step
+// leaves things as they were: a case in which it must not fire.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseGraph } from "../../compiler/core/ir/parse.ts";
@@ -39,9 +39,18 @@ export interface CaseOptions {
   word(name: string): string | undefined;
 }
 
-/** A step: from graph to graph (its result is verified and must read back), or from a graph to a text. */
+/** What is there before a step and after it, line by line. */
+export interface Change {
+  readonly before: readonly string[];
+  readonly after: readonly string[];
+}
+/**
+ * A step: from graph to graph (its result is verified and must read back), something of a graph that it changes, or from a
+ * graph to a text.
+ */
 export type Stage =
   | { readonly kind: "graph"; readonly run: (graph: Graph, options: CaseOptions) => Graph }
+  | { readonly kind: "change"; readonly run: (graph: Graph, options: CaseOptions) => Change }
   | { readonly kind: "text"; readonly run: (graph: Graph, options: CaseOptions) => string };
 export type Stages = Readonly<Record<string, Readonly<Record<string, Stage>>>>;
 
@@ -154,13 +163,9 @@ export function runCase(of: TextCase, rooms: Stages): Outcome {
     graph = stage.run(graph, options);
   }
   const stage = stageOf(name);
-  const from = printGraph(graph);
-  const actual =
-    stage.kind === "graph" ? graphText(of.file, stage.run(graph, options)) : stage.run(graph, options);
+  const { said, unchanged } = outcomeOf(of.file, stage, graph, options);
   if (unread.size > 0) fail(`nothing reads ${[...unread].join(", ")}`);
-  const unchanged = actual === from;
   const input = parts.kind === "graph" ? printGraph(given) : parts.input;
-  const said = unchanged ? UNCHANGED : actual.trimEnd();
   const head = [...parts.head].map(([key, value]) => `${key}: ${value}\n`).join("");
   return {
     stage: name,
@@ -170,6 +175,30 @@ export function runCase(of: TextCase, rooms: Stages): Outcome {
     unchanged,
     rewritten: `${parts.comment}${head}--- ${parts.kind}\n${input}\n--- after\n${said}\n`,
   };
+}
+
+/** What a step made of a graph, as a case says it, and whether that is what was there before. */
+function outcomeOf(
+  file: string,
+  stage: Stage,
+  graph: Graph,
+  options: CaseOptions,
+): { said: string; unchanged: boolean } {
+  if (stage.kind === "text") return { said: stage.run(graph, options).trimEnd(), unchanged: false };
+  if (stage.kind === "graph") {
+    const after = graphText(file, stage.run(graph, options));
+    return after === printGraph(graph)
+      ? { said: UNCHANGED, unchanged: true }
+      : { said: after, unchanged: false };
+  }
+  const { before, after } = stage.run(graph, options);
+  const unchanged = before.join("\n") === after.join("\n");
+  const list = (title: string, lines: readonly string[]): string[] => [
+    title,
+    ...lines.map((line) => `  ${line}`),
+  ];
+  const then = unchanged ? [`then: ${UNCHANGED}`] : list("then:", after);
+  return { said: [...list("first:", before), ...then].join("\n"), unchanged };
 }
 
 function readGraph(file: string, text: string): Graph {
