@@ -1,12 +1,13 @@
 // Writes compiler/core/generated/: what the compiler carries as text. It is generated because compiler/core may not
 // read files: the standard library's sources (compiler/core/std/*.mdl), the runtime that a module inlines (with and
-// without its training part: runtime/core/index.ts and inference.ts and what they import, each as one ES module,
-// minified, in short lines, that keeps its exports), and the types of a module's `.d.ts` (runtime/core/api.ts from its line on).
+// without its training part: runtime/core/index.ts and inference.ts and what they import, each as one minified ES module
+// that keeps its exports), and the types of a module's `.d.ts` (runtime/core/api.ts from its line on).
 // Files are only written when their text changes, so that a watching vitest and a build's time stamps stay quiet.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { build } from "esbuild";
+import { rolldown } from "rolldown";
+import { parseAst } from "rolldown/parseAst";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const stdDir = join(root, "compiler", "core", "std");
@@ -28,25 +29,47 @@ function stdSources() {
   );
 }
 
-/** The runtime as one ES module. */
-async function runtimeText(entry) {
-  const result = await build({
-    entryPoints: [join(runtimeDir, entry)],
-    bundle: true,
-    write: false,
-    format: "esm",
+/** The runtime as one ES module: as short as it gets, and in lines that a person can read where an error is thrown from. */
+async function runtimeTexts(entry) {
+  const bundle = await rolldown({
+    input: join(runtimeDir, entry),
     platform: "neutral",
-    target: "es2022",
-    minify: true,
-    // Node prints the line that an uncaught error was thrown from.
-    lineLimit: 120,
-    legalComments: "none",
-    charset: "utf8",
+    transform: { target: "es2022" },
     logLevel: "silent",
   });
+  const { output } = await bundle.generate({ format: "esm", minify: true, comments: false });
+  await bundle.close();
   // A module goes through its user's bundler, too: an import of what is only known at run time is left alone there.
   const hints = "/* @vite-ignore */ /* webpackIgnore: true */";
-  return result.outputFiles[0].text.replaceAll(/\bimport\((?=[\w$]+\))/g, `import(${hints} `);
+  const short = output[0].code.replaceAll(/\bimport\((?=[\w$]+\))/g, `import(${hints} `);
+  return { short, inLines: inLines(short) };
+}
+
+/** Node prints the line that an uncaught error was thrown from: lines end where statements and members begin. */
+function inLines(code) {
+  const places = new Set();
+  // None of these follows a word that a line may not end with (return, async, throw).
+  const lists = ["body", "cases", "consequent", "declarations", "properties", "elements", "arguments"];
+  const visit = (node) => {
+    if (!node || typeof node !== "object") return;
+    for (const [name, value] of Object.entries(node)) {
+      if (lists.includes(name) && Array.isArray(value))
+        for (const element of value) if (element) places.add(element.start);
+      visit(value);
+    }
+  };
+  visit(parseAst(code));
+  const lines = [];
+  let from = 0;
+  let to = 0;
+  for (const place of [...places, code.length].sort((a, b) => a - b)) {
+    if (place - from > 120 && to > from) {
+      lines.push(code.slice(from, to));
+      from = to;
+    }
+    to = place;
+  }
+  return [...lines, code.slice(from)].join("\n");
 }
 
 /** What runtime/core/api.ts says below its line. */
@@ -70,11 +93,12 @@ export async function generate() {
     "std.ts",
     `export const stdSources: Record<string, string> = ${JSON.stringify(stdSources(), null, 2)};`,
   );
-  const text = (name, value) => `export const ${name}: string = ${JSON.stringify(value)};`;
+  const constant = (name, type, value) => `export const ${name}: ${type} = ${JSON.stringify(value)};`;
+  const texts = "{ readonly short: string; readonly inLines: string }";
   const runtime = [
-    text("trainingRuntimeText", await runtimeText("index.ts")),
-    text("inferenceRuntimeText", await runtimeText("inference.ts")),
-    text("moduleTypesText", moduleTypes()),
+    constant("trainingRuntime", texts, await runtimeTexts("index.ts")),
+    constant("inferenceRuntime", texts, await runtimeTexts("inference.ts")),
+    constant("moduleTypesText", "string", moduleTypes()),
   ];
   write("runtime-text.ts", runtime.join("\n"));
 }

@@ -2,7 +2,7 @@
 // text of `NAME.js`, self-contained unless the runtime is to be imported, and of `NAME.d.ts`.
 import type { Artefact } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
-import { inferenceRuntimeText, trainingRuntimeText } from "../../generated/runtime-text.ts";
+import { inferenceRuntime, trainingRuntime } from "../../generated/runtime-text.ts";
 import { targets } from "../../targets.ts";
 import { alikeTogether } from "./order.ts";
 import { pack } from "./pack.ts";
@@ -40,7 +40,7 @@ export function emitModule(artefact: Artefact, options: EmitOptions): EmittedMod
         "// Everything else, as data: see Packed in mdlc/runtime.",
         `const mdlArtefact = {\n texts: mdlTexts,\n ${data(rest, "").replace(/^\{\s*/, "")};\n`,
       ];
-  const js = `${parts.join("\n")}\n${options.runtime === "inline" ? inlined(artefact) : IMPORTED}\n`;
+  const js = `${parts.join("\n")}\n${options.runtime === "inline" ? inlined(artefact, options.minify) : IMPORTED}\n`;
   return { js, dts: emitTypes(artefact, header) };
 }
 
@@ -85,10 +85,11 @@ export * from "mdlc/runtime";
 ${START}`;
 
 /** The runtime's own text; its `load` is wrapped, its classes are exported on. */
-function inlined(artefact: Artefact): string {
+function inlined(artefact: Artefact, minify = false): string {
   const trains = artefact.programs.some((p) => p.entries.some((e) => e.train));
-  const text = (trains ? trainingRuntimeText : inferenceRuntimeText).trim();
-  // esbuild ends a bundle with its one export clause.
+  const { short, inLines } = trains ? trainingRuntime : inferenceRuntime;
+  const text = (minify ? short : inLines).trim();
+  // A bundle ends with its one export clause.
   const clause = /export\s*\{([^{}]*)\};?$/.exec(text);
   const exported = (clause?.[1] ?? "").split(",").map((part) => part.trim().split(/\s+as\s+/));
   const start = exported.find(([local, name]) => (name ?? local) === "load");
