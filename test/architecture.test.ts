@@ -118,6 +118,11 @@ describe("compiler/core", () => {
       return a !== undefined && b !== undefined && b > a;
     });
     expect(show(backwards)).toEqual([]);
+    // A plan orders and places launches, whatever was fused and scheduled how: not even types of those phases.
+    const planned = inside(compiler).filter(
+      (i) => phase(i.from) === 8 && [4, 5, 6, 7].includes(phase(i.to) ?? 0),
+    );
+    expect(show(planned)).toEqual([]);
     // What phases share (sizes, graphs, operators, kernels) knows no phase.
     const shared = inside(compiler).filter(
       (i) =>

@@ -2,32 +2,37 @@
 // target, and what each stage looked like. Each step names what it needs and what it guarantees; every graph is verified
 // after every pass when `options.verify` is set (tests).
 
-import {
-  type Artefact,
-  type EntryPlan,
-  PROGRAM_VERSION,
-  type Program,
-  type TensorSpec,
-} from "../../runtime/core/program.ts";
-import { diagnostic, InternalError, MdlError, type Span } from "./diagnostics/index.ts";
+import { type Artefact, type EntryPlan, PROGRAM_VERSION, type Program } from "../../runtime/core/program.ts";
+import { diagnostic, MdlError, type Span } from "./diagnostics/index.ts";
 import { asConst, type Dim, DimError, NOMINAL } from "./dims/dim.ts";
+import { type Block, mapBlocks, overBlocks } from "./ir/blocks.ts";
 import { PART_OF } from "./ir/build.ts";
-import { type Data, dataBytes } from "./ir/data.ts";
+import { Identity } from "./ir/identity.ts";
 import { bindSymbols } from "./ir/transform.ts";
 import { type Graph, GraphLimit, type Node, type Value } from "./ir/types.ts";
 import { verify } from "./ir/verify.ts";
+import type { About } from "./kernel/launch.ts";
 import type { CheckedModel, HostExpr, PortInfo } from "./model.ts";
-import { PARAMS } from "./ops/source.ts";
-import { type BufferRun, type FlatParams, GRAIN, type StepState, trainStep } from "./phases/3-grad/step.ts";
+import { type BufferRun, type FlatParams, type StepState, trainStep } from "./phases/3-grad/step.ts";
+import { verifyLoops } from "./phases/4-simplify/loops.ts";
 import { simplify } from "./phases/4-simplify/simplify.ts";
-import type { Group } from "./phases/5-fuse/groups.ts";
-import { isClaimed } from "./phases/7-schedule/choose.ts";
+import { fuse, type Group } from "./phases/5-fuse/groups.ts";
+import { type Laid, layout } from "./phases/6-layout/layout.ts";
+import { isClaimed, roomFor } from "./phases/7-schedule/choose.ts";
 import type { Offer } from "./phases/7-schedule/family.ts";
+import { type Scheduling, schedule } from "./phases/7-schedule/routine.ts";
 import type { ProgramContext } from "./phases/8-plan/blocks.ts";
 import { DerivedTable, planDerived } from "./phases/8-plan/derived.ts";
 import { KernelTable } from "./phases/8-plan/kernels.ts";
+import {
+  ConstantTable,
+  Places,
+  paramSpecs,
+  placeBuffers,
+  placeParams,
+  placeState,
+} from "./phases/8-plan/places.ts";
 import { type EntryInput, type EntryReport, planEntry } from "./phases/8-plan/plan.ts";
-import type { Place } from "./phases/8-plan/planned.ts";
 import type { FlatTensors, ReferenceModel, ReferenceStep } from "./reference/net.ts";
 import { limitOf, type Target } from "./targets.ts";
 
@@ -49,6 +54,7 @@ export interface StageReport extends EntryReport {
   /** As checked (or differentiated). */
   readonly checked: Graph;
   readonly simplified: Graph;
+  readonly laid: Block<Laid>;
 }
 export interface Built {
   readonly artefact: Artefact;
@@ -64,63 +70,6 @@ export interface Built {
  */
 export const MAX_PLANNED = 40_000;
 
-/** Parameters, state and literals lie the same in all programs: what the strictest backend asks for. */
-const ALIGN = 256;
-const bytesPer = (dtype: string): number => (dtype === "f16" ? 2 : 4);
-
-/** Places named tensors one after the other, each at a multiple of 256 bytes. */
-function place<
-  T extends { readonly path: string; readonly dtype: string; readonly shape: readonly number[] },
->(list: readonly T[]): { places: Map<string, Place>; total: number } {
-  const places = new Map<string, Place>();
-  let total = 0;
-  for (const t of list) {
-    const bytes = t.shape.reduce((a, b) => a * b, 1) * bytesPer(t.dtype);
-    places.set(t.path, { offset: total, bytes });
-    total += Math.ceil(bytes / ALIGN) * ALIGN;
-  }
-  return { places, total };
-}
-
-/**
- * Parameters by dtype, one after the other: those of one float dtype are a flat tensor of the step's, as long as its
- * reduction in two steps wants.
- */
-function placeParams(params: CheckedModel["params"]): {
-  places: Map<string, Place>;
-  flats: FlatParams[];
-  bytes: number;
-} {
-  const places = new Map<string, Place>();
-  const flats: FlatParams[] = [];
-  let bytes = 0;
-  const section = (list: CheckedModel["params"]): { inside: Map<string, Place>; total: number } => {
-    const { places: inside, total } = place(list);
-    for (const [path, at] of inside) places.set(path, { offset: bytes + at.offset, bytes: at.bytes });
-    return { inside, total };
-  };
-  for (const dtype of ["f32", "f16"] as const) {
-    const list = params.filter((p) => p.dtype === dtype);
-    if (list.length === 0) continue;
-    const { inside, total } = section(list);
-    const size = bytesPer(dtype);
-    const grain = GRAIN * ALIGN;
-    const whole = { offset: bytes, bytes: Math.ceil(total / grain) * grain };
-    const path = dtype === "f32" ? PARAMS : `${PARAMS}.${dtype}`;
-    places.set(path, whole);
-    flats.push({
-      dtype,
-      row: ALIGN / size,
-      path,
-      total: whole.bytes / size,
-      offsets: new Map([...inside].map(([k, v]) => [k, v.offset / size])),
-    });
-    bytes += whole.bytes;
-  }
-  bytes += section(params.filter((p) => p.dtype !== "f32" && p.dtype !== "f16")).total;
-  return { places, flats, bytes: Math.max(ALIGN, bytes) };
-}
-
 interface Source {
   readonly name: string;
   readonly span: Span;
@@ -133,69 +82,13 @@ interface Source {
 }
 
 export function build(model: CheckedModel, options: PipelineOptions): Built {
-  const { places: paramPlaces, flats, bytes: paramBytes } = placeParams(model.params);
+  // Parameters have their places first: a training step updates all of them as one flat tensor.
+  const params = placeParams(model.params);
+  const { sources, steps, kept, runs } = sourcesOf(model, options, params.flats);
+  const state = placeState(model.buffers, kept, runs);
+  const constants = new ConstantTable();
+  const places = new Places(params.places, state.places, constants, runs);
 
-  // Entries, and one training step per train block (`train_step` too where there is one block).
-  const wanted = (name: string): boolean => options.entries === undefined || options.entries.includes(name);
-  const sources: Source[] = [];
-  const internal: StepState[] = [];
-  const runs: BufferRun[] = [];
-  // The author's buffers come first in the state, so their places are known before the optimisers' are.
-  const bufferAt = new Map([...place(model.buffers).places].map(([path, at]) => [path, at.offset]));
-  const steps: ReferenceStep[] = [];
-  for (const e of model.entries)
-    if (wanted(e.name))
-      sources.push({
-        name: e.name,
-        span: e.span,
-        doc: e.doc,
-        graph: e.graph,
-        inference: true,
-        ports: [...e.inputs, ...e.outputs],
-      });
-  for (const t of model.trains) {
-    const name = `${t.name}_step`;
-    if (!wanted(name) && !(model.trains.length === 1 && wanted("train_step"))) continue;
-    const step = sized(name, t.span, () => trainStep(model, t, flats, bufferAt));
-    internal.push(...step.state);
-    runs.push(...step.runs);
-    steps.push({ block: t.name, graph: step.graph, hyper: step.hyper });
-    sources.push({
-      name,
-      span: t.span,
-      doc: t.doc,
-      graph: step.graph,
-      inference: false,
-      ports: t.inputs,
-      hyper: step.hyper,
-      train: { block: t.name, loss: "loss", reports: t.reports, batch: t.batch, flag: step.flag },
-    });
-  }
-  const buffers = [
-    ...model.buffers.map((b) => ({ ...b, role: b.internal ? ("internal" as const) : ("buffer" as const) })),
-    ...internal.map((s) => ({ ...s, aliases: [] as string[], role: "internal" as const, frozen: false })),
-  ];
-  const state = place(buffers);
-  for (const r of runs) state.places.set(r.path, { offset: r.offset, bytes: 4 * r.total });
-
-  // Literal tensors, shared by all programs.
-  const constants: { bytes: Uint8Array; offset: number }[] = [];
-  const constantAt = new Map<Data, Place>();
-  let constantBytes = 0;
-  const constant = (n: Node): Place => {
-    const data = n.attrs.data as Data;
-    let at = constantAt.get(data);
-    if (!at) {
-      const bytes = dataBytes(data);
-      at = { offset: constantBytes, bytes: bytes.byteLength };
-      constants.push({ bytes, offset: constantBytes });
-      constantBytes += Math.ceil(bytes.byteLength / ALIGN) * ALIGN;
-      constantAt.set(data, at);
-    }
-    return at;
-  };
-
-  const by = (name: string): number | undefined => options.bind?.[name];
   const stages: StageReport[] = [];
   const texts: string[] = [];
   const knownTexts = new Map<string, number>();
@@ -204,52 +97,28 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     const kernels = new KernelTable();
     tables.set(target.name, kernels);
     const derived = new DerivedTable(target.backend.rules.alignment);
-    const context: ProgramContext = {
+    const line: Line = {
       target,
-      kernels,
-      derived,
-      params: paramPlaces,
-      state: state.places,
-      members: new Map(runs.map((r) => [r.path, r.members.map((m) => m.path)])),
-      constant,
-      describe: (g) => describeGroup(g, options.place),
+      options,
       claims: (n) => isClaimed(n, target),
-      verify: options.verify,
-      pick: options.pick,
+      nodes: { left: MAX_PLANNED },
+      scheduling: {
+        target,
+        identity: new Identity(),
+        prepared: new Set(),
+        describe: (g) => describeGroup(g, options.place),
+        pick: options.pick,
+        verify: options.verify,
+      },
+      planning: { target, kernels, derived, places },
     };
-    let nodes = 0;
-    const entryOf = (src: Source): EntryPlan => {
-      const checked = options.bind ? bindSymbols(src.graph, by) : src.graph;
-      if (options.verify) verify(checked, "check");
-      const simplified = simplify(
-        checked,
-        {
-          inference: src.inference,
-          claims: context.claims,
-          busyRows: target.busyRows,
-          // One buffer is what the node stores.
-          operands: limitOf(target, "maxStorageBuffersPerShaderStage") - 1,
-        },
-        (pass, g) => {
-          if (options.verify) verify(g, pass);
-        },
-      );
-      nodes += simplified.nodes.length;
-      if (nodes > MAX_PLANNED) throw new GraphLimit(MAX_PLANNED);
-      const shapeText = Object.fromEntries(src.ports.map((p) => [p.name, p.shapeText]));
-      const { plan, report } = planEntry(context, {
-        name: src.name,
-        doc: src.doc,
-        graph: simplified,
-        derive: src.inference,
-        shapeText,
-        hyper: src.hyper,
-        train: src.train,
-      });
-      stages.push({ ...report, entry: src.name, target: target.name, checked, simplified });
-      return plan;
-    };
-    const entries = sources.map((src) => sized(src.name, src.span, () => entryOf(src)));
+    const entries = sources.map((src) =>
+      sized(src.name, src.span, () => {
+        const { plan, report } = entryOf(src, line);
+        stages.push(report);
+        return plan;
+      }),
+    );
     const units = planDerived(derived);
     return {
       target: target.name,
@@ -258,53 +127,26 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       entries,
       derived: units,
       derivedBytes: derived.bytes,
-      constantBytes,
+      constantBytes: constants.bytes,
     };
   });
-  const spec = (
-    list: readonly {
-      path: string;
-      aliases: readonly string[];
-      dtype: string;
-      shape: readonly number[];
-      init: TensorSpec["init"];
-      frozen: boolean;
-    }[],
-    places: ReadonlyMap<string, Place>,
-    role: (i: number) => TensorSpec["role"],
-  ): TensorSpec[] =>
-    list.map((t, i) => {
-      const at = places.get(t.path);
-      if (!at) throw new InternalError("plan", `${t.path} has no place`);
-      return {
-        path: t.path,
-        aliases: t.aliases,
-        dtype: t.dtype as TensorSpec["dtype"],
-        shape: t.shape,
-        offset: at.offset,
-        bytes: at.bytes,
-        init: t.init,
-        ...(t.frozen ? { frozen: true } : {}),
-        role: role(i),
-      };
-    });
   const artefact: Artefact = {
     version: PROGRAM_VERSION,
     name: model.name,
     doc: model.doc,
-    params: spec(model.params, paramPlaces, () => "param"),
-    paramBytes,
-    state: spec(buffers, state.places, (i) => buffers[i].role),
-    stateBytes: state.total,
+    params: paramSpecs(model.params, params.places),
+    paramBytes: params.bytes,
+    state: state.tensors,
+    stateBytes: state.bytes,
     texts,
-    constants: constantBytes > 0 ? base64(constants, constantBytes) : undefined,
+    constants: constants.text(),
     programs,
   };
   const reference: ReferenceModel = {
     entries: model.entries.map(({ name, graph }) => ({ name, graph })),
     steps,
     flats: [
-      ...flats.map(({ path, dtype, total, offsets }) => {
+      ...params.flats.map(({ path, dtype, total, offsets }) => {
         return { path, dtype, total, members: placedIn(model.params, (of) => offsets.get(of)) };
       }),
       ...runs.map(({ path, total, members }) => {
@@ -319,6 +161,104 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     ],
   };
   return { artefact, reference, stages, kernels: tables };
+}
+
+/** What the entries of one program share on their way. */
+interface Line {
+  readonly target: Target;
+  readonly options: PipelineOptions;
+  readonly claims: (node: Node) => boolean;
+  readonly nodes: { left: number };
+  readonly scheduling: Scheduling;
+  readonly planning: ProgramContext;
+}
+
+/** The line: a graph, step by step, to what runs. After simplification each step does the same with the bodies of loops. */
+function entryOf(src: Source, line: Line): { plan: EntryPlan; report: StageReport } {
+  const { target, options, claims } = line;
+  const maxBindings = limitOf(target, "maxStorageBuffersPerShaderStage");
+
+  const checked = options.bind ? bindSymbols(src.graph, (name) => options.bind?.[name]) : src.graph;
+  if (options.verify) verify(checked, "check");
+
+  const simplified = simplify(
+    checked,
+    // One buffer is what the node stores.
+    { inference: src.inference, claims, busyRows: target.busyRows, operands: maxBindings - 1 },
+    (pass, g) => {
+      if (options.verify) verify(g, pass);
+    },
+  );
+  if (options.verify) verifyLoops(simplified, "loops");
+  line.nodes.left -= simplified.nodes.length;
+  if (line.nodes.left < 0) throw new GraphLimit(MAX_PLANNED);
+
+  const room = (n: Node): number => roomFor(n, target);
+  const laid = overBlocks(simplified, (graph, loop) => {
+    const derive = src.inference && !loop;
+    const notInPlace = new Set<string>();
+    for (;;) {
+      const fused = fuse(graph, { maxBindings, derive, claims, room, notInPlace });
+      const made = layout(fused, { derive, maxBindings });
+      // An update in place shares a binding. Where it turns out not to be one, and the kernel counted on it, it is cut anew.
+      const open = made.overfull.filter((path) => !notInPlace.has(path));
+      if (open.length === 0) return made;
+      for (const path of open) notInPlace.add(path);
+    }
+  });
+
+  const routine = mapBlocks(laid, (own, loop) => schedule(line.scheduling, own, loop));
+
+  const { plan, report } = planEntry(line.planning, {
+    name: src.name,
+    doc: src.doc,
+    routine,
+    shapeText: Object.fromEntries(src.ports.map((p) => [p.name, p.shapeText])),
+    hyper: src.hyper,
+    train: src.train,
+  });
+  return { plan, report: { ...report, entry: src.name, target: target.name, checked, simplified, laid } };
+}
+
+/** The graphs to compile: entries, and one training step per train block. */
+function sourcesOf(model: CheckedModel, options: PipelineOptions, flats: readonly FlatParams[]) {
+  const wanted = (name: string): boolean => options.entries === undefined || options.entries.includes(name);
+  const sources: Source[] = [];
+  const steps: ReferenceStep[] = [];
+  /** State that steps keep, and buffers that they write as one. */
+  const kept: StepState[] = [];
+  const runs: BufferRun[] = [];
+  const bufferAt = placeBuffers(model.buffers);
+  for (const e of model.entries)
+    if (wanted(e.name))
+      sources.push({
+        name: e.name,
+        span: e.span,
+        doc: e.doc,
+        graph: e.graph,
+        inference: true,
+        ports: [...e.inputs, ...e.outputs],
+      });
+  for (const t of model.trains) {
+    // `train_step` too where there is one block.
+    const name = `${t.name}_step`;
+    if (!wanted(name) && !(model.trains.length === 1 && wanted("train_step"))) continue;
+    const step = sized(name, t.span, () => trainStep(model, t, flats, bufferAt));
+    kept.push(...step.state);
+    runs.push(...step.runs);
+    steps.push({ block: t.name, graph: step.graph, hyper: step.hyper });
+    sources.push({
+      name,
+      span: t.span,
+      doc: t.doc,
+      graph: step.graph,
+      inference: false,
+      ports: t.inputs,
+      hyper: step.hyper,
+      train: { block: t.name, loss: "loss", reports: t.reports, batch: t.batch, flag: step.flag },
+    });
+  }
+  return { sources, steps, kept, runs };
 }
 
 /** Runs a part of an entry's way; a graph or size that grows beyond what can be had is the source's fault. */
@@ -354,7 +294,7 @@ const placedIn = (
   });
 
 /** What uses a kernel: the author's names, shapes and the source line. */
-function describeGroup(g: Group, placeOf: (n: Node) => string): { site: string; label: string } {
+function describeGroup(g: Group, placeOf: (n: Node) => string): About {
   const root = g.roots[g.roots.length - 1];
   const names = [...new Set(g.roots.map((r) => r.node.label).filter(Boolean))].join(", ");
   const at = placeOf(g.anchor);
@@ -365,11 +305,3 @@ function describeGroup(g: Group, placeOf: (n: Node) => string): { site: string; 
 }
 const typeOf = (v: Value): string =>
   `${v.type.dtype}[${v.type.shape.map((d: Dim) => asConst(d) ?? d.key).join(", ")}]`;
-
-function base64(parts: readonly { bytes: Uint8Array; offset: number }[], total: number): string {
-  const all = new Uint8Array(total);
-  for (const p of parts) all.set(p.bytes, p.offset);
-  let text = "";
-  for (let i = 0; i < all.length; i += 0x8000) text += String.fromCharCode(...all.subarray(i, i + 0x8000));
-  return (globalThis as unknown as { btoa(text: string): string }).btoa(text);
-}

@@ -5,9 +5,11 @@ import { InternalError } from "./diagnostics/index.ts";
 import { add, type Dim, dim, floorDiv, max, min, mod, mul, print, sub, sym } from "./dims/dim.ts";
 import { typeText } from "./ir/build.ts";
 import { printGraph } from "./ir/print.ts";
+import type { Value } from "./ir/types.ts";
 import type { CheckedModel } from "./model.ts";
 import type { parse } from "./phases/1-parse/parse.ts";
 import { printAst } from "./phases/1-parse/print.ts";
+import { printRegions } from "./phases/5-fuse/region.ts";
 import { ExprTable } from "./phases/8-plan/exprs.ts";
 import type { Built, StageReport } from "./pipeline.ts";
 
@@ -55,18 +57,20 @@ export function emitStage(stage: Stage, i: Input): string {
 }
 
 function fusedText(s: StageReport): string {
-  const names = new Map(s.simplified.nodes.map((n, k) => [n, k]));
   const lines = [`entry ${s.entry} (${s.target})`];
-  for (const g of s.fused.groups) {
-    const members = [...g.nodes]
-      .sort((a, b) => a.id - b.id)
-      .map((n) => `%${names.get(n) ?? "copy"} ${n.op.name}`);
-    const stores = g.roots.map(
-      (r) =>
-        `${r.node.label ?? r.node.op.name}: ${typeText(r.type)}${s.layouts.order(r).every((a, j) => a === j) ? "" : ` lying as [${s.layouts.order(r).join(", ")}]`}`,
-    );
-    lines.push(`  ${g.derived ? "prepare " : ""}${g.kind} { ${members.join("; ")} } -> ${stores.join(", ")}`);
-  }
+  const block = (b: StageReport["laid"], indent: string): void => {
+    const { fused, layouts } = b.own;
+    const lying = (v: Value): string => {
+      const order = layouts.order(v);
+      return order.every((a, j) => a === j) ? "" : ` lying as [${order.join(", ")}]`;
+    };
+    printRegions(fused.graph, fused.groups, lying).forEach((line, i) => {
+      lines.push(indent + line);
+      const body = b.bodies.get(fused.groups[i].anchor);
+      if (body) block(body, `${indent}  `);
+    });
+  };
+  block(s.laid, "  ");
   return lines.join("\n");
 }
 

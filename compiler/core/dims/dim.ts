@@ -289,6 +289,20 @@ function longDivision(num: Dim, den: Dim): Dim | undefined {
 }
 
 /** Product of sizes. */
+/**
+ * About as much: the terms of the highest degree, their coefficients rounded to powers of two. For estimates, which then
+ * are the same ones at many places.
+ */
+export function roughly(a: DimLike): Dim {
+  const { terms } = dim(a);
+  const degree = Math.max(0, ...terms.map((t) => t.atoms.length));
+  return fromTerms(
+    terms
+      .filter((t) => t.atoms.length === degree)
+      .map((t) => ({ ...t, coef: Math.sign(t.coef) * 2 ** Math.round(Math.log2(Math.abs(t.coef))) })),
+  );
+}
+
 export const product = (xs: readonly DimLike[]): Dim => mul(...xs);
 
 /** Names of all symbols in `a`, in order of first appearance. */

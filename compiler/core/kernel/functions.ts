@@ -18,16 +18,21 @@ interface ScalarFunction {
   /** The meaning; integers are wrapped to the dtype afterwards. */
   readonly js: (t: DType, ...x: number[]) => number;
   readonly tolerance?: Tolerance;
+  /** Additions that take as long, roughly: what a pass weighs computing anew by. 1 by default. */
+  readonly cost?: number;
 }
+/** From this cost on a call is dear: rather stored than computed by many readers. */
+export const DEAR = 8;
 
 const isFloat = (t: DType): boolean => t === "f32" || t === "f16";
 
 const EXACT: Tolerance = { ulp: 0 };
 /** An unary float function. */
-const unary = (js: (x: number) => number, tolerance: Tolerance = EXACT): ScalarFunction => ({
+const unary = (js: (x: number) => number, tolerance: Tolerance = EXACT, cost = 1): ScalarFunction => ({
   arity: 1,
   js: (_t, x) => js(x),
   tolerance,
+  cost,
 });
 const compare = (js: (x: number, y: number) => boolean): ScalarFunction => ({
   arity: 2,
@@ -44,17 +49,19 @@ const table = {
   add: { arity: 2, js: (_t, x, y) => x + y },
   sub: { arity: 2, js: (_t, x, y) => x - y },
   mul: { arity: 2, js: (t, x, y) => (isFloat(t) ? x * y : Math.imul(x, y)) },
-  div: { arity: 2, js: (_t, x, y) => x / y, tolerance: { ulp: 2.5 } },
+  div: { arity: 2, js: (_t, x, y) => x / y, tolerance: { ulp: 2.5 }, cost: 4 },
   floor_div: {
     arity: 2,
     js: (t, x, y) => (isFloat(t) ? floorDivide(x, y) : y !== 0 ? Math.floor(x / y) : 0),
+    cost: 6,
   },
   rem: {
     arity: 2,
     js: (t, x, y) => (isFloat(t) || y !== 0 ? remainder(x, y) : 0),
     tolerance: { ulp: 1 },
+    cost: 6,
   },
-  pow: { arity: 2, js: (_t, x, y) => pow(x, y), tolerance: { ulp: 64 } },
+  pow: { arity: 2, js: (_t, x, y) => pow(x, y), tolerance: { ulp: 64 }, cost: 16 },
   max: { arity: 2, js: (_t, x, y) => Math.max(x, y) },
   min: { arity: 2, js: (_t, x, y) => Math.min(x, y) },
   /** The larger or smaller where NaN is watched for otherwise: by `magnitude` along, and `unless_nan` at the end. */
@@ -78,24 +85,25 @@ const table = {
   ceil: unary(Math.ceil),
   round: unary(roundHalfEven),
   trunc: unary(Math.trunc),
-  sqrt: unary(Math.sqrt, { ulp: 2.5 }),
-  rsqrt: unary((x) => 1 / Math.sqrt(x), { ulp: 2.5 }),
-  reciprocal: unary((x) => 1 / x, { ulp: 2.5 }),
+  sqrt: unary(Math.sqrt, { ulp: 2.5 }, 8),
+  rsqrt: unary((x) => 1 / Math.sqrt(x), { ulp: 2.5 }, 8),
+  reciprocal: unary((x) => 1 / x, { ulp: 2.5 }, 4),
   // WGSL allows 3 + 2 |x| ulp: what rounding x * log2(e) costs.
-  exp: unary(Math.exp, { ulp: 64 }),
-  expm1: unary(Math.expm1, { ulp: 64 }),
-  log: unary(Math.log, { ulp: 4 }),
-  log2: unary(Math.log2, { ulp: 4 }),
-  log1p: unary(Math.log1p, { ulp: 6 }),
-  sin: unary(Math.sin, { ulp: 2, abs: 2 ** -11 }),
-  cos: unary(Math.cos, { ulp: 2, abs: 2 ** -11 }),
-  tan: unary(Math.tan, { ulp: 64, abs: 2 ** -10 }),
-  asin: unary(Math.asin, { ulp: 6 }),
-  acos: unary(Math.acos, { ulp: 6, abs: 1.5e-7 }),
-  atan: unary(Math.atan, { ulp: 6 }),
-  tanh: unary(Math.tanh, { ulp: 6 }),
-  sigmoid: unary((x) => 1 / (1 + Math.exp(-x)), { ulp: 64 }),
-  erf: unary(erf, { ulp: 8 }),
+  exp: unary(Math.exp, { ulp: 64 }, 8),
+  expm1: unary(Math.expm1, { ulp: 64 }, 16),
+  log: unary(Math.log, { ulp: 4 }, 8),
+  log2: unary(Math.log2, { ulp: 4 }, 8),
+  log1p: unary(Math.log1p, { ulp: 6 }, 16),
+  sin: unary(Math.sin, { ulp: 2, abs: 2 ** -11 }, 8),
+  cos: unary(Math.cos, { ulp: 2, abs: 2 ** -11 }, 8),
+  tan: unary(Math.tan, { ulp: 64, abs: 2 ** -10 }, 16),
+  asin: unary(Math.asin, { ulp: 6 }, 16),
+  acos: unary(Math.acos, { ulp: 6, abs: 1.5e-7 }, 16),
+  atan: unary(Math.atan, { ulp: 6 }, 16),
+  tanh: unary(Math.tanh, { ulp: 6 }, 16),
+  // Just not dear, though it is an exp and a division: gates of recurrent cells would be a kernel more at each step.
+  sigmoid: unary((x) => 1 / (1 + Math.exp(-x)), { ulp: 64 }, 7),
+  erf: unary(erf, { ulp: 8 }, 24),
   eq: compare((x, y) => x === y),
   ne: compare((x, y) => x !== y),
   lt: compare((x, y) => x < y),
@@ -116,11 +124,13 @@ const table = {
   threefry_a: {
     arity: 4,
     result: "u32",
+    cost: 100,
     js: (_t, k0, k1, c0, c1) => threefry2x32([k0, k1], [c0, c1])[0],
   },
   threefry_b: {
     arity: 4,
     result: "u32",
+    cost: 100,
     js: (_t, k0, k1, c0, c1) => threefry2x32([k0, k1], [c0, c1])[1],
   },
 } satisfies { readonly [name: string]: ScalarFunction };
@@ -159,6 +169,7 @@ function functionOf(fn: string): ScalarFunction {
 
 export const functionNames: readonly string[] = Object.keys(table);
 export const functionArity = (fn: string): number => functionOf(fn).arity;
+export const functionCost = (fn: string): number => functionOf(fn).cost ?? 1;
 export const functionTolerance = (fn: string): Tolerance => functionOf(fn).tolerance ?? EXACT;
 
 /** The dtype of a call, from those of its arguments. */

@@ -1,7 +1,9 @@
 // Graph values as scalar expressions. In: a value, and which values are stored. Out: one element over fresh axes; what is not
 // stored is inlined (fusion by substitution).
 import { InternalError } from "../diagnostics/index.ts";
+import { equal, product } from "../dims/dim.ts";
 import type { Node, Value } from "../ir/types.ts";
+import { rowMajor } from "./coordinates.ts";
 import { createLowering, type ScalarContext } from "./lowering.ts";
 import type { Axis, Scalar } from "./scalar.ts";
 
@@ -40,4 +42,13 @@ export function lowerValue(s: ScalarContext, value: Value): { at: Axis[]; x: Sca
 export function isolated(n: Node): { s: ScalarContext; at: Axis[]; x: Scalar } {
   const s = createLowering(() => undefined);
   return { s, ...lowerValue(s, n.outs[0]) };
+}
+/** A view that shows all elements of its operand in the same row-major order. */
+export function keepsOrder(n: Node): boolean {
+  if (n.inputs.length !== 1 || !equal(product(n.inputs[0].type.shape), product(n.outs[0].type.shape)))
+    return false;
+  const { s, at, x } = isolated(n);
+  if (x.kind !== "load" || x.value !== n.inputs[0]) return false;
+  const own = at.map((a) => s.axisValue(a));
+  return rowMajor(s, x.at, x.value.type.shape) === rowMajor(s, own, n.outs[0].type.shape);
 }

@@ -16,7 +16,7 @@ import { networks } from "./nn.ts";
 import { pooling } from "./pool.ts";
 import { random } from "./random.ts";
 import { maxOp, minOp, reductions } from "./reduce.ts";
-import { outer, pick, scan } from "./scan.ts";
+import { loop, outer, pick, scan } from "./scan.ts";
 import { constant, full, hyper, input, iota, param, seed, size, state } from "./source.ts";
 
 export { type Argument, type Arguments, applyOp, bindArguments } from "./apply.ts";
@@ -51,6 +51,7 @@ export const allOps: readonly OpDef[] = [
   copy,
   pack,
   scan,
+  loop,
   pick,
   outer,
   customOp,

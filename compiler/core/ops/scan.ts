@@ -109,10 +109,13 @@ export const pick: OpDef = {
   noGrad: "it is made after gradients are taken",
   examples: [],
 };
-/** A value of the loop's surroundings, or the carry of the iteration before: a leaf of a body (attrs name, dtype, shape). */
+/**
+ * A leaf of a loop's body: operand `index` of the loop; of an initial carry, what the pass before left (attrs index, dtype,
+ * shape).
+ */
 export const outer: OpDef = {
   name: "outer",
-  doc: "A value from outside a scan's body.",
+  doc: "A value from outside a loop's body.",
   fuses: "source",
   exposed: false,
   pure: false,
@@ -123,6 +126,52 @@ export const outer: OpDef = {
       shape: (attrs.shape as readonly DimLike[]).map((d) => dim(d)),
     },
   ],
+  examples: [],
+};
+
+export interface LoopAttrs {
+  /** Its leaves are `outer`s; its results are the next carries, then what is emitted. */
+  readonly body: Graph;
+  /** The counter: a size in the body, from 0 up. */
+  readonly symbol: string;
+  readonly count: Dim;
+  /** The operands that carries begin with, by index. */
+  readonly begin: readonly number[];
+  /** Where an emitted value is put: its axis in the whole, and the slice. */
+  readonly emitAxes: readonly number[];
+  readonly index: Dim;
+}
+export const loopAttrs = (attrs: Attrs): LoopAttrs => attrs as unknown as LoopAttrs;
+
+/**
+ * What a scan becomes for the steps after simplification (phases/4-simplify/loops.ts): operands are the initial carries, and
+ * each value that the body reads, once; slices are picked in the body. Results: final carries, then what was emitted.
+ */
+export const loop: OpDef = {
+  name: "loop",
+  doc: "Runs a body a number of times, carrying values along.",
+  fuses: "control",
+  exposed: false,
+  params: [],
+  infer(inputs, attrs) {
+    const a = loopAttrs(attrs);
+    const results = a.body.results.map((r) => r.value.type);
+    const carries = a.begin.length;
+    if (results.length !== carries + a.emitAxes.length)
+      throw new OpError("E0601", `loop: the body has ${results.length} results`);
+    a.begin.forEach((operand, i) => {
+      if (!inputs[operand] || !sameType(inputs[operand], results[i]))
+        throw new OpError(
+          "E0301",
+          `loop: a carried value begins as ${inputs[operand] ? typeText(inputs[operand]) : "none of the operands"} and becomes ${typeText(results[i])}`,
+          { operand },
+        );
+    });
+    return results.map((t, i) =>
+      i < carries ? t : { dtype: t.dtype, shape: withAxis(t.shape, a.emitAxes[i - carries], a.count) },
+    );
+  },
+  noGrad: "it is made after gradients are taken",
   examples: [],
 };
 

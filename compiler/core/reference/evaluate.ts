@@ -17,9 +17,9 @@ import type {
   Value,
 } from "../ir/types.ts";
 import { emptyDense, sizeOf, wrap } from "../ops/dense.ts";
-import { scanAttrs } from "../ops/scan.ts";
+import { loop, loopAttrs, scanAttrs } from "../ops/scan.ts";
 import { inPrimitives } from "./expand.ts";
-import { evaluateScan, pickSlice } from "./scan.ts";
+import { evaluateLoop, evaluateScan, pickSlice } from "./scan.ts";
 
 /** Something the data given does not allow: the caller's fault, not ours. */
 export class EvaluateError extends Error {
@@ -196,6 +196,11 @@ export function evaluateNode(
   bind: (input: Node) => Dense | undefined,
 ): readonly Dense[] {
   const { op, attrs } = node;
+  if (op === loop)
+    return evaluateLoop(loopAttrs(attrs), inputs, context, (body, leaf, sizes) => {
+      const prepared = inPrimitives(body);
+      return evaluateGraph(prepared, { ...context, sizes }, (n) => leaf(Number(n.attrs.index))).results;
+    });
   if (op.fuses === "control")
     return evaluateScan(scanAttrs(attrs), inputs, context, (body, data) => {
       const prepared = inPrimitives(body);

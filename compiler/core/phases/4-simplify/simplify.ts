@@ -6,6 +6,7 @@ import { transform } from "../../ir/transform.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { copy } from "../../ops/copy.ts";
 import { isCarried } from "../../ops/scan.ts";
+import { lowerLoops } from "./loops.ts";
 import { limitOperands } from "./operands.ts";
 import { foldScales } from "./scales.ts";
 import { mergeScans } from "./scans.ts";
@@ -32,8 +33,10 @@ export const passes: readonly Pass[] = [
   { name: "share-operands", run: (g, o) => (o.inference ? shareOperands(g) : g) },
   { name: "split-reductions", run: (g, o) => splitReductions(g, o.busyRows ?? 0) },
   { name: "limit-operands", run: (g, o) => limitOperands(g, o.operands ?? Number.POSITIVE_INFINITY) },
-  // Last: kernels store what sinks name.
+  // Kernels store what sinks name.
   { name: "store-sinks", run: storeSinks },
+  // Last: passes know scans, the steps after them loops.
+  { name: "loops", run: (g) => lowerLoops(g) },
 ];
 
 export function simplify(

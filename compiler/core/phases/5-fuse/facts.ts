@@ -1,12 +1,12 @@
 // What fusion asks of a node, and what its expression alone answers: nothing here depends on what else is in the graph.
 // Asked once for each shape of node: two layers of one kind, and the programs of three targets, share the answers.
-import { asConst, equal, isConst, product, substitute } from "../../dims/dim.ts";
+import { asConst, equal, isConst, substitute } from "../../dims/dim.ts";
 import { attrsText, isGraph, NO_ORIGIN, opKey, typeText } from "../../ir/build.ts";
 import type { Node, Value } from "../../ir/types.ts";
-import { rowMajor } from "../../kernel/coordinates.ts";
+import { DEAR, functionCost } from "../../kernel/functions.ts";
 import { foldOf, indexForm, type ScalarContext } from "../../kernel/lowering.ts";
 import { type Axis, children, type Scalar, type ScalarOf } from "../../kernel/scalar.ts";
-import { isolated } from "../../kernel/values.ts";
+import { isolated, keepsOrder } from "../../kernel/values.ts";
 import { outer } from "../../ops/scan.ts";
 import { applySplits, contractionOf, splitsOf } from "./contraction.ts";
 
@@ -155,21 +155,6 @@ function rowReduction(n: Node): boolean {
   return ok;
 }
 
-function keepsOrder(n: Node): boolean {
-  if (n.inputs.length !== 1 || !equal(product(n.inputs[0].type.shape), product(n.outs[0].type.shape)))
-    return false;
-  const { s, at, x } = isolated(n);
-  if (x.kind !== "load" || x.value !== n.inputs[0]) return false;
-  return (
-    rowMajor(s, x.at, x.value.type.shape) ===
-    rowMajor(
-      s,
-      at.map((a) => s.axisValue(a)),
-      n.outs[0].type.shape,
-    )
-  );
-}
-
 /** Fold over small literal axes, coordinate = out * extent + window axis. */
 function window(n: Node): readonly number[] | undefined {
   if (n.op.fuses !== "fold") return undefined;
@@ -203,31 +188,13 @@ function window(n: Node): readonly number[] | undefined {
   return seen.size === x.axes.length ? over : undefined;
 }
 
-const HEAVY = new Set([
-  "exp",
-  "exp2",
-  "log",
-  "log2",
-  "tanh",
-  "erf",
-  "pow",
-  "sin",
-  "cos",
-  "tan",
-  "sqrt",
-  "rsqrt",
-  "log1p",
-  "expm1",
-  "threefry_a",
-  "threefry_b",
-]);
 function heavy(n: Node): number {
   let count = 0;
   const seen = new Set<Scalar>();
   const visit = (y: Scalar): void => {
     if (seen.has(y)) return;
     seen.add(y);
-    if (y.kind === "call" && HEAVY.has(y.fn)) count++;
+    if (y.kind === "call" && functionCost(y.fn) >= DEAR) count++;
     for (const c of children(y)) visit(c);
   };
   visit(isolated(n).x);

@@ -1,7 +1,7 @@
 // What the kernel families share: lowering a group's roots, linear iteration spaces, the finished kernel.
 // In: a fused group with layouts. Out: a Launch: kernel code, the sizes its uniform block holds, its grid.
 
-import { type Dim, product, substitute } from "../../dims/dim.ts";
+import { type Dim, product, roughly, substitute } from "../../dims/dim.ts";
 import { PART_OF } from "../../ir/build.ts";
 import type { Value } from "../../ir/types.ts";
 import type { KernelCode, X } from "../../kernel/code.ts";
@@ -94,7 +94,7 @@ export function finish(
     groups: resolve(parts.groups),
     uniforms: em.uniforms.map((u) => resolve(u.dim)),
     buffers: em.buffers,
-    cost: resolve(parts.cost),
+    cost: roughly(resolve(parts.cost)),
   };
 }
 

@@ -1,36 +1,15 @@
 // What a kernel family is. In: a group with layouts, and a target. Out: Launches: the kernels that compute it, in order.
 // A family says what it can compute and in which ways; a way is data, so that a tuner can try others. `families.ts` is the
 // list, `choose.ts` picks from it.
-import type { Dim, DimLike } from "../../dims/dim.ts";
-import { dim } from "../../dims/dim.ts";
-import type { DType, Node, OpDef, Value } from "../../ir/types.ts";
-import type { BufferSlot, KernelCode } from "../../kernel/code.ts";
+import type { Node, Value } from "../../ir/types.ts";
 import type { Placing } from "../../kernel/emitter.ts";
+import type { Launches } from "../../kernel/launch.ts";
 import type { Target } from "../../targets.ts";
 import type { Fused, Group } from "../5-fuse/groups.ts";
 import type { Layouts } from "../6-layout/layouts.ts";
 import type { Nest } from "./contraction/nest.ts";
 
-/** One kernel and its grid. */
-export interface Launch {
-  readonly code: KernelCode;
-  /** Number of workgroups. */
-  readonly groups: Dim;
-  /** Values of the uniform words after word 0. */
-  readonly uniforms: readonly Dim[];
-  /** What it binds, reads and writes, in order. */
-  readonly buffers: readonly BufferSlot[];
-  /** Floating-point operations, roughly. */
-  readonly cost: Dim;
-}
-/** What computes a group: kernels in order. One is the ordinary case. */
-export interface Launches {
-  readonly list: readonly Launch[];
-  /** Values that an earlier launch writes and a later one reads, and nobody else: made by `temporary`. */
-  readonly temporaries: readonly Value[];
-}
-/** The ordinary case. */
-export const oneLaunch = (launch: Launch): Launches => ({ list: [launch], temporaries: [] });
+export { type Launch, type Launches, oneLaunch, temporary } from "../../kernel/launch.ts";
 
 /** A way to compute a group: numbers (tile, unroll, split, workgroup) and words (staging), by name. */
 export type Choice = { readonly [what: string]: number | string };
@@ -67,22 +46,4 @@ export interface Family<C extends Choice = Choice> {
   /** The ways to compute a group here; the first is the default. None where it is not for this family. */
   choices(job: Job): readonly C[];
   lower(job: Job, choice: C): Launches;
-}
-
-const scratch: OpDef = {
-  name: "temporary",
-  doc: "What one launch of a group leaves for the next.",
-  fuses: "source",
-  exposed: false,
-  pure: false,
-  params: [],
-  infer: () => [],
-  examples: [],
-};
-/** A value that lives between the launches of one group. */
-export function temporary(name: string, dtype: DType, shape: readonly DimLike[], from: Node): Value {
-  const outs: Value[] = [];
-  const node: Node = { id: -1, op: scratch, inputs: [], attrs: {}, outs, origin: from.origin, label: name };
-  outs.push({ node, index: 0, type: { dtype, shape: shape.map((d) => dim(d)) } });
-  return outs[0];
 }

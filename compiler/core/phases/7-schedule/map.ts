@@ -2,6 +2,7 @@
 // neighbouring elements of the roots. In: a map group. Out: a kernel over the linear index of the roots' layout.
 import { add, asConst, ceilDiv, dim, isMultipleOf, mul, product } from "../../dims/dim.ts";
 import { bin, lit, type X } from "../../kernel/code.ts";
+import { workOf } from "../../kernel/work.ts";
 import { rowMajor } from "../5-fuse/groups.ts";
 import {
   decode,
@@ -47,6 +48,7 @@ function scheduleMap({ ctx, group: g }: Job, { threads }: Choice): Launch {
       : decode(s, rowMajor(s, at, first.type.shape), r.type.shape),
   );
   const values = g.roots.map((r, n) => lowerRoot(s, r, where[n]));
+  const work = workOf(values);
   em.count(values);
   const lane = wide ? i : undefined;
   const thread = bin("+", bin("*", groupX(), lit(threads)), laneX());
@@ -72,7 +74,7 @@ function scheduleMap({ ctx, group: g }: Job, { threads }: Choice): Launch {
     family: "map",
     workgroup: threads,
     groups: ceilDiv(total, perGroup),
-    cost: mul(total, values.length * 4),
+    cost: mul(total, add(work, g.roots.length)),
     nest: [
       `grid i in 0 .. ${add(total, dim(0)).key} by 4 lanes`,
       ...g.roots.map((r) => `  root   ${r.node.label ?? r.node.op.name}`),

@@ -4,7 +4,7 @@
 // In: a rows group. Out: a kernel with one workgroup per row (or four).
 
 import { InternalError } from "../../diagnostics/index.ts";
-import { ceilDiv, type Dim, dim, isConst, isMultipleOf, mul, product } from "../../dims/dim.ts";
+import { add, ceilDiv, type Dim, isConst, isMultipleOf, mul, product } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
 import {
   bin,
@@ -22,9 +22,20 @@ import { COMBINE_NAME, combine } from "../../kernel/emitter.ts";
 import { foldOf, identityOf } from "../../kernel/lowering.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "../../kernel/scalar.ts";
 import { children, loadsOf } from "../../kernel/scalar.ts";
+import { workOf } from "../../kernel/work.ts";
 import { subgroupOf } from "../../targets.ts";
 import { rowMajor } from "../5-fuse/groups.ts";
-import { decode, emitterFor, finish, groupLowering, groupName, groupX, laneX, lowerRoot } from "./common.ts";
+import {
+  decode,
+  emitterFor,
+  extentOf,
+  finish,
+  groupLowering,
+  groupName,
+  groupX,
+  laneX,
+  lowerRoot,
+} from "./common.ts";
 import { type Family, type Job, type Launch, oneLaunch } from "./family.ts";
 
 /** Threads of a workgroup, and how they bring their parts together: by a subgroup operation, or in workgroup memory. */
@@ -170,6 +181,17 @@ function scheduleRows({ ctx, group: g }: Job, choice: Choice): Launch {
     return { value, x: linear(s.substitute(x, at)), at: where, inner };
   });
 
+  // Each fold once a row, and what reads it at each element of the row.
+  const folds = new Set(linearFolds.values());
+  const work = add(
+    ...[...folds].map((f) =>
+      f.kind === "fold"
+        ? mul(extentOf(f.axes), add(workOf([f.body], folds), 1))
+        : workOf([f], new Set([...folds].filter((x) => x !== f))),
+    ),
+    ...roots.map((q) => mul(q.inner?.extent ?? 1, add(workOf([q.x], folds), 1))),
+  );
+
   const { threads } = choice;
   const em = emitterFor(ctx, s);
   em.count(roots.map((q) => q.x));
@@ -307,7 +329,7 @@ function scheduleRows({ ctx, group: g }: Job, choice: Choice): Launch {
     family: "rows",
     workgroup: threads,
     groups: byRows ? ceilDiv(rowCount, 4) : rowCount,
-    cost: mul(rowCount, k0, dim(4 * roots.length)),
+    cost: mul(rowCount, work),
     subgroups: choice.combine === "subgroup",
     nest: [
       `grid row in 0 .. ${rowCount.key}${byRows ? " by 4 lanes" : ""}`,

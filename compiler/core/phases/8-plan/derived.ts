@@ -2,7 +2,6 @@
 
 import type { Block, ExprId, Range } from "../../../../runtime/core/program.ts";
 import { asConst } from "../../dims/dim.ts";
-import { attrsText, opKey, typeText } from "../../ir/build.ts";
 import type { Value } from "../../ir/types.ts";
 import { emitBlock } from "./encode.ts";
 import { ExprTable } from "./exprs.ts";
@@ -18,28 +17,12 @@ export class DerivedTable {
   bytes = 0;
   /** Bytes that places are multiples of. */
   private readonly alignment: number;
-  private readonly ids = new Map<string, number>();
   private readonly byKey = new Map<string, { unit: number; offsets: number[] }>();
 
   constructor(alignment: number) {
     this.alignment = alignment;
   }
 
-  /** A number that is equal for equal computations on equal parameters. */
-  key(v: Value, memo = new Map<Value, number>()): number {
-    const known = memo.get(v);
-    if (known !== undefined) return known;
-    const n = v.node;
-    const inputs = n.inputs.map((i) => this.key(i, memo)).join();
-    const text = `${opKey(n.op)}#${v.index}(${inputs})${attrsText(n.attrs)}:${typeText(v.type)}`;
-    let id = this.ids.get(text);
-    if (id === undefined) {
-      id = this.ids.size;
-      this.ids.set(text, id);
-    }
-    memo.set(v, id);
-    return id;
-  }
   find(key: string): { unit: number; offsets: number[] } | undefined {
     return this.byKey.get(key);
   }

@@ -1,9 +1,8 @@
-// From fused graphs to entry plans: order, storage, uniforms, grids. In: the graphs of a model and a target. Out: a
-// Program. Activations share the arena by liveness; parameters, state, derived weights and literals live in flat buffers of
-// their own. A write is stored in place where nobody can tell, and copied at the end otherwise.
+// From launches to entry plans: order, storage, uniforms, grids. In: what runs for an entry's graph and the bodies of its
+// loops. Out: an EntryPlan. Activations share the arena by liveness; parameters, state, derived weights and literals live in
+// flat buffers of their own. A write that is not stored in place is copied at the end.
 
 import type {
-  BufferName,
   Check,
   EntryPlan,
   HostExpr,
@@ -13,10 +12,10 @@ import type {
 } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
 import { add, asConst, type Dim, dim, sym } from "../../dims/dim.ts";
-import type { Graph, IndexRange, Value } from "../../ir/types.ts";
+import type { Block } from "../../ir/blocks.ts";
+import type { IndexRange, Value } from "../../ir/types.ts";
+import type { Routine } from "../../kernel/launch.ts";
 import { isFlat, RANDOM_STEP } from "../../ops/source.ts";
-import type { Fused } from "../5-fuse/groups.ts";
-import type { Layouts } from "../6-layout/layouts.ts";
 import { Planner, type ProgramContext } from "./blocks.ts";
 import { emitBlock } from "./encode.ts";
 import { ExprTable } from "./exprs.ts";
@@ -27,8 +26,7 @@ import { solveSymbols } from "./symbols.ts";
 export interface EntryInput {
   readonly name: string;
   readonly doc?: string;
-  readonly graph: Graph;
-  readonly derive: boolean;
+  readonly routine: Block<Routine>;
   readonly shapeText: Readonly<Record<string, readonly string[]>>;
   /** Values of host-side scalars by name. */
   readonly hyper?: Readonly<Record<string, HostExpr>>;
@@ -37,32 +35,30 @@ export interface EntryInput {
 
 /** What `--emit` and the summary say about an entry. */
 export interface EntryReport {
-  readonly fused: Fused;
-  readonly layouts: Layouts;
   readonly peak: number;
   readonly bound: number;
   /** What a call runs: a loop's as often as it runs. */
   readonly dispatches: Dim;
-  readonly nodes: number;
 }
 
 export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; report: EntryReport } {
-  const planner = new Planner(p, e.derive);
-  const { graph } = e;
-  const top = planner.block(graph, undefined);
+  const planner = new Planner(p);
+  const top = e.routine.own;
+  const { graph } = top;
+  const body = planner.block(e.routine);
   const end = planner.clock;
   // Results live to the end; writes that could not be done in place are copied after everything.
-  const steps: Planned[] = [...top.steps];
+  const steps: Planned[] = [...body];
   for (const w of graph.writes) {
-    const place = placeOfWrite(p, w.path);
+    const { buffer, place } = p.places.written(w.path);
     const from = planner.storeOf(w.value, top);
     planner.noteDerived(from);
-    if (from.kind === "fixed" && from.buffer === place.buffer && asConst(from.at) === place.offset) continue;
+    if (from.kind === "fixed" && from.buffer === buffer && asConst(from.at) === place.offset) continue;
     planner.touch(w.value, top, end);
     steps.push({
       kind: "copy",
       from: { ...from, bytes: dim(place.bytes) },
-      to: { kind: "fixed", buffer: place.buffer, at: dim(place.offset), bytes: dim(place.bytes) },
+      to: { kind: "fixed", buffer, at: dim(place.offset), bytes: dim(place.bytes) },
       label: `write ${w.path}`,
     });
   }
@@ -112,7 +108,7 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
         name: "seed",
         dtype: "u32",
         range: range(table, planner.storeOf(n.outs[0], top)),
-        counter: p.state.get(RANDOM_STEP)?.offset,
+        counter: p.places.state.get(RANDOM_STEP)?.offset,
       });
     if (n.op.name === "hyper") {
       const whole = planner.storeOf(n.outs[0], top);
@@ -147,34 +143,30 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
       message: c.message,
     });
   const slots = arena.slots.map((bytes) => table.id(bytes));
-  const body = emitBlock(steps, table, range);
   const plan: EntryPlan = {
     name: e.name,
     doc: e.doc,
     symbols: graph.symbols.map((name) => ({ name, value: solve.id((values.get(name) as { dim: Dim }).dim) })),
     solve: solve.rows,
     checks,
-    body,
+    body: emitBlock(steps, table, range),
     inputs,
     outputs,
     slots,
     implicit,
     derived: [...planner.derivedUsed].sort((a, b) => a - b),
     writesParams: graph.writes.some((w) => isFlat(w.path))
-      ? [...p.params.keys()].filter((k) => !isFlat(k))
+      ? [...p.places.params.keys()].filter((k) => !isFlat(k))
       : [],
-    writesState: graph.writes.flatMap((w) => (isFlat(w.path) ? [] : (p.members.get(w.path) ?? [w.path]))),
+    writesState: graph.writes.flatMap((w) => (isFlat(w.path) ? [] : p.places.buffersOf(w.path))),
     train: e.train,
   };
   return {
     plan,
     report: {
-      fused: top.fused,
-      layouts: top.layouts,
       peak: arena.peak,
       bound: arena.bound,
       dispatches: dispatchesOf(steps),
-      nodes: graph.nodes.length,
     },
   };
 }
@@ -215,15 +207,4 @@ function indexRange({ extent, except, part, use }: IndexRange, table: ExprTable)
     ...(places ? { part: places } : {}),
     use,
   };
-}
-
-function placeOfWrite(
-  p: ProgramContext,
-  path: string,
-): { buffer: BufferName; offset: number; bytes: number } {
-  const param = p.params.get(path);
-  if (param) return { buffer: "params", ...param };
-  const state = p.state.get(path);
-  if (!state) throw new InternalError("plan", `a write to unknown state ${path}`);
-  return { buffer: "state", ...state };
 }

@@ -3,12 +3,8 @@
 import type { BufferName } from "../../../../runtime/core/program.ts";
 import { add, type Dim, mul, product } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
-import type { Launch } from "../7-schedule/family.ts";
-/** Where a value of the model lives for good. */
-export interface Place {
-  readonly offset: number;
-  readonly bytes: number;
-}
+import type { Launch } from "../../kernel/launch.ts";
+
 export const elementBytes = (v: Value): number => (v.type.dtype === "f16" ? 2 : 4);
 export const bytesOf = (v: Value): Dim => mul(product(v.type.shape), elementBytes(v));
 

@@ -4,6 +4,7 @@
 import { asConst, ceilDiv, mul, product, sub } from "../../../dims/dim.ts";
 import type { Node, Value } from "../../../ir/types.ts";
 import { bin, call, lit, type SharedArray, sharedAt, variable, widen, type X } from "../../../kernel/code.ts";
+import { functionCost } from "../../../kernel/functions.ts";
 import type { Scalar } from "../../../kernel/scalar.ts";
 import { attentionOp, MASKED } from "../../../ops/attention.ts";
 import { decode, emitterFor, finish, groupLowering, groupX, laneX } from "../common.ts";
@@ -189,7 +190,7 @@ function scheduleAttention({ ctx, group: g }: Job): Launch {
     family: `attention ${ROWS} rows x ${KEYS} keys`,
     workgroup: ROWS,
     groups: mul(product(batchShape), rowTiles),
-    cost: mul(product(batchShape), T, S, 4 * (D4 + V4) + 8),
+    cost: mul(product(batchShape), T, S, 4 * (D4 + V4) + functionCost("exp")),
     nest: [
       `grid batch in 0 .. ${batch.extent.key}, row in 0 .. ${T.key} by ${ROWS} threads`,
       `  tile   keys and values, ${KEYS} at a time`,

@@ -1,0 +1,79 @@
+// What a plan orders and places: kernels with their grids, and what else runs for a graph. In: scheduled groups. Out: plain
+// data in which values are known by what they are in the graph, not by how they were fused.
+import type { Dim, DimLike } from "../dims/dim.ts";
+import { dim } from "../dims/dim.ts";
+import type { DType, Graph, Node, OpDef, Value } from "../ir/types.ts";
+import type { BufferSlot, KernelCode } from "./code.ts";
+
+/** One kernel and its grid. */
+export interface Launch {
+  readonly code: KernelCode;
+  /** Number of workgroups. */
+  readonly groups: Dim;
+  /** Values of the uniform words after word 0. */
+  readonly uniforms: readonly Dim[];
+  /** What it binds, reads and writes, in order. */
+  readonly buffers: readonly BufferSlot[];
+  /** Floating-point operations, roughly. */
+  readonly cost: Dim;
+}
+/** What computes a group: kernels in order. One is the ordinary case. */
+export interface Launches {
+  readonly list: readonly Launch[];
+  /** Values that an earlier launch writes and a later one reads, and nobody else: made by `temporary`. */
+  readonly temporaries: readonly Value[];
+}
+/** The ordinary case. */
+export const oneLaunch = (launch: Launch): Launches => ({ list: [launch], temporaries: [] });
+
+/** What uses a kernel: the author's names, shapes and the source line. */
+export interface About {
+  readonly site: string;
+  readonly label: string;
+}
+
+export type Step =
+  | { readonly kind: "launch"; readonly launches: Launches; readonly about: About }
+  /** Weights that parameters alone decide: equal keys are computed once; `launches` are there at the first of them. */
+  | {
+      readonly kind: "prepare";
+      readonly key: string;
+      readonly roots: readonly Value[];
+      readonly launches: Launches | undefined;
+      readonly about: About;
+    }
+  /** Operands are ranges of the whole, into which their kernels store. */
+  | {
+      readonly kind: "pack";
+      readonly whole: Value;
+      readonly parts: readonly { readonly value: Value; readonly offset: number }[];
+    }
+  | { readonly kind: "loop"; readonly node: Node };
+
+/** What runs for a graph, in order. */
+export interface Routine {
+  readonly graph: Graph;
+  readonly steps: readonly Step[];
+  /** Values that are a stored value seen through views that keep its order. */
+  readonly alias: ReadonlyMap<Value, Value>;
+  /** Values that are stored over the state they were computed from. */
+  readonly inPlace: ReadonlyMap<Value, Value>;
+}
+
+const scratch: OpDef = {
+  name: "temporary",
+  doc: "What one launch of a group leaves for the next.",
+  fuses: "source",
+  exposed: false,
+  pure: false,
+  params: [],
+  infer: () => [],
+  examples: [],
+};
+/** A value that lives between the launches of one group. */
+export function temporary(name: string, dtype: DType, shape: readonly DimLike[], from: Node): Value {
+  const outs: Value[] = [];
+  const node: Node = { id: -1, op: scratch, inputs: [], attrs: {}, outs, origin: from.origin, label: name };
+  outs.push({ node, index: 0, type: { dtype, shape: shape.map((d) => dim(d)) } });
+  return outs[0];
+}

@@ -1,0 +1,42 @@
+// Where and how values lie, decided before any kernel is made: layouts of stored values, weights copied into the layout a
+// contraction likes, updates that overwrite the state they come from. In: a fused graph. Out: Laid, which schedules read.
+import type { Value } from "../../ir/types.ts";
+import type { Fused, Group } from "../5-fuse/groups.ts";
+import { inPlaceWrites, overfull } from "./in-place.ts";
+import { chooseLayouts, type Layouts } from "./layouts.ts";
+import { packWeights } from "./weights.ts";
+
+export interface Laid {
+  /** With the copies that packing added. */
+  readonly fused: Fused;
+  readonly layouts: Layouts;
+  /** Stored copies in a better layout, per group that reads them. */
+  readonly packed: ReadonlyMap<Group, ReadonlyMap<Value, Value>>;
+  /** Values that are stored over the state they were computed from. */
+  readonly inPlace: ReadonlyMap<Value, Value>;
+  /** Groups as they run: those that overwrite come last. */
+  readonly order: readonly Group[];
+  /** Paths whose update needs a binding that its kernel has not: the graph must be cut anew, without counting on them. */
+  readonly overfull: readonly string[];
+}
+
+export interface LayoutOptions {
+  /** Whether values of parameters alone go to a prepare program. */
+  readonly derive: boolean;
+  readonly maxBindings: number;
+}
+
+export function layout(made: Fused, options: LayoutOptions): Laid {
+  const layouts = chooseLayouts(made);
+  const { groups, home, packed } = packWeights(made, layouts, options.derive);
+  const fused: Fused = { ...made, groups, home };
+  const { sources, order } = inPlaceWrites(fused, layouts);
+  return {
+    fused,
+    layouts,
+    packed,
+    inPlace: sources,
+    order,
+    overfull: overfull(fused, sources, options.maxBindings),
+  };
+}

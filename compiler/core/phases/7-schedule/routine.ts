@@ -1,0 +1,86 @@
+// What runs for a graph: its groups as launches, in order. In: a graph that is fused and laid out, and the loop whose body it
+// is. Out: a Routine.
+import { InternalError } from "../../diagnostics/report.ts";
+import type { Identity } from "../../ir/identity.ts";
+import type { Node, Value } from "../../ir/types.ts";
+import { decode, rowMajor } from "../../kernel/coordinates.ts";
+import type { Placing } from "../../kernel/emitter.ts";
+import type { About, Launches, Routine, Step } from "../../kernel/launch.ts";
+import { verifyKernel } from "../../kernel/verify.ts";
+import { loopAttrs } from "../../ops/scan.ts";
+import { limitOf, rulesOf, type Target } from "../../targets.ts";
+import type { Group } from "../5-fuse/groups.ts";
+import type { Laid } from "../6-layout/layout.ts";
+import { scheduleGroup } from "./choose.ts";
+import type { ScheduleContext } from "./family.ts";
+
+/** What all graphs of a program share. */
+export interface Scheduling {
+  readonly target: Target;
+  readonly identity: Identity;
+  /** Keys of the derived weights that have a kernel. */
+  readonly prepared: Set<string>;
+  readonly describe: (g: Group) => About;
+  readonly pick?: ScheduleContext["pick"];
+  /** Looks at every kernel (kernel/verify.ts). */
+  readonly verify?: boolean;
+}
+
+export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Routine {
+  const { target } = p;
+  const { fused, layouts, packed, inPlace } = laid;
+  const placing = placingOf(laid, loop);
+  const ctx: ScheduleContext = { fused, layouts, target, packed, placing, pick: p.pick };
+  const most = limitOf(target, "maxStorageBuffersPerShaderStage");
+  const launchesOf = (g: Group): Launches => {
+    const made = scheduleGroup(ctx, g);
+    for (const { code, buffers } of made.list) {
+      if (buffers.length > most)
+        throw new InternalError(
+          "schedule",
+          `the kernel of ${g.anchor.op.name} binds ${buffers.length} buffers`,
+        );
+      if (p.verify) verifyKernel(code, rulesOf(target));
+    }
+    return made;
+  };
+  const keyOf = (v: Value): string => `${p.identity.of(v)}@${layouts.order(v).join()}`;
+  const steps = laid.order.map((g): Step => {
+    const { anchor, roots } = g;
+    if (g.kind === "control") return { kind: "loop", node: anchor };
+    if (g.kind === "pack") {
+      const offsets = anchor.attrs.offsets as readonly number[];
+      const parts = anchor.inputs.map((value, i) => ({ value, offset: offsets[i] }));
+      return { kind: "pack", whole: roots[0], parts };
+    }
+    if (!g.derived) return { kind: "launch", launches: launchesOf(g), about: p.describe(g) };
+    const key = roots.map(keyOf).join("|");
+    const launches = p.prepared.has(key) ? undefined : launchesOf(g);
+    p.prepared.add(key);
+    return { kind: "prepare", key, roots, launches, about: p.describe(g) };
+  });
+  return { graph: fused.graph, steps, alias: fused.alias, inPlace };
+}
+
+/** Where roots are really stored: over the state they update, or in the slice of what the loop emits. */
+function placingOf(laid: Laid, loop: Node | undefined): Placing {
+  const { inPlace } = laid;
+  const emitted = new Map<Value, { readonly whole: Value; readonly axis: number }>();
+  if (loop) {
+    const a = loopAttrs(loop.attrs);
+    const carries = a.begin.length;
+    a.emitAxes.forEach((axis, i) => {
+      emitted.set(a.body.results[carries + i].value, { whole: loop.outs[carries + i], axis });
+    });
+  }
+  return {
+    buffer: (v) => inPlace.get(v) ?? emitted.get(v)?.whole ?? v,
+    coordinates: (v, at, s) => {
+      const source = inPlace.get(v);
+      if (source) return decode(s, rowMajor(s, at, v.type.shape), source.type.shape);
+      const place = emitted.get(v);
+      if (!loop || !place) return at;
+      return [...at.slice(0, place.axis), s.dim(loopAttrs(loop.attrs).index), ...at.slice(place.axis)];
+    },
+  };
+}

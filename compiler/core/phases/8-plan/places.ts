@@ -1,0 +1,195 @@
+// Where what lives for good lies: parameters, state and literals, in flat buffers of their own. In: a checked model, and
+// what its training steps keep. Out: byte ranges by path, shared by all programs.
+import type { Artefact, BufferName, TensorSpec } from "../../../../runtime/core/program.ts";
+import { InternalError } from "../../diagnostics/report.ts";
+import { type Data, dataBytes } from "../../ir/data.ts";
+import type { Node } from "../../ir/types.ts";
+import type { CheckedModel } from "../../model.ts";
+import { PARAMS } from "../../ops/source.ts";
+import { type BufferRun, type FlatParams, GRAIN, type StepState } from "../3-grad/step.ts";
+
+/** A byte range. */
+export interface Place {
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** They lie the same in all programs: what the strictest backend asks for. */
+const ALIGN = 256;
+const bytesPer = (dtype: string): number => (dtype === "f16" ? 2 : 4);
+const aligned = (bytes: number): number => Math.ceil(bytes / ALIGN) * ALIGN;
+
+interface Named {
+  readonly path: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+}
+/** Places named tensors one after the other, each at a multiple of 256 bytes. */
+function placeAll(list: readonly Named[]): { places: Map<string, Place>; total: number } {
+  const places = new Map<string, Place>();
+  let total = 0;
+  for (const t of list) {
+    const bytes = t.shape.reduce((a, b) => a * b, 1) * bytesPer(t.dtype);
+    places.set(t.path, { offset: total, bytes });
+    total += aligned(bytes);
+  }
+  return { places, total };
+}
+
+export interface ParamPlaces {
+  readonly places: ReadonlyMap<string, Place>;
+  readonly flats: readonly FlatParams[];
+  readonly bytes: number;
+}
+/**
+ * Parameters by dtype, one after the other: those of one float dtype are a flat tensor of the step's, as long as its
+ * reduction in two steps wants.
+ */
+export function placeParams(params: CheckedModel["params"]): ParamPlaces {
+  const places = new Map<string, Place>();
+  const flats: FlatParams[] = [];
+  let bytes = 0;
+  const section = (list: CheckedModel["params"]): { inside: Map<string, Place>; total: number } => {
+    const { places: inside, total } = placeAll(list);
+    for (const [path, at] of inside) places.set(path, { offset: bytes + at.offset, bytes: at.bytes });
+    return { inside, total };
+  };
+  for (const dtype of ["f32", "f16"] as const) {
+    const list = params.filter((p) => p.dtype === dtype);
+    if (list.length === 0) continue;
+    const { inside, total } = section(list);
+    const size = bytesPer(dtype);
+    const grain = GRAIN * ALIGN;
+    const whole = { offset: bytes, bytes: Math.ceil(total / grain) * grain };
+    const path = dtype === "f32" ? PARAMS : `${PARAMS}.${dtype}`;
+    places.set(path, whole);
+    flats.push({
+      dtype,
+      row: ALIGN / size,
+      path,
+      total: whole.bytes / size,
+      offsets: new Map([...inside].map(([k, v]) => [k, v.offset / size])),
+    });
+    bytes += whole.bytes;
+  }
+  bytes += section(params.filter((p) => p.dtype !== "f32" && p.dtype !== "f16")).total;
+  return { places, flats, bytes: Math.max(ALIGN, bytes) };
+}
+
+/** Offsets of the author's buffers: they come first in the state, so they are known before the optimisers' are. */
+export const placeBuffers = (buffers: CheckedModel["buffers"]): ReadonlyMap<string, number> =>
+  new Map([...placeAll(buffers).places].map(([path, at]) => [path, at.offset]));
+
+type Stored = Omit<TensorSpec, "offset" | "bytes" | "dtype"> & { readonly dtype: string };
+
+export interface StatePlaces {
+  readonly tensors: readonly TensorSpec[];
+  readonly places: ReadonlyMap<string, Place>;
+  readonly bytes: number;
+}
+/** The author's buffers, then what training steps keep; runs are several of the former at once. */
+export function placeState(
+  buffers: CheckedModel["buffers"],
+  kept: readonly StepState[],
+  runs: readonly BufferRun[],
+): StatePlaces {
+  const list: Stored[] = [
+    ...buffers.map((b) => ({ ...b, role: b.internal ? ("internal" as const) : ("buffer" as const) })),
+    ...kept.map((s) => ({ ...s, aliases: [] as string[], role: "internal" as const, frozen: false })),
+  ];
+  const { places, total } = placeAll(list);
+  for (const r of runs) places.set(r.path, { offset: r.offset, bytes: 4 * r.total });
+  return { tensors: tensorSpecs(list, places), places, bytes: total };
+}
+export const paramSpecs = (params: CheckedModel["params"], places: ReadonlyMap<string, Place>) =>
+  tensorSpecs(
+    params.map((p) => ({ ...p, role: "param" as const })),
+    places,
+  );
+function tensorSpecs(list: readonly Stored[], places: ReadonlyMap<string, Place>): TensorSpec[] {
+  return list.map((t) => {
+    const at = places.get(t.path);
+    if (!at) throw new InternalError("plan", `${t.path} has no place`);
+    return {
+      path: t.path,
+      aliases: t.aliases,
+      dtype: t.dtype as TensorSpec["dtype"],
+      shape: t.shape,
+      offset: at.offset,
+      bytes: at.bytes,
+      init: t.init,
+      ...(t.frozen ? { frozen: true } : {}),
+      role: t.role,
+    };
+  });
+}
+
+/** Literal tensors, equal ones once. */
+export class ConstantTable {
+  bytes = 0;
+  private readonly parts: { bytes: Uint8Array; offset: number }[] = [];
+  private readonly known = new Map<Data, Place>();
+
+  place(n: Node): Place {
+    const data = n.attrs.data as Data;
+    let at = this.known.get(data);
+    if (!at) {
+      const bytes = dataBytes(data);
+      at = { offset: this.bytes, bytes: bytes.byteLength };
+      this.parts.push({ bytes, offset: this.bytes });
+      this.bytes += aligned(bytes.byteLength);
+      this.known.set(data, at);
+    }
+    return at;
+  }
+  /** All of them in base 64. */
+  text(): Artefact["constants"] {
+    if (this.bytes === 0) return undefined;
+    const all = new Uint8Array(this.bytes);
+    for (const p of this.parts) all.set(p.bytes, p.offset);
+    let text = "";
+    for (let i = 0; i < all.length; i += 0x8000) text += String.fromCharCode(...all.subarray(i, i + 0x8000));
+    return (globalThis as unknown as { btoa(text: string): string }).btoa(text);
+  }
+}
+
+/** All that has a place for good. */
+export class Places {
+  readonly params: ReadonlyMap<string, Place>;
+  readonly state: ReadonlyMap<string, Place>;
+  private readonly constants: ConstantTable;
+  private readonly members: ReadonlyMap<string, readonly string[]>;
+
+  constructor(
+    params: ReadonlyMap<string, Place>,
+    state: ReadonlyMap<string, Place>,
+    constants: ConstantTable,
+    runs: readonly BufferRun[],
+  ) {
+    this.params = params;
+    this.state = state;
+    this.constants = constants;
+    this.members = new Map(runs.map((r) => [r.path, r.members.map((m) => m.path)]));
+  }
+  /** The place of a leaf; undefined for what lives during a call. */
+  of(n: Node): { readonly buffer: BufferName; readonly place: Place } | undefined {
+    if (n.op.name === "constant") return { buffer: "constants", place: this.constants.place(n) };
+    if (n.op.name !== "param" && n.op.name !== "state") return undefined;
+    const buffer = n.op.name === "param" ? "params" : "state";
+    const path = String(n.attrs.path);
+    const place = this[buffer].get(path);
+    if (!place) throw new InternalError("plan", `${n.op.name} ${path} has no place`);
+    return { buffer, place };
+  }
+  /** Where a write goes. */
+  written(path: string): { readonly buffer: BufferName; readonly place: Place } {
+    const param = this.params.get(path);
+    const place = param ?? this.state.get(path);
+    if (!place) throw new InternalError("plan", `a write to unknown state ${path}`);
+    return { buffer: param ? "params" : "state", place };
+  }
+  /** The buffers that a path stands for. */
+  buffersOf(path: string): readonly string[] {
+    return this.members.get(path) ?? [path];
+  }
+}
