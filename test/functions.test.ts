@@ -2,6 +2,7 @@
 // (Dawn's null backend compiles them). How far WGSL's results are from the meaning is measured in functions.gpu.test.ts.
 import { describe, expect, it } from "vitest";
 import { wgslFunction } from "../compiler/core/backends/wgsl/functions.ts";
+import { squeezed } from "../compiler/core/backends/wgsl/short.ts";
 import type { DType } from "../compiler/core/ir/types.ts";
 import {
   callFunction,
@@ -138,12 +139,18 @@ ${dtypes.map((d, i) => `  let x${i}: ${type(d)} = ${from(i, d)};`).join("\n")}
 }
 
 describe("WGSL spellings", () => {
-  it("are valid for every function, dtype and width", async () => {
+  it("are valid for every function, dtype and width, minified too", async () => {
     const { device } = await nullDevice();
     for (const fn of [...functionNames, ...casts])
       for (const t of dtypesOf(fn))
-        for (const width of [1, 4] as const) {
-          const code = kernelOf(fn, t, width);
+        for (const [width, short] of [
+          [1, false],
+          [4, false],
+          [1, true],
+          [4, true],
+        ] as const) {
+          const whole = kernelOf(fn, t, width);
+          const code = short ? squeezed(whole) : whole;
           device.pushErrorScope("validation");
           const info = await device.createShaderModule({ code }).getCompilationInfo();
           const error = await device.popErrorScope();

@@ -37,6 +37,8 @@ export interface CompileOptions {
   readonly targets?: readonly string[];
   /** Check every graph after every pass (tests). */
   readonly verify?: boolean;
+  /** Texts of kernels are short (what is loaded), rather than as a person would have written them. */
+  readonly minify?: boolean;
 }
 export interface EntrySummary {
   readonly name: string;
@@ -119,6 +121,7 @@ export function compile(source: string, file: string, options: CompileOptions = 
     bind: options.bind,
     entries: options.entries,
     verify: options.verify,
+    minify: options.minify,
     place,
   });
   return {

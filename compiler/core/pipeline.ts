@@ -23,7 +23,7 @@ import type { Offer } from "./phases/7-schedule/family.ts";
 import { type Scheduling, schedule } from "./phases/7-schedule/routine.ts";
 import type { ProgramContext } from "./phases/8-plan/blocks.ts";
 import { DerivedTable, planDerived } from "./phases/8-plan/derived.ts";
-import { KernelTable } from "./phases/8-plan/kernels.ts";
+import { KernelTable, KernelTexts } from "./phases/8-plan/kernels.ts";
 import {
   ConstantTable,
   Places,
@@ -44,6 +44,8 @@ export interface PipelineOptions {
   readonly verify?: boolean;
   /** Takes another of the ways to compute a group than the first: its number. */
   readonly pick?: (offers: readonly Offer[]) => number;
+  /** Texts of kernels are short rather than readable. */
+  readonly minify?: boolean;
   /** Renders a span as `file:line:column`. */
   readonly place: (n: Node) => string;
 }
@@ -90,8 +92,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
   const places = new Places(params.places, state.places, constants, runs);
 
   const stages: StageReport[] = [];
-  const texts: string[] = [];
-  const knownTexts = new Map<string, number>();
+  const printed = new KernelTexts(options.minify ?? false);
   const tables = new Map<string, KernelTable>();
   const programs: Program[] = options.targets.map((target) => {
     const kernels = new KernelTable();
@@ -123,13 +124,14 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     return {
       target: target.name,
       requires: target.requires,
-      kernels: kernels.finish(target.backend, texts, knownTexts, target.requires.features),
+      kernels: kernels.finish(target.backend, printed, target.requires.features),
       entries,
       derived: units,
       derivedBytes: derived.bytes,
       constantBytes: constants.bytes,
     };
   });
+  const { texts, placeOf } = printed.finish();
   const artefact: Artefact = {
     version: PROGRAM_VERSION,
     name: model.name,
@@ -140,7 +142,10 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     stateBytes: state.bytes,
     texts,
     constants: constants.text(),
-    programs,
+    programs: programs.map((p) => ({
+      ...p,
+      kernels: p.kernels.map((k) => ({ ...k, text: placeOf(k.text) })),
+    })),
   };
   const reference: ReferenceModel = {
     entries: model.entries.map(({ name, graph }) => ({ name, graph })),

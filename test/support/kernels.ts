@@ -7,7 +7,8 @@ import { check } from "../../compiler/core/phases/2-check/check.ts";
 import { build } from "../../compiler/core/pipeline.ts";
 import { targets } from "../../compiler/core/targets.ts";
 
-const SOURCES: readonly string[] = [
+/** Between them, every family and most scalar functions. */
+export const SOURCES: readonly string[] = [
   `import { Conv2d } from "std/nn"
    model Conv {
      conv = Conv2d(3, 8, 3)

@@ -10,12 +10,16 @@ export type AccessMode = "read" | "read_write";
 export interface PrintOptions {
   /** How each of the kernel's buffers is bound, in order. */
   readonly access: readonly AccessMode[];
-  /** Lines for whoever reads the text. */
+  /** Lines for whoever reads the text; a minified one has none. */
   readonly notes?: readonly string[];
+  /** The shortest text of the same program, for whoever loads it; such texts of similar kernels are alike. */
+  readonly minify?: boolean;
 }
 
 export interface PrintedKernel {
   readonly text: string;
+  /** Texts in the order of this are beside those that they are like: the order that compresses well. */
+  readonly like: string;
   /** Optional features of the device that the text asks for. */
   readonly features: readonly string[];
 }

@@ -1,9 +1,10 @@
-// Spells kernel code as WGSL. In: KernelCode. Out: text that reads as a person would have written it, and the prelude
-// functions it needs (functions.ts).
+// Spells kernel code as WGSL. In: KernelCode. Out: text that reads as a person would have written it, or a short one
+// (short.ts), and the prelude functions it needs (functions.ts).
 import type { DType } from "../../ir/types.ts";
 import type { BufferSlot, CodeFunction, KernelCode, Stmt, Width, X } from "../../kernel/code.ts";
 import type { PrintedKernel, PrintOptions } from "../backend.ts";
 import { wgslFunction } from "./functions.ts";
+import { type ShortNames, shortNames, squeezed } from "./short.ts";
 
 const PRECEDENCE: Record<string, number> = {
   "*": 5,
@@ -21,26 +22,42 @@ export const typeName = (t: DType, width: Width): string => (width === 1 ? t : `
 /** bool has no storage form; it is u32 there. */
 const stored = (t: DType): DType => (t === "bool" ? "u32" : t);
 
-/** The kernel as a person would have written it; `notes` are comment lines above. */
-export function printKernel(k: KernelCode, { access, notes = [] }: PrintOptions): PrintedKernel {
+/** The names as they are. */
+const ASIS: ShortNames = {
+  of: (name) => name,
+  field: (slot) => slot.name,
+  groups: "groups",
+  block: "Params",
+};
+
+/**
+ * The kernel as a person would have written it, `notes` being comment lines above; or, minified, the same program with
+ * short names and nothing that only people need.
+ */
+export function printKernel(
+  k: KernelCode,
+  { access, notes = [], minify = false }: PrintOptions,
+): PrintedKernel {
+  const { of: name, field, groups, block } = minify ? shortNames(k) : ASIS;
   const preludes = new Map<string, string>();
   const types = new Set<DType>();
-  const expr = (x: X): string => {
+  /** `bare`: what is beside it, or what it goes into, says the type of a literal. */
+  const expr = (x: X, bare = false): string => {
     types.add(x.dtype);
     switch (x.k) {
       case "var":
-        return x.name;
+        return name(x.name);
       case "lit":
-        return literal(x.value, x.dtype);
+        return literal(x.value, x.dtype, minify && bare);
       case "uniform":
-        return x.bits ? `bitcast<f32>(p.${x.slot.name})` : `p.${x.slot.name}`;
+        return x.bits ? `bitcast<f32>(p.${field(x.slot)})` : `p.${field(x.slot)}`;
       case "bin":
         if (x.op === ">>" && x.b.k === "lit") return `${operand(x.a, "*", true)} >> ${x.b.value}u`;
-        return `${operand(x.a, x.op, false)} ${x.op} ${operand(x.b, x.op, true)}`;
+        return `${operand(x.a, x.op, false, x.b.k !== "lit")} ${x.op} ${operand(x.b, x.op, true, x.a.k !== "lit")}`;
       case "splat":
-        return `${typeName(x.dtype, 4)}(${expr(x.a)})`;
+        return `${typeName(x.dtype, 4)}(${expr(x.a, true)})`;
       case "vec":
-        return `${typeName(x.dtype, 4)}(${x.parts.map(expr).join(", ")})`;
+        return `${typeName(x.dtype, 4)}(${x.parts.map((q) => expr(q, true)).join(", ")})`;
       case "part":
         return `${operand(x.a, "*", true)}.${"xyzw"[x.i]}`;
       case "load": {
@@ -49,21 +66,24 @@ export function printKernel(k: KernelCode, { access, notes = [] }: PrintOptions)
       }
       case "shared":
       case "element":
-        return `${x.name}[${expr(x.index)}]`;
+        return `${name(x.name)}[${expr(x.index)}]`;
       case "broadcast":
         return `subgroupBroadcast(${expr(x.a)}, ${x.lane}u)`;
       case "subgroup":
         return `${{ add: "subgroupAdd", mul: "subgroupMul", max: "subgroupMax", min: "subgroupMin" }[x.combine]}(${expr(x.a)})`;
       case "call": {
-        if (x.fn.startsWith("fn:")) return `${x.fn.slice(3)}(${x.args.map(expr).join(", ")})`;
-        const spelled = wgslFunction(x.fn, x.args.map(expr), x.args[0].dtype, x.width);
+        if (x.fn.startsWith("fn:"))
+          return `${name(x.fn.slice(3))}(${x.args.map((q) => expr(q, true)).join(", ")})`;
+        const typed = (a: X): boolean => x.args.some((b) => b.k !== "lit" && b.dtype === a.dtype);
+        const args = x.args.map((a) => expr(a, typed(a)));
+        const spelled = wgslFunction(x.fn, args, x.args[0].dtype, x.width);
         for (const [name, text] of spelled.preludes ?? []) preludes.set(name, text);
         return spelled.text;
       }
     }
   };
-  const operand = (x: X, op: string, right: boolean): string => {
-    const text = expr(x);
+  const operand = (x: X, op: string, right: boolean, bare = false): string => {
+    const text = expr(x, bare);
     if (x.k === "call" && /^[\w.]+\(/.test(text) && balanced(text)) return text;
     if (x.k === "bin") {
       const mine = PRECEDENCE[x.op];
@@ -75,43 +95,46 @@ export function printKernel(k: KernelCode, { access, notes = [] }: PrintOptions)
     return x.k === "call" || (x.k === "lit" && x.value < 0) ? `(${text})` : text;
   };
   const element = (b: BufferSlot, index: X, width: Width): string => {
-    if (width === 4) return `${b.name}[${expr(index)}]`;
-    if (!b.wide) return `${b.name}[${expr(index)}]`;
+    if (width === 4 || !b.wide) return `${name(b.name)}[${expr(index)}]`;
     const i = operand(index, "*", true);
-    return `${b.name}[${i} >> 2u][${i} & 3]`;
+    return `${name(b.name)}[${i} >> 2u][${i} & 3]`;
   };
   const toStore = (x: X): string =>
     x.dtype === "bool"
       ? x.width === 4
         ? `select(vec4<u32>(), vec4<u32>(1u), ${expr(x)})`
         : `select(0u, 1u, ${expr(x)})`
-      : expr(x);
+      : expr(x, true);
   const lines: string[] = [];
   const stmt = (s: Stmt, pad: string): void => {
     switch (s.k) {
       case "let":
-        lines.push(`${pad}let ${s.name} = ${expr(s.x)};`);
+        lines.push(`${pad}let ${name(s.name)} = ${expr(s.x)};`);
         return;
       case "var":
-        lines.push(`${pad}var ${s.name}: ${typeName(s.x.dtype, s.x.width)} = ${expr(s.x)};`);
+        lines.push(
+          `${pad}var ${name(s.name)}${minify ? "" : `: ${typeName(s.x.dtype, s.x.width)}`} = ${expr(s.x)};`,
+        );
         return;
       case "array": {
         const of = typeName(s.parts[0].dtype, s.parts[0].width);
-        lines.push(`${pad}var ${s.name} = array<${of}, ${s.parts.length}>(${s.parts.map(expr).join(", ")});`);
+        const parts = s.parts.map((q) => expr(q, true)).join(", ");
+        lines.push(`${pad}var ${name(s.name)} = array<${of}, ${s.parts.length}>(${parts});`);
         return;
       }
       case "set":
         if (s.x.k === "bin" && s.x.op === "+" && s.x.a.k === "var" && s.x.a.name === s.name)
-          lines.push(`${pad}${s.name} += ${expr(s.x.b)};`);
-        else lines.push(`${pad}${s.name} = ${expr(s.x)};`);
+          lines.push(`${pad}${name(s.name)} += ${expr(s.x.b, true)};`);
+        else lines.push(`${pad}${name(s.name)} = ${expr(s.x, true)};`);
         return;
-      case "for":
-        lines.push(
-          `${pad}for (var ${s.name} = ${expr(s.from)}; ${s.name} < ${expr(s.below)}; ${s.name} += ${expr(s.step)}) {`,
-        );
+      case "for": {
+        const i = name(s.name);
+        const step = minify && s.step.k === "lit" && s.step.value === 1 ? "++" : ` += ${expr(s.step)}`;
+        lines.push(`${pad}for (var ${i} = ${expr(s.from)}; ${i} < ${expr(s.below)}; ${i}${step}) {`);
         for (const b of s.body) stmt(b, `${pad}  `);
         lines.push(`${pad}}`);
         return;
+      }
       case "if":
         lines.push(`${pad}if (${expr(s.cond)}) {`);
         for (const b of s.body) stmt(b, `${pad}  `);
@@ -121,10 +144,10 @@ export function printKernel(k: KernelCode, { access, notes = [] }: PrintOptions)
         lines.push(`${pad}${element(s.buffer, s.index, s.x.width)} = ${toStore(s.x)};`);
         return;
       case "setShared":
-        lines.push(`${pad}${s.name}[${expr(s.index)}] = ${expr(s.x)};`);
+        lines.push(`${pad}${name(s.name)}[${expr(s.index)}] = ${expr(s.x, true)};`);
         return;
       case "run":
-        lines.push(`${pad}${s.fn}(${s.args.map(expr).join(", ")});`);
+        lines.push(`${pad}${name(s.fn)}(${s.args.map((q) => expr(q, true)).join(", ")});`);
         return;
       case "barrier":
         lines.push(`${pad}workgroupBarrier();`);
@@ -136,9 +159,9 @@ export function printKernel(k: KernelCode, { access, notes = [] }: PrintOptions)
   };
   const fn = (f: CodeFunction): void => {
     for (const q of f.params) types.add(q.dtype);
-    const params = f.params.map((q) => `${q.name}: ${typeName(q.dtype, q.width)}`).join(", ");
+    const params = f.params.map((q) => `${name(q.name)}: ${typeName(q.dtype, q.width)}`).join(", ");
     lines.push(
-      `fn ${f.name}(${params})${f.result ? ` -> ${typeName(f.result.dtype, f.result.width)}` : ""} {`,
+      `fn ${name(f.name)}(${params})${f.result ? ` -> ${typeName(f.result.dtype, f.result.width)}` : ""} {`,
     );
     for (const b of f.body) stmt(b, "  ");
     if (f.result) lines.push(`  return ${expr(f.result)};`);
@@ -147,18 +170,21 @@ export function printKernel(k: KernelCode, { access, notes = [] }: PrintOptions)
   for (const f of k.functions) fn(f);
   lines.push(`@compute @workgroup_size(${k.workgroup})`);
   lines.push(
-    "fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {",
+    `fn main(@builtin(workgroup_id) ${name("wid")}: vec3<u32>, @builtin(num_workgroups) ${name("nwg")}: vec3<u32>, @builtin(local_invocation_index) ${name("lid")}: u32) {`,
   );
   lines.push(
-    "  let group = i32(wid.x + wid.y * nwg.x);",
-    "  if (group >= p.groups) { return; }",
-    "  let lane = i32(lid);",
+    `  let ${name("group")} = i32(${name("wid")}.x + ${name("wid")}.y * ${name("nwg")}.x);`,
+    `  if (${name("group")} >= p.${groups}) { return; }`,
+    `  let ${name("lane")} = i32(${name("lid")});`,
   );
+  const like = lines.length;
   for (const b of k.body) stmt(b, "  ");
   lines.push("}");
 
   for (const b of k.buffers) types.add(b.value.type.dtype);
-  const head: string[] = notes.map((n) => `// ${n.replace(/[\r\n\u2028\u2029\u0085\v\f]/g, " ")}`);
+  const head: string[] = (minify ? [] : notes).map(
+    (n) => `// ${n.replace(/[\r\n\u2028\u2029\u0085\v\f]/g, " ")}`,
+  );
   for (const sh of k.shared) types.add(sh.dtype);
   const features: string[] = [];
   if (types.has("f16")) {
@@ -171,19 +197,22 @@ export function printKernel(k: KernelCode, { access, notes = [] }: PrintOptions)
   }
   head.push(
     "",
-    `struct Params { ${["groups", ...k.uniforms.map((u) => u.name)].map((n) => `${n}: i32`).join(", ")} }`,
+    `struct ${block} { ${[groups, ...k.uniforms.map(field)].map((n) => `${n}: i32`).join(", ")} }`,
   );
-  head.push("@group(0) @binding(0) var<uniform> p: Params;");
+  head.push(`@group(0) @binding(0) var<uniform> p: ${block};`);
   k.buffers.forEach((b, i) => {
     head.push(
-      `@group(0) @binding(${i + 1}) var<storage, ${access[i]}> ${b.name}: array<${typeName(stored(b.value.type.dtype), b.wide ? 4 : 1)}>;`,
+      `@group(0) @binding(${i + 1}) var<storage, ${access[i]}> ${name(b.name)}: array<${typeName(stored(b.value.type.dtype), b.wide ? 4 : 1)}>;`,
     );
   });
   for (const sh of k.shared)
-    head.push(`var<workgroup> ${sh.name}: array<${typeName(sh.dtype, sh.width)}, ${sh.size}>;`);
+    head.push(`var<workgroup> ${name(sh.name)}: array<${typeName(sh.dtype, sh.width)}, ${sh.size}>;`);
   head.push("");
   const prelude = [...preludes.values()];
-  return { text: [...head, ...prelude, ...(prelude.length ? [""] : []), ...lines, ""].join("\n"), features };
+  const text = [...head, ...prelude, ...(prelude.length ? [""] : []), ...lines, ""].join("\n");
+  // Kernels are alike by what main does, more than by what they bind.
+  const own = lines.slice(like).join("\n");
+  return minify ? { text: squeezed(text), like: squeezed(own), features } : { text, like: own, features };
 }
 
 function balanced(text: string): boolean {
@@ -196,12 +225,12 @@ function balanced(text: string): boolean {
 }
 
 const LARGEST_F32 = 3.4028234663852886e38;
-/** A literal of the given type. Floats keep all the bits of an f32. */
-export function literal(value: number, dtype: DType): string {
+/** A literal of the given type, `bare` without saying which. Floats keep all the bits of an f32. */
+export function literal(value: number, dtype: DType, bare = false): string {
   if (dtype === "bool") return value ? "true" : "false";
   if (dtype === "i32") return value === -2147483648 ? "(-2147483647 - 1)" : String(value);
-  if (dtype === "u32") return `${value >>> 0}u`;
-  const suffix = dtype === "f16" ? "h" : "f";
+  if (dtype === "u32") return `${value >>> 0}${bare ? "" : "u"}`;
+  const suffix = bare ? "" : dtype === "f16" ? "h" : "f";
   const f = Math.fround(value);
   // The shortest decimal that reads back as the same f32; WGSL refuses one above the largest, though it reads back as that.
   for (let digits = 6; digits <= 9; digits++) {
@@ -210,34 +239,4 @@ export function literal(value: number, dtype: DType): string {
       return `${String(Number(t))}${suffix}`;
   }
   return `${f}${suffix}`;
-}
-
-/** The text with every name the kernel declares replaced in order of appearance: equal for kernels that differ in names only. */
-export function canonicalText(text: string): string {
-  const declared = new Set<string>();
-  for (const m of text.matchAll(/\b(?:let|var(?:<[^>]*>)?|fn) ([A-Za-z_]\w*)/g))
-    if (!m[1].startsWith("mdl_")) declared.add(m[1]);
-  for (const m of text.matchAll(/fn \w+\(([^)]*)\)/g))
-    for (const q of m[1].matchAll(/(\w+):/g)) declared.add(q[1]);
-  declared.delete("main");
-  const renamed = new Map<string, string>();
-  // Words of the uniform block by their place.
-  const fields =
-    /struct Params \{([^}]*)\}/
-      .exec(text)?.[1]
-      .split(",")
-      .map((f) => f.split(":")[0].trim()) ?? [];
-  return text
-    .replace(/struct Params \{[^}]*\}/, `struct Params { ${fields.length} }`)
-    .replace(/\bp\.(\w+)/g, (_m, f: string) => `p.${fields.indexOf(f)}`)
-    .replace(/\/\/[^\n]*\n/g, "")
-    .replace(/(?<![.\w])[A-Za-z_]\w*/g, (w) => {
-      if (!declared.has(w)) return w;
-      let to = renamed.get(w);
-      if (!to) {
-        to = `_${renamed.size}`;
-        renamed.set(w, to);
-      }
-      return to;
-    });
 }

@@ -1,7 +1,7 @@
 // The kernels of a program, shared: two groups whose kernels differ in names only are one kernel with one pipeline.
 // In: scheduled groups. Out: Kernel rows, and texts by the target's backend, each headed by what uses it.
 import type { Kernel } from "../../../../runtime/core/program.ts";
-import type { AccessMode, Backend } from "../../backends/backend.ts";
+import type { AccessMode, Backend, PrintedKernel } from "../../backends/backend.ts";
 import { asConst, type Dim } from "../../dims/dim.ts";
 import { typeText } from "../../ir/build.ts";
 import type { KernelCode } from "../../kernel/code.ts";
@@ -15,6 +15,38 @@ interface Entry {
   readonly sites: Set<string>;
   /** Grid, operands and sizes at the first site. */
   readonly about: readonly string[];
+}
+
+/** The texts of all programs' kernels, each once. */
+export class KernelTexts {
+  /** Texts are for people, in the order of the kernels; or short, in an order that compresses well. */
+  readonly minify: boolean;
+  private readonly printed: PrintedKernel[] = [];
+  private readonly known = new Map<string, number>();
+
+  constructor(minify: boolean) {
+    this.minify = minify;
+  }
+  /** A number for the text, until `finish` says its place. */
+  add(printed: PrintedKernel): number {
+    const at = this.known.get(printed.text) ?? this.printed.length;
+    if (at === this.printed.length) {
+      this.known.set(printed.text, at);
+      this.printed.push(printed);
+    }
+    return at;
+  }
+  /** The texts, and the place of each number. */
+  finish(): { readonly texts: readonly string[]; readonly placeOf: (number: number) => number } {
+    const order = [...this.printed.keys()];
+    const key = (i: number): string => this.printed[i].like;
+    if (this.minify) order.sort((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : a - b));
+    const places = new Map(order.map((number, place) => [number, place]));
+    return {
+      texts: order.map((i) => this.printed[i].text),
+      placeOf: (number) => places.get(number) as number,
+    };
+  }
 }
 
 /** Header lines: what a reader needs to follow the numbers. */
@@ -74,7 +106,7 @@ export class KernelTable {
     return this.entries.length;
   }
   /** Kernel rows; texts go to `texts`, shared with other programs. What all of the program requires (`given`) is not said again. */
-  finish(backend: Backend, texts: string[], known: Map<string, number>, given: readonly string[]): Kernel[] {
+  finish(backend: Backend, texts: KernelTexts, given: readonly string[]): Kernel[] {
     return this.entries.map((e) => {
       const sites = [...e.sites];
       const notes = [
@@ -83,17 +115,11 @@ export class KernelTable {
         ...(sites.length > 4 ? [`and ${sites.length - 4} more`] : []),
         ...e.about,
       ];
-      const { text, features } = backend.print(e.code, { access: e.access, notes });
-      const asked = features.filter((f) => !given.includes(f));
-      let at = known.get(text);
-      if (at === undefined) {
-        at = texts.length;
-        known.set(text, at);
-        texts.push(text);
-      }
+      const printed = backend.print(e.code, { access: e.access, notes, minify: texts.minify });
+      const asked = printed.features.filter((f) => !given.includes(f));
       return {
         name: e.name,
-        text: at,
+        text: texts.add(printed),
         access: e.access,
         uniformWords: 1 + e.code.uniforms.length,
         ...(asked.length > 0 ? { features: asked } : {}),

@@ -1,0 +1,93 @@
+// The short form of a kernel's text. In: kernel code; a printed text. Out: names by what they are and where they come, and
+// the text without what only people need. What matters is the size of all kernels of a module together, compressed: similar
+// kernels have to be alike in their letters. So a name says its kind and how deep it lies and is numbered within its block:
+// a statement more in one place renames nothing in others.
+import type { KernelCode, Stmt, UniformSlot, X } from "../../kernel/code.ts";
+import { words } from "./words.ts";
+
+export interface ShortNames {
+  readonly of: (name: string) => string;
+  readonly field: (slot: UniformSlot) => string;
+  /** The first word of the uniform block, and the block's type. */
+  readonly groups: string;
+  readonly block: string;
+}
+
+/** What the printer writes in every kernel; `p` is the uniform block. Locals are none of these letters. */
+const OURS: { readonly [name: string]: string } = { lane: "j", group: "g", wid: "w", nwg: "n", lid: "h" };
+
+const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+const letters = (n: number): string =>
+  n < LETTERS.length ? LETTERS[n] : letters(Math.floor(n / LETTERS.length) - 1) + LETTERS[n % LETTERS.length];
+
+/** Loads, indices, conditions, other values. */
+const kindOf = (x: X): string => {
+  if (x.k === "load" || x.k === "shared") return "l";
+  return x.dtype === "i32" ? "i" : x.dtype === "bool" ? "b" : "v";
+};
+
+export function shortNames(k: KernelCode): ShortNames {
+  const to = new Map(Object.entries(OURS));
+  type Counts = Map<string, number>;
+  const give = (name: string, stem: string, counts: Counts): void => {
+    let made: string;
+    do {
+      const n = counts.get(stem) ?? 0;
+      counts.set(stem, n + 1);
+      made = n === 0 ? stem : `${stem}${n}`;
+    } while (words.reserved.has(made));
+    to.set(name, made);
+  };
+  const module: Counts = new Map();
+  for (const [i, b] of k.buffers.entries()) give(b.name, "ABCDEFGHIJKLMNO"[i] ?? "O", module);
+  for (const s of k.shared) give(s.name, "S", module);
+  const block = (list: readonly Stmt[], depth: number): void => {
+    const counts: Counts = new Map();
+    const at = depth === 0 ? "" : letters(depth - 1);
+    for (const s of list) {
+      if (s.k === "let") give(s.name, kindOf(s.x) + at, counts);
+      else if (s.k === "var") give(s.name, `c${at}`, counts);
+      else if (s.k === "array") give(s.name, `t${at}`, counts);
+      else if (s.k === "for") {
+        // Loops of one block are over when the next begins.
+        to.set(s.name, `k${at}`);
+        block(s.body, depth + 1);
+      } else if (s.k === "if") block(s.body, depth + 1);
+    }
+  };
+  for (const f of k.functions) {
+    give(f.name, "f", module);
+    const counts: Counts = new Map();
+    for (const q of f.params) give(q.name, "a", counts);
+    block(f.body, 0);
+  }
+  block(k.body, 0);
+  const fields = new Map<UniformSlot, string>();
+  let next = 0;
+  for (const u of k.uniforms) {
+    do next++;
+    while (words.reserved.has(letters(next)));
+    fields.set(u, letters(next));
+  }
+  return {
+    of: (name) => to.get(name) as string,
+    field: (slot) => fields.get(slot) as string,
+    groups: letters(0),
+    block: "P",
+  };
+}
+
+/** A text without needless blanks, and with the short names of types and of our own functions. */
+export const squeezed = (text: string): string =>
+  text
+    .replace(/\bvec4<([fiu])32>/g, "vec4$1")
+    .replace(/\bvec3<u32>/g, "vec3u")
+    .replace(/\bvec4<f16>/g, "vec4h")
+    .replace(/\bmdl_(\w+)_([14])\b/g, (_m, name: string, width: string) => name.replaceAll("_", "") + width)
+    .replace(/(\d)\.0(?![\w.])/g, "$1.")
+    // A constructor, an index and a sum that ends say what a number is.
+    .replace(/\bvec4f\(0f?\)/g, "vec4f()")
+    .replace(/\b(\d+|0x[\da-f]+)u(?=[)\]])/g, "$1")
+    .replace(/\s+/g, " ")
+    .replace(/ ?([^\w\s]) ?/g, "$1")
+    .trim();
