@@ -70,10 +70,20 @@ const scratch: OpDef = {
   infer: () => [],
   examples: [],
 };
+let temporaries = 0;
 /** A value that lives between the launches of one group. */
 export function temporary(name: string, dtype: DType, shape: readonly DimLike[], from: Node): Value {
   const outs: Value[] = [];
-  const node: Node = { id: -1, op: scratch, inputs: [], attrs: {}, outs, origin: from.origin, label: name };
+  // No node of a graph has a number below 0.
+  const node: Node = {
+    id: -++temporaries,
+    op: scratch,
+    inputs: [],
+    attrs: {},
+    outs,
+    origin: from.origin,
+    label: name,
+  };
   outs.push({ node, index: 0, type: { dtype, shape: shape.map((d) => dim(d)) } });
   return outs[0];
 }

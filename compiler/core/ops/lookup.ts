@@ -1,6 +1,7 @@
 // Access by index known at run time: take (embedding), gather, their gradients, one_hot, slices and updates at a run-time
-// start, and triangles. In: tensors and i32 indices. Out: gathers only. A gradient folds over all indices and selects
-// those that name an element, in index order: deterministic, without atomics.
+// start, and triangles. In: tensors and i32 indices. Out: gathers only. A gradient adds up what names an element in
+// index order: deterministic, without atomics. It sorts (7-schedule/scatter.ts), or, where little is to be done, folds over all
+// indices and selects.
 // Indices outside, in data that a call did not check, are clamped on reading (starts so that the whole block fits), and
 // have no gradient: what was read in their stead is nobody's choice. A block is moved, and so is its gradient.
 import { add as addDims, asConst, type Dim, dim, sub } from "../dims/dim.ts";

@@ -7,11 +7,13 @@ import type { Family } from "./family.ts";
 import { mapFamily } from "./map.ts";
 import { prefixFamily } from "./prefix.ts";
 import { rowsFamily } from "./rows.ts";
+import { scatterFamily } from "./scatter.ts";
 
 export const families: readonly Family[] = [
   attentionFamily,
   attentionGradFamily,
   prefixFamily,
+  scatterFamily,
   subgroupFamily,
   tileFamily,
   rowsFamily,
