@@ -18,6 +18,7 @@ import { verifyLoops } from "./phases/4-simplify/loops.ts";
 import { simplify } from "./phases/4-simplify/simplify.ts";
 import { fuse, type Group } from "./phases/5-fuse/groups.ts";
 import { type Laid, layout } from "./phases/6-layout/layout.ts";
+import { verifyLaid } from "./phases/6-layout/verify.ts";
 import { isClaimed, roomFor } from "./phases/7-schedule/choose.ts";
 import type { Offer } from "./phases/7-schedule/family.ts";
 import { type Scheduling, schedule } from "./phases/7-schedule/routine.ts";
@@ -205,6 +206,7 @@ function entryOf(src: Source, line: Line): { plan: EntryPlan; report: StageRepor
     for (;;) {
       const fused = fuse(graph, { maxBindings, derive, claims, room, notInPlace });
       const made = layout(fused, { derive, maxBindings });
+      if (options.verify) verifyLaid(made, "layout");
       // An update in place shares a binding. Where it turns out not to be one, and the kernel counted on it, it is cut anew.
       const open = made.overfull.filter((path) => !notInPlace.has(path));
       if (open.length === 0) return made;

@@ -5,11 +5,10 @@ import { InternalError } from "./diagnostics/index.ts";
 import { add, type Dim, dim, floorDiv, max, min, mod, mul, print, sub, sym } from "./dims/dim.ts";
 import { typeText } from "./ir/build.ts";
 import { printGraph } from "./ir/print.ts";
-import type { Value } from "./ir/types.ts";
 import type { CheckedModel } from "./model.ts";
 import type { parse } from "./phases/1-parse/parse.ts";
 import { printAst } from "./phases/1-parse/print.ts";
-import { printRegions } from "./phases/5-fuse/region.ts";
+import { printLaid } from "./phases/6-layout/layout.ts";
 import { ExprTable } from "./phases/8-plan/exprs.ts";
 import type { Built, StageReport } from "./pipeline.ts";
 
@@ -59,14 +58,9 @@ export function emitStage(stage: Stage, i: Input): string {
 function fusedText(s: StageReport): string {
   const lines = [`entry ${s.entry} (${s.target})`];
   const block = (b: StageReport["laid"], indent: string): void => {
-    const { fused, layouts } = b.own;
-    const lying = (v: Value): string => {
-      const order = layouts.order(v);
-      return order.every((a, j) => a === j) ? "" : ` lying as [${order.join(", ")}]`;
-    };
-    printRegions(fused.graph, fused.groups, lying).forEach((line, i) => {
+    printLaid(b.own).forEach((line, i) => {
       lines.push(indent + line);
-      const body = b.bodies.get(fused.groups[i].anchor);
+      const body = b.bodies.get(b.own.order[i].anchor);
       if (body) block(body, `${indent}  `);
     });
   };

@@ -9,7 +9,7 @@ import { fuse, fuseSteps } from "../../compiler/core/phases/5-fuse/fuse.ts";
 import type { FuseOptions } from "../../compiler/core/phases/5-fuse/partition.ts";
 import { type Fused, printRegions, type Region } from "../../compiler/core/phases/5-fuse/region.ts";
 import { inPlaceWrites } from "../../compiler/core/phases/6-layout/in-place.ts";
-import { chooseLayouts, type Layouts } from "../../compiler/core/phases/6-layout/layouts.ts";
+import { chooseLayouts, type Layouts, seenAsBytes } from "../../compiler/core/phases/6-layout/layouts.ts";
 import { packWeights } from "../../compiler/core/phases/6-layout/weights.ts";
 import {
   isClaimed,
@@ -72,9 +72,10 @@ const regionLines = (graph: Graph, regions: readonly Region[], layouts?: Layouts
 
 function layOut(graph: Graph, options: CaseOptions) {
   const fused = fuse(graph, fuseOptions(options));
-  const layouts = chooseLayouts(fused);
+  const fixed = seenAsBytes(fused);
+  const layouts = chooseLayouts(fused, fixed);
   const chosen = regionLines(graph, fused.groups, layouts);
-  const packing = packWeights(fused, layouts, options.inference);
+  const packing = packWeights(fused, layouts, fixed, options.inference);
   const packed: Fused = { ...fused, groups: packing.groups, home: packing.home };
   return { fused, layouts, chosen, packing, packed };
 }

@@ -20,7 +20,8 @@ export function inPlaceWrites(
   for (const w of fused.graph.writes) {
     const root = fused.alias.get(w.value) ?? w.value;
     const home = fused.home.get(root);
-    if (home?.kind !== "map" || !layouts.order(root).every((a, i) => a === i)) continue;
+    // What is prepared ahead of the calls is no update of theirs.
+    if (home?.kind !== "map" || home.derived || !layouts.order(root).every((a, i) => a === i)) continue;
     const source = fused.graph.nodes.find(
       (n) => (n.op.name === "state" || n.op.name === "param") && n.attrs.path === w.path,
     )?.outs[0];
@@ -68,7 +69,7 @@ export function overfull(fused: Fused, inPlace: ReadonlyMap<Value, Value>, max: 
   return fused.graph.writes.flatMap(({ path, value }) => {
     const root = fused.alias.get(value) ?? value;
     const home = fused.home.get(root);
-    if (home?.kind !== "map" || inPlace.has(root)) return [];
+    if (home?.kind !== "map" || home.derived || inPlace.has(root)) return [];
     const bound = new Set([...groupReads(fused, home), ...home.roots.filter((r) => !inPlace.has(r))]);
     return bound.size > max ? [path] : [];
   });

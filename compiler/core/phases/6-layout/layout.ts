@@ -2,8 +2,9 @@
 // contraction likes, updates that overwrite the state they come from. In: a fused graph. Out: Laid, which schedules read.
 import type { Value } from "../../ir/types.ts";
 import type { Fused, Group } from "../5-fuse/groups.ts";
+import { printRegions } from "../5-fuse/region.ts";
 import { inPlaceWrites, overfull } from "./in-place.ts";
-import { chooseLayouts, type Layouts } from "./layouts.ts";
+import { chooseLayouts, type Layouts, seenAsBytes } from "./layouts.ts";
 import { packWeights } from "./weights.ts";
 
 export interface Laid {
@@ -27,8 +28,9 @@ export interface LayoutOptions {
 }
 
 export function layout(made: Fused, options: LayoutOptions): Laid {
-  const layouts = chooseLayouts(made);
-  const { groups, home, packed } = packWeights(made, layouts, options.derive);
+  const fixed = seenAsBytes(made);
+  const layouts = chooseLayouts(made, fixed);
+  const { groups, home, packed } = packWeights(made, layouts, fixed, options.derive);
   const fused: Fused = { ...made, groups, home };
   const { sources, order } = inPlaceWrites(fused, layouts);
   return {
@@ -39,4 +41,15 @@ export function layout(made: Fused, options: LayoutOptions): Laid {
     order,
     overfull: overfull(fused, sources, options.maxBindings),
   };
+}
+
+/** Regions in the order they run, and how what they store lies. */
+export function printLaid({ fused, layouts, inPlace, order }: Laid): string[] {
+  const note = (v: Value): string => {
+    const axes = layouts.order(v);
+    const lying = axes.every((a, i) => a === i) ? "" : ` lying as [${axes.join(", ")}]`;
+    const source = inPlace.get(v);
+    return `${lying}${source ? ` over ${String(source.node.attrs.path)}` : ""}`;
+  };
+  return printRegions(fused.graph, order, note);
 }

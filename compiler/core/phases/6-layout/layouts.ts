@@ -46,23 +46,24 @@ export function createLayouts(): Layouts {
   };
 }
 
-/** Chooses layouts for all stored values of a fused graph. */
-export function chooseLayouts(fused: Fused): Layouts {
-  const layouts = createLayouts();
-  const fixed = new Set<Value>();
-  for (const r of [...fused.graph.results.map((x) => x.value), ...fused.graph.writes.map((x) => x.value)]) {
-    fixed.add(r);
-    const base = fused.alias.get(r);
-    if (base) fixed.add(base);
-  }
-  for (const base of fused.alias.values()) fixed.add(base);
+/** Values that others than kernels see, as bytes: they lie row-major. */
+export function seenAsBytes(fused: Fused): Set<Value> {
+  const seen = new Set<Value>();
+  const see = (v: Value): void => {
+    seen.add(v);
+    const base = fused.alias.get(v);
+    if (base) seen.add(base);
+  };
+  for (const { value } of [...fused.graph.results, ...fused.graph.writes]) see(value);
+  for (const base of fused.alias.values()) seen.add(base);
   for (const g of fused.groups)
-    if (g.kind === "control" || g.kind === "pack")
-      for (const v of [...g.roots, ...g.anchor.inputs]) {
-        fixed.add(v);
-        const base = fused.alias.get(v);
-        if (base) fixed.add(base);
-      }
+    if (g.kind === "control" || g.kind === "pack") for (const v of [...g.roots, ...g.anchor.inputs]) see(v);
+  return seen;
+}
+
+/** Chooses layouts for all stored values of a fused graph. */
+export function chooseLayouts(fused: Fused, fixed: ReadonlySet<Value>): Layouts {
+  const layouts = createLayouts();
   for (const g of fused.groups) {
     for (const root of g.roots) {
       if (fixed.has(root) || root.type.shape.length < 2 || g.kind === "claimed") continue;

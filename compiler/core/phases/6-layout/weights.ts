@@ -21,7 +21,12 @@ export interface Packing {
 }
 
 /** Adds copies before the groups that want them. Layouts of derived values that only contractions read are set in place. */
-export function packWeights(fused: Fused, layouts: Layouts, derive: boolean): Packing {
+export function packWeights(
+  fused: Fused,
+  layouts: Layouts,
+  fixed: ReadonlySet<Value>,
+  derive: boolean,
+): Packing {
   const packed = new Map<Group, Map<Value, Value>>();
   const home = new Map(fused.home);
   const groups: Group[] = [];
@@ -36,7 +41,8 @@ export function packWeights(fused: Fused, layouts: Layouts, derive: boolean): Pa
       for (const weight of weightsOf(fused, g, layouts)) {
         const order = weight.order;
         const owner = fused.home.get(weight.value);
-        if (owner?.derived && owner.kind === "map" && (readers.get(weight.value)?.size ?? 0) <= 1) {
+        const alone = owner?.derived && owner.kind === "map" && (readers.get(weight.value)?.size ?? 0) <= 1;
+        if (alone && !fixed.has(weight.value)) {
           layouts.set(weight.value, order);
           continue;
         }
