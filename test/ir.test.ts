@@ -525,7 +525,7 @@ describe("what is fused, as text", () => {
   it("softmax of a sum", () => {
     expect(fused("(x: f32[N, 10], y: f32[10]) -> f32[N, 10] { softmax(x + y) }")).toMatchInlineSnapshot(`
       "entry f (cpu-subgroup)
-        rows { %4 max; %5 stop_gradient; %6 broadcast_to; %7 sub; %8 exp; %9 sum; %10 broadcast_to; %11 div } -> div: f32[N, 10]"
+        rows { %4 max; %5 reshape; %6 stop_gradient; %7 broadcast_to; %8 sub; %9 exp; %10 sum; %11 reshape; %12 broadcast_to; %13 div } -> div: f32[N, 10]"
     `);
   });
 });

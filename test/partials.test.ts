@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { dim } from "../compiler/core/dims/dim.ts";
 import { createBuilder, finishGraph } from "../compiler/core/ir/build.ts";
-import type { ConcreteAttrs, Dense, DType, OpDef } from "../compiler/core/ir/types.ts";
+import type { ConcreteAttrs, Dense, DType, OpDef, Reduction } from "../compiler/core/ir/types.ts";
 import { sumOp } from "../compiler/core/ops/axes.ts";
 import { allOps } from "../compiler/core/ops/index.ts";
 import { input } from "../compiler/core/ops/source.ts";
@@ -19,7 +19,7 @@ function run(op: OpDef, x: Dense, attrs: ConcreteAttrs): Dense {
 }
 
 describe("reductions in parts", () => {
-  const cut = allOps.filter((op) => op.partials);
+  const cut = allOps.filter((op) => op.reduction?.combine);
   it("are what the whole is, combined as the operator says", () => {
     expect(cut.map((op) => op.name).sort()).toEqual(["all", "any", "max", "min", "prod", "sum"]);
     for (const op of cut) {
@@ -31,7 +31,7 @@ describe("reductions in parts", () => {
       ]) {
         const x = dense(dtype, [2, 3], dtype === "bool" ? data : data.map((v, i) => v * 0.5 - i));
         const parts = run(op, x, { axes: [1], keepdims: false });
-        const combine = op.partials?.() as OpDef;
+        const combine = op.reduction?.combine?.() as OpDef;
         expect(Array.from(run(combine, parts, { axes: [0], keepdims: false }).data), op.name).toEqual(
           Array.from(run(op, x, whole).data),
         );
@@ -54,8 +54,15 @@ describe("reductions in parts", () => {
       .filter((name) => name !== "input" && name !== "reshape");
   };
   it("go by what an operator says, not by how its attributes are called", () => {
-    const squares: OpDef = { ...sumOp, name: "sum_of_squares", partials: () => sumOp };
-    const middle: OpDef = { ...sumOp, name: "middle", partials: undefined };
+    const squares: OpDef = {
+      ...sumOp,
+      name: "sum_of_squares",
+      reduction: {
+        ...(sumOp.reduction as Reduction),
+        over: (b, x, axes) => b.make(squares, [x], { axes: [...axes] }),
+      },
+    };
+    const middle: OpDef = { ...sumOp, name: "middle", reduction: undefined };
     expect(split(squares)).toEqual(["sum_of_squares", "sum"]);
     expect(split(middle)).toEqual(["middle"]);
   });

@@ -198,6 +198,21 @@ export type Backward = (
   wrt: readonly Value[],
 ) => readonly (Value | undefined)[];
 
+/** What a fold over axes is, for passes that take it apart. */
+export interface Reduction {
+  /** The axes that a call takes together. */
+  axes(attrs: Attrs): readonly number[];
+  /** The same fold of x over other axes; they are gone from the result. */
+  over(b: Builder, x: Value, axes: readonly number[], attrs: Attrs): Value;
+  /**
+   * What combines the results of parts: the fold may be taken in parts along one axis, or over one of its axes after the
+   * others. Absent where the parts' results do not say the whole (a mean, an index).
+   */
+  readonly combine?: () => OpDef;
+  /** True where op(c * x) = c * op(x) for a c that is the same along the axes. */
+  readonly linear?: boolean;
+}
+
 /** Everything the compiler knows about one operator. */
 export interface OpDef {
   /** The same spelling in .mdl, graph text and kernel names. */
@@ -242,11 +257,8 @@ export interface OpDef {
   complete?(inputs: readonly TensorType[], attrs: Attrs): Attrs;
   /** True where a call is said at once by `expand` (conveniences that no pass and no kernel family looks for). */
   inline?(inputs: readonly TensorType[], attrs: Attrs): boolean;
-  /**
-   * Of a fold over the axes in its attribute `axes` (beside `keepdims`) that may be taken in parts: the operator that
-   * combines the results of the parts. Absent where the parts' results do not say the whole (a mean, an index).
-   */
-  partials?(): OpDef;
+  /** Of a fold that takes whole axes of its first operand together. */
+  readonly reduction?: Reduction;
   /**
    * Where a scale of the result is one of an operand: op(x) * s, for an s that varies along `axis` of the result only, is
    * op with `operand` * s along its axis `from`.

@@ -13,7 +13,7 @@ import {
   product,
   surelyDiffer,
 } from "../dims/dim.ts";
-import type { Builder, DType, OpDef, Part, TensorType, Value } from "../ir/types.ts";
+import type { Builder, DType, OpDef, Part, Reduction, TensorType, Value } from "../ir/types.ts";
 import type { Lowering, Scalar } from "../kernel/scalar.ts";
 import {
   ANY,
@@ -340,8 +340,38 @@ export const completeAxes =
   ([x], attrs) => ({
     ...attrs,
     axes: normalizeAxes(name, attrs.axes, x.shape.length),
-    keepdims: boolAt(attrs, "keepdims"),
+    // Said only where it is: equal reductions are one node.
+    keepdims: boolAt(attrs, "keepdims") || undefined,
   });
+/**
+ * A reduction over axes. `keepdims` is a view behind it: so the sums (and means, and whatever is made of them) of one tensor
+ * over the same axes are one, whichever way each reader wants the axes.
+ */
+export function reduce(
+  b: Builder,
+  op: OpDef,
+  x: Value,
+  over: readonly number[],
+  keepdims = false,
+  more: OpAttrs = {},
+): Value {
+  const y = b.make(op, [x], { axes: [...over], ...more });
+  return keepdims ? reshape(b, y, reducedShape(x.type.shape, over, true)) : y;
+}
+/** What a fold with `reductionParams` is. */
+export const reductionOf = (op: () => OpDef, more: Partial<Reduction> = {}): Reduction => ({
+  axes: (attrs) => numbersAt(attrs, "axes"),
+  over: (b, x, over) => reduce(b, op(), x, over),
+  combine: op,
+  ...more,
+});
+/** Of a fold: a call with `keepdims` is the one without, and a view. */
+export const keepsByView: Pick<OpDef, "inline" | "expand"> = {
+  inline: (_types, attrs) => boolAt(attrs, "keepdims"),
+  expand: (b, { op, inputs: [x], attrs: { axes: over, keepdims, ...more } }) => [
+    reduce(b, op, x, over as readonly number[], keepdims === true, more),
+  ],
+};
 export const reducedShape = (
   shape: readonly Dim[],
   over: readonly number[],
@@ -381,7 +411,8 @@ export const sumOp: OpDef = {
   name: "sum",
   doc: "The sum over axes. The sum of bool is i32: a count.",
   fuses: "fold",
-  partials: () => sumOp,
+  reduction: reductionOf(() => sumOp, { linear: true }),
+  ...keepsByView,
   params: reductionParams,
   complete: completeAxes("sum"),
   infer: ([x], attrs) => {
@@ -417,5 +448,5 @@ export function sum(b: Builder, x: Value, over?: readonly number[], keepdims = f
   const rank = x.type.shape.length;
   const list = over ?? Array.from({ length: rank }, (_, i) => i);
   if (list.length === 0 && x.type.dtype !== "bool") return x;
-  return b.make(sumOp, [x], { axes: [...list], keepdims });
+  return reduce(b, sumOp, x, list, keepdims);
 }

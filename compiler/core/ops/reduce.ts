@@ -7,9 +7,12 @@ import {
   broadcastTo,
   cast,
   completeAxes,
+  keepsByView,
   readReduced,
+  reduce,
   reducedShape,
   reducedType,
+  reductionOf,
   reductionParams,
   reshape,
   spread,
@@ -76,7 +79,8 @@ function foldOp(
     name,
     doc,
     fuses: "fold",
-    partials: () => op,
+    reduction: reductionOf(() => op),
+    ...keepsByView,
     params: reductionParams,
     complete: completeAxes(name),
     infer: ([x], attrs) => {
@@ -143,7 +147,7 @@ export const minOp = foldOp(
 const reduceCall =
   (op: OpDef) =>
   (b: Builder, x: Value, over: readonly number[] = x.type.shape.map((_, i) => i), keepdims = false): Value =>
-    b.make(op, [x], { axes: [...over], keepdims });
+    reduce(b, op, x, over, keepdims);
 export const max = reduceCall(maxOp);
 export const min = reduceCall(minOp);
 
@@ -156,7 +160,7 @@ export const prodOp: OpDef = foldOp(
   (b, g, x, _y, over) => {
     // The product of the others, without dividing by zero: with one zero only that element has a gradient.
     const zero = eq(b, x, 0);
-    const rest = b.make(prodOp, [where(b, zero, 1, x)], { axes: [...over], keepdims: true });
+    const rest = reduce(b, prodOp, where(b, zero, 1, x), over, true);
     const count = sum(b, cast(b, zero, "i32"), over, true);
     const none = broadcastTo(b, eq(b, count, 0), x.type.shape);
     const one = broadcastTo(b, eq(b, count, 1), x.type.shape);
@@ -180,7 +184,8 @@ function logicOp(name: "any" | "all", doc: string, combine: Combine): OpDef {
     name,
     doc,
     fuses: "fold",
-    partials: () => op,
+    reduction: reductionOf(() => op),
+    ...keepsByView,
     params: reductionParams,
     complete: completeAxes(name),
     infer: ([x], attrs) => {
@@ -239,7 +244,7 @@ export const meanOp: OpDef = {
   expand: (b, node) => {
     const [x] = node.inputs;
     const over = axesOf(node.attrs);
-    return [div(b, sum(b, x, over, boolAt(node.attrs, "keepdims")), countOf(b, x.type, over))];
+    return [reshape(b, div(b, sum(b, x, over), countOf(b, x.type, over)), node.outs[0].type.shape)];
   },
   examples: smoothExamples,
 };
@@ -263,8 +268,9 @@ export const varOp: OpDef = {
   expand: (b, node) => {
     const [x] = node.inputs;
     const over = axesOf(node.attrs);
-    const total = sum(b, square(b, deviation(b, x, over)), over, boolAt(node.attrs, "keepdims"));
-    return [div(b, total, freedom(b, x, over, numberAt(node.attrs, "correction")))];
+    const total = sum(b, square(b, deviation(b, x, over)), over);
+    const result = div(b, total, freedom(b, x, over, numberAt(node.attrs, "correction")));
+    return [reshape(b, result, node.outs[0].type.shape)];
   },
   examples: [...smoothExamples, { shapes: [[4, 3]], attrs: { axes: [0], correction: 0 } }],
 };
@@ -280,7 +286,7 @@ export const variance = (
   over: readonly number[],
   keepdims = false,
   correction = 1,
-): Value => b.make(varOp, [x], { axes: [...over], keepdims, correction });
+): Value => reduce(b, varOp, x, over, keepdims, { correction });
 
 export const momentsOp: OpDef = {
   name: "moments",

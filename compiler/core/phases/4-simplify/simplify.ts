@@ -12,6 +12,7 @@ import { foldScales } from "./scales.ts";
 import { mergeScans } from "./scans.ts";
 import { shareOperands } from "./share.ts";
 import { splitReductions } from "./split.ts";
+import { shareSums } from "./sums.ts";
 
 export interface SimplifyOptions {
   /** Parameters do not change between calls: their arithmetic may be done ahead. */
@@ -31,6 +32,8 @@ export const passes: readonly Pass[] = [
   // Needs primitives: batch norm is arithmetic by now.
   { name: "fold-scales", run: (g, o) => (o.inference ? foldScales(g) : g) },
   { name: "share-operands", run: (g, o) => (o.inference ? shareOperands(g) : g) },
+  // Before anything is cut: what is shared must look alike.
+  { name: "share-sums", run: (g) => shareSums(g) },
   { name: "split-reductions", run: (g, o) => splitReductions(g, o.busyRows ?? 0) },
   { name: "limit-operands", run: (g, o) => limitOperands(g, o.operands ?? Number.POSITIVE_INFINITY) },
   // Kernels store what sinks name.
