@@ -105,6 +105,18 @@ describe("compare", () => {
     expect(isEqual(c)).toBe(false);
   });
 
+  it("says once what is the same on several targets", () => {
+    const on = (dispatches: string, targets: readonly string[]): ModelRecord => ({
+      id: "M",
+      bytes: 100,
+      ms: 10,
+      targets: targets.map((name) => ({ ...target, target: name, entries: [{ ...entry, dispatches }] })),
+    });
+    const both = ["gpu", "baseline"];
+    const text = reportText(compare([on("3", both)], [on("2", both)]));
+    expect(text).toContain("\ndispatches\n  M f gpu, baseline: 3 -> 2");
+  });
+
   it("cuts long sections, and says so", () => {
     const ids = ["A", "B", "C"];
     const c = compare(

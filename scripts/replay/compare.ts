@@ -204,21 +204,32 @@ export function reportText(c: Comparison, most = Number.POSITIVE_INFINITY): stri
   };
   const arrows = (list: readonly Change[]): string[] =>
     list.map((x) => `${x.where}: ${x.before} -> ${x.after}`);
+  const byTarget = (list: readonly Change[]): string[] =>
+    grouped(list.map((x) => [x.where, `${x.before} -> ${x.after}`]));
   section("refused", arrows(c.refusals));
   const byPlace = new Map<string, string[]>();
   for (const k of c.kernels.changes)
     byPlace.set(k.where, [...(byPlace.get(k.where) ?? []), `${k.kind} ${k.name}`]);
-  section(
-    "kernel texts",
-    [...byPlace].map(([where, list]) => `${where}: ${list.join(", ")}`),
-  );
-  section(
-    "plans",
-    c.plans.changes.map((x) => x.where),
-  );
-  section("dispatches", arrows(c.entries.changes));
-  section("peak bytes", arrows(c.peaks.changes));
+  section("kernel texts", grouped([...byPlace].map(([where, list]) => [where, list.join(", ")])));
+  section("dispatches", byTarget(c.entries.changes));
+  section("peak bytes", byTarget(c.peaks.changes));
   section("modules", arrows(c.sizes.changes));
   section("compile times, doubled or halved", arrows(c.times));
+  section("plans", grouped(c.plans.changes.map((x) => [x.where, ""])));
   return lines.join("\n");
+}
+
+/** Lines `PLACE TARGET, TARGET: WHAT` of places that end with a target, where what is said of several targets is the same. */
+function grouped(lines: readonly (readonly [where: string, what: string])[]): string[] {
+  const groups = new Map<string, { place: string; targets: string[]; what: string }>();
+  for (const [where, what] of lines) {
+    const [, place, target] = /^(.*) (\S+)$/.exec(where) ?? ["", where, ""];
+    const key = JSON.stringify([place, what]);
+    const group = groups.get(key);
+    if (group) group.targets.push(target);
+    else groups.set(key, { place, targets: [target], what });
+  }
+  return [...groups.values()].map(
+    ({ place, targets, what }) => `${place} ${targets.join(", ")}${what && `: ${what}`}`,
+  );
 }
