@@ -124,6 +124,7 @@ const compileModel = (files: SourceFiles, model: string | undefined, flags: Comp
       entries: flags.entry,
       bind: flags.bind,
       targets: flags.target,
+      minify: flags.minify,
     }),
   );
 

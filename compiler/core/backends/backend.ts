@@ -42,6 +42,4 @@ export interface Backend {
   readonly words: Words;
   readonly rules: Rules;
   readonly print: (code: KernelCode, options: PrintOptions) => PrintedKernel;
-  /** The same text, for nobody to read. */
-  readonly minify: (text: string) => string;
 }

@@ -1,6 +1,5 @@
 // WebGPU: kernels are compute shaders in WGSL.
 import type { Backend } from "../backend.ts";
-import { minify } from "./minify.ts";
 import { printKernel } from "./print.ts";
 import { words } from "./words.ts";
 
@@ -27,5 +26,4 @@ export const wgsl: Backend = {
     },
   },
   print: printKernel,
-  minify,
 };

@@ -3,7 +3,6 @@
 import type { Artefact } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
 import { inferenceRuntime, trainingRuntime } from "../../generated/runtime-text.ts";
-import { targets } from "../../targets.ts";
 import { alikeTogether } from "./order.ts";
 import { pack } from "./pack.ts";
 import { data, flatData, lineComment, oneLine, template } from "./text.ts";
@@ -12,7 +11,7 @@ import { emitTypes } from "./types.ts";
 export interface EmitOptions {
   /** `inline`: the module holds its runtime; `import`: it imports `mdlc/runtime`. */
   readonly runtime: "inline" | "import";
-  /** Kernels and data as short as they can be said, for a bundle; else as they read. */
+  /** Data and runtime in as few bytes as it takes; texts of kernels are what `compile` made (its option `minify`). */
   readonly minify?: boolean;
   /** For the header: the source's file name, and the compiler's version. */
   readonly source?: string;
@@ -27,7 +26,7 @@ export interface EmittedModule {
 export function emitModule(artefact: Artefact, options: EmitOptions): EmittedModule {
   const from = options.source ? ` from ${oneLine(options.source)}` : "";
   const header = `${artefact.name}: made${from} by ${options.compiler ?? "mdl"}; do not edit.`;
-  const { texts, ...rest } = pack(ordered(options.minify ? minified(artefact) : artefact));
+  const { texts, ...rest } = pack(ordered(artefact));
   const parts = options.minify
     ? [
         lineComment(header),
@@ -54,25 +53,6 @@ function ordered(artefact: Artefact): Artefact {
     programs: artefact.programs.map((p) => ({
       ...p,
       kernels: p.kernels.map((k) => ({ ...k, text: at.get(k.text) as number })),
-    })),
-  };
-}
-
-/** With texts that are equal but for what people read in them as one. */
-function minified(artefact: Artefact): Artefact {
-  const all = [...artefact.texts];
-  for (const { target, kernels } of artefact.programs) {
-    const backend = targets.find((t) => t.name === target)?.backend;
-    if (backend) for (const { text } of kernels) all[text] = backend.minify(artefact.texts[text]);
-  }
-  const texts = [...new Set(all)];
-  const at = new Map(texts.map((text, i) => [text, i]));
-  return {
-    ...artefact,
-    texts,
-    programs: artefact.programs.map((p) => ({
-      ...p,
-      kernels: p.kernels.map((k) => ({ ...k, text: at.get(all[k.text]) as number })),
     })),
   };
 }

@@ -5,7 +5,7 @@
 const linesOf = (text: string): Set<string> =>
   new Set(text.split(/[;{}\n]/).flatMap((line) => (/^\s*(\/\/|$)/.test(line) ? [] : [line.trim()])));
 
-/** Each is followed by the one that is most like it, of those that are left. */
+/** The shortest first; each is followed by the one that is most like it, of those that are left. */
 export function alikeTogether(texts: readonly string[]): number[] {
   const lines = texts.map(linesOf);
   const having = new Map<string, number[]>();
@@ -18,7 +18,8 @@ export function alikeTogether(texts: readonly string[]): number[] {
   });
   const left = new Set(texts.keys());
   const order: number[] = [];
-  let next: number | undefined = texts.length > 0 ? 0 : undefined;
+  let next: number | undefined;
+  for (const i of left) if (next === undefined || texts[i].length < texts[next].length) next = i;
   while (next !== undefined) {
     const last: number = next;
     left.delete(last);
@@ -28,7 +29,7 @@ export function alikeTogether(texts: readonly string[]): number[] {
     let best = -1;
     next = undefined;
     for (const i of left) {
-      const likeness = shared[i] / Math.max(texts[i].length, texts[last].length);
+      const likeness = shared[i] / (texts[i].length + texts[last].length);
       if (likeness > best) [best, next] = [likeness, i];
     }
   }
