@@ -174,12 +174,12 @@ describe("two spellings of one thing give the same kernels", () => {
 });
 
 describe("a tangled graph", () => {
-  it("is a kernel for each softmax, whatever waits for what", () => {
+  it("is no more kernels than softmaxes, whatever waits for what", () => {
     const lines = Array.from({ length: 30 }, (_, i) => `  h${i + 1} = h${i} + softmax(x * ${i + 1})\n`);
     const source = `model M { fn f(x: f32[N, 8]) -> f32[N, 8] {\n  h0 = x\n${lines.join("")}  h30\n } }`;
     const graph = simplify(modelOf(source).entries[0].graph, { inference: true, operands: 7 });
     const { groups } = fuse(graph, { maxBindings: 8, derive: true });
-    expect(groups.length).toBeGreaterThan(20);
-    expect(groups.length).toBeLessThan(60);
+    expect(groups.length).toBeGreaterThan(1);
+    expect(groups.length).toBeLessThanOrEqual(30);
   });
 });

@@ -6,16 +6,17 @@ import { type Draft, isView, type Partition, shapeKey } from "./partition.ts";
 
 export function growContractions(p: Partition): void {
   for (const n of p.nodes) if (n.op.fuses === "fold" && factsOf(n).contraction) p.anchors.add(n);
+  p.findFirm();
   for (const n of p.nodes) {
     if (!p.anchors.has(n) || p.region.has(n)) continue;
     const g = p.create("contraction", n);
     const extend = (from: Node): void => {
-      const added = p.grow(g, from, p.sameElements(from), p.overfull(g));
+      const added = p.grow(g, [from], p.sameElements(from), p.overfull(g));
       p.trimViews(g, added);
       p.fitBindings(g, added);
     };
     extend(n);
-    const exits = p.exitsOf(g);
+    const exits = p.storedBy(g);
     if (exits.length === 1 && !p.sinks.has(exits[0])) {
       const next = p.usersOf(exits[0]);
       if (

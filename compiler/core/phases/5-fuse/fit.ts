@@ -9,7 +9,8 @@ import { asConst, product, substitute } from "../../dims/dim.ts";
 import type { Node, Value } from "../../ir/types.ts";
 import type { Readings } from "./inline.ts";
 import { type Draft, isView, type Partition } from "./partition.ts";
-import { rowsAreAligned } from "./reductions.ts";
+import { rowsOf } from "./reductions.ts";
+import { isStoredFor } from "./region.ts";
 
 /** What is inlined into one kernel, at most: its text, its uniform words and its registers grow with it. */
 export const LARGEST = 128;
@@ -41,8 +42,7 @@ export function coneOf(
   for (let n = stack.pop(); n; n = stack.pop()) {
     for (const v of n.inputs) {
       const m = v.node;
-      const at = home.get(v);
-      if (m.op.fuses === "source" || !m.op.lower || (at && at !== g) || m === stored) reads.add(v);
+      if (isStoredFor(home, g, v) || m === stored) reads.add(v);
       else if (!inner.has(m) && !first.has(m)) {
         inner.add(m);
         total += weight(m);
@@ -150,8 +150,8 @@ function shed(p: Partition, readings: Readings, g: Draft): readonly Node[] {
     if (!isView(last)) p.store(last);
     else readings.known.set(last, readings.of(last.outs[0]));
     for (const r of g.roots) if (g.nodes.has(r.node)) p.home.delete(r);
-    g.roots = p.exitsOf(g);
+    g.roots = p.storedBy(g);
     for (const r of g.roots) p.home.set(r, g);
-  } while (g.nodes.size > 1 && (parts > 1 || (g.kind === "rows" && !rowsAreAligned(p, g))));
+  } while (g.nodes.size > 1 && (parts > 1 || (g.kind === "rows" && rowsOf(p, g) === undefined)));
   return out;
 }

@@ -10,7 +10,7 @@ import { fitKernels } from "./fit.ts";
 import { inlineOrStore, type Readings } from "./inline.ts";
 import { mergeMaps } from "./merge.ts";
 import { type FuseOptions, Partition } from "./partition.ts";
-import { growReductions } from "./reductions.ts";
+import { growReductions, rowsOf } from "./reductions.ts";
 import type { Fused, Region } from "./region.ts";
 import { ordered } from "./sort.ts";
 
@@ -53,5 +53,6 @@ export function fuse(
     step.run(w);
     around(step.name, () => p.regions.filter((g) => g.nodes.size > 0));
   }
+  for (const g of p.regions) if (g.kind === "rows" && g.nodes.size > 0) g.rows = rowsOf(p, g);
   return { graph, groups: ordered(p), home: p.home, alias: p.alias };
 }

@@ -1,11 +1,8 @@
 // Step: the rest is inlined or stored, decided from the readers back: a value is computed by who reads it where that is one
 // kernel, or costs next to nothing.
 import type { Node, Value } from "../../ir/types.ts";
-import { factsOf } from "./facts.ts";
-import { type Draft, isView, type Partition } from "./partition.ts";
+import { type Draft, isView, LONGEST_CHAIN, type Partition } from "./partition.ts";
 
-/** Inlined values one behind the other, at most: an expression is built and printed by recursion. */
-const LONGEST_CHAIN = 64;
 /** Different places at which one kernel computes an inlined value: what reads shifted copies of itself doubles them. */
 const MOST_PLACES = 16;
 /** Operands of a view that a kernel picks from in its innermost loop. */
@@ -73,23 +70,6 @@ export class Readings {
 const tooFar = (n: Node, r: Reading): boolean =>
   n.inputs.length > 0 &&
   (r.chain > LONGEST_CHAIN || r.places.size > MOST_PLACES * Math.max(1, r.groups.size));
-/** What computing v anew costs each reader: values to load, heavy functions to call. */
-const costOf = (p: Partition, v: Value): { loads: number; heavy: number } => {
-  const leaves = new Set<Value>();
-  const inner = new Set<Node>([v.node]);
-  let heavy = 0;
-  for (const n of inner) {
-    // More than a reader would want to know.
-    if (inner.size > LONGEST_CHAIN) return { loads: inner.size, heavy };
-    heavy += factsOf(n).heavy;
-    for (const i of n.inputs) {
-      if (i.node.op.fuses === "source" || p.home.has(i) || p.region.has(i.node)) leaves.add(i);
-      else inner.add(i.node);
-    }
-  }
-  return { loads: leaves.size, heavy };
-};
-
 export function inlineOrStore(p: Partition): Readings {
   const readings = new Readings(p);
   for (let i = p.nodes.length - 1; i >= 0; i--) {
@@ -147,11 +127,12 @@ export function inlineOrStore(p: Partition): Readings {
       p.store(n);
       continue;
     }
-    const cost = costOf(p, v);
+    const cost = p.costOf(v);
     const cheap = cost.loads <= 1 && cost.heavy === 0;
     if ((r.groups.size === 1 && !r.hot) || cheap) readings.known.set(n, r);
     else if (r.groups.size === 1 && r.hot && cost.loads <= 1 && cost.heavy <= 1) readings.known.set(n, r);
     else p.store(n);
   }
+  p.decided = true;
   return readings;
 }

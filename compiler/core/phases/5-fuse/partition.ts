@@ -1,10 +1,10 @@
 // The regions of a graph while they are made: who is in which, what each would store and read, and what may still be joined.
 // The steps of fusion (contractions, reductions, inline, fit, merge) change it; what comes out is `Region`s.
-import { asConst, product, symbols } from "../../dims/dim.ts";
+import { asConst, equal, product, symbols } from "../../dims/dim.ts";
 import { attrsHaveSymbols, usersOf } from "../../ir/build.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { factsOf } from "./facts.ts";
-import type { Region, RegionKind } from "./region.ts";
+import { isStoredFor, type Region, type RegionKind } from "./region.ts";
 import { UnitOrder } from "./unit-order.ts";
 
 export interface FuseOptions {
@@ -24,6 +24,7 @@ export interface FuseOptions {
 export interface Draft extends Region {
   readonly nodes: Set<Node>;
   roots: Value[];
+  rows?: ReadonlyMap<Value, readonly number[]>;
 }
 
 /** A region, or a node that is in none. */
@@ -32,6 +33,10 @@ const membersOf = (u: Unit): readonly Node[] => ("nodes" in u ? [...u.nodes] : [
 
 /** Nodes a region takes in after its anchor. */
 const LARGEST_REGION = 96;
+/** Inlined values one behind the other, at most: an expression is built and printed by recursion. */
+export const LONGEST_CHAIN = 64;
+/** Nodes that are computed again where that saves a store and a load. */
+const MOST_AGAIN = 12;
 /** Inlined nodes after which a kernel's reads are no longer counted: such a chain is cut before it is a kernel. */
 const MOST_INLINED = 1024;
 
@@ -50,6 +55,10 @@ export class Partition {
   readonly home = new Map<Value, Draft>();
   /** Sinks that are a stored value seen through order-keeping views. */
   readonly alias = new Map<Value, Value>();
+  /** It is known what is stored: nothing is to be expected any more. */
+  decided = false;
+  /** Values that will be stored, whatever grows: what a contraction reads many times over, and is dear to compute. */
+  private readonly firm = new Set<Value>();
   /** Nodes that are kernels read many times over: contractions, and composites taken whole. */
   readonly anchors = new Set<Node>();
   readonly sinks: ReadonlySet<Value>;
@@ -171,11 +180,12 @@ export class Partition {
   }
   drop(g: Draft, n: Node): void {
     g.nodes.delete(n);
+    if (this.region.get(n) !== g) return;
     this.region.delete(n);
     this.order.restore(n, this.stood.get(n) ?? -1);
   }
   /** True when both can be one kernel: neither waits for something that waits for the other. */
-  joinable(a: Draft, b: Draft): boolean {
+  joinable(a: Draft, b: Draft | Node): boolean {
     return this.order.joinable(a, b);
   }
   /** True when computing a node needs something of a region, other regions taken whole. */
@@ -187,23 +197,23 @@ export class Partition {
   }
 
   /**
-   * Adds to the region, beginning with what reads `start`, every later node that `accept`s, and whose other operands do not
+   * Adds to the region, beginning with what reads `starts`, every later node that `accept`s, and whose other operands do not
    * wait for the region; ends where `full` says that no more would stay.
    */
   grow(
     g: Draft,
-    start: Node,
+    starts: readonly Node[],
     accept: (n: Node) => boolean,
     full: (n: Node, foreign: readonly Node[]) => boolean = () => false,
   ): Node[] {
-    const inside = new Set<Node>([start]);
+    const inside = new Set<Node>(starts);
     const added: Node[] = [];
     const queue = new PositionQueue();
     const reach = (n: Node): void => {
       for (const o of n.outs) for (const u of this.usersOf(o)) queue.add(this.position.get(u) as number);
     };
-    reach(start);
-    for (let i = queue.take(); i !== undefined && added.length < LARGEST_REGION; i = queue.take()) {
+    for (const n of starts) reach(n);
+    for (let i = queue.take(); i !== undefined && g.nodes.size <= LARGEST_REGION; i = queue.take()) {
       const n = this.nodes[i];
       if (this.region.has(n) || !(n.op.fuses === "map" || isView(n) || n.op.fuses === "fold")) continue;
       if (this.isDerived(n) !== g.derived || !accept(n) || this.storedElsewhere(n)) continue;
@@ -235,17 +245,39 @@ export class Partition {
     }
     return [...out].sort((a, b) => a.node.id - b.node.id);
   }
-  /** True where a region's kernel finds a value in a buffer. */
+  /** True where a region's kernel finds a value in a buffer, as far as that is known. */
   isStoredFor(v: Value, g: Draft | undefined): boolean {
-    const m = v.node;
-    if (g?.nodes.has(m)) return false;
-    const elsewhere = this.region.get(m);
-    return (
-      m.op.fuses === "source" ||
-      !m.op.lower ||
-      this.home.has(v) ||
-      (elsewhere !== undefined && elsewhere !== g)
-    );
+    if (isStoredFor(this.home, g, v)) return true;
+    if (this.decided || g?.nodes.has(v.node) || this.region.has(v.node)) return false;
+    return this.firm.has(v);
+  }
+  /** Says which values will be stored because an anchor reads them, and computing them again for each read would cost. */
+  findFirm(): void {
+    const read = new Set<Node>();
+    for (const n of [...this.nodes].reverse())
+      if (n.outs.some((v) => this.usersOf(v).some((u) => this.anchors.has(u) || (isView(u) && read.has(u)))))
+        read.add(n);
+    for (const n of this.nodes) {
+      if (n.op.fuses !== "map" || !read.has(n) || this.isDerived(n)) continue;
+      const cost = this.costOf(n.outs[0]);
+      if (cost.loads > 1 || cost.heavy > 1) this.firm.add(n.outs[0]);
+    }
+  }
+  /** What computing v anew costs each reader: values to load, heavy functions to call. */
+  costOf(v: Value): { readonly loads: number; readonly heavy: number } {
+    const leaves = new Set<Value>();
+    const inner = new Set<Node>([v.node]);
+    let heavy = 0;
+    for (const n of inner) {
+      // More than a reader would want to know.
+      if (inner.size > LONGEST_CHAIN) return { loads: inner.size, heavy };
+      heavy += factsOf(n).heavy;
+      for (const i of n.inputs) {
+        if (this.isStoredFor(i, undefined)) leaves.add(i);
+        else inner.add(i.node);
+      }
+    }
+    return { loads: leaves.size, heavy };
   }
   /**
    * Distinct values a kernel with these roots would read, given what is in its region; no more than `most` + 1 of them, for
@@ -292,7 +324,7 @@ export class Partition {
     return g.kind === "map" ? this.bindingsOf(reads, roots) : new Set([...reads, ...roots]).size + room;
   }
   fits(g: Draft): boolean {
-    const exits = this.exitsOf(g);
+    const exits = this.storedBy(g);
     const max = this.options.maxBindings;
     // In place or not, what is read is bound.
     const reads = this.readsOf(exits, g, max);
@@ -328,33 +360,69 @@ export class Partition {
       return true;
     };
   }
-  /** An element-wise function of what is stored anyway (a relu's mask) is cheaper computed again than stored. */
-  private dropCheapExits(g: Draft): void {
-    for (let again = true; again; ) {
-      again = false;
-      const exits = this.exitsOf(g);
-      const stored = new Set(exits.map((e) => e.node));
-      for (const e of [...exits].reverse()) {
-        const n = e.node;
-        if (n === g.anchor || n.op.fuses !== "map" || this.sinks.has(e)) continue;
-        if (this.usersOf(e).some((u) => g.nodes.has(u))) continue;
-        const operands = n.inputs.filter((v) => g.nodes.has(v.node));
-        const others = n.inputs.filter((v) => !g.nodes.has(v.node));
-        const free = others.every(
-          (v) => v.node.op.fuses !== "source" && this.readsOf([v], undefined, 0).size === 0,
-        );
-        if (operands.length !== 1 || operands[0].node === n || !stored.has(operands[0].node) || !free)
-          continue;
-        this.drop(g, n);
-        again = true;
-        break;
+  /**
+   * What a region stores: its exits, but for those that are cheaper computed again by who reads them, from what is stored
+   * anyway: an element-wise function of one value as large and of smaller ones (a relu's mask; what a batch norm centred and
+   * scaled, of its operand, mean and deviation), or of two where one kernel reads it.
+   */
+  storedBy(g: Draft): Value[] {
+    const exits = this.exitsOf(g);
+    const kept = new Set(exits);
+    for (const e of [...exits].reverse()) {
+      kept.delete(e);
+      const small = e.node === g.anchor ? undefined : this.againFrom(e, g, kept);
+      for (const v of small ?? [e]) kept.add(v);
+    }
+    return [...kept].sort((a, b) => a.node.id - b.node.id);
+  }
+  /**
+   * What else a region has to store, so that others can compute `e` from what is `kept` and from stored values; undefined
+   * where that is not cheap.
+   */
+  private againFrom(e: Value, g: Draft, kept: ReadonlySet<Value>): Value[] | undefined {
+    if (e.node.op.fuses !== "map" || this.isShown(e)) return undefined;
+    const size = elements(e);
+    // One element of what the region reduces to is there for many of these.
+    const row = g.kind === "rows" ? elements(g.anchor.outs[0]) : undefined;
+    const inner = new Set<Node>([e.node]);
+    const large = new Set<Value>();
+    const leaves = new Set<Value>();
+    const small = new Set<Value>();
+    for (const n of inner) {
+      if (inner.size > MOST_AGAIN || factsOf(n).heavy > 0) return undefined;
+      for (const v of n.inputs) {
+        const map = v.node.op.fuses === "map";
+        if (kept.has(v) || this.isStoredFor(v, g)) {
+          leaves.add(v);
+          if (equal(elements(v), size)) large.add(v);
+        } else if (map && !g.nodes.has(v.node) && !equal(elements(v), size)) {
+          // Spread out over many elements: whoever makes it stores it.
+          leaves.add(v);
+        } else if (map && row && g.nodes.has(v.node) && equal(elements(v), row) && !equal(row, size)) {
+          leaves.add(v);
+          small.add(v);
+        } else if (map || isView(v.node)) inner.add(v.node);
+        else return undefined;
       }
     }
+    const users = this.usersOf(e).filter((u) => !g.nodes.has(u));
+    if (large.size > (users.length === 1 ? 2 : 1)) return undefined;
+    // A contraction reads it over and over.
+    return leaves.size <= 1 || !this.isHot(e) ? [...small] : undefined;
+  }
+  /** An anchor reads it, through views or not. */
+  private isHot(v: Value): boolean {
+    return this.usersOf(v).some(
+      (u) => this.anchors.has(u) || (isView(u) && u.outs.some((o) => this.isHot(o))),
+    );
   }
   /** Says what a grown region stores. */
   settle(g: Draft): void {
-    this.dropCheapExits(g);
-    g.roots = this.exitsOf(g);
+    g.roots = this.storedBy(g);
+    // What none of that is made of is left to who wants it.
+    const wanted = new Set<Node>(g.roots.map((r) => r.node));
+    for (const n of wanted) for (const v of n.inputs) if (g.nodes.has(v.node)) wanted.add(v.node);
+    for (const n of [...g.nodes].sort((a, b) => b.id - a.id)) if (!wanted.has(n)) this.drop(g, n);
     for (const r of g.roots) this.home.set(r, g);
   }
 
@@ -367,6 +435,10 @@ export class Partition {
   /** A sink, a pack or a loop names the value. */
   isNamed(v: Value): boolean {
     return this.sinks.has(v) || this.usersOf(v).some((u) => this.mustStore(u));
+  }
+  /** The same of it or of what views show of it. */
+  private isShown(v: Value): boolean {
+    return this.isNamed(v) || this.usersOf(v).some((u) => isView(u) && u.outs.some((o) => this.isShown(o)));
   }
   /** A view that a pack or sink names, lying otherwise than what it shows: a kernel of its own stores it. */
   storedElsewhere(n: Node): boolean {
@@ -392,8 +464,37 @@ export class Partition {
     while (isView(base.node) && base.node.inputs.length === 1) base = base.node.inputs[0];
     return base;
   }
-  /** A kernel of its own for a node. */
+  /** A region that would read a node's value is one that the region of the node waits for. */
+  private waitsForReader(within: Draft, n: Node): boolean {
+    const seen = new Set<Node>();
+    const stack = [n];
+    for (let m = stack.pop(); m; m = stack.pop())
+      for (const v of m.outs)
+        for (const u of this.usersOf(v)) {
+          if (seen.has(u) || within.nodes.has(u)) continue;
+          seen.add(u);
+          const g = this.region.get(u);
+          if (g && this.order.needs(within, g)) return true;
+          if (!u.outs.some((o) => this.home.has(o))) stack.push(u);
+        }
+    return false;
+  }
+  /** Stores a node's value: where its region can, there; else by a kernel of its own. */
   store(n: Node): Draft {
+    const within = this.region.get(n);
+    if (within) {
+      const roots = [...within.roots, n.outs[0]].sort((a, b) => a.node.id - b.node.id);
+      const reads = this.readsOf(roots, within, this.options.maxBindings);
+      if (
+        this.bindings(within, reads, roots) <= this.options.maxBindings &&
+        !this.waitsForReader(within, n)
+      ) {
+        within.roots = roots;
+        this.home.set(n.outs[0], within);
+        return within;
+      }
+      // Where it does not fit, a kernel of its own stores it, and the region goes on computing it for itself.
+    }
     const fold = n.op.fuses === "fold";
     const kind =
       fold && this.anchors.has(n) ? "contraction" : fold && factsOf(n).rowReduction ? "rows" : "map";

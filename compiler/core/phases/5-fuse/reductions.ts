@@ -1,55 +1,139 @@
-// Step: reductions over rows take what reads them back over the same rows; other folds (windows, gathers) what follows them
-// element by element.
-import { equal, product } from "../../dims/dim.ts";
-import type { Node } from "../../ir/types.ts";
+// Step: reductions over rows take what reads them back over the same rows, other reductions of the same operands, and what
+// they are made of where others read that, too. Other folds (windows, gathers) take what follows them element by element.
+import { type Dim, equal, isConst, product } from "../../dims/dim.ts";
+import type { Node, Value } from "../../ir/types.ts";
 import { decode, rowMajor } from "../../kernel/coordinates.ts";
 import { foldOf } from "../../kernel/lowering.ts";
-import { children, type Scalar, type ScalarOf } from "../../kernel/scalar.ts";
+import { children, loadsOf, type Scalar, type ScalarOf } from "../../kernel/scalar.ts";
 import { loweringFor } from "../../kernel/values.ts";
 import { factsOf } from "./facts.ts";
-import { type Draft, elements, type Partition } from "./partition.ts";
+import { type Draft, elements, isView, type Partition } from "./partition.ts";
+
+/** Reductions beside the first that a region takes because they read what it reads. */
+const MOST_SIBLINGS = 4;
+/** Inlined values between a stored one and a reduction of it that is a sibling. */
+const SIBLING_DEPTH = 6;
 
 export function growReductions(p: Partition): void {
   for (const n of p.nodes) {
     if (n.op.fuses !== "fold" || p.region.has(n)) continue;
-    if (!factsOf(n).rowReduction) {
+    if (factsOf(n).rowReduction) growRows(p, n);
+    else {
       const g = p.create("map", n);
-      const added = p.grow(g, n, p.sameElements(n), p.overfull(g));
+      const added = p.grow(g, [n], p.sameElements(n), p.overfull(g));
       p.trimViews(g, added);
       p.fitBindings(g, added);
       p.settle(g);
-      continue;
     }
-    const g = p.create("rows", n);
-    const rowCount = elements(n.outs[0]);
-    const fullCount = elements(n.inputs[0]);
-    const overfull = p.overfull(g);
-    const added = p.grow(
-      g,
-      n,
-      (m) => {
-        const size = elements(m.outs[0]);
-        if (m.op.fuses === "map" || m.op.fuses === "view")
-          return equal(size, rowCount) || equal(size, fullCount);
-        return (
-          !p.anchors.has(m) &&
-          equal(size, rowCount) &&
-          equal(elements(m.inputs[0]), fullCount) &&
-          factsOf(m).rowReduction
-        );
-      },
-      // What needs a fold of another kernel that is not made yet would not be aligned.
-      (m, foreign) => foreign.some((f) => foldsOutside(p, f, g)) || overfull(m, foreign),
-    );
-    for (;;) {
-      p.fitBindings(g, added);
-      if (added.length === 0 || rowsAreAligned(p, g)) break;
-      p.drop(g, added.pop() as Node);
-    }
-    p.trimViews(g, added);
-    p.settle(g);
   }
 }
+
+function growRows(p: Partition, n: Node): void {
+  const g = p.create("rows", n);
+  const rowCount = elements(n.outs[0]);
+  const fullCount = elements(n.inputs[0]);
+  const alike = (m: Node): boolean =>
+    !p.anchors.has(m) &&
+    equal(elements(m.outs[0]), rowCount) &&
+    equal(elements(m.inputs[0]), fullCount) &&
+    factsOf(m).rowReduction;
+  const added: Node[] = [];
+  const fits = (): boolean => p.fits(g) && rowsOf(p, g, p.storedBy(g)) !== undefined;
+  /** Takes the youngest out again until what is left is one kernel. */
+  const shrink = (to = 0): void => {
+    while (added.length > to && !fits()) p.drop(g, added.pop() as Node);
+  };
+  const extend = (): void => {
+    const overfull = p.overfull(g);
+    added.push(
+      ...p.grow(
+        g,
+        [...g.nodes],
+        (m) => {
+          if (m.op.fuses === "fold") return alike(m);
+          const size = elements(m.outs[0]);
+          return equal(size, rowCount) || equal(size, fullCount);
+        },
+        // What needs a fold of another kernel that is not made yet would not be aligned.
+        (m, foreign) => foreign.some((f) => foldsOutside(p, f, g)) || overfull(m, foreign),
+      ),
+    );
+  };
+  extend();
+  shrink();
+  for (let i = 0; i < MOST_SIBLINGS; i++) {
+    const sibling = siblings(p, g, fullCount).find((m) => alike(m) && p.joinable(g, m));
+    if (!sibling) break;
+    const before = added.length;
+    p.join(g, sibling);
+    added.push(sibling);
+    if (!fits()) {
+      shrink(before);
+      break;
+    }
+    extend();
+    shrink(before + 1);
+  }
+  // What others read, too, is stored on the way.
+  for (const m of shared(p, g, fullCount)) {
+    if (!p.joinable(g, m)) continue;
+    p.join(g, m);
+    if (fits()) added.push(m);
+    else p.drop(g, m);
+  }
+  p.trimViews(g, added);
+  p.settle(g);
+}
+
+/** Nodes that a region's kernel computes on the way to what it stores, without being in it. */
+function inlinedIn(p: Partition, g: Draft): Node[] {
+  const seen = new Set<Node>();
+  const stack = [...g.nodes];
+  for (let n = stack.pop(); n; n = stack.pop())
+    for (const v of n.inputs) {
+      const m = v.node;
+      if (g.nodes.has(m) || seen.has(m) || p.isStoredFor(v, g) || p.region.has(m)) continue;
+      seen.add(m);
+      stack.push(m);
+    }
+  return [...seen].sort((a, b) => a.id - b.id);
+}
+/** Reductions that read what the region reads, and are in none. */
+function siblings(p: Partition, g: Draft, fullCount: Dim): Node[] {
+  const found = new Set<Node>();
+  const seen = new Set<Node>();
+  const inside = [...g.nodes, ...inlinedIn(p, g)];
+  const sources = new Set(inside.flatMap((n) => [...n.outs, ...n.inputs]));
+  let front: Value[] = [...sources].filter((v) => equal(elements(v), fullCount));
+  for (let depth = 0; depth < SIBLING_DEPTH && front.length > 0; depth++) {
+    const next: Value[] = [];
+    for (const v of front)
+      for (const u of p.usersOf(v)) {
+        if (seen.has(u) || p.region.has(u) || p.isDerived(u) !== g.derived) continue;
+        seen.add(u);
+        if (u.op.fuses === "fold") found.add(u);
+        else if ((u.op.fuses === "map" || isView(u)) && equal(elements(u.outs[0]), fullCount))
+          next.push(...u.outs);
+      }
+    front = next;
+  }
+  return [...found].sort((a, b) => a.id - b.id);
+}
+/** What is inlined here and read elsewhere, too: somebody would store it. The last first. */
+function shared(p: Partition, g: Draft, fullCount: Dim): Node[] {
+  const inlined = inlinedIn(p, g);
+  const own = new Set([...g.nodes, ...inlined]);
+  return inlined
+    .filter((m) => {
+      if (m.op.fuses !== "map" || !equal(elements(m.outs[0]), fullCount) || p.isDerived(m) !== g.derived)
+        return false;
+      if (m.outs.every((v) => p.usersOf(v).every((u) => own.has(u)) && !p.isNamed(v))) return false;
+      const cost = p.costOf(m.outs[0]);
+      return cost.loads > 1 || cost.heavy > 0;
+    })
+    .reverse();
+}
+
 /** A fold that has no kernel yet is among what a node of this region's kernel is made of. */
 function foldsOutside(p: Partition, start: Node, g: Draft): boolean {
   const seen = new Set<Node>([start]);
@@ -67,15 +151,23 @@ function foldsOutside(p: Partition, start: Node, g: Draft): boolean {
   }
   return false;
 }
-/** Every fold of every exit hangs on the same rows, counted in the same order. */
-export function rowsAreAligned(p: Partition, g: Draft): boolean {
-  const exits = p.exitsOf(g);
-  if (exits.some((e) => foldsOutside(p, e.node, g))) return false;
+/**
+ * Which axes of each root number its row, where all are computed row by row, the rows of the anchor: every fold of a root hangs
+ * on the same rows, counted in the same order; what has no fold is cut into rows as the folds read it. Undefined where they
+ * are not.
+ */
+export function rowsOf(
+  p: Partition,
+  g: Draft,
+  roots: readonly Value[] = g.roots,
+): ReadonlyMap<Value, readonly number[]> | undefined {
+  for (const r of roots) if (foldsOutside(p, r.node, g)) return undefined;
   // What else is computed outside has no say in it, stored or inlined: it is a load here.
   const s = loweringFor((v) => !g.nodes.has(v.node));
   const rowCount = elements(g.anchor.outs[0]);
   const reductions = [...g.nodes].filter((n) => n.op.fuses === "fold");
-  for (const e of exits) {
+  const out = new Map<Value, readonly number[]>();
+  for (const e of roots) {
     const at = e.type.shape.map((d, i) => s.axis(`i${i}`, d));
     const x = s.read(
       e,
@@ -90,11 +182,17 @@ export function rowsAreAligned(p: Partition, g: Draft): boolean {
       for (const c of children(y)) visit(c);
     };
     visit(x);
-    // The exit's coordinates that its reductions see are its row, and each reduction is the group's own at that row.
+    if (folds.length === 0) {
+      const rows = rowsAsRead(p, g, e);
+      if (!rows) return undefined;
+      out.set(e, rows);
+      continue;
+    }
+    // The root's coordinates that its reductions see are its row, and each reduction is the region's own at that row.
     const free = new Set(folds.flatMap((f) => f.free));
     const rows = at.filter((a) => free.has(a));
-    if (folds.length === 0 || free.size !== rows.length) return false;
-    if (!equal(product(rows.map((a) => a.extent)), rowCount)) return false;
+    if (free.size !== rows.length) return undefined;
+    if (!equal(product(rows.map((a) => a.extent)), rowCount)) return undefined;
     const row = rowMajor(
       s,
       rows.map((a) => s.axisValue(a)),
@@ -103,7 +201,42 @@ export function rowsAreAligned(p: Partition, g: Draft): boolean {
     const known = new Set(
       reductions.map((n) => foldOf(s.read(n.outs[0], decode(s, row, n.outs[0].type.shape)))),
     );
-    if (folds.some((f) => !known.has(f))) return false;
+    if (folds.some((f) => !known.has(f))) return undefined;
+    const whole = equal(elements(e), rowCount);
+    out.set(
+      e,
+      at.flatMap((a, i) => ((whole ? !isConst(a.extent, 1) : free.has(a)) ? [i] : [])),
+    );
   }
-  return true;
+  return out;
+}
+/** How the folds of a region read a value that is none of theirs: the axes that are the anchor's rows, in their order. */
+function rowsAsRead(p: Partition, g: Draft, e: Value): readonly number[] | undefined {
+  const anchor = g.anchor.outs[0];
+  const s = loweringFor((v) => v === e || p.isStoredFor(v, g));
+  const at = anchor.type.shape.map((d, i) => s.axis(`i${i}`, d));
+  const { lower } = g.anchor.op;
+  const fold =
+    lower &&
+    foldOf(
+      lower(
+        s,
+        g.anchor,
+        at.map((a) => s.axisValue(a)),
+        0,
+      ),
+    );
+  const load = fold && loadsOf(fold.body).find((l) => l.value === e);
+  if (!load) return undefined;
+  const rows: number[] = [];
+  const axes = at.filter((a) => !isConst(a.extent, 1));
+  for (const [i, c] of load.at.entries()) {
+    if (isConst(e.type.shape[i], 1)) continue;
+    if (c.kind !== "axis") return undefined;
+    if (fold.axes.includes(c.axis)) continue;
+    // Counted in the order of the anchor's rows.
+    if (c.axis !== axes[rows.length]) return undefined;
+    rows.push(i);
+  }
+  return rows.length === axes.length ? rows : undefined;
 }

@@ -13,6 +13,8 @@ export interface Region {
   readonly roots: readonly Value[];
   /** What it grew from: it names the region, and says what a row is. */
   readonly anchor: Node;
+  /** Of a region of rows: which axes of each root number its row. */
+  readonly rows?: ReadonlyMap<Value, readonly number[]>;
   /** Depends on parameters and unwritten state only: belongs to `prepare`. */
   readonly derived: boolean;
 }
@@ -25,6 +27,17 @@ export interface Fused {
   readonly home: ReadonlyMap<Value, Region>;
   /** Sinks that are a materialised value seen through order-keeping views. */
   readonly alias: ReadonlyMap<Value, Value>;
+}
+
+/**
+ * True where a region's kernel finds a value in a buffer. What a region computes it computes itself, even where it is stored,
+ * too, by another kernel.
+ */
+export function isStoredFor(home: ReadonlyMap<Value, Region>, g: Region | undefined, v: Value): boolean {
+  const { op } = v.node;
+  if (op.fuses === "source" || !op.lower) return !g?.nodes.has(v.node);
+  const at = home.get(v);
+  return at !== undefined && at !== g && !g?.nodes.has(v.node);
 }
 
 /** One line a region: what it computes and stores. `note` says more of a stored value (how it lies). */

@@ -6,6 +6,7 @@ import type { Scalar } from "../../kernel/scalar.ts";
 import { children } from "../../kernel/scalar.ts";
 import { isFlat, isRun } from "../../ops/source.ts";
 import { type Fused, type Group, loweringFor, lowerValue, rowMajor } from "../5-fuse/groups.ts";
+import { isStoredFor } from "../5-fuse/region.ts";
 import type { Layouts } from "./layouts.ts";
 
 /**
@@ -54,8 +55,7 @@ export function groupReads(fused: Fused, g: Group): Set<Value> {
   const visit = (v: Value, top: boolean): void => {
     if (seen.has(v)) return;
     seen.add(v);
-    const home = fused.home.get(v);
-    if (v.node.op.fuses === "source" || (!top && home !== undefined && home !== g)) {
+    if (!top && isStoredFor(fused.home, g, v)) {
       out.add(v);
       return;
     }
@@ -83,7 +83,7 @@ function overlaps(a: Value, b: Value): boolean {
 /** The kernel reads `source` at the element it writes, nowhere else. */
 function readsAtItsOwnPlace(fused: Fused, home: Group, source: Value): boolean {
   for (const root of home.roots) {
-    const s = loweringFor((v) => fused.home.has(v) && fused.home.get(v) !== home);
+    const s = loweringFor((v) => isStoredFor(fused.home, home, v));
     const { at, x } = lowerValue(s, root);
     const own = rowMajor(
       s,

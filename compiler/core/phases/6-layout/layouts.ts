@@ -1,11 +1,12 @@
 // How each stored value lies in its buffer: an order of its logical axes, outermost first. Logical layout is what the
 // source says; this is the only place where another one is chosen, and only for values nobody outside can see.
 // In: fused groups. Out: an order and strides per stored value.
-import { asConst, type Dim, mul, ONE } from "../../dims/dim.ts";
+
+import { asConst, type Dim, isConst, mul, ONE } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
-import { createLowering, foldOf } from "../../kernel/lowering.ts";
-import { applySplits, contractionOf, splitsOf } from "../5-fuse/contraction.ts";
-import { type Fused, type Group, lowerValue } from "../5-fuse/groups.ts";
+import { factsOf } from "../5-fuse/facts.ts";
+import type { Fused, Group } from "../5-fuse/groups.ts";
+import { isStoredFor } from "../5-fuse/region.ts";
 
 export interface Layouts {
   /** Axis order of a stored value, outermost first (row-major unless chosen otherwise). */
@@ -77,30 +78,33 @@ export function chooseLayouts(fused: Fused, fixed: ReadonlySet<Value>): Layouts 
 
 /** A contraction stores four columns at once: the column axis goes innermost. */
 function columnsInnermost(g: Group, root: Value): readonly number[] | undefined {
-  const anchor = g.anchor.outs[0];
-  if (anchor.type.shape.length !== root.type.shape.length) return undefined;
-  const s = createLowering(() => undefined);
-  const lowered = lowerValue(s, anchor);
-  const fold = foldOf(lowered.x);
-  if (!fold) return undefined;
-  const { x, parts } = applySplits(s, fold, splitsOf(fold));
-  const c = contractionOf(x);
-  if (!c) return undefined;
-  const last = lowered.at.length - 1;
-  const isCol = (i: number): boolean => {
-    const axis = lowered.at[i];
-    const part = parts.get(axis);
-    return c.cols.includes(axis) || (part !== undefined && c.cols.includes(part.member));
-  };
-  if (isCol(last)) return undefined;
-  const col = lowered.at.findIndex((_, i) => isCol(i));
-  if (
-    col < 0 ||
-    asConst(root.type.shape[col]) === undefined ||
-    (asConst(root.type.shape[col]) as number) % 4 !== 0
-  )
-    return undefined;
+  const anchor = g.anchor.outs[0].type.shape;
+  const c = factsOf(g.anchor).contraction;
+  const of = c && alike(anchor, root.type.shape);
+  if (!of) return undefined;
+  const cols = new Set([...c.cols, ...c.splitCols].map((i) => of[i]));
+  const { shape } = root.type;
+  if (cols.has(shape.length - 1)) return undefined;
+  const col = shape.findIndex((_, i) => cols.has(i));
+  const extent = col < 0 ? undefined : asConst(shape[col]);
+  if (extent === undefined || extent % 4 !== 0) return undefined;
   return [...rowMajorOrder(root).filter((i) => i !== col), col];
+}
+/** For each axis of `a` the one of `b` that it is, where the two differ in axes of extent 1 only; -1 for such an axis. */
+function alike(a: readonly Dim[], b: readonly Dim[]): readonly number[] | undefined {
+  if (a.length === b.length) return a.map((_, i) => i);
+  const out: number[] = [];
+  let at = 0;
+  for (const d of a) {
+    if (isConst(d, 1)) {
+      out.push(-1);
+      continue;
+    }
+    while (at < b.length && isConst(b[at], 1)) at++;
+    if (at === b.length || b[at].key !== d.key) return undefined;
+    out.push(at++);
+  }
+  return b.slice(at).every((d) => isConst(d, 1)) ? out : undefined;
 }
 
 /** Elsewhere: lie as the operands of the same rank lie. */
@@ -111,7 +115,7 @@ function likeOperands(fused: Fused, g: Group, root: Value, layouts: Layouts): re
   const visit = (v: Value, top: boolean): void => {
     if (found || seen.has(v)) return;
     seen.add(v);
-    if (!top && (v.node.op.fuses === "source" || (fused.home.has(v) && fused.home.get(v) !== g))) {
+    if (!top && isStoredFor(fused.home, g, v)) {
       const o = layouts.order(v);
       if (v.type.shape.length === rank && !isRowMajor(o)) found = o;
       return;

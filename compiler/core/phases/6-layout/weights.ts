@@ -11,6 +11,7 @@ import { loadsOf } from "../../kernel/scalar.ts";
 import { copy } from "../../ops/copy.ts";
 import { applySplits, contractionOf, splitsOf } from "../5-fuse/contraction.ts";
 import { type Fused, type Group, lowerValue } from "../5-fuse/groups.ts";
+import { isStoredFor } from "../5-fuse/region.ts";
 
 import type { Layouts } from "./layouts.ts";
 
@@ -81,8 +82,7 @@ export function packWeights(
 function weightsOf(fused: Fused, g: Group, layouts: Layouts): { value: Value; order: readonly number[] }[] {
   const s = createLowering((v, at) => {
     const op = v.node.op;
-    const home = fused.home.get(v);
-    if (op.fuses === "source" || !op.lower || (home !== undefined && home !== g)) return undefined;
+    if (!op.lower || isStoredFor(fused.home, g, v)) return undefined;
     return op.lower(s, v.node, at, v.index);
   });
   const lowered = lowerValue(s, g.anchor.outs[0]);

@@ -9,6 +9,7 @@ import { Emitter } from "../../kernel/emitter.ts";
 import { createLowering, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar } from "../../kernel/scalar.ts";
 import { decode, type Group } from "../5-fuse/groups.ts";
+import { isStoredFor } from "../5-fuse/region.ts";
 import type { Launch, ScheduleContext } from "./family.ts";
 
 export { decode };
@@ -21,8 +22,7 @@ export function groupLowering(ctx: ScheduleContext, g: Group): ScalarContext {
     const better = packed?.get(value);
     if (better) return s.load(better, at);
     const op = value.node.op;
-    const home = ctx.fused.home.get(value);
-    if (op.fuses === "source" || !op.lower || (home !== undefined && home !== g)) return undefined;
+    if (!op.lower || isStoredFor(ctx.fused.home, g, value)) return undefined;
     const key = `${value.node.id}.${value.index}(${at.map((a) => a.id)})`;
     let out = memo.get(key);
     if (!out) {

@@ -4,7 +4,7 @@
 // In: a rows group. Out: a kernel with one workgroup per row (or four).
 
 import { InternalError } from "../../diagnostics/index.ts";
-import { add, ceilDiv, type Dim, isConst, isMultipleOf, mul, product } from "../../dims/dim.ts";
+import { add, ceilDiv, isConst, isMultipleOf, mul, product } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
 import {
   bin,
@@ -140,14 +140,9 @@ function scheduleRows({ ctx, group: g }: Job, choice: Choice): Launch {
       value,
       axes.map((a) => s.axisValue(a)),
     );
-    const own = new Set<Axis>();
-    const visit = (y: Scalar): void => {
-      if (y.kind === "fold") for (const a of y.free) own.add(a);
-      else for (const c of children(y)) visit(c);
-    };
-    visit(x);
-    const full = !isRowValued(value, rowCount);
-    const rows = axes.filter((a) => (full ? own.has(a) : !isConst(a.extent, 1)));
+    const numbers = g.rows?.get(value);
+    if (!numbers) throw new InternalError("schedule", `${value.node.op.name} has no rows`);
+    const rows = numbers.map((i) => axes[i]);
     // The same rows, perhaps under another shape of the same order.
     const at = new Map<Axis, Scalar>();
     const alike =
@@ -342,8 +337,6 @@ function scheduleRows({ ctx, group: g }: Job, choice: Choice): Launch {
     ],
   });
 }
-
-const isRowValued = (v: Value, rowCount: Dim): boolean => product(v.type.shape).key === rowCount.key;
 
 function foldsOf(x: Scalar): Scalar[] {
   const out: Scalar[] = [];
