@@ -209,6 +209,16 @@ describe("compiler/core", () => {
   });
 });
 
+describe("compiler/cli", () => {
+  it("is a host like any other: of the compiler it imports the library", () => {
+    const own = files("compiler/cli");
+    const reach = inside(own).filter(
+      (i) => i.to.startsWith("compiler/core/") && i.to !== "compiler/core/index.ts",
+    );
+    expect(show(reach)).toEqual([]);
+  });
+});
+
 describe("runtime/core", () => {
   it("imports nothing from outside, but for WebGPU's package at run time", () => {
     const outside = inside(runtime).filter((i) => !i.to.startsWith("runtime/core/"));

@@ -7,7 +7,7 @@ import { sizesOf, tryProgram } from "./support/programs/run.ts";
 import { shrink } from "./support/programs/shrink.ts";
 
 const errors = (source: string): number =>
-  check(source, "program.mdl").filter((d) => d.severity === "error").length;
+  check(source, "program.mdl").diagnostics.filter((d) => d.severity === "error").length;
 
 describe("the generator", () => {
   const programs = Array.from({ length: 150 }, (_, seed) => generateProgram(seed));

@@ -2,12 +2,12 @@
 // code. A module from elsewhere has error classes of its own, so errors of the runtime are told by their names.
 import {
   type Diagnostic,
+  EvaluateError,
   InternalError,
   MdlError,
   type Painter,
   renderAll,
-} from "../core/diagnostics/index.ts";
-import { EvaluateError } from "../core/reference/evaluate.ts";
+} from "../core/index.ts";
 import { harmless } from "./style.ts";
 
 export const EXIT = { done: 0, input: 1, usage: 2, machine: 3, bug: 70 } as const;

@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 import { type StagedFile, stageFile } from "../../runtime/core/files.ts";
-import { stdSources } from "../core/generated/std.ts";
+import { stdSources } from "../core/index.ts";
 import { fileTrouble, InputFailure } from "./failure.ts";
 
 /** Most that is read of a stream, in bytes: standard input, and pipes that a shell makes. */

@@ -2,8 +2,7 @@
 // names. A module is named after the file where the file has one model, or one of the file's own name (convnet.mdl and
 // ConvNet); other models' modules bear the model's name. So a module's name does not depend on the options.
 import { basename, extname } from "node:path";
-import type { SetValue } from "../core/index.ts";
-import { parse } from "../core/phases/1-parse/parse.ts";
+import { parse, type SetValue } from "../core/index.ts";
 import { UsageError } from "./failure.ts";
 import type { SourceFiles } from "./files.ts";
 
@@ -18,7 +17,7 @@ export interface Models {
 const fold = (name: string): string => name.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
 
 export function modelsOf(files: SourceFiles): Models {
-  const all = parse(files.text, files.file).ast.items.flatMap((i) =>
+  const all = parse(files.text, files.file).tree.items.flatMap((i) =>
     i.kind === "model" ? [i.name.name] : [],
   );
   const name = basename(files.file, extname(files.file));

@@ -1,7 +1,7 @@
 // The command line: names, options, help. In: arguments. Out: an exit code. Commands are imported when they are called, so
 // that help comes at once.
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { targets } from "../core/targets.ts";
+import { targets } from "../core/index.ts";
 import { EXIT, explain } from "./failure.ts";
 import { collect, parseBind, parseSet } from "./models.ts";
 import { harmless, painterFor, styleFor, wantsColor } from "./style.ts";

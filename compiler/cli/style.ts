@@ -1,7 +1,7 @@
 // Colours and columns for the terminal. In: a stream. Out: functions that colour text, or leave it where the stream is no
 // terminal. NO_COLOR and FORCE_COLOR are respected; picocolors' own test is not used because it colours in CI, too.
 import colors from "picocolors";
-import { type Painter, printable } from "../core/diagnostics/index.ts";
+import { type Painter, printable } from "../core/index.ts";
 
 interface Stream {
   readonly isTTY?: boolean;

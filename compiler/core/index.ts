@@ -1,35 +1,154 @@
-// The compiler as a library: source text in, artefact and reports out. No file, no GPU: imports come through `resolve`, so
-// that it runs in a browser. The command line (compiler/cli) is one of its hosts.
+// The compiler as a library: parse, print, check, build, emit, each by itself, and `compile`, which is all of them. Source text
+// or graphs in, artefact and reports out. No file, no GPU: imports come through `resolve`, so that it runs in a browser. The
+// command line (compiler/cli) is one of its hosts, and imports nothing else of this folder. docs/library.md has examples.
 
 import type { Artefact } from "../../runtime/core/program.ts";
 import { checkBind } from "./bind.ts";
-import { type Diagnostic, Diagnostics, MdlError } from "./diagnostics/index.ts";
-import { evaluateAll, NOMINAL, print } from "./dims/dim.ts";
+import { type Diagnostic, Diagnostics, LineMap, MdlError } from "./diagnostics/index.ts";
 import { stdSources } from "./generated/std.ts";
-import { isGraph } from "./ir/build.ts";
-import type { Graph, Node } from "./ir/types.ts";
+import type { Data } from "./ir/data.ts";
+import { GraphTextError, parseGraph as parseText } from "./ir/parse.ts";
+import { type Constraint, type Graph, type Node, OpError } from "./ir/types.ts";
+import { examine } from "./ir/verify.ts";
 import type { CheckedModel } from "./model.ts";
-import { parse } from "./phases/1-parse/parse.ts";
-import { check as checkSource, type SetValue } from "./phases/2-check/check.ts";
-import { type Built, build } from "./pipeline.ts";
+import { opNamed } from "./ops/index.ts";
+import type { SourceFile } from "./phases/1-parse/ast.ts";
+import { parse as parseSource } from "./phases/1-parse/parse.ts";
+import { printAst } from "./phases/1-parse/print.ts";
+import { type CheckResult, check as checkSource, type SetValue } from "./phases/2-check/check.ts";
+import { build as buildModel } from "./pipeline.ts";
 import type { ReferenceModel } from "./reference/net.ts";
+import { type EntrySummary, summarise } from "./report.ts";
 import { emitStage, type Stage } from "./stages.ts";
 import { targets as allTargets } from "./targets.ts";
 
+// What the functions below take and give.
 export type { Artefact } from "../../runtime/core/program.ts";
-export { type Diagnostic, InternalError, MdlError } from "./diagnostics/index.ts";
-export type { CheckedModel } from "./model.ts";
-export type { SetValue } from "./phases/2-check/check.ts";
+export {
+  closest,
+  type Diagnostic,
+  InternalError,
+  type JsonDiagnostic,
+  LineMap,
+  MdlError,
+  type Painter,
+  printable,
+  renderAll,
+  type Span,
+  toJSON,
+} from "./diagnostics/index.ts";
+// Graphs, for importers and tools: sizes, nodes, text, operators.
+export { type Dim, type DimLike, dim, print as printSize, sym } from "./dims/dim.ts";
+export { stdSources } from "./generated/std.ts";
+export { createBuilder, finishGraph, type GraphBuilder, typeText } from "./ir/build.ts";
+export { constantsOf, type Data, literalData } from "./ir/data.ts";
+export { GraphTextError } from "./ir/parse.ts";
+export { printGraph } from "./ir/print.ts";
+export type {
+  Attr,
+  Attrs,
+  Dense,
+  DType,
+  Graph,
+  OpDef,
+  OpExample,
+  OpParam,
+  TensorType,
+  Value,
+} from "./ir/types.ts";
+export {
+  type CheckedEntry,
+  type CheckedModel,
+  type CheckedTrain,
+  graphModel,
+  type ParamInfo,
+  type PortInfo,
+} from "./model.ts";
+export { applyOp, exposedOps, opForCall, opNamed } from "./ops/index.ts";
+export * as sources from "./ops/source.ts";
+export { spatialAxes } from "./ops/window.ts";
+export type { SourceFile } from "./phases/1-parse/ast.ts";
+export type { CheckResult, SetValue } from "./phases/2-check/check.ts";
+export type { Definition, DefinitionKind, Names, TypeInInstance } from "./phases/2-check/names/table.ts";
+export { vocabulary, type Word } from "./phases/2-check/vocabulary.ts";
 export { type EmitOptions, type EmittedModule, emitModule } from "./phases/9-emit/index.ts";
-export type { Stage } from "./stages.ts";
+// The judge: results in double precision, without kernels.
+export { dense, EvaluateError } from "./reference/evaluate.ts";
+export { type ReferenceModel, ReferenceNet } from "./reference/net.ts";
+export type { EntrySummary } from "./report.ts";
+export { STAGES, type Stage } from "./stages.ts";
+export { targets } from "./targets.ts";
 
-export interface CompileOptions {
+// ------------------------------------------------------------------------------------------------- parse, print
+
+/** The tree of a source; it is whole where no diagnostic is an error, and has holes else. Never throws. */
+export function parse(
+  source: string,
+  file: string,
+): { readonly tree: SourceFile; readonly diagnostics: readonly Diagnostic[] } {
+  const { ast, diagnostics } = parseSource(source, file);
+  return { tree: ast, diagnostics };
+}
+
+/** A tree without holes as source text, laid out as the house writes: what a formatter does. */
+export const print = (tree: SourceFile): string => printAst(tree);
+
+/**
+ * A graph from its text (`printGraph`), with the data that the text names (`constantsOf`). What operators require of sizes is
+ * added to its conditions, so that nothing a call must check is lost. Throws GraphTextError for what cannot be read, and where
+ * a node's type is not what its operator gives.
+ */
+export function parseGraph(text: string, constants?: ReadonlyMap<string, Data>): Graph {
+  const graph = parseText(text, opNamed, (name) => constants?.get(name));
+  const key = (c: Constraint): string => `${c.left.key} ${c.relation} ${c.right.key}`;
+  const conditions = new Map(graph.constraints.map((c) => [key(c), c]));
+  try {
+    examine(
+      graph,
+      (what) => {
+        throw new GraphTextError(what);
+      },
+      (c) => {
+        if (!conditions.has(key(c))) conditions.set(key(c), c);
+      },
+    );
+  } catch (e) {
+    throw e instanceof OpError ? new GraphTextError(`${graph.name}: ${e.message}`) : e;
+  }
+  return { ...graph, constraints: [...conditions.values()] };
+}
+
+// -------------------------------------------------------------------------------------------------------- check
+
+export interface CheckOptions {
   /** Text of an imported file by its path as resolved against the importing file; std/… is built in. */
   readonly resolve?: (path: string) => string | undefined;
-  /** Only this model; with several in a file and none named, the first. */
+  /** Only this model. */
   readonly model?: string;
   /** The model's own arguments. */
   readonly set?: Readonly<Record<string, SetValue>>;
+  /** Keep what names refer to and what expressions are, for editors. */
+  readonly names?: boolean;
+}
+
+/**
+ * Models with their graphs, diagnostics, and names and types by place where they were asked for. Throws for nothing that a
+ * source can be at fault for: where there are errors, there are no models.
+ */
+export function check(source: string, file: string, options: CheckOptions = {}): CheckResult {
+  const { resolve, model, set, names } = options;
+  return checkSource(source, file, {
+    resolve: (path) => stdSources[path] ?? resolve?.(path),
+    ...(model === undefined ? {} : { model }),
+    ...(set === undefined ? {} : { set }),
+    ...(names === undefined ? {} : { names }),
+  });
+}
+
+// -------------------------------------------------------------------------------------------------------- build
+
+export interface BuildOptions {
+  /** Only these entries (training steps by `NAME_step`). */
   readonly entries?: readonly string[];
   /** Sizes fixed ahead: smaller, faster kernels for these sizes only. */
   readonly bind?: Readonly<Record<string, number>>;
@@ -39,62 +158,37 @@ export interface CompileOptions {
   readonly verify?: boolean;
   /** Texts of kernels are short (what is loaded), rather than as a person would have written them. */
   readonly minify?: boolean;
+  /** The text the model was checked from, for lines in the names of dispatches; a model of graphs has none. */
+  readonly source?: { readonly file: string; readonly text: string };
 }
-export interface EntrySummary {
-  readonly name: string;
-  readonly inputs: string;
-  readonly outputs: string;
-  readonly target: string;
-  /** Nodes that compute something, before fusion. */
-  readonly kernelsBefore: number;
-  /** Dispatches of a call, without `prepare`, in its sizes (`3 * T + 26`), and their number at the nominal size. */
-  readonly dispatches: string;
-  readonly nominalDispatches: number;
-  readonly prepare: number;
-  /** Bytes of arena at the nominal size, and the least that any plan would need. */
-  readonly peakBytes: number;
-  readonly boundBytes: number;
-}
-export interface Compiled {
+
+/** What was built: an artefact to emit or load, and what there is to see of it. */
+export interface Build {
   readonly name: string;
   readonly model: CheckedModel;
   readonly artefact: Artefact;
-  /** Entries and steps for the reference evaluator (compiler/core/reference/net.ts). */
+  /** Entries and steps for the reference evaluator (`ReferenceNet`). */
   readonly reference: ReferenceModel;
-  readonly diagnostics: readonly Diagnostic[];
   readonly report: { readonly entries: readonly EntrySummary[] };
-  /** The text of a stage; of one target where the stage has targets (the first by default). */
-  emit(stage: Stage, target?: string): string;
+  /** The text of a stage behind the source; of one target where the stage has targets (the first by default). */
+  emit(stage: Exclude<Stage, "ast">, target?: string): string;
 }
 
-const resolver = (options: CompileOptions) => (path: string) => stdSources[path] ?? options.resolve?.(path);
-
-/** Diagnostics of a source, without compiling it. */
-export function check(source: string, file: string, options: CompileOptions = {}): readonly Diagnostic[] {
-  return checkSource(source, file, { resolve: resolver(options), model: options.model, set: options.set })
-    .diagnostics;
-}
-
-/** Compiles one model of a source; throws MdlError with diagnostics for what the source is at fault for. */
-export function compile(source: string, file: string, options: CompileOptions = {}): Compiled {
-  const checked = checkSource(source, file, {
-    resolve: resolver(options),
-    model: options.model,
-    set: options.set,
-  });
-  if (!checked.models || checked.diagnostics.some((d) => d.severity === "error"))
-    throw new MdlError(checked.diagnostics);
-  const model = checked.models[0];
+/**
+ * Kernels, plans and places of a model, however it was come by. Throws MdlError where options name what is not there, and for
+ * sizes and graphs beyond what can be had.
+ */
+export function build(model: CheckedModel, options: BuildOptions = {}): Build {
   const problems = new Diagnostics();
-  const start = { file, start: 0, end: 0 };
-  if (!model) problems.report("E0205", `there is no model in ${file}`, start);
+  const { source } = options;
+  const start = source ? { file: source.file, start: 0, end: 0 } : model.span;
   const known = new Set(allTargets.map((t) => t.name as string));
   for (const t of options.targets ?? [])
     if (!known.has(t))
       problems.report("E0606", `there is no target ${t}`, start, {
         help: `targets are ${[...known].join(", ")}`,
       });
-  if (problems.hasErrors || !model) throw new MdlError(problems.list());
+  if (problems.hasErrors) throw new MdlError(problems.list());
   for (const e of options.entries ?? []) {
     const names = [...model.entries.map((x) => x.name), ...model.trains.map((t) => `${t.name}_step`)];
     if (!names.includes(e) && !(e === "train_step" && model.trains.length === 1))
@@ -104,87 +198,69 @@ export function compile(source: string, file: string, options: CompileOptions = 
   }
   if (options.bind) checkBind(model, options.bind, options.entries, problems);
   if (problems.hasErrors) throw new MdlError(problems.list());
-  const lines = lineIndex(source);
-  const place = (n: Node): string => {
-    const span = n.origin.calls[0] ?? n.origin.span;
-    const at = n.origin.span ?? span;
-    if (!at) return "";
-    if (at.file !== file && n.origin.calls.length > 0) {
-      const call = [...n.origin.calls].reverse().find((c) => c.file === file);
-      if (call) return `${file}:${lines(call.start)}`;
-    }
-    return at.file === file ? `${file}:${lines(at.start)}` : at.file;
-  };
   const targets = allTargets.filter((t) => !options.targets || options.targets.includes(t.name));
-  const built = build(model, {
+  const built = buildModel(model, {
     targets,
     bind: options.bind,
     entries: options.entries,
     verify: options.verify,
     minify: options.minify,
-    place,
+    place: source ? placeIn(source.file, source.text) : () => "",
   });
   return {
     name: model.name,
     model,
     artefact: built.artefact,
     reference: built.reference,
-    diagnostics: checked.diagnostics,
     report: { entries: summarise(built) },
-    emit: (stage, target) =>
-      emitStage(stage, { source, file, parse, model, built, target: target ?? targets[0].name }),
+    emit: (stage, target) => emitStage(stage, built, target ?? targets[0].name),
   };
 }
 
-function summarise(built: Built): EntrySummary[] {
-  return built.stages.map((s) => {
-    const program = built.artefact.programs.find(
-      (p) => p.target === s.target,
-    ) as Artefact["programs"][number];
-    const plan = program.entries.find(
-      (e) => e.name === s.entry,
-    ) as Artefact["programs"][number]["entries"][number];
-    const count = (steps: typeof plan.body.steps): number =>
-      steps.filter((x) => x.kind === "dispatch").length;
-    const port = (p: (typeof plan.inputs)[number]): string =>
-      `${p.name}: ${p.dtype}[${p.shapeText.join(", ")}]`;
-    return {
-      name: s.entry,
-      inputs: plan.inputs.map(port).join(", "),
-      outputs: plan.outputs.map(port).join(", "),
-      target: s.target,
-      kernelsBefore: computing(s.simplified),
-      dispatches: print(s.dispatches),
-      nominalDispatches: evaluateAll(s.dispatches, NOMINAL),
-      prepare: plan.derived.reduce((n, u) => n + count(program.derived[u].body.steps), 0),
-      peakBytes: s.peak,
-      boundBytes: s.bound,
-    };
-  });
+/** Where a node stands in the user's own file, as `file:line:column`; what lies elsewhere says its file. */
+function placeIn(file: string, text: string): (n: Node) => string {
+  const map = new LineMap(text);
+  const at = (offset: number): string => {
+    const { line, column } = map.position(offset);
+    return `${file}:${line}:${column}`;
+  };
+  return ({ origin }) => {
+    const span = origin.span ?? origin.calls[0];
+    if (!span) return "";
+    if (span.file === file) return at(span.start);
+    const call = origin.calls.findLast((c) => c.file === file);
+    return call ? at(call.start) : span.file;
+  };
 }
 
-/** Nodes that compute something, those of loop bodies once. */
-function computing(graph: Graph): number {
-  return graph.nodes.reduce((n, node) => {
-    const own = (node.op.fuses === "map" || node.op.fuses === "fold") && node.inputs.length > 0 ? 1 : 0;
-    return (
-      n + own + Object.values(node.attrs).reduce<number>((m, a) => m + (isGraph(a) ? computing(a) : 0), 0)
-    );
-  }, 0);
+// ------------------------------------------------------------------------------------------------------ compile
+
+export interface CompileOptions extends Omit<CheckOptions, "names">, Omit<BuildOptions, "source"> {}
+
+export interface Compiled extends Omit<Build, "emit"> {
+  readonly diagnostics: readonly Diagnostic[];
+  /** The text of a stage; of one target where the stage has targets (the first by default). */
+  emit(stage: Stage, target?: string): string;
 }
 
-/** Line numbers by offset. */
-function lineIndex(source: string): (offset: number) => string {
-  const starts = [0];
-  for (let i = 0; i < source.length; i++) if (source[i] === "\n") starts.push(i + 1);
-  return (offset) => {
-    let low = 0;
-    let high = starts.length - 1;
-    while (low < high) {
-      const mid = (low + high + 1) >> 1;
-      if (starts[mid] <= offset) low = mid;
-      else high = mid - 1;
-    }
-    return `${low + 1}:${offset - starts[low] + 1}`;
+/**
+ * Checks a source and builds one of its models: the one that is named, else the first. Throws MdlError with diagnostics for
+ * what the source is at fault for.
+ */
+export function compile(source: string, file: string, options: CompileOptions = {}): Compiled {
+  const checked = check(source, file, options);
+  if (!checked.models || checked.diagnostics.some((d) => d.severity === "error"))
+    throw new MdlError(checked.diagnostics);
+  const [model] = checked.models;
+  if (!model) {
+    const problems = new Diagnostics();
+    problems.report("E0205", `there is no model in ${file}`, { file, start: 0, end: 0 });
+    throw new MdlError(problems.list());
+  }
+  const built = build(model, { ...options, source: { file, text: source } });
+  return {
+    ...built,
+    diagnostics: checked.diagnostics,
+    emit: (stage, target) => (stage === "ast" ? print(parse(source, file).tree) : built.emit(stage, target)),
   };
 }

@@ -1,9 +1,12 @@
 // What the line begins with: a model's parameters, state, one graph per entry and its train blocks, as plain data. A source
-// that was checked is one way to have it; an importer or a test makes it without one. In: nothing. Out: types.
+// that was checked is one way to have it; an importer or a test makes it without one. In: nothing, or graphs. Out: types, and a
+// model of graphs.
 
 import type { HostExpr, Init } from "../../runtime/core/program.ts";
 import type { Span } from "./diagnostics/span.ts";
+import { asConst, print } from "./dims/dim.ts";
 import type { DType, Graph, TensorType } from "./ir/types.ts";
+import { RANDOM_STEP } from "./ops/source.ts";
 
 export type { HostExpr, Init };
 
@@ -78,4 +81,60 @@ export interface CheckedModel {
   readonly entries: readonly CheckedEntry[];
   readonly trains: readonly CheckedTrain[];
   readonly span: Span;
+}
+
+/**
+ * A model of graphs alone, as an importer has them: each graph is an entry of its name, its `param` and `state` leaves are the
+ * model's parameters and buffers. `inits`: how these begin, by path; zeros where nothing is said (weights are loaded then).
+ */
+export function graphModel(
+  name: string,
+  graphs: readonly Graph[],
+  inits: Readonly<Record<string, Init>> = {},
+): CheckedModel {
+  const span: Span = { file: name, start: 0, end: 0 };
+  const found = { param: new Map<string, ParamInfo>(), state: new Map<string, ParamInfo>() };
+  const port = (of: string, type: TensorType): PortInfo => ({
+    name: of,
+    type,
+    shapeText: type.shape.map(print),
+    span,
+  });
+  const leaf = (kind: "param" | "state", path: string, type: TensorType): void => {
+    const shape = type.shape.map((d) => asConst(d));
+    const known = shape.filter((d) => d !== undefined);
+    if (known.length < shape.length) throw new Error(`${path} has a size that is not a number`);
+    const old = found[kind].get(path);
+    if (old && (old.dtype !== type.dtype || old.shape.join() !== known.join()))
+      throw new Error(`${path} is of two types`);
+    found[kind].set(path, {
+      path,
+      aliases: [],
+      dtype: type.dtype,
+      shape: known,
+      init: inits[path] ?? { kind: "constant", value: 0 },
+      frozen: false,
+      internal: path === RANDOM_STEP,
+      span,
+    });
+  };
+  for (const { nodes } of graphs)
+    for (const { op, attrs, outs } of nodes)
+      if (op.name === "param" || op.name === "state") leaf(op.name, String(attrs.path), outs[0].type);
+  for (const { writes } of graphs)
+    for (const { path, value } of writes) if (!found.param.has(path)) leaf("state", path, value.type);
+  return {
+    name,
+    params: [...found.param.values()],
+    buffers: [...found.state.values()],
+    entries: graphs.map((graph) => ({
+      name: graph.name,
+      graph,
+      inputs: graph.inputs.map((n) => port(String(n.attrs.name), n.outs[0].type)),
+      outputs: graph.results.map((r) => port(r.name, r.value.type)),
+      span,
+    })),
+    trains: [],
+    span,
+  };
 }

@@ -5,9 +5,6 @@ import { InternalError } from "./diagnostics/index.ts";
 import { add, type Dim, dim, floorDiv, max, min, mod, mul, print, sub, sym } from "./dims/dim.ts";
 import { typeText } from "./ir/build.ts";
 import { printGraph } from "./ir/print.ts";
-import type { CheckedModel } from "./model.ts";
-import type { parse } from "./phases/1-parse/parse.ts";
-import { printAst } from "./phases/1-parse/print.ts";
 import { printLaid } from "./phases/6-layout/layout.ts";
 import { ExprTable } from "./phases/8-plan/exprs.ts";
 import type { Built, StageReport } from "./pipeline.ts";
@@ -15,28 +12,17 @@ import type { Built, StageReport } from "./pipeline.ts";
 export const STAGES = ["ast", "graph", "fused", "kernels", "wgsl", "plan"] as const;
 export type Stage = (typeof STAGES)[number];
 
-interface Input {
-  readonly source: string;
-  readonly file: string;
-  readonly parse: typeof parse;
-  readonly model: CheckedModel;
-  readonly built: Built;
-  readonly target: string;
-}
-
-export function emitStage(stage: Stage, i: Input): string {
-  const mine = i.built.stages.filter((s) => s.target === i.target);
-  const program = i.built.artefact.programs.find((p) => p.target === i.target);
-  if (!program) throw new InternalError("emit", `no program for ${i.target}`);
+export function emitStage(stage: Exclude<Stage, "ast">, built: Built, target: string): string {
+  const mine = built.stages.filter((s) => s.target === target);
+  const program = built.artefact.programs.find((p) => p.target === target);
+  if (!program) throw new InternalError("emit", `no program for ${target}`);
   switch (stage) {
-    case "ast":
-      return printAst(i.parse(i.source, i.file).ast);
     case "graph":
       return mine.map((s) => printGraph(s.simplified)).join("\n\n");
     case "fused":
       return mine.map(fusedText).join("\n\n");
     case "kernels": {
-      const table = i.built.kernels.get(i.target);
+      const table = built.kernels.get(target);
       if (!table) return "";
       return Array.from({ length: table.count }, (_, k) => {
         const c = table.code(k);
@@ -49,7 +35,7 @@ export function emitStage(stage: Stage, i: Input): string {
       }).join("\n\n");
     }
     case "wgsl":
-      return program.kernels.map((k) => i.built.artefact.texts[k.text]).join("\n");
+      return program.kernels.map((k) => built.artefact.texts[k.text]).join("\n");
     case "plan":
       return planText(program, mine);
   }

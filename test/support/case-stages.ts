@@ -3,7 +3,6 @@
 import { print } from "../../compiler/core/dims/dim.ts";
 import { typeText } from "../../compiler/core/ir/build.ts";
 import type { Graph, Node, Value } from "../../compiler/core/ir/types.ts";
-import { parse } from "../../compiler/core/phases/1-parse/parse.ts";
 import { passes } from "../../compiler/core/phases/4-simplify/simplify.ts";
 import { fuse, fuseSteps } from "../../compiler/core/phases/5-fuse/fuse.ts";
 import type { FuseOptions } from "../../compiler/core/phases/5-fuse/partition.ts";
@@ -23,7 +22,7 @@ import type { Launch, ScheduleContext } from "../../compiler/core/phases/7-sched
 import { emitStage, type Stage as Text } from "../../compiler/core/stages.ts";
 import { limitOf } from "../../compiler/core/targets.ts";
 import type { CaseOptions, Change, Stage, Stages } from "./cases.ts";
-import { buildGraphs, modelOfGraphs } from "./graphs.ts";
+import { buildGraphs } from "./graphs.ts";
 
 // --- 4-simplify ------------------------------------------------------------------------------------------------------
 
@@ -140,12 +139,11 @@ const launchLines = ({ code, groups }: Launch): string[] => [
 // --- 8-plan ----------------------------------------------------------------------------------------------------------
 
 /** The whole way from a graph as it is checked, and the text of one stage of it, as `--emit` prints it. */
-const emitted = (what: Text): Stage => ({
+const emitted = (what: Exclude<Text, "ast">): Stage => ({
   kind: "text",
   run(graph, { target }) {
     const built = buildGraphs([graph], [target]);
-    const model = modelOfGraphs([graph]);
-    return emitStage(what, { source: "", file: "", parse, model, built, target: target.name });
+    return emitStage(what, built, target.name);
   },
 });
 

@@ -1,7 +1,7 @@
 // From graphs made in a test to a loaded model: entries without a source text, compiled by the pipeline and run on the
 // adapter. In: graphs and data by parameter and state path. Out: results as dense tensors, beside what the reference says.
-import type { Dense, DType, Graph, TensorType } from "../../compiler/core/ir/types.ts";
-import type { CheckedModel, ParamInfo, PortInfo } from "../../compiler/core/model.ts";
+import type { Dense, DType, Graph } from "../../compiler/core/ir/types.ts";
+import { type CheckedModel, graphModel } from "../../compiler/core/model.ts";
 import { type Built, build, type PipelineOptions } from "../../compiler/core/pipeline.ts";
 import { dense, type EvaluateOptions, evaluate } from "../../compiler/core/reference/evaluate.ts";
 import { targets as allTargets, type Target } from "../../compiler/core/targets.ts";
@@ -9,46 +9,12 @@ import type { LoadOptions, Tensor } from "../../runtime/core/api.ts";
 import { load, type Net } from "../../runtime/core/index.ts";
 import { difference } from "./allclose.ts";
 
-const span = { file: "graph", start: 0, end: 0 };
+const _span = { file: "graph", start: 0, end: 0 };
 export type Tensors = Readonly<Record<string, Dense>>;
 
 /** Graphs as the checker would hand them on. */
-export function modelOfGraphs(graphs: readonly Graph[], name = "Graphs"): CheckedModel {
-  const params = new Map<string, ParamInfo>();
-  const buffers = new Map<string, ParamInfo>();
-  const info = (path: string, t: TensorType): ParamInfo => ({
-    path,
-    aliases: [],
-    dtype: t.dtype,
-    shape: t.shape.map((d) => Number(d.key)),
-    init: { kind: "constant", value: 0 },
-    frozen: false,
-    internal: false,
-    span,
-  });
-  const port = (of: string, type: TensorType): PortInfo => ({
-    name: of,
-    type,
-    shapeText: type.shape.map((d) => d.key),
-    span,
-  });
-  const entries = graphs.map((graph) => {
-    for (const n of graph.nodes) {
-      const path = String(n.attrs.path);
-      if (n.op.name === "param") params.set(path, info(path, n.outs[0].type));
-      if (n.op.name === "state") buffers.set(path, info(path, n.outs[0].type));
-    }
-    for (const w of graph.writes) if (!buffers.has(w.path)) buffers.set(w.path, info(w.path, w.value.type));
-    return {
-      name: graph.name,
-      graph,
-      inputs: graph.inputs.map((n) => port(String(n.attrs.name), n.outs[0].type)),
-      outputs: graph.results.map((r) => port(r.name, r.value.type)),
-      span,
-    };
-  });
-  return { name, params: [...params.values()], buffers: [...buffers.values()], entries, trains: [], span };
-}
+export const modelOfGraphs = (graphs: readonly Graph[], name = "Graphs"): CheckedModel =>
+  graphModel(name, graphs);
 
 export function buildGraphs(
   graphs: readonly Graph[],

@@ -1,7 +1,13 @@
 // The models of test/trial with PyTorch's figures for them (test/figures/trial.json, made by make/trial.py). In: names. Out:
 // compiled models, the hash-made weights and inputs they belong to, and checks against what is kept of each tensor.
 import { readFileSync } from "node:fs";
-import { type Compiled, type CompileOptions, compile } from "../../compiler/core/index.ts";
+import {
+  type CheckedModel,
+  type Compiled,
+  type CompileOptions,
+  check,
+  compile,
+} from "../../compiler/core/index.ts";
 import type { Summary } from "./figures.ts";
 import { projectFile } from "./files.ts";
 import { integers, parameter, probe, signed, unitFloats } from "./hashing.ts";
@@ -45,11 +51,23 @@ export const trialFigures = (
 ).figures;
 
 /** Its source, with what it imports. */
+const trialFile = (path: string): string | undefined =>
+  path.startsWith("test/trial/") ? projectFile(path) : undefined;
+
+/** The model of a figure, checked. */
+export function checkTrial(f: TrialFigure): CheckedModel {
+  const { models } = check(projectFile(f.source), f.source, {
+    resolve: trialFile,
+    model: f.model,
+    ...(f.set ? { set: f.set } : {}),
+  });
+  if (!models?.[0]) throw new Error(`${f.source} has errors`);
+  return models[0];
+}
+
 export function compileTrial(f: TrialFigure, options: CompileOptions = {}): Compiled {
-  const resolve = (path: string): string | undefined =>
-    path.startsWith("test/trial/") ? projectFile(path) : undefined;
   return compile(projectFile(f.source), f.source, {
-    resolve,
+    resolve: trialFile,
     model: f.model,
     set: f.set,
     verify: true,

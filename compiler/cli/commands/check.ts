@@ -1,8 +1,6 @@
 // `mdl check`: what there is to say about sources, without compiling them. All files are looked at; a file that cannot be
 // read is said and does not end the run.
-import { type JsonDiagnostic, renderAll, toJSON } from "../../core/diagnostics/index.ts";
-import type { SetValue } from "../../core/index.ts";
-import { check } from "../../core/index.ts";
+import { check, type JsonDiagnostic, renderAll, type SetValue, toJSON } from "../../core/index.ts";
 import { EXIT, InputFailure } from "../failure.ts";
 import { SourceFiles } from "../files.ts";
 import { count, harmless, painterFor } from "../style.ts";
@@ -22,7 +20,7 @@ export function checkCommand(paths: readonly string[], flags: CheckFlags): numbe
   for (const path of paths) {
     try {
       const files = new SourceFiles(path);
-      const found = check(files.text, files.file, {
+      const { diagnostics: found } = check(files.text, files.file, {
         resolve: files.resolve,
         model: flags.model,
         set: flags.set,

@@ -3,9 +3,14 @@
 import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { basename, join, relative, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
-import { renderAll } from "../../core/diagnostics/index.ts";
-import type { SetValue } from "../../core/index.ts";
-import { type Compiled, compile, emitModule, type Stage } from "../../core/index.ts";
+import {
+  type Compiled,
+  compile,
+  emitModule,
+  renderAll,
+  type SetValue,
+  type Stage,
+} from "../../core/index.ts";
 import { InputFailure, UsageError, withSources } from "../failure.ts";
 import { type OutputFile, readBytes, SourceFiles, writeFiles } from "../files.ts";
 import { modelsOf } from "../models.ts";

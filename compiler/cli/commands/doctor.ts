@@ -12,8 +12,7 @@ import {
   runAgainQuietly,
   UnsupportedError,
 } from "../../../runtime/node/index.ts";
-import { compile } from "../../core/index.ts";
-import { targets } from "../../core/targets.ts";
+import { compile, targets } from "../../core/index.ts";
 import { driverAdvice } from "../driver.ts";
 import { EXIT } from "../failure.ts";
 import { bytesText, type Style, styleFor, table } from "../style.ts";

@@ -1,13 +1,22 @@
 // `mdl ops`: what a program can use without declaring it, as the compiler defines it: operators, the standard library,
 // initialisers, static functions, optimisers, schedules and penalties; in tables or one by one.
-import { closest } from "../../core/diagnostics/index.ts";
-import { dim } from "../../core/dims/dim.ts";
-import { createBuilder, typeText } from "../../core/ir/build.ts";
-import type { Attr, OpDef, OpExample, OpParam } from "../../core/ir/types.ts";
-import { applyOp, exposedOps, opForCall } from "../../core/ops/index.ts";
-import { input } from "../../core/ops/source.ts";
-import { spatialAxes } from "../../core/ops/window.ts";
-import { vocabulary, type Word } from "../../core/phases/2-check/vocabulary.ts";
+import {
+  type Attr,
+  applyOp,
+  closest,
+  createBuilder,
+  dim,
+  exposedOps,
+  type OpDef,
+  type OpExample,
+  type OpParam,
+  opForCall,
+  sources,
+  spatialAxes,
+  typeText,
+  vocabulary,
+  type Word,
+} from "../../core/index.ts";
 import { UsageError } from "../failure.ts";
 import { count, type Style, styleFor, table } from "../style.ts";
 
@@ -196,7 +205,7 @@ function exampleText(op: OpDef, example: OpExample): string | undefined {
   const b = createBuilder();
   const tensors = op.params.filter((p) => p.kind === "tensor" || p.kind === "tensors");
   const values = example.shapes.map((shape, i) =>
-    b.make(input, [], {
+    b.make(sources.input, [], {
       name: `v${i}`,
       dtype: example.dtypes?.[i] ?? "f32",
       shape: shape.map((d) => dim(d)),

@@ -10,9 +10,14 @@ import { tensorText } from "../../../runtime/core/print.ts";
 import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
 import type { Tensor } from "../../../runtime/core/tensor.ts";
 import { requestGpu, runAgainQuietly, UnsupportedError } from "../../../runtime/node/index.ts";
-import { closest, InternalError, renderAll } from "../../core/diagnostics/index.ts";
-import type { SetValue } from "../../core/index.ts";
-import { type Compiled, compile } from "../../core/index.ts";
+import {
+  type Compiled,
+  closest,
+  compile,
+  InternalError,
+  renderAll,
+  type SetValue,
+} from "../../core/index.ts";
 import { InputFailure, UsageError, withSources } from "../failure.ts";
 import { SourceFiles } from "../files.ts";
 import { type Argument, parseArgument, readInputs, type Value } from "../inputs.ts";

@@ -3,12 +3,21 @@
 import { InternalError } from "../diagnostics/index.ts";
 import { equal } from "../dims/dim.ts";
 import { isGraph, sameType, typeText } from "./build.ts";
-import type { Graph, Node, Value } from "./types.ts";
+import type { Constraint, Graph, Node, Value } from "./types.ts";
 
 export function verify(graph: Graph, pass: string): void {
-  const fail = (what: string): never => {
-    throw new InternalError(pass, `${graph.name}: ${what}`);
-  };
+  examine(graph, (what) => {
+    throw new InternalError(pass, what);
+  });
+}
+
+/** `fail` is told the first thing that does not hold; `require` the conditions that operators make of sizes. */
+export function examine(
+  graph: Graph,
+  refuse: (what: string) => never,
+  require: (c: Constraint) => void = () => {},
+): void {
+  const fail = (what: string): never => refuse(`${graph.name}: ${what}`);
   const known = new Set<Node>();
   const where = (n: Node): string => `${n.op.name}#${n.id}`;
   for (const n of graph.nodes) {
@@ -20,7 +29,7 @@ export function verify(graph: Graph, pass: string): void {
     const types = n.op.infer(
       n.inputs.map((v) => v.type),
       n.attrs,
-      { require: () => {} },
+      { require },
     );
     if (types.length !== n.outs.length)
       fail(`${where(n)} has ${n.outs.length} results, its rule gives ${types.length}`);
@@ -30,7 +39,7 @@ export function verify(graph: Graph, pass: string): void {
       if (!same || !(sameType(t, have) || t.shape.every((d, j) => equal(d, have.shape[j]))))
         fail(`${where(n)} is ${typeText(have)}, its rule gives ${typeText(t)}`);
     });
-    for (const a of Object.values(n.attrs)) if (isGraph(a)) verify(a, pass);
+    for (const a of Object.values(n.attrs)) if (isGraph(a)) examine(a, refuse, require);
   }
   const sink = (v: Value, name: string): void => {
     if (!known.has(v.node)) fail(`the sink ${name} is not in the graph`);

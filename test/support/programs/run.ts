@@ -190,7 +190,9 @@ async function attempt({ source, device, targets = ["cpu-subgroup"] }: Trial): P
     const twice = printAst(parse(once, FILE).ast);
     if (once !== twice) throw new Error("printing what was printed gives another text");
   });
-  const errors = failing("check", () => check(source, FILE)).filter((d) => d.severity === "error");
+  const errors = failing("check", () => check(source, FILE).diagnostics).filter(
+    (d) => d.severity === "error",
+  );
   if (errors.length > 0) {
     const text = renderAll(errors, (name) => (name === FILE ? source : stdSources[name]));
     return { status: "refused", code: errors[0].code, message: text };

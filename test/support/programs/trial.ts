@@ -41,7 +41,7 @@ for (let k = Number(seed); k < Number(seed) + Number(count); k++) {
     small = await shrink(
       source,
       async (text) => {
-        if (check(text, "shrink.mdl").some((d) => d.severity === "error")) return false;
+        if (check(text, "shrink.mdl").diagnostics.some((d) => d.severity === "error")) return false;
         say({ event: "begin", seed: k, source: text });
         const again = await run(text, on);
         return again.status === "failed" && again.failure.kind === kind;
