@@ -1,12 +1,14 @@
 // Operators that are no function of one element, on the adapter: every way a family offers to compute them, at sizes at which
 // it is more than one workgroup or part, against the reference evaluator; and figures of known sums.
 import { afterEach, describe, expect, it } from "vitest";
-import { dim, sym } from "../../compiler/core/dims/dim.ts";
+import { dim, mul as mulDims, sym } from "../../compiler/core/dims/dim.ts";
 import { createBuilder, finishGraph } from "../../compiler/core/ir/build.ts";
 import type { Attrs, Dense, DType, Graph, OpDef, Value } from "../../compiler/core/ir/types.ts";
-import { cast } from "../../compiler/core/ops/axes.ts";
-import { mul } from "../../compiler/core/ops/elementwise.ts";
+import { broadcastTo, cast, reshape } from "../../compiler/core/ops/axes.ts";
+import { dot } from "../../compiler/core/ops/dot.ts";
+import { add, mul, relu } from "../../compiler/core/ops/elementwise.ts";
 import { gatherGradOp, scatterAddOp } from "../../compiler/core/ops/lookup.ts";
+import { transpose } from "../../compiler/core/ops/movement.ts";
 import { cumsumOp } from "../../compiler/core/ops/reduce.ts";
 import { input as inputOp } from "../../compiler/core/ops/source.ts";
 import { targets } from "../../compiler/core/targets.ts";
@@ -157,6 +159,27 @@ const scattered: readonly Case[] = [
   },
 ];
 
+const products: readonly Case[] = [
+  {
+    name: "a product over a long k, with what follows it",
+    inputs: [
+      ["f32", ["N", 256, 12]],
+      ["f32", ["N", 256, 7]],
+      ["f32", [7]],
+    ],
+    make: (b, [x, y, z]) => {
+      const rows = mulDims(x.type.shape[0], 256);
+      const product = dot(
+        b,
+        transpose(b, reshape(b, x, [rows, dim(12)]), [1, 0]),
+        reshape(b, y, [rows, dim(7)]),
+      );
+      return relu(b, add(b, product, broadcastTo(b, z, product.type.shape)));
+    },
+    at: [{ N: 23 }, { N: 1 }, { N: 0 }],
+  },
+];
+
 /** What the first target gave. */
 const sums = new Map<string, string>();
 
@@ -199,9 +222,10 @@ describe.each(targets.map((t) => [t.name, t] as const))("on %s", (_name, target)
   for (const [name, cases] of [
     ["running sum", running],
     ["scatter", scattered],
+    ["contraction", products],
   ] as const)
     it(`${name}: every way agrees with the reference`, async (context) => {
       const { device } = await testDevice(context);
-      for (const way of [0, 1]) expect(await agree(cases, target, device, way)).toContain(name);
+      for (const way of [0, 1]) expect([...(await agree(cases, target, device, way))].join()).toContain(name);
     });
 });

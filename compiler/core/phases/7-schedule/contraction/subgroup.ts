@@ -1,5 +1,5 @@
 // Contractions as register tiles by subgroup broadcast: a subgroup owns rows x (lanes * 4) columns, with named accumulators
-// and no barrier. For adapters whose subgroup size is known. In: a nest. Out: one launch.
+// and no barrier. For adapters whose subgroup size is known. In: a nest. Out: one launch, or two where k is cut.
 import { InternalError } from "../../../diagnostics/index.ts";
 import {
   asConst,
@@ -9,6 +9,7 @@ import {
   isConst,
   isMultipleOf,
   mul,
+  product,
   substitute,
 } from "../../../dims/dim.ts";
 import { bin, call, lit, part, variable, vec, widen, type X } from "../../../kernel/code.ts";
@@ -18,35 +19,47 @@ import type { ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
 import { loadsOf } from "../../../kernel/scalar.ts";
 import { subgroupOf } from "../../../targets.ts";
-import { emitterFor, finish, groupName, groupX, laneX } from "../common.ts";
-import { type Family, type Job, type Launch, oneLaunch } from "../family.ts";
-import { costOf, describe, type Nest, type Segment, storeFunction } from "./nest.ts";
+import { emitterFor, finish, groupName, laneX } from "../common.ts";
+import type { Family, Job, Launches } from "../family.ts";
+import { costOf, describe, type Nest, type Segment } from "./nest.ts";
+import { Cut, splitsOf } from "./split.ts";
 import { inBlocks, type LongSum, longSum, SERIAL } from "./sums.ts";
 
-type Choice = { readonly lanes: number; readonly rows: number };
+/** `split`: parts of k at most. */
+type Choice = { readonly lanes: number; readonly rows: number; readonly split: number };
 
 export const subgroupFamily: Family<Choice> = {
   name: "contraction.subgroup",
   choices(job) {
     const { target } = job.ctx;
     const lanes = subgroupOf(target);
-    if (lanes === undefined || !job.nest()) return [];
-    const liked = target.tile.rows;
-    return [liked, liked / 2, liked / 4].map((rows) => ({ lanes, rows }));
+    const nest = job.nest();
+    if (lanes === undefined || !nest) return [];
+    const { rows } = target.tile;
+    return [
+      ...splitsOf(job, nest, tilesOf({ lanes, rows }, nest).all).map((split) => ({ lanes, rows, split })),
+      ...[rows / 2, rows / 4].map((fewer) => ({ lanes, rows: fewer, split: 1 })),
+    ];
   },
-  lower: (job, choice) => oneLaunch(subgroupTiles(job, job.nest() as Nest, choice)),
+  lower: (job, choice) => subgroupTiles(job, job.nest() as Nest, choice),
 };
 
-function subgroupTiles(job: Job, n: Nest, t: Choice): Launch {
+function tilesOf(t: Omit<Choice, "split">, n: Nest) {
+  const TM = rowsPerTile(t.rows, n.window, n.row.extent);
+  const rowTiles = ceilDiv(n.row.extent, TM);
+  const colTiles = ceilDiv(n.col.extent, t.lanes * 4);
+  return { TM, rowTiles, colTiles, all: mul(rowTiles, colTiles, n.batch.extent) };
+}
+
+function subgroupTiles(job: Job, n: Nest, t: Choice): Launches {
   const { s, row, col, batch } = n;
   const em = emitterFor(job.ctx, n.s);
   const L = t.lanes;
-  const TM = rowsPerTile(t.rows, n.window, row.extent);
   const TN = L * 4;
-  const rowTiles = ceilDiv(row.extent, TM);
-  const colTiles = ceilDiv(col.extent, TN);
-  const tileRow = em.let("tile_row", bin("%", groupX(), em.dim(rowTiles)));
-  const rest = em.let("tile_rest", bin("/", groupX(), em.dim(rowTiles)));
+  const { TM, rowTiles, colTiles, all } = tilesOf(t, n);
+  const cut = new Cut(job, n, em, t.split, all);
+  const tileRow = em.let("tile_row", bin("%", cut.tile, em.dim(rowTiles)));
+  const rest = em.let("tile_rest", bin("/", cut.tile, em.dim(rowTiles)));
   const tileCol = isConst(batch.extent, 1) ? rest : em.let("tile_col", bin("%", rest, em.dim(colTiles)));
   em.bind(batch, isConst(batch.extent, 1) ? lit(0) : em.let("batch", bin("/", rest, em.dim(colTiles))));
   const colX = em.let("col", bin("+", bin("*", tileCol, lit(TN)), bin("*", laneX(), lit(4))));
@@ -75,9 +88,9 @@ function subgroupTiles(job: Job, n: Nest, t: Choice): Launch {
     return x;
   };
   const long = longSum(em, n, accs);
-  for (const segment of n.segments) subgroupSegment(em, n, segment, { L, TM, acc, accs, rowOf, long });
+  for (const segment of n.segments) subgroupSegment(em, n, segment, { L, TM, acc, accs, rowOf, long, cut });
   long?.finish();
-  const store = storeFunction(em, n);
+  const store = cut.store(batchX(em, batch));
   const outRow0 = n.window === 1 ? row0 : em.let("out_row", bin("*", tileRow, lit(TM / n.window)));
   // The epilogue is a loop over the tile's rows, with a bound nobody can unroll: thirty-two copies of it would take the
   // device's compiler longer than all the rest.
@@ -96,24 +109,20 @@ function subgroupTiles(job: Job, n: Nest, t: Choice): Launch {
     });
     em.put({
       k: "run",
-      fn: store,
-      args: [
-        batchX(em, batch),
-        bin("+", outRow0, i),
-        colX,
-        ...Array.from({ length: n.window }, (_, p) => at(p)),
-      ],
+      fn: store.name,
+      args: [store.batch, bin("+", outRow0, i), colX, ...Array.from({ length: n.window }, (_, p) => at(p))],
     });
   });
-  return finish(em, s, {
+  const launch = finish(em, s, {
     name: groupName(job.group),
     family: `contraction.subgroup ${TM}x${TN}`,
     workgroup: L,
-    groups: mul(rowTiles, colTiles, batch.extent),
+    groups: cut.groups,
     cost: costOf(n),
     nest: describe(n, `tile ${TM} rows x ${TN} columns`),
     subgroups: true,
   });
+  return cut.launches(launch);
 }
 /** One product of the sum, added into the accumulators. */
 function subgroupSegment(
@@ -127,6 +136,7 @@ function subgroupSegment(
     readonly accs: readonly string[];
     readonly rowOf: (byRows: boolean, i: number) => X;
     readonly long: LongSum | undefined;
+    readonly cut: Cut;
   },
 ): void {
   const { s, row, col } = n;
@@ -201,21 +211,36 @@ function subgroupSegment(
     [...outerK.slice(i + 1), inner].reduce((p, x) => p * (asConst(x.extent) ?? NOMINAL_ROWS), 1);
   let flushed = outerK.length - 1;
   while (flushed > 0 && terms(flushed) < SERIAL / 2) flushed--;
+  // Parts are cut along the outermost loop.
+  const [outermost, ...others] = [...outerK, inner];
+  const whole = product(others.map((a) => a.extent));
+  const range = t.cut.range(outermost.extent, outermost === inner ? KU : 1, whole);
   const loops = (i: number): void => {
+    const { from, end } = i === 0 ? range : { from: lit(0), end: em.dim((outerK[i] ?? inner).extent) };
     if (i < outerK.length) {
-      em.loop(outerK[i], outerK[i].name, em.dim(outerK[i].extent), () => {
-        loops(i + 1);
-        if (i === flushed) t.long?.flush();
-      });
+      em.loop(
+        outerK[i],
+        outerK[i].name,
+        end,
+        () => {
+          loops(i + 1);
+          if (i === flushed) t.long?.flush();
+        },
+        from,
+      );
       return;
     }
-    const extent = em.dim(inner.extent);
     if (!t.long || (outerK.length > 0 && (asConst(inner.extent) ?? 0) <= 4 * SERIAL)) {
-      em.loop(inner, inner.name, extent, step, lit(0), lit(KU));
+      em.loop(inner, inner.name, end, step, from, lit(KU));
       return;
     }
-    inBlocks(em, t.long, `${inner.name}_block`, extent, (from, end) =>
-      em.loop(inner, inner.name, end, step, from, lit(KU)),
+    inBlocks(
+      em,
+      t.long,
+      `${inner.name}_block`,
+      end,
+      (first, last) => em.loop(inner, inner.name, last, step, first, lit(KU)),
+      from,
     );
   };
   loops(0);

@@ -51,6 +51,7 @@ export function inBlocks(
   name: string,
   extent: X,
   body: (from: X, end: X) => void,
+  first: X = lit(0),
 ): void {
   em.loop(
     undefined,
@@ -60,7 +61,7 @@ export function inBlocks(
       body(from, em.let("end", call("min", [bin("+", from, lit(SERIAL)), extent], "i32")));
       long.flush();
     },
-    lit(0),
+    first,
     lit(SERIAL),
   );
 }

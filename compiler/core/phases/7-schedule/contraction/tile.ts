@@ -1,15 +1,23 @@
 // Contractions as tiles in workgroup memory: both factors are staged, each thread owns a few rows x four columns.
-// In: a nest. Out: one launch.
-import { ceilDiv, isConst, mul, product } from "../../../dims/dim.ts";
+// In: a nest. Out: one launch, or two where k is cut.
+import { ceilDiv, dim, isConst, mul, product } from "../../../dims/dim.ts";
 import { bin, call, lit, sharedAt, variable, widen, type X } from "../../../kernel/code.ts";
 import type { Axis, Scalar } from "../../../kernel/scalar.ts";
 import { limitOf, type Target } from "../../../targets.ts";
-import { decode, emitterFor, finish, groupName, groupX, laneX } from "../common.ts";
-import { type Family, type Job, type Launch, oneLaunch } from "../family.ts";
-import { costOf, describe, type Nest, storeFunction } from "./nest.ts";
+import { decode, emitterFor, finish, groupName, laneX } from "../common.ts";
+import type { Family, Job, Launches } from "../family.ts";
+import { costOf, describe, type Nest } from "./nest.ts";
+import { Cut, splitsOf } from "./split.ts";
 import { inBlocks, longSum } from "./sums.ts";
 
-type Choice = { readonly rows: number; readonly cols: number; readonly depth: number };
+/** `split`: parts of k at most. */
+type Choice = {
+  readonly rows: number;
+  readonly cols: number;
+  readonly depth: number;
+  readonly split: number;
+};
+type Tile = Omit<Choice, "split">;
 
 export const tileFamily: Family<Choice> = {
   name: "contraction.tile",
@@ -22,14 +30,18 @@ export const tileFamily: Family<Choice> = {
       { rows: 64, cols: 32, depth: 16 },
       { rows: 32, cols: 32, depth: 16 },
       { rows: 16, cols: 64, depth: 16 },
-    ].filter((c) => Object.entries(c).some(([what, n]) => n !== target.tile[what as keyof Choice]));
-    return [target.tile, ...others.filter((c) => fits(c, nest, target))];
+    ].filter((c) => Object.entries(c).some(([what, n]) => n !== target.tile[what as keyof Tile]));
+    const splits = splitsOf(job, nest, tilesOf(target.tile, nest, target).all);
+    return [
+      ...splits.map((split) => ({ ...target.tile, split })),
+      ...others.filter((c) => fits(c, nest, target)).map((c) => ({ ...c, split: 1 })),
+    ];
   },
-  lower: (job, choice) => oneLaunch(workgroupTiles(job, job.nest() as Nest, choice)),
+  lower: (job, choice) => workgroupTiles(job, job.nest() as Nest, choice),
 };
 
 /** Threads along both sides, and the rows of a thread: whole windows. */
-function shapeOf(t: Choice, n: Nest, target: Target) {
+function shapeOf(t: Tile, n: Nest, target: Target) {
   const RM = n.window > 4 ? n.window : 4 - (4 % n.window === 0 ? 0 : 4 % n.window);
   const threadsX = t.cols / 4;
   // A window that does not divide four takes fewer rows a thread, and must not take more threads than there may be.
@@ -37,23 +49,30 @@ function shapeOf(t: Choice, n: Nest, target: Target) {
   const threadsY = Math.min(most, Math.max(1, Math.floor(t.rows / RM)));
   return { RM, threadsX, threadsY };
 }
-function fits(t: Choice, n: Nest, target: Target): boolean {
+function fits(t: Tile, n: Nest, target: Target): boolean {
   const { RM, threadsY } = shapeOf(t, n, target);
   const bytes = (threadsY * RM + t.cols) * t.depth * 4;
   return bytes <= limitOf(target, "maxComputeWorkgroupStorageSize");
 }
 
-function workgroupTiles(job: Job, n: Nest, t: Choice): Launch {
+function tilesOf(t: Tile, n: Nest, target: Target) {
+  const { RM, threadsY } = shapeOf(t, n, target);
+  const rowTiles = ceilDiv(n.row.extent, threadsY * RM);
+  const colTiles = ceilDiv(n.col.extent, t.cols);
+  return { rowTiles, colTiles, all: mul(rowTiles, colTiles, n.batch.extent) };
+}
+
+function workgroupTiles(job: Job, n: Nest, t: Choice): Launches {
   const { s, row, col, batch } = n;
   const em = emitterFor(job.ctx, n.s);
   const { RM, threadsX, threadsY } = shapeOf(t, n, job.ctx.target);
   const BM = threadsY * RM;
   const BK = t.depth;
   const T = threadsX * threadsY;
-  const rowTiles = ceilDiv(row.extent, BM);
-  const colTiles = ceilDiv(col.extent, t.cols);
-  const tileRow = em.let("tile_row", bin("%", groupX(), em.dim(rowTiles)));
-  const rest = em.let("tile_rest", bin("/", groupX(), em.dim(rowTiles)));
+  const { rowTiles, colTiles, all } = tilesOf(t, n, job.ctx.target);
+  const cut = new Cut(job, n, em, t.split, all);
+  const tileRow = em.let("tile_row", bin("%", cut.tile, em.dim(rowTiles)));
+  const rest = em.let("tile_rest", bin("/", cut.tile, em.dim(rowTiles)));
   const tileCol = isConst(batch.extent, 1) ? rest : em.let("tile_col", bin("%", rest, em.dim(colTiles)));
   const batchV = isConst(batch.extent, 1) ? lit(0) : em.let("batch", bin("/", rest, em.dim(colTiles)));
   em.bind(batch, batchV);
@@ -201,30 +220,32 @@ function workgroupTiles(job: Job, n: Nest, t: Choice): Launch {
         lit(BK),
       );
     // A block of k at a time, where it is long.
-    if (long) inBlocks(em, long, "k_block", kExtent, tiles);
-    else tiles(lit(0), kExtent);
+    const { from, end } = cut.range(kLinear.extent, BK, dim(1));
+    if (long) inBlocks(em, long, "k_block", end, tiles, from);
+    else tiles(from, end);
   }
   long?.finish();
-  const store = storeFunction(em, n);
+  const store = cut.store(batchV);
   const outRow = em.let("out_row", bin("/", bin("+", row0, bin("*", ty, lit(RM))), lit(n.window)));
   const outCol = em.let("out_col", bin("+", col0, bin("*", tx, lit(4))));
   for (let i = 0; i < RM; i += n.window)
     em.put({
       k: "run",
-      fn: store,
+      fn: store.name,
       args: [
-        batchV,
+        store.batch,
         bin("+", outRow, lit(i / n.window)),
         outCol,
         ...Array.from({ length: n.window }, (_, p) => variable(accs[i + p], n.dtype, 4)),
       ],
     });
-  return finish(em, s, {
+  const launch = finish(em, s, {
     name: groupName(job.group),
     family: `contraction.tile ${BM}x${t.cols}x${BK}`,
     workgroup: T,
-    groups: mul(rowTiles, colTiles, batch.extent),
+    groups: cut.groups,
     cost: costOf(n),
     nest: describe(n, `workgroup tile ${BM} rows x ${t.cols} columns x ${BK}`),
   });
+  return cut.launches(launch);
 }
