@@ -44,21 +44,73 @@ const tooComplex = (): DimError => new DimError("complex", "a size has too many 
 
 const monoKey = (atoms: readonly Atom[]): string => atoms.map((a) => a.key).join("*");
 
+/** A normal form; its text is made when it is first asked for: most sums are on the way to others. */
+class Normal implements Dim {
+  readonly terms: readonly Term[];
+  #key: string | undefined;
+
+  constructor(terms: readonly Term[]) {
+    this.terms = terms;
+  }
+  get key(): string {
+    if (this.#key === undefined) {
+      const key = printTerms(this.terms);
+      if (key.length > MAX_TEXT) throw tooComplex();
+      this.#key = key;
+    }
+    return this.#key;
+  }
+}
+/** Higher-degree terms first, constants last; then by text. */
+const before = (a: Term, b: Term): number =>
+  b.atoms.length - a.atoms.length || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
+const exact = (coef: number): number => {
+  if (!Number.isSafeInteger(coef)) throw new DimError("large", "a size exceeds 2^53");
+  return coef;
+};
+/** Terms that are in order, each once, none 0. */
+function normal(terms: readonly Term[]): Dim {
+  if (terms.length === 0) return ZERO;
+  return terms.length === 1 && terms[0].atoms.length === 0 ? dim(terms[0].coef) : new Normal(terms);
+}
+
 function fromTerms(list: readonly Term[]): Dim {
   if (list.length > MAX_TERMS) throw tooComplex();
+  if (list.length === 1)
+    return list[0].coef === 0 ? ZERO : normal([{ ...list[0], coef: exact(list[0].coef) }]);
   const byKey = new Map<string, Term>();
   for (const t of list) {
     const old = byKey.get(t.key);
-    const coef = (old?.coef ?? 0) + t.coef;
-    if (!Number.isSafeInteger(coef)) throw new DimError("large", "a size exceeds 2^53");
-    byKey.set(t.key, { coef, atoms: t.atoms, key: t.key });
+    byKey.set(t.key, { coef: exact((old?.coef ?? 0) + t.coef), atoms: t.atoms, key: t.key });
   }
-  const terms = [...byKey.values()].filter((t) => t.coef !== 0);
-  // Higher-degree terms first, constants last; the text is the identity.
-  terms.sort((a, b) => b.atoms.length - a.atoms.length || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
-  const key = printTerms(terms);
-  if (key.length > MAX_TEXT) throw tooComplex();
-  return { terms, key };
+  return normal([...byKey.values()].filter((t) => t.coef !== 0).sort(before));
+}
+/** The sum of two normal forms: both are in order. */
+function merged(a: readonly Term[], b: readonly Term[]): Dim {
+  if (a.length + b.length > MAX_TERMS) throw tooComplex();
+  const out: Term[] = [];
+  let i = 0;
+  let j = 0;
+  while (i < a.length && j < b.length) {
+    const x = a[i];
+    const y = b[j];
+    const order = x.key === y.key ? 0 : before(x, y);
+    if (order < 0) {
+      out.push(x);
+      i++;
+    } else if (order > 0) {
+      out.push(y);
+      j++;
+    } else {
+      const coef = exact(x.coef + y.coef);
+      if (coef !== 0) out.push({ coef, atoms: x.atoms, key: x.key });
+      i++;
+      j++;
+    }
+  }
+  while (i < a.length) out.push(a[i++]);
+  while (j < b.length) out.push(b[j++]);
+  return normal(out);
 }
 
 function printTerms(terms: readonly Term[]): string {
@@ -82,8 +134,8 @@ export function dim(value: DimLike): Dim {
   if (known) return known;
   if (!Number.isSafeInteger(value))
     throw new DimError("fraction", `a size must be an exact integer, not ${value}`);
-  const made = fromTerms(value === 0 ? [] : [{ coef: value, atoms: [], key: "" }]);
-  if (Math.abs(value) <= 4096) small.set(value, made);
+  const made = new Normal(value === 0 ? [] : [{ coef: value, atoms: [], key: "" }]);
+  if (Math.abs(value) <= 65536) small.set(value, made);
   return made;
 }
 export const ZERO = dim(0);
@@ -96,13 +148,18 @@ export function sym(name: string): Dim {
 const fromAtom = (a: Atom): Dim => fromTerms([{ coef: 1, atoms: [a], key: a.key }]);
 
 export function add(...xs: DimLike[]): Dim {
-  if (xs.length === 2) {
-    if (xs[0] === 0 || xs[0] === ZERO) return dim(xs[1]);
-    if (xs[1] === 0 || xs[1] === ZERO) return dim(xs[0]);
+  let sum = ZERO;
+  let n = 0;
+  let constant = 0;
+  for (const x of xs) {
+    const c = asConst(x);
+    if (c !== undefined) constant = exact(constant + c);
+    else sum = n++ === 0 ? (x as Dim) : merged(sum.terms, (x as Dim).terms);
   }
-  return fromTerms(xs.flatMap((x) => dim(x).terms));
+  if (constant === 0) return sum;
+  return n === 0 ? dim(constant) : merged(sum.terms, dim(constant).terms);
 }
-export const neg = (a: DimLike): Dim => mul(a, -1);
+export const neg = (a: DimLike): Dim => scaled(dim(a), -1);
 export const sub = (a: DimLike, b: DimLike): Dim => add(a, neg(b));
 
 export function mul(...xs: DimLike[]): Dim {
@@ -110,9 +167,16 @@ export function mul(...xs: DimLike[]): Dim {
   for (const x of xs) out = mul2(out, dim(x));
   return out;
 }
+function scaled(a: Dim, by: number): Dim {
+  if (by === 0) return ZERO;
+  if (by === 1) return a;
+  return normal(a.terms.map((t) => ({ coef: exact(t.coef * by), atoms: t.atoms, key: t.key })));
+}
 function mul2(a: Dim, b: Dim): Dim {
-  if (a === ONE) return b;
-  if (b === ONE) return a;
+  const ca = asConst(a);
+  if (ca !== undefined) return scaled(b, ca);
+  const cb = asConst(b);
+  if (cb !== undefined) return scaled(a, cb);
   if (a.terms.length * b.terms.length > MAX_TERMS) throw tooComplex();
   const terms: Term[] = [];
   for (const p of a.terms)
@@ -152,7 +216,7 @@ export function floorDiv(a: DimLike, b: DimLike): Dim {
   if (n !== undefined && d !== undefined) return dim(Math.floor(n / d));
   if (d === 1) return num;
   if (d === -1) return neg(num);
-  if (den.terms.length > 1 && num.key === den.key) return ONE;
+  if (den.terms.length > 1 && den.terms.length === num.terms.length && num.key === den.key) return ONE;
   if (den.terms.length === 1) {
     const by = den.terms[0];
     const out: Term[] = [];
@@ -261,7 +325,13 @@ export const isMultipleOf = (a: DimLike, n: number): boolean => literalDivisor(a
 export function exactQuotient(a: DimLike, b: DimLike): Dim | undefined {
   const num = dim(a);
   const den = dim(b);
-  if (asConst(den) === 0) return undefined;
+  const n = asConst(num);
+  const d = asConst(den);
+  if (d === 0) return undefined;
+  if (d !== undefined) {
+    if (d === 1) return num;
+    if (n !== undefined) return n % d === 0 ? dim(n / d) : undefined;
+  }
   if (num.key === den.key) return ONE;
   if (den.terms.length !== 1) return longDivision(num, den);
   const out: Term[] = [];

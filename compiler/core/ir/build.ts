@@ -55,8 +55,16 @@ function idOf(x: object): number {
   }
   return id;
 }
+const opKeys = new WeakMap<OpDef, string>();
 /** Tells operators apart: two of a user's may have one name. */
-export const opKey = (op: OpDef): string => `${op.name}@${idOf(op)}`;
+export function opKey(op: OpDef): string {
+  let key = opKeys.get(op);
+  if (key === undefined) {
+    key = `${op.name}@${idOf(op)}`;
+    opKeys.set(op, key);
+  }
+  return key;
+}
 /**
  * Text of an attribute, for printing and as a key that is equal for equal attributes only: -0, infinities and NaN differ
  * from all others and from the strings that spell them; graphs are identified by object, data by its name.
@@ -70,11 +78,19 @@ export function attrText(a: Attr): string {
   if (typeof a === "number") return Object.is(a, -0) ? "-0.0" : String(a);
   return typeof a === "string" ? JSON.stringify(a) : String(a);
 }
-export const attrsText = (attrs: Attrs): string =>
-  Object.keys(attrs)
-    .filter((k) => attrs[k] !== undefined)
-    .map((k) => `${k} = ${attrText(attrs[k])}`)
-    .join(", ");
+export function attrsText(attrs: Attrs): string {
+  // Attributes are data that nobody changes, and nodes made from others have theirs.
+  let text = attrsTexts.get(attrs);
+  if (text === undefined) {
+    text = Object.keys(attrs)
+      .filter((k) => attrs[k] !== undefined)
+      .map((k) => `${k} = ${attrText(attrs[k])}`)
+      .join(", ");
+    attrsTexts.set(attrs, text);
+  }
+  return text;
+}
+const attrsTexts = new WeakMap<Attrs, string>();
 
 /** True where an attribute holds a size that is known at the call only. */
 export function attrsHaveSymbols(attrs: Attrs): boolean {

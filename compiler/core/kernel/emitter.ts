@@ -36,7 +36,7 @@ const DEEPEST = 16;
 export interface Block {
   readonly stmts: Stmt[];
   readonly bound: Map<Axis, X>;
-  readonly memo: Map<string, X>;
+  readonly memo: Map<string | number, X>;
 }
 const newBlock = (): Block => ({ stmts: [], bound: new Map(), memo: new Map() });
 
@@ -512,7 +512,7 @@ const quarter = (offset: X): X => bin(">>", offset, lit(2));
 export const combine = (how: keyof typeof COMBINE_NAME, acc: X, x: X): X =>
   how === "add" ? bin("+", acc, x) : how === "mul" ? bin("*", acc, x) : call(how, [acc, x], acc.dtype);
 
-const memoKey = (x: Scalar, lane: Axis | undefined): string => (lane ? `${x.id}/${lane.id}` : `${x.id}`);
+const memoKey = (x: Scalar, lane: Axis | undefined): string | number => (lane ? `${x.id}/${lane.id}` : x.id);
 const isAtomic = (x: X): boolean =>
   x.k === "var" ||
   x.k === "lit" ||

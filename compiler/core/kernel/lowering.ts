@@ -62,6 +62,24 @@ export const linearOffset = (
   at: readonly Scalar[],
 ): Scalar => s.iadd(...at.map((c, i) => s.imul(c, strides[i])), 0);
 
+const NONE: readonly Axis[] = [];
+/** Both of two lists that are sorted by id; one of them where it has all. */
+function united(a: readonly Axis[], b: readonly Axis[]): readonly Axis[] {
+  if (a === b || b.length === 0) return a;
+  if (a.length === 0) return b;
+  const out: Axis[] = [];
+  let i = 0;
+  let j = 0;
+  while (i < a.length || j < b.length) {
+    if (j === b.length || (i < a.length && a[i].id < b[j].id)) out.push(a[i++]);
+    else {
+      if (i < a.length && a[i].id === b[j].id) i++;
+      out.push(b[j++]);
+    }
+  }
+  return out.length === a.length ? a : out.length === b.length ? b : out;
+}
+
 const IDENTITY: Record<Combine, { float: number; int: number; uint: number }> = {
   add: { float: 0, int: 0, uint: 0 },
   mul: { float: 1, int: 1, uint: 1 },
@@ -88,10 +106,9 @@ export function createLowering(
   const opaqueByKey = new Map<string, Dim>();
 
   const free = (xs: readonly Scalar[]): readonly Axis[] => {
-    if (xs.length === 1) return xs[0].free;
-    const all = new Map<number, Axis>();
-    for (const x of xs) for (const a of x.free) all.set(a.id, a);
-    return [...all.values()].sort((a, b) => a.id - b.id);
+    let all: readonly Axis[] = NONE;
+    for (const x of xs) all = united(all, x.free);
+    return all;
   };
   type Fields = { [K in Scalar["kind"]]: Omit<ScalarOf<K>, "id" | "free" | "dtype"> }[Scalar["kind"]];
   const intern = (key: string, dtype: DType, freeAxes: readonly Axis[], fields: Fields): Scalar => {
@@ -103,14 +120,7 @@ export function createLowering(
   };
 
   const index = (terms: readonly IndexTerm[], offset: Dim): Scalar => {
-    const merged = new Map<number, IndexTerm>();
-    for (const t of terms) {
-      const old = merged.get(t.atom.id);
-      merged.set(t.atom.id, old ? { coef: dAdd(old.coef, t.coef), atom: t.atom } : t);
-    }
-    const list = [...merged.values()]
-      .filter((t) => !isConst(t.coef, 0))
-      .sort((a, b) => a.atom.id - b.atom.id);
+    const list = mergedTerms(terms);
     if (list.length === 1 && isConst(list[0].coef, 1) && isConst(offset, 0)) return list[0].atom;
     const key = `x${list.map((t) => `${t.coef.key}@${t.atom.id}`).join("+")}|${offset.key}`;
     return intern(key, "i32", free(list.map((t) => t.atom)), { kind: "index", terms: list, offset });
@@ -154,7 +164,10 @@ export function createLowering(
         dAdd(...forms.map((f) => f.offset)),
       );
     },
-    imul: (x, by) => index(scaled(x, dim(by)), dMul(indexForm(x).offset, by)),
+    imul(x, by) {
+      if (isConst(by, 1)) return x;
+      return index(scaled(x, dim(by)), dMul(indexForm(x).offset, by));
+    },
     idiv(x, by) {
       const d = dim(by);
       if (isConst(d, 1)) return x;
@@ -341,6 +354,20 @@ export function createLowering(
     },
   };
   return s;
+}
+
+/** Terms by atom, each atom once, none with 0. */
+function mergedTerms(terms: readonly IndexTerm[]): readonly IndexTerm[] {
+  let inOrder = true;
+  for (let i = 0; i < terms.length && inOrder; i++)
+    inOrder = !isConst(terms[i].coef, 0) && (i === 0 || terms[i - 1].atom.id < terms[i].atom.id);
+  if (inOrder) return terms;
+  const merged = new Map<number, IndexTerm>();
+  for (const t of terms) {
+    const old = merged.get(t.atom.id);
+    merged.set(t.atom.id, old ? { coef: dAdd(old.coef, t.coef), atom: t.atom } : t);
+  }
+  return [...merged.values()].filter((t) => !isConst(t.coef, 0)).sort((a, b) => a.atom.id - b.atom.id);
 }
 
 const literal = (x: Scalar): number | undefined =>

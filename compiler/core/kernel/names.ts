@@ -12,6 +12,7 @@ export class Names {
   private readonly words: Words;
   private readonly taken = new Set<string>();
   private readonly counts = new Map<string, number>();
+  private readonly bases = new Map<string, string>();
 
   constructor(words: Words) {
     this.words = words;
@@ -19,7 +20,11 @@ export class Names {
 
   /** The word itself where it is free, else the word with a number. */
   fresh(word: string): string {
-    const base = this.words.legal(word);
+    let base = this.bases.get(word);
+    if (base === undefined) {
+      base = this.words.legal(word);
+      this.bases.set(word, base);
+    }
     let n = this.counts.get(base) ?? 0;
     let name = n === 0 ? base : `${base}_${n}`;
     // A label may itself look like a numbered name.
