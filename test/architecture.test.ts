@@ -126,14 +126,20 @@ describe("compiler/core", () => {
     // What phases share (sizes, graphs, operators, kernels) knows no phase.
     const shared = inside(compiler).filter(
       (i) =>
-        /^compiler\/core\/((dims|ir|ops|kernel|backends|autodiff|diagnostics|reference)\/|model\.ts)/.test(
+        /^compiler\/core\/((dims|ir|ops|kernel|backends|autodiff|diagnostics|reference|syntax)\/|model\.ts)/.test(
           i.from,
         ) && phase(i.to) !== undefined,
     );
     expect(show(shared)).toEqual([]);
-    // Syntax ends at the checker, and so does the checker: what it hands on is the model.
-    const source = inside(compiler).filter((i) => (phase(i.from) ?? 0) > 2 && (phase(i.to) ?? 9) <= 2);
+    // Syntax ends at the checker, and so does the checker: what it hands on is the model. It is handed its parser.
+    const source = inside(compiler).filter(
+      (i) => (phase(i.from) ?? 0) >= 2 && phase(i.from) !== phase(i.to) && (phase(i.to) ?? 9) <= 2,
+    );
     expect(show(source)).toEqual([]);
+    const syntax = inside(compiler).filter(
+      (i) => i.to.startsWith("compiler/core/syntax/") && (phase(i.from) ?? 0) > 2,
+    );
+    expect(show(syntax)).toEqual([]);
   });
   it("checks in rooms that stand in a row: what evaluates is handed down, not imported", () => {
     const rooms = ["names", "values", "instances", "tensors", "interpret", "entries"];
@@ -150,6 +156,7 @@ describe("compiler/core", () => {
       const folder = /^compiler\/core\/(\w+)\//.exec(f)?.[1] ?? "";
       const layers = [
         "diagnostics",
+        "syntax",
         "dims",
         "ir",
         "kernel",
@@ -175,7 +182,8 @@ describe("compiler/core", () => {
   it("knows a language of devices in its backend alone", () => {
     const foreign = compiler.filter(
       (f) =>
-        !/^compiler\/core\/(backends|generated|phases\/[12]-)/.test(f) && f !== "compiler/core/targets.ts",
+        !/^compiler\/core\/(backends|generated|syntax|phases\/[12]-)/.test(f) &&
+        f !== "compiler/core/targets.ts",
     );
     const words =
       /\b[wW](gsl|GSL)\b|vec[234]<|\bsubgroup(Add|Mul|Max|Min|Broadcast)|workgroupBarrier|var<|@(compute|group|binding)\b/;

@@ -1,10 +1,10 @@
 // What names refer to and what expressions are, by place: what an editor asks of a check.
 import { describe, expect, it } from "vitest";
 import { stdSources } from "../compiler/core/generated/std.ts";
-import type * as ast from "../compiler/core/phases/1-parse/ast.ts";
 import { parse } from "../compiler/core/phases/1-parse/parse.ts";
-import { childrenOf } from "../compiler/core/phases/1-parse/walk.ts";
 import type { Names } from "../compiler/core/phases/2-check/names/table.ts";
+import type * as ast from "../compiler/core/syntax/ast.ts";
+import { childrenOf } from "../compiler/core/syntax/walk.ts";
 import { checkText } from "./support/check.ts";
 import { allSources } from "./support/sources.ts";
 

@@ -3,15 +3,10 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { renderAll } from "../compiler/core/diagnostics/index.ts";
 import { NOMINAL } from "../compiler/core/dims/dim.ts";
-import {
-  maxNameLength,
-  maxNesting,
-  maxSourceLength,
-  maxTreeDepth,
-} from "../compiler/core/phases/1-parse/limits.ts";
 import { parse } from "../compiler/core/phases/1-parse/parse.ts";
 import { allTokens } from "../compiler/core/phases/1-parse/tokens.ts";
 import { LIMITS } from "../compiler/core/phases/2-check/values/context.ts";
+import { maxNameLength, maxNesting, maxSourceLength, maxTreeDepth } from "../compiler/core/syntax/limits.ts";
 import { checkText } from "./support/check.ts";
 import { fencesOf } from "./support/fences.ts";
 

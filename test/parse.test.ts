@@ -1,20 +1,13 @@
 /** The parser: what each piece of the grammar means as a tree, where lines end, and what errors say. */
 import { describe, expect, it } from "vitest";
 import { LineMap } from "../compiler/core/diagnostics/span.ts";
-import type {
-  Expr,
-  FnDecl,
-  LayerDecl,
-  OpDecl,
-  SourceFile,
-  TrainDecl,
-} from "../compiler/core/phases/1-parse/ast.ts";
 import { dumpAst } from "../compiler/core/phases/1-parse/dump.ts";
 import { MdlParser } from "../compiler/core/phases/1-parse/grammar.ts";
-import { maxNesting, maxSourceLength, maxTreeDepth } from "../compiler/core/phases/1-parse/limits.ts";
 import { parse } from "../compiler/core/phases/1-parse/parse.ts";
 import { printExpr } from "../compiler/core/phases/1-parse/print.ts";
-import { childrenOf } from "../compiler/core/phases/1-parse/walk.ts";
+import type { Expr, FnDecl, LayerDecl, OpDecl, SourceFile, TrainDecl } from "../compiler/core/syntax/ast.ts";
+import { maxNesting, maxSourceLength, maxTreeDepth } from "../compiler/core/syntax/limits.ts";
+import { childrenOf } from "../compiler/core/syntax/walk.ts";
 import { allSources } from "./support/sources.ts";
 
 function clean(text: string): SourceFile {

@@ -5,7 +5,7 @@ import { exposedOps } from "../compiler/core/ops/index.ts";
 import { INITIALIZERS } from "../compiler/core/phases/2-check/instances/init.ts";
 import { BUILTINS } from "../compiler/core/phases/2-check/interpret/builtins.ts";
 import { OPTIMIZERS, SCHEDULES } from "../compiler/core/phases/2-check/interpret/schedules.ts";
-import { vocabulary } from "../compiler/core/phases/2-check/vocabulary.ts";
+import { vocabulary } from "../compiler/core/vocabulary.ts";
 import { checkText } from "./support/check.ts";
 
 const words = vocabulary();

@@ -12,7 +12,6 @@ import { type Constraint, type Graph, type Node, OpError } from "./ir/types.ts";
 import { examine } from "./ir/verify.ts";
 import type { CheckedModel } from "./model.ts";
 import { opNamed } from "./ops/index.ts";
-import type { SourceFile } from "./phases/1-parse/ast.ts";
 import { parse as parseSource } from "./phases/1-parse/parse.ts";
 import { printAst } from "./phases/1-parse/print.ts";
 import { type CheckResult, check as checkSource, type SetValue } from "./phases/2-check/check.ts";
@@ -20,6 +19,7 @@ import { build as buildModel } from "./pipeline.ts";
 import type { ReferenceModel } from "./reference/net.ts";
 import { type EntrySummary, summarise } from "./report.ts";
 import { emitStage, type Stage } from "./stages.ts";
+import type { SourceFile } from "./syntax/ast.ts";
 import { targets as allTargets } from "./targets.ts";
 
 // What the functions below take and give.
@@ -67,17 +67,17 @@ export {
 export { applyOp, exposedOps, opForCall, opNamed } from "./ops/index.ts";
 export * as sources from "./ops/source.ts";
 export { spatialAxes } from "./ops/window.ts";
-export type { SourceFile } from "./phases/1-parse/ast.ts";
 export type { CheckResult, SetValue } from "./phases/2-check/check.ts";
 export type { Definition, DefinitionKind, Names, TypeInInstance } from "./phases/2-check/names/table.ts";
-export { vocabulary, type Word } from "./phases/2-check/vocabulary.ts";
 export { type EmitOptions, type EmittedModule, emitModule } from "./phases/9-emit/index.ts";
 // The judge: results in double precision, without kernels.
 export { dense, EvaluateError } from "./reference/evaluate.ts";
 export { type ReferenceModel, ReferenceNet } from "./reference/net.ts";
 export type { EntrySummary } from "./report.ts";
 export { STAGES, type Stage } from "./stages.ts";
+export type { SourceFile } from "./syntax/ast.ts";
 export { targets } from "./targets.ts";
+export { vocabulary, type Word } from "./vocabulary.ts";
 
 // ------------------------------------------------------------------------------------------------- parse, print
 
@@ -138,6 +138,7 @@ export interface CheckOptions {
 export function check(source: string, file: string, options: CheckOptions = {}): CheckResult {
   const { resolve, model, set, names } = options;
   return checkSource(source, file, {
+    parse: parseSource,
     resolve: (path) => stdSources[path] ?? resolve?.(path),
     ...(model === undefined ? {} : { model }),
     ...(set === undefined ? {} : { set }),

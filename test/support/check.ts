@@ -3,6 +3,7 @@
 import { type Diagnostic, renderAll } from "../../compiler/core/diagnostics/index.ts";
 import { stdSources } from "../../compiler/core/generated/std.ts";
 import type { CheckedModel } from "../../compiler/core/model.ts";
+import { parse } from "../../compiler/core/phases/1-parse/parse.ts";
 import { type CheckOptions, type CheckResult, check } from "../../compiler/core/phases/2-check/check.ts";
 
 type Options = Partial<CheckOptions> & { readonly files?: Readonly<Record<string, string>> };
@@ -11,7 +12,7 @@ export function checkText(source: string, options: Options = {}): CheckResult {
   const { files = {}, ...rest } = options;
   const resolve = (path: string): string | undefined =>
     Object.hasOwn(files, path) ? files[path] : Object.hasOwn(stdSources, path) ? stdSources[path] : undefined;
-  return check(source, "main.mdl", { resolve, ...rest });
+  return check(source, "main.mdl", { resolve, parse, ...rest });
 }
 
 /** The one model of a text without errors. */

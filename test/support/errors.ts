@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import type { Diagnostic } from "../../compiler/core/diagnostics/index.ts";
 import { stdSources } from "../../compiler/core/generated/std.ts";
+import { parse } from "../../compiler/core/phases/1-parse/parse.ts";
 import { type CheckOptions, check } from "../../compiler/core/phases/2-check/check.ts";
 
 const folder = new URL("../errors/", import.meta.url);
@@ -18,6 +19,7 @@ export function checkFile(
   };
   const { model, set } = options;
   return check(text, file, {
+    parse,
     resolve,
     ...(model === undefined ? {} : { model }),
     ...(set === undefined ? {} : { set }),

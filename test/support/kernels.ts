@@ -1,9 +1,8 @@
 // Kernel code of every family, as data. In: targets. Out: the kernels of a few programs that between them have each kind of
 // statement and expression.
 
-import { stdSources } from "../../compiler/core/generated/std.ts";
+import { check } from "../../compiler/core/index.ts";
 import type { KernelCode } from "../../compiler/core/kernel/code.ts";
-import { check } from "../../compiler/core/phases/2-check/check.ts";
 import { build } from "../../compiler/core/pipeline.ts";
 import { targets } from "../../compiler/core/targets.ts";
 
@@ -29,7 +28,7 @@ export const SOURCES: readonly string[] = [
 
 export function kernelsOf(...names: readonly string[]): KernelCode[] {
   return SOURCES.flatMap((source) => {
-    const { models } = check(source, "main.mdl", { resolve: (path) => stdSources[path] });
+    const { models } = check(source, "main.mdl");
     const [model] = models ?? [];
     if (!model) throw new Error("no model");
     const { kernels } = build(model, {

@@ -1,5 +1,5 @@
 /** Trees without their places, to compare what two texts mean. */
-import type { SourceFile } from "../../compiler/core/phases/1-parse/ast.ts";
+import type { SourceFile } from "../../compiler/core/syntax/ast.ts";
 
 const places = new Set(["span", "opSpan", "multiline"]);
 

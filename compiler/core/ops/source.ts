@@ -32,6 +32,8 @@ export const RANDOM_STEP = "random_step";
 export const RUN = "$buffers";
 /** The path of all parameters of a dtype at once, for the update of a training step: this, and `.f16` behind it. */
 export const PARAMS = "$params";
+/** Parts of a flat tensor of parameters when it is reduced in two steps: it is a multiple of as many rows. */
+export const GRAIN = 64;
 export const isFlat = (path: unknown): boolean => String(path).startsWith(PARAMS);
 export const isRun = (path: unknown): boolean => String(path).startsWith(RUN);
 

@@ -4,8 +4,8 @@
  * calls or members is as deep as it is long without any bracket. The one pass that must not recurse.
  */
 import type { Diagnostics } from "../../diagnostics/report.ts";
-import type { Node, SourceFile } from "./ast.ts";
-import { maxTreeDepth } from "./limits.ts";
+import type { Node, SourceFile } from "../../syntax/ast.ts";
+import { maxTreeDepth } from "../../syntax/limits.ts";
 
 /** What makes trees deep; other nodes at the bound are followed to the next of these. */
 const cut = new Set<Node["kind"]>([

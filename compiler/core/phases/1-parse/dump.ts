@@ -2,8 +2,8 @@
  * The tree as a tree, for `--emit ast` and for debugging. In: a node. Out: a line a node: kind, own words,
  * offsets; two spaces a level. Separate from print.ts, which gives source text back.
  */
-import type { Node } from "./ast.ts";
-import { childrenOf } from "./walk.ts";
+import type { Node } from "../../syntax/ast.ts";
+import { childrenOf } from "../../syntax/walk.ts";
 
 /** Fields whose value is worth a word on the node's line. */
 const words = ["name", "op", "value", "segments", "private", "by"] as const;

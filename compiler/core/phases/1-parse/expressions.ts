@@ -9,7 +9,7 @@
 import type { IToken } from "chevrotain";
 import type { Diagnostics } from "../../diagnostics/report.ts";
 import { cover, type Span } from "../../diagnostics/span.ts";
-import type { BinaryOp, Expr, Ident, StringLiteral, Target, UnaryOp } from "./ast.ts";
+import type { BinaryOp, Expr, Ident, StringLiteral, Target, UnaryOp } from "../../syntax/ast.ts";
 import { tokenEnd } from "./tokens.ts";
 
 /** An expression with the place it takes, parentheses included. */

@@ -6,7 +6,7 @@
 import type { IToken, ParserMethod } from "chevrotain";
 import type { Diagnostics } from "../../diagnostics/report.ts";
 import { cover, type Span } from "../../diagnostics/span.ts";
-import type * as ast from "./ast.ts";
+import type * as ast from "../../syntax/ast.ts";
 import * as x from "./expressions.ts";
 import { opt, RecoveringParser } from "./recovery.ts";
 import * as t from "./tokens.ts";

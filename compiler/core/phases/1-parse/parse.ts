@@ -3,20 +3,14 @@
  * the tree and all there is to say about its syntax; never an exception. Where there are errors the tree has
  * "error" nodes and is good for tools, but not for the next phase's judgement of names.
  */
-import { type Diagnostic, Diagnostics } from "../../diagnostics/report.ts";
-import type { SourceFile } from "./ast.ts";
+import { Diagnostics } from "../../diagnostics/report.ts";
+import type { Parsed } from "../../syntax/ast.ts";
+import { maxNameLength, maxSourceLength } from "../../syntax/limits.ts";
 import { boundDepth } from "./depth.ts";
 import { MdlParser } from "./grammar.ts";
-import { maxNameLength, maxSourceLength } from "./limits.ts";
 import { structure } from "./structure.ts";
 import { lex, Name } from "./tokens.ts";
 import { attachTrivia } from "./trivia.ts";
-
-export interface Parsed {
-  readonly ast: SourceFile;
-  /** In the order of the text. */
-  readonly diagnostics: Diagnostic[];
-}
 
 // Made at the first use: analysing the grammar takes a moment, and importing the compiler should not.
 let parser: MdlParser | undefined;

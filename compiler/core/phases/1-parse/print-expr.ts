@@ -2,7 +2,7 @@
  * Expressions, blocks and types as text. In: nodes. Out: text, on one line where that fits and nothing in it has
  * a comment, else in the broken layout of the node's kind. Separate from print.ts, which prints declarations.
  */
-import type * as ast from "./ast.ts";
+import type * as ast from "../../syntax/ast.ts";
 import { prefixLevel } from "./expressions.ts";
 import {
   after,

@@ -2,7 +2,7 @@
  * Lines, braces and columns, whatever stands in them. In: texts with their comments. Out: one text. Separate
  * from the printers of nodes, which say what the texts are.
  */
-import type * as ast from "./ast.ts";
+import type * as ast from "../../syntax/ast.ts";
 
 export const width = 110;
 export const step = 2;

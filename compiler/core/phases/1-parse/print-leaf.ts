@@ -2,7 +2,7 @@
  * The small pieces of printed source. In: a leaf of the tree, an operator's operands. Out: text, and whether
  * parentheses are needed. Separate because nothing here knows of lines.
  */
-import type * as ast from "./ast.ts";
+import type * as ast from "../../syntax/ast.ts";
 import { compareLevel, levelOf, powerLevel, prefixLevel, rangeLevel } from "./expressions.ts";
 
 export const atomLevel = 10;

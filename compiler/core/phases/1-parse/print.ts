@@ -6,7 +6,7 @@
  * the elements on lines of their own. A block keeps the author's choice between `{ a }` and lines. Neighbouring
  * declarations and clauses are aligned.
  */
-import type * as ast from "./ast.ts";
+import type * as ast from "../../syntax/ast.ts";
 import { ExprPrinter } from "./print-expr.ts";
 import {
   body,

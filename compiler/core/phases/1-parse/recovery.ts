@@ -20,8 +20,8 @@ import {
 } from "chevrotain";
 import type { Code, DiagnosticExtra, Diagnostics } from "../../diagnostics/report.ts";
 import type { Span } from "../../diagnostics/span.ts";
-import type { ErrorNode } from "./ast.ts";
-import { maxSyntaxErrors } from "./limits.ts";
+import type { ErrorNode } from "../../syntax/ast.ts";
+import { maxSyntaxErrors } from "../../syntax/limits.ts";
 import { clauseHint, describeToken, hintFor, messages } from "./messages.ts";
 import { bracketOf } from "./structure.ts";
 import * as t from "./tokens.ts";

@@ -19,7 +19,7 @@
 import type { IToken, TokenType } from "chevrotain";
 import type { Diagnostics } from "../../diagnostics/report.ts";
 import type { Span } from "../../diagnostics/span.ts";
-import { maxNesting } from "./limits.ts";
+import { maxNesting } from "../../syntax/limits.ts";
 import * as t from "./tokens.ts";
 
 /** What hangs on a bracket token as its payload. */

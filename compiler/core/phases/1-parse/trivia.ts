@@ -11,10 +11,10 @@
  */
 import type { IToken } from "chevrotain";
 import { LineMap } from "../../diagnostics/span.ts";
-import type { BinaryExpr, Comment, Expr, Node, SourceFile, Trivia } from "./ast.ts";
+import type { BinaryExpr, Comment, Expr, Node, SourceFile, Trivia } from "../../syntax/ast.ts";
+import { childrenOf } from "../../syntax/walk.ts";
 import { compareLevel, levelOf, powerLevel } from "./expressions.ts";
 import { tokenEnd } from "./tokens.ts";
-import { childrenOf } from "./walk.ts";
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type Building = {

@@ -9,8 +9,7 @@ import { didYouMean } from "../../diagnostics/nearest.ts";
 import { type Diagnostic, Diagnostics, InternalError } from "../../diagnostics/report.ts";
 import type { CheckedEntry, CheckedModel, ParamInfo } from "../../model.ts";
 import { RANDOM_STEP } from "../../ops/source.ts";
-import type * as ast from "../1-parse/ast.ts";
-import { parse } from "../1-parse/parse.ts";
+import type * as ast from "../../syntax/ast.ts";
 import { checkEntry } from "./entries/entry.ts";
 import { checkTrain } from "./entries/train.ts";
 import { construct } from "./instances/construct.ts";
@@ -38,6 +37,8 @@ import { type ArgVal, boolVal, floatVal, intVal, type Slot, typeOfVal, type Val 
 export type SetValue = number | boolean | string;
 
 export interface CheckOptions {
+  /** Reads a file's text. */
+  readonly parse: ast.Parse;
   /** Text of `std/nn` and of imported files by resolved name; undefined where there is none. */
   readonly resolve: (path: string) => string | undefined;
   /** Only this model. */
@@ -58,7 +59,7 @@ export interface CheckResult {
 /** Checks the file `file` with the text `source`. */
 export function check(source: string, file: string, options: CheckOptions): CheckResult {
   const out = new Diagnostics();
-  const parsed = parse(source, file);
+  const parsed = options.parse(source, file);
   for (const d of parsed.diagnostics) out.add(d);
   const table = options.names ? new SourceTable<Val>(typeOfVal) : undefined;
   if (!out.hasErrors) return checkTree(parsed.ast, file, options, out, new Set(), table);
@@ -88,7 +89,7 @@ export function checkTree(
 ): CheckResult {
   let models: CheckedModel[] | undefined;
   guard(out, tree, () => {
-    const { root, modules } = loadModules(tree, file, options.resolve, builtins, out);
+    const { root, modules } = loadModules(tree, file, options, builtins, out);
     for (const m of modules) {
       const ours = m.file.startsWith("std/");
       if (!ours || table) checkNames(m, options.resolve, builtins, ours ? new Diagnostics() : out, table);

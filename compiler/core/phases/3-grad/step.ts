@@ -34,7 +34,7 @@ import {
   where,
 } from "../../ops/elementwise.ts";
 import { sliceOp } from "../../ops/movement.ts";
-import { full, hyper, literal, param, RANDOM_STEP, RUN, state } from "../../ops/source.ts";
+import { full, GRAIN, hyper, literal, param, RANDOM_STEP, RUN, state } from "../../ops/source.ts";
 
 export interface StepState {
   readonly path: string;
@@ -71,8 +71,6 @@ export interface FlatParams {
   /** The source path of all of them at once. */
   readonly path: string;
 }
-/** Parts of the flat buffer when it is reduced in two steps. */
-export const GRAIN = 64;
 /** Elements of f32 between the beginnings of written buffers when they are put side by side: 256 bytes, as in the state. */
 const APART = 64;
 /** The least number that rounds to infinity in f16. */

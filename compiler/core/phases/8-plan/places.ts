@@ -5,8 +5,8 @@ import { InternalError } from "../../diagnostics/report.ts";
 import { type Data, dataBytes } from "../../ir/data.ts";
 import type { Node } from "../../ir/types.ts";
 import type { CheckedModel } from "../../model.ts";
-import { PARAMS } from "../../ops/source.ts";
-import { type BufferRun, type FlatParams, GRAIN, type StepState } from "../3-grad/step.ts";
+import { GRAIN, PARAMS } from "../../ops/source.ts";
+import type { BufferRun, FlatParams, StepState } from "../3-grad/step.ts";
 
 /** A byte range. */
 export interface Place {

@@ -4,7 +4,7 @@ import { asConst, dim, print, sym, symbols } from "../../../dims/dim.ts";
 import type { Constraint, Graph, Value } from "../../../ir/types.ts";
 import type { CheckedEntry, PortInfo } from "../../../model.ts";
 import { input as inputOp } from "../../../ops/source.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import { finish, frame, tensorType } from "../interpret/call.ts";
 import { evalBlock, evalExpr } from "../interpret/expr.ts";
 import { dimText, isSymbolName } from "../names/symbols.ts";

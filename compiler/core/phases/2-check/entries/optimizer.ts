@@ -1,7 +1,7 @@
 // Optimisers. In: the `with` clause. Out: an Optimizer, whose numbers may be schedules. Separate because it is a table and what
 // may stand in it.
 import type { HostExpr, Optimizer } from "../../../model.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import { matchSlots } from "../instances/slots.ts";
 import { evalExpr } from "../interpret/expr.ts";
 import { OPTIMIZERS, WITH_NAMES } from "../interpret/schedules.ts";

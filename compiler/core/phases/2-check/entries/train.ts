@@ -8,7 +8,7 @@ import { sum } from "../../../ops/axes.ts";
 import { isFloat } from "../../../ops/define.ts";
 import { abs, add, mul, square, stopGradientOp } from "../../../ops/elementwise.ts";
 import { full, param as paramOp } from "../../../ops/source.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import { matchSlots } from "../instances/slots.ts";
 import { finish, frame } from "../interpret/call.ts";
 import { evalArgs, evalBlock, evalExpr } from "../interpret/expr.ts";

@@ -1,6 +1,6 @@
 import type { Span } from "../../../diagnostics/report.ts";
 import { asConst } from "../../../dims/dim.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import type { Module } from "../names/modules.ts";
 import { coerceStatic, matchArgs, referArgs } from "../values/arguments.ts";
 import {

@@ -1,7 +1,7 @@
 // Parameters and buffers of a model once it is built: their paths, ties and what is frozen, and patterns that name them.
 // In: the tree of instances. Out: slots in the order of declaration. Separate from building: nothing is evaluated here.
 import { didYouMean } from "../../../diagnostics/nearest.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import { baseCtx, type Ctx, fail, LIMITS, recover, type Shared, step } from "../values/context.ts";
 import { type Instance, owner, type Slot, type Val } from "../values/values.ts";
 

@@ -7,7 +7,7 @@ import { asConst, type Dim, dim, max as maxDim, min as minDim } from "../../../d
 import type { DType } from "../../../ir/types.ts";
 import { exposedOps, opNamed } from "../../../ops/index.ts";
 import { full } from "../../../ops/source.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import { INITIALIZERS } from "../instances/init.ts";
 import { applyOperator, notNegative } from "../tensors/apply.ts";
 import { isTensor } from "../tensors/tensors.ts";

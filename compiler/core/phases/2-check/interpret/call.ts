@@ -1,7 +1,7 @@
 // Calls: fns are inlined with fresh symbols, instances call forward, lists apply in turn, layers are built.
 // In: a callable and its arguments. Out: its value. Separate from expressions because a fn's frame is made here.
 import type { Span } from "../../../diagnostics/report.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import { construct } from "../instances/construct.ts";
 import { applyOperator } from "../tensors/apply.ts";
 import { callGrad } from "../tensors/gradient.ts";

@@ -5,7 +5,7 @@ import { foreign } from "../../../diagnostics/foreign.ts";
 import { asConst, ceilDiv, floorDiv } from "../../../dims/dim.ts";
 import type { Value } from "../../../ir/types.ts";
 import { opNamed } from "../../../ops/index.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import { binary, binaryValues, truth, unary } from "../tensors/arith.ts";
 import { makeGrad } from "../tensors/gradient.ts";
 import { index } from "../tensors/indexing.ts";

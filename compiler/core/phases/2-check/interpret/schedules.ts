@@ -1,7 +1,7 @@
 // What `with` in a train block is made of: optimizers, and schedules as expressions the host evaluates at each step.
 // In: static numbers. Out: HostExpr trees over `step` and `total_steps`. Separate because none of it touches the graph.
 import type { HostExpr } from "../../../../../runtime/core/program.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import { hostOf } from "../tensors/arith.ts";
 import { matchArgs } from "../values/arguments.ts";
 import { type Ctx, fail } from "../values/context.ts";

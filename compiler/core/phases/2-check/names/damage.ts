@@ -3,7 +3,7 @@
 // because the checker proper knows only that a declaration is to be left alone.
 import type { Diagnostic } from "../../../diagnostics/report.ts";
 import type { Span } from "../../../diagnostics/span.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 
 export interface Damage {
   /** Members and top-level declarations that a syntax error lies in; a layer only where it lies in none of its members. */

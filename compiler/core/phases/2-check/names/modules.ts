@@ -2,8 +2,7 @@
 // with imports resolved. Separate from the interpreter: it knows names and files, and evaluates nothing.
 import { didYouMean, pointer } from "../../../diagnostics/nearest.ts";
 import type { Diagnostics } from "../../../diagnostics/report.ts";
-import type * as ast from "../../1-parse/ast.ts";
-import { parse } from "../../1-parse/parse.ts";
+import type * as ast from "../../../syntax/ast.ts";
 
 /** What a top-level name stands for. */
 export type Item = ast.LayerDecl | ast.ModelDecl | ast.FnDecl | ast.OpDecl | ast.BindMember;
@@ -16,6 +15,12 @@ export interface Module {
   readonly trains: readonly ast.TrainDecl[];
   /** Names that an import should have brought and did not: said once, at the import. */
   readonly missing: Set<string>;
+}
+
+/** How other files are had. */
+export interface Files {
+  readonly resolve: (path: string) => string | undefined;
+  readonly parse: ast.Parse;
 }
 
 /** Names that are there without being declared. */
@@ -50,7 +55,7 @@ export function importFor(name: string, resolve: (path: string) => string | unde
 export function loadModules(
   root: ast.SourceFile,
   file: string,
-  resolve: (path: string) => string | undefined,
+  { resolve, parse }: Files,
   builtins: Builtins,
   out: Diagnostics,
 ): { readonly root: Module; readonly modules: readonly Module[] } {

@@ -3,8 +3,8 @@
 // both find the same mistake they say it in the same words, and it is shown once.
 import { pointer } from "../../../diagnostics/nearest.ts";
 import type { Diagnostics, Span } from "../../../diagnostics/report.ts";
-import type * as ast from "../../1-parse/ast.ts";
-import { childrenOf } from "../../1-parse/walk.ts";
+import type * as ast from "../../../syntax/ast.ts";
+import { childrenOf } from "../../../syntax/walk.ts";
 import { type Builtins, type Item, importFor, type Module } from "./modules.ts";
 import { capital, inferredHelp, isSymbolName, namesIn, symbolHelp } from "./symbols.ts";
 import type { Definition, DefinitionKind, Referrer } from "./table.ts";

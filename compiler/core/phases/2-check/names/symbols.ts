@@ -1,7 +1,7 @@
 // Sizes by the text alone: which names are symbols, what an expression of sizes names, how it is written. In: the tree. Out:
 // names and texts. Separate because the pass over names and the interpreter say the same of them.
 import { didYouMean } from "../../../diagnostics/nearest.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 
 export const isSymbolName = (name: string): boolean => /^[A-Z]/.test(name);
 

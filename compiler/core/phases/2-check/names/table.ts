@@ -2,7 +2,7 @@
 // In: what the pass over names and the interpreter meet, as they go. Out: answers by file and offset. Separate because a check
 // works the same with one as without; it is filled only where a host asks for it.
 import type { Span } from "../../../diagnostics/report.ts";
-import { maxNameLength } from "../../1-parse/limits.ts";
+import { maxNameLength } from "../../../syntax/limits.ts";
 
 export type DefinitionKind =
   | "layer"

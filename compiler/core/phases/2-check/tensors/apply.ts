@@ -9,7 +9,7 @@ import { type Attr, type DType, type OpDef, OpError, type OpParam, type Value } 
 import { tupleText } from "../../../ops/define.ts";
 import { type Argument, applyOp } from "../../../ops/index.ts";
 import { RANDOM_STEP, seed as seedOp, state as stateOp } from "../../../ops/source.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import { matchArgs } from "../values/arguments.ts";
 import {
   type Ctx,

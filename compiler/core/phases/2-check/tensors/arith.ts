@@ -17,7 +17,7 @@ import {
 } from "../../../dims/dim.ts";
 import { remainder } from "../../../kernel/special.ts";
 import { opNamed } from "../../../ops/index.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import { type Ctx, evaluate, fail, hold, plainSize, step } from "../values/context.ts";
 import { asNumber, boolVal, describe, floatVal, intVal, type Val } from "../values/values.ts";
 import { applyOperator } from "./apply.ts";

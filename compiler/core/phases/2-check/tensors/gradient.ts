@@ -7,7 +7,7 @@ import { OpError, type Value } from "../../../ir/types.ts";
 import { variableOp } from "../../../ops/custom.ts";
 import { full, isFloat, zerosLike } from "../../../ops/define.ts";
 import { stopGradientOp } from "../../../ops/elementwise.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import { matchSlots } from "../instances/slots.ts";
 import { matchArgs } from "../values/arguments.ts";
 import { type Ctx, evaluate, fail, failName, originOf, type Trace, traceOf } from "../values/context.ts";

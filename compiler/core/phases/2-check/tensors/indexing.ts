@@ -15,7 +15,7 @@ import {
 import { OpError, type Value } from "../../../ir/types.ts";
 import { reshape } from "../../../ops/axes.ts";
 import { slice } from "../../../ops/movement.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import { type Ctx, evaluate, fail, originOf, traceOf } from "../values/context.ts";
 import { describe, intVal, parts, tensorVal, type Val } from "../values/values.ts";
 import { applyOperator } from "./apply.ts";

@@ -1,6 +1,6 @@
 // Locals of a block and the carries of a loop. In: values. Out: names in scope. Separate because blocks, comprehensions and
 // both kinds of loop bind alike.
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import {
   type Binding,
   type Ctx,

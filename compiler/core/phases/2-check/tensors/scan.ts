@@ -11,7 +11,7 @@ import { add, mul } from "../../../ops/elementwise.ts";
 import { sliceAxis } from "../../../ops/movement.ts";
 import { makeScan } from "../../../ops/scan.ts";
 import { input as inputOp, iota } from "../../../ops/source.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import {
   type Ctx,
   evaluate,

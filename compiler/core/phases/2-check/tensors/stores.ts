@@ -1,7 +1,7 @@
 // What is stored into buffers. In: a store, and the state of the trace. Out: the state that later reads see. A fn reads its
 // buffers as they were when it was called; what it stores takes effect when it ends.
 import { asConst } from "../../../dims/dim.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import { type Ctx, evaluate, fail, type Stored, type Stores, traceOf } from "../values/context.ts";
 import { describe, ERROR, NONE, pathOf, type Val } from "../values/values.ts";
 import { toTensor } from "./tensors.ts";

@@ -7,7 +7,7 @@ import type { DType, TensorType, Value } from "../../../ir/types.ts";
 import { cast } from "../../../ops/axes.ts";
 import { sizeValue } from "../../../ops/define.ts";
 import { full } from "../../../ops/source.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import {
   type Ctx,
   Failed,

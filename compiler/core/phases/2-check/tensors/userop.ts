@@ -8,7 +8,7 @@ import type { Attrs, DType, Graph, TensorType, Value } from "../../../ir/types.t
 import { broadcastTogether, broadcastToOp } from "../../../ops/axes.ts";
 import { customOp } from "../../../ops/custom.ts";
 import { input as inputOp } from "../../../ops/source.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import { coerceStatic, matchArgs, referArgs } from "../values/arguments.ts";
 import {
   type Ctx,

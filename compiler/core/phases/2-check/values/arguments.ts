@@ -5,7 +5,7 @@ import { foreignParameter } from "../../../diagnostics/foreign.ts";
 import { didYouMean } from "../../../diagnostics/nearest.ts";
 import type { Span } from "../../../diagnostics/report.ts";
 import { asConst } from "../../../dims/dim.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import { type Ctx, fail, failName, hold } from "./context.ts";
 import { type ArgVal, describe, floatVal, type Val } from "./values.ts";
 

@@ -28,7 +28,7 @@ import {
   type Origin,
   type Value,
 } from "../../../ir/types.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import type { Module } from "../names/modules.ts";
 import type { SourceTable } from "../names/table.ts";
 import { type ArgVal, ERROR, type Instance, type Slot, type Val } from "./values.ts";
@@ -36,7 +36,7 @@ import { type ArgVal, ERROR, type Instance, type Slot, type Val } from "./values
 /**
  * Limits that turn run-away programs into diagnostics: of time, of memory, and of what later phases can take. Each bounds a
  * sum over the whole check where nothing else is said, so that many small things end as one large thing does. Sizes have
- * limits of their own (dims/dim.ts), and so have names, nesting and a file's length (1-parse/limits.ts).
+ * limits of their own (dims/dim.ts), and so have names, nesting and a file's length (syntax/limits.ts).
  */
 export const LIMITS = {
   instances: 20_000,

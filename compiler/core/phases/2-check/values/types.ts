@@ -22,7 +22,7 @@ import {
 import { typeText } from "../../../ir/build.ts";
 import type { Constraint, DType, TensorType } from "../../../ir/types.ts";
 import type { BoundaryDType } from "../../../model.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import { capital, dimText, inferredHelp, isSymbolName, namesIn, symbolHelp } from "../names/symbols.ts";
 import { type Ctx, fail, inner, report, sameDim, shapeText } from "./context.ts";
 import { describe, intVal } from "./values.ts";

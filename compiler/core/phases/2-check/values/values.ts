@@ -5,7 +5,7 @@ import type { Span } from "../../../diagnostics/span.ts";
 import { asConst, type Dim, type DimLike, dim, print } from "../../../dims/dim.ts";
 import { typeText } from "../../../ir/build.ts";
 import type { DType, OpDef, Value } from "../../../ir/types.ts";
-import type * as ast from "../../1-parse/ast.ts";
+import type * as ast from "../../../syntax/ast.ts";
 import type { Module } from "../names/modules.ts";
 import type { Scope } from "./context.ts";
 

@@ -8,7 +8,16 @@
  * Names are kept as written; the parser resolves nothing. `f32(x)`, `ConvBlock(1, 32)` and `relu(x)` are
  * all calls, and `x.T`, `block.weight`, `net.eval` are all members.
  */
-import type { Span } from "../../diagnostics/span.ts";
+import type { Diagnostic } from "../diagnostics/report.ts";
+import type { Span } from "../diagnostics/span.ts";
+
+/** What a parser makes of a source; the checker is handed one, for the files that a source imports. */
+export type Parse = (source: string, file: string) => Parsed;
+export interface Parsed {
+  readonly ast: SourceFile;
+  /** In the order of the text. */
+  readonly diagnostics: readonly Diagnostic[];
+}
 
 /** What the reader of the text needs and its meaning does not: comments and blank lines. */
 export interface Trivia {

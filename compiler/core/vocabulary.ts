@@ -1,13 +1,13 @@
 // Every name that a program can use without declaring it, but for the operators (ops/index.ts has those): layers and fns of
 // the standard library, initialisers, static functions, optimisers, schedules, penalties. In: the tables that define them
 // and the library's sources. Out: names, parameters and a sentence each, for hosts (`mdl ops`, editors).
-import { stdSources } from "../../generated/std.ts";
-import type * as ast from "../1-parse/ast.ts";
-import { parse } from "../1-parse/parse.ts";
-import { OPTIMIZER_PARAMS, optimizerParams } from "./entries/optimizer.ts";
-import { INITIALIZERS } from "./instances/init.ts";
-import { BUILTINS } from "./interpret/builtins.ts";
-import { OPTIMIZERS, SCHEDULES } from "./interpret/schedules.ts";
+import { stdSources } from "./generated/std.ts";
+import { parse } from "./phases/1-parse/parse.ts";
+import { OPTIMIZER_PARAMS, optimizerParams } from "./phases/2-check/entries/optimizer.ts";
+import { INITIALIZERS } from "./phases/2-check/instances/init.ts";
+import { BUILTINS } from "./phases/2-check/interpret/builtins.ts";
+import { OPTIMIZERS, SCHEDULES } from "./phases/2-check/interpret/schedules.ts";
+import type * as ast from "./syntax/ast.ts";
 
 export interface Word {
   readonly name: string;
