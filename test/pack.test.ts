@@ -70,7 +70,7 @@ describe("packing", () => {
     const { artefact } = compileText(LAYERS);
     const packed = pack(artefact);
     expect(packed.heads.length).toBe(artefact.programs[0].entries.length);
-    for (const table of [packed.exprs, packed.sites, packed.kernels, packed.places])
+    for (const table of [packed.exprs, packed.sites, packed.kernels])
       expect(new Set(table.map((row) => JSON.stringify(row))).size).toBe(table.length);
     const size = (x: object): number => JSON.stringify({ ...x, texts: [] }).length;
     expect(size(packed)).toBeLessThan(size(artefact) / 3);

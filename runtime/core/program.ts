@@ -233,8 +233,8 @@ export interface Artefact {
 
 /**
  * An artefact as a module holds it: plain data, too, in which targets, entries and layers say once what they share. `pack`
- * (compiler/core/phases/9-emit) writes it, `unpack` reads it. Everything that is "coded" is the difference to the last of its
- * kind in the same list, so that layers that are alike are alike in the text.
+ * (compiler/core/phases/9-emit) writes it, `unpack` reads it. What is "coded" is the difference to the last of its kind in the
+ * same list (calls, sites, places and sources: in the same program), so that layers that are alike are alike in the text.
  */
 export interface Packed
   extends Omit<Artefact, "params" | "state" | "programs">,
@@ -253,10 +253,11 @@ export interface Packed
   /** Of dispatches the site, of other steps the label. */
   readonly sites: readonly string[];
   /**
-   * Where a range begins that is no whole slot: the buffer (by its index in BUFFERS), offset, and slot. Parameters and state
-   * come first and are not said again: a row of `exprs` (behind the last) and a place each.
+   * Where a range begins that is no whole slot: the buffer (by its index in BUFFERS) and the offset in bytes (coded); or
+   * buffer, offset as ExprId, and slot (-1: none). Parameters and state come first and are not said again. Each but those
+   * with a slot has a row behind the last of `exprs`.
    */
-  readonly places: readonly (readonly [number, ExprId, number?])[];
+  readonly places: readonly (readonly [number, number] | readonly [number, ExprId, number])[];
   /** What all targets say of an entry. */
   readonly heads: readonly PackedHead[];
   readonly programs: readonly PackedProgram[];
@@ -294,7 +295,7 @@ export interface PackedHead
   readonly implicit: readonly Bytes<EntryPlan["implicit"][number]>[];
   readonly writes: readonly (readonly PackedPath[])[];
 }
-/** Index of the head; slots; steps; places of inputs, outputs and implicit inputs; derived units. */
+/** Index of the head; slots; steps; places of inputs, outputs and implicit inputs; derived units (coded). */
 export type PackedEntry = readonly [
   number,
   readonly ExprId[],
@@ -304,7 +305,7 @@ export type PackedEntry = readonly [
 ];
 export interface PackedProgram extends Omit<Program, "kernels" | "entries" | "derived"> {
   readonly entries: readonly PackedEntry[];
-  /** Name, sources, slots, steps, earlier units. */
+  /** Name, sources, slots, steps, earlier units (coded). */
   readonly derived: readonly (readonly [
     string,
     readonly PackedPath[],

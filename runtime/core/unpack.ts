@@ -11,7 +11,6 @@ import {
   type PackedPlace,
   type PackedStep,
   type PackedTensor,
-  type Port,
   type Range,
   type Step,
   type TensorSpec,
@@ -23,17 +22,19 @@ const rowOf = (row: number | string): Expr => {
   return b === undefined ? row : ([op, Number(a), Number(b)] as unknown as Expr);
 };
 
-/** What was coded as differences. */
-const sums = (coded: readonly number[]): number[] => {
-  let sum = 0;
-  return coded.map((d) => {
-    sum += d;
-    return sum;
-  });
+/** Counts up by what was coded as differences. */
+const counter = (): ((d: number) => number) => {
+  let n = 0;
+  return (d) => {
+    n += d;
+    return n;
+  };
 };
 
 export function unpack(packed: Packed): Artefact {
   const { inits, exprs: rows, kernels: own, calls: coded, sites, places: others, heads, ...rest } = packed;
+  const kind = counter();
+  const calls = coded.map(([k, ...row]) => [kind(k), ...row] as const);
   const kernels = own.map(([name, text, access, uniformWords, more]) => ({
     name,
     text,
@@ -41,6 +42,7 @@ export function unpack(packed: Packed): Artefact {
     uniformWords,
     ...more,
   }));
+
   const tensors = (list: readonly PackedTensor[], role: TensorSpec["role"]): TensorSpec[] => {
     let end = 0;
     return list.map(([path, shape, init, more]) => {
@@ -53,92 +55,91 @@ export function unpack(packed: Packed): Artefact {
   const params = tensors(packed.params, "param");
   const state = tensors(packed.state, "buffer");
   const specs = [...params, ...state];
-  // Where each tensor lies is not said again: a row and a place each.
-  const exprs: Expr[] = [...rows.map(rowOf), ...specs.map((s) => s.offset)];
-  const places = [...specs.map((_, i) => [Number(i >= params.length), rows.length + i] as const), ...others];
-  const zero = exprs.indexOf(0);
-  const kinds = sums(coded.map(([kind]) => kind));
-  const calls = coded.map(([, ...row], i) => [kinds[i], ...row] as const);
-  const paths = (list: readonly PackedPath[]): string[] => {
-    const at = sums(list.map((p) => (typeof p === "string" ? 0 : p)));
-    return list.map((p, i) => (typeof p === "string" ? p : specs[at[i]].path));
-  };
+  const paths = (list: readonly PackedPath[], index = counter()): string[] =>
+    list.map((p) => (typeof p === "string" ? p : specs[index(p)].path));
 
-  /** Ranges of one list of places after the other. */
-  const placer = (): ((code: PackedPlace, bytes: number) => Range) => {
-    let at = 0;
-    return (code, bytes) => {
-      if (code >= 0) return { buffer: "arena", slot: code, offset: zero, bytes };
-      at += code % 2 ? (-1 - code) / 2 : code / 2;
-      const [buffer, offset, slot]: Packed["places"][number] = places[at];
-      return { buffer: BUFFERS[buffer], offset, bytes, ...(slot === undefined ? {} : { slot }) };
-    };
-  };
-  const block = (
-    rows: readonly Expr[],
-    steps: readonly PackedStep[],
-    range: ReturnType<typeof placer>,
-  ): Block => {
-    const at = sums(steps.map(([call]) => call));
-    const from = sums(steps.map(([, site]) => site));
-    return {
-      exprs: rows,
-      steps: steps.map(([, , ...rest], i): Step => {
-        const [kind, x, y, ...more] = calls[at[i]];
-        const label = sites[from[i]];
-        const codes = rest as PackedPlace[];
-        if (kind === 0) return { kind: "copy", from: range(codes[0], x), to: range(codes[1], y), label };
-        if (kind === 1) return { kind: "clear", range: range(codes[0], x), label };
-        if (kind === 2) {
-          const [symbol, own, nested] = rest as unknown as [string, (number | string)[], PackedStep[]];
-          return { kind: "loop", symbol, count: x, body: block(own.map(rowOf), nested, range), label };
-        }
-        return {
-          kind: "dispatch",
-          kernel: kind - 3,
-          bind: codes.map((code, i) => range(code, more[i])),
-          uniforms: more.slice(codes.length),
-          groups: x,
-          ...(y < 0 ? {} : { cost: y }),
-          site: label,
-        };
-      }),
-    };
-  };
+  const exprs = rows.map(rowOf);
+  const zero = exprs.indexOf(0);
+  const literal = (n: number): number => exprs.push(n) - 1;
+  type Place = Pick<Range, "buffer" | "offset" | "slot">;
+  const places: Place[] = specs.map((s, i) => ({
+    buffer: BUFFERS[+(i >= params.length)],
+    offset: literal(s.offset),
+  }));
+  const offset = counter();
+  for (const [buffer, at, slot] of others)
+    places.push({
+      buffer: BUFFERS[buffer],
+      offset: slot === undefined ? literal(offset(at)) : at,
+      ...(slot === undefined || slot < 0 ? {} : { slot }),
+    });
 
   return {
     ...rest,
     params,
     state,
-    programs: packed.programs.map((program) => ({
-      ...program,
-      kernels,
-      derived: program.derived.map(([name, sources, slots, steps, derived]) => {
-        return { name, sources: paths(sources), body: block(exprs, steps, placer()), slots, derived };
-      }),
-      entries: program.entries.map(([id, slots, steps, ports, derived]): EntryPlan => {
-        const { symbols, writes, ...head } = heads[id];
-        const range = placer();
-        const body = block(exprs, steps, range);
-        let next = 0;
-        const placed = <T extends { readonly bytes: number }>({ bytes, ...port }: T) => ({
-          ...port,
-          range: range(ports[next++], bytes),
-        });
-        return {
-          ...head,
-          symbols: symbols.map(([name, value]) => ({ name, value })),
-          solve: exprs,
-          body,
+    programs: packed.programs.map((program) => {
+      const [call, site, place, source] = [counter(), counter(), counter(), counter()];
+      const range = (code: PackedPlace, bytes: number): Range =>
+        code < 0
+          ? { ...places[place(code % 2 ? (-1 - code) / 2 : code / 2)], bytes }
+          : { buffer: "arena", slot: code, offset: zero, bytes };
+      const block = (rows: readonly Expr[], steps: readonly PackedStep[]): Block => ({
+        exprs: rows,
+        steps: steps.map(([a, b, ...rest]): Step => {
+          const [kind, x, y, ...more] = calls[call(a)];
+          const label = sites[site(b)];
+          const codes = rest as PackedPlace[];
+          if (kind === 0) return { kind: "copy", from: range(codes[0], x), to: range(codes[1], y), label };
+          if (kind === 1) return { kind: "clear", range: range(codes[0], x), label };
+          if (kind === 2) {
+            const [symbol, own, nested] = rest as unknown as [string, (number | string)[], PackedStep[]];
+            return { kind: "loop", symbol, count: x, body: block(own.map(rowOf), nested), label };
+          }
+          return {
+            kind: "dispatch",
+            kernel: kind - 3,
+            bind: codes.map((code, i) => range(code, more[i])),
+            uniforms: more.slice(codes.length),
+            groups: x,
+            ...(y < 0 ? {} : { cost: y }),
+            site: label,
+          };
+        }),
+      });
+      return {
+        ...program,
+        kernels,
+        derived: program.derived.map(([name, sources, slots, steps, derived]) => ({
+          name,
+          sources: paths(sources, source),
+          body: block(exprs, steps),
           slots,
-          derived,
-          inputs: head.inputs.map(placed) as Port[],
-          outputs: head.outputs.map(placed) as Port[],
-          implicit: head.implicit.map(placed) as EntryPlan["implicit"],
-          writesParams: paths(writes[0]),
-          writesState: paths(writes[1]),
-        };
-      }),
-    })),
+          derived: derived.map(counter()),
+        })),
+        entries: program.entries.map(([id, slots, steps, ports, derived]): EntryPlan => {
+          const { symbols, writes, inputs, outputs, implicit, ...head } = heads[id];
+          const body = block(exprs, steps);
+          let next = 0;
+          const placed = <T extends { readonly bytes: number }>({ bytes, ...port }: T) => ({
+            ...port,
+            range: range(ports[next++], bytes),
+          });
+          return {
+            ...head,
+            symbols: symbols.map(([name, value]) => ({ name, value })),
+            solve: exprs,
+            body,
+            slots,
+            derived: derived.map(counter()),
+            inputs: inputs.map(placed),
+            outputs: outputs.map(placed),
+            implicit: implicit.map(placed),
+            writesParams: paths(writes[0]),
+            writesState: paths(writes[1]),
+          };
+        }),
+      };
+    }),
   };
 }

@@ -26,12 +26,17 @@ import { flatData } from "./text.ts";
 class Table<T> {
   readonly rows: T[] = [];
   private readonly known = new Map<string, number>();
+  private readonly key: (value: T) => string;
+
+  constructor(key: (value: T) => string = flatData) {
+    this.key = key;
+  }
   clear(): void {
     this.rows.length = 0;
     this.known.clear();
   }
   id(value: T): number {
-    const key = flatData(value);
+    const key = this.key(value);
     let id = this.known.get(key);
     if (id === undefined) {
       id = this.rows.push(value) - 1;
@@ -55,6 +60,20 @@ class Coder {
 }
 const below = (d: number): number => (d < 0 ? 2 * d : -1 - 2 * d);
 
+const coded = (list: readonly number[]): number[] => {
+  const coder = new Coder();
+  return list.map((n) => coder.code(n));
+};
+
+type Place = Packed["places"][number];
+const isLiteral = (place: Place): boolean => place.length === 2;
+
+/** What is counted through the blocks of a program. */
+interface Writer extends Readonly<Record<"call" | "site" | "place" | "path", Coder>> {
+  /** By the program's own numbers. */
+  readonly kernelAt: readonly number[];
+}
+
 /** Renumbers a block's ExprIds. */
 interface Ids {
   (id: ExprId): ExprId;
@@ -76,11 +95,11 @@ function renumbered(rows: readonly Expr[], add: (e: Expr) => ExprId, outer?: Ids
 }
 
 export function pack(artefact: Artefact): Packed {
-  const exprs = new Table<Expr>();
+  const exprs = new Table<Expr>((e) => (typeof e === "string" ? `$${e}` : String(e)));
   const kernels = new Table<PackedKernel>();
-  const calls = new Table<readonly number[]>();
-  const sites = new Table<string>();
-  const places = new Table<readonly [number, ExprId, number?]>();
+  const calls = new Table<readonly number[]>(String);
+  const sites = new Table<string>(String);
+  const places = new Table<Place>(String);
   const heads = new Table<PackedHead>();
   const inits = new Table<TensorSpec["init"]>();
 
@@ -98,44 +117,38 @@ export function pack(artefact: Artefact): Packed {
 
   const specs = [...artefact.params, ...artefact.state];
   const indexOf = new Map(specs.map(({ path }, i) => [path, i]));
-  const paths = (list: readonly string[]): PackedPath[] => {
-    const coder = new Coder();
-    return list.map((path) => {
+  const paths = (list: readonly string[], coder = new Coder()): PackedPath[] =>
+    list.map((path) => {
       const i = indexOf.get(path);
       return i === undefined ? path : coder.code(i);
     });
-  };
 
   // Parameters and state have a place each, before the others.
   const placeOf = new Map(
     specs.map(({ offset }, i) => [`${i < artefact.params.length ? "params" : "state"} ${offset}`, i]),
   );
-  const placer = (): ((range: Range, ids: Ids) => PackedPlace) => {
-    const coder = new Coder();
-    return ({ buffer, slot, offset }, ids) => {
-      const literal = ids.row(offset);
-      if (slot !== undefined && buffer === "arena" && literal === 0) return slot;
-      const known = placeOf.get(`${buffer} ${literal}`);
-      if (known !== undefined && slot === undefined) return below(coder.code(known));
-      const at = ids(offset);
-      const place = [BUFFERS.indexOf(buffer), at, ...(slot === undefined ? [] : [slot])] as const;
-      return below(coder.code(specs.length + places.id(place as readonly [number, ExprId, number?])));
-    };
+  const placeIn = (w: Writer, { buffer, slot, offset }: Range, ids: Ids): PackedPlace => {
+    const literal = ids.row(offset);
+    if (slot !== undefined && buffer === "arena" && literal === 0) return slot;
+    const known = slot === undefined ? placeOf.get(`${buffer} ${literal}`) : undefined;
+    if (known !== undefined) return below(w.place.code(known));
+    const where = BUFFERS.indexOf(buffer);
+    const plain = slot === undefined && typeof literal === "number";
+    const place: Place = plain ? [where, literal] : [where, ids(offset), slot ?? -1];
+    return below(w.place.code(specs.length + places.id(place)));
   };
-  type Placer = ReturnType<typeof placer>;
 
   const steps = (
     list: readonly Step[],
     ids: Ids,
-    kernelAt: readonly number[],
-    place: Placer,
+    w: Writer,
     /** The row after the last one in force. */
     end = inLoops,
   ): PackedStep[] => {
-    const [call, site] = [new Coder(), new Coder()];
+    const place = (range: Range): PackedPlace => placeIn(w, range, ids);
     const head = (row: readonly number[], label: string): [number, number] => [
-      call.code(calls.id(row)),
-      site.code(sites.id(label)),
+      w.call.code(calls.id(row)),
+      w.site.code(sites.id(label)),
     ];
     // biome-ignore lint/suspicious/useIterableCallbackReturn: every kind of step returns
     return list.map((s: Step): PackedStep => {
@@ -143,42 +156,37 @@ export function pack(artefact: Artefact): Packed {
         case "dispatch": {
           const { kernel, groups, cost, bind, uniforms, site: label } = s;
           const row = [
-            3 + kernelAt[kernel],
+            3 + w.kernelAt[kernel],
             ids(groups),
             cost === undefined ? -1 : ids(cost),
             ...bind.map((r) => ids(r.bytes)),
             ...uniforms.map(ids),
           ];
-          return [...head(row, label), ...bind.map((r) => place(r, ids))];
+          return [...head(row, label), ...bind.map(place)];
         }
         case "copy":
-          return [
-            ...head([0, ids(s.from.bytes), ids(s.to.bytes)], s.label),
-            place(s.from, ids),
-            place(s.to, ids),
-          ];
+          return [...head([0, ids(s.from.bytes), ids(s.to.bytes)], s.label), place(s.from), place(s.to)];
         case "clear":
-          return [...head([1, ids(s.range.bytes)], s.label), place(s.range, ids)];
+          return [...head([1, ids(s.range.bytes)], s.label), place(s.range)];
         case "loop": {
           const { count, label, symbol, body } = s;
+          const begin = head([2, ids(count)], label);
           const own: Expr[] = [];
           const inner = renumbered(body.exprs, (e) => end + own.push(e) - 1, ids);
           // All of them now: a loop in the loop counts on.
           for (let id = ids.end; id < inner.end; id++) inner(id);
-          const nested = steps(body.steps, inner, kernelAt, place, end + own.length);
-          return [...head([2, ids(count)], label), symbol, own.map(rowOf), nested];
+          const nested = steps(body.steps, inner, w, end + own.length);
+          return [...begin, symbol, own.map(rowOf), nested];
         }
       }
     });
   };
-  const block = (b: Block, kernelAt: readonly number[], place: Placer): PackedStep[] =>
-    steps(b.steps, idsIn(b.exprs), kernelAt, place);
+  const block = (b: Block, w: Writer): PackedStep[] => steps(b.steps, idsIn(b.exprs), w);
 
-  const entry = (e: EntryPlan, kernelAt: readonly number[]) => {
+  const entry = (e: EntryPlan, w: Writer) => {
     const { symbols, solve, checks, body, inputs, outputs, slots, implicit, derived, ...rest } = e;
     const { writesParams, writesState, ...head } = rest;
     const ids = idsIn(body.exprs);
-    const place = placer();
     const sized = <T extends { readonly range: Range }>({ range, ...port }: T) => ({
       ...port,
       bytes: ids(range.bytes),
@@ -201,28 +209,29 @@ export function pack(artefact: Artefact): Packed {
       implicit: implicit.map(sized),
       writes: [paths(writesParams), paths(writesState)],
     });
-    const packed = block(body, kernelAt, place);
-    const ports = [...inputs, ...outputs, ...implicit].map((p) => place(p.range, ids));
-    return [id, slots.map(ids), packed, ports, derived] as const;
+    const packed = block(body, w);
+    const ports = [...inputs, ...outputs, ...implicit].map((p) => placeIn(w, p.range, ids));
+    return [id, slots.map(ids), packed, ports, coded(derived)] as const;
   };
 
   const program = (p: Program): Packed["programs"][number] => {
     const { kernels: own, entries, derived, ...rest } = p;
-    const kernelAt = own.map((k) => kernels.id(kernelRow(k)));
-    return {
-      ...rest,
-      derived: derived.map(
-        (u) =>
-          [
-            u.name,
-            paths(u.sources),
-            u.slots.map(idsIn(u.body.exprs)),
-            block(u.body, kernelAt, placer()),
-            u.derived,
-          ] as const,
-      ),
-      entries: entries.map((e) => entry(e, kernelAt)),
+    const w: Writer = {
+      kernelAt: own.map((k) => kernels.id(kernelRow(k))),
+      call: new Coder(),
+      site: new Coder(),
+      place: new Coder(),
+      path: new Coder(),
     };
+    const unit = (u: Program["derived"][number]) =>
+      [
+        u.name,
+        paths(u.sources, w.path),
+        u.slots.map(idsIn(u.body.exprs)),
+        block(u.body, w),
+        coded(u.derived),
+      ] as const;
+    return { ...rest, derived: derived.map(unit), entries: entries.map((e) => entry(e, w)) };
   };
 
   const tensors = (list: readonly TensorSpec[], usual: TensorSpec["role"]): PackedTensor[] => {
@@ -238,11 +247,12 @@ export function pack(artefact: Artefact): Packed {
 
   // Twice, because rows of loops are numbered from where those of all blocks end.
   artefact.programs.forEach(program);
-  inLoops = exprs.rows.length + specs.length;
+  inLoops = exprs.rows.length + specs.length + places.rows.filter(isLiteral).length;
   for (const table of [calls, sites, places, heads]) table.clear();
   const programs = artefact.programs.map(program);
   const { params, state, ...rest } = artefact;
   const kinds = new Coder();
+  const offsets = new Coder();
   return {
     ...rest,
     params: tensors(params, "param"),
@@ -252,7 +262,7 @@ export function pack(artefact: Artefact): Packed {
     kernels: kernels.rows,
     calls: calls.rows.map(([kind, ...row]) => [kinds.code(kind), ...row]),
     sites: sites.rows,
-    places: places.rows,
+    places: places.rows.map((p) => (isLiteral(p) ? [p[0], offsets.code(p[1])] : p)),
     heads: heads.rows,
     programs,
   };
