@@ -118,6 +118,12 @@ describe("compiler/core", () => {
       return a !== undefined && b !== undefined && b > a;
     });
     expect(show(backwards)).toEqual([]);
+    // And of these the types of what it is handed: the line calls the phases, they do not call each other.
+    const calls = inside(compiler).filter((i) => {
+      const [a, b] = [phase(i.from), phase(i.to)];
+      return a !== undefined && b !== undefined && a !== b && !i.type;
+    });
+    expect(show(calls)).toEqual([]);
     // A plan orders and places launches, whatever was fused and scheduled how: not even types of those phases.
     const planned = inside(compiler).filter(
       (i) => phase(i.from) === 8 && [4, 5, 6, 7].includes(phase(i.to) ?? 0),
@@ -126,7 +132,7 @@ describe("compiler/core", () => {
     // What phases share (sizes, graphs, operators, kernels) knows no phase.
     const shared = inside(compiler).filter(
       (i) =>
-        /^compiler\/core\/((dims|ir|ops|kernel|backends|autodiff|diagnostics|reference|syntax)\/|model\.ts)/.test(
+        /^compiler\/core\/((dims|ir|ops|kernel|backends|autodiff|regions|diagnostics|reference|syntax)\/|model\.ts)/.test(
           i.from,
         ) && phase(i.to) !== undefined,
     );
@@ -163,6 +169,7 @@ describe("compiler/core", () => {
         "backends",
         "ops",
         "autodiff",
+        "regions",
         "reference",
         "phases",
       ];

@@ -4,7 +4,7 @@
 import { describe, expect, it } from "vitest";
 import type { Compiled, CompileOptions } from "../compiler/core/index.ts";
 import { simplify } from "../compiler/core/phases/4-simplify/simplify.ts";
-import { fuse } from "../compiler/core/phases/5-fuse/groups.ts";
+import { fuse } from "../compiler/core/phases/5-fuse/fuse.ts";
 import { targets } from "../compiler/core/targets.ts";
 import { modelOf } from "./support/check.ts";
 import { projectFile } from "./support/files.ts";

@@ -16,7 +16,7 @@ import type { CheckedModel, HostExpr, PortInfo } from "./model.ts";
 import { type BufferRun, type FlatParams, type StepState, trainStep } from "./phases/3-grad/step.ts";
 import { verifyLoops } from "./phases/4-simplify/loops.ts";
 import { simplify } from "./phases/4-simplify/simplify.ts";
-import { fuse, type Group } from "./phases/5-fuse/groups.ts";
+import { fuse } from "./phases/5-fuse/fuse.ts";
 import { type Laid, layout } from "./phases/6-layout/layout.ts";
 import { verifyLaid } from "./phases/6-layout/verify.ts";
 import { isClaimed, roomFor } from "./phases/7-schedule/choose.ts";
@@ -35,6 +35,7 @@ import {
 } from "./phases/8-plan/places.ts";
 import { type EntryInput, type EntryReport, planEntry } from "./phases/8-plan/plan.ts";
 import type { FlatTensors, ReferenceModel, ReferenceStep } from "./reference/net.ts";
+import type { Region as Group } from "./regions/region.ts";
 import { limitOf, type Target } from "./targets.ts";
 
 export interface PipelineOptions {

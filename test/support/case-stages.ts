@@ -6,7 +6,6 @@ import type { Graph, Node, Value } from "../../compiler/core/ir/types.ts";
 import { passes } from "../../compiler/core/phases/4-simplify/simplify.ts";
 import { fuse, fuseSteps } from "../../compiler/core/phases/5-fuse/fuse.ts";
 import type { FuseOptions } from "../../compiler/core/phases/5-fuse/partition.ts";
-import { type Fused, printRegions, type Region } from "../../compiler/core/phases/5-fuse/region.ts";
 import { inPlaceWrites } from "../../compiler/core/phases/6-layout/in-place.ts";
 import { chooseLayouts, type Layouts, seenAsBytes } from "../../compiler/core/phases/6-layout/layouts.ts";
 import { packWeights } from "../../compiler/core/phases/6-layout/weights.ts";
@@ -19,6 +18,7 @@ import {
 } from "../../compiler/core/phases/7-schedule/choose.ts";
 import { families } from "../../compiler/core/phases/7-schedule/families.ts";
 import type { Launch, ScheduleContext } from "../../compiler/core/phases/7-schedule/family.ts";
+import { type Fused, printRegions, type Region } from "../../compiler/core/regions/region.ts";
 import { emitStage, type Stage as Text } from "../../compiler/core/stages.ts";
 import { limitOf } from "../../compiler/core/targets.ts";
 import type { CaseOptions, Change, Stage, Stages } from "./cases.ts";

@@ -1,7 +1,7 @@
 // Step: contractions take what follows them element by element, a window that tiles their result, and what follows that.
 // Step: a sum of two contractions is one.
 import type { Node, Value } from "../../ir/types.ts";
-import { factsOf } from "./facts.ts";
+import { factsOf } from "../../regions/facts.ts";
 import { type Draft, isView, type Partition, shapeKey } from "./partition.ts";
 
 export function growContractions(p: Partition): void {

@@ -7,10 +7,10 @@
 import { InternalError } from "../../diagnostics/index.ts";
 import { asConst, product, substitute } from "../../dims/dim.ts";
 import type { Node, Value } from "../../ir/types.ts";
+import { isStoredFor } from "../../regions/region.ts";
 import type { Readings } from "./inline.ts";
 import { type Draft, isView, type Partition } from "./partition.ts";
 import { rowsOf } from "./reductions.ts";
-import { isStoredFor } from "./region.ts";
 
 /** What is inlined into one kernel, at most: its text, its uniform words and its registers grow with it. */
 export const LARGEST = 128;

@@ -4,6 +4,7 @@
 //
 // The steps are the list below; each changes the partition, and each can be printed (`around`).
 import type { Graph } from "../../ir/types.ts";
+import type { Fused, Region } from "../../regions/region.ts";
 import { claim } from "./claims.ts";
 import { growContractions, sumContractions } from "./contractions.ts";
 import { fitKernels } from "./fit.ts";
@@ -11,7 +12,6 @@ import { inlineOrStore, type Readings } from "./inline.ts";
 import { mergeMaps } from "./merge.ts";
 import { type FuseOptions, Partition } from "./partition.ts";
 import { growReductions, rowsOf } from "./reductions.ts";
-import type { Fused, Region } from "./region.ts";
 import { ordered } from "./sort.ts";
 
 export type FuseStep = { readonly name: string; readonly run: (w: Work) => void };

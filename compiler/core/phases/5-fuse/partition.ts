@@ -3,8 +3,8 @@
 import { asConst, equal, product, symbols } from "../../dims/dim.ts";
 import { attrsHaveSymbols, usersOf } from "../../ir/build.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
-import { factsOf } from "./facts.ts";
-import { isStoredFor, type Region, type RegionKind } from "./region.ts";
+import { factsOf } from "../../regions/facts.ts";
+import { isStoredFor, type Region, type RegionKind } from "../../regions/region.ts";
 import { UnitOrder } from "./unit-order.ts";
 
 export interface FuseOptions {

@@ -6,7 +6,7 @@ import { decode, rowMajor } from "../../kernel/coordinates.ts";
 import { foldOf } from "../../kernel/lowering.ts";
 import { children, loadsOf, type Scalar, type ScalarOf } from "../../kernel/scalar.ts";
 import { loweringFor } from "../../kernel/values.ts";
-import { factsOf } from "./facts.ts";
+import { factsOf } from "../../regions/facts.ts";
 import { type Draft, elements, isView, type Partition } from "./partition.ts";
 
 /** Reductions beside the first that a region takes because they read what it reads. */

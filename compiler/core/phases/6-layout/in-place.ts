@@ -2,11 +2,12 @@
 // lies, and an order of the groups in which nobody reads what another has overwritten.
 
 import type { Value } from "../../ir/types.ts";
+import { rowMajor } from "../../kernel/coordinates.ts";
 import type { Scalar } from "../../kernel/scalar.ts";
 import { children } from "../../kernel/scalar.ts";
+import { loweringFor, lowerValue } from "../../kernel/values.ts";
 import { isFlat, isRun } from "../../ops/source.ts";
-import { type Fused, type Group, loweringFor, lowerValue, rowMajor } from "../5-fuse/groups.ts";
-import { isStoredFor } from "../5-fuse/region.ts";
+import { type Fused, type Region as Group, isStoredFor } from "../../regions/region.ts";
 import type { Layouts } from "./layouts.ts";
 
 /**

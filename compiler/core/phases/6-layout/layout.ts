@@ -1,8 +1,7 @@
 // Where and how values lie, decided before any kernel is made: layouts of stored values, weights copied into the layout a
 // contraction likes, updates that overwrite the state they come from. In: a fused graph. Out: Laid, which schedules read.
 import type { Value } from "../../ir/types.ts";
-import type { Fused, Group } from "../5-fuse/groups.ts";
-import { printRegions } from "../5-fuse/region.ts";
+import { type Fused, type Region as Group, printRegions } from "../../regions/region.ts";
 import { inPlaceWrites, overfull } from "./in-place.ts";
 import { chooseLayouts, type Layouts, seenAsBytes } from "./layouts.ts";
 import { packWeights } from "./weights.ts";

@@ -4,9 +4,8 @@
 
 import { asConst, type Dim, isConst, mul, ONE } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
-import { factsOf } from "../5-fuse/facts.ts";
-import type { Fused, Group } from "../5-fuse/groups.ts";
-import { isStoredFor } from "../5-fuse/region.ts";
+import { factsOf } from "../../regions/facts.ts";
+import { type Fused, type Region as Group, isStoredFor } from "../../regions/region.ts";
 
 export interface Layouts {
   /** Axis order of a stored value, outermost first (row-major unless chosen otherwise). */

@@ -4,7 +4,7 @@ import { InternalError } from "../../diagnostics/report.ts";
 import { equal, product } from "../../dims/dim.ts";
 import { sameType } from "../../ir/build.ts";
 import type { Value } from "../../ir/types.ts";
-import type { Region } from "../5-fuse/region.ts";
+import type { Region } from "../../regions/region.ts";
 import { groupReads } from "./in-place.ts";
 import type { Laid } from "./layout.ts";
 

@@ -5,13 +5,13 @@
 import { asConst, isMultipleOf } from "../../dims/dim.ts";
 import { createBuilder } from "../../ir/build.ts";
 import type { Node, Value } from "../../ir/types.ts";
+import { applySplits, contractionOf, splitsOf } from "../../kernel/contraction.ts";
 import { lanesAlong } from "../../kernel/facts.ts";
 import { createLowering, foldOf, linearOffset } from "../../kernel/lowering.ts";
 import { loadsOf } from "../../kernel/scalar.ts";
+import { lowerValue } from "../../kernel/values.ts";
 import { copy } from "../../ops/copy.ts";
-import { applySplits, contractionOf, splitsOf } from "../5-fuse/contraction.ts";
-import { type Fused, type Group, lowerValue } from "../5-fuse/groups.ts";
-import { isStoredFor } from "../5-fuse/region.ts";
+import { type Fused, type Region as Group, isStoredFor } from "../../regions/region.ts";
 
 import type { Layouts } from "./layouts.ts";
 

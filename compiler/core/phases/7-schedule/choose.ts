@@ -1,8 +1,8 @@
 // Picks how a group is computed: the first choice of the first family that has one. In: a group with layouts. Out: Launches.
 import { InternalError } from "../../diagnostics/index.ts";
 import type { Node } from "../../ir/types.ts";
+import type { Region as Group } from "../../regions/region.ts";
 import type { Target } from "../../targets.ts";
-import type { Group } from "../5-fuse/groups.ts";
 import { type Nest, nestOf } from "./contraction/nest.ts";
 import { families } from "./families.ts";
 import type { Family, Job, Launches, Offer, ScheduleContext } from "./family.ts";

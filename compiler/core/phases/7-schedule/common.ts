@@ -5,11 +5,11 @@ import { type Dim, product, roughly, substitute } from "../../dims/dim.ts";
 import { PART_OF } from "../../ir/build.ts";
 import type { Value } from "../../ir/types.ts";
 import type { KernelCode, X } from "../../kernel/code.ts";
+import { decode } from "../../kernel/coordinates.ts";
 import { Emitter } from "../../kernel/emitter.ts";
 import { createLowering, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar } from "../../kernel/scalar.ts";
-import { decode, type Group } from "../5-fuse/groups.ts";
-import { isStoredFor } from "../5-fuse/region.ts";
+import { type Region as Group, isStoredFor } from "../../regions/region.ts";
 import type { Launch, ScheduleContext } from "./family.ts";
 
 export { decode };

@@ -4,8 +4,8 @@
 import type { Node, Value } from "../../ir/types.ts";
 import type { Placing } from "../../kernel/emitter.ts";
 import type { Launches } from "../../kernel/launch.ts";
+import type { Fused, Region as Group } from "../../regions/region.ts";
 import type { Target } from "../../targets.ts";
-import type { Fused, Group } from "../5-fuse/groups.ts";
 import type { Layouts } from "../6-layout/layouts.ts";
 import type { Nest } from "./contraction/nest.ts";
 

@@ -2,8 +2,8 @@
 // neighbouring elements of the roots. In: a map group. Out: a kernel over the linear index of the roots' layout.
 import { add, asConst, ceilDiv, dim, isMultipleOf, mul, product } from "../../dims/dim.ts";
 import { bin, lit, type X } from "../../kernel/code.ts";
+import { rowMajor } from "../../kernel/coordinates.ts";
 import { workOf } from "../../kernel/work.ts";
-import { rowMajor } from "../5-fuse/groups.ts";
 import {
   decode,
   decodeValue,

@@ -18,13 +18,13 @@ import {
   widen,
   type X,
 } from "../../kernel/code.ts";
+import { rowMajor } from "../../kernel/coordinates.ts";
 import { COMBINE_NAME, combine } from "../../kernel/emitter.ts";
 import { foldOf, identityOf } from "../../kernel/lowering.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "../../kernel/scalar.ts";
 import { children, loadsOf } from "../../kernel/scalar.ts";
 import { workOf } from "../../kernel/work.ts";
 import { subgroupOf } from "../../targets.ts";
-import { rowMajor } from "../5-fuse/groups.ts";
 import {
   decode,
   emitterFor,

@@ -21,11 +21,11 @@ import {
 } from "../../dims/dim.ts";
 import type { DType, Node, Value } from "../../ir/types.ts";
 import { bin, call, lit, variable, type Width, widen, type X } from "../../kernel/code.ts";
+import { rowMajor } from "../../kernel/coordinates.ts";
 import type { Emitter } from "../../kernel/emitter.ts";
 import type { ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar } from "../../kernel/scalar.ts";
 import { gatherGradOp, scatterAddOp } from "../../ops/lookup.ts";
-import { rowMajor } from "../5-fuse/groups.ts";
 import { decode, emitterFor, finish, groupLowering, groupX, laneX } from "./common.ts";
 import { type Family, type Job, type Launch, type Launches, temporary } from "./family.ts";
 import { sumsOfParts } from "./prefix.ts";

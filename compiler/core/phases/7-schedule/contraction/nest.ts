@@ -16,13 +16,14 @@ import {
 } from "../../../dims/dim.ts";
 import type { DType, Value } from "../../../ir/types.ts";
 import { bin, type Stmt, variable, type Width, type X } from "../../../kernel/code.ts";
+import { applySplits, type Contraction, contractionOf, splitsOf } from "../../../kernel/contraction.ts";
+import { rowMajor } from "../../../kernel/coordinates.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
 import { lanesAlong } from "../../../kernel/facts.ts";
 import { foldOf, linearOffset, type ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
 import { children, loadsOf } from "../../../kernel/scalar.ts";
-import { applySplits, type Contraction, contractionOf, splitsOf } from "../../5-fuse/contraction.ts";
-import { type Group, rowMajor } from "../../5-fuse/groups.ts";
+import type { Region as Group } from "../../../regions/region.ts";
 import { decode, extentOf, groupLowering, lowerRoot } from "../common.ts";
 import type { ScheduleContext } from "../family.ts";
 

@@ -1,6 +1,6 @@
 // What is one kernel, as data. Fusion makes regions, step by step; every later phase reads them.
-import { typeText } from "../../ir/build.ts";
-import type { Graph, Node, Value } from "../../ir/types.ts";
+import { typeText } from "../ir/build.ts";
+import type { Graph, Node, Value } from "../ir/types.ts";
 
 export type RegionKind = "map" | "rows" | "contraction" | "pack" | "control" | "claimed";
 

@@ -1,14 +1,14 @@
 // What fusion asks of a node, and what its expression alone answers: nothing here depends on what else is in the graph.
 // Asked once for each shape of node: two layers of one kind, and the programs of three targets, share the answers.
-import { asConst, equal, isConst, substitute } from "../../dims/dim.ts";
-import { attrsText, isGraph, NO_ORIGIN, opKey, typeText } from "../../ir/build.ts";
-import type { Node, Value } from "../../ir/types.ts";
-import { DEAR, functionCost } from "../../kernel/functions.ts";
-import { foldOf, indexForm, type ScalarContext } from "../../kernel/lowering.ts";
-import { type Axis, children, type Scalar, type ScalarOf } from "../../kernel/scalar.ts";
-import { isolated, keepsOrder } from "../../kernel/values.ts";
-import { outer } from "../../ops/scan.ts";
-import { applySplits, contractionOf, splitsOf } from "./contraction.ts";
+import { asConst, equal, isConst, substitute } from "../dims/dim.ts";
+import { attrsText, isGraph, NO_ORIGIN, opKey, typeText } from "../ir/build.ts";
+import type { Node, Value } from "../ir/types.ts";
+import { applySplits, contractionOf, splitsOf } from "../kernel/contraction.ts";
+import { DEAR, functionCost } from "../kernel/functions.ts";
+import { foldOf, indexForm, type ScalarContext } from "../kernel/lowering.ts";
+import { type Axis, children, type Scalar, type ScalarOf } from "../kernel/scalar.ts";
+import { isolated, keepsOrder } from "../kernel/values.ts";
+import { outer } from "../ops/scan.ts";
 
 /** A fold that is a contraction; axes are those of the node's result, by number. */
 export interface ContractionFacts {

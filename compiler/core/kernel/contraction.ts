@@ -2,10 +2,10 @@
 // columns (second only), batch (both) and k. In: a fold as a scalar expression. Out: the classification. The schedules and
 // the grouping both ask; nothing here names an operator: matmul, conv and its gradients are one thing.
 
-import { type Dim, dim, exactQuotient, isConst } from "../../dims/dim.ts";
-import type { ScalarContext } from "../../kernel/lowering.ts";
-import type { Axis, Scalar, ScalarOf } from "../../kernel/scalar.ts";
-import { children } from "../../kernel/scalar.ts";
+import { type Dim, dim, exactQuotient, isConst } from "../dims/dim.ts";
+import type { ScalarContext } from "./lowering.ts";
+import type { Axis, Scalar, ScalarOf } from "./scalar.ts";
+import { children } from "./scalar.ts";
 
 export interface Contraction {
   readonly fold: ScalarOf<"fold">;
