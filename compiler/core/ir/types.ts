@@ -251,6 +251,11 @@ export interface OpDef {
     node: Node,
     part: Part,
   ): readonly { readonly operand: number; readonly part: Part; readonly except?: number }[] | undefined;
+  /**
+   * The same over one more axis, the first: of operands that all have it, `extent` long. Maps and reductions need not say
+   * it. Absent where it is not said; a loop then computes the operator pass by pass (4-simplify/hoist.ts).
+   */
+  along?(b: Builder, node: Node, inputs: readonly Value[], extent: Dim): Value;
   /** True where operands broadcast to one shape at the call; all exposed maps do. */
   readonly broadcasts?: boolean;
   /** Fills attributes whose default depends on the operands (all axes, stride = kernel); applied before infer. */

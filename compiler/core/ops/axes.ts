@@ -157,6 +157,7 @@ export const reshapeOp: OpDef = {
   name: "reshape",
   doc: "The same elements in row-major order under another shape. One size may be -1: what is left.",
   fuses: "view",
+  along: (b, node, [x], extent) => reshape(b, x, [extent, ...node.outs[0].type.shape]),
   params: [tensor("x"), sizes("shape")],
   complete: ([x], attrs) => {
     const shape = dimsAt(attrs, "shape");
@@ -223,6 +224,12 @@ export const broadcastToOp: OpDef = {
   name: "broadcast_to",
   doc: "Repeats axes of extent 1, and the whole along new leading axes. Only a literal 1 expands.",
   fuses: "view",
+  along: (b, node, [x], extent) => {
+    const { shape } = node.outs[0].type;
+    const own = node.inputs[0].type.shape;
+    const ones = shape.slice(own.length).map(() => dim(1));
+    return broadcastTo(b, reshape(b, x, [extent, ...ones, ...own]), [extent, ...shape]);
+  },
   params: [tensor("x"), sizes("shape")],
   infer: ([x], attrs, b) => {
     const shape = dimsAt(attrs, "shape");

@@ -25,6 +25,7 @@ export const dotOp: OpDef = {
   name: "dot",
   doc: "Matrix products [..., M, K] x [..., K, N] -> [..., M, N] over equal batch axes.",
   fuses: "fold",
+  along: (b, _node, [x, y]) => b.make(dotOp, [x, y]),
   params: [tensor("x"), tensor("y")],
   exposed: false,
   infer: ([x, y], _attrs, b) => {

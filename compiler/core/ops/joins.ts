@@ -45,6 +45,7 @@ export const concatOp: OpDef = {
   doc: "The operands one after the other along an axis.",
   fuses: "view",
   associative: true,
+  along: (b, { attrs }, xs) => b.make(concatOp, xs, { axis: numberAt(attrs, "axis") + 1 }),
   params: [tensors("xs"), axis("axis", { default: 0 })],
   complete: (xs, attrs) => ({
     ...attrs,

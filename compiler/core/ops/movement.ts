@@ -28,6 +28,7 @@ export const transposeOp: OpDef = {
   name: "transpose",
   doc: "Axis i of the result is axis perm[i] of x; without perm the last two axes swap.",
   fuses: "view",
+  along: (b, { attrs }, [x]) => transpose(b, x, [0, ...numbersAt(attrs, "perm").map((p) => p + 1)]),
   params: [tensor("x"), ints("perm", { optional: true })],
   complete: ([x], attrs) => {
     const rank = x.shape.length;
@@ -96,6 +97,12 @@ export const sliceOp: OpDef = {
   name: "slice",
   doc: "Per axis `sizes` elements from `starts` on, `steps` apart (negative steps walk backwards). In the language: x[a:b:step].",
   fuses: "view",
+  along: (b, { attrs }, [x], extent) =>
+    b.make(sliceOp, [x], {
+      starts: [dim(0), ...dimsAt(attrs, "starts")],
+      sizes: [extent, ...dimsAt(attrs, "sizes")],
+      steps: [1, ...numbersAt(attrs, "steps")],
+    }),
   params: [tensor("x"), sizes("starts"), sizes("sizes"), ints("steps", { optional: true })],
   complete: ([x], attrs) => ({ ...attrs, steps: attrs.steps ?? x.shape.map(() => 1) }),
   infer: ([x], attrs, b) => {

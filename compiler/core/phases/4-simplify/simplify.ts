@@ -6,6 +6,7 @@ import { transform } from "../../ir/transform.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { copy } from "../../ops/copy.ts";
 import { isCarried } from "../../ops/scan.ts";
+import { hoist } from "./hoist.ts";
 import { lowerLoops } from "./loops.ts";
 import { limitOperands } from "./operands.ts";
 import { foldScales } from "./scales.ts";
@@ -29,6 +30,8 @@ export const passes: readonly Pass[] = [
   // First: expansion rebuilds bodies, after which nobody could tell that two were one.
   { name: "merge-scans", run: (g) => mergeScans(g) },
   { name: "expand", run: expand },
+  // Needs primitives; what comes out is simplified further.
+  { name: "hoist", run: (g) => hoist(g) },
   // Needs primitives: batch norm is arithmetic by now.
   { name: "fold-scales", run: (g, o) => (o.inference ? foldScales(g) : g) },
   { name: "share-operands", run: (g, o) => (o.inference ? shareOperands(g) : g) },
