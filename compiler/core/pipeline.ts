@@ -12,8 +12,15 @@ import { bindSymbols } from "./ir/transform.ts";
 import { type Graph, GraphLimit, type Node, type Value } from "./ir/types.ts";
 import { verify } from "./ir/verify.ts";
 import type { About } from "./kernel/launch.ts";
-import type { CheckedModel, HostExpr, PortInfo } from "./model.ts";
-import { type BufferRun, type FlatParams, type StepState, trainStep } from "./phases/3-grad/step.ts";
+import type { CheckedModel, CheckedTrain, HostExpr, PortInfo } from "./model.ts";
+import {
+  type BufferRun,
+  type Gradients,
+  gradientsOf,
+  type StepState,
+  trainStep,
+  useOf,
+} from "./phases/3-grad/step.ts";
 import { verifyLoops } from "./phases/4-simplify/loops.ts";
 import { simplify } from "./phases/4-simplify/simplify.ts";
 import { fuse } from "./phases/5-fuse/fuse.ts";
@@ -27,6 +34,7 @@ import { DerivedTable, planDerived } from "./phases/8-plan/derived.ts";
 import { KernelTable, KernelTexts } from "./phases/8-plan/kernels.ts";
 import {
   ConstantTable,
+  type ParamPlaces,
   Places,
   paramSpecs,
   placeBuffers,
@@ -86,9 +94,13 @@ interface Source {
 }
 
 export function build(model: CheckedModel, options: PipelineOptions): Built {
-  // Parameters have their places first: a training step updates all of them as one flat tensor.
-  const params = placeParams(model.params);
-  const { sources, steps, kept, runs } = sourcesOf(model, options, params.flats);
+  // Gradients first, then places: a training step updates what it trains as one flat tensor.
+  const begun = beginSteps(model, options);
+  const params = placeParams(
+    model.params,
+    begun.map(({ train, gradients }) => useOf(train, gradients)),
+  );
+  const { sources, steps, kept, runs } = sourcesOf(model, options, begun, params);
   const state = placeState(model.buffers, kept, runs);
   const constants = new ConstantTable();
   const places = new Places(params.places, state.places, constants, runs);
@@ -153,7 +165,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     entries: model.entries.map(({ name, graph }) => ({ name, graph })),
     steps,
     flats: [
-      ...params.flats.map(({ path, dtype, total, offsets }) => {
+      ...[...params.flats.values()].flat().map(({ path, dtype, total, offsets }) => {
         return { path, dtype, total, members: placedIn(model.params, (of) => offsets.get(of)) };
       }),
       ...runs.map(({ path, total, members }) => {
@@ -228,9 +240,32 @@ function entryOf(src: Source, line: Line): { plan: EntryPlan; report: StageRepor
   return { plan, report: { ...report, entry: src.name, target: target.name, checked, simplified, laid } };
 }
 
+const isWanted = (options: PipelineOptions, name: string): boolean =>
+  options.entries === undefined || options.entries.includes(name);
+
+interface Begun {
+  readonly train: CheckedTrain;
+  readonly name: string;
+  readonly gradients: Gradients;
+}
+/** The training steps to compile, as far as where parameters lie does not matter. */
+function beginSteps(model: CheckedModel, options: PipelineOptions): Begun[] {
+  return model.trains.flatMap((train) => {
+    // `train_step` too where there is one block.
+    const name = `${train.name}_step`;
+    if (!isWanted(options, name) && !(model.trains.length === 1 && isWanted(options, "train_step")))
+      return [];
+    return [{ train, name, gradients: sized(name, train.span, () => gradientsOf(model, train)) }];
+  });
+}
+
 /** The graphs to compile: entries, and one training step per train block. */
-function sourcesOf(model: CheckedModel, options: PipelineOptions, flats: readonly FlatParams[]) {
-  const wanted = (name: string): boolean => options.entries === undefined || options.entries.includes(name);
+function sourcesOf(
+  model: CheckedModel,
+  options: PipelineOptions,
+  begun: readonly Begun[],
+  params: ParamPlaces,
+) {
   const sources: Source[] = [];
   const steps: ReferenceStep[] = [];
   /** State that steps keep, and buffers that they write as one. */
@@ -238,7 +273,7 @@ function sourcesOf(model: CheckedModel, options: PipelineOptions, flats: readonl
   const runs: BufferRun[] = [];
   const bufferAt = placeBuffers(model.buffers);
   for (const e of model.entries)
-    if (wanted(e.name))
+    if (isWanted(options, e.name))
       sources.push({
         name: e.name,
         span: e.span,
@@ -247,11 +282,9 @@ function sourcesOf(model: CheckedModel, options: PipelineOptions, flats: readonl
         inference: true,
         ports: [...e.inputs, ...e.outputs],
       });
-  for (const t of model.trains) {
-    // `train_step` too where there is one block.
-    const name = `${t.name}_step`;
-    if (!wanted(name) && !(model.trains.length === 1 && wanted("train_step"))) continue;
-    const step = sized(name, t.span, () => trainStep(model, t, flats, bufferAt));
+  for (const { train: t, name, gradients } of begun) {
+    const flats = params.flats.get(t.name) ?? [];
+    const step = sized(name, t.span, () => trainStep(t, gradients, flats, bufferAt));
     kept.push(...step.state);
     runs.push(...step.runs);
     steps.push({ block: t.name, graph: step.graph, hyper: step.hyper });

@@ -27,14 +27,16 @@ import {
   mul,
   neg,
   not,
+  or,
   rsqrt,
   sqrt,
   square,
   sub,
   where,
 } from "../../ops/elementwise.ts";
+import { type FlatParams, inRows, type ParamUse } from "../../ops/flat.ts";
 import { sliceOp } from "../../ops/movement.ts";
-import { full, GRAIN, hyper, literal, param, RANDOM_STEP, RUN, state } from "../../ops/source.ts";
+import { full, GRAIN, hyper, param, RANDOM_STEP, RUN, state } from "../../ops/source.ts";
 
 export interface StepState {
   readonly path: string;
@@ -58,31 +60,19 @@ export interface BufferRun {
   readonly total: number;
   readonly members: readonly { readonly path: string; readonly at: number }[];
 }
-/**
- * Parameters of one dtype that lie one after the other, in elements from the first one's beginning. The length is a multiple
- * of `GRAIN` rows.
- */
-export interface FlatParams {
-  readonly dtype: "f32" | "f16";
-  /** Elements of a row; each parameter begins one. */
-  readonly row: number;
-  readonly offsets: ReadonlyMap<string, number>;
-  readonly total: number;
-  /** The source path of all of them at once. */
-  readonly path: string;
-}
 /** Elements of f32 between the beginnings of written buffers when they are put side by side: 256 bytes, as in the state. */
 const APART = 64;
 /** The least number that rounds to infinity in f16. */
 const F16_END = 65520;
 
-export function trainStep(
-  model: CheckedModel,
-  train: CheckedTrain,
-  flats: readonly FlatParams[],
-  /** Byte offsets of the author's buffers, each a multiple of 256. */
-  buffers: ReadonlyMap<string, number>,
-): TrainStep {
+/** The first part of a step: the loss and what it is to the parameters. Where they lie is decided by it. */
+export interface Gradients {
+  readonly b: Builder;
+  readonly loss: Value;
+  /** By path. As in PyTorch, what no gradient reaches is left alone: it does not decay either. */
+  readonly reached: ReadonlyMap<string, Value>;
+}
+export function gradientsOf(model: CheckedModel, train: CheckedTrain): Gradients {
   const { lossGraph } = train;
   const b = createBuilder(1 + Math.max(0, ...lossGraph.nodes.map((n) => n.id)));
   const loss = (lossGraph.results.find((r) => r.name === "loss") ?? lossGraph.results[0]).value;
@@ -98,8 +88,27 @@ export function trainStep(
     [b.make(full, [], { value: 1, dtype: loss.type.dtype, shape: [] })],
     paths.map((p) => leaves.get(p) as Value),
   );
-  /** As in PyTorch, what no gradient reaches is left alone: it does not decay either. */
   const reached = new Map(paths.flatMap((p, i) => (grads[i] ? [[p, grads[i]] as const] : [])));
+  return { b, loss, reached };
+}
+/** What the step does with each parameter. */
+export function useOf(train: CheckedTrain, { reached }: Gradients): ParamUse {
+  const spared = new Set(train.optimizer.noDecay);
+  return {
+    block: train.name,
+    trained: new Set(reached.keys()),
+    decays: new Set([...reached.keys()].filter((p) => !spared.has(p))),
+  };
+}
+
+export function trainStep(
+  train: CheckedTrain,
+  { b, loss, reached }: Gradients,
+  flats: readonly FlatParams[],
+  /** Byte offsets of the author's buffers, each a multiple of 256. */
+  buffers: ReadonlyMap<string, number>,
+): TrainStep {
+  const { lossGraph } = train;
 
   // Host scalars.
   const opt = train.optimizer;
@@ -161,12 +170,6 @@ export function trainStep(
           path: `${train.name}.${m}${suffix}`,
           old: moment(m + suffix, total),
         })),
-        decayed: decayTable(
-          b,
-          model,
-          flat,
-          list.map(([p]) => p).filter((p) => !opt.noDecay.includes(p)),
-        ),
       },
     ];
   });
@@ -178,8 +181,7 @@ export function trainStep(
     const over = (v: Value): Value => reshape(b, v, shape);
     const decay = (): Value => {
       const d = spread(host("decay"));
-      if (!g.decayed) return d;
-      return mul(b, d, broadcastTo(b, reshape(b, g.decayed, [...shape.slice(0, -1), dim(1)]), shape));
+      return g.flat.decays ? where(b, inRows(b, g.flat.decays, shape), d, 0) : d;
     };
     const p = cast(b, over(g.param), "f32");
     let grad = over(g.gradient);
@@ -224,7 +226,11 @@ export function trainStep(
     const next = updateOver(g, shape);
     const checked = [reshape(b, g.gradient, shape), ...next.moments, next.param].map((v) => finite(b, v));
     if (g.flat.dtype === "f16") checked.push(lt(b, abs(b, next.param), F16_END));
-    const perRow = sum(b, isBad(checked.reduce((x, y) => and(b, x, y))), [1, 2]);
+    // What lies between trained parameters is not looked at.
+    const others = g.flat.trained && not(b, inRows(b, g.flat.trained, shape));
+    const fine = checked.reduce((x, y) => and(b, x, y));
+    const looked = others ? or(b, fine, others) : fine;
+    const perRow = sum(b, isBad(looked), [1, 2]);
     bad = add(b, bad, sum(b, perRow, [0]));
   }
   const kept = lossGraph.writes.filter((w) => w.path !== RANDOM_STEP);
@@ -254,7 +260,9 @@ export function trainStep(
     const shape = [dim(g.flat.total / g.flat.row), dim(g.flat.row)];
     const next = updateOver(g, shape);
     const commit = (path: string, value: Value, old: Value): void => {
-      writes.push({ path, value: reshape(b, gate(value, reshape(b, old, shape)), [dim(g.flat.total)]) });
+      const before = reshape(b, old, shape);
+      const after = g.flat.trained ? where(b, inRows(b, g.flat.trained, shape), value, before) : value;
+      writes.push({ path, value: reshape(b, gate(after, before), [dim(g.flat.total)]) });
     };
     g.moments.forEach((m, i) => {
       commit(m.path, next.moments[i], m.old);
@@ -345,8 +353,6 @@ interface Group {
   readonly gradient: Value;
   readonly param: Value;
   readonly moments: readonly { readonly path: string; readonly old: Value }[];
-  /** 1 for each row that weight decay reaches, else 0; undefined where it reaches all. */
-  readonly decayed: Value | undefined;
 }
 /** What an optimiser makes of a group, before it is gated. */
 interface Update {
@@ -376,22 +382,6 @@ function clipping(
   return (g) => mul(b, g, broadcastTo(b, factor, g.type.shape));
 }
 
-function decayTable(
-  b: Builder,
-  model: CheckedModel,
-  flat: FlatParams,
-  decayed: readonly string[],
-): Value | undefined {
-  if (decayed.length === flat.offsets.size) return undefined;
-  const rows = flat.total / flat.row;
-  const data = new Array<number>(rows).fill(0);
-  for (const path of decayed) {
-    const from = (flat.offsets.get(path) as number) / flat.row;
-    data.fill(1, from, from + Math.ceil(sizeOf(model, path) / flat.row));
-  }
-  return literal(b, "f32", [rows, 1], data, "decay_table");
-}
-
 const fill = (
   b: Builder,
   value: number,
@@ -399,5 +389,3 @@ const fill = (
   dtype: "f32" | "i32" = "f32",
 ): Value => b.make(full, [], { value, dtype, shape: shape.map((n) => dim(n)) });
 const finite = (b: Builder, x: Value): Value => b.make(isFiniteOp, [x]);
-const sizeOf = (model: CheckedModel, path: string): number =>
-  (model.params.find((p) => p.path === path)?.shape ?? []).reduce((a, c) => a * c, 1);

@@ -5,8 +5,16 @@ import { InternalError } from "../../diagnostics/report.ts";
 import { type Data, dataBytes } from "../../ir/data.ts";
 import type { Node } from "../../ir/types.ts";
 import type { CheckedModel } from "../../model.ts";
+import {
+  type FlatParams,
+  type ParamUse,
+  type Rows,
+  rangesOf,
+  trainedAlike,
+  trainingOrder,
+} from "../../ops/flat.ts";
 import { GRAIN, PARAMS } from "../../ops/source.ts";
-import type { BufferRun, FlatParams, StepState } from "../3-grad/step.ts";
+import type { BufferRun, StepState } from "../3-grad/step.ts";
 
 /** A byte range. */
 export interface Place {
@@ -38,42 +46,87 @@ function placeAll(list: readonly Named[]): { places: Map<string, Place>; total: 
 
 export interface ParamPlaces {
   readonly places: ReadonlyMap<string, Place>;
-  readonly flats: readonly FlatParams[];
+  /** The tensors that each training step updates, by its block's name. */
+  readonly flats: ReadonlyMap<string, readonly FlatParams[]>;
   readonly bytes: number;
 }
 /**
- * Parameters by dtype, one after the other: those of one float dtype are a flat tensor of the step's, as long as its
- * reduction in two steps wants.
+ * Parameters by dtype, and within one by what trains them: those of one float dtype that a step trains are a flat tensor,
+ * as long as its reduction in two steps wants. The order of a model that trains all of them alike is the author's.
  */
-export function placeParams(params: CheckedModel["params"]): ParamPlaces {
+export function placeParams(params: CheckedModel["params"], uses: readonly ParamUse[]): ParamPlaces {
   const places = new Map<string, Place>();
-  const flats: FlatParams[] = [];
+  const flats = new Map<string, FlatParams[]>(uses.map((u) => [u.block, []]));
+  const grain = GRAIN * ALIGN;
   let bytes = 0;
-  const section = (list: CheckedModel["params"]): { inside: Map<string, Place>; total: number } => {
-    const { places: inside, total } = placeAll(list);
-    for (const [path, at] of inside) places.set(path, { offset: bytes + at.offset, bytes: at.bytes });
-    return { inside, total };
+  const place = (p: CheckedModel["params"][number]): void => {
+    const size = p.shape.reduce((a, b) => a * b, 1) * bytesPer(p.dtype);
+    places.set(p.path, { offset: bytes, bytes: size });
+    bytes += aligned(size);
   };
   for (const dtype of ["f32", "f16"] as const) {
-    const list = params.filter((p) => p.dtype === dtype);
+    const list = trainingOrder(
+      params.filter((p) => p.dtype === dtype),
+      uses,
+    );
     if (list.length === 0) continue;
-    const { inside, total } = section(list);
-    const size = bytesPer(dtype);
-    const grain = GRAIN * ALIGN;
-    const whole = { offset: bytes, bytes: Math.ceil(total / grain) * grain };
-    const path = dtype === "f32" ? PARAMS : `${PARAMS}.${dtype}`;
-    places.set(path, whole);
-    flats.push({
+    const start = bytes;
+    const apart = (): void => {
+      bytes = start + Math.ceil((bytes - start) / grain) * grain;
+    };
+    list.forEach((p, i) => {
+      if (i > 0 && trainedAlike(p.path, uses) !== trainedAlike(list[i - 1].path, uses)) apart();
+      place(p);
+    });
+    apart();
+    const whole = { offset: start, bytes: bytes - start };
+    for (const use of uses) flats.get(use.block)?.push(...flatOf(dtype, list, places, whole, use));
+  }
+  for (const p of params) if (p.dtype !== "f32" && p.dtype !== "f16") place(p);
+  for (const list of flats.values()) for (const f of list) places.set(f.path, f.place);
+  return { places, flats, bytes: Math.max(ALIGN, bytes) };
+}
+
+/** What a step trains of a dtype, from the first to the last of it; nothing where that is none. */
+function flatOf(
+  dtype: FlatParams["dtype"],
+  list: CheckedModel["params"],
+  places: ReadonlyMap<string, Place>,
+  whole: Place,
+  { trained, decays }: ParamUse,
+): FlatParams[] {
+  const size = bytesPer(dtype);
+  const at = (p: { readonly path: string }): Place => places.get(p.path) as Place;
+  const own = list.filter((p) => trained.has(p.path));
+  if (own.length === 0) return [];
+  const grain = GRAIN * ALIGN;
+  const from = whole.offset + Math.floor((at(own[0]).offset - whole.offset) / grain) * grain;
+  const last = at(own[own.length - 1]);
+  const end = from + Math.ceil((last.offset + last.bytes - from) / grain) * grain;
+  const rows = (p: { readonly path: string }): Rows => {
+    const { offset, bytes } = at(p);
+    return [(offset - from) / ALIGN, (offset - from + aligned(bytes)) / ALIGN];
+  };
+  const span = list
+    .filter((p) => at(p).offset >= from && at(p).offset < end)
+    .map((p) => ({ path: p.path, rows: rows(p) }));
+  const prefix = dtype === "f32" ? PARAMS : `${PARAMS}.${dtype}`;
+  const all = from === whole.offset && end === whole.offset + whole.bytes;
+  return [
+    {
       dtype,
       row: ALIGN / size,
-      path,
-      total: whole.bytes / size,
-      offsets: new Map([...inside].map(([k, v]) => [k, v.offset / size])),
-    });
-    bytes += whole.bytes;
-  }
-  bytes += section(params.filter((p) => p.dtype !== "f32" && p.dtype !== "f16")).total;
-  return { places, flats, bytes: Math.max(ALIGN, bytes) };
+      path: all ? prefix : `${prefix}.${(from - whole.offset) / size}.${(end - from) / size}`,
+      place: { offset: from, bytes: end - from },
+      total: (end - from) / size,
+      offsets: new Map(span.map((p) => [p.path, (at(p).offset - from) / size])),
+      decays: rangesOf(
+        span.filter((p) => trained.has(p.path)),
+        (p) => decays.has(p.path),
+      ),
+      trained: rangesOf(span, (p) => trained.has(p.path)),
+    },
+  ];
 }
 
 /** Offsets of the author's buffers: they come first in the state, so they are known before the optimisers' are. */
