@@ -21,6 +21,7 @@ const elsewhere = new Set([
   "pack",
   "pick",
   "scan",
+  "loop",
   "custom",
   "variable",
 ]);
