@@ -180,6 +180,44 @@ const products: readonly Case[] = [
   },
 ];
 
+const vectors: readonly Case[] = [
+  {
+    name: "a row by a matrix whose columns lie side by side",
+    inputs: [
+      ["f32", [1, 1300]],
+      ["f32", [1300, 72]],
+      ["f32", [72]],
+    ],
+    make: (b, [x, m, z]) => {
+      const product = dot(b, x, m);
+      return relu(b, add(b, product, broadcastTo(b, z, product.type.shape)));
+    },
+    at: [{}],
+  },
+  {
+    name: "three rows by a matrix whose rows lie side by side",
+    inputs: [
+      ["f32", [3, 516]],
+      ["f32", [70, 516]],
+    ],
+    make: (b, [x, m]) => dot(b, x, transpose(b, m, [1, 0])),
+    at: [{}],
+  },
+  {
+    name: "one query of each head by all keys",
+    inputs: [
+      ["f32", ["B", 1, 64]],
+      ["f32", ["B", "T", 64]],
+    ],
+    make: (b, [q, k]) => dot(b, q, transpose(b, k, [0, 2, 1])),
+    at: [
+      { B: 3, T: 33 },
+      { B: 1, T: 1 },
+      { B: 2, T: 0 },
+    ],
+  },
+];
+
 /** What the first target gave. */
 const sums = new Map<string, string>();
 
@@ -223,6 +261,7 @@ describe.each(targets.map((t) => [t.name, t] as const))("on %s", (_name, target)
     ["running sum", running],
     ["scatter", scattered],
     ["contraction", products],
+    ["matrix-vector", vectors],
   ] as const)
     it(`${name}: every way agrees with the reference`, async (context) => {
       const { device } = await testDevice(context);

@@ -3,7 +3,7 @@ import { InternalError } from "../../diagnostics/index.ts";
 import type { Node } from "../../ir/types.ts";
 import type { Region as Group } from "../../regions/region.ts";
 import type { Target } from "../../targets.ts";
-import { type Nest, nestOf } from "./contraction/nest.ts";
+import { type Nest, nestOf, vectorNestOf } from "./contraction/nest.ts";
 import { families } from "./families.ts";
 import type { Family, Job, Launches, Offer, ScheduleContext } from "./family.ts";
 
@@ -13,7 +13,14 @@ export function jobOf(ctx: ScheduleContext, group: Group): Job {
     ctx,
     group,
     nest() {
-      nest ??= { made: group.kind === "contraction" ? nestOf(ctx, group) : undefined };
+      nest ??= {
+        made:
+          group.kind === "contraction"
+            ? nestOf(ctx, group)
+            : group.kind === "rows"
+              ? vectorNestOf(ctx, group)
+              : undefined,
+      };
       return nest.made;
     },
   };

@@ -3,6 +3,7 @@ import { attentionFamily } from "./attention/forward.ts";
 import { attentionGradFamily } from "./attention/gradient.ts";
 import { subgroupFamily } from "./contraction/subgroup.ts";
 import { tileFamily } from "./contraction/tile.ts";
+import { vectorFamily } from "./contraction/vector.ts";
 import type { Family } from "./family.ts";
 import { mapFamily } from "./map.ts";
 import { prefixFamily } from "./prefix.ts";
@@ -14,6 +15,7 @@ export const families: readonly Family[] = [
   attentionGradFamily,
   prefixFamily,
   scatterFamily,
+  vectorFamily,
   subgroupFamily,
   tileFamily,
   rowsFamily,

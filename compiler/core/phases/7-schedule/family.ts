@@ -33,7 +33,7 @@ export interface Offer {
 export interface Job {
   readonly ctx: ScheduleContext;
   readonly group: Group;
-  /** The contraction it is, in rows, columns and batch; undefined for what is none. */
+  /** The contraction it is, or the product of a vector and a matrix, in rows, columns and batch; undefined for what is none. */
   nest(): Nest | undefined;
 }
 

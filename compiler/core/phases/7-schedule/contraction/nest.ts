@@ -8,6 +8,7 @@ import {
   asConst,
   type Dim,
   dim,
+  equal,
   isConst,
   isMultipleOf,
   mul,
@@ -83,16 +84,92 @@ function contractionFolds(x: Scalar): ScalarOf<"fold">[] {
   return out;
 }
 
-export function nestOf(ctx: ScheduleContext, g: Group): Nest | undefined {
-  const { layouts } = ctx;
+/** An element of each root at the place of the first root's element. */
+function lowerRoots(ctx: ScheduleContext, g: Group) {
   const s = groupLowering(ctx, g);
   const first = g.roots[0];
   const outAxes = first.type.shape.map((d, i) => s.axis(`i${i}`, d));
   const at0 = outAxes.map((a) => s.axisValue(a));
   // Roots may show the same elements under another shape.
   const linear = rowMajor(s, at0, first.type.shape);
-  let where: Scalar[][] = g.roots.map((r) => (sameShape(r, first) ? at0 : decode(s, linear, r.type.shape)));
-  let roots = g.roots.map((r, i) => lowerRoot(s, r, where[i]));
+  const where: Scalar[][] = g.roots.map((r) => (sameShape(r, first) ? at0 : decode(s, linear, r.type.shape)));
+  return { s, first, outAxes, where, roots: g.roots.map((r, i) => lowerRoot(s, r, where[i])) };
+}
+
+/**
+ * A row reduction that is the product of a vector and a matrix, as a contraction of one row: the axes that only one factor
+ * sees are columns.
+ */
+export function vectorNestOf(ctx: ScheduleContext, g: Group): Nest | undefined {
+  const many = product(g.roots[0].type.shape);
+  if ([...g.roots, ...g.anchor.outs].some((r) => !equal(product(r.type.shape), many))) return undefined;
+  const { s, first, outAxes, where, roots } = lowerRoots(ctx, g);
+  const folds = new Set(roots.flatMap(foldsOf));
+  const [fold] = folds;
+  if (folds.size !== 1 || fold.combine !== "add" || (fold.dtype !== "f32" && fold.dtype !== "f16"))
+    return undefined;
+  if (fold.body.kind !== "call" || fold.body.fn !== "mul") return undefined;
+  const [p, q] = fold.body.args;
+  const own = (x: Scalar, y: Scalar): Axis[] =>
+    x.free.filter((a) => !fold.axes.includes(a) && !y.free.includes(a));
+  if ((own(p, q).length === 0) === (own(q, p).length === 0)) return undefined;
+  const [vector, matrix] = own(p, q).length === 0 ? [p, q] : [q, p];
+  const live = ctx.layouts.order(first).map((i) => outAxes[i]);
+  const cols = live.filter((a) => own(matrix, vector).includes(a));
+  const batches = live.filter((a) => vector.free.includes(a));
+  if (live.some((a) => !isConst(a.extent, 1) && !cols.includes(a) && !batches.includes(a))) return undefined;
+  const row = s.axis("row", 1);
+  const col = s.axis("col", extentOf(cols));
+  const batch = s.axis("batch", extentOf(batches));
+  const to = new Map<Axis, Scalar>();
+  for (const [linear, axes] of [
+    [col, cols],
+    [batch, batches],
+  ] as const)
+    decode(
+      s,
+      s.axisValue(linear),
+      axes.map((a) => a.extent),
+    ).forEach((x, i) => void to.set(axes[i], x));
+  return {
+    s,
+    row,
+    col,
+    batch,
+    segments: [{ k: fold.axes, a: s.substitute(vector, to), b: s.substitute(matrix, to) }],
+    window: 1,
+    dtype: fold.dtype,
+    epilogue: {
+      values: g.roots,
+      roots,
+      where,
+      total: fold,
+      windows: [],
+      windowAxes: [],
+      windowExtents: [],
+      rows: [],
+      to,
+    },
+  };
+}
+function foldsOf(x: Scalar): ScalarOf<"fold">[] {
+  const out: ScalarOf<"fold">[] = [];
+  const seen = new Set<Scalar>();
+  const visit = (y: Scalar): void => {
+    if (seen.has(y)) return;
+    seen.add(y);
+    if (y.kind === "fold") out.push(y);
+    for (const c of children(y)) visit(c);
+  };
+  visit(x);
+  return out;
+}
+
+export function nestOf(ctx: ScheduleContext, g: Group): Nest | undefined {
+  const { layouts } = ctx;
+  const lowered = lowerRoots(ctx, g);
+  const { s, first, outAxes } = lowered;
+  let { where, roots } = lowered;
   // Grouped contractions: split the channel axis into group and member.
   let fold = contractionFolds(roots[0])[0];
   if (!fold) return undefined;

@@ -33,7 +33,7 @@ export const subgroupFamily: Family<Choice> = {
   choices(job) {
     const { target } = job.ctx;
     const lanes = subgroupOf(target);
-    const nest = job.nest();
+    const nest = job.group.kind === "contraction" ? job.nest() : undefined;
     if (lanes === undefined || !nest) return [];
     const { rows } = target.tile;
     return [

@@ -22,7 +22,7 @@ type Tile = Omit<Choice, "split">;
 export const tileFamily: Family<Choice> = {
   name: "contraction.tile",
   choices(job) {
-    const nest = job.nest();
+    const nest = job.group.kind === "contraction" ? job.nest() : undefined;
     if (!nest) return [];
     const { target } = job.ctx;
     const others = [
