@@ -44,6 +44,7 @@ import {
 import { type EntryInput, type EntryReport, planEntry } from "./phases/8-plan/plan.ts";
 import type { FlatTensors, ReferenceModel, ReferenceStep } from "./reference/net.ts";
 import type { Region as Group } from "./regions/region.ts";
+import { verifyFused, verifyRegions } from "./regions/verify.ts";
 import { limitOf, type Target } from "./targets.ts";
 
 export interface PipelineOptions {
@@ -217,7 +218,10 @@ function entryOf(src: Source, line: Line): { plan: EntryPlan; report: StageRepor
     const derive = src.inference && !loop;
     const notInPlace = new Set<string>();
     for (;;) {
-      const fused = fuse(graph, { maxBindings, derive, claims, room, notInPlace });
+      const fused = fuse(graph, { maxBindings, derive, claims, room, notInPlace }, (step, regions) => {
+        if (options.verify) verifyRegions(graph, regions(), step);
+      });
+      if (options.verify) verifyFused(fused, "fuse");
       const made = layout(fused, { derive, maxBindings });
       if (options.verify) verifyLaid(made, "layout");
       // An update in place shares a binding. Where it turns out not to be one, and the kernel counted on it, it is cut anew.

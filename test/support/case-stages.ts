@@ -19,6 +19,7 @@ import {
 import { families } from "../../compiler/core/phases/7-schedule/families.ts";
 import type { Launch, ScheduleContext } from "../../compiler/core/phases/7-schedule/family.ts";
 import { type Fused, printRegions, type Region } from "../../compiler/core/regions/region.ts";
+import { verifyRegions } from "../../compiler/core/regions/verify.ts";
 import { emitStage, type Stage as Text } from "../../compiler/core/stages.ts";
 import { limitOf } from "../../compiler/core/targets.ts";
 import type { CaseOptions, Change, Stage, Stages } from "./cases.ts";
@@ -53,6 +54,7 @@ const fuseStage = (step: string): Stage => ({
     let before: readonly string[] = [];
     let change: Change | undefined;
     fuse(graph, fuseOptions(options), (name, regions) => {
+      verifyRegions(graph, regions(), name);
       const after = printRegions(graph, regions()).map((line) => line.trimEnd());
       if (name === step) change = { before, after };
       before = after;
