@@ -37,6 +37,12 @@ interface Known {
 }
 const LANE: Known = { what: "let", dtype: "i32", width: 1 };
 
+/** The same for all threads of a workgroup, by its spelling: the number of the workgroup, words and literals. */
+const alike = (x: X): boolean =>
+  x.k === "var"
+    ? x.name === "group"
+    : (x.k === "uniform" || x.k === "lit" || x.k === "bin") && partsOf(x).every(alike);
+
 export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRules): void {
   const fail = (rule: string): never => {
     throw new InternalError("schedule", `kernel ${k.name} (${k.family}): ${rule}`);
@@ -209,7 +215,7 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
         case "if":
           expr(s.cond, scope);
           same(s.cond, "bool", 1, "a condition");
-          block(s.body, scope, true);
+          block(s.body, scope, inIf || !alike(s.cond));
           break;
         case "store":
           expr(s.index, scope);

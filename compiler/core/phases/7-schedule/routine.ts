@@ -11,6 +11,7 @@ import { loopAttrs } from "../../ops/scan.ts";
 import type { Region as Group } from "../../regions/region.ts";
 import { limitOf, rulesOf, type Target } from "../../targets.ts";
 import type { Laid } from "../6-layout/layout.ts";
+import { runBeside } from "./beside.ts";
 import { scheduleGroup } from "./choose.ts";
 import type { ScheduleContext } from "./family.ts";
 
@@ -45,7 +46,7 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
     return made;
   };
   const keyOf = (v: Value): string => `${p.identity.of(v)}@${layouts.order(v).join()}`;
-  const steps = laid.order.map((g): Step => {
+  const single = laid.order.map((g): Step => {
     const { anchor, roots } = g;
     if (g.kind === "control") return { kind: "loop", node: anchor };
     if (g.kind === "pack") {
@@ -59,6 +60,10 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
     p.prepared.add(key);
     return { kind: "prepare", key, roots, launches, about: p.describe(g) };
   });
+  const steps = runBeside(single, { alias: fused.alias, inPlace }, target);
+  if (p.verify)
+    for (const s of steps)
+      if (s.kind === "launch") for (const { code } of s.launches.list) verifyKernel(code, rulesOf(target));
   return { graph: fused.graph, steps, alias: fused.alias, inPlace };
 }
 

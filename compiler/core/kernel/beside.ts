@@ -1,0 +1,166 @@
+// Several kernels as one: each takes a stretch of the workgroups. In: launches of one workgroup size that do not wait for each
+// other. Out: a launch that does the work of all, in one dispatch. What each computes is untouched, but for names and for how
+// it finds the number of its workgroup.
+import { add, dim } from "../dims/dim.ts";
+import type { Value } from "../ir/types.ts";
+import {
+  type BufferSlot,
+  bin,
+  type CodeFunction,
+  type SharedArray,
+  type Stmt,
+  type UniformSlot,
+  variable,
+  type X,
+} from "./code.ts";
+import type { Launch } from "./launch.ts";
+import { Names, type Words } from "./names.ts";
+
+/** The name under which every kernel finds the number of its workgroup. */
+const GROUP = "group";
+
+export function beside(parts: readonly Launch[], words: Words): Launch {
+  const names = new Names(words);
+  const uniforms: UniformSlot[] = [];
+  const values: Launch["uniforms"][number][] = [];
+  const members = new Names(words);
+  members.fresh("groups");
+  const word = (slot: UniformSlot, value: Launch["uniforms"][number]): UniformSlot => {
+    const made = { dim: slot.dim, name: members.fresh(slot.name) };
+    uniforms.push(made);
+    values.push(value);
+    return made;
+  };
+  const buffers = new Map<Value, BufferSlot>();
+  const shared: SharedArray[] = [];
+  const functions: CodeFunction[] = [];
+  const body: Stmt[] = [];
+  let before: X | undefined;
+  let groups = dim(0);
+  for (const { code, uniforms: given, groups: own } of parts) {
+    const renamed = new Map<string, string>();
+    const nameOf = (name: string): string => {
+      let made = renamed.get(name);
+      if (made === undefined) {
+        made = names.fresh(name);
+        renamed.set(name, made);
+      }
+      return made;
+    };
+    const slots = new Map(code.uniforms.map((u, i) => [u, word(u, given[i])]));
+    const slotOf = new Map<BufferSlot, BufferSlot>();
+    for (const b of code.buffers) {
+      let slot = buffers.get(b.value);
+      if (!slot) {
+        slot = { ...b, name: nameOf(b.name) };
+        buffers.set(b.value, slot);
+      }
+      if (b.access === "read_write") slot.access = b.access;
+      slot.wide ||= b.wide;
+      slotOf.set(b, slot);
+    }
+    const end: X = {
+      k: "uniform",
+      slot: word({ dim: own, name: "end" }, add(groups, own)),
+      dtype: "i32",
+      width: 1,
+    };
+    groups = add(groups, own);
+    const all = variable(GROUP, "i32");
+    const mine = before ? variable(names.fresh(GROUP), "i32") : all;
+    const expr = (x: X): X => {
+      switch (x.k) {
+        case "var":
+          return x.name === GROUP ? mine : x.name === "lane" ? x : { ...x, name: nameOf(x.name) };
+        case "uniform":
+          return { ...x, slot: slots.get(x.slot) as UniformSlot };
+        case "bin":
+          return { ...x, a: expr(x.a), b: expr(x.b) };
+        case "call":
+          return {
+            ...x,
+            fn: x.fn.startsWith("fn:") ? `fn:${nameOf(x.fn.slice(3))}` : x.fn,
+            args: x.args.map(expr),
+          };
+        case "vec":
+          return { ...x, parts: x.parts.map(expr) };
+        case "splat":
+        case "part":
+        case "broadcast":
+        case "subgroup":
+          return { ...x, a: expr(x.a) };
+        case "load":
+          return { ...x, buffer: slotOf.get(x.buffer) as BufferSlot, index: expr(x.index) };
+        case "shared":
+        case "element":
+          return { ...x, name: nameOf(x.name), index: expr(x.index) };
+        case "lit":
+          return x;
+      }
+    };
+    const stmt = (s: Stmt): Stmt => {
+      switch (s.k) {
+        case "let":
+        case "var":
+        case "set":
+          return { ...s, x: expr(s.x), name: nameOf(s.name) };
+        case "array":
+          return { ...s, parts: s.parts.map(expr), name: nameOf(s.name) };
+        case "for":
+          return {
+            ...s,
+            name: nameOf(s.name),
+            from: expr(s.from),
+            below: expr(s.below),
+            step: expr(s.step),
+            body: s.body.map(stmt),
+          };
+        case "if":
+          return { ...s, cond: expr(s.cond), body: s.body.map(stmt) };
+        case "store":
+          return { ...s, buffer: slotOf.get(s.buffer) as BufferSlot, index: expr(s.index), x: expr(s.x) };
+        case "setShared":
+          return { ...s, name: nameOf(s.name), index: expr(s.index), x: expr(s.x) };
+        case "run":
+          return { ...s, fn: nameOf(s.fn), args: s.args.map(expr) };
+        case "barrier":
+        case "return":
+          return s;
+      }
+    };
+    for (const a of code.shared) shared.push({ ...a, name: nameOf(a.name) });
+    for (const f of code.functions)
+      functions.push({
+        name: nameOf(f.name),
+        params: f.params.map((p) => ({ ...p, name: nameOf(p.name) })),
+        body: f.body.map(stmt),
+        ...(f.result ? { result: expr(f.result) } : {}),
+      });
+    const inside: Stmt[] =
+      before && mine.k === "var" ? [{ k: "let", name: mine.name, x: bin("-", all, before) }] : [];
+    const below = bin("<", all, end);
+    const cond = before ? bin("&&", bin(">=", all, before), below) : below;
+    body.push({ k: "if", cond, body: [...inside, ...code.body.map(stmt)] });
+    before = end;
+  }
+  const [first] = parts;
+  const list = [...buffers.values()];
+  return {
+    code: {
+      name: `${first.code.name}_and_${parts.length - 1}`,
+      family: `${first.code.family}, ${parts.length} side by side`,
+      uniforms,
+      buffers: list,
+      shared,
+      functions,
+      workgroup: first.code.workgroup,
+      body,
+      subgroups: parts.some((p) => p.code.subgroups),
+      nest: parts.flatMap((p) => p.code.nest),
+    },
+    groups,
+    uniforms: values,
+    buffers: list,
+    cost: add(...parts.map((p) => p.cost)),
+  };
+}

@@ -1,0 +1,106 @@
+// Small kernels that do not wait for each other run side by side in one dispatch: the copies of weights, the running
+// statistics of a network's norms, the sums behind its biases. A dispatch costs more than they do.
+// In: what runs for a graph, in order. Out: the same with fewer launches.
+import { evaluateAll, NOMINAL, product } from "../../dims/dim.ts";
+import type { Value } from "../../ir/types.ts";
+import { beside } from "../../kernel/beside.ts";
+import { type Launch, oneLaunch, type Step } from "../../kernel/launch.ts";
+import { limitOf, type Target } from "../../targets.ts";
+
+/** Elements, at nominal sizes, up to which a kernel is small: what it stores lives longer where it runs earlier. */
+const SMALL = 1 << 16;
+/** Kernels in one. */
+const MOST_PARTS = 8;
+/** Steps that a kernel is taken forward over. */
+const FARTHEST = 400;
+
+type LaunchStep = Extract<Step, { kind: "launch" }>;
+
+export function runBeside(
+  steps: readonly Step[],
+  routine: { readonly alias: ReadonlyMap<Value, Value>; readonly inPlace: ReadonlyMap<Value, Value> },
+  target: Target,
+): Step[] {
+  const most = limitOf(target, "maxStorageBuffersPerShaderStage");
+  const words = limitOf(target, "maxUniformWords");
+  const baseOf = (v: Value): Value => routine.alias.get(v) ?? v;
+  const overwritten = new Set(routine.inPlace.values());
+  const small = (s: Step): Launch | undefined => {
+    if (s.kind !== "launch" || s.launches.list.length !== 1) return undefined;
+    const [l] = s.launches.list;
+    if (l.code.family !== "map" && l.code.family !== "rows") return undefined;
+    const stored = l.buffers.filter((b) => b.access === "read_write").map((b) => b.value);
+    if (stored.some((v) => overwritten.has(v))) return undefined;
+    const elements = stored.reduce((n, v) => n + evaluateAll(product(v.type.shape), NOMINAL), 0);
+    return elements <= SMALL ? l : undefined;
+  };
+  const left: (Step | undefined)[] = [...steps];
+  const out: Step[] = [];
+  for (let i = 0; i < left.length; i++) {
+    const s = left[i];
+    if (!s) continue;
+    const first = small(s);
+    if (!first) {
+      out.push(s);
+      continue;
+    }
+    const parts: Launch[] = [first];
+    const from: LaunchStep[] = [s as LaunchStep];
+    const bound = new Set(first.buffers.map((b) => b.value));
+    let used = first.uniforms.length + 1;
+    // What is made from here on is not there yet.
+    const later = new Set<Value>();
+    const make = (step: Step): void => {
+      for (const v of madeBy(step)) later.add(baseOf(v));
+    };
+    make(s);
+    for (let j = i + 1; j < left.length && j <= i + FARTHEST && parts.length < MOST_PARTS; j++) {
+      const t = left[j];
+      if (!t) continue;
+      // What a loop runs is not looked into.
+      if (t.kind === "loop") break;
+      const l = small(t);
+      const fits =
+        l !== undefined &&
+        l.code.family === first.code.family &&
+        l.code.workgroup === first.code.workgroup &&
+        l.buffers.every((b) => b.access === "read_write" || !later.has(baseOf(b.value))) &&
+        new Set([...bound, ...l.buffers.map((b) => b.value)]).size <= most &&
+        used + l.uniforms.length + 1 < words;
+      make(t);
+      if (!fits || !l) continue;
+      parts.push(l);
+      from.push(t as LaunchStep);
+      for (const b of l.buffers) bound.add(b.value);
+      used += l.uniforms.length + 1;
+      left[j] = undefined;
+    }
+    if (parts.length === 1) {
+      out.push(s);
+      continue;
+    }
+    const sites = [...new Set(from.map((f) => f.about.site))];
+    out.push({
+      kind: "launch",
+      launches: oneLaunch(beside(parts, target.backend.words)),
+      about: { site: sites.join("; "), label: `${from[0].about.label} and ${parts.length - 1} more` },
+    });
+  }
+  return out;
+}
+
+/** What a step stores. */
+function madeBy(s: Step): readonly Value[] {
+  switch (s.kind) {
+    case "launch":
+      return s.launches.list.flatMap((l) =>
+        l.buffers.filter((b) => b.access === "read_write").map((b) => b.value),
+      );
+    case "pack":
+      return [s.whole];
+    case "prepare":
+      return s.roots;
+    case "loop":
+      return s.node.outs;
+  }
+}
