@@ -103,41 +103,32 @@ export async function openDevice(artefact: Artefact, options: api.LoadOptions): 
   }
 }
 
+async function requestAdapter({ gpu, powerPreference }: api.LoadOptions): Promise<GPUAdapter> {
+  const from = gpu ? (gpu as unknown as GPU) : await requestGpu();
+  const adapter = await from.requestAdapter({ powerPreference: powerPreference ?? "high-performance" });
+  if (adapter) return adapter;
+  throw new UnsupportedError(
+    "no-adapter",
+    "WebGPU is here, but no adapter: install a graphics driver (on Linux without a GPU: Mesa's lavapipe, package mesa-vulkan-drivers), or pass options.device",
+  );
+}
+
 async function open(artefact: Artefact, options: api.LoadOptions): Promise<OpenDevice> {
-  if (options.device) {
-    const device = options.device as unknown as GPUDevice;
-    const info = device.adapterInfo ?? NO_INFO;
-    const program = choose(artefact, options, {
-      features: device.features,
-      limits: device.limits,
-      info,
-    });
-    return { device, program, info, software: isSoftwareAdapter(info), own: false };
-  }
-  const gpu = options.gpu ? (options.gpu as unknown as GPU) : await requestGpu();
-  const adapter = await gpu.requestAdapter({
-    powerPreference: options.powerPreference ?? "high-performance",
-  });
-  if (!adapter) {
-    throw new UnsupportedError(
-      "no-adapter",
-      "WebGPU is here, but no adapter: install a graphics driver (on Linux without a GPU: Mesa's lavapipe, package mesa-vulkan-drivers), or pass options.device",
-    );
-  }
-  const info = adapter.info ?? NO_INFO;
-  const program = choose(artefact, options, {
-    features: adapter.features,
-    limits: adapter.limits,
-    info,
-  });
+  const given = options.device as unknown as GPUDevice | undefined;
+  const adapter = given ? undefined : await requestAdapter(options);
+  const { features, limits } = given ?? (adapter as GPUAdapter);
+  const info = given?.adapterInfo ?? adapter?.info ?? NO_INFO;
+  const program = choose(artefact, options, { features, limits, info });
+  const opened = { program, info, software: isSoftwareAdapter(info), own: !given };
+  if (!adapter) return { device: given as GPUDevice, ...opened };
   // Exactly what the program requires, and beside it: as much memory as there is (how much a call needs is only known
   // then, and a device cannot be given more later), and timestamps for profile().
   const requiredLimits: Record<string, number> = { ...program.requires.limits };
   for (const name of ["maxBufferSize", "maxStorageBufferBindingSize"] as const) {
-    requiredLimits[name] = adapter.limits[name];
+    requiredLimits[name] = limits[name];
   }
   const requiredFeatures = [...program.requires.features, ...neededFeatures(program)];
-  if (adapter.features.has("timestamp-query") && !requiredFeatures.includes("timestamp-query")) {
+  if (features.has("timestamp-query") && !requiredFeatures.includes("timestamp-query")) {
     requiredFeatures.push("timestamp-query");
   }
   const device = await adapter.requestDevice({
@@ -145,5 +136,5 @@ async function open(artefact: Artefact, options: api.LoadOptions): Promise<OpenD
     requiredFeatures: requiredFeatures as GPUFeatureName[],
     requiredLimits,
   });
-  return { device, program, info, software: isSoftwareAdapter(info), own: true };
+  return { device, ...opened };
 }

@@ -72,6 +72,10 @@ export class NonFiniteError extends MdlRuntimeError {
   }
 }
 
+/** What cannot be. */
+export const bug = (what: string): MdlRuntimeError =>
+  new MdlRuntimeError("internal", `${what}; this is a bug of mdl`);
+
 /** What a thrown value says. */
 export function reason(cause: unknown): string {
   const { message } = (cause ?? {}) as { readonly message?: unknown };

@@ -4,12 +4,12 @@
 import { openDevice } from "./adapter.ts";
 import type * as api from "./api.ts";
 import {
+  bug,
   type DeviceLostError,
   DisposedError,
   didYouMean,
   few,
   InputError,
-  MdlRuntimeError,
   UnsupportedError,
 } from "./errors.ts";
 import { evaluateRow } from "./expr.ts";
@@ -33,7 +33,6 @@ import { neededFeatures, neededUnits, trainStepOf } from "./select.ts";
 import { type GpuPlan, Session } from "./session.ts";
 import { abortable } from "./signals.ts";
 import {
-  type Flat,
   findPlace,
   hostData,
   type LoadedTensor,
@@ -59,6 +58,13 @@ export interface Net extends api.NetBase {
   readonly entries: { readonly [name: string]: Call };
 }
 
+/** Runs a plan in another way than a call does; nothing else runs until its promise is settled. */
+type Alone = (
+  session: Session,
+  gpu: GpuPlan<BoundEntry>,
+  before: (encoder: GPUCommandEncoder) => void,
+) => Promise<unknown>;
+
 /** Plans kept for sizes that may come again. */
 const PLANS_KEPT = 16;
 /** Calls submitted and not yet finished; more wait, so that a loop that never reads does not fill the queue. */
@@ -66,50 +72,43 @@ const IN_FLIGHT = 8;
 
 const nothing = (): void => undefined;
 
-/** Tells the caller of what load does; what a callback throws is kept for load to reject with. */
-class Teller {
-  readonly #onProgress: api.LoadOptions["onProgress"];
-  readonly #onIgnored: api.LoadOptions["onIgnored"];
-  #failure: { readonly error: unknown } | undefined;
-
-  constructor(onProgress: api.LoadOptions["onProgress"], onIgnored: api.LoadOptions["onIgnored"]) {
-    this.#onProgress = onProgress;
-    this.#onIgnored = onIgnored;
-  }
-
-  readonly tell = (event: api.Progress): void => this.#run(this.#onProgress, event);
-
-  tellIgnored(model: string, ignored: api.Ignored): void {
-    const { missing, unexpected } = ignored;
-    if (missing.length + unexpected.length === 0) return;
-    if (this.#onIgnored) {
-      this.#run(this.#onIgnored, ignored);
-      return;
-    }
-    const parts = [
-      missing.length ? `missing ${few(missing)}` : "",
-      unexpected.length ? `unexpected ${few(unexpected)}` : "",
-    ];
-    console.warn(`${model}: weights were passed over: ${parts.filter(Boolean).join("; ")}`);
-  }
-
-  #run<T>(callback: ((event: T) => void) | undefined, event: T): void {
-    if (this.#failure) return;
-    const fail = (error: unknown): void => {
-      this.#failure ??= { error };
-    };
+/** Tells the caller of what load does; `check` throws what a callback threw, for load to reject with. */
+function tellerOf(
+  onProgress: api.LoadOptions["onProgress"],
+  onIgnored: (ignored: api.Ignored, model: string) => void = warn,
+) {
+  let failure: { readonly error: unknown } | undefined;
+  const fail = (error: unknown): void => {
+    failure ??= { error };
+  };
+  const call = <T extends unknown[]>(callback: ((...event: T) => void) | undefined, ...event: T): void => {
+    if (failure) return;
     try {
       // It may be an async function.
-      const told = callback?.(event) as PromiseLike<unknown> | undefined;
+      const told = callback?.(...event) as PromiseLike<unknown> | undefined;
       if (typeof told?.then === "function") told.then(nothing, fail);
     } catch (error) {
       fail(error);
     }
-  }
+  };
+  return {
+    tell: (event: api.Progress): void => call(onProgress, event),
+    tellIgnored(ignored: api.Ignored, model: string): void {
+      if (ignored.missing.length + ignored.unexpected.length > 0) call(onIgnored, ignored, model);
+    },
+    check(): void {
+      if (failure) throw failure.error;
+    },
+  };
+}
+type Teller = ReturnType<typeof tellerOf>;
 
-  check(): void {
-    if (this.#failure) throw this.#failure.error;
-  }
+function warn({ missing, unexpected }: api.Ignored, model: string): void {
+  const parts = [
+    missing.length ? `missing ${few(missing)}` : "",
+    unexpected.length ? `unexpected ${few(unexpected)}` : "",
+  ];
+  console.warn(`${model}: weights were passed over: ${parts.filter(Boolean).join("; ")}`);
 }
 
 type LastingOptions = Omit<api.LoadOptions, "weights" | "onProgress" | "onIgnored" | "signal">;
@@ -164,7 +163,7 @@ class LoadedNet {
     const { weights, onProgress, onIgnored, signal, ...options } = takeLoadOptions(artefact, given);
     const net = new LoadedNet(artefact, options, pieces);
     try {
-      await abortable(signal, () => net.#open(weights, new Teller(onProgress, onIgnored)));
+      await abortable(signal, () => net.#open(weights, tellerOf(onProgress, onIgnored)));
     } catch (error) {
       net.dispose();
       throw error;
@@ -188,7 +187,7 @@ class LoadedNet {
     if (reading) {
       const { tensors, ignored } = await (reading as Promise<LoadedWeights>);
       this.#recovery.put(tensors);
-      teller.tellIgnored(this.name, ignored);
+      teller.tellIgnored(ignored, this.name);
       teller.tell({ phase: "weights", done: 1, total: 1 });
     }
     this.#fill(this.#recovery.recover(this.#seed));
@@ -372,6 +371,7 @@ class LoadedNet {
     entry: EntryPlan,
     inputs: { readonly [name: string]: unknown },
     given: unknown,
+    alone?: Alone,
   ): Promise<{ result: unknown }> {
     if (this.#closing) throw new DisposedError(this.name);
     const options = takeCallOptions(entry, given);
@@ -381,7 +381,7 @@ class LoadedNet {
     const held = this.#tail || session.lost ? hold(session, entry, taken) : undefined;
     try {
       const { done } = await abortable(options.signal, (go) =>
-        this.#inOrder(() => this.#begin(entry, taken, session, held, options, go)),
+        this.#inOrder(() => this.#begin(entry, taken, session, held, options, go, alone)),
       );
       return { result: await done };
     } finally {
@@ -391,11 +391,7 @@ class LoadedNet {
 
   #trainPiece(): TrainPiece {
     const { train } = this.#pieces;
-    if (!train)
-      throw new MdlRuntimeError(
-        "internal",
-        "this module was made without its training part; this is a bug of mdl",
-      );
+    if (!train) throw bug("this module was made without its training part");
     return train;
   }
 
@@ -407,6 +403,7 @@ class LoadedNet {
     before: Held | undefined,
     options: CallOptions,
     go: () => void,
+    alone: Alone | undefined,
   ): Promise<{ done: Promise<unknown> | object }> {
     const session = this.#now;
     this.#sameDevice(entry, given, made);
@@ -424,7 +421,7 @@ class LoadedNet {
       if (held) await held.accepted;
       session.check();
       go();
-      return await this.#submit(entry, gpu, held?.sources ?? given.sources, implicit, options);
+      return await this.#submit(entry, gpu, held?.sources ?? given.sources, implicit, options, alone);
     } finally {
       if (!before) held?.release();
     }
@@ -436,13 +433,15 @@ class LoadedNet {
     sources: Given["sources"],
     implicit: readonly (Float32Array | Uint32Array)[],
     options: CallOptions,
+    alone: Alone | undefined,
   ): Promise<{ done: Promise<unknown> | object }> {
     const session = this.#now;
     const draws = entry.implicit.some((i) => i.counter !== undefined);
     const { value: done, accepted } = session.guarded(() => {
       // A seed that is given says all: the same call draws the same, whatever was called before.
       if (draws) this.#gpuDraws(options.seed ? 0 : this.#draws);
-      const encoded = this.#encode(entry, gpu, upload(session, gpu.plan, sources, implicit), options);
+      const before = upload(session, gpu.plan, sources, implicit);
+      const encoded = alone?.(session, gpu, before) ?? this.#encode(entry, gpu, before, options);
       if (draws && options.seed) this.#gpuDraws(this.#draws);
       return encoded;
     });
@@ -454,7 +453,9 @@ class LoadedNet {
     this.#recovery.wrote(this.#lasting(entry));
     this.#wrote([...entry.writesParams, ...entry.writesState]);
     // A step that the GPU refused is none, so the next one waits until that is known.
-    if (entry.train) await accepted;
+    if (entry.train || alone) await accepted;
+    // Nothing else runs meanwhile.
+    if (alone) await done;
     if (draws && !options.seed) this.#draws = (this.#draws + 1) >>> 0;
     if (entry.train) this.#steps.set(entry.train.block, this.#stepOf(entry) + 1);
     const kept = this.#isDue(entry) ? this.#capture() : undefined;
@@ -565,8 +566,7 @@ class LoadedNet {
     });
     return entry.implicit.map(({ name, dtype, value }) => {
       if (value === undefined) {
-        if (name !== "seed")
-          throw new MdlRuntimeError("internal", `${name} has no value; this is a bug of mdl`);
+        if (name !== "seed") throw bug(`${name} has no value`);
         return Uint32Array.from(seed ?? this.#seed);
       }
       const given = Object.hasOwn(hyper, name) ? hyper[name] : undefined;
@@ -630,24 +630,26 @@ class LoadedNet {
     return findPlace(this.#places, takeText(`${method}: the path`, path));
   }
 
-  /** Reads in order with the calls. */
-  async #readFlat(
-    parts: readonly { readonly flat: Flat; readonly offset: number; readonly bytes: number }[],
-  ): Promise<ArrayBuffer[]> {
+  /** The tensors at these places, read in order with the calls. */
+  async #readTensors(places: readonly Place[]): Promise<Tensor[]> {
     const { done } = await this.#inOrder(async () => {
       const session = this.#now;
-      return { done: this.#track(session.read(parts.map((p) => ({ ...p, from: session.buffer(p.flat) })))) };
+      const parts = places.map(({ spec, flat }) => ({
+        from: session.buffer(flat),
+        offset: spec.offset,
+        bytes: sizeOf(spec.shape) * itemBytes(spec.dtype),
+      }));
+      return { done: this.#track(session.read(parts)) };
     });
-    return done;
+    const read = await done;
+    return places.map(({ spec: { dtype, shape } }, i) => {
+      return new Tensor(dtype, shape, fromGpu(dtype, read[i], sizeOf(shape)));
+    });
   }
 
   async getParameter(path: string): Promise<Tensor> {
-    const { spec, flat } = this.#find("getParameter", path);
-    const count = sizeOf(spec.shape);
-    const [bytes] = await this.#readFlat([
-      { flat, offset: spec.offset, bytes: count * itemBytes(spec.dtype) },
-    ]);
-    return new Tensor(spec.dtype, [...spec.shape], fromGpu(spec.dtype, bytes, count));
+    const [tensor] = await this.#readTensors([this.#find("getParameter", path)]);
+    return tensor;
   }
 
   async setParameter(path: string, value: unknown): Promise<void> {
@@ -692,20 +694,10 @@ class LoadedNet {
     const path = typeof place === "object" && place !== null ? place.href : place;
     if (place !== undefined && typeof path !== "string")
       throw new InputError("option", `save takes a path or a URL, given ${describe(place)}`);
-    const all = [...new Set(this.#places.values())].filter(({ spec }) => spec.role !== "internal");
+    const all = [...this.#places.values()].filter(({ spec }) => spec.role !== "internal");
     const places = [...new Map(all.map((p) => [p.spec, p])).values()];
-    const parts = places.map(({ spec, flat }) => ({
-      flat,
-      offset: spec.offset,
-      bytes: sizeOf(spec.shape) * itemBytes(spec.dtype),
-    }));
-    const read = await this.#readFlat(parts);
-    const tensors = places.map(({ spec }, i) => ({
-      path: spec.path,
-      dtype: spec.dtype,
-      shape: spec.shape,
-      data: fromGpu(spec.dtype, read[i], sizeOf(spec.shape)),
-    }));
+    const read = await this.#readTensors(places);
+    const tensors = places.map(({ spec }, i) => ({ ...spec, data: read[i].data }));
     const bytes = formatSafetensors(tensors, { model: this.name });
     if (path === undefined) return bytes;
     await writeFile(path, bytes);
@@ -780,28 +772,8 @@ class LoadedNet {
       const names = entries.map((e) => e.name);
       throw new InputError("unknown-entry", `${this.name} has no entry ${name}${didYouMean(name, names)}`);
     }
-    if (this.#closing) throw new DisposedError(this.name);
-    const options = takeCallOptions(entry, undefined);
-    const given = takeInputs(entry, inputs, this.#options.checks);
-    const made = this.#now;
-    const held = hold(made, entry, given);
-    const run = this.#inOrder(async () => {
-      const session = this.#now;
-      this.#sameDevice(entry, given, made);
-      const gpu = this.#plan(entry, given);
-      const implicit = this.#implicit(entry, options);
-      await held.accepted;
-      await this.#rebuild(entry.derived);
-      await session.ensureArena(gpu.plan.arenaBytes, this.#sizesText(entry, given));
-      const { value, accepted } = session.guarded(() => {
-        const copyInputs = upload(session, gpu.plan, held.sources, implicit);
-        return timePlan(session, gpu, copyInputs);
-      });
-      this.#recovery.wrote(this.#lasting(entry));
-      this.#wrote([...entry.writesParams, ...entry.writesState]);
-      const [{ by, microseconds }] = await Promise.all([value, accepted]);
-      if (entry.train) this.#steps.set(entry.train.block, this.#stepOf(entry) + 1);
-      if (entry.implicit.some((i) => i.counter !== undefined)) this.#draws = (this.#draws + 1) >>> 0;
+    const { result } = await this.#call(entry, inputs, undefined, async (session, gpu, before) => {
+      const { by, microseconds } = await timePlan(session, gpu, before);
       const rows = gpu.plan.commands.map((c, i) => ({
         label: c.label,
         kernel: c.kind === "dispatch" ? kernels[c.kernel].name : c.kind,
@@ -810,7 +782,7 @@ class LoadedNet {
       }));
       return { entry: name, rows, by, totalMicroseconds: microseconds.reduce((a, b) => a + b, 0) };
     });
-    return run.finally(held.release);
+    return result as api.Profile;
   }
 
   memory(): api.Memory {

@@ -50,41 +50,36 @@ export async function compilePipelines(
   // Errors of a shader come back with its pipeline; nobody else should be told.
   device.pushErrorScope("validation");
   const modules = new Map<number, GPUShaderModule>();
-  const needed = neededKernels(program);
-  const wanted = program.kernels.map((kernel, i) => (needed.has(i) ? kernel : undefined));
-  for (const kernel of wanted) {
-    if (!kernel) continue;
-    const { text, name } = kernel;
-    if (!modules.has(text))
-      modules.set(text, device.createShaderModule({ label: name, code: artefact.texts[text] }));
-  }
   const layouts = new Map<string, GPUBindGroupLayout>();
   const made = new Map<string, Promise<GPUComputePipeline>>();
   let done = 0;
-  const report = (phase: "compile" | "warm-up", total: number): void =>
-    tell?.({ phase, done: ++done, total });
+  const report = (phase: "compile" | "warm-up"): void => tell?.({ phase, done: ++done, total: made.size });
+  const needed = neededKernels(program);
 
-  const pending = wanted.map((kernel) => {
-    if (!kernel) return undefined;
-    const layoutKey = kernel.access.join();
-    const layout = layouts.get(layoutKey) ?? layoutOf(device, kernel.access);
+  const pending = program.kernels.map((kernel, i) => {
+    if (!needed.has(i)) return undefined;
+    const { text, name: label, access, constants, uniformWords } = kernel;
+    const module = modules.get(text) ?? device.createShaderModule({ label, code: artefact.texts[text] });
+    modules.set(text, module);
+    const layoutKey = access.join();
+    const layout = layouts.get(layoutKey) ?? layoutOf(device, access);
     layouts.set(layoutKey, layout);
-    const key = `${kernel.text}|${layoutKey}|${JSON.stringify(kernel.constants ?? {})}`;
+    const key = `${text}|${layoutKey}|${JSON.stringify(constants ?? {})}`;
     let pipeline = made.get(key);
     if (!pipeline) {
       pipeline = device.createComputePipelineAsync({
-        label: kernel.name,
+        label,
         layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-        compute: { module: modules.get(kernel.text) as GPUShaderModule, constants: { ...kernel.constants } },
+        compute: { module, constants: { ...constants } },
       });
       made.set(key, pipeline);
       pipeline.then(
-        () => report("compile", made.size),
+        () => report("compile"),
         () => undefined,
       );
     }
-    const blockBytes = alignTo(Math.max(kernel.uniformWords, 1) * 4, 16);
-    return { kernel, pipeline, rest: { layout, layoutKey, access: kernel.access, blockBytes } };
+    const blockBytes = alignTo(Math.max(uniformWords, 1) * 4, 16);
+    return { label, module, pipeline, rest: { layout, layoutKey, access, blockBytes } };
   });
   const scope = device.popErrorScope();
   // Settled, so that no second rejection goes unheard.
@@ -93,15 +88,10 @@ export async function compilePipelines(
 
   const kernels: (ReadyKernel | undefined)[] = [];
   for (const one of pending) {
-    if (!one) {
-      kernels.push(undefined);
-      continue;
-    }
-    const { kernel, pipeline, rest } = one;
     try {
-      kernels.push({ pipeline: await pipeline, ...rest });
+      kernels.push(one && { pipeline: await one.pipeline, ...one.rest });
     } catch (cause) {
-      throw await compileError(session, kernel.name, modules.get(kernel.text) as GPUShaderModule, cause);
+      if (one) throw await compileError(session, one.label, one.module, cause);
     }
   }
 
@@ -127,7 +117,7 @@ export async function compilePipelines(
     },
   };
   done = 0;
-  await warmUp(session, pipelines, () => report("warm-up", made.size));
+  await warmUp(session, pipelines, () => report("warm-up"));
   return pipelines;
 }
 

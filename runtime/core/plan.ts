@@ -1,6 +1,6 @@
 // Evaluates a plan for given sizes. In: a block of steps and the values of its names. Out: a flat list of commands with
 // byte ranges, grids and uniform blocks: what is the same for every call of these sizes. Touches no GPU.
-import { InputError, LimitError, MdlRuntimeError } from "./errors.ts";
+import { bug, InputError, LimitError, type MdlRuntimeError } from "./errors.ts";
 import { evaluateRows, type Names } from "./expr.ts";
 import type { Block, BufferName, Check, EntryPlan, Port, Program, Range } from "./program.ts";
 import { alignTo, typeText } from "./tensor.ts";
@@ -200,7 +200,6 @@ function need(value: number, label: string): number {
   if (!(value >= 0)) throw unknownSize(label);
   return value;
 }
-const unknownSize = (label: string): MdlRuntimeError =>
-  new MdlRuntimeError("internal", `${label}: a size of the plan has no value; this is a bug of mdl`);
+const unknownSize = (label: string): MdlRuntimeError => bug(`${label}: a size of the plan has no value`);
 const tooLarge = (label: string, value: number): LimitError =>
   new LimitError("limit", `${label}: a size of ${value} does not fit into 32 bits`);

@@ -243,6 +243,7 @@ export interface Packed
   readonly inits: readonly Init[];
   /** One table for all blocks, each a row or its text with spaces (`* 12 3`); those of loops go on counting from its end. */
   readonly exprs: readonly (number | string)[];
+  readonly accesses: readonly Kernel["access"][];
   readonly kernels: readonly PackedKernel[];
   /**
    * Steps without their places, in ExprIds. The first number (coded) is what is done: 0 copies (bytes it reads, bytes it
@@ -264,8 +265,8 @@ export interface Packed
 }
 /** Path, shape, index of its init, and what is not as usual: f32, no aliases, placed behind the one before. */
 export type PackedTensor = readonly [string, readonly number[], number, Partial<TensorSpec>?];
-/** Name, text, access (`r`: read, `w`: read_write), words of the uniform block, and the rest. */
-export type PackedKernel = readonly [string, number, string, number, Partial<Kernel>?];
+/** Name, text, index into `accesses`, words of the uniform block, and the rest. */
+export type PackedKernel = readonly [string, number, number, number, Partial<Kernel>?];
 /** Steps: call (coded) and site (coded), then the places (PackedPlace), or of a loop its symbol, rows and steps. */
 export type PackedStep =
   | readonly [number, number, ...PackedPlace[]]
@@ -278,7 +279,6 @@ type Bytes<T> = Omit<T, "range"> & { readonly bytes: ExprId };
 export interface PackedHead
   extends Omit<
     EntryPlan,
-    | "symbols"
     | "solve"
     | "body"
     | "slots"
@@ -289,11 +289,11 @@ export interface PackedHead
     | "writesParams"
     | "writesState"
   > {
-  readonly symbols: readonly (readonly [string, ExprId])[];
   readonly inputs: readonly Bytes<Port>[];
   readonly outputs: readonly Bytes<Port>[];
   readonly implicit: readonly Bytes<EntryPlan["implicit"][number]>[];
-  readonly writes: readonly (readonly PackedPath[])[];
+  readonly writesParams: readonly PackedPath[];
+  readonly writesState: readonly PackedPath[];
 }
 /** Index of the head; slots; steps; places of inputs, outputs and implicit inputs; derived units (coded). */
 export type PackedEntry = readonly [

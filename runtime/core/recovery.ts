@@ -7,7 +7,7 @@ import { copyBytes } from "./files.ts";
 import { describe } from "./inputs.ts";
 import type { Artefact, TensorSpec } from "./program.ts";
 import { initialBytes, type LoadedTensor, put, signatureOf } from "./store.ts";
-import { alignTo } from "./tensor.ts";
+import { alignTo, tagOf } from "./tensor.ts";
 import { seedOf, seedWords, type Words } from "./threefry.ts";
 
 /** A snapshot of ours. */
@@ -143,8 +143,8 @@ export function giveSnapshot(artefact: Artefact, { params, state, steps, seed }:
 export function takeSnapshot(artefact: Artefact, given: unknown): Kept {
   const refuse = (why: string): InputError =>
     new InputError("snapshot", `${artefact.name} cannot be restored: ${why}`);
-  if (typeof given !== "object" || given === null)
-    throw refuse(`expected a snapshot, given ${describe(given)}`);
+  const not = (what: string, value: unknown): InputError => refuse(`${what}, given ${describe(value)}`);
+  if (typeof given !== "object" || given === null) throw not("expected a snapshot", given);
   const { signature, params, state, steps, seed } = given as Readonly<Record<keyof api.Snapshot, unknown>>;
   if (signature !== signatureOf(artefact)) {
     throw refuse(
@@ -154,26 +154,24 @@ export function takeSnapshot(artefact: Artefact, given: unknown): Kept {
     );
   }
   const bytesOf = (name: string, value: unknown, size: number): Uint8Array => {
-    const tag = Object.prototype.toString.call(value);
-    if (!ArrayBuffer.isView(value) || tag !== "[object Uint8Array]")
-      throw refuse(`its ${name} are a Uint8Array, given ${describe(value)}`);
+    if (tagOf(value) !== "Uint8Array") throw not(`its ${name} are a Uint8Array`, value);
+    const view = value as Uint8Array;
     // A view of memory that is gone has no bytes, and cannot be copied.
-    const bytes = value.byteLength ? copyBytes(value) : new Uint8Array();
+    const bytes = view.byteLength ? copyBytes(view) : new Uint8Array();
     if (bytes.length === alignTo(size, 4)) return bytes;
     throw refuse(
       `its ${name} have ${bytes.length} bytes instead of ${alignTo(size, 4)}${bytes.length ? "" : " (were they transferred elsewhere?)"}`,
     );
   };
   const words = typeof seed === "number" || typeof seed === "bigint" ? seedWords(seed) : undefined;
-  if (!words) throw refuse(`its seed is an integer from 0 or a bigint, given ${describe(seed)}`);
-  if (typeof steps !== "object" || steps === null)
-    throw refuse(`its steps are an object, given ${describe(steps)}`);
+  if (!words) throw not("its seed is an integer from 0 or a bigint", seed);
+  if (typeof steps !== "object" || steps === null) throw not("its steps are an object", steps);
   const blocks = artefact.programs.flatMap((p) => p.entries.flatMap((e) => e.train?.block ?? []));
   const counts = new Map<string, number>(Object.entries(steps));
   for (const [block, count] of counts) {
     if (!blocks.includes(block)) throw refuse(`it has steps of ${block}, and there is no such train block`);
     if (!Number.isSafeInteger(count) || count < 0)
-      throw refuse(`its steps of ${block} are an integer from 0, given ${describe(count)}`);
+      throw not(`its steps of ${block} are an integer from 0`, count);
   }
   return {
     params: bytesOf("params", params, artefact.paramBytes),

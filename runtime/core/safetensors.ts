@@ -196,13 +196,12 @@ export function parseSafetensors(file: Uint8Array): Map<string, FileTensor> {
   );
 }
 
-const READ = /^(F64|B?F16|F32|[IU](8|16|32|64)|BOOL)$/;
-const isFloat = (fileDtype: string): boolean => fileDtype.includes("F");
-
 /** A file's elements as `dtype`; undefined where that would not be the same kind of number. */
 export function convert(tensor: FileTensor, dtype: DType): AnyArray | undefined {
   const { dtype: from, bytes, shape } = tensor;
-  if ((dtype === "f32" || dtype === "f16") !== isFloat(from) || !READ.test(from)) return undefined;
+  const getter = `get${GETTERS[from]}` as "getFloat64" | "getBigInt64";
+  const isFloat = from.includes("F");
+  if ((dtype === "f32" || dtype === "f16") !== isFloat || !Object.hasOwn(GETTERS, from)) return undefined;
   const count = sizeOf(shape);
   if (from === "F32" && bytes.byteOffset % 4 === 0)
     return new Float32Array(bytes.buffer, bytes.byteOffset, count);
@@ -210,42 +209,31 @@ export function convert(tensor: FileTensor, dtype: DType): AnyArray | undefined 
   const out = arrayOf(dtype, count);
   const item = BITS[from] / 8;
   for (let i = 0; i < count; i++) {
-    const value = readItem(view, from, i * item);
+    const raw = Number(view[getter](i * item, true));
+    const value = from === "F16" ? f16ToNumber(raw) : from === "BF16" ? bf16ToNumber(raw) : raw;
     out[i] = dtype === "bool" ? (value ? 1 : 0) : value;
     // Integers that do not fit are refused, floats are rounded.
-    if (!isFloat(from) && dtype !== "bool" && out[i] !== value) return undefined;
+    if (!isFloat && dtype !== "bool" && out[i] !== value) return undefined;
   }
   return out;
 }
 
-function readItem(view: DataView, dtype: string, at: number): number {
-  switch (dtype) {
-    case "F64":
-      return view.getFloat64(at, true);
-    case "F32":
-      return view.getFloat32(at, true);
-    case "F16":
-      return f16ToNumber(view.getUint16(at, true));
-    case "BF16":
-      return bf16ToNumber(view.getUint16(at, true));
-    case "I64":
-      return Number(view.getBigInt64(at, true));
-    case "I32":
-      return view.getInt32(at, true);
-    case "I16":
-      return view.getInt16(at, true);
-    case "I8":
-      return view.getInt8(at);
-    case "U64":
-      return Number(view.getBigUint64(at, true));
-    case "U32":
-      return view.getUint32(at, true);
-    case "U16":
-      return view.getUint16(at, true);
-    default:
-      return view.getUint8(at);
-  }
-}
+/** The numbers of a file by its dtype: what reads them as a DataView has it. */
+const GETTERS: Readonly<Record<string, string>> = {
+  F64: "Float64",
+  F32: "Float32",
+  F16: "Uint16",
+  BF16: "Uint16",
+  I64: "BigInt64",
+  I32: "Int32",
+  I16: "Int16",
+  I8: "Int8",
+  U64: "BigUint64",
+  U32: "Uint32",
+  U16: "Uint16",
+  U8: "Uint8",
+  BOOL: "Uint8",
+};
 
 const FILE_DTYPE: Readonly<Record<DType, string>> = {
   f32: "F32",

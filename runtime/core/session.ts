@@ -8,7 +8,7 @@ import { DeviceLostError, GpuError, LimitError, MdlRuntimeError } from "./errors
 import { COPY_DST, COPY_SRC, MAP_READ, STORAGE, UNIFORM } from "./flags.ts";
 import { compilePipelines, type Pipelines, type ReadyKernel } from "./pipelines.ts";
 import type { BoundPlan, ClearCommand, Command, CopyCommand, DispatchCommand } from "./plan.ts";
-import type { Artefact, BufferName, Program } from "./program.ts";
+import { type Artefact, BUFFERS, type BufferName, type Program } from "./program.ts";
 import { type AnyView, alignTo } from "./tensor.ts";
 
 /** A plan with its GPU objects. */
@@ -71,10 +71,11 @@ export class Session {
     try {
       const { program } = opened;
       const usage = STORAGE | COPY_SRC | COPY_DST;
-      await session.#make("params", artefact.paramBytes, usage);
-      await session.#make("state", artefact.stateBytes, usage);
-      await session.#make("derived", program.derivedBytes, usage);
-      await session.#make("constants", program.constantBytes, usage);
+      const { paramBytes, stateBytes } = artefact;
+      const { derivedBytes, constantBytes } = program;
+      // The arena comes with the first call.
+      for (const [i, bytes] of [paramBytes, stateBytes, derivedBytes, constantBytes].entries())
+        await session.#make(BUFFERS[i], bytes, usage);
       if (artefact.constants) {
         const bytes = Uint8Array.from(atob(artefact.constants), (c) => c.charCodeAt(0));
         session.write("constants", 0, bytes);
@@ -414,18 +415,16 @@ export class Session {
   }
 
   memory(): api.Memory {
-    const size = (name: BufferName): number => this.#buffers.get(name)?.size ?? 0;
-    const named = {
-      params: size("params"),
-      state: size("state"),
-      derived: size("derived"),
-      constants: size("constants"),
-      arena: size("arena"),
-    };
     let total = 0;
     for (const buffer of this.#all) total += buffer.size;
-    const known = Object.values(named).reduce((a, b) => a + b, 0);
-    return { ...named, other: total - known, total, buffers: this.#all.size };
+    let other = total;
+    const named = BUFFERS.map((name) => {
+      const size = this.#buffers.get(name)?.size ?? 0;
+      other -= size;
+      return [name, size] as const;
+    });
+    const sizes = Object.fromEntries(named) as Record<BufferName, number>;
+    return { ...sizes, other, total, buffers: this.#all.size };
   }
 
   /** Frees everything; what is asked of it from now on rejects with `end`. */

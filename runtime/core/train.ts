@@ -1,46 +1,31 @@
 // What only modules with training steps carry: the host's scalars of a step, and results that stay on the GPU until they
 // are read. In: a train entry's plan and what a step left in the ring. Out: numbers, lazily. Apart from the rest so that an
 // inference module can leave it out (index.ts, inference.ts).
-import { InputError, MdlRuntimeError, NonFiniteError } from "./errors.ts";
+import { bug, InputError, MdlRuntimeError, NonFiniteError } from "./errors.ts";
 import { COPY_DST, COPY_SRC } from "./flags.ts";
 import type { BoundPort } from "./plan.ts";
 import type { EntryPlan, HostExpr } from "./program.ts";
 import type { Session } from "./session.ts";
 import { alignTo, fromGpu, inspect } from "./tensor.ts";
 
-/** The functions of host expressions; `where` and `and`/`or` work on numbers, 0 being false. */
-const FUNCTIONS: Readonly<Record<string, (...x: number[]) => number>> = {
-  "+": (...x) => x.reduce((a, b) => a + b, 0),
-  "-": (a, b) => (b === undefined ? -a : a - b),
-  "*": (...x) => x.reduce((a, b) => a * b, 1),
+/** Host expressions know these, which work on numbers (0 is false), and what `Math` has. */
+const OPERATORS: Readonly<Record<string, (a: number, b: number, c: number) => number>> = {
+  "+": (a, b) => a + b,
+  "-": (a, b) => a - b,
+  "*": (a, b) => a * b,
   "/": (a, b) => a / b,
   "%": (a, b) => a - b * Math.floor(a / b),
-  neg: (a) => -a,
-  pow: (a, b) => a ** b,
   "**": (a, b) => a ** b,
-  min: Math.min,
-  max: Math.max,
-  floor: Math.floor,
-  ceil: Math.ceil,
-  round: Math.round,
-  abs: Math.abs,
-  sqrt: Math.sqrt,
-  exp: Math.exp,
-  log: Math.log,
-  cos: Math.cos,
-  sin: Math.sin,
-  tanh: Math.tanh,
-  "<": (a, b) => Number(a < b),
-  "<=": (a, b) => Number(a <= b),
-  ">": (a, b) => Number(a > b),
-  ">=": (a, b) => Number(a >= b),
-  "==": (a, b) => Number(a === b),
-  "!=": (a, b) => Number(a !== b),
-  and: (a, b) => Number(!!a && !!b),
-  or: (a, b) => Number(!!a || !!b),
-  not: (a) => Number(!a),
+  "<": (a, b) => +(a < b),
+  "<=": (a, b) => +(a <= b),
+  ">": (a, b) => +(a > b),
+  ">=": (a, b) => +(a >= b),
+  "==": (a, b) => +(a === b),
+  "!=": (a, b) => +(a !== b),
+  and: (a, b) => +(!!a && !!b),
+  or: (a, b) => +(!!a || !!b),
+  not: (a) => +!a,
   where: (c, yes, no) => (c ? yes : no),
-  select: (c, yes, no) => (c ? yes : no),
 };
 
 /** A schedule's value. Names: `step`, `total_steps`, and the caller's numbers by name. */
@@ -61,13 +46,11 @@ export function evaluateHost(expr: HostExpr, names: Readonly<Record<string, numb
     );
   }
   const [name, ...args] = expr;
-  if (!Object.hasOwn(FUNCTIONS, name)) {
-    throw new MdlRuntimeError(
-      "internal",
-      `a schedule uses the unknown function ${name}; this is a bug of mdl`,
-    );
-  }
-  return FUNCTIONS[name](...args.map((arg) => evaluateHost(arg, names)));
+  const known = [OPERATORS, Math].find((functions) => Object.hasOwn(functions, name));
+  if (!known) throw bug(`a schedule uses the unknown function ${name}`);
+  return (known as Readonly<Record<string, (...x: number[]) => number>>)[name](
+    ...args.map((arg) => evaluateHost(arg, names)),
+  );
 }
 
 /** The most steps whose figures are kept for reading. */

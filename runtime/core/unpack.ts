@@ -32,16 +32,22 @@ const counter = (): ((d: number) => number) => {
 };
 
 export function unpack(packed: Packed): Artefact {
-  const { inits, exprs: rows, kernels: own, calls: coded, sites, places: others, heads, ...rest } = packed;
+  const {
+    inits,
+    exprs: rows,
+    accesses,
+    kernels: own,
+    calls: coded,
+    sites,
+    places: others,
+    heads,
+    ...rest
+  } = packed;
   const kind = counter();
   const calls = coded.map(([k, ...row]) => [kind(k), ...row] as const);
-  const kernels = own.map(([name, text, access, uniformWords, more]) => ({
-    name,
-    text,
-    access: [...access].map((a) => (a === "r" ? ("read" as const) : ("read_write" as const))),
-    uniformWords,
-    ...more,
-  }));
+  const kernels = own.map(([name, text, access, uniformWords, more]) => {
+    return { name, text, access: accesses[access], uniformWords, ...more };
+  });
 
   const tensors = (list: readonly PackedTensor[], role: TensorSpec["role"]): TensorSpec[] => {
     let end = 0;
@@ -118,7 +124,7 @@ export function unpack(packed: Packed): Artefact {
           derived: derived.map(counter()),
         })),
         entries: program.entries.map(([id, slots, steps, ports, derived]): EntryPlan => {
-          const { symbols, writes, inputs, outputs, implicit, ...head } = heads[id];
+          const head = heads[id];
           const body = block(exprs, steps);
           let next = 0;
           const placed = <T extends { readonly bytes: number }>({ bytes, ...port }: T) => ({
@@ -127,16 +133,15 @@ export function unpack(packed: Packed): Artefact {
           });
           return {
             ...head,
-            symbols: symbols.map(([name, value]) => ({ name, value })),
             solve: exprs,
             body,
             slots,
             derived: derived.map(counter()),
-            inputs: inputs.map(placed),
-            outputs: outputs.map(placed),
-            implicit: implicit.map(placed),
-            writesParams: paths(writes[0]),
-            writesState: paths(writes[1]),
+            inputs: head.inputs.map(placed),
+            outputs: head.outputs.map(placed),
+            implicit: head.implicit.map(placed),
+            writesParams: paths(head.writesParams),
+            writesState: paths(head.writesState),
           };
         }),
       };

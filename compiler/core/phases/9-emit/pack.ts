@@ -96,6 +96,7 @@ function renumbered(rows: readonly Expr[], add: (e: Expr) => ExprId, outer?: Ids
 
 export function pack(artefact: Artefact): Packed {
   const exprs = new Table<Expr>((e) => (typeof e === "string" ? `$${e}` : String(e)));
+  const accesses = new Table<Kernel["access"]>(String);
   const kernels = new Table<PackedKernel>();
   const calls = new Table<readonly number[]>(String);
   const sites = new Table<string>(String);
@@ -202,17 +203,21 @@ export function pack(artefact: Artefact): Packed {
     });
     const id = heads.id({
       ...head,
-      symbols: symbols.map(({ name, value }) => [name, idsIn(solve)(value)]),
+      symbols: symbols.map(({ name, value }) => ({ name, value: idsIn(solve)(value) })),
       checks: checks.map((c) => ({ ...c, left: ids(c.left), right: ids(c.right) })),
       inputs: inputs.map(port),
       outputs: outputs.map(port),
       implicit: implicit.map(sized),
-      writes: [paths(writesParams), paths(writesState)],
+      writesParams: paths(writesParams),
+      writesState: paths(writesState),
     });
     const packed = block(body, w);
     const ports = [...inputs, ...outputs, ...implicit].map((p) => placeIn(w, p.range, ids));
     return [id, slots.map(ids), packed, ports, coded(derived)] as const;
   };
+
+  const kernelRow = ({ name, text, access, uniformWords, ...rest }: Kernel): PackedKernel =>
+    [name, text, accesses.id(access), uniformWords, ...unusual(rest, {})] as unknown as PackedKernel;
 
   const program = (p: Program): Packed["programs"][number] => {
     const { kernels: own, entries, derived, ...rest } = p;
@@ -259,6 +264,7 @@ export function pack(artefact: Artefact): Packed {
     state: tensors(state, "buffer"),
     inits: inits.rows,
     exprs: exprs.rows.map(rowOf),
+    accesses: accesses.rows,
     kernels: kernels.rows,
     calls: calls.rows.map(([kind, ...row]) => [kinds.code(kind), ...row]),
     sites: sites.rows,
@@ -274,9 +280,4 @@ function unusual(value: object, usual: Readonly<Record<string, unknown>>): objec
     ([name, v]) => v !== undefined && !(Object.hasOwn(usual, name) && flatData(v) === flatData(usual[name])),
   );
   return odd.length > 0 ? [Object.fromEntries(odd)] : [];
-}
-
-function kernelRow({ name, text, access, uniformWords, ...rest }: Kernel): PackedKernel {
-  const letters = access.map((a) => (a === "read" ? "r" : "w")).join("");
-  return [name, text, letters, uniformWords, ...unusual(rest, {})] as unknown as PackedKernel;
 }
