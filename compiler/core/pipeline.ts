@@ -29,6 +29,7 @@ import { verifyLaid } from "./phases/6-layout/verify.ts";
 import { isClaimed, roomFor } from "./phases/7-schedule/choose.ts";
 import type { Offer } from "./phases/7-schedule/family.ts";
 import { type Scheduling, schedule } from "./phases/7-schedule/routine.ts";
+import { Schedules } from "./phases/7-schedule/same.ts";
 import type { ProgramContext } from "./phases/8-plan/blocks.ts";
 import { DerivedTable, planDerived } from "./phases/8-plan/derived.ts";
 import { KernelTable, KernelTexts } from "./phases/8-plan/kernels.ts";
@@ -122,6 +123,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
         target,
         identity: new Identity(),
         prepared: new Set(),
+        schedules: new Schedules(),
         describe: (g) => describeGroup(g, options.place),
         pick: options.pick,
         verify: options.verify,

@@ -14,6 +14,7 @@ import type { Laid } from "../6-layout/layout.ts";
 import { runBeside } from "./beside.ts";
 import { scheduleGroup } from "./choose.ts";
 import type { ScheduleContext } from "./family.ts";
+import type { Schedules } from "./same.ts";
 
 /** What all graphs of a program share. */
 export interface Scheduling {
@@ -21,6 +22,8 @@ export interface Scheduling {
   readonly identity: Identity;
   /** Keys of the derived weights that have a kernel. */
   readonly prepared: Set<string>;
+  /** What equal groups share. */
+  readonly schedules: Schedules;
   readonly describe: (g: Group) => About;
   readonly pick?: ScheduleContext["pick"];
   /** Looks at every kernel (kernel/verify.ts). */
@@ -34,7 +37,8 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
   const ctx: ScheduleContext = { fused, layouts, target, packed, placing, pick: p.pick };
   const most = limitOf(target, "maxStorageBuffersPerShaderStage");
   const launchesOf = (g: Group): Launches => {
-    const made = scheduleGroup(ctx, g);
+    const make = (): Launches => scheduleGroup(ctx, g);
+    const made = p.pick ? make() : p.schedules.launches(ctx, laid, g, make);
     for (const { code, buffers } of made.list) {
       if (buffers.length > most)
         throw new InternalError(

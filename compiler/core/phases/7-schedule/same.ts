@@ -1,0 +1,102 @@
+// Equal groups are scheduled once, whichever layer they are in. In: a group, as its kernels see it. Out: Launches: those of
+// an equal one before it, on this one's values. Equal is: the same operators on operands of the same types that lie alike,
+// down to what is read from buffers; names are not looked at.
+import { InternalError } from "../../diagnostics/index.ts";
+import { attrsText, opKey, typeText } from "../../ir/build.ts";
+import type { Node, Value } from "../../ir/types.ts";
+import { type Launch, type Launches, temporary } from "../../kernel/launch.ts";
+import { rebound } from "../../kernel/rebind.ts";
+import { isStoredFor, type Region } from "../../regions/region.ts";
+import type { Laid } from "../6-layout/layout.ts";
+import type { ScheduleContext } from "./family.ts";
+
+interface Seen {
+  readonly text: string;
+  /** What kernels of the group bind, in the order of the text. */
+  readonly values: readonly Value[];
+}
+
+/** A text that is equal for equal groups. Undefined where a kernel stores in a place that the group does not say. */
+function seen(ctx: ScheduleContext, laid: Laid, g: Region): Seen | undefined {
+  const parts: string[] = [g.kind, g.derived ? "derived" : ""];
+  const values = new Map<Value, number>();
+  const nodes = new Map<Node, number>();
+  const packed = ctx.packed.get(g);
+  /** A value that a kernel binds: how it is typed and lies. */
+  const bound = (v: Value): string => {
+    let at = values.get(v);
+    if (at === undefined) {
+      at = values.size;
+      values.set(v, at);
+      parts.push(`${typeText(v.type)}@${ctx.layouts.order(v).join()}`);
+    }
+    return `v${at}`;
+  };
+  const read = (v: Value): string => {
+    const better = packed?.get(v);
+    if (better) return bound(better);
+    if (!v.node.op.lower || isStoredFor(ctx.fused.home, g, v)) return bound(v);
+    return `${computed(v.node)}.${v.index}`;
+  };
+  const computed = (n: Node): string => {
+    let at = nodes.get(n);
+    if (at === undefined) {
+      const operands = n.inputs.map(read).join();
+      at = nodes.size;
+      nodes.set(n, at);
+      parts.push(`${opKey(n.op)}(${operands})${attrsText(n.attrs)}`);
+    }
+    return `n${at}`;
+  };
+  parts.push(computed(g.anchor));
+  for (const r of g.roots) {
+    const place = ctx.placing?.buffer(r) ?? r;
+    // Into a slice of what a loop emits.
+    if (place !== r && laid.inPlace.get(r) !== place) return undefined;
+    const rows = g.rows?.get(r)?.join() ?? "";
+    parts.push(`${computed(r.node)}.${r.index} rows ${rows} is ${bound(r)} in ${bound(place)}`);
+  }
+  return { text: parts.join("\n"), values: [...values.keys()] };
+}
+
+/** What has been scheduled for one target. */
+export class Schedules {
+  private readonly known = new Map<
+    string,
+    { readonly launches: Launches; readonly values: readonly Value[] }
+  >();
+
+  launches(ctx: ScheduleContext, laid: Laid, g: Region, make: () => Launches): Launches {
+    const own = seen(ctx, laid, g);
+    if (!own) return make();
+    const old = this.known.get(own.text);
+    if (old) return moved(old.launches, old.values, own.values, g);
+    const launches = make();
+    this.known.set(own.text, { launches, values: own.values });
+    return launches;
+  }
+}
+
+/** Launches on other values; what they leave for each other is theirs alone. */
+function moved(made: Launches, from: readonly Value[], to: readonly Value[], g: Region): Launches {
+  const map = new Map(from.map((v, i) => [v, to[i]]));
+  const temporaries = made.temporaries.map((t) => {
+    const own = temporary(t.node.label ?? "", t.type.dtype, t.type.shape, g.anchor);
+    map.set(t, own);
+    return own;
+  });
+  const nowOf = (v: Value): Value => {
+    const now = map.get(v);
+    if (!now)
+      throw new InternalError(
+        "schedule",
+        `${v.node.op.name} is bound, and no operand of ${g.anchor.op.name}`,
+      );
+    return now;
+  };
+  const list = made.list.map((l): Launch => {
+    const code = rebound(l.code, nowOf);
+    return { ...l, code, buffers: code.buffers };
+  });
+  return { list, temporaries };
+}
