@@ -1,13 +1,16 @@
 // Equal groups are scheduled once, whichever layer they are in. In: a group, as its kernels see it. Out: Launches: those of
 // an equal one before it, on this one's values. Equal is: the same operators on operands of the same types that lie alike,
-// down to what is read from buffers; names are not looked at.
+// down to what is read from buffers. So are the author's names for these, which every layer of a kind has alike: a kernel
+// says nobody else's.
 import { InternalError } from "../../diagnostics/index.ts";
 import { attrsText, opKey, typeText } from "../../ir/build.ts";
 import type { Node, Value } from "../../ir/types.ts";
+import { bufferName } from "../../kernel/emitter.ts";
 import { type Launch, type Launches, temporary } from "../../kernel/launch.ts";
 import { rebound } from "../../kernel/rebind.ts";
 import { isStoredFor, type Region } from "../../regions/region.ts";
 import type { Laid } from "../6-layout/layout.ts";
+import { groupName } from "./common.ts";
 import type { ScheduleContext } from "./family.ts";
 
 interface Seen {
@@ -18,7 +21,7 @@ interface Seen {
 
 /** A text that is equal for equal groups. Undefined where a kernel stores in a place that the group does not say. */
 function seen(ctx: ScheduleContext, laid: Laid, g: Region): Seen | undefined {
-  const parts: string[] = [g.kind, g.derived ? "derived" : ""];
+  const parts: string[] = [g.kind, g.derived ? "derived" : "", groupName(g)];
   const values = new Map<Value, number>();
   const nodes = new Map<Node, number>();
   const packed = ctx.packed.get(g);
@@ -28,7 +31,7 @@ function seen(ctx: ScheduleContext, laid: Laid, g: Region): Seen | undefined {
     if (at === undefined) {
       at = values.size;
       values.set(v, at);
-      parts.push(`${typeText(v.type)}@${ctx.layouts.order(v).join()}`);
+      parts.push(`${bufferName(v)}: ${typeText(v.type)}@${ctx.layouts.order(v).join()}`);
     }
     return `v${at}`;
   };
