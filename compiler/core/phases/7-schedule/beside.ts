@@ -5,10 +5,11 @@ import { evaluateAll, NOMINAL, product } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
 import { beside } from "../../kernel/beside.ts";
 import { type Launch, oneLaunch, type Step } from "../../kernel/launch.ts";
+import { isFlat, isRun } from "../../ops/source.ts";
 import { limitOf, type Target } from "../../targets.ts";
 
 /** Elements, at nominal sizes, up to which a kernel is small: what it stores lives longer where it runs earlier. */
-const SMALL = 1 << 16;
+const SMALL = 1 << 17;
 /** Kernels in one. */
 const MOST_PARTS = 8;
 /** Steps that a kernel is taken forward over. */
@@ -25,12 +26,16 @@ export function runBeside(
   const words = limitOf(target, "maxUniformWords");
   const baseOf = (v: Value): Value => routine.alias.get(v) ?? v;
   const overwritten = new Set(routine.inPlace.values());
+  const updates = new Map<Value, Value[]>();
+  for (const [root, source] of routine.inPlace) updates.set(source, [...(updates.get(source) ?? []), root]);
+  /** Bytes that have several names (all parameters at once, and one) are not told apart here. */
+  const shared = (v: Value): boolean => isFlat(v.node.attrs.path) || isRun(v.node.attrs.path);
   const small = (s: Step): Launch | undefined => {
     if (s.kind !== "launch" || s.launches.list.length !== 1) return undefined;
     const [l] = s.launches.list;
     if (l.code.family !== "map" && l.code.family !== "rows") return undefined;
     const stored = l.buffers.filter((b) => b.access === "read_write").map((b) => b.value);
-    if (stored.some((v) => overwritten.has(v))) return undefined;
+    if (stored.some((v) => overwritten.has(v) && shared(v))) return undefined;
     const elements = stored.reduce((n, v) => n + evaluateAll(product(v.type.shape), NOMINAL), 0);
     return elements <= SMALL ? l : undefined;
   };
@@ -50,8 +55,15 @@ export function runBeside(
     let used = first.uniforms.length + 1;
     // What is made from here on is not there yet.
     const later = new Set<Value>();
+    /** What is read or written from here on: it may not be overwritten earlier than it is. */
+    const touched = new Set<Value>();
     const make = (step: Step): void => {
-      for (const v of madeBy(step)) later.add(baseOf(v));
+      for (const v of madeBy(step)) {
+        later.add(baseOf(v));
+        for (const root of updates.get(v) ?? []) later.add(baseOf(root));
+      }
+      if (step.kind === "launch")
+        for (const l of step.launches.list) for (const b of l.buffers) touched.add(b.value);
     };
     make(s);
     for (let j = i + 1; j < left.length && j <= i + FARTHEST && parts.length < MOST_PARTS; j++) {
@@ -64,7 +76,11 @@ export function runBeside(
         l !== undefined &&
         l.code.family === first.code.family &&
         l.code.workgroup === first.code.workgroup &&
-        l.buffers.every((b) => b.access === "read_write" || !later.has(baseOf(b.value))) &&
+        l.buffers.every((b) =>
+          b.access === "read_write"
+            ? !(overwritten.has(b.value) && touched.has(b.value))
+            : !later.has(baseOf(b.value)),
+        ) &&
         new Set([...bound, ...l.buffers.map((b) => b.value)]).size <= most &&
         used + l.uniforms.length + 1 < words;
       make(t);
