@@ -1,7 +1,7 @@
 // Writes compiler/core/generated/: what the compiler carries as text. It is generated because compiler/core may not
 // read files: the standard library's sources (compiler/core/std/*.mdl), the runtime that a module inlines (with and
-// without its training part: runtime/core/index.ts and inference.ts and what they import, each as one minified ES module
-// that keeps its exports), and the types of a module's `.d.ts` (runtime/core/api.ts from its line on).
+// without its training part, and what it knows of Node: runtime/core/index.ts and inference.ts and what they import, each as
+// one minified ES module that keeps its exports), and the types of a module's `.d.ts` (runtime/core/api.ts from its line on).
 // Files are only written when their text changes, so that a watching vitest and a build's time stamps stay quiet.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
@@ -30,12 +30,19 @@ function stdSources() {
 }
 
 /** The runtime as one ES module: as short as it gets, and in lines that a person can read where an error is thrown from. */
-async function runtimeTexts(entry) {
+async function runtimeTexts(entry, host) {
   const bundle = await rolldown({
     input: join(runtimeDir, entry),
     platform: "neutral",
     transform: { target: "es2022" },
     logLevel: "silent",
+    // A page has no Node: what knows of it is another file.
+    plugins: [
+      {
+        name: "host",
+        resolveId: (id) => (host === "page" && id === "./node.ts" ? join(runtimeDir, "page.ts") : undefined),
+      },
+    ],
   });
   const { output } = await bundle.generate({ format: "esm", minify: true, comments: false });
   await bundle.close();
@@ -96,8 +103,10 @@ export async function generate() {
   const constant = (name, type, value) => `export const ${name}: ${type} = ${JSON.stringify(value)};`;
   const texts = "{ readonly short: string; readonly inLines: string }";
   const runtime = [
-    constant("trainingRuntime", texts, await runtimeTexts("index.ts")),
-    constant("inferenceRuntime", texts, await runtimeTexts("inference.ts")),
+    constant("trainingRuntime", texts, await runtimeTexts("index.ts", "any")),
+    constant("inferenceRuntime", texts, await runtimeTexts("inference.ts", "any")),
+    constant("trainingPageRuntime", texts, await runtimeTexts("index.ts", "page")),
+    constant("inferencePageRuntime", texts, await runtimeTexts("inference.ts", "page")),
     constant("moduleTypesText", "string", moduleTypes()),
   ];
   write("runtime-text.ts", runtime.join("\n"));

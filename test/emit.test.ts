@@ -118,6 +118,14 @@ describe("a module's text", () => {
     for (const js of [training, inference]) expect(/\beval\b|new Function\b/.test(js)).toBe(false);
     const trains = (js: string): boolean => js.includes("this schedule needs");
     expect([trains(training), trains(inference)]).toEqual([true, false]);
+    // Nor what only Node has, for pages.
+    for (const artefact of [tiny, adder])
+      for (const minify of [true, false]) {
+        const page = emitModule(artefact, { runtime: "inline", host: "page", minify }).js;
+        expect(/node:|\/proc\/|getBuiltinModule/.test(page)).toBe(false);
+        expect(page).toContain("made for pages");
+      }
+    expect(/node:fs/.test(inference) && /getBuiltinModule/.test(inference)).toBe(true);
     // The runtime's share of a module; what it grows by is paid by every page.
     expect(gzipSync(inference).length).toBeLessThan(30_000);
   });

@@ -25,7 +25,8 @@ import fc from "fast-check";
 import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import type { Weights, WeightsOptions } from "../runtime/core/api.ts";
 import { WeightsError } from "../runtime/core/errors.ts";
-import { stageFile, writeFile } from "../runtime/core/files.ts";
+import { writeFile } from "../runtime/core/files.ts";
+import { stageFile } from "../runtime/core/node.ts";
 import { formatSafetensors, type NamedTensor, parseSafetensors } from "../runtime/core/safetensors.ts";
 import { placesOf, readWeights } from "../runtime/core/store.ts";
 import { fnv1a } from "../runtime/core/threefry.ts";
@@ -472,7 +473,7 @@ describe("a file that is written", () => {
     const path = join(here(), "w");
     await writeFile(path, bytes(7));
     const program = `
-      import { stageFile } from "../../../runtime/core/files.ts";
+      import { stageFile } from "../../../runtime/core/node.ts";
       await stageFile(${JSON.stringify(path)}, new Uint8Array(1000));
       process.kill(process.pid, "SIGKILL");`;
     const script = join(mkdtempSync(join(projectRoot, "node_modules", ".cache", "killed-")), "killed.mjs");

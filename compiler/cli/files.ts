@@ -13,7 +13,7 @@ import {
   statSync,
 } from "node:fs";
 import { dirname } from "node:path";
-import { type StagedFile, stageFile } from "../../runtime/core/files.ts";
+import { type StagedFile, stageFile } from "../../runtime/core/node.ts";
 import { stdSources } from "../core/index.ts";
 import { fileTrouble, InputFailure } from "./failure.ts";
 

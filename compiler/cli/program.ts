@@ -86,6 +86,11 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
         .choices(["inline", "import"])
         .default("inline"),
     )
+    .addOption(
+      new Option("--host <where>", "where the module will run: a page needs nothing of Node")
+        .choices(["any", "page"])
+        .default("any"),
+    )
     .option("--minify", "as few bytes as it takes, for a bundle: kernels are not for reading then")
     .option("--force", "replace files of the same names that mdl did not write")
     .addOption(new Option("--emit <stage>", "print a stage instead of writing files").choices(STAGES))

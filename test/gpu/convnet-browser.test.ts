@@ -30,7 +30,7 @@ test("ConvNet gives in Chromium what it gives in Node", async (context) => {
   expect(logits.shape).toEqual([N, 10]);
 
   const page = await openPage(context, {
-    "convnet.js": emitModule(artefact, { runtime: "inline", minify: true, source: file }).js,
+    "convnet.js": emitModule(artefact, { runtime: "inline", minify: true, host: "page", source: file }).js,
     "main.js": `
       import { load } from "./convnet.js";
       export async function main(options, x, y) {

@@ -28,6 +28,7 @@ export interface CompileFlags {
   readonly target?: readonly string[];
   readonly weights?: string;
   readonly runtime: "inline" | "import";
+  readonly host?: "any" | "page";
   readonly minify?: boolean;
   readonly emit?: Stage;
   readonly force?: boolean;
@@ -75,6 +76,7 @@ export async function compileCommand(path: string, flags: CompileFlags): Promise
     const { js, dts } = emitModule(c.artefact, {
       runtime: flags.runtime,
       minify: flags.minify,
+      host: flags.host,
       source: basename(files.file),
       compiler: `mdl ${version()}`,
     });

@@ -2,7 +2,12 @@
 // text of `NAME.js`, self-contained unless the runtime is to be imported, and of `NAME.d.ts`.
 import type { Artefact } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
-import { inferenceRuntime, trainingRuntime } from "../../generated/runtime-text.ts";
+import {
+  inferencePageRuntime,
+  inferenceRuntime,
+  trainingPageRuntime,
+  trainingRuntime,
+} from "../../generated/runtime-text.ts";
 import { alikeTogether } from "./order.ts";
 import { pack } from "./pack.ts";
 import { data, flatData, lineComment, oneLine, template } from "./text.ts";
@@ -11,6 +16,11 @@ import { emitTypes } from "./types.ts";
 export interface EmitOptions {
   /** `inline`: the module holds its runtime; `import`: it imports `mdlc/runtime`. */
   readonly runtime: "inline" | "import";
+  /**
+   * Where it will run. `any` by default; `page` leaves out what an inlined runtime knows of Node (paths, and Dawn where no
+   * GPU is handed in).
+   */
+  readonly host?: "any" | "page";
   /** Data and runtime in as few bytes as it takes; texts of kernels are what `compile` made (its option `minify`). */
   readonly minify?: boolean;
   /** For the header: the source's file name, and the compiler's version. */
@@ -39,7 +49,7 @@ export function emitModule(artefact: Artefact, options: EmitOptions): EmittedMod
         "// Everything else, as data: see Packed in mdlc/runtime.",
         `const mdlArtefact = {\n texts: mdlTexts,\n ${data(rest, "").replace(/^\{\s*/, "")};\n`,
       ];
-  const js = `${parts.join("\n")}\n${options.runtime === "inline" ? inlined(artefact, options.minify) : IMPORTED}\n`;
+  const js = `${parts.join("\n")}\n${options.runtime === "inline" ? inlined(artefact, options) : IMPORTED}\n`;
   return { js, dts: emitTypes(artefact, header) };
 }
 
@@ -65,9 +75,12 @@ export * from "mdlc/runtime";
 ${START}`;
 
 /** The runtime's own text; its `load` is wrapped, its classes are exported on. */
-function inlined(artefact: Artefact, minify = false): string {
+function inlined(artefact: Artefact, { minify, host = "any" }: EmitOptions): string {
   const trains = artefact.programs.some((p) => p.entries.some((e) => e.train));
-  const { short, inLines } = trains ? trainingRuntime : inferenceRuntime;
+  const page = host === "page";
+  const training = page ? trainingPageRuntime : trainingRuntime;
+  const inference = page ? inferencePageRuntime : inferenceRuntime;
+  const { short, inLines } = trains ? training : inference;
   const text = (minify ? short : inLines).trim();
   // A bundle ends with its one export clause.
   const clause = /export\s*\{([^{}]*)\};?$/.exec(text);
