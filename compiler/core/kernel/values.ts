@@ -1,9 +1,10 @@
 // Graph values as scalar expressions. In: a value, and which values are stored. Out: one element over fresh axes; what is not
 // stored is inlined (fusion by substitution).
 import { InternalError } from "../diagnostics/index.ts";
-import { equal, product } from "../dims/dim.ts";
+import { equal, isConst, product } from "../dims/dim.ts";
 import type { Node, Value } from "../ir/types.ts";
 import { rowMajor } from "./coordinates.ts";
+import { strideAlong } from "./facts.ts";
 import { createLowering, type ScalarContext } from "./lowering.ts";
 import type { Axis, Scalar } from "./scalar.ts";
 
@@ -42,6 +43,15 @@ export function lowerValue(s: ScalarContext, value: Value): { at: Axis[]; x: Sca
 export function isolated(n: Node): { s: ScalarContext; at: Axis[]; x: Scalar } {
   const s = createLowering(() => undefined);
   return { s, ...lowerValue(s, n.outs[0]) };
+}
+/** A view whose last axis runs along its operand's elements, or stays at one: read through it, they are read as they lie. */
+export function readsAlong(n: Node): boolean {
+  if (n.op.fuses !== "view" || n.inputs.length !== 1) return false;
+  const { s, at, x } = isolated(n);
+  const last = at.at(-1);
+  if (x.kind !== "load" || x.value !== n.inputs[0]) return false;
+  const step = last && strideAlong(rowMajor(s, x.at, x.value.type.shape), last, 4);
+  return last === undefined || (step !== undefined && (isConst(step, 0) || isConst(step, 1)));
 }
 /** A view that shows all elements of its operand in the same row-major order. */
 export function keepsOrder(n: Node): boolean {

@@ -2,12 +2,11 @@
 // by the counter, and every result of the body is a value that some kernel of the body stores. In: primitives, bodies too.
 // Out: the same values; each later step does with a body what it does with any graph (ir/blocks.ts).
 import { InternalError } from "../../diagnostics/index.ts";
-import { type Dim, sub, sym, symbols } from "../../dims/dim.ts";
+import { type Dim, exactQuotient, product, sub, sym, symbols } from "../../dims/dim.ts";
 import { attrsText, createBuilder, finishGraph, reachable, sameType, typeText } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
 import type { Attr, Builder, Graph, Node, Value } from "../../ir/types.ts";
-import { keepsOrder } from "../../kernel/values.ts";
-import { reshape } from "../../ops/axes.ts";
+import { readsAlong } from "../../kernel/values.ts";
 import { copy } from "../../ops/copy.ts";
 import { type LoopAttrs, loop, loopAttrs, outer, pick, scan, scanAttrs } from "../../ops/scan.ts";
 
@@ -31,7 +30,7 @@ export function lowerLoops(graph: Graph): Graph {
     // One leaf for one place: a kernel may not bind the same range twice.
     const leaves = new Map<Value, Value>();
     const read = (v: Value): Value => {
-      const base = shown(v);
+      const { base, views } = shown(v);
       let made = leaves.get(base);
       if (!made) {
         const { attrs, label, op } = base.node;
@@ -39,7 +38,10 @@ export function lowerLoops(graph: Graph): Graph {
         operands.push(base);
         leaves.set(base, made);
       }
-      return base === v ? made : reshape(inside, made, v.type.shape);
+      return views.reduce(
+        (x, n) => inside.at(n.origin, () => inside.make(n.op, [x], n.attrs, n.label)),
+        made,
+      );
     };
     const bound = a.body.inputs.map((input, i) => {
       const name = input.label ?? String(input.attrs.name);
@@ -82,14 +84,22 @@ export function lowerLoops(graph: Graph): Graph {
     .graph;
 }
 
-/** The stored value that a chain of views shows element by element in its order, else the value itself. */
-function shown(v: Value): Value {
+/**
+ * The value that a chain of views shows, and the views, which cost nothing in the body: where its elements are read as they
+ * lie, and where storing what is shown would store no less. (A transposed weight is stored: it is read many times.)
+ */
+function shown(v: Value): { base: Value; views: readonly Node[] } {
+  const views: Node[] = [];
   let base = v;
-  while (base.node.op.fuses === "view" && base.node.inputs.length === 1) {
-    if (!keepsOrder(base.node)) return v;
+  let found = { base, views: [] as readonly Node[] };
+  while (readsAlong(base.node)) {
+    views.unshift(base.node);
     base = base.node.inputs[0];
+    const stored = base.node.op.fuses === "source" || base.node.op.fuses === "control";
+    const larger = exactQuotient(product(v.type.shape), product(base.type.shape)) !== undefined;
+    if (stored || larger) found = { base, views: [...views] };
   }
-  return base.node.op.fuses === "source" ? v : base;
+  return found;
 }
 
 /**
