@@ -8,7 +8,7 @@ import type { HostExpr, Init } from "../../../../runtime/core/program.ts";
 import { backward } from "../../autodiff/backward.ts";
 import { asConst, type Dim, dim, isConst, product } from "../../dims/dim.ts";
 import { createBuilder, finishGraph } from "../../ir/build.ts";
-import type { Builder, DType, Graph, Value } from "../../ir/types.ts";
+import type { Builder, Graph, Value } from "../../ir/types.ts";
 import type { CheckedModel, CheckedTrain } from "../../model.ts";
 import { broadcastTo, cast, reshape, sum } from "../../ops/axes.ts";
 import { pack } from "../../ops/copy.ts";
@@ -37,6 +37,7 @@ import {
 import { type FlatParams, inRows, type ParamUse } from "../../ops/flat.ts";
 import { sliceOp } from "../../ops/movement.ts";
 import { full, GRAIN, hyper, param, RANDOM_STEP, RUN, state } from "../../ops/source.ts";
+import { type Formula, formulaOf } from "./alike.ts";
 
 export interface StepState {
   readonly path: string;
@@ -238,19 +239,45 @@ export function trainStep(
   const floats = kept
     .filter((w) => isFloat(w.value.type.dtype) && !isConst(product(w.value.type.shape), 0))
     .sort((x, y) => offsetOf(x.path) - offsetOf(y.path));
-  const placed: { path: string; at: number; size: number; dtype: DType }[] = [];
+  const sizeOf = (w: { readonly value: Value }): number =>
+    Math.ceil((asConst(product(w.value.type.shape)) as number) / APART) * APART;
+  const flatten = (v: Value): Value => cast(b, reshape(b, v, [product(v.type.shape)]), "f32");
+  const isFine = (v: Value): Value => sum(b, isBad(finite(b, v)), [0]);
+  // What one formula writes to buffers side by side is written by it once, over all of them.
+  const runs: BufferRun[] = [];
+  const byFormula = formulasOf(b, floats, offsetOf, sizeOf).map(({ of, members }) => {
+    const run = runOf(members, offsetOf, sizeOf);
+    runs.push(run);
+    const shape = [dim(run.total)];
+    const old = b.make(state, [], { path: run.path, dtype: "f32", shape }, "buffers");
+    const beside = members[0].beside.map((_, i) =>
+      b.make(
+        pack,
+        members.map((m) => flatten(m.beside[i])),
+        { offsets: run.members.map((m) => m.at), total: run.total },
+        "written",
+      ),
+    );
+    // As with parameters: the flag and the write each compute it, over rows of their own.
+    const row = (v: Value): Value => reshape(b, v, [dim(1), dim(run.total)]);
+    bad = add(b, bad, sum(b, isBad(finite(b, of(b, row(old), beside.map(row))))));
+    const next = of(b, old, beside);
+    return { path: run.path, old, next };
+  });
+  const formed = new Set(runs.flatMap((r) => r.members.map((m) => m.path)));
+  const rest = floats.filter((w) => !formed.has(w.path));
   let written: Value | undefined;
-  if (floats.length > 0) {
+  const placed = runOf(rest, offsetOf, sizeOf).members;
+  if (rest.length > 0) {
     // Side by side, as they lie in the state: one reduction sees all of them, and what lies together is written as one.
-    const flat = floats.map(({ value: v }) => cast(b, reshape(b, v, [product(v.type.shape)]), "f32"));
-    let total = 0;
-    floats.forEach(({ path, value: { type } }) => {
-      const size = Math.ceil((asConst(product(type.shape)) as number) / APART) * APART;
-      placed.push({ path, at: total, size, dtype: type.dtype });
-      total += size;
-    });
-    written = b.make(pack, flat, { offsets: placed.map((p) => p.at), total }, "written");
-    bad = add(b, bad, sum(b, isBad(finite(b, written)), [0]));
+    const total = rest.reduce((n, w) => n + sizeOf(w), 0);
+    written = b.make(
+      pack,
+      rest.map((w) => flatten(w.value)),
+      { offsets: placed.map((p) => p.at), total },
+      "written",
+    );
+    bad = add(b, bad, isFine(written));
   }
   const ok = eq(b, bad, 0);
 
@@ -275,20 +302,16 @@ export function trainStep(
   const nextBad = where(b, isFirst, count, firstBad);
   writes.push({ path: `${train.name}.first_bad_step`, value: nextBad });
   // Buffers are gated like parameters, whatever they hold; the random step goes on, or a bad draw would come back for ever.
-  const runs: BufferRun[] = [];
-  for (const list of adjacent(placed, offsetOf)) {
-    const [{ at, path: first }] = list;
-    const total = list.reduce((n, p) => n + p.size, 0);
-    const path = `${RUN}.${offsetOf(first)}.${total}`;
-    runs.push({
-      path,
-      offset: offsetOf(first),
-      total,
-      members: list.map((p) => ({ path: p.path, at: p.at - at })),
-    });
-    const old = b.make(state, [], { path, dtype: "f32", shape: [dim(total)] }, "buffers");
-    const next = b.make(sliceOp, [written as Value], { starts: [dim(at)], sizes: [dim(total)], steps: [1] });
-    writes.push({ path, value: gate(next, old) });
+  for (const { path, old, next } of byFormula) writes.push({ path, value: gate(next, old) });
+  for (const list of adjacent(rest, offsetOf, sizeOf)) {
+    if (list.length < 2) continue;
+    const run = runOf(list, offsetOf, sizeOf);
+    runs.push(run);
+    const at = placed[rest.indexOf(list[0])].at;
+    const shape = [dim(run.total)];
+    const old = b.make(state, [], { path: run.path, dtype: "f32", shape }, "buffers");
+    const next = b.make(sliceOp, [written as Value], { starts: [dim(at)], sizes: shape, steps: [1] });
+    writes.push({ path: run.path, value: gate(next, old) });
   }
   const together = new Set(runs.flatMap((r) => r.members.map((m) => m.path)));
   for (const w of lossGraph.writes) {
@@ -326,24 +349,61 @@ export function trainStep(
   };
 }
 
-/** Lists of two and more f32 buffers that lie one behind the other. */
-function adjacent<T extends { readonly path: string; readonly size: number; readonly dtype: DType }>(
-  placed: readonly T[],
+type Write = Graph["writes"][number];
+/** f32 buffers that lie one behind the other, as far as each goes on; others by themselves. */
+function adjacent<T extends Write>(
+  list: readonly T[],
   offsetOf: (path: string) => number,
+  sizeOf: (w: T) => number,
 ): T[][] {
   const out: T[][] = [];
   let end = -1;
-  for (const p of placed) {
-    if (p.dtype !== "f32") {
-      end = -1;
-      continue;
-    }
-    const offset = offsetOf(p.path);
-    if (offset === end) out[out.length - 1].push(p);
-    else out.push([p]);
-    end = offset + 4 * p.size;
+  for (const w of list) {
+    const single = w.value.type.dtype !== "f32";
+    const offset = offsetOf(w.path);
+    if (!single && offset === end) out[out.length - 1].push(w);
+    else out.push([w]);
+    end = single ? -1 : offset + 4 * sizeOf(w);
   }
-  return out.filter((list) => list.length > 1);
+  return out;
+}
+/** Buffers as one tensor, whose places begin at 0. */
+function runOf<T extends Write>(
+  list: readonly T[],
+  offsetOf: (path: string) => number,
+  sizeOf: (w: T) => number,
+): BufferRun {
+  let total = 0;
+  const members = list.map((w) => {
+    const at = total;
+    total += sizeOf(w);
+    return { path: w.path, at };
+  });
+  const offset = list.length ? offsetOf(list[0].path) : 0;
+  return { path: `${RUN}.${offset}.${total}`, offset, total, members };
+}
+/** Two and more buffers side by side that one formula writes. */
+function formulasOf<T extends Write>(
+  b: Builder,
+  list: readonly T[],
+  offsetOf: (path: string) => number,
+  sizeOf: (w: T) => number,
+): {
+  readonly of: Formula["of"];
+  readonly members: readonly (T & { readonly beside: readonly Value[] })[];
+}[] {
+  return adjacent(list, offsetOf, sizeOf).flatMap((run) => {
+    const out: { key: string; of: Formula["of"]; members: (T & { readonly beside: readonly Value[] })[] }[] =
+      [];
+    let last: string | undefined;
+    for (const w of run) {
+      const f = w.value.type.dtype === "f32" ? formulaOf(b, w.value, w.path) : undefined;
+      if (f && f.key === last) out[out.length - 1].members.push({ ...w, beside: f.beside });
+      else if (f) out.push({ key: f.key, of: f.of, members: [{ ...w, beside: f.beside }] });
+      last = f?.key;
+    }
+    return out.filter((f) => f.members.length > 1);
+  });
 }
 
 /** The parameters of one dtype in a step. */
