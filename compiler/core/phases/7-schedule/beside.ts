@@ -30,7 +30,7 @@ export function runBeside(
   for (const [root, source] of routine.inPlace) updates.set(source, [...(updates.get(source) ?? []), root]);
   /** Bytes that have several names (all parameters at once, and one) are not told apart here. */
   const shared = (v: Value): boolean => isFlat(v.node.attrs.path) || isRun(v.node.attrs.path);
-  const small = (s: Step): Launch | undefined => {
+  const small = once((s: Step): Launch | undefined => {
     if (s.kind !== "launch" || s.launches.list.length !== 1) return undefined;
     const [l] = s.launches.list;
     if (l.code.family !== "map" && l.code.family !== "rows") return undefined;
@@ -38,7 +38,10 @@ export function runBeside(
     if (stored.some((v) => overwritten.has(v) && shared(v))) return undefined;
     const elements = stored.reduce((n, v) => n + evaluateAll(product(v.type.shape), NOMINAL), 0);
     return elements <= SMALL ? l : undefined;
-  };
+  });
+  const made = once((s: Step) =>
+    madeBy(s).flatMap((v) => [baseOf(v), ...(updates.get(v) ?? []).map(baseOf)]),
+  );
   const left: (Step | undefined)[] = [...steps];
   const out: Step[] = [];
   for (let i = 0; i < left.length; i++) {
@@ -58,10 +61,7 @@ export function runBeside(
     /** What is read or written from here on: it may not be overwritten earlier than it is. */
     const touched = new Set<Value>();
     const make = (step: Step): void => {
-      for (const v of madeBy(step)) {
-        later.add(baseOf(v));
-        for (const root of updates.get(v) ?? []) later.add(baseOf(root));
-      }
+      for (const v of made(step)) later.add(v);
       if (step.kind === "launch")
         for (const l of step.launches.list) for (const b of l.buffers) touched.add(b.value);
     };
@@ -103,6 +103,15 @@ export function runBeside(
     });
   }
   return out;
+}
+
+/** The function, asked once of each: steps are looked at from all that come before. */
+function once<T>(f: (s: Step) => T): (s: Step) => T {
+  const known = new Map<Step, T>();
+  return (s) => {
+    if (!known.has(s)) known.set(s, f(s));
+    return known.get(s) as T;
+  };
 }
 
 /** What a step stores. */
