@@ -150,8 +150,8 @@ train fit for M { minimize loss; with sgd(lr = 1.0) }`;
     };
     for (const [layer, forward, step] of [
       ["RNN", 1, 4],
-      ["GRU", 2, 6],
-      ["LSTM", 2, 7],
+      ["GRU", 2, 7],
+      ["LSTM", 2, 6],
     ] as const) {
       const { f, fit_step } = perPass(layer);
       expect(f, layer).toBeLessThanOrEqual(forward);
