@@ -6,6 +6,8 @@ import type { Names } from "../compiler/core/phases/2-check/names/table.ts";
 import type * as ast from "../compiler/core/syntax/ast.ts";
 import { childrenOf } from "../compiler/core/syntax/walk.ts";
 import { checkText } from "./support/check.ts";
+import { mutate, random } from "./support/mutate.ts";
+import { generateProgram } from "./support/programs/generate.ts";
 import { allSources } from "./support/sources.ts";
 
 const FILE = "main.mdl";
@@ -63,6 +65,10 @@ function definition(offset: number): string {
 const types = (offset: number): string[] =>
   (table.typesAt(FILE, offset)?.types ?? []).map((t) => `${t.path || "."}: ${t.type}`);
 
+/** Names that a clause brings along, and those of the host. */
+const apart =
+  /^(sgd|adam|adamw|cosine|linear|one_cycle|constant|step_decay|exponential|l1|l2|step|total_steps)$/;
+
 describe("definitions", () => {
   it("need no errors to be absent, and there are none here", () => {
     expect(diagnostics.map((d) => d.message)).toEqual([]);
@@ -111,6 +117,21 @@ describe("definitions", () => {
       visit("std/nn")(parse(stdSources["std/nn"], "std/nn").ast);
     }
     expect(missing).toEqual([]);
+  });
+  it("are found in random programs, and broken ones end in no exception", () => {
+    for (let seed = 0; seed < 60; seed++) {
+      const source = generateProgram(seed);
+      const result = checkText(source, { names: true });
+      const visit = (n: ast.Node): void => {
+        if (n.kind === "name" && !apart.test(n.name))
+          expect(result.names?.definitionAt(FILE, n.span.start), `${seed} ${n.name}`).toBeDefined();
+        childrenOf(n).forEach(visit);
+      };
+      visit(parse(source, FILE).ast);
+      const torn = mutate(source, random(seed));
+      const broken = checkText(torn, { names: true }).names as Names;
+      for (let at = 0; at < torn.length; at += 11) broken.typesAt(FILE, at);
+    }
   });
   it("know where they are named: what a rename would change", () => {
     const d = table.definitionAt(FILE, at("gain:"))?.definition;

@@ -9,7 +9,6 @@ import type { LoadOptions, Tensor } from "../../runtime/core/api.ts";
 import { load, type Net } from "../../runtime/core/index.ts";
 import { difference } from "./allclose.ts";
 
-const _span = { file: "graph", start: 0, end: 0 };
 export type Tensors = Readonly<Record<string, Dense>>;
 
 /** Graphs as the checker would hand them on. */

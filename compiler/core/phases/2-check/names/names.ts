@@ -94,6 +94,7 @@ class Pass {
         this.layer(item);
         return;
       case "fn":
+        this.fns = new Map();
         this.fn(top, item);
         return;
       case "op":
@@ -160,6 +161,8 @@ class Pass {
     if (found) this.table?.refer(span, this.defined(found.item));
     else if (this.builtins.has(name)) this.table?.referToBuiltin(span, name);
   }
+  /** Fns of the layer at hand. */
+  private fns: ReadonlyMap<string, ast.FnDecl> = new Map();
   /** The members of the model that the train block at hand is for. */
   private members: ReadonlyMap<string, Span> | undefined;
   private modelOf(train: ast.TrainDecl): ReadonlyMap<string, Span> | undefined {
@@ -181,6 +184,7 @@ class Pass {
   }
 
   private layer(decl: ast.LayerDecl | ast.ModelDecl): void {
+    this.fns = new Map(decl.members.flatMap((m) => (m.kind === "fn" ? [[m.name.name, m] as const] : [])));
     const params = new Names();
     for (const p of decl.params) {
       this.type(params, p.type, false);
@@ -341,7 +345,7 @@ class Pass {
         this.expr(names, e.callee);
         for (const a of e.args) {
           // grad's wrt names a parameter of the other fn.
-          if (a.name?.name === "wrt") this.quietly(names, a.value);
+          if (a.name?.name === "wrt") this.quietly(names, a.value, this.fnNamed(names, e.args[0]?.value));
           else this.expr(names, a.value);
         }
         return;
@@ -402,13 +406,21 @@ class Pass {
     }
   }
 
-  private quietly(names: Names, e: ast.Expr): void {
+  /** The fn that an expression names, where it does. */
+  private fnNamed(names: Names, e: ast.Expr | undefined): ast.FnDecl | undefined {
+    if (e?.kind !== "name") return undefined;
+    if (names.find(e.name)) return this.fns.get(e.name);
+    const item = this.module.names.get(e.name)?.item;
+    return item?.kind === "fn" ? item : undefined;
+  }
+  private quietly(names: Names, e: ast.Expr, fn: ast.FnDecl | undefined): void {
     if (e.kind === "name") {
       const l = names.find(e.name);
       if (l) l.used = true;
-      // Where it is a parameter of the other fn, the interpreter says so.
-      this.table?.refer(e.span, l?.definition);
-    } else if (e.kind === "list" || e.kind === "tuple") for (const i of e.items) this.quietly(names, i);
+      const param = fn?.params.find((p) => p.name.name === e.name);
+      const of = param ? this.table?.define(param.name.span, "parameter", e.name) : l?.definition;
+      this.table?.refer(e.span, of);
+    } else if (e.kind === "list" || e.kind === "tuple") for (const i of e.items) this.quietly(names, i, fn);
     else this.mention(e);
   }
 
