@@ -50,7 +50,8 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
     return made;
   };
   const keyOf = (v: Value): string => `${p.identity.of(v)}@${layouts.order(v).join()}`;
-  const single = laid.order.map((g): Step => {
+  const late = new Set<Step>();
+  const single = laid.order.flatMap((g): Step | Step[] => {
     const { anchor, roots } = g;
     if (g.kind === "control") return { kind: "loop", node: anchor };
     if (g.kind === "pack") {
@@ -58,17 +59,63 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
       const parts = anchor.inputs.map((value, i) => ({ value, offset: offsets[i] }));
       return { kind: "pack", whole: roots[0], parts };
     }
-    if (!g.derived) return { kind: "launch", launches: launchesOf(g), about: p.describe(g) };
+    // Launches of one group are steps of their own: others may run beside each.
+    if (!g.derived) {
+      const { list, temporaries } = launchesOf(g);
+      const about = p.describe(g);
+      const own = list.map(
+        (launch, i): Step => ({
+          kind: "launch",
+          launches: { list: [launch], temporaries: i === 0 ? temporaries : [] },
+          about,
+        }),
+      );
+      if (own.length === 2) late.add(own[1]);
+      return own;
+    }
     const key = roots.map(keyOf).join("|");
     const launches = p.prepared.has(key) ? undefined : launchesOf(g);
     p.prepared.add(key);
     return { kind: "prepare", key, roots, launches, about: p.describe(g) };
   });
-  const steps = runBeside(single, { alias: fused.alias, inPlace }, target);
+  const steps = runBeside(delayed(single, late, fused.alias), { alias: fused.alias, inPlace }, target);
   if (p.verify)
     for (const s of steps)
       if (s.kind === "launch") for (const { code } of s.launches.list) verifyKernel(code, rulesOf(target));
   return { graph: fused.graph, steps, alias: fused.alias, inPlace };
+}
+
+/**
+ * What adds up the parts of a sum waits until somebody reads it, or overwrites what it reads: such steps then stand side by
+ * side, and can run so.
+ */
+function delayed(
+  steps: readonly Step[],
+  late: ReadonlySet<Step>,
+  alias: ReadonlyMap<Value, Value>,
+): readonly Step[] {
+  const base = (v: Value): Value => alias.get(v) ?? v;
+  const bound = (s: Step, write: boolean): readonly Value[] => {
+    if (s.kind === "loop") return s.node.inputs.map(base);
+    if (s.kind === "pack") return [s.whole, ...s.parts.map((p) => base(p.value))];
+    const list = s.launches?.list ?? [];
+    return list.flatMap((l) =>
+      l.buffers.filter((b) => !write || b.access === "read_write").map((b) => base(b.value)),
+    );
+  };
+  const out: Step[] = [];
+  let waiting: Step[] = [];
+  for (const s of steps) {
+    const all = new Set(bound(s, false));
+    const writes = new Set(bound(s, true));
+    const ready = (w: Step): boolean =>
+      bound(w, true).some((v) => all.has(v)) || bound(w, false).some((v) => writes.has(v));
+    out.push(...waiting.filter(ready));
+    waiting = waiting.filter((w) => !ready(w));
+    if (late.has(s)) waiting.push(s);
+    else out.push(s);
+  }
+  return [...out, ...waiting];
 }
 
 /** Where roots are really stored: over the state they update, or in the slice of what the loop emits. */

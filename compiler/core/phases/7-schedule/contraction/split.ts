@@ -25,7 +25,7 @@ import { type Nest, storeFunction } from "./nest.ts";
 /** Terms of a part, at least: fewer are no work for a workgroup, and the second launch costs about as many. */
 const LEAST = 512;
 /** A k from which parts pay for the launch they take, where the tiles leave three quarters of the device idle. */
-const LONG = 4096;
+const LONG = 8192;
 const IDLE = 4;
 /** Parts, at most. */
 const MOST = 64;
@@ -179,7 +179,8 @@ function joined(job: Job, n: Nest, partial: Value, count: Dim): Launch {
   em.put({ k: "run", fn: storeFunction(em, n), args: [batchX, rowX, colX, now] });
   return finish(em, s, {
     name: `${groupName(job.group)}_parts`,
-    family: "contraction parts",
+    // As any kernel of an element a thread: it may run beside others.
+    family: "map",
     workgroup: threads,
     groups: ceilDiv(many, threads),
     cost: mul(many, count, 4),
