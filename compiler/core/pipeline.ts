@@ -5,7 +5,8 @@
 import { type Artefact, type EntryPlan, PROGRAM_VERSION, type Program } from "../../runtime/core/program.ts";
 import { diagnostic, MdlError, type Span } from "./diagnostics/index.ts";
 import { asConst, type Dim, DimError, NOMINAL } from "./dims/dim.ts";
-import { type Block, mapBlocks, overBlocks } from "./ir/blocks.ts";
+import { sameGraph } from "./ir/alike.ts";
+import { type Block, eachBlock, mapBlocks, overBlocks } from "./ir/blocks.ts";
 import { PART_OF } from "./ir/build.ts";
 import { Identity } from "./ir/identity.ts";
 import { bindSymbols } from "./ir/transform.ts";
@@ -110,6 +111,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
   const stages: StageReport[] = [];
   const printed = new KernelTexts(options.minify ?? false);
   const tables = new Map<string, KernelTable>();
+  const shared = new SharedLayouts();
   const programs: Program[] = options.targets.map((target) => {
     const kernels = new KernelTable();
     tables.set(target.name, kernels);
@@ -118,6 +120,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       target,
       options,
       claims: (n) => isClaimed(n, target),
+      shared,
       nodes: { left: MAX_PLANNED },
       scheduling: {
         target,
@@ -190,6 +193,7 @@ interface Line {
   readonly target: Target;
   readonly options: PipelineOptions;
   readonly claims: (node: Node) => boolean;
+  readonly shared: SharedLayouts;
   readonly nodes: { left: number };
   readonly scheduling: Scheduling;
   readonly planning: ProgramContext;
@@ -215,8 +219,28 @@ function entryOf(src: Source, line: Line): { plan: EntryPlan; report: StageRepor
   line.nodes.left -= simplified.nodes.length;
   if (line.nodes.left < 0) throw new GraphLimit(MAX_PLANNED);
 
+  const { graph, laid } = line.shared.of(src, simplified, line);
+  const routine = mapBlocks(laid, (own, loop) => schedule(line.scheduling, own, loop));
+
+  const { plan, report } = planEntry(line.planning, {
+    name: src.name,
+    doc: src.doc,
+    routine,
+    shapeText: Object.fromEntries(src.ports.map((p) => [p.name, p.shapeText])),
+    hyper: src.hyper,
+    train: src.train,
+  });
+  return {
+    plan,
+    report: { ...report, entry: src.name, target: target.name, checked, simplified: graph, laid },
+  };
+}
+
+/** Regions of a simplified graph and the bodies of its loops, and where and how their values lie. */
+function layOut(simplified: Graph, src: Source, { target, options, claims }: Line): Block<Laid> {
+  const maxBindings = limitOf(target, "maxStorageBuffersPerShaderStage");
   const room = (n: Node): number => roomFor(n, target);
-  const laid = overBlocks(simplified, (graph, loop) => {
+  return overBlocks(simplified, (graph, loop) => {
     const derive = src.inference && !loop;
     const notInPlace = new Set<string>();
     for (;;) {
@@ -232,18 +256,31 @@ function entryOf(src: Source, line: Line): { plan: EntryPlan; report: StageRepor
       for (const path of open) notInPlace.add(path);
     }
   });
+}
 
-  const routine = mapBlocks(laid, (own, loop) => schedule(line.scheduling, own, loop));
+/** What targets have in common: where an entry is the same graph for two of them, its regions and layouts are made once. */
+class SharedLayouts {
+  private readonly known = new Map<Source, { graph: Graph; asked: string; laid: Block<Laid> }[]>();
 
-  const { plan, report } = planEntry(line.planning, {
-    name: src.name,
-    doc: src.doc,
-    routine,
-    shapeText: Object.fromEntries(src.ports.map((p) => [p.name, p.shapeText])),
-    hyper: src.hyper,
-    train: src.train,
-  });
-  return { plan, report: { ...report, entry: src.name, target: target.name, checked, simplified, laid } };
+  of(src: Source, graph: Graph, line: Line): { graph: Graph; laid: Block<Laid> } {
+    const list = this.known.get(src) ?? [];
+    this.known.set(src, list);
+    const asked = whatIsAsked(graph, line);
+    const same = list.find((x) => x.asked === asked && sameGraph(x.graph, graph));
+    if (same) return same;
+    const made = { graph, asked, laid: layOut(graph, src, line) };
+    list.push(made);
+    return made;
+  }
+}
+/** What `layOut` asks of the target. */
+function whatIsAsked(graph: Graph, { target, claims }: Line): string {
+  const answers: unknown[] = [limitOf(target, "maxStorageBuffersPerShaderStage")];
+  for (const { own } of eachBlock(overBlocks(graph, (g) => g)))
+    for (const n of own.nodes)
+      if (n.op.fuses === "composite" || n.op.fuses === "algorithm")
+        answers.push([claims(n), roomFor(n, target)]);
+  return JSON.stringify(answers);
 }
 
 const isWanted = (options: PipelineOptions, name: string): boolean =>

@@ -1,9 +1,9 @@
 // Two scans over the same operands, one of which computes the other's results and perhaps more (the gradient wants the
 // carries, too), are one. In: any graph. Out: the smaller one's readers read the larger one. Bodies are compared as they
 // are, node by node: one traced twice, or read from a text, is as good as one that is shared.
-import { attrText, isGraph, sameType } from "../../ir/build.ts";
+import { startsAlike } from "../../ir/alike.ts";
 import { transform } from "../../ir/transform.ts";
-import type { Attr, Graph, Node, Value } from "../../ir/types.ts";
+import type { Graph, Node } from "../../ir/types.ts";
 import { scan, scanAttrs } from "../../ops/scan.ts";
 
 export function mergeScans(graph: Graph): Graph {
@@ -35,39 +35,4 @@ function covers(big: Node, small: Node): boolean {
     y.emitAxes.every((n, i) => n === x.emitAxes[i]) &&
     startsAlike(x.body, y.body)
   );
-}
-
-/** The same nodes, and the small one's results are the first of the big one's. */
-function startsAlike(big: Graph, small: Graph): boolean {
-  if (big.nodes.length !== small.nodes.length) return false;
-  const place = new Map<Value, string>();
-  const number = (g: Graph): void =>
-    g.nodes.forEach((n, i) => {
-      for (const v of n.outs) place.set(v, `${i}.${v.index}`);
-    });
-  number(big);
-  number(small);
-  const same = (v: Value, w: Value): boolean => place.get(v) === place.get(w);
-  return (
-    small.results.every((r, i) => same(r.value, big.results[i].value)) &&
-    small.nodes.every((n, i) => {
-      const m = big.nodes[i];
-      return (
-        n === m ||
-        (n.op === m.op &&
-          n.inputs.length === m.inputs.length &&
-          n.inputs.every((v, k) => same(v, m.inputs[k])) &&
-          n.outs.every((v, k) => sameType(v.type, m.outs[k].type)) &&
-          sameAttrs(n, m))
-      );
-    })
-  );
-}
-function sameAttrs(n: Node, m: Node): boolean {
-  const names = new Set([...Object.keys(n.attrs), ...Object.keys(m.attrs)]);
-  const same = (a: Attr, b: Attr): boolean =>
-    isGraph(a) && isGraph(b)
-      ? a === b || (a.results.length === b.results.length && startsAlike(a, b))
-      : attrText(a) === attrText(b);
-  return [...names].every((name) => same(n.attrs[name], m.attrs[name]));
 }
