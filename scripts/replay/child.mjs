@@ -6,25 +6,30 @@ import { gzipSync } from "node:zlib";
 
 const gzipped = (text) => gzipSync(text, { level: 9 }).length;
 
-function record({ compile, emitModule }, model, targets) {
-  const begin = process.cpuUsage();
-  const compiled = compile(model.source, model.file, {
+function record({ compile, emitModule }, model, targets, minified) {
+  const options = {
     resolve: (path) => model.imports?.[path],
     model: model.model,
     set: model.set,
     targets,
-  });
+  };
+  const begin = process.cpuUsage();
+  const compiled = compile(model.source, model.file, options);
   const { user, system } = process.cpuUsage(begin);
   const ms = (user + system) / 1000;
   const { artefact, report } = compiled;
   const bare = emitModule(artefact, { runtime: "inline", source: model.file }).js;
-  // A revision without the option writes the same again.
-  const minified = emitModule(artefact, { runtime: "inline", source: model.file, minify: true }).js;
+  const minifiedBytes = () => {
+    const small = compile(model.source, model.file, { ...options, minify: true }).artefact;
+    const { js } = emitModule(small, { runtime: "inline", source: model.file, minify: true });
+    // A revision without the option writes the same again.
+    return js === bare ? undefined : gzipped(js);
+  };
   return {
     id: model.id,
     ms,
     bytes: gzipped(bare),
-    minifiedBytes: minified === bare ? undefined : gzipped(minified),
+    minifiedBytes: minified ? minifiedBytes() : undefined,
     targets: artefact.programs.map((program) => ({
       target: program.target,
       kernels: program.kernels.map((kernel) => ({ name: kernel.name, text: artefact.texts[kernel.text] })),
@@ -51,12 +56,12 @@ function reason(error) {
 
 // A parent that is gone wants nothing more.
 process.on("disconnect", () => process.exit());
-process.once("message", async ({ compiler, models, targets }) => {
+process.once("message", async ({ compiler, models, targets, minified }) => {
   const library = await import(pathToFileURL(compiler).href);
   for (const model of models) {
     let result;
     try {
-      result = record(library, model, targets);
+      result = record(library, model, targets, minified);
     } catch (error) {
       result = { id: model.id, error: reason(error) };
     }

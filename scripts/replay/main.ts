@@ -22,6 +22,7 @@ revision's, and says what differs: kernel texts, plans, dispatches, peak bytes, 
   --only PATTERN     models whose name matches (a regular expression; several times: any of them)
   --texts            the difference of every changed kernel, each once
   --plans            the difference of every changed plan
+  --minified         sizes of minified modules, too: compiles everything once more
   --all              no limit to the lines of a section
   --expect equal     exit with 1 where anything but a time differs
   --list             the models' names, and no more
@@ -45,6 +46,7 @@ function parseOptions(args: readonly string[]) {
         only: { type: "string", multiple: true },
         texts: { type: "boolean", default: false },
         plans: { type: "boolean", default: false },
+        minified: { type: "boolean", default: false },
         all: { type: "boolean", default: false },
         expect: { type: "string" },
         list: { type: "boolean", default: false },
@@ -88,6 +90,7 @@ export async function main(root: string, args: readonly string[]): Promise<numbe
       let kept = 0;
       const records = await recordsOf(root, revision, models, {
         targets: options.targets,
+        minified: options.minified,
         progress: (_record, wasKept) => {
           done++;
           if (wasKept) kept++;

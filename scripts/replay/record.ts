@@ -35,7 +35,7 @@ export type ModelRecord =
   | {
       readonly id: string;
       readonly targets: readonly TargetRecord[];
-      /** Bytes of the module, gzipped: as `mdl compile` writes it, and minified where the revision can. */
+      /** Bytes of the module, gzipped: as `mdl compile` writes it, and minified where that was asked for and the revision can. */
       readonly bytes: number;
       readonly minifiedBytes?: number;
       /** Milliseconds of processor time of `compile`, for all targets asked for. */

@@ -92,6 +92,8 @@ async function bundleLibrary(tree: string, outfile: string): Promise<void> {
 
 export interface RunOptions {
   readonly targets: readonly string[];
+  /** Compiles once more, for the size of the minified module. */
+  readonly minified?: boolean;
   /** Called with each record as it is there; kept ones too. */
   readonly progress?: (record: ModelRecord, kept: boolean) => void;
 }
@@ -108,7 +110,7 @@ export async function recordsOf(
     if (revision.cache === undefined) return undefined;
     const key = createHash("sha256")
       .update(child)
-      .update(JSON.stringify([model, options.targets]));
+      .update(JSON.stringify([model, options.targets, options.minified === true]));
     return join(revision.cache, `${key.digest("hex").slice(0, 32)}.json.gz`);
   };
   const records = new Map<string, ModelRecord>();
@@ -130,7 +132,7 @@ export async function recordsOf(
   };
   let left = models.filter((m) => !records.has(m.id));
   while (left.length > 0) {
-    const end = await runChild(root, revision, left, options.targets, (record) => {
+    const end = await runChild(root, revision, left, options, (record) => {
       done(left[0], record);
       left = left.slice(1);
     });
@@ -147,7 +149,7 @@ function runChild(
   root: string,
   revision: Revision,
   models: readonly ReplayModel[],
-  targets: readonly string[],
+  { targets, minified }: RunOptions,
   each: (record: ModelRecord) => void,
 ): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
@@ -181,6 +183,6 @@ function runChild(
       );
     });
     wait();
-    child.send({ compiler: revision.compiler, models, targets });
+    child.send({ compiler: revision.compiler, models, targets, minified });
   });
 }
