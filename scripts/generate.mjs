@@ -1,7 +1,7 @@
 // Writes compiler/core/generated/: what the compiler carries as text. It is generated because compiler/core may not
 // read files: the standard library's sources (compiler/core/std/*.mdl), the runtime that a module inlines (with and
-// without its training part, and what it knows of Node: runtime/core/index.ts and inference.ts and what they import, each as
-// one minified ES module that keeps its exports), and the types of a module's `.d.ts` (runtime/core/api.ts from its line on).
+// without its training part, what it knows of Node, and more: runtime/core/index.ts and inference.ts and what they import,
+// each as one minified ES module that keeps its exports), and the types of a module's `.d.ts` (runtime/core/api.ts from its line on).
 // Files are only written when their text changes, so that a watching vitest and a build's time stamps stay quiet.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
@@ -29,18 +29,23 @@ function stdSources() {
   );
 }
 
-/** The runtime as one ES module: as short as it gets, and in lines that a person can read where an error is thrown from. */
-async function runtimeTexts(entry, host) {
+/** What a module may be made without, and the file that takes another's place then. */
+const SWAPS = { node: "page.ts", indexes: "no-indexes.ts" };
+
+/** The runtime as one ES module, as short as it gets, without these parts; and where its lines may end. */
+async function runtimeText(entry, without) {
   const bundle = await rolldown({
     input: join(runtimeDir, entry),
     platform: "neutral",
     transform: { target: "es2022" },
     logLevel: "silent",
-    // A page has no Node: what knows of it is another file.
     plugins: [
       {
-        name: "host",
-        resolveId: (id) => (host === "page" && id === "./node.ts" ? join(runtimeDir, "page.ts") : undefined),
+        name: "swap",
+        resolveId(id) {
+          const part = without.find((p) => id === `./${p}.ts`);
+          return part && join(runtimeDir, SWAPS[part]);
+        },
       },
     ],
   });
@@ -48,12 +53,25 @@ async function runtimeTexts(entry, host) {
   await bundle.close();
   // A module goes through its user's bundler, too: an import of what is only known at run time is left alone there.
   const hints = "/* @vite-ignore */ /* webpackIgnore: true */";
-  const short = output[0].code.replaceAll(/\bimport\((?=[\w$]+\))/g, `import(${hints} `);
-  return { short, inLines: inLines(short) };
+  const text = output[0].code.replaceAll(/\bimport\((?=[\w$]+\))/g, `import(${hints} `).trim();
+  return { text, lines: lineEnds(text) };
+}
+
+/** With and without each part: by what is left out. */
+async function runtimes() {
+  const all = {};
+  for (const entry of ["index.ts", "inference.ts"])
+    for (const node of [[], ["node"]])
+      for (const indexes of [[], ["indexes"]]) {
+        const without = [...node, ...indexes];
+        const name = [...(entry === "index.ts" ? [] : ["train"]), ...without].join();
+        all[name] = await runtimeText(entry, without);
+      }
+  return all;
 }
 
 /** Node prints the line that an uncaught error was thrown from: lines end where statements and members begin. */
-function inLines(code) {
+function lineEnds(code) {
   const places = new Set();
   // None of these follows a word that a line may not end with (return, async, throw).
   const lists = ["body", "cases", "consequent", "declarations", "properties", "elements", "arguments"];
@@ -66,17 +84,17 @@ function inLines(code) {
     }
   };
   visit(parseAst(code));
-  const lines = [];
+  const ends = [];
   let from = 0;
   let to = 0;
   for (const place of [...places, code.length].sort((a, b) => a - b)) {
     if (place - from > 120 && to > from) {
-      lines.push(code.slice(from, to));
+      ends.push(to - from);
       from = to;
     }
     to = place;
   }
-  return [...lines, code.slice(from)].join("\n");
+  return ends;
 }
 
 /** What runtime/core/api.ts says below its line. */
@@ -101,12 +119,9 @@ export async function generate() {
     `export const stdSources: Record<string, string> = ${JSON.stringify(stdSources(), null, 2)};`,
   );
   const constant = (name, type, value) => `export const ${name}: ${type} = ${JSON.stringify(value)};`;
-  const texts = "{ readonly short: string; readonly inLines: string }";
+  const texts = "Readonly<Record<string, { readonly text: string; readonly lines: readonly number[] }>>";
   const runtime = [
-    constant("trainingRuntime", texts, await runtimeTexts("index.ts", "any")),
-    constant("inferenceRuntime", texts, await runtimeTexts("inference.ts", "any")),
-    constant("trainingPageRuntime", texts, await runtimeTexts("index.ts", "page")),
-    constant("inferencePageRuntime", texts, await runtimeTexts("inference.ts", "page")),
+    constant("runtimes", texts, await runtimes()),
     constant("moduleTypesText", "string", moduleTypes()),
   ];
   write("runtime-text.ts", runtime.join("\n"));

@@ -118,6 +118,14 @@ describe("a module's text", () => {
     for (const js of [training, inference]) expect(/\beval\b|new Function\b/.test(js)).toBe(false);
     const trains = (js: string): boolean => js.includes("this schedule needs");
     expect([trains(training), trains(inference)]).toEqual([true, false]);
+    // An index is looked for where an input is one.
+    const indexes = [{ extent: 0, use: "take" }];
+    const ids = adder.programs.map((p) => ({
+      ...p,
+      entries: p.entries.map((e) => ({ ...e, inputs: e.inputs.map((port) => ({ ...port, indexes })) })),
+    }));
+    const taking = emitModule({ ...adder, programs: ids }, { runtime: "inline" }).js;
+    expect([taking, inference].map((js) => js.includes("index-range"))).toEqual([true, false]);
     // Nor what only Node has, for pages.
     for (const artefact of [tiny, adder])
       for (const minify of [true, false]) {

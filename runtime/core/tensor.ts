@@ -220,19 +220,13 @@ export function f16ToNumber(bits: number): number {
 /** Rounds a float32 to half precision, ties to even. */
 export function numberToF16(value: number): number {
   word.setFloat32(0, value);
-  const bits = word.getUint32(0);
-  const sign = (bits >>> 16) & 0x8000;
-  const magnitude = bits & 0x7fffffff;
-  if (magnitude > 0x7f800000) return sign | 0x7e00;
-  if (magnitude >= 0x47800000) return sign | 0x7c00;
-  if (magnitude < 0x38800000) {
-    // Subnormal: units of 2^-24. Adding a half of 2^-1 ulp rounds to even in float32 arithmetic.
-    word.setUint32(0, magnitude);
-    word.setFloat32(0, word.getFloat32(0) + 0.5);
-    return sign | (word.getUint32(0) - 0x3f000000);
-  }
-  // Rebias the exponent and round the 13 bits that go; a carry runs into the exponent, which is right.
-  return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
+  const high = word.getUint16(0);
+  const sign = high & 0x8000;
+  const size = Math.abs(word.getFloat32(0));
+  if (!(size < 65520)) return sign | (size > 0 ? 0x7c00 : 0x7e00);
+  const exponent = Math.max(-14, ((high >> 7) & 255) - 127);
+  // In units of the last place; what is added and taken away rounds to even. A carry runs into the exponent, which is right.
+  return sign | (((exponent + 14) << 10) + (size * 2 ** (10 - exponent) + 2 ** 52 - 2 ** 52));
 }
 
 export function bf16ToNumber(bits: number): number {

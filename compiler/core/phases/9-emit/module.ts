@@ -2,12 +2,7 @@
 // text of `NAME.js`, self-contained unless the runtime is to be imported, and of `NAME.d.ts`.
 import type { Artefact } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
-import {
-  inferencePageRuntime,
-  inferenceRuntime,
-  trainingPageRuntime,
-  trainingRuntime,
-} from "../../generated/runtime-text.ts";
+import { runtimes } from "../../generated/runtime-text.ts";
 import { alikeTogether } from "./order.ts";
 import { pack } from "./pack.ts";
 import { data, flatData, lineComment, oneLine, template } from "./text.ts";
@@ -74,14 +69,27 @@ const IMPORTED = `import { load as mdlStart } from "mdlc/runtime";
 export * from "mdlc/runtime";
 ${START}`;
 
+/** The parts of the runtime that a module does without, in the order in which `runtimes` names them. */
+function unused(artefact: Artefact, { host = "any" }: EmitOptions): string[] {
+  const entries = artefact.programs.flatMap((p) => p.entries);
+  const left = {
+    train: !entries.some((e) => e.train),
+    node: host === "page",
+    indexes: !entries.some((e) => e.inputs.some((p) => p.indexes?.length)),
+  };
+  return Object.entries(left).flatMap(([part, out]) => (out ? [part] : []));
+}
+
 /** The runtime's own text; its `load` is wrapped, its classes are exported on. */
-function inlined(artefact: Artefact, { minify, host = "any" }: EmitOptions): string {
-  const trains = artefact.programs.some((p) => p.entries.some((e) => e.train));
-  const page = host === "page";
-  const training = page ? trainingPageRuntime : trainingRuntime;
-  const inference = page ? inferencePageRuntime : inferenceRuntime;
-  const { short, inLines } = trains ? training : inference;
-  const text = (minify ? short : inLines).trim();
+function inlined(artefact: Artefact, options: EmitOptions): string {
+  const without = unused(artefact, options);
+  const made = runtimes[without.join()];
+  let at = 0;
+  const lines = made.lines.map((length) => {
+    at += length;
+    return made.text.slice(at - length, at);
+  });
+  const text = options.minify ? made.text : [...lines, made.text.slice(at)].join("\n");
   // A bundle ends with its one export clause.
   const clause = /export\s*\{([^{}]*)\};?$/.exec(text);
   const exported = (clause?.[1] ?? "").split(",").map((part) => part.trim().split(/\s+as\s+/));
@@ -90,7 +98,7 @@ function inlined(artefact: Artefact, { minify, host = "any" }: EmitOptions): str
   const others = exported
     .filter((e) => e !== start)
     .map(([local, name]) => (name ? `${local} as ${name}` : local));
-  return `// The runtime${trains ? "" : ", without its training part"}.
+  return `// The runtime${without.length > 0 ? `, without what it does not use (${without.join(", ")})` : ""}.
 ${text.slice(0, clause.index).trimEnd()}
 const mdlStart = ${start[0]};
 ${START}
