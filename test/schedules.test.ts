@@ -1,4 +1,5 @@
-// Equal groups are scheduled once, and nobody can tell: the same program comes out as where each is scheduled by itself.
+// What is done once for many: equal groups are scheduled once, targets share what does not depend on them. Nobody can tell:
+// the same program comes out as where each is made by itself.
 import { describe, expect, it, vi } from "vitest";
 import { check } from "../compiler/core/index.ts";
 import { families } from "../compiler/core/phases/7-schedule/families.ts";
@@ -52,5 +53,28 @@ describe("equal groups", () => {
     // The first way is what is taken anyway; whoever picks is asked for each group.
     const alone = build(model, { ...options, pick: () => 0 }).artefact;
     expect(JSON.stringify(shared) === JSON.stringify(alone)).toBe(true);
+  });
+});
+
+describe("a program", () => {
+  it("is the same whichever targets are compiled beside it", () => {
+    const source = `import { BatchNorm2d, Conv2d } from "std/nn"
+      model M {
+        conv = Conv2d(3, 8, 3)
+        bn   = BatchNorm2d(8)
+        fn f(x: f32[N, 3, 8, 8]) -> f32[N, 8, 6, 6] { x |> conv |> bn |> relu }
+        fn heads(q: f32[T, 8], k: f32[T, 8], v: f32[T, 8]) -> f32[T, 8] { attention(q, k, v, causal = true) }
+        fn turns(x: f32[B, T, 4, 8]) -> f32[B, 4, 8] { scan t over x axis 1 with s = zeros(B, 4, 8) { s = attention(t, s, t) } }
+        private fn loss(x: f32[N, 3, 8, 8], q: f32[T, 8]) -> f32 { mean(f(x) ** 2) + mean(heads(q, q * 2, q + 1)) }
+      }
+      train fit for M { minimize loss; with sgd(lr = 0.1) }`;
+    const model = checked(source);
+    const program = (list: typeof targets, name: string): string => {
+      const { artefact } = build(model, { targets: list, place: () => "" });
+      const found = artefact.programs.find((p) => p.target === name);
+      const kernels = found?.kernels.map((k) => ({ ...k, text: artefact.texts[k.text] }));
+      return JSON.stringify({ ...found, kernels });
+    };
+    for (const t of targets) expect(program(targets, t.name) === program([t], t.name), t.name).toBe(true);
   });
 });

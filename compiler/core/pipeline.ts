@@ -23,7 +23,7 @@ import {
   useOf,
 } from "./phases/3-grad/step.ts";
 import { verifyLoops } from "./phases/4-simplify/loops.ts";
-import { simplify } from "./phases/4-simplify/simplify.ts";
+import { type Simplified, simplify } from "./phases/4-simplify/simplify.ts";
 import { fuse } from "./phases/5-fuse/fuse.ts";
 import { type Laid, layout } from "./phases/6-layout/layout.ts";
 import { verifyLaid } from "./phases/6-layout/verify.ts";
@@ -94,6 +94,8 @@ interface Source {
   readonly ports: readonly PortInfo[];
   readonly hyper?: Readonly<Record<string, HostExpr>>;
   readonly train?: EntryInput["train"];
+  /** What targets share of its simplification. */
+  readonly simplified: Simplified;
 }
 
 export function build(model: CheckedModel, options: PipelineOptions): Built {
@@ -214,6 +216,7 @@ function entryOf(src: Source, line: Line): { plan: EntryPlan; report: StageRepor
     (pass, g) => {
       if (options.verify) verify(g, pass);
     },
+    src.simplified,
   );
   if (options.verify) verifyLoops(simplified, "loops");
   line.nodes.left -= simplified.nodes.length;
@@ -324,6 +327,7 @@ function sourcesOf(
         graph: e.graph,
         inference: true,
         ports: [...e.inputs, ...e.outputs],
+        simplified: [],
       });
   for (const { train: t, name, gradients } of begun) {
     const flats = params.flats.get(t.name) ?? [];
@@ -340,6 +344,7 @@ function sourcesOf(
       ports: t.inputs,
       hyper: step.hyper,
       train: { block: t.name, loss: "loss", reports: t.reports, batch: t.batch, flag: step.flag },
+      simplified: [],
     });
   }
   return { sources, steps, kept, runs };

@@ -45,17 +45,39 @@ export const passes: readonly Pass[] = [
   { name: "loops", run: (g) => lowerLoops(g) },
 ];
 
+/** The first pass that asks what the target is like. Those before it know of a target only what it claims. */
+const OWN = passes.findIndex((p) => p.name === "split-reductions");
+
+/** What those passes have made of one graph: the graph, and what was asked about claims on the way. */
+export type Simplified = { readonly graph: Graph; readonly asked: ReadonlyMap<Node, boolean> }[];
+
+/** `known` is kept for one graph, and for targets that differ in what the first passes do not ask. */
 export function simplify(
   graph: Graph,
   options: SimplifyOptions,
   around: (name: string, g: Graph) => void = () => {},
+  known: Simplified = [],
 ): Graph {
-  let g = graph;
-  for (const p of passes) {
-    g = p.run(g, options);
-    around(p.name, g);
+  const run = (list: readonly Pass[], from: Graph, o: SimplifyOptions): Graph =>
+    list.reduce((g, p) => {
+      const next = p.run(g, o);
+      around(p.name, next);
+      return next;
+    }, from);
+  const claims = options.claims ?? (() => false);
+  // Where a target would have answered alike all along, the same comes out.
+  let first = known.find((k) => [...k.asked].every(([n, answer]) => claims(n) === answer));
+  if (!first) {
+    const asked = new Map<Node, boolean>();
+    const recorded = (n: Node): boolean => {
+      const answer = claims(n);
+      asked.set(n, answer);
+      return answer;
+    };
+    first = { graph: run(passes.slice(0, OWN), graph, { ...options, claims: recorded }), asked };
+    known.push(first);
   }
-  return g;
+  return run(passes.slice(OWN), first.graph, options);
 }
 
 /** Composites become their definitions, in loops' bodies as well. */
