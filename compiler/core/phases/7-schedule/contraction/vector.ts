@@ -35,11 +35,17 @@ export const vectorFamily: Family<Choice> = {
     if (live.length !== 1 || nominal(live[0].extent) < SHORT) return [];
     const { target } = job.ctx;
     const lanes = subgroupOf(target) ?? 8;
+    // A reduction of its own for each column keeps a device busy with fewer columns.
+    const busy = (width: number, slices: number): boolean =>
+      job.group.kind !== "rows" ||
+      nominal(mul(ceilDiv(n.col.extent, width), n.batch.extent)) * slices >= target.busyRows;
     if (liesAlong(job.ctx, n, b, n.col) && isMultipleOf(n.col.extent, 4)) {
       const slices = target.fastShared ? target.rowThreads / lanes : 1;
+      if (!busy(lanes * 4, slices)) return [];
       return [slices, slices === 1 ? 8 : 1].map((s) => ({ along: "columns", lanes, slices: s }));
     }
     if (!liesAlong(job.ctx, n, b, live[0]) || !isMultipleOf(live[0].extent, 4)) return [];
+    if (!busy(4, 1)) return [];
     return [{ along: "k", lanes: Math.max(lanes, target.fastShared ? 32 : 8), slices: 1 }];
   },
   lower: (job, choice) => oneLaunch(vectorProduct(job, job.nest() as Nest, choice)),
