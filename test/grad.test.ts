@@ -6,7 +6,7 @@ import { createBuilder, finishGraph, type GraphBuilder } from "../compiler/core/
 import { type Dense, type OpDef, OpError, type Value } from "../compiler/core/ir/types.ts";
 import { verify } from "../compiler/core/ir/verify.ts";
 import { castOp, reshapeOp, sum } from "../compiler/core/ops/axes.ts";
-import { matmul } from "../compiler/core/ops/dot.ts";
+import { dot, matmul } from "../compiler/core/ops/dot.ts";
 import {
   add,
   addOp,
@@ -18,6 +18,7 @@ import {
   stopGradient,
   tanh,
 } from "../compiler/core/ops/elementwise.ts";
+import { swapLast } from "../compiler/core/ops/movement.ts";
 import { softmax } from "../compiler/core/ops/nn.ts";
 import { argmaxOp } from "../compiler/core/ops/reduce.ts";
 import { makeScan } from "../compiler/core/ops/scan.ts";
@@ -278,5 +279,43 @@ describe("scan", () => {
       // Without a step the initial carry is the final one.
       if (T === 0) expect([...results.y2.data]).toEqual(new Array(6).fill(1));
     }
+  });
+});
+
+describe("the gradient of a matrix that is used transposed", () => {
+  it("is a product as the matrix lies, with nothing behind it", () => {
+    const b = createBuilder();
+    const [x, w, v] = [tensor(b, "x", 5, 3), tensor(b, "w", 4, 3), tensor(b, "v", 3, 5)];
+    const y = dot(b, x, swapLast(b, w));
+    const z = dot(b, swapLast(b, v), swapLast(b, w));
+    const loss = sum(b, add(b, mul(b, y, y), z));
+    const [dw, dv] = backward(b, [loss], [one(b)], [w, v]) as Value[];
+    expect(dv.node.op.name).toBe("dot");
+    // Of both products, added up.
+    expect(dw.node.inputs.map((i) => i.node.op.name)).toEqual(["dot", "dot"]);
+    const random = randomFrom(3);
+    const data = {
+      x: drawDense("f32", [5, 3], random),
+      w: drawDense("f32", [4, 3], random),
+      v: drawDense("f32", [3, 5], random),
+    };
+    const [gw, gv] = run([x, w, v], [dw, dv], data);
+    const at = (d: Dense, i: number, j: number): number => d.data[i * d.shape[1] + j];
+    for (let o = 0; o < 4; o++)
+      for (let c = 0; c < 3; c++) {
+        let want = 0;
+        for (let n = 0; n < 5; n++) {
+          let out = 0;
+          for (let k = 0; k < 3; k++) out += at(data.x, n, k) * at(data.w, o, k);
+          want += 2 * out * at(data.x, n, c) + at(data.v, c, n);
+        }
+        expect(gw[o * 3 + c]).toBeCloseTo(want, 10);
+      }
+    for (let c = 0; c < 3; c++)
+      for (let n = 0; n < 5; n++)
+        expect(gv[c * 5 + n]).toBeCloseTo(
+          [0, 1, 2, 3].reduce((t, o) => t + at(data.w, o, c), 0),
+          10,
+        );
   });
 });

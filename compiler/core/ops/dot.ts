@@ -19,7 +19,7 @@ import {
 } from "./define.ts";
 import { times, wrap } from "./dense.ts";
 import { add } from "./elementwise.ts";
-import { swapLast } from "./movement.ts";
+import { isTurned, swapLast } from "./movement.ts";
 
 export const dotOp: OpDef = {
   name: "dot",
@@ -67,9 +67,13 @@ export const dotOp: OpDef = {
   },
   vjp: (b, node, [g]) => {
     const [x, y] = node.inputs;
-    return g && isFloat(g.type.dtype)
-      ? [dot(b, g, swapLast(b, y)), dot(b, swapLast(b, x), g)]
-      : [undefined, undefined];
+    if (!g || !isFloat(g.type.dtype)) return [undefined, undefined];
+    const turned = swapLast(b, g);
+    // The gradient of a transposed operand is made as what it was before: a weight's is stored as the weight lies.
+    return [
+      isTurned(x) ? swapLast(b, dot(b, y, turned)) : dot(b, g, swapLast(b, y)),
+      isTurned(y) ? swapLast(b, dot(b, turned, x)) : dot(b, swapLast(b, x), g),
+    ];
   },
   lower: (s, node, at) => {
     const [x, y] = node.inputs;

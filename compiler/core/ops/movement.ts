@@ -76,8 +76,24 @@ export const transposeOp: OpDef = {
   ],
 };
 const inverse = (perm: readonly number[]): readonly number[] => perm.map((_, i) => perm.indexOf(i));
-export const transpose = (b: Builder, x: Value, perm: readonly number[]): Value =>
-  perm.every((p, i) => p === i) ? x : b.make(transposeOp, [x], { perm: [...perm] });
+export function transpose(b: Builder, x: Value, perm: readonly number[]): Value {
+  if (perm.every((p, i) => p === i)) return x;
+  if (x.node.op !== transposeOp) return b.make(transposeOp, [x], { perm: [...perm] });
+  // Of a transposed one, in one step: a matrix that is turned twice is the matrix.
+  const before = numbersAt(x.node.attrs, "perm");
+  return transpose(
+    b,
+    x.node.inputs[0],
+    perm.map((p) => before[p]),
+  );
+}
+/** True for what is the last two axes of something swapped. */
+export const isTurned = ({ node }: Value): boolean => {
+  if (node.op !== transposeOp) return false;
+  const perm = numbersAt(node.attrs, "perm");
+  const rank = perm.length;
+  return perm.every((p, i) => p === (i < rank - 2 ? i : 2 * rank - 3 - i));
+};
 /** The last two axes swapped. */
 export const swapLast = (b: Builder, x: Value): Value => {
   const rank = x.type.shape.length;
