@@ -247,7 +247,8 @@ function layOut(simplified: Graph, src: Source, { target, options, claims }: Lin
     const derive = src.inference && !loop;
     const notInPlace = new Set<string>();
     for (;;) {
-      const fused = fuse(graph, { maxBindings, derive, claims, room, notInPlace }, (step, regions) => {
+      const cut = { maxBindings, derive, claims, room, notInPlace, often: loop !== undefined };
+      const fused = fuse(graph, cut, (step, regions) => {
         if (options.verify) verifyRegions(graph, regions(), step);
       });
       if (options.verify) verifyFused(fused, "fuse");

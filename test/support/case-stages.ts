@@ -46,6 +46,7 @@ const fuseOptions = (o: CaseOptions): FuseOptions => ({
   derive: o.inference,
   claims: (node) => isClaimed(node, o.target),
   room: (node) => roomFor(node, o.target),
+  often: o.number("often") === 1,
 });
 /** Regions before and after a step of fusion. */
 const fuseStage = (step: string): Stage => ({

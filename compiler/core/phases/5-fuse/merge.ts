@@ -1,4 +1,4 @@
-// Step: pointwise kernels over the same elements become one where that saves a pass.
+// Step: pointwise kernels over the same elements become one where that saves a pass, or a dispatch of a loop's body.
 import type { Value } from "../../ir/types.ts";
 import { children, type Scalar } from "../../kernel/scalar.ts";
 import { loweringFor, lowerValue } from "../../kernel/values.ts";
@@ -69,7 +69,7 @@ export function mergeMaps(p: Partition): void {
         const b = readsOf(from);
         const feeds = into.roots.some((r) => b.has(r));
         const shared = [...b].some((v) => a.has(v) && v.type.shape.length > 0);
-        if (!feeds && !shared) continue;
+        if (!feeds && !shared && !p.options.often) continue;
         if (feeds && !readsElementwise(p, from, into)) continue;
         const both = new Set([...a, ...b]);
         const roots = [...into.roots, ...from.roots];
