@@ -10,7 +10,7 @@ export const pollPolitely: typeof node.pollPolitely = (promise) => promise;
 export const startDawn: typeof node.startDawn = async () => {
   throw new UnsupportedError(
     "no-webgpu",
-    "this module was made for pages: pass options.gpu or options.device, or make it without --host page",
+    "this module was made for pages: pass options.gpu or options.device",
   );
 };
 

@@ -98,8 +98,8 @@ function inlined(artefact: Artefact, options: EmitOptions): string {
   const others = exported
     .filter((e) => e !== start)
     .map(([local, name]) => (name ? `${local} as ${name}` : local));
-  return `// The runtime${without.length > 0 ? `, without what it does not use (${without.join(", ")})` : ""}.
-${text.slice(0, clause.index).trimEnd()}
+  const left = without.length > 0 ? `, without what it does not use (${without.join(", ")})` : "";
+  return `${options.minify ? "" : `// The runtime${left}.\n`}${text.slice(0, clause.index).trimEnd()}
 const mdlStart = ${start[0]};
 ${START}
 export { ${others.join(", ")} };`;
