@@ -412,6 +412,10 @@ class Scatter {
       if (into.k === "var") em.put({ k: "set", name: into.name, x: bin("+", into, x) });
     };
     const total = variableOf("total");
+    // Most rows of a large table have no terms.
+    const [first] = runs;
+    const last = runs[runs.length - 1];
+    em.push();
     for (const { from, to, each } of runs) {
       const at = s.axis("at", this.of.terms);
       em.loop(
@@ -428,6 +432,8 @@ class Scatter {
         lit(16),
       );
     }
+    const body = em.pop();
+    em.put({ k: "if", cond: bin("<", first.from, last.to), body });
     return total;
   }
 }
