@@ -402,7 +402,7 @@ export class Emitter {
         }
         const inner = product(x.axes.slice(i + 1).map((a) => a.extent));
         const few = (asConst(mul(inner, x.axes[i].extent)) ?? Number.POSITIVE_INFINITY) <= WINDOW;
-        this.foldLoop(into, few, x.axes[i], (part) => {
+        this.foldLoop([into], few, x.axes[i], ([part]) => {
           // What a whole inner loop adds up to is one term of the outer one.
           if (few || isConst(inner, 1) || !part.splits) nest(i + 1, part);
           else {
@@ -450,14 +450,15 @@ export class Emitter {
   }
 
   /**
-   * A loop over an axis that adds to a running value. A long sum of floats is a cascade, in a fixed order: every BLOCK
-   * terms are one term of the next level, so that the error grows with the levels and not with the terms.
+   * A loop over an axis that adds to running values, all of which add up in parts or none. A long sum of floats is a cascade,
+   * in a fixed order: every BLOCK terms are one term of the next level, so that the error grows with the levels and not with
+   * the terms.
    */
   foldLoop(
-    into: Running,
+    into: readonly Running[],
     few: boolean,
     axis: Axis,
-    each: (into: Running, i: X) => void,
+    each: (into: readonly Running[], i: X) => void,
     from: X = lit(0),
     step = 1,
   ): void {
@@ -465,10 +466,10 @@ export class Emitter {
     const count = asConst(axis.extent);
     const turns = count === undefined ? Number.POSITIVE_INFINITY : count / step;
     const levels =
-      few || !into.splits ? 0 : Math.min(LEVELS, Math.ceil(Math.log(turns) / Math.log(BLOCK)) - 1);
-    const nest = (level: number, run: Running, start: X, end: X): void => {
+      few || !into[0].splits ? 0 : Math.min(LEVELS, Math.ceil(Math.log(turns) / Math.log(BLOCK)) - 1);
+    const nest = (level: number, runs: readonly Running[], start: X, end: X): void => {
       if (level <= 0) {
-        this.loop(axis, axis.name, end, (i) => each(run, i), start, lit(step));
+        this.loop(axis, axis.name, end, (i) => each(runs, i), start, lit(step));
         return;
       }
       const span = step * BLOCK ** level;
@@ -477,9 +478,9 @@ export class Emitter {
         `${axis.name}_block`,
         end,
         (i) => {
-          const part = run.start();
-          nest(level - 1, part, i, this.let("end", call("min", [bin("+", i, lit(span)), end], "i32")));
-          run.add(part.value());
+          const parts = runs.map((run) => run.start());
+          nest(level - 1, parts, i, this.let("end", call("min", [bin("+", i, lit(span)), end], "i32")));
+          for (const [n, run] of runs.entries()) run.add(parts[n].value());
         },
         start,
         lit(span),

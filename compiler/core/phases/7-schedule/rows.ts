@@ -247,43 +247,65 @@ function scheduleRows({ ctx, group: g }: Job, choice: Choice): Launch {
       all.reduce((a, b) => combine(how, a, b)),
     );
   };
+  // Folds that do not wait for each other share a loop: what they read is read once.
+  const folded = new Map<Scalar, X>();
+  const laneOf = (f: Scalar): Axis | undefined => (rowLane && f.free.includes(rowLane) ? rowLane : undefined);
+  const adds = (f: Scalar): boolean =>
+    f.kind === "fold" && f.combine === "add" && (f.dtype === "f32" || f.dtype === "f16");
+  const together = (fold: ScalarOf<"fold">, k: Axis, lane: Axis | undefined): ScalarOf<"fold">[] => {
+    const out = [fold];
+    if (laneOf(fold) !== lane) return out;
+    for (const f of new Set(linearFolds.values())) {
+      if (f === fold || f.kind !== "fold" || folded.has(f) || foldAxis.get(f) !== k) continue;
+      if (laneOf(f) !== lane || adds(f) !== adds(fold)) continue;
+      if (foldsOf(f.body).every((x) => folded.has(x))) out.push(f);
+    }
+    return out;
+  };
   em.onFold = (fold, depth, lane) => {
+    if (laneOf(fold) === lane && folded.has(fold)) return folded.get(fold);
     const k = foldAxis.get(fold);
     if (!k || depth > rowDepth) return undefined;
-    return em.atDepth(rowDepth, () => {
-      const total = em.running(fold.combine, fold.dtype, 4);
-      if (lane) {
-        em.foldLoop(total, false, k, (part) => part.add(em.x(fold.body, lane)), laneX(), threads);
-        return across(fold.combine, total.value());
-      }
+    em.atDepth(rowDepth, () => {
+      const list = together(fold, k, lane);
+      const totals = list.map((f) => em.running(f.combine, f.dtype, 4));
       em.foldLoop(
-        total,
+        totals,
         false,
         k,
-        (run, at) => {
-          let x = widen(em.x(fold.body, k), 4);
-          if (!isMultipleOf(k.extent, 4)) {
-            const ok = call(
-              "inside",
-              [bin("+", at, vec([lit(0), lit(1), lit(2), lit(3)])), em.dim(k.extent)],
-              "bool",
-            );
-            const identity = em.literal(identityOf(fold.combine, fold.dtype), fold.dtype);
-            x = call("select", [ok, x, widen(identity, 4)], x.dtype);
+        (runs, at) => {
+          for (const [n, f] of list.entries()) {
+            let x = lane ? em.x(f.body, lane) : widen(em.x(f.body, k), 4);
+            if (!lane && !isMultipleOf(k.extent, 4)) {
+              const ok = call(
+                "inside",
+                [bin("+", at, vec([lit(0), lit(1), lit(2), lit(3)])), em.dim(k.extent)],
+                "bool",
+              );
+              const identity = em.literal(identityOf(f.combine, f.dtype), f.dtype);
+              x = call("select", [ok, x, widen(identity, 4)], x.dtype);
+            }
+            runs[n].add(x);
           }
-          run.add(x);
         },
-        bin("*", laneX(), lit(4)),
-        threads * 4,
+        lane ? laneX() : bin("*", laneX(), lit(4)),
+        lane ? threads : threads * 4,
       );
-      const v = total.value();
-      const one = combine(
-        fold.combine,
-        combine(fold.combine, part(v, 0), part(v, 1)),
-        combine(fold.combine, part(v, 2), part(v, 3)),
-      );
-      return across(fold.combine, em.let("part", one));
+      for (const [n, f] of list.entries()) {
+        let v = totals[n].value();
+        if (!lane)
+          v = em.let(
+            "part",
+            combine(
+              f.combine,
+              combine(f.combine, part(v, 0), part(v, 1)),
+              combine(f.combine, part(v, 2), part(v, 3)),
+            ),
+          );
+        folded.set(f, across(f.combine, v));
+      }
     });
+    return folded.get(fold);
   };
 
   const tail = byRows && !isMultipleOf(rowCount, 4) ? { at: s.axisValue(r), extent: rowCount } : undefined;
