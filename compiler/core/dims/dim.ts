@@ -405,10 +405,23 @@ export function linearIn(a: DimLike, name: string): { readonly coef: Dim; readon
   return { coef: fromTerms(coef), rest: fromTerms(rest) };
 }
 
+/** True where a symbol of `a` is one of those. */
+function mentions(a: Dim, one: (name: string) => boolean): boolean {
+  for (const t of a.terms)
+    for (const atom of t.atoms) {
+      if (atom.kind === "symbol") {
+        if (one(atom.name)) return true;
+      } else if (atom.kind === "floor") {
+        if (mentions(atom.num, one) || mentions(atom.den, one)) return true;
+      } else if (mentions(atom.a, one) || mentions(atom.b, one)) return true;
+    }
+  return false;
+}
+
 /** Replace symbols by sizes; the result is in normal form again. */
 export function substitute(a: DimLike, by: (name: string) => DimLike | undefined): Dim {
   const d = dim(a);
-  if (asConst(d) !== undefined) return d;
+  if (!mentions(d, (name) => by(name) !== undefined)) return d;
   const atomOf = (atom: Atom): Dim => {
     if (atom.kind === "symbol") {
       const v = by(atom.name);

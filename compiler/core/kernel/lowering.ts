@@ -102,6 +102,7 @@ export function createLowering(
   let nextId = 0;
   let nextAxis = 0;
   const table = new Map<string, Scalar>();
+  const axisValues = new Map<Axis, Scalar>();
   const opaques = new Map<string, Dim>();
   const opaqueByKey = new Map<string, Dim>();
 
@@ -125,9 +126,6 @@ export function createLowering(
     const key = `x${list.map((t) => `${t.coef.key}@${t.atom.id}`).join("+")}|${offset.key}`;
     return intern(key, "i32", free(list.map((t) => t.atom)), { kind: "index", terms: list, offset });
   };
-  const asScalar = (x: Scalar | DimLike): Scalar =>
-    typeof x === "number" || ("terms" in x && !("kind" in x)) ? index([], dim(x as DimLike)) : (x as Scalar);
-
   const scaled = (x: Scalar, by: Dim): readonly IndexTerm[] =>
     indexForm(x).terms.map((t) => ({ coef: dMul(t.coef, by), atom: t.atom }));
 
@@ -135,8 +133,14 @@ export function createLowering(
     opaques,
     axis: (name, extent) => ({ id: nextAxis++, name, extent: dim(extent) }),
     axisValue(axis) {
-      if (isConst(axis.extent, 1)) return index([], ZERO);
-      return intern(`a${axis.id}`, "i32", [axis], { kind: "axis", axis });
+      let made = axisValues.get(axis);
+      if (!made) {
+        made = isConst(axis.extent, 1)
+          ? index([], ZERO)
+          : intern(`a${axis.id}`, "i32", [axis], { kind: "axis", axis });
+        axisValues.set(axis, made);
+      }
+      return made;
     },
     const(dtype, value) {
       if (dtype === "i32") return index([], dim(value));
@@ -158,11 +162,17 @@ export function createLowering(
       return made;
     },
     iadd(...xs) {
-      const forms = xs.map((x) => indexForm(asScalar(x)));
-      return index(
-        forms.flatMap((f) => f.terms),
-        dAdd(...forms.map((f) => f.offset)),
-      );
+      const terms: IndexTerm[] = [];
+      let offset = ZERO;
+      for (const x of xs) {
+        if (isSize(x)) offset = dAdd(offset, x);
+        else {
+          const f = indexForm(x);
+          for (const t of f.terms) terms.push(t);
+          if (f.offset !== ZERO) offset = dAdd(offset, f.offset);
+        }
+      }
+      return index(terms, offset);
     },
     imul(x, by) {
       if (isConst(by, 1)) return x;
@@ -369,6 +379,8 @@ function mergedTerms(terms: readonly IndexTerm[]): readonly IndexTerm[] {
   }
   return [...merged.values()].filter((t) => !isConst(t.coef, 0)).sort((a, b) => a.atom.id - b.atom.id);
 }
+
+const isSize = (x: Scalar | DimLike): x is DimLike => typeof x === "number" || !("kind" in x);
 
 const literal = (x: Scalar): number | undefined =>
   x.kind === "const" ? x.value : x.kind === "index" && x.terms.length === 0 ? asConst(x.offset) : undefined;
