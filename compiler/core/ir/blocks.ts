@@ -1,7 +1,7 @@
 // A graph and the bodies of its loops, loops in loops included. In: a graph. Out: what a step makes of each, in one tree.
 // Steps after simplification are functions of one graph; this is how they reach the bodies.
 import { isGraph } from "./build.ts";
-import type { Graph, Node } from "./types.ts";
+import type { Attrs, Graph, Node } from "./types.ts";
 
 /** What a step has for a graph, and for the body of each of its loops. */
 export interface Block<T> {
@@ -12,6 +12,9 @@ export interface Block<T> {
 /** The body of a loop. */
 export const bodyOf = (n: Node): Graph | undefined =>
   n.op.fuses === "control" && isGraph(n.attrs.body) ? n.attrs.body : undefined;
+
+/** The attributes of a loop with another body. */
+export const withBody = (n: Node, body: Graph): Attrs => ({ ...n.attrs, body });
 
 /** `make` of the graph and of all bodies in it; `loop` is the node whose body a graph is. */
 export function overBlocks<T>(

@@ -3,7 +3,7 @@
 // steps, from the left, so that joins with the same beginning share it. What else has many (a run-time start for each axis)
 // finds those of one dtype in one buffer, of which each is a part.
 import { add, type Dim, dim, product } from "../../dims/dim.ts";
-import { isGraph } from "../../ir/build.ts";
+import { bodyOf, withBody } from "../../ir/blocks.ts";
 import { transform } from "../../ir/transform.ts";
 import type { Builder, Graph, Node, Value } from "../../ir/types.ts";
 import { reshape } from "../../ops/axes.ts";
@@ -12,7 +12,7 @@ import { sliceAxis } from "../../ops/movement.ts";
 
 /** `most`: operands a node may have. */
 export function limitOperands(graph: Graph, most: number, bodies = new Map<Graph, Graph>()): Graph {
-  const bodyOf = (body: Graph): Graph => {
+  const limited = (body: Graph): Graph => {
     const out = bodies.get(body) ?? limitOperands(body, most, bodies);
     bodies.set(body, out);
     return out;
@@ -21,8 +21,8 @@ export function limitOperands(graph: Graph, most: number, bodies = new Map<Graph
   const within = (n: Node): boolean => n.op.fuses === "control";
   if (!graph.nodes.some((n) => within(n) || many(n))) return graph;
   return transform(graph, (b, n, inputs) => {
-    if (within(n) && isGraph(n.attrs.body))
-      return b.node(n.op, inputs, { ...n.attrs, body: bodyOf(n.attrs.body) }, n.label);
+    const body = bodyOf(n);
+    if (body) return b.node(n.op, inputs, withBody(n, limited(body)), n.label);
     if (!many(n) || within(n)) return undefined;
     return n.op.associative
       ? [joinInSteps(b, n, inputs, most)]

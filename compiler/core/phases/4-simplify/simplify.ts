@@ -1,7 +1,8 @@
 // Graph to smaller graph. In: a checked (or differentiated) graph. Out: primitives only, weights folded where they may be,
 // and every sink a value that some kernel computes. Each pass is a named function on graphs; the order is the list below.
 
-import { derivedOrigin, isGraph, PART_OF } from "../../ir/build.ts";
+import { bodyOf, withBody } from "../../ir/blocks.ts";
+import { derivedOrigin, PART_OF } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { copy } from "../../ops/copy.ts";
@@ -86,8 +87,8 @@ export function expand(graph: Graph, options: SimplifyOptions): Graph {
   for (;;) {
     let again = false;
     g = transform(g, (b, n, inputs) => {
-      if (n.op.fuses === "control" && isGraph(n.attrs.body))
-        return b.node(n.op, inputs, { ...n.attrs, body: expandBody(n.attrs.body, options) }, n.label);
+      const body = bodyOf(n);
+      if (body) return b.node(n.op, inputs, withBody(n, expandBody(body, options)), n.label);
       const whole = n.op.fuses !== "composite" && n.op.fuses !== "algorithm";
       if (whole || !n.op.expand || options.claims?.(n)) return undefined;
       again = true;
