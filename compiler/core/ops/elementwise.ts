@@ -429,6 +429,27 @@ export const erfOp = mapOp(
   ),
 );
 export const erf = unaryCall(erfOp);
+export const logaddexpOp = mapOp("logaddexp", {
+  doc: "log(exp(x) + exp(y)), where neither overflows: a sum of what is kept as its logarithm.",
+  dtypes: FLOATS,
+  // Equal ones apart: two infinities have no difference.
+  f: (_t, x, y) => (x === y ? x + Math.LN2 : Math.max(x, y) + Math.log1p(Math.exp(-Math.abs(x - y)))),
+  lower: (s, [x, y]) => {
+    const less = s.call("neg", s.call("abs", s.call("sub", x, y)));
+    const unequal = s.call("add", s.call("max", x, y), s.call("log1p", s.call("exp", less)));
+    return s.select(s.call("eq", x, y), s.call("add", x, s.const(x.dtype, Math.LN2)), unequal);
+  },
+  vjp: (b, g, [x, y]) => [mul(b, g, sigmoid(b, sub(b, x, y))), mul(b, g, sigmoid(b, sub(b, y, x)))],
+  examples: [
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+      ],
+      range: [-3, 3],
+    },
+  ],
+});
 
 // -------------------------------------------------------------------------------- comparisons and logic
 
@@ -694,6 +715,7 @@ export const elementwise: readonly OpDef[] = [
   tanhOp,
   sigmoidOp,
   erfOp,
+  logaddexpOp,
   eqOp,
   neOp,
   ltOp,

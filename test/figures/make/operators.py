@@ -25,6 +25,8 @@ CASES = [
     ("silu", "silu", [[3, 7]], {}, F.silu),
     ("softplus_tails", "softplus", [[-40.0, -5.0, 0.0, 5.0, 19.0, 21.0, 60.0]], {}, F.softplus),
     ("sigmoid_tails", "sigmoid", [[-100.0, -20.0, 0.0, 20.0, 100.0]], {}, torch.sigmoid),
+    ("logaddexp", "logaddexp", [[3, 7], [3, 7]], {}, torch.logaddexp),
+    ("logaddexp_tails", "logaddexp", [[0.0, 1000.0, -1000.0, 88.0, -3.0, 5.0], [0.0, 1000.0, -1001.0, -88.0, 40.0, 5.0]], {}, torch.logaddexp),
     ("lerp", "lerp", [[4], [4]], {"t": 0.1}, lambda x, y: torch.lerp(x, y, 0.1)),
     ("var", "var", [[4, 5]], {"axis": -1}, lambda x: x.var(-1)),
     ("var_biased", "var", [[4, 5]], {"axis": -1, "correction": 0}, lambda x: x.var(-1, correction=0)),

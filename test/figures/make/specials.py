@@ -71,7 +71,7 @@ PREDICATES = {
 BINARY = {
     "max(x, y)": torch.maximum, "min(x, y)": torch.minimum, "x % y": remainder, "x / y": torch.div,
     "floor_div(x, y)": torch.floor_divide, "x ** y": torch.pow, "x + y": torch.add, "x - y": torch.sub, "x * y": torch.mul,
-    "where(x > y, x, y)": lambda x, y: torch.where(x > y, x, y),
+    "where(x > y, x, y)": lambda x, y: torch.where(x > y, x, y), "logaddexp(x, y)": torch.logaddexp,
 }
 BINARY_PREDICATES = {
     "x == y": torch.eq, "x != y": torch.ne, "x < y": torch.lt, "x <= y": torch.le, "x > y": torch.gt, "x >= y": torch.ge,
