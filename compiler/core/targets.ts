@@ -41,9 +41,9 @@ export const baseline: Target = {
   name: "baseline",
   backend: wgsl,
   requires: { features: [], limits: {} },
-  mapThreads: 64,
-  rowThreads: 64,
-  busyRows: 32,
+  mapThreads: 128,
+  rowThreads: 128,
+  busyRows: 64,
   tile: { rows: 32, cols: 32, depth: 16 },
   fastShared: false,
 };

@@ -3,12 +3,15 @@
 import { print } from "../../compiler/core/dims/dim.ts";
 import { typeText } from "../../compiler/core/ir/build.ts";
 import type { Graph, Node, Value } from "../../compiler/core/ir/types.ts";
+import type { Step } from "../../compiler/core/kernel/launch.ts";
+import { verifyKernel } from "../../compiler/core/kernel/verify.ts";
 import { passes } from "../../compiler/core/phases/4-simplify/simplify.ts";
 import { fuse, fuseSteps } from "../../compiler/core/phases/5-fuse/fuse.ts";
 import type { FuseOptions } from "../../compiler/core/phases/5-fuse/partition.ts";
 import { inPlaceWrites } from "../../compiler/core/phases/6-layout/in-place.ts";
 import { chooseLayouts, type Layouts, seenAsBytes } from "../../compiler/core/phases/6-layout/layouts.ts";
 import { packWeights } from "../../compiler/core/phases/6-layout/weights.ts";
+import { runBeside } from "../../compiler/core/phases/7-schedule/beside.ts";
 import {
   isClaimed,
   jobOf,
@@ -21,7 +24,7 @@ import type { Launch, ScheduleContext } from "../../compiler/core/phases/7-sched
 import { type Fused, printRegions, type Region } from "../../compiler/core/regions/region.ts";
 import { verifyRegions } from "../../compiler/core/regions/verify.ts";
 import { emitStage, type Stage as Text } from "../../compiler/core/stages.ts";
-import { limitOf } from "../../compiler/core/targets.ts";
+import { limitOf, rulesOf } from "../../compiler/core/targets.ts";
 import type { CaseOptions, Change, Stage, Stages } from "./cases.ts";
 import { buildGraphs } from "./graphs.ts";
 
@@ -139,6 +142,26 @@ const launchLines = ({ code, groups }: Launch): string[] => [
   ...code.nest.map((line) => `  ${line}`),
 ];
 
+/** What runs for a graph, before and after small kernels are put side by side. */
+const besideStage: Stage = {
+  kind: "change",
+  run(graph, options) {
+    const { layouts, packing, packed } = layOut(graph, options);
+    const ctx: ScheduleContext = { fused: packed, layouts, target: options.target, packed: packing.packed };
+    const steps = packed.groups.map((g): Step => {
+      const launches = scheduleGroup(ctx, g);
+      return { kind: "launch", launches, about: { site: "", label: "" } };
+    });
+    const lines = (list: readonly Step[]): string[] =>
+      list.flatMap((s) => (s.kind === "launch" ? s.launches.list.map((l) => launchLines(l)[0]) : []));
+    const after = runBeside(steps, { alias: packed.alias, inPlace: new Map() }, options.target);
+    for (const s of after)
+      if (s.kind === "launch")
+        for (const { code } of s.launches.list) verifyKernel(code, rulesOf(options.target));
+    return { before: lines(steps), after: lines(after) };
+  },
+};
+
 // --- 8-plan ----------------------------------------------------------------------------------------------------------
 
 /** The whole way from a graph as it is checked, and the text of one stage of it, as `--emit` prints it. */
@@ -154,6 +177,9 @@ export const stages: Stages = {
   "4-simplify": Object.fromEntries(passStages),
   "5-fuse": Object.fromEntries(fuseSteps.map(({ name }) => [name, fuseStage(name)])),
   "6-layout": layoutStages,
-  "7-schedule": Object.fromEntries(families.map(({ name }) => [name, familyStage(name)])),
+  "7-schedule": {
+    ...Object.fromEntries(families.map(({ name }) => [name, familyStage(name)])),
+    beside: besideStage,
+  },
   "8-plan": { plan: emitted("plan") },
 };

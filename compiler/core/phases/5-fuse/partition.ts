@@ -400,7 +400,13 @@ export class Partition {
         } else if (map && !g.nodes.has(v.node) && !equal(elements(v), size)) {
           // Spread out over many elements: whoever makes it stores it.
           leaves.add(v);
-        } else if (map && row && g.nodes.has(v.node) && equal(elements(v), row) && !equal(row, size)) {
+        } else if (
+          (map || v.node.op.fuses === "fold") &&
+          row &&
+          g.nodes.has(v.node) &&
+          equal(elements(v), row) &&
+          !equal(row, size)
+        ) {
           leaves.add(v);
           small.add(v);
         } else if (map || isView(v.node)) inner.add(v.node);
