@@ -45,7 +45,7 @@ import {
 } from "./phases/8-plan/places.ts";
 import { type EntryInput, type EntryReport, planEntry } from "./phases/8-plan/plan.ts";
 import type { FlatTensors, ReferenceModel, ReferenceStep } from "./reference/net.ts";
-import type { Region as Group } from "./regions/region.ts";
+import type { Region } from "./regions/region.ts";
 import { verifyFused, verifyRegions } from "./regions/verify.ts";
 import { limitOf, type Target } from "./targets.ts";
 
@@ -129,7 +129,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
         identity: new Identity(),
         prepared: new Set(),
         schedules: new Schedules(),
-        describe: (g) => describeGroup(g, options.place),
+        describe: (g) => describeRegion(g, options.place),
         pick: options.pick,
         verify: options.verify,
       },
@@ -384,7 +384,7 @@ const placedIn = (
   });
 
 /** What uses a kernel: the author's names, shapes and the source line. */
-function describeGroup(g: Group, placeOf: (n: Node) => string): About {
+function describeRegion(g: Region, placeOf: (n: Node) => string): About {
   const root = g.roots[g.roots.length - 1];
   const names = [...new Set(g.roots.map((r) => r.node.label).filter(Boolean))].join(", ");
   const at = placeOf(g.anchor);

@@ -7,7 +7,7 @@ import type { Scalar } from "../../kernel/scalar.ts";
 import { children } from "../../kernel/scalar.ts";
 import { loweringFor, lowerValue } from "../../kernel/values.ts";
 import { isFlat, isRun } from "../../ops/source.ts";
-import { type Fused, type Region as Group, isStoredFor } from "../../regions/region.ts";
+import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
 import type { Layouts } from "./layouts.ts";
 
 /**
@@ -17,7 +17,7 @@ import type { Layouts } from "./layouts.ts";
 export function inPlaceWrites(
   fused: Fused,
   layouts: Layouts,
-): { readonly sources: Map<Value, Value>; readonly order: readonly Group[] } {
+): { readonly sources: Map<Value, Value>; readonly order: readonly Region[] } {
   const sources = new Map<Value, Value>();
   for (const w of fused.graph.writes) {
     const root = fused.alias.get(w.value) ?? w.value;
@@ -34,12 +34,12 @@ export function inPlaceWrites(
   const reads = new Map(fused.groups.map((g) => [g, groupReads(fused, g)] as const));
   for (;;) {
     // Kernels that overwrite, and whoever reads what they make, come last, in their order.
-    const late = new Set([...sources.keys()].map((r) => fused.home.get(r) as Group));
+    const late = new Set([...sources.keys()].map((r) => fused.home.get(r) as Region));
     for (const g of fused.groups)
-      if ([...(reads.get(g) as Set<Value>)].some((v) => late.has(fused.home.get(v) as Group))) late.add(g);
+      if ([...(reads.get(g) as Set<Value>)].some((v) => late.has(fused.home.get(v) as Region))) late.add(g);
     const order = [...fused.groups.filter((g) => !late.has(g)), ...fused.groups.filter((g) => late.has(g))];
     const wrong = [...sources].find(([root, source]) => {
-      const home = fused.home.get(root) as Group;
+      const home = fused.home.get(root) as Region;
       return order
         .slice(order.indexOf(home) + 1)
         .some((g) => [...(reads.get(g) as Set<Value>)].some((v) => overlaps(v, source)));
@@ -50,7 +50,7 @@ export function inPlaceWrites(
 }
 
 /** Stored values and sources that a group's kernel (or loop) reads. */
-export function groupReads(fused: Fused, g: Group): Set<Value> {
+export function groupReads(fused: Fused, g: Region): Set<Value> {
   const out = new Set<Value>();
   const seen = new Set<Value>();
   const visit = (v: Value, top: boolean): void => {
@@ -82,7 +82,7 @@ function overlaps(a: Value, b: Value): boolean {
   return x === y || (a.node.op.name === "param" ? isFlat(x) !== isFlat(y) : isRun(x) !== isRun(y));
 }
 /** The kernel reads `source` at the element it writes, nowhere else. */
-function readsAtItsOwnPlace(fused: Fused, home: Group, source: Value): boolean {
+function readsAtItsOwnPlace(fused: Fused, home: Region, source: Value): boolean {
   for (const root of home.roots) {
     const s = loweringFor((v) => isStoredFor(fused.home, home, v));
     const { at, x } = lowerValue(s, root);

@@ -1,7 +1,7 @@
 // Where and how values lie, decided before any kernel is made: layouts of stored values, weights copied into the layout a
 // contraction likes, updates that overwrite the state they come from. In: a fused graph. Out: Laid, which schedules read.
 import type { Value } from "../../ir/types.ts";
-import { type Fused, type Region as Group, printRegions } from "../../regions/region.ts";
+import { type Fused, printRegions, type Region } from "../../regions/region.ts";
 import { inPlaceWrites, overfull } from "./in-place.ts";
 import { chooseLayouts, type Layouts, seenAsBytes } from "./layouts.ts";
 import { packWeights } from "./weights.ts";
@@ -11,11 +11,11 @@ export interface Laid {
   readonly fused: Fused;
   readonly layouts: Layouts;
   /** Stored copies in a better layout, per group that reads them. */
-  readonly packed: ReadonlyMap<Group, ReadonlyMap<Value, Value>>;
+  readonly packed: ReadonlyMap<Region, ReadonlyMap<Value, Value>>;
   /** Values that are stored over the state they were computed from. */
   readonly inPlace: ReadonlyMap<Value, Value>;
   /** Groups as they run: those that overwrite come last. */
-  readonly order: readonly Group[];
+  readonly order: readonly Region[];
   /** Paths whose update needs a binding that its kernel has not: the graph must be cut anew, without counting on them. */
   readonly overfull: readonly string[];
 }

@@ -5,7 +5,7 @@
 import { asConst, type Dim, isConst, mul, ONE } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
 import { factsOf } from "../../regions/facts.ts";
-import { type Fused, type Region as Group, isStoredFor } from "../../regions/region.ts";
+import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
 
 export interface Layouts {
   /** Axis order of a stored value, outermost first (row-major unless chosen otherwise). */
@@ -76,7 +76,7 @@ export function chooseLayouts(fused: Fused, fixed: ReadonlySet<Value>): Layouts 
 }
 
 /** A contraction stores four columns at once: the column axis goes innermost. */
-function columnsInnermost(g: Group, root: Value): readonly number[] | undefined {
+function columnsInnermost(g: Region, root: Value): readonly number[] | undefined {
   const anchor = g.anchor.outs[0].type.shape;
   const c = factsOf(g.anchor).contraction;
   const of = c && alike(anchor, root.type.shape);
@@ -107,7 +107,7 @@ function alike(a: readonly Dim[], b: readonly Dim[]): readonly number[] | undefi
 }
 
 /** Elsewhere: lie as the operands of the same rank lie. */
-function likeOperands(fused: Fused, g: Group, root: Value, layouts: Layouts): readonly number[] | undefined {
+function likeOperands(fused: Fused, g: Region, root: Value, layouts: Layouts): readonly number[] | undefined {
   const rank = root.type.shape.length;
   let found: readonly number[] | undefined;
   const seen = new Set<Value>();

@@ -11,14 +11,14 @@ import { createLowering, foldOf, linearOffset } from "../../kernel/lowering.ts";
 import { loadsOf } from "../../kernel/scalar.ts";
 import { lowerValue } from "../../kernel/values.ts";
 import { copy } from "../../ops/copy.ts";
-import { type Fused, type Region as Group, isStoredFor } from "../../regions/region.ts";
+import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
 
 import type { Layouts } from "./layouts.ts";
 
 export interface Packing {
-  readonly groups: readonly Group[];
-  readonly packed: ReadonlyMap<Group, ReadonlyMap<Value, Value>>;
-  readonly home: ReadonlyMap<Value, Group>;
+  readonly groups: readonly Region[];
+  readonly packed: ReadonlyMap<Region, ReadonlyMap<Value, Value>>;
+  readonly home: ReadonlyMap<Value, Region>;
 }
 
 /** Adds copies before the groups that want them. Layouts of derived values that only contractions read are set in place. */
@@ -28,11 +28,11 @@ export function packWeights(
   fixed: ReadonlySet<Value>,
   derive: boolean,
 ): Packing {
-  const packed = new Map<Group, Map<Value, Value>>();
+  const packed = new Map<Region, Map<Value, Value>>();
   const home = new Map(fused.home);
-  const groups: Group[] = [];
-  const made = new Map<string, { group: Group; value: Value }>();
-  const readers = new Map<Value, Set<Group>>();
+  const groups: Region[] = [];
+  const made = new Map<string, { group: Region; value: Value }>();
+  const readers = new Map<Value, Set<Region>>();
   for (const g of fused.groups)
     for (const n of g.nodes) for (const v of n.inputs) readers.set(v, (readers.get(v) ?? new Set()).add(g));
   let nextId = 1 + Math.max(0, ...fused.graph.nodes.map((n) => n.id));
@@ -54,7 +54,7 @@ export function packWeights(
             { ...weight.value.node.origin, derived: [...weight.value.node.origin.derived, "packing"] },
             () => builder.make(copy, [weight.value], {}, weight.value.node.label),
           );
-          const group: Group = {
+          const group: Region = {
             id: 100000 + nextId++,
             kind: "map",
             nodes: new Set<Node>([value.node]),
@@ -79,7 +79,7 @@ export function packWeights(
 }
 
 /** Operands of the second factor that come from parameters alone and are not contiguous along the columns. */
-function weightsOf(fused: Fused, g: Group, layouts: Layouts): { value: Value; order: readonly number[] }[] {
+function weightsOf(fused: Fused, g: Region, layouts: Layouts): { value: Value; order: readonly number[] }[] {
   const s = createLowering((v, at) => {
     const op = v.node.op;
     if (!op.lower || isStoredFor(fused.home, g, v)) return undefined;

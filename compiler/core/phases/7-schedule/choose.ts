@@ -1,13 +1,13 @@
 // Picks how a group is computed: the first choice of the first family that has one. In: a group with layouts. Out: Launches.
 import { InternalError } from "../../diagnostics/index.ts";
 import type { Node } from "../../ir/types.ts";
-import type { Region as Group } from "../../regions/region.ts";
+import type { Region } from "../../regions/region.ts";
 import type { Target } from "../../targets.ts";
 import { type Nest, nestOf, vectorNestOf } from "./contraction/nest.ts";
 import { families } from "./families.ts";
 import type { Family, Job, Launches, Offer, ScheduleContext } from "./family.ts";
 
-export function jobOf(ctx: ScheduleContext, group: Group): Job {
+export function jobOf(ctx: ScheduleContext, group: Region): Job {
   let nest: { readonly made: Nest | undefined } | undefined;
   return {
     ctx,
@@ -29,7 +29,7 @@ export function jobOf(ctx: ScheduleContext, group: Group): Job {
 export const offersFor = (job: Job): Offer[] =>
   families.flatMap((family) => family.choices(job).map((choice) => ({ family, choice })));
 
-export function scheduleGroup(ctx: ScheduleContext, group: Group): Launches {
+export function scheduleGroup(ctx: ScheduleContext, group: Region): Launches {
   const job = jobOf(ctx, group);
   const offers = offersFor(job);
   if (offers.length === 0)

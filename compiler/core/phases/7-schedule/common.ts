@@ -9,13 +9,13 @@ import { decode } from "../../kernel/coordinates.ts";
 import { Emitter } from "../../kernel/emitter.ts";
 import { createLowering, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar } from "../../kernel/scalar.ts";
-import { type Region as Group, isStoredFor } from "../../regions/region.ts";
+import { isStoredFor, type Region } from "../../regions/region.ts";
 import type { Launch, ScheduleContext } from "./family.ts";
 
 export { decode };
 
 /** A lowering for one group: stored values of other groups are loads, everything else is inlined. */
-export function groupLowering(ctx: ScheduleContext, g: Group): ScalarContext {
+export function groupLowering(ctx: ScheduleContext, g: Region): ScalarContext {
   const memo = new Map<string, Scalar>();
   const packed = ctx.packed.get(g);
   const s: ScalarContext = createLowering((value, at) => {
@@ -99,7 +99,7 @@ export function finish(
 }
 
 /** A readable name from the operators of a group, as the author wrote them: conv2d_relu_max_pool2d, softmax. */
-export function groupName(g: Group): string {
+export function groupName(g: Region): string {
   const names: string[] = [];
   for (const n of [...g.nodes].sort((a, b) => a.id - b.id)) {
     const whole = n.origin.derived.find((d) => d.startsWith(PART_OF));

@@ -4,7 +4,7 @@
 import type { Node, Value } from "../../ir/types.ts";
 import type { Placing } from "../../kernel/emitter.ts";
 import type { Launches } from "../../kernel/launch.ts";
-import type { Fused, Region as Group } from "../../regions/region.ts";
+import type { Fused, Region } from "../../regions/region.ts";
 import type { Target } from "../../targets.ts";
 import type { Layouts } from "../6-layout/layouts.ts";
 import type { Nest } from "./contraction/nest.ts";
@@ -19,7 +19,7 @@ export interface ScheduleContext {
   readonly layouts: Layouts;
   readonly target: Target;
   /** Stored copies in a better layout, per group that reads them. */
-  readonly packed: ReadonlyMap<Group, ReadonlyMap<Value, Value>>;
+  readonly packed: ReadonlyMap<Region, ReadonlyMap<Value, Value>>;
   readonly placing?: Placing;
   /** Takes another of the ways to compute a group than the first (a tuner, a test): its number. */
   readonly pick?: (offers: readonly Offer[]) => number;
@@ -32,7 +32,7 @@ export interface Offer {
 /** What is to be computed, and what families ask about it. */
 export interface Job {
   readonly ctx: ScheduleContext;
-  readonly group: Group;
+  readonly group: Region;
   /** The contraction it is, or the product of a vector and a matrix, in rows, columns and batch; undefined for what is none. */
   nest(): Nest | undefined;
 }

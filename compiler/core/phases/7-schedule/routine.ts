@@ -8,7 +8,7 @@ import type { Placing } from "../../kernel/emitter.ts";
 import type { About, Launches, Routine, Step } from "../../kernel/launch.ts";
 import { verifyKernel } from "../../kernel/verify.ts";
 import { loopAttrs } from "../../ops/scan.ts";
-import type { Region as Group } from "../../regions/region.ts";
+import type { Region } from "../../regions/region.ts";
 import { limitOf, rulesOf, type Target } from "../../targets.ts";
 import type { Laid } from "../6-layout/layout.ts";
 import { runBeside } from "./beside.ts";
@@ -24,7 +24,7 @@ export interface Scheduling {
   readonly prepared: Set<string>;
   /** What equal groups share. */
   readonly schedules: Schedules;
-  readonly describe: (g: Group) => About;
+  readonly describe: (g: Region) => About;
   readonly pick?: ScheduleContext["pick"];
   /** Looks at every kernel (kernel/verify.ts). */
   readonly verify?: boolean;
@@ -36,7 +36,7 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
   const placing = placingOf(laid, loop);
   const ctx: ScheduleContext = { fused, layouts, target, packed, placing, pick: p.pick };
   const most = limitOf(target, "maxStorageBuffersPerShaderStage");
-  const launchesOf = (g: Group): Launches => {
+  const launchesOf = (g: Region): Launches => {
     const make = (): Launches => scheduleGroup(ctx, g);
     const made = p.pick ? make() : p.schedules.launches(ctx, laid, g, make);
     for (const { code, buffers } of made.list) {

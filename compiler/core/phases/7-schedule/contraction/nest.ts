@@ -24,7 +24,7 @@ import { lanesAlong } from "../../../kernel/facts.ts";
 import { foldOf, linearOffset, type ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
 import { children, loadsOf } from "../../../kernel/scalar.ts";
-import type { Region as Group } from "../../../regions/region.ts";
+import type { Region } from "../../../regions/region.ts";
 import { decode, extentOf, groupLowering, lowerRoot } from "../common.ts";
 import type { ScheduleContext } from "../family.ts";
 
@@ -85,7 +85,7 @@ function contractionFolds(x: Scalar): ScalarOf<"fold">[] {
 }
 
 /** An element of each root at the place of the first root's element. */
-function lowerRoots(ctx: ScheduleContext, g: Group) {
+function lowerRoots(ctx: ScheduleContext, g: Region) {
   const s = groupLowering(ctx, g);
   const first = g.roots[0];
   const outAxes = first.type.shape.map((d, i) => s.axis(`i${i}`, d));
@@ -100,7 +100,7 @@ function lowerRoots(ctx: ScheduleContext, g: Group) {
  * A row reduction that is the product of a vector and a matrix, as a contraction of one row: the axes that only one factor
  * sees are columns.
  */
-export function vectorNestOf(ctx: ScheduleContext, g: Group): Nest | undefined {
+export function vectorNestOf(ctx: ScheduleContext, g: Region): Nest | undefined {
   const many = product(g.roots[0].type.shape);
   if ([...g.roots, ...g.anchor.outs].some((r) => !equal(product(r.type.shape), many))) return undefined;
   const { s, first, outAxes, where, roots } = lowerRoots(ctx, g);
@@ -165,7 +165,7 @@ function foldsOf(x: Scalar): ScalarOf<"fold">[] {
   return out;
 }
 
-export function nestOf(ctx: ScheduleContext, g: Group): Nest | undefined {
+export function nestOf(ctx: ScheduleContext, g: Region): Nest | undefined {
   const { layouts } = ctx;
   const lowered = lowerRoots(ctx, g);
   const { s, first, outAxes } = lowered;
