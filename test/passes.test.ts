@@ -2,9 +2,13 @@
 // verified after each, and carried on to kernels of every target.
 import { describe, expect, it } from "vitest";
 import { verify } from "../compiler/core/ir/verify.ts";
-import { passes } from "../compiler/core/phases/4-simplify/simplify.ts";
+import { narrow } from "../compiler/core/phases/4-simplify/narrow.ts";
+import { expand, passes } from "../compiler/core/phases/4-simplify/simplify.ts";
+import { evaluate } from "../compiler/core/reference/evaluate.ts";
 import { budget, firstSeed, untilTimeIsUp } from "./support/budget.ts";
 import { buildGraphs, disagreement, type Expected, expectedOf } from "./support/graphs.ts";
+import { compileText } from "./support/module.ts";
+import { drawDense, randomFrom } from "./support/opcheck.ts";
 import { randomGraph } from "./support/random-graphs.ts";
 
 /** What differs between two evaluations; nothing but rounding may. */
@@ -40,6 +44,32 @@ describe("every pass of simplification", () => {
     },
     120_000,
   );
+});
+
+it("gives a part of a product the bits that it has in the whole", () => {
+  const { model } = compileText(
+    `model M {
+    fn last(x: f32[N, T, 5], w: f32[5, 7], b: f32[7]) -> f32[N, 7] { relu(x @ w + b)[:, -1] }
+    fn each(x: f32[4, N, 5], w: f32[4, 5, 6], z: f32[4, N, 6]) -> f32[2, N, 3] { ((x @ w) * z)[1:3, :, ::-2] }
+    fn row(x: f32[N, 5], w: f32[3, 5, 6]) -> f32[3, 1, 6] { (x @ w)[:, 0:1] }
+  }`,
+    { targets: [] },
+  );
+  const shapes = [
+    { x: [3, 4, 5], w: [5, 7], b: [7] },
+    { x: [4, 3, 5], w: [4, 5, 6], z: [4, 3, 6] },
+    { x: [2, 5], w: [3, 5, 6] },
+  ];
+  model.entries.forEach(({ name, graph }, i) => {
+    const draw = randomFrom(i);
+    const data = Object.fromEntries(
+      Object.entries(shapes[i]).map(([n, shape]) => [n, drawDense("f32", shape, draw)]),
+    );
+    const before = expand(graph, { inference: true });
+    const after = narrow(before);
+    expect(after, name).not.toBe(before);
+    expect(evaluate(after, data).results).toEqual(evaluate(before, data).results);
+  });
 });
 
 describe("fusing and planning", () => {

@@ -9,6 +9,7 @@ import { copy } from "../../ops/copy.ts";
 import { isCarried } from "../../ops/scan.ts";
 import { hoist } from "./hoist.ts";
 import { lowerLoops } from "./loops.ts";
+import { narrow } from "./narrow.ts";
 import { limitOperands } from "./operands.ts";
 import { foldScales } from "./scales.ts";
 import { mergeScans } from "./scans.ts";
@@ -33,6 +34,8 @@ export const passes: readonly Pass[] = [
   { name: "expand", run: expand },
   // Needs primitives; what comes out is simplified further.
   { name: "hoist", run: (g) => hoist(g) },
+  // Needs primitives. Before products are shared: each is by itself here.
+  { name: "narrow", run: (g) => narrow(g) },
   // Needs primitives: batch norm is arithmetic by now.
   { name: "fold-scales", run: (g, o) => (o.inference ? foldScales(g) : g) },
   { name: "share-operands", run: (g, o) => (o.inference ? shareOperands(g) : g) },
