@@ -20,7 +20,7 @@ import type { ReferenceModel } from "./reference/net.ts";
 import { type EntrySummary, summarise } from "./report.ts";
 import { emitStage, type Stage } from "./stages.ts";
 import type { SourceFile } from "./syntax/ast.ts";
-import { targets as allTargets } from "./targets.ts";
+import { targets as allTargets, type Target } from "./targets.ts";
 
 // What the functions below take and give.
 export type { Artefact } from "../../runtime/core/program.ts";
@@ -76,7 +76,7 @@ export { type ReferenceModel, ReferenceNet } from "./reference/net.ts";
 export type { EntrySummary } from "./report.ts";
 export { STAGES, type Stage } from "./stages.ts";
 export type { SourceFile } from "./syntax/ast.ts";
-export { targets } from "./targets.ts";
+export { type Target, targets } from "./targets.ts";
 export { vocabulary, type Word } from "./vocabulary.ts";
 
 // ------------------------------------------------------------------------------------------------- parse, print
@@ -153,8 +153,8 @@ export interface BuildOptions {
   readonly entries?: readonly string[];
   /** Sizes fixed ahead: smaller, faster kernels for these sizes only. */
   readonly bind?: Readonly<Record<string, number>>;
-  /** Names of targets; all by default. */
-  readonly targets?: readonly string[];
+  /** Names of the compiler's targets, or targets of one's own, which `load` tries first; all of the compiler's by default. */
+  readonly targets?: readonly (string | Target)[];
   /** Check every graph after every pass (tests). */
   readonly verify?: boolean;
   /** Texts of kernels are short (what is loaded), rather than as a person would have written them. */
@@ -183,12 +183,9 @@ export function build(model: CheckedModel, options: BuildOptions = {}): Build {
   const problems = new Diagnostics();
   const { source } = options;
   const start = source ? { file: source.file, start: 0, end: 0 } : model.span;
-  const known = new Set(allTargets.map((t) => t.name as string));
-  for (const t of options.targets ?? [])
-    if (!known.has(t))
-      problems.report("E0606", `there is no target ${t}`, start, {
-        help: `targets are ${[...known].join(", ")}`,
-      });
+  const targets = targetsOf(options.targets ?? allTargets, (what, help) => {
+    problems.report("E0606", what, start, { help });
+  });
   if (problems.hasErrors) throw new MdlError(problems.list());
   for (const e of options.entries ?? []) {
     const names = [...model.entries.map((x) => x.name), ...model.trains.map((t) => `${t.name}_step`)];
@@ -199,7 +196,6 @@ export function build(model: CheckedModel, options: BuildOptions = {}): Build {
   }
   if (options.bind) checkBind(model, options.bind, options.entries, problems);
   if (problems.hasErrors) throw new MdlError(problems.list());
-  const targets = allTargets.filter((t) => !options.targets || options.targets.includes(t.name));
   const built = buildModel(model, {
     targets,
     bind: options.bind,
@@ -216,6 +212,23 @@ export function build(model: CheckedModel, options: BuildOptions = {}): Build {
     report: { entries: summarise(built) },
     emit: (stage, target) => emitStage(stage, built, target ?? targets[0].name),
   };
+}
+
+/** The targets that were asked for, in the order `load` tries them. */
+function targetsOf(
+  asked: readonly (string | Target)[],
+  refuse: (what: string, help: string) => void,
+): readonly Target[] {
+  const known = allTargets.map((t) => t.name);
+  const once = [...new Set(asked)];
+  const names = once.map((t) => (typeof t === "string" ? t : t.name));
+  names.forEach((name, i) => {
+    if (names.indexOf(name) < i) refuse(`there are two targets ${name}`, "give each a name of its own");
+    if (once[i] === name && !known.includes(name))
+      refuse(`there is no target ${name}`, `targets are ${known.join(", ")}`);
+  });
+  const own = once.filter((t): t is Target => typeof t !== "string" && !allTargets.includes(t));
+  return [...own, ...allTargets.filter((t) => once.includes(t.name) || once.includes(t))];
 }
 
 /** Where a node stands in the user's own file, as `file:line:column`; what lies elsewhere says its file. */

@@ -6,7 +6,8 @@ import { wgsl } from "./backends/wgsl/wgsl.ts";
 import type { KernelLimit, KernelRules } from "./kernel/verify.ts";
 
 export interface Target {
-  readonly name: "baseline" | "gpu" | "cpu-subgroup";
+  /** What `load({ target })` asks for. */
+  readonly name: string;
   /** What its kernels are written in. */
   readonly backend: Backend;
   readonly requires: Requires;
