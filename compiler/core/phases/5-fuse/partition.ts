@@ -194,6 +194,10 @@ export class Partition {
   needs(n: Node, g: Draft): boolean {
     return this.order.needs(this.unitOf(n), g);
   }
+  /** How many nodes of the graph lie between two. */
+  distance(a: Node, b: Node): number {
+    return Math.abs((this.position.get(a) as number) - (this.position.get(b) as number));
+  }
   private unitOf(n: Node): Unit {
     return this.region.get(n) ?? n;
   }

@@ -11,6 +11,10 @@ import { type Draft, elements, isView, type Partition } from "./partition.ts";
 
 /** Reductions beside the first that a region takes because they read what it reads. */
 const MOST_SIBLINGS = 4;
+/** Nodes of the graph between a reduction and a sibling. */
+const FAR = 512;
+/** Of those, the first that are asked whether they could be; and of what a region might store on the way, the last. */
+const NEAREST = 8;
 /** Inlined values between a stored one and a reduction of it that is a sibling. */
 const SIBLING_DEPTH = 6;
 
@@ -102,14 +106,15 @@ function inlinedIn(p: Partition, g: Draft): Node[] {
 function siblings(p: Partition, g: Draft, fullCount: Dim): Node[] {
   const found = new Set<Node>();
   const seen = new Set<Node>();
-  const inside = [...g.nodes, ...inlinedIn(p, g)];
-  const sources = new Set(inside.flatMap((n) => [...n.outs, ...n.inputs]));
-  let front: Value[] = [...sources].filter((v) => equal(elements(v), fullCount));
+  const reads = p.readsOf(p.storedBy(g), g);
+  let front: Value[] = [...reads].filter((v) => equal(elements(v), fullCount));
   for (let depth = 0; depth < SIBLING_DEPTH && front.length > 0; depth++) {
     const next: Value[] = [];
     for (const v of front)
       for (const u of p.usersOf(v)) {
         if (seen.has(u) || p.region.has(u) || p.isDerived(u) !== g.derived) continue;
+        // What is far behind waits for it, mostly, and that is dear to find out.
+        if (p.distance(u, g.anchor) > FAR) continue;
         seen.add(u);
         if (u.op.fuses === "fold") found.add(u);
         else if ((u.op.fuses === "map" || isView(u)) && equal(elements(u.outs[0]), fullCount))
@@ -117,7 +122,7 @@ function siblings(p: Partition, g: Draft, fullCount: Dim): Node[] {
       }
     front = next;
   }
-  return [...found].sort((a, b) => a.id - b.id);
+  return [...found].sort((a, b) => a.id - b.id).slice(0, NEAREST);
 }
 /** What is inlined here and read elsewhere, too: somebody would store it. The last first. */
 function shared(p: Partition, g: Draft, fullCount: Dim): Node[] {
@@ -131,7 +136,8 @@ function shared(p: Partition, g: Draft, fullCount: Dim): Node[] {
       const cost = p.costOf(m.outs[0]);
       return cost.loads > 1 || cost.heavy > 0;
     })
-    .reverse();
+    .reverse()
+    .slice(0, NEAREST);
 }
 
 /** A fold that has no kernel yet is among what a node of this region's kernel is made of. */

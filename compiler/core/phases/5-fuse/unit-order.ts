@@ -5,10 +5,10 @@
 import { InternalError } from "../../diagnostics/index.ts";
 
 /**
- * Units looked at to find out whether one waits for another. A search that is not over by then says yes, which costs at most
+ * Operands looked at to find out whether one waits for another. A search that is not over by then says yes, which costs at most
  * a kernel more: what lies that far behind nearly always does wait.
  */
-const MOST_BETWEEN = 2000;
+const MOST_BETWEEN = 8000;
 
 export class UnitOrder<Unit> {
   private readonly labels = new Map<Unit, number>();
@@ -41,13 +41,16 @@ export class UnitOrder<Unit> {
   private between(starts: readonly Unit[], low: Unit, most = MOST_BETWEEN): Set<Unit> | undefined {
     const bound = this.label(low);
     const seen = new Set<Unit>();
+    let looked = 0;
     const stack = starts.filter((u) => this.label(u) >= bound);
     for (let u = stack.pop(); u; u = stack.pop()) {
       if (u === low) return undefined;
       if (seen.has(u)) continue;
       seen.add(u);
-      if (seen.size > most) return undefined;
-      for (const b of this.before(u)) if (this.label(b) >= bound) stack.push(b);
+      for (const b of this.before(u)) {
+        if (++looked > most) return undefined;
+        if (this.label(b) >= bound && !seen.has(b)) stack.push(b);
+      }
     }
     return seen;
   }
