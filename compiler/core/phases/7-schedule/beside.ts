@@ -12,6 +12,8 @@ import { limitOf, type Target } from "../../targets.ts";
 const SMALL = 1 << 17;
 /** Kernels in one. */
 const MOST_PARTS = 8;
+/** Words of its uniform block, which grow as its text does. */
+const MOST_WORDS = 256;
 /** Steps that a kernel is taken forward over. */
 const FARTHEST = 400;
 
@@ -23,7 +25,7 @@ export function runBeside(
   target: Target,
 ): Step[] {
   const most = limitOf(target, "maxStorageBuffersPerShaderStage");
-  const words = limitOf(target, "maxUniformWords");
+  const words = Math.min(MOST_WORDS, limitOf(target, "maxUniformWords"));
   const baseOf = (v: Value): Value => routine.alias.get(v) ?? v;
   const overwritten = new Set(routine.inPlace.values());
   const updates = new Map<Value, Value[]>();
