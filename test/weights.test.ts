@@ -58,6 +58,13 @@ async function values(weights: unknown, options?: WeightsOptions): Promise<Recor
 }
 const WHOLE = { scale: [...SCALE], bias: [...BIAS], count: [9] };
 
+/** A place in the tree, so that packages are found; on a clean checkout nothing has made it yet. */
+function cache(): string {
+  const at = join(projectRoot, "node_modules", ".cache");
+  mkdirSync(at, { recursive: true });
+  return at;
+}
+
 describe("a safetensors file", () => {
   interface Case {
     readonly name: string;
@@ -476,7 +483,7 @@ describe("a file that is written", () => {
       import { stageFile } from "../../../runtime/core/node.ts";
       await stageFile(${JSON.stringify(path)}, new Uint8Array(1000));
       process.kill(process.pid, "SIGKILL");`;
-    const script = join(mkdtempSync(join(projectRoot, "node_modules", ".cache", "killed-")), "killed.mjs");
+    const script = join(mkdtempSync(join(cache(), "killed-")), "killed.mjs");
     onTestFinished(() => rmSync(join(script, ".."), { recursive: true }));
     writeFileSync(script, program);
     const { signal, stderr } = spawnSync(
@@ -496,7 +503,7 @@ describe("a file that is written", () => {
     async () => {
       const path = join(here(), "w");
       await writeFile(path, bytes(7));
-      const script = join(mkdtempSync(join(projectRoot, "node_modules", ".cache", "full-")), "full.mjs");
+      const script = join(mkdtempSync(join(cache(), "full-")), "full.mjs");
       onTestFinished(() => rmSync(join(script, ".."), { recursive: true }));
       writeFileSync(
         script,
