@@ -7,8 +7,9 @@ import type { LoadOptions, NetBase, StepResult } from "../../../runtime/core/api
 import { load } from "../../../runtime/core/index.ts";
 import type { Given } from "../../../runtime/core/inputs.ts";
 import { tensorText } from "../../../runtime/core/print.ts";
-import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
+import type { Artefact, EntryPlan, Packed } from "../../../runtime/core/program.ts";
 import type { Tensor } from "../../../runtime/core/tensor.ts";
+import { unpack } from "../../../runtime/core/unpack.ts";
 import { requestGpu, runAgainQuietly, UnsupportedError } from "../../../runtime/node/index.ts";
 import {
   type Compiled,
@@ -151,13 +152,15 @@ function compileSource(path: string, entry: string | undefined, flags: RunFlags)
 async function importModule(path: string): Promise<Runnable> {
   if (!existsSync(path)) throw new InputFailure(`${path}: no such file`);
   if (!statSync(path).isFile()) throw new InputFailure(`${path} is no file`);
-  let made: Partial<Runnable>;
+  let made: { readonly artefact?: Artefact | Packed; readonly load?: Runnable["load"] };
   try {
-    made = (await import(pathToFileURL(resolve(path)).href)) as Partial<Runnable>;
+    made = await import(pathToFileURL(resolve(path)).href);
   } catch (error) {
     throw new InputFailure(`${path} cannot be imported: ${(error as Error).message}`);
   }
-  const { artefact } = made;
+  // A module holds its data packed.
+  const given = made.artefact;
+  const artefact = given && "calls" in given ? unpack(given) : given;
   if (typeof made.load !== "function" || typeof artefact !== "object" || !Array.isArray(artefact.programs)) {
     throw new InputFailure(`${path} is no module that mdl compile wrote`);
   }
