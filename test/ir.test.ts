@@ -379,6 +379,9 @@ describe("facts about index expressions", () => {
     const linear = s.iadd(s.imul(s.axisValue(n), 8), s.axisValue(c));
     expect(inRange(linear, mul(8, sym("N")))).toBe(true);
     expect(s.idiv(linear, 8)).toBe(s.axisValue(n));
+    // The whole part of a division of a division stays: floor((floor(n / 3) + 2) / 2) is floor(n / 6) + 1.
+    const third = s.idiv(s.axisValue(n), 3);
+    expect(s.idiv(s.iadd(third, 2), 2)).toBe(s.iadd(s.idiv(s.axisValue(n), 6), 1));
     expect(s.imod(linear, 8)).toBe(s.axisValue(c));
     expect(print(strideAlong(linear, c, 4) as Dim)).toBe("1");
     expect(alignedAt(linear, c, 4, 4)).toBe(true);

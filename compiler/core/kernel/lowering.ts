@@ -209,14 +209,13 @@ export function createLowering(
       const rf = indexForm(remainder);
       // floor(floor(y / p) / q) = floor(y / (p q))
       if (
-        whole.length === 0 &&
         rf.terms.length === 1 &&
         rf.terms[0].atom.kind === "div" &&
         isConst(rf.terms[0].coef, 1) &&
         isConst(rf.offset, 0)
       ) {
         const inner = rf.terms[0].atom;
-        return s.idiv(inner.arg, dMul(inner.by, d));
+        return s.iadd(index(whole, wholeOffset), s.idiv(inner.arg, dMul(inner.by, d)));
       }
       // Devices divide towards zero: what is left inside must not have become negative. x itself is not.
       if (maxOf(remainder) === undefined) {
