@@ -15,6 +15,7 @@ import {
 } from "./code.ts";
 import type { Launch } from "./launch.ts";
 import { Names, type Words } from "./names.ts";
+import { rewriting } from "./rewrite.ts";
 
 /** The name under which every kernel finds the number of its workgroup. */
 const GROUP = "group";
@@ -68,74 +69,14 @@ export function beside(parts: readonly Launch[], words: Words): Launch {
     groups = add(groups, own);
     const all = variable(GROUP, "i32");
     const mine = before ? variable(names.fresh(GROUP), "i32") : all;
-    const expr = (x: X): X => {
-      switch (x.k) {
-        case "var":
-          return x.name === GROUP ? mine : x.name === "lane" ? x : { ...x, name: nameOf(x.name) };
-        case "uniform":
-          return { ...x, slot: slots.get(x.slot) as UniformSlot };
-        case "bin":
-          return { ...x, a: expr(x.a), b: expr(x.b) };
-        case "call":
-          return {
-            ...x,
-            fn: x.fn.startsWith("fn:") ? `fn:${nameOf(x.fn.slice(3))}` : x.fn,
-            args: x.args.map(expr),
-          };
-        case "vec":
-          return { ...x, parts: x.parts.map(expr) };
-        case "splat":
-        case "part":
-        case "broadcast":
-        case "subgroup":
-          return { ...x, a: expr(x.a) };
-        case "load":
-          return { ...x, buffer: slotOf.get(x.buffer) as BufferSlot, index: expr(x.index) };
-        case "shared":
-        case "element":
-          return { ...x, name: nameOf(x.name), index: expr(x.index) };
-        case "lit":
-          return x;
-      }
-    };
-    const stmt = (s: Stmt): Stmt => {
-      switch (s.k) {
-        case "let":
-        case "var":
-        case "set":
-          return { ...s, x: expr(s.x), name: nameOf(s.name) };
-        case "array":
-          return { ...s, parts: s.parts.map(expr), name: nameOf(s.name) };
-        case "for":
-          return {
-            ...s,
-            name: nameOf(s.name),
-            from: expr(s.from),
-            below: expr(s.below),
-            step: expr(s.step),
-            body: s.body.map(stmt),
-          };
-        case "if":
-          return { ...s, cond: expr(s.cond), body: s.body.map(stmt) };
-        case "store":
-          return { ...s, buffer: slotOf.get(s.buffer) as BufferSlot, index: expr(s.index), x: expr(s.x) };
-        case "setShared":
-          return { ...s, name: nameOf(s.name), index: expr(s.index), x: expr(s.x) };
-        case "run":
-          return { ...s, fn: nameOf(s.fn), args: s.args.map(expr) };
-        case "barrier":
-        case "return":
-          return s;
-      }
-    };
+    const { stmt, fn } = rewriting({
+      name: nameOf,
+      buffer: (b) => slotOf.get(b) as BufferSlot,
+      uniform: (u) => slots.get(u) as UniformSlot,
+      variable: (x) => (x.name === GROUP ? mine : x.name === "lane" ? x : { ...x, name: nameOf(x.name) }),
+    });
     for (const a of code.shared) shared.push({ ...a, name: nameOf(a.name) });
-    for (const f of code.functions)
-      functions.push({
-        name: nameOf(f.name),
-        params: f.params.map((p) => ({ ...p, name: nameOf(p.name) })),
-        body: f.body.map(stmt),
-        ...(f.result ? { result: expr(f.result) } : {}),
-      });
+    for (const f of code.functions) functions.push(fn(f));
     const inside: Stmt[] =
       before && mine.k === "var" ? [{ k: "let", name: mine.name, x: bin("-", all, before) }] : [];
     const below = bin("<", all, end);

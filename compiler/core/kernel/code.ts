@@ -50,6 +50,30 @@ export function partsOf(x: X): readonly X[] {
       return [];
   }
 }
+/** The expression over other parts, in the order of `partsOf`; itself where they are the ones it has. */
+export function withParts(x: X, parts: readonly X[]): X {
+  if (partsOf(x).every((p, i) => p === parts[i])) return x;
+  const [a, b] = parts;
+  switch (x.k) {
+    case "bin":
+      return { ...x, a, b };
+    case "call":
+      return { ...x, args: parts };
+    case "vec":
+      return { ...x, parts };
+    case "splat":
+    case "part":
+    case "broadcast":
+    case "subgroup":
+      return { ...x, a };
+    case "load":
+    case "shared":
+    case "element":
+      return { ...x, index: a };
+    default:
+      return x;
+  }
+}
 const depths = new WeakMap<X, number>();
 /** How many expressions lie within one another. */
 export function depthOf(x: X): number {

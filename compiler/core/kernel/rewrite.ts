@@ -1,0 +1,88 @@
+// Kernel code with other names, buffers and words. In: what each is now. Out: functions on expressions, statements and
+// functions. What is shared in the code stays shared, and an expression in which nothing changes stays what it is.
+import {
+  type BufferSlot,
+  type CodeFunction,
+  partsOf,
+  type Stmt,
+  type UniformSlot,
+  withParts,
+  type X,
+} from "./code.ts";
+
+export interface Rewriting {
+  readonly buffer: (b: BufferSlot) => BufferSlot;
+  /** Of what is declared in the code: locals, arrays, functions. */
+  readonly name?: (name: string) => string;
+  readonly variable?: (x: Extract<X, { k: "var" }>) => X;
+  readonly uniform?: (u: UniformSlot) => UniformSlot;
+}
+
+export function rewriting(to: Rewriting) {
+  const name = to.name ?? ((text: string) => text);
+  const made = new Map<X, X>();
+  const expr = (x: X): X => {
+    if (x.k === "lit") return x;
+    let out = made.get(x);
+    if (!out) {
+      out = own(withParts(x, partsOf(x).map(expr)));
+      made.set(x, out);
+    }
+    return out;
+  };
+  /** What an expression says itself, beside its parts. */
+  const own = (x: X): X => {
+    switch (x.k) {
+      case "var":
+        return to.variable ? to.variable(x) : x;
+      case "uniform":
+        return to.uniform ? { ...x, slot: to.uniform(x.slot) } : x;
+      case "load":
+        return { ...x, buffer: to.buffer(x.buffer) };
+      case "call":
+        return to.name && x.fn.startsWith("fn:") ? { ...x, fn: `fn:${name(x.fn.slice(3))}` } : x;
+      case "shared":
+      case "element":
+        return to.name ? { ...x, name: name(x.name) } : x;
+      default:
+        return x;
+    }
+  };
+  const stmt = (s: Stmt): Stmt => {
+    switch (s.k) {
+      case "let":
+      case "var":
+      case "set":
+        return { ...s, x: expr(s.x), name: name(s.name) };
+      case "array":
+        return { ...s, parts: s.parts.map(expr), name: name(s.name) };
+      case "for":
+        return {
+          ...s,
+          name: name(s.name),
+          from: expr(s.from),
+          below: expr(s.below),
+          step: expr(s.step),
+          body: s.body.map(stmt),
+        };
+      case "if":
+        return { ...s, cond: expr(s.cond), body: s.body.map(stmt) };
+      case "store":
+        return { ...s, buffer: to.buffer(s.buffer), index: expr(s.index), x: expr(s.x) };
+      case "setShared":
+        return { ...s, name: name(s.name), index: expr(s.index), x: expr(s.x) };
+      case "run":
+        return { ...s, fn: name(s.fn), args: s.args.map(expr) };
+      case "barrier":
+      case "return":
+        return s;
+    }
+  };
+  const fn = (f: CodeFunction): CodeFunction => ({
+    name: name(f.name),
+    params: f.params.map((p) => ({ ...p, name: name(p.name) })),
+    body: f.body.map(stmt),
+    ...(f.result ? { result: expr(f.result) } : {}),
+  });
+  return { expr, stmt, fn };
+}
