@@ -8,10 +8,15 @@ import { strideAlong } from "./facts.ts";
 import { createLowering, type ScalarContext } from "./lowering.ts";
 import type { Axis, Scalar } from "./scalar.ts";
 
-/** A lowering that inlines exactly the values `stored` does not name. */
-export function loweringFor(stored: (v: Value) => boolean): ScalarContext {
+/** A lowering that inlines exactly the values `stored` does not name; where there is a `copyOf` one, that is loaded. */
+export function loweringFor(
+  stored: (v: Value) => boolean,
+  copyOf: (v: Value) => Value | undefined = () => undefined,
+): ScalarContext {
   const memo = new Map<string, Scalar>();
   const s: ScalarContext = createLowering((value, at) => {
+    const copy = copyOf(value);
+    if (copy) return s.load(copy, at);
     const op = value.node.op;
     if (op.fuses === "source" || !op.lower || stored(value)) return undefined;
     const key = `${value.node.id}.${value.index}(${at.map((a) => a.id)})`;

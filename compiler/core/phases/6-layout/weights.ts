@@ -7,9 +7,9 @@ import { createBuilder } from "../../ir/build.ts";
 import type { Node, Value } from "../../ir/types.ts";
 import { applySplits, contractionOf, splitsOf } from "../../kernel/contraction.ts";
 import { lanesAlong } from "../../kernel/facts.ts";
-import { createLowering, foldOf, linearOffset } from "../../kernel/lowering.ts";
+import { foldOf, linearOffset } from "../../kernel/lowering.ts";
 import { loadsOf } from "../../kernel/scalar.ts";
-import { lowerValue } from "../../kernel/values.ts";
+import { loweringFor, lowerValue } from "../../kernel/values.ts";
 import { copy } from "../../ops/copy.ts";
 import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
 
@@ -80,11 +80,7 @@ export function packWeights(
 
 /** Operands of the second factor that come from parameters alone and are not contiguous along the columns. */
 function weightsOf(fused: Fused, g: Region, layouts: Layouts): { value: Value; order: readonly number[] }[] {
-  const s = createLowering((v, at) => {
-    const op = v.node.op;
-    if (!op.lower || isStoredFor(fused.home, g, v)) return undefined;
-    return op.lower(s, v.node, at, v.index);
-  });
+  const s = loweringFor((v) => isStoredFor(fused.home, g, v));
   const lowered = lowerValue(s, g.anchor.outs[0]);
   const fold = foldOf(lowered.x);
   if (!fold) return [];

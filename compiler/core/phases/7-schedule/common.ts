@@ -7,8 +7,9 @@ import type { Value } from "../../ir/types.ts";
 import type { KernelCode, X } from "../../kernel/code.ts";
 import { decode } from "../../kernel/coordinates.ts";
 import { Emitter } from "../../kernel/emitter.ts";
-import { createLowering, type ScalarContext } from "../../kernel/lowering.ts";
+import type { ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar } from "../../kernel/scalar.ts";
+import { loweringFor } from "../../kernel/values.ts";
 import { isStoredFor, type Region } from "../../regions/region.ts";
 import type { Launch, ScheduleContext } from "./family.ts";
 
@@ -16,22 +17,11 @@ export { decode };
 
 /** A lowering for one group: stored values of other groups are loads, everything else is inlined. */
 export function groupLowering(ctx: ScheduleContext, g: Region): ScalarContext {
-  const memo = new Map<string, Scalar>();
   const packed = ctx.packed.get(g);
-  const s: ScalarContext = createLowering((value, at) => {
-    const better = packed?.get(value);
-    if (better) return s.load(better, at);
-    const op = value.node.op;
-    if (!op.lower || isStoredFor(ctx.fused.home, g, value)) return undefined;
-    const key = `${value.node.id}.${value.index}(${at.map((a) => a.id)})`;
-    let out = memo.get(key);
-    if (!out) {
-      out = op.lower(s, value.node, at, value.index);
-      memo.set(key, out);
-    }
-    return out;
-  });
-  return s;
+  return loweringFor(
+    (v) => isStoredFor(ctx.fused.home, g, v),
+    (v) => packed?.get(v),
+  );
 }
 /** What writes a group's kernel. */
 export const emitterFor = (ctx: ScheduleContext, s: ScalarContext): Emitter =>
