@@ -61,6 +61,8 @@ export class Partition {
   decided = false;
   /** Values that will be stored, whatever grows: what a contraction reads many times over, and is dear to compute. */
   private readonly firm = new Set<Value>();
+  /** Values that an anchor reads, through views or not. */
+  private readonly hot = new Set<Value>();
   /** Nodes that are kernels read many times over: contractions, and composites taken whole. */
   readonly anchors = new Set<Node>();
   readonly sinks: ReadonlySet<Value>;
@@ -257,14 +259,18 @@ export class Partition {
     if (this.decided || g?.nodes.has(v.node) || this.region.has(v.node)) return false;
     return this.firm.has(v);
   }
-  /** Says which values will be stored because an anchor reads them, and computing them again for each read would cost. */
+  /** Says which values anchors read, and which of these will be stored: computing them again for each read would cost. */
   findFirm(): void {
-    const read = new Set<Node>();
     for (const n of [...this.nodes].reverse())
-      if (n.outs.some((v) => this.usersOf(v).some((u) => this.anchors.has(u) || (isView(u) && read.has(u)))))
-        read.add(n);
+      for (const v of n.outs)
+        if (
+          this.usersOf(v).some(
+            (u) => this.anchors.has(u) || (isView(u) && u.outs.some((o) => this.hot.has(o))),
+          )
+        )
+          this.hot.add(v);
     for (const n of this.nodes) {
-      if (n.op.fuses !== "map" || !read.has(n) || this.isDerived(n)) continue;
+      if (n.op.fuses !== "map" || !this.hot.has(n.outs[0]) || this.isDerived(n)) continue;
       const cost = this.costOf(n.outs[0]);
       if (cost.loads > 1 || cost.heavy > 1) this.firm.add(n.outs[0]);
     }
@@ -420,13 +426,7 @@ export class Partition {
     const users = this.usersOf(e).filter((u) => !g.nodes.has(u));
     if (large.size > (users.length === 1 ? 2 : 1)) return undefined;
     // A contraction reads it over and over.
-    return leaves.size <= 1 || !this.isHot(e) ? [...small] : undefined;
-  }
-  /** An anchor reads it, through views or not. */
-  private isHot(v: Value): boolean {
-    return this.usersOf(v).some(
-      (u) => this.anchors.has(u) || (isView(u) && u.outs.some((o) => this.isHot(o))),
-    );
+    return leaves.size <= 1 || !this.hot.has(e) ? [...small] : undefined;
   }
   /** Says what a grown region stores. */
   settle(g: Draft): void {
