@@ -79,9 +79,12 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
     return { kind: "prepare", key, roots, launches, about: p.describe(g) };
   });
   const steps = runBeside(delayed(single, late, fused.alias), { alias: fused.alias, inPlace }, target);
+  // The others were looked at when they were made.
+  const seen = new Set(single);
   if (p.verify)
     for (const s of steps)
-      if (s.kind === "launch") for (const { code } of s.launches.list) verifyKernel(code, rulesOf(target));
+      if (s.kind === "launch" && !seen.has(s))
+        for (const { code } of s.launches.list) verifyKernel(code, rulesOf(target));
   return { graph: fused.graph, steps, alias: fused.alias, inPlace };
 }
 
