@@ -153,7 +153,6 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       constantBytes: constants.bytes,
     };
   });
-  const { texts, placeOf } = printed.finish();
   const artefact: Artefact = {
     version: PROGRAM_VERSION,
     name: model.name,
@@ -162,12 +161,9 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     paramBytes: params.bytes,
     state: state.tensors,
     stateBytes: state.bytes,
-    texts,
+    texts: printed.texts,
     constants: constants.text(),
-    programs: programs.map((p) => ({
-      ...p,
-      kernels: p.kernels.map((k) => ({ ...k, text: placeOf(k.text) })),
-    })),
+    programs,
   };
   const reference: ReferenceModel = {
     entries: model.entries.map(({ name, graph }) => ({ name, graph })),

@@ -18,8 +18,6 @@ export interface PrintOptions {
 
 export interface PrintedKernel {
   readonly text: string;
-  /** Texts in the order of this are beside those that they are like: the order that compresses well. */
-  readonly like: string;
   /** Optional features of the device that the text asks for. */
   readonly features: readonly string[];
 }

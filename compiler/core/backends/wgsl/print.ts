@@ -177,7 +177,6 @@ export function printKernel(
     `  if (${name("group")} >= p.${groups}) { return; }`,
     `  let ${name("lane")} = i32(${name("lid")});`,
   );
-  const like = lines.length;
   for (const b of k.body) stmt(b, "  ");
   lines.push("}");
 
@@ -210,9 +209,7 @@ export function printKernel(
   head.push("");
   const prelude = [...preludes.values()];
   const text = [...head, ...prelude, ...(prelude.length ? [""] : []), ...lines, ""].join("\n");
-  // Kernels are alike by what main does, more than by what they bind.
-  const own = lines.slice(like).join("\n");
-  return minify ? { text: squeezed(text), like: squeezed(own), features } : { text, like: own, features };
+  return { text: minify ? squeezed(text) : text, features };
 }
 
 function balanced(text: string): boolean {

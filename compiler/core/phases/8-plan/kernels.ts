@@ -1,7 +1,7 @@
 // The kernels of a program, shared: two groups whose kernels differ in names only are one kernel with one pipeline.
 // In: scheduled groups. Out: Kernel rows, and texts by the target's backend, each headed by what uses it.
 import type { Kernel } from "../../../../runtime/core/program.ts";
-import type { AccessMode, Backend, PrintedKernel } from "../../backends/backend.ts";
+import type { AccessMode, Backend } from "../../backends/backend.ts";
 import { asConst, type Dim } from "../../dims/dim.ts";
 import { typeText } from "../../ir/build.ts";
 import type { KernelCode } from "../../kernel/code.ts";
@@ -19,33 +19,23 @@ interface Entry {
 
 /** The texts of all programs' kernels, each once. */
 export class KernelTexts {
-  /** Texts are for people, in the order of the kernels; or short, in an order that compresses well. */
+  /** Short texts, or such as are for people. */
   readonly minify: boolean;
-  private readonly printed: PrintedKernel[] = [];
+  readonly texts: string[] = [];
   private readonly known = new Map<string, number>();
 
   constructor(minify: boolean) {
     this.minify = minify;
   }
-  /** A number for the text, until `finish` says its place. */
-  add(printed: PrintedKernel): number {
-    const at = this.known.get(printed.text) ?? this.printed.length;
-    if (at === this.printed.length) {
-      this.known.set(printed.text, at);
-      this.printed.push(printed);
+  /** The text's place. */
+  add(text: string): number {
+    let at = this.known.get(text);
+    if (at === undefined) {
+      at = this.texts.length;
+      this.known.set(text, at);
+      this.texts.push(text);
     }
     return at;
-  }
-  /** The texts, and the place of each number. */
-  finish(): { readonly texts: readonly string[]; readonly placeOf: (number: number) => number } {
-    const order = [...this.printed.keys()];
-    const key = (i: number): string => this.printed[i].like;
-    if (this.minify) order.sort((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : a - b));
-    const places = new Map(order.map((number, place) => [number, place]));
-    return {
-      texts: order.map((i) => this.printed[i].text),
-      placeOf: (number) => places.get(number) as number,
-    };
   }
 }
 
@@ -119,7 +109,7 @@ export class KernelTable {
       const asked = printed.features.filter((f) => !given.includes(f));
       return {
         name: e.name,
-        text: texts.add(printed),
+        text: texts.add(printed.text),
         access: e.access,
         uniformWords: 1 + e.code.uniforms.length,
         ...(asked.length > 0 ? { features: asked } : {}),
