@@ -1,5 +1,5 @@
 // The excerpts in docs/architecture.md: what the compiler prints for the model that stands in the page. In: the page. Out:
-// the page with every excerpt as it is now. `npm run docs` (scripts/docs.mjs) writes that back; test/docs-architecture.test.ts
+// the page with every excerpt as it is now. `npm run docs` (scripts/docs.mjs) writes that back; test/docs/architecture.test.ts
 // fails where the page differs from it.
 //
 // In the page a fence belongs to the marker above it: `<!-- model -->` is the source, `<!-- excerpt: NAME -->` one of the

@@ -21,7 +21,7 @@ export interface Word {
   readonly source?: string;
 }
 
-/** Functions of the static world; `test/vocabulary.test.ts` holds that none is missing. */
+/** Functions of the static world; `test/2-check/vocabulary.test.ts` holds that none is missing. */
 const FUNCTIONS: Readonly<Record<string, readonly [signature: string, doc: string]>> = {
   identity: ["identity(x)", "x itself; as a layer, one that does nothing (PyTorch's nn.Identity)."],
   checkpoint: [

@@ -5,7 +5,7 @@
  * E01 syntax, E02 names, E03 shapes, E04 dtypes, E05 symbols and dims, E06 arguments and static values,
  * E07 sharing and parameters, E08 imports, E09 modes, training and state, E10 limits, E11 gradients.
  * A code keeps its meaning for ever; a new one takes the next number of its group. Each has a file in
- * test/errors that must give exactly it at the place the file states (test/errors.test.ts).
+ * test/errors that must give exactly it at the place the file states (test/diagnostics/errors.test.ts).
  */
 export type Severity = "error" | "warning";
 

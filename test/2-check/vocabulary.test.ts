@@ -1,0 +1,69 @@
+// What `mdl ops` lists beside the operators: every name the tables define is there, says something, and works as it says.
+import { describe, expect, it } from "vitest";
+import { closest } from "../../compiler/core/diagnostics/index.ts";
+import { exposedOps } from "../../compiler/core/ops/index.ts";
+import { INITIALIZERS } from "../../compiler/core/phases/2-check/instances/init.ts";
+import { BUILTINS } from "../../compiler/core/phases/2-check/interpret/builtins.ts";
+import { OPTIMIZERS, SCHEDULES } from "../../compiler/core/phases/2-check/interpret/schedules.ts";
+import { vocabulary } from "../../compiler/core/vocabulary.ts";
+import { checkText } from "../support/check.ts";
+
+const words = vocabulary();
+const named = (name: string): string[] => words.filter((w) => w.name === name).map((w) => w.kind);
+
+describe("the vocabulary", () => {
+  it("has every name that is bound without a declaration", () => {
+    const defined = [...BUILTINS, ...Object.keys(INITIALIZERS), ...OPTIMIZERS, ...Object.keys(SCHEDULES)];
+    const said = new Set([...words.map((w) => w.name), ...exposedOps.map((op) => op.name)]);
+    expect(defined.filter((name) => !said.has(name))).toEqual([]);
+    expect(named("zeros")).toEqual(["initialiser", "function"]);
+  });
+
+  it("says a sentence about each, and how it is called", () => {
+    expect(words.filter((w) => !w.signature.includes(w.name)).map((w) => w.name)).toEqual([]);
+    expect(words.filter((w) => w.doc === "").map((w) => w.name)).toEqual([]);
+  });
+
+  it("has the standard library with types and defaults as its source has them", () => {
+    const linear = words.find((w) => w.name === "Linear");
+    expect(linear).toMatchObject({
+      kind: "layer",
+      module: "std/nn",
+      signature: "Linear(cin: int, cout: int, bias: bool = true)",
+    });
+    expect(words.find((w) => w.name === "huber_loss")?.module).toBe("std/loss");
+    expect(
+      closest(
+        "BatchNorm2D",
+        words.map((w) => w.name),
+      ),
+    ).toBe("BatchNorm2d");
+  });
+
+  it.each(words.filter((w) => w.kind === "optimiser" || w.kind === "schedule").map((w) => [w.signature, w]))(
+    "%s takes what it says",
+    (_, word) => {
+      // The signature with a number for each parameter without a default is itself a program.
+      const call = word.signature.replace(/(?<=[(,]\s*)(\w+)(?=[,)])/g, "$1 = 2");
+      const optimiser = word.kind === "optimiser" ? call : `sgd(lr = ${call})`;
+      const { diagnostics } = checkText(
+        `model M { param w: f32[2] = zeros()\n fn loss(x: f32[2]) { sum(w * x) } }\ntrain fit for M { minimize loss\n with ${optimiser} }`,
+      );
+      expect(diagnostics.map((d) => d.message)).toEqual([]);
+    },
+  );
+});
+
+describe("gradients that are zero everywhere", () => {
+  const gradient = (body: string): string[] =>
+    checkText(
+      `model M { private fn f(x: f32[N]) -> f32 { ${body} }\n fn g(x: f32[N]) { d = grad(f, wrt = x)\n d(x) } }`,
+    ).diagnostics.map((d) => d.code);
+  // As torch.floor, sign and round: the gradient exists and is zero.
+  it.each(["sum(floor(x))", "sum(sign(x))", "sum(round(2 * x) / 2)"])("%s alone has one", (body) => {
+    expect(gradient(body)).toEqual([]);
+  });
+  it.each(["sum(stop_gradient(x))", "sum(f32(x > 0))", "sum(zeros(3))"])("%s has none to take", (body) => {
+    expect(gradient(body)).toContain("E1101");
+  });
+});

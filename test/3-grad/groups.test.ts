@@ -1,0 +1,113 @@
+// Parameters by what trains and decays them: placed so that what a step updates is one run, with state for nothing else, and
+// the steps PyTorch takes with parameter groups. On the reference evaluator; test/gpu/groups.test.ts runs kernels.
+import { describe, expect, it } from "vitest";
+import { rangesOf, trainingOrder } from "../../compiler/core/ops/flat.ts";
+import { dense } from "../../compiler/core/reference/evaluate.ts";
+import { farthest, groups, groupsSource } from "../support/groups.ts";
+import { compileText } from "../support/module.ts";
+import { referenceNet } from "../support/reference.ts";
+
+describe("parameter groups", () => {
+  it("take PyTorch's steps", () => {
+    const compiled = compileText(groupsSource, { targets: ["baseline"] });
+    const tensors = Object.fromEntries(
+      Object.entries(groups.begin).map(([path, { shape, data }]) => [path, dense("f32", shape, data)]),
+    );
+    const net = referenceNet(compiled, { tensors });
+    const inputs = { x: dense("f32", [4, 6], groups.x), y: dense("i32", [4], groups.y) };
+    for (const [i, { block, loss, after }] of groups.steps.entries()) {
+      const out = net.step(block, inputs);
+      expect(Math.abs(out.loss.data[0] - loss), `step ${i}: loss`).toBeLessThan(1e-9);
+      for (const [path, want] of Object.entries(after))
+        expect(farthest(net.tensor(path).data, want), `step ${i}: ${path}`).toBeLessThan(1e-9);
+    }
+  });
+
+  const source = (clauses: string): string => `model M() {
+    param body: f32[300, 300] = ones()
+    param head: f32[10, 300]  = ones()
+    param bias: f32[10]       = zeros()
+    fn loss(x: f32[N, 300]) -> f32 { mean((x @ body) @ head.T + bias) }
+  }
+  train fit for M { minimize loss; ${clauses} }`;
+  const artefactOf = (clauses: string) => compileText(source(clauses), { targets: ["gpu"] }).artefact;
+  const moments = (clauses: string): number =>
+    artefactOf(clauses)
+      .state.filter((s) => s.path.startsWith("fit.exp_avg"))
+      .reduce((n, s) => n + s.bytes, 0);
+
+  it("keep no state for what is frozen", () => {
+    const all = moments("with adamw(lr = 0.1)");
+    const few = moments("frozen body; with adamw(lr = 0.1)");
+    expect(all).toBeGreaterThanOrEqual(2 * 4 * (90_000 + 3000 + 10));
+    // A multiple of 64 rows of 256 bytes.
+    expect(few).toBe(2 * 16_384);
+  });
+
+  it("keep no tables: literals do not grow with the model", () => {
+    for (const clauses of [
+      'with adamw(lr = 0.1, no_decay = ["bias"])',
+      'with adamw(lr = 0.1, no_decay = ["head"])',
+      'frozen head; with sgd(lr = 0.1, weight_decay = 0.1, no_decay = ["bias"])',
+    ]) {
+      const { programs, constants } = artefactOf(clauses);
+      expect(programs[0].constantBytes).toBe(0);
+      expect(constants).toBeUndefined();
+    }
+  });
+
+  it("are listed in the author's order, wherever they lie", () => {
+    const plain = artefactOf("with adamw(lr = 0.1)").params;
+    const moved = artefactOf('frozen body; with adamw(lr = 0.1, no_decay = ["head"])').params;
+    expect(moved.map((p) => p.path)).toEqual(["body", "head", "bias"]);
+    expect(plain.map((p) => p.offset)).toEqual([...plain.map((p) => p.offset)].sort((a, b) => a - b));
+    const at = Object.fromEntries(moved.map((p) => [p.path, p.offset]));
+    expect(at.bias).toBe(0);
+    expect(at.head).toBeGreaterThan(at.bias);
+    expect(at.body).toBeGreaterThan(at.head);
+  });
+});
+
+describe("the order of parameters", () => {
+  const list = ["p", "q", "r", "s"].map((path) => ({ path }));
+  const use = (block: string, trained: string, decays = trained) => ({
+    block,
+    trained: new Set(trained),
+    decays: new Set(decays),
+  });
+  const order = (...uses: ReturnType<typeof use>[]): string =>
+    trainingOrder(list, uses)
+      .map((p) => p.path)
+      .join("");
+  it("is the author's where all are trained alike", () => {
+    expect(order()).toBe("pqrs");
+    expect(order(use("a", "pqrs"), use("b", "pqrs"))).toBe("pqrs");
+  });
+  it("has what is trained first, and of that what decays", () => {
+    expect(order(use("a", "qrs", "rs"))).toBe("rsqp");
+  });
+  it("makes what each of two blocks trains one run", () => {
+    for (const [a, b] of [
+      ["pq", "rs"],
+      ["pr", "qr"],
+      ["pqrs", "q"],
+      ["s", "qs"],
+      ["", "r"],
+    ]) {
+      const all = order(use("a", a), use("b", b));
+      for (const set of [a, b]) {
+        const at = [...set].map((c) => all.indexOf(c));
+        if (at.length) expect(Math.max(...at) - Math.min(...at), `${all}: ${set}`).toBe(at.length - 1);
+      }
+    }
+  });
+  it("is told as ranges", () => {
+    const rows = (n: number) => list.slice(0, n).map((p, i) => ({ ...p, rows: [2 * i, 2 * i + 2] as const }));
+    expect(rangesOf(rows(4), () => true)).toBeUndefined();
+    expect(rangesOf(rows(4), () => false)).toEqual([]);
+    expect(rangesOf(rows(4), (x) => x.path !== "q")).toEqual([
+      [0, 2],
+      [4, 8],
+    ]);
+  });
+});

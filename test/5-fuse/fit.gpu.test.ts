@@ -1,0 +1,26 @@
+// Kernels that were cut compute what the reference does, entries and training steps (test/5-fuse/fit.test.ts says that they fit).
+import { describe, expect, it } from "vitest";
+import { targets as all } from "../../compiler/core/targets.ts";
+import { patient } from "../support/budget.ts";
+import { testDevice } from "../support/device.ts";
+import { tryProgram } from "../support/programs/run.ts";
+import { wide } from "../support/wide.ts";
+
+/** Few kernels each: a software adapter takes a second over each pipeline. */
+const few = [
+  "sums of 8, 9 and 40",
+  "rows of many operands",
+  "a scan that captures much",
+  "starts on every axis",
+];
+
+const names = all.map((t) => t.name);
+
+describe("kernels that were cut", () => {
+  for (const name of patient ? Object.keys(wide) : few)
+    it(name, async (context) => {
+      const { device } = await testDevice(context);
+      const targets = patient ? names : [names[0]];
+      expect(await tryProgram({ source: wide[name], device, targets })).toMatchObject({ status: "agreed" });
+    }, 600_000);
+});

@@ -1,0 +1,80 @@
+// What is done once for many: equal groups are scheduled once, targets share what does not depend on them. Nobody can tell:
+// the same program comes out as where each is made by itself.
+import { describe, expect, it, vi } from "vitest";
+import { check } from "../../compiler/core/index.ts";
+import { families } from "../../compiler/core/phases/7-schedule/families.ts";
+import { build } from "../../compiler/core/pipeline.ts";
+import { targets } from "../../compiler/core/targets.ts";
+import { projectFile } from "../support/files.ts";
+
+function checked(source: string, name?: string) {
+  const { models } = check(source, "main.mdl", { model: name });
+  const [model] = models ?? [];
+  if (!model) throw new Error("no model");
+  return model;
+}
+const net = (layers: number): string => `import { LayerNorm, Linear } from "std/nn"
+layer Block() {
+  norm = LayerNorm(16)
+  up   = Linear(16, 32)
+  down = Linear(32, 16)
+  fn forward(x: f32[N, 16]) { x + (x |> norm |> up |> gelu |> down) }
+}
+model Deep(layers: int = ${layers}) {
+  blocks = [Block() for i in 0..layers]
+  fn f(x: f32[N, 16]) -> f32[N, 16] { x |> blocks }
+  private fn loss(x: f32[N, 16]) -> f32 { mean(f(x) ** 2) }
+}
+train fit for Deep { minimize loss; with adam(lr = 0.01) }`;
+
+describe("equal groups", () => {
+  it("of layers are scheduled once", () => {
+    const made = (layers: number): number => {
+      const spies = families.map((f) => vi.spyOn(f, "lower"));
+      build(checked(net(layers)), { targets: targets.slice(0, 1), place: () => "" });
+      const calls = spies.reduce((n, spy) => n + spy.mock.calls.length, 0);
+      for (const spy of spies) spy.mockRestore();
+      return calls;
+    };
+    const few = made(3);
+    expect(few).toBeGreaterThan(10);
+    // What joins the gradients of all parameters, and the update of all, are kernels of their own.
+    expect(made(9)).toBeLessThanOrEqual(few + 2);
+  });
+
+  it.each([
+    ["deep", undefined],
+    ["transformer", "GPT"],
+    ["lstm", "CharLSTM"],
+  ])("are what they are by themselves: %s", (file, name) => {
+    const model = checked(file === "deep" ? net(4) : projectFile(`dsl-examples/${file}.mdl`), name);
+    const options = { targets: file === "deep" ? targets : targets.slice(1, 2), place: () => "" };
+    const shared = build(model, options).artefact;
+    // The first way is what is taken anyway; whoever picks is asked for each group.
+    const alone = build(model, { ...options, pick: () => 0 }).artefact;
+    expect(JSON.stringify(shared) === JSON.stringify(alone)).toBe(true);
+  });
+});
+
+describe("a program", () => {
+  it("is the same whichever targets are compiled beside it", () => {
+    const source = `import { BatchNorm2d, Conv2d } from "std/nn"
+      model M {
+        conv = Conv2d(3, 8, 3)
+        bn   = BatchNorm2d(8)
+        fn f(x: f32[N, 3, 8, 8]) -> f32[N, 8, 6, 6] { x |> conv |> bn |> relu }
+        fn heads(q: f32[T, 8], k: f32[T, 8], v: f32[T, 8]) -> f32[T, 8] { attention(q, k, v, causal = true) }
+        fn turns(x: f32[B, T, 4, 8]) -> f32[B, 4, 8] { scan t over x axis 1 with s = zeros(B, 4, 8) { s = attention(t, s, t) } }
+        private fn loss(x: f32[N, 3, 8, 8], q: f32[T, 8]) -> f32 { mean(f(x) ** 2) + mean(heads(q, q * 2, q + 1)) }
+      }
+      train fit for M { minimize loss; with sgd(lr = 0.1) }`;
+    const model = checked(source);
+    const program = (list: typeof targets, name: string): string => {
+      const { artefact } = build(model, { targets: list, place: () => "" });
+      const found = artefact.programs.find((p) => p.target === name);
+      const kernels = found?.kernels.map((k) => ({ ...k, text: artefact.texts[k.text] }));
+      return JSON.stringify({ ...found, kernels });
+    };
+    for (const t of targets) expect(program(targets, t.name) === program([t], t.name), t.name).toBe(true);
+  });
+});

@@ -1,0 +1,406 @@
+// The benchmark's pure parts: statistics, the check of results, rows and table, the command line, the operands of the
+// hand-written kernels. Timings are not tested; that sampling counts calls and hands errors on, is.
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { type CompileRow, compileJobs, compileTable } from "../../bench/compile.ts";
+import { convKernel } from "../../bench/hand/conv.ts";
+import { matmulKernel } from "../../bench/hand/matmul.ts";
+import { columnPanels, rowPanels } from "../../bench/hand/tile.ts";
+import { parseOptions, UsageError } from "../../bench/options.ts";
+import type { Ready } from "../../bench/protocol.ts";
+import { convBlock, largestError, matmulElements } from "../../bench/reference.ts";
+import { emptyRow, type Measured, type Report, ratiosOf, rowOf, table } from "../../bench/report.ts";
+import { sample } from "../../bench/sampling.ts";
+import { sizedModels, sizeOf, sizeTable } from "../../bench/sizes.ts";
+import { median, speedup, summarize } from "../../bench/statistics.ts";
+import { systems } from "../../bench/systems/index.ts";
+import { mdl } from "../../bench/systems/mdl.ts";
+import { workloads } from "../../bench/workloads.ts";
+import { check } from "../../compiler/core/index.ts";
+import { nullDevice, shaderErrors } from "../support/device.ts";
+import { projectFile } from "../support/files.ts";
+
+describe("statistics", () => {
+  it("takes medians of odd and even counts, in any order, and leaves its argument alone", () => {
+    const values = [10, 9, 100];
+    expect(median(values)).toBe(10);
+    expect(values).toEqual([10, 9, 100]);
+    expect(median([4, 1, 3, 2])).toBe(2.5);
+    expect(() => median([])).toThrow(RangeError);
+  });
+
+  it("summarizes", () => {
+    expect(summarize([3, 1, 2, 50])).toEqual({ median: 2.5, min: 1, max: 50, n: 4 });
+  });
+
+  it("compares rounds in pairs, so that a machine that slows down for both changes nothing", () => {
+    expect(speedup([[1], [10], [100]], [[3], [30], [300]])).toBe(3);
+    expect(
+      speedup(
+        [
+          [1, 1, 9],
+          [2, 2, 2],
+        ],
+        [
+          [2, 2, 2],
+          [8, 8, 8],
+        ],
+      ),
+    ).toBe(3);
+    expect(() => speedup([[1]], [[1], [2]])).toThrow(RangeError);
+  });
+});
+
+describe("sampling", () => {
+  it("takes a sample of every call, one after the other", async () => {
+    let calls = 0;
+    let running = 0;
+    const milliseconds = await sample(
+      async () => {
+        calls++;
+        expect(++running).toBe(1);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        running--;
+      },
+      { seconds: 0.02, atLeast: 5 },
+    );
+    expect(milliseconds.length).toBeGreaterThanOrEqual(5);
+    // Benchmark.js may begin a call that it no longer counts.
+    expect(calls).toBeGreaterThanOrEqual(milliseconds.length);
+    for (const ms of milliseconds) expect(ms).toBeGreaterThan(0);
+  });
+
+  it("rejects with what a call rejects with", async () => {
+    let calls = 0;
+    const failing = async (): Promise<void> => {
+      if (++calls === 3) throw new Error("the third call");
+    };
+    await expect(sample(failing, { seconds: 0.05, atLeast: 10 })).rejects.toThrow("the third call");
+  });
+});
+
+describe("the reference", () => {
+  it("multiplies matrices", () => {
+    const { values, at, size } = matmulElements([1, 2, 3, 4, 5, 6], [1, 0, 2, 1, 3, 1], 2, 3, 2);
+    const all = [14, 5, 32, 11];
+    expect(size).toBe(4);
+    expect([...(at as Int32Array)].sort()).toEqual([0, 1, 2, 3]);
+    expect([...(values as Float64Array)]).toEqual([...(at as Int32Array)].map((i) => all[i]));
+  });
+
+  it("takes elements of every column", () => {
+    const { at } = matmulElements(new Float32Array(256), new Float32Array(256 * 256), 256, 1, 256);
+    expect(new Set([...(at as Int32Array)].map((i) => i % 256)).size).toBe(256);
+    expect(new Set(at as Int32Array).size).toBe(256 * 64);
+  });
+
+  it("convolves, pools and cuts off what is negative", () => {
+    // A window of ones sums the neighbours: 10 in each of four places of a 2 by 2 image of 1 .. 4.
+    const shape = { cin: 1, cout: 2, height: 2, width: 2 };
+    const weight = [...Array(9).fill(1), ...Array(9).fill(-1)];
+    expect([...(convBlock([1, 2, 3, 4], weight, [0.5, 0], shape).values as Float64Array)]).toEqual([10.5, 0]);
+    // A tap to the upper left moves the image down and to the right.
+    const corner = [1, 0, 0, 0, 0, 0, 0, 0, 0];
+    const image = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+    const one = { cin: 1, cout: 1, height: 4, width: 4 };
+    expect([...(convBlock(image, corner, [0], one).values as Float64Array)]).toEqual([1, 3, 9, 11]);
+  });
+
+  it("measures the largest difference as a part of the largest value", () => {
+    const error = largestError({ y: [1, 2, 100.001] }, { y: { values: [1, 2, 100] } });
+    expect(error).toBeCloseTo(1e-5, 9);
+    expect(largestError({ y: [7, 8, 9] }, { y: { values: [9], at: [2], size: 3 } })).toBe(0);
+  });
+
+  it.each([
+    ["a wrong element", { y: [1, 2.1] }, "y[1] is 2.1, expected 2"],
+    ["a missing result", {}, "there is no y"],
+    ["another size", { y: [1] }, "y has 1 elements, expected 2"],
+    ["what is not finite", { y: [1, Number.NaN] }, "y[1] is NaN"],
+  ])("refuses %s", (_, results, message) => {
+    expect(() => largestError(results, { y: { values: [1, 2] } })).toThrow(message);
+  });
+
+  it("looks for what is not finite beyond the elements that are compared", () => {
+    const expected = { y: { values: [1], at: [0], size: 2 } };
+    expect(() => largestError({ y: [1, Number.POSITIVE_INFINITY] }, expected)).toThrow("y[1] is Infinity");
+  });
+});
+
+describe("workloads", () => {
+  it("are named as the peers' measurements are", () => {
+    const names = ["a_matmul1024", "b_conv64_56", "c_convnet28", "d_resnet18", "g_train"];
+    expect(workloads.map((w) => w.name)).toEqual(names);
+    expect(workloads.map((w) => Math.round(w.flops / 1e6))).toEqual([2147, 231, 478, 3628, 1433]);
+  });
+
+  it("repeat a figure's rows in a batch, each as often", () => {
+    const { inputs } = workloads.find((w) => w.name === "g_train")!.data();
+    expect(inputs["x"].shape).toEqual([32, 1, 28, 28]);
+    expect(inputs["x"].data.length).toBe(32 * 784);
+    const firsts = [...Array(32).keys()].map((i) => inputs["x"].data[i * 784]);
+    const counts = firsts.map((v) => firsts.filter((u) => u === v).length);
+    expect(new Set(counts)).toEqual(new Set([4]));
+    expect(firsts.slice(0, 8)).not.toEqual(firsts.slice(8, 16));
+  });
+
+  it("are compiled into modules of their own", () => {
+    const folder = mkdtempSync(join(tmpdir(), "mdl-bench-test-"));
+    try {
+      for (const workload of workloads.slice(0, 2)) {
+        const { file, bytes } = mdl.build!(workload, folder);
+        const text = readFileSync(file, "utf8");
+        expect(text).toContain("mdlArtefact");
+        expect(bytes).toBeGreaterThan(1000);
+        expect(bytes).toBeLessThan(text.length / 2);
+      }
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});
+
+describe("hand-written kernels", () => {
+  it("pack operands in panels", () => {
+    // Element (row, k) is 100 row + k.
+    const left = rowPanels(64, 8, (row, k) => 100 * row + k);
+    expect([...left.subarray(0, 6)]).toEqual([0, 1, 2, 3, 100, 101]);
+    expect(left[32 * 4]).toBe(4); // the next four of k
+    expect(left[32 * 8]).toBe(3200); // the next panel
+    const right = columnPanels(3, 64, (k, column) => 100 * k + column);
+    expect([...right.subarray(30, 34)]).toEqual([30, 31, 100, 101]);
+    expect(right[3 * 32]).toBe(32);
+  });
+
+  it("are valid WGSL", async () => {
+    const { device } = await nullDevice();
+    const size = { m: 32, k: 4, n: 32 };
+    const matmul = matmulKernel(new Float32Array(128), new Float32Array(128), size);
+    const shape = { cin: 4, cout: 32, height: 8, width: 8 };
+    const weight = new Float32Array(32 * 4 * 9);
+    const conv = convKernel(new Float32Array(4 * 64), weight, new Float32Array(32), shape);
+    for (const { text } of [matmul, conv]) expect(await shaderErrors(device, text)).toEqual([]);
+  });
+
+  it("give images with channels first", () => {
+    const shape = { cin: 4, cout: 32, height: 8, width: 8 };
+    const image = Float32Array.from({ length: 4 * 64 }, (_, i) => i);
+    const kernel = convKernel(image, new Float32Array(32 * 4 * 9), new Float32Array(32), shape);
+    expect([...kernel.inputs[0].subarray(0, 5)]).toEqual([0, 64, 128, 192, 1]);
+    const { y } = kernel.result(Float32Array.from({ length: 16 * 32 }, (_, i) => i));
+    expect([y[0], y[1], y[16]]).toEqual([0, 32, 1]);
+  });
+
+  it("are skipped, with a reason, for what they were not written for", () => {
+    const hand = systems.find((s) => s.name === "hand")!;
+    expect(workloads.filter((w) => hand.lacks(w) === undefined).map((w) => w.name)).toEqual([
+      "a_matmul1024",
+      "b_conv64_56",
+    ]);
+  });
+});
+
+const start = (loadMs: number, firstMs: number): Ready => ({
+  kind: "ready",
+  device: { name: "a device", vendor: "mesa", architecture: "software" },
+  variant: "cpu-subgroup",
+  loadMs,
+  firstMs,
+  maxError: 1.23456e-6,
+  pipelines: 3,
+  dispatches: 2,
+  peakBytes: 3 * 2 ** 20,
+  arenaBytes: 2048,
+});
+const measured = (system: string, rounds: number[][]): Measured => ({
+  workload: "a_matmul1024",
+  system,
+  flops: 2e9,
+  artefactBytes: system === "mdl" ? 20480 : undefined,
+  starts: [start(100, 50), start(300, 10), start(200, 40)],
+  rounds,
+});
+
+describe("the report", () => {
+  const ours = measured("mdl", [
+    [20, 22],
+    [40, 44],
+  ]);
+  const theirs = measured("hand", [
+    [10, 11],
+    [20, 22],
+  ]);
+  const report: Report = {
+    device: "a device (mesa, software)",
+    machine: { node: "20" },
+    rows: [
+      rowOf(ours),
+      rowOf(theirs),
+      emptyRow("d_resnet18", "hand", { skipped: "no kernel was written for it" }),
+      emptyRow("g_train", "mdl", { failed: "loss[0] is NaN" }),
+    ],
+    ratios: ratiosOf([ours, theirs]),
+  };
+
+  it("has a row's figures under their names", () => {
+    expect(JSON.parse(JSON.stringify(report.rows[0]))).toEqual({
+      workload: "a_matmul1024",
+      system: "mdl",
+      variant: "cpu-subgroup",
+      warm_ms: { median: 31, min: 20, max: 44, n: 4 },
+      cold_ms: 240,
+      first_ms: 40,
+      max_error: 1.23e-6,
+      dispatches: 2,
+      pipelines: 3,
+      peak_bytes: 3 * 2 ** 20,
+      arena_bytes: 2048,
+      artefact_bytes: 20480,
+      gflops: 64.52,
+    });
+    expect(report.rows[1].artefact_bytes).toBeNull();
+  });
+
+  it("says why there are no figures, in a row of the same shape", () => {
+    const { skipped, ...rest } = JSON.parse(JSON.stringify(report.rows[2])) as Record<string, unknown>;
+    expect(skipped).toBe("no kernel was written for it");
+    expect(Object.keys(rest)).toEqual(Object.keys(report.rows[0]));
+    expect(rest["warm_ms"]).toBeNull();
+  });
+
+  it("compares the first system with the others", () => {
+    const expected = { workload: "a_matmul1024", system: "mdl", against: "hand", speedup: 0.5 };
+    expect(report.ratios).toEqual([expected]);
+    expect(ratiosOf([])).toEqual([]);
+  });
+
+  it("is a table with aligned columns", () => {
+    const lines = table(report).split("\n");
+    expect(lines[0]).toBe("a device (mesa, software)");
+    const head = lines.find((line) => line.startsWith("workload"))!;
+    const [mdlLine, handLine] = lines.filter((line) => line.startsWith("a_matmul1024 "));
+    expect(mdlLine).toContain("mdl (cpu-subgroup)");
+    for (const [name, cell] of [
+      ["warm ms", "31.0"],
+      ["n", "4"],
+      ["GFLOP/s", "64.5"],
+      ["error", "1.2e-6"],
+      ["arena", "2.0 KiB"],
+      ["artefact", "20.0 KiB"],
+    ]) {
+      const end = head.search(new RegExp(`(?<= )${name}( |$)`)) + name.length;
+      expect(mdlLine.slice(0, end).endsWith(` ${cell}`), `${name} in ${mdlLine}`).toBe(true);
+    }
+    expect(handLine.endsWith("–")).toBe(true);
+    expect(lines).toContain("a_matmul1024: mdl is 0.50 times as fast as hand");
+    expect(lines).toContain("d_resnet18, hand: skipped: no kernel was written for it");
+    expect(lines).toContain("g_train, mdl: failed: loss[0] is NaN");
+  });
+
+  it("is readable where nothing ran", () => {
+    const text = table({ device: "no device", machine: {}, rows: [], ratios: [] });
+    expect(text).toBe("no device");
+  });
+});
+
+describe("compiling", () => {
+  const row: CompileRow = {
+    name: "net",
+    targets: 3,
+    nodes: 1000,
+    dispatches: 50,
+    seconds: 4,
+    cpu_seconds: 5,
+    limit_seconds: 5,
+    megabytes: 300,
+    limit_megabytes: 2000,
+    ratio: 2.2,
+    limit_ratio: 2.5,
+  };
+  const last = (r: CompileRow): string => compileTable([r]).split("\n")[1];
+  it("says what is over which limit", () => {
+    expect(last(row)).toMatch(/^net +3 +1000 +50 +4\.0 +5 +5\.0 +300 +2000 +2\.20 +2\.5$/);
+    expect(last({ ...row, seconds: 5.1 })).toMatch(/over: time$/);
+    expect(last({ ...row, megabytes: 2001, ratio: 2.6 })).toMatch(/over: memory, ratio$/);
+    expect(compileTable([{ ...row, failed: "too tangled" }])).toMatch(/failed\n\nnet: too tangled$/);
+  });
+  it("has the half of a job before the job", () => {
+    const names = compileJobs.map((j) => j.name);
+    for (const job of compileJobs.filter((j) => j.half)) {
+      expect(names.indexOf(job.half!.job)).toBeGreaterThanOrEqual(0);
+      expect(names.indexOf(job.half!.job)).toBeLessThan(names.indexOf(job.name));
+    }
+  });
+  it("has models that can be checked", () => {
+    for (const { file, model, set } of compileJobs) {
+      // Small ones: the checker's own time grows with them.
+      const few = set && Object.fromEntries(Object.keys(set).map((name) => [name, 2]));
+      expect(check(projectFile(file), file, { model, set: few }).diagnostics, file).toEqual([]);
+    }
+  });
+});
+
+describe("sizes", () => {
+  it("adds up, and tells what is over the limit", () => {
+    const file = "bench/models/matmul.mdl";
+    const row = sizeOf({ name: "matmul", file, entries: ["y"], limit: 1000 });
+    const whole = row.minified_bytes;
+    expect(row.wgsl_bytes + row.plan_bytes + row.runtime_bytes).toBe(whole);
+    for (const part of [row.wgsl_bytes, row.plan_bytes, row.runtime_bytes]) expect(part).toBeGreaterThan(500);
+    expect(sizeTable([row])).toMatch(/over$/);
+    expect(sizeTable([{ ...row, limit_bytes: 100_000 }])).not.toMatch(/over/);
+  });
+});
+
+describe("the command line", () => {
+  const known = {
+    calls: workloads.map((w) => w.name),
+    compile: compileJobs.map((j) => j.name),
+    sizes: sizedModels.map((m) => m.name),
+    systems: ["mdl", "hand"],
+  };
+
+  it("runs everything unless told otherwise", () => {
+    const options = parseOptions([], known)!;
+    expect(options.what).toBe("calls");
+    expect(options.only).toEqual(known.calls);
+    expect(options.systems).toEqual(known.systems);
+    expect(options.json).toBeUndefined();
+    const quick = parseOptions(["--quick"], known)!;
+    expect(quick.rounds * quick.seconds).toBeLessThan(options.rounds * options.seconds);
+    expect(quick.starts).toBeLessThan(options.starts);
+  });
+
+  it("picks, in the order of the list", () => {
+    const args = ["--only", "g_train,b_conv64_56", "--systems=hand", "--json", "out.json"];
+    expect(parseOptions(args, known)).toMatchObject({
+      only: ["b_conv64_56", "g_train"],
+      systems: ["hand"],
+      json: "out.json",
+    });
+  });
+
+  it("names compilations and modules in place of calls", () => {
+    expect(parseOptions(["--compile", "--only", "tangled,resnet50"], known)).toMatchObject({
+      what: "compile",
+      only: ["tangled", "resnet50"],
+    });
+    expect(parseOptions(["--sizes"], known)).toMatchObject({ what: "sizes", only: known.sizes });
+  });
+
+  it("gives help", () => expect(parseOptions(["--help"], known)).toBeUndefined());
+
+  it.each([
+    [["--only", "resnet"], "--only: there is no resnet; there are a_matmul1024"],
+    [["--systems", ","], "--systems names nothing"],
+    [["--sizes", "--only", "g_train"], "--only: there is no g_train; there are convnet"],
+    [["--sizes", "--compile"], "one at a time"],
+    [["--fast"], "--fast"],
+    [["a_matmul1024"], "a_matmul1024"],
+  ])("refuses %j", (args, message) => {
+    expect(() => parseOptions(args, known)).toThrow(UsageError);
+    expect(() => parseOptions(args, known)).toThrow(message);
+  });
+});

@@ -1,0 +1,62 @@
+// Single operators where conventions matter, against PyTorch's figures (test/figures/make/operators.py): values, and
+// gradients along a direction, of the reference evaluator.
+import { describe, expect, it } from "vitest";
+import { backward } from "../../compiler/core/autodiff/backward.ts";
+import { dim } from "../../compiler/core/dims/dim.ts";
+import { createBuilder } from "../../compiler/core/ir/build.ts";
+import type { Dense } from "../../compiler/core/ir/types.ts";
+import { sum } from "../../compiler/core/ops/axes.ts";
+import { isFloat } from "../../compiler/core/ops/define.ts";
+import { mul } from "../../compiler/core/ops/elementwise.ts";
+import { type Argument, applyOp, opForCall } from "../../compiler/core/ops/index.ts";
+import { full, input } from "../../compiler/core/ops/source.ts";
+import { dense, evaluate } from "../../compiler/core/reference/evaluate.ts";
+import { figure, operand } from "../support/figures.ts";
+import { signed } from "../support/hashing.ts";
+import { graphOf } from "../support/opcheck.ts";
+
+const figures = figure("operators");
+
+describe("operators agree with PyTorch", () => {
+  for (const c of figures.info.cases ?? []) {
+    it(c.name, () => {
+      const op = opForCall(c.op, c.operands.length);
+      if (!op) throw new Error(`no operator ${c.op}`);
+      const b = createBuilder();
+      const data: Record<string, Dense> = {};
+      const xs = c.operands.map((how, i) => {
+        const name = `${c.name}.${i}`;
+        const values = operand(name, how);
+        const dtype = values instanceof Int32Array ? "i32" : "f32";
+        data[name] = dense(dtype, how.shape, values);
+        return b.make(input, [], { name, dtype, shape: how.shape.map((n) => dim(n)) });
+      });
+      const args: Record<string, Argument> = { ...c.attrs };
+      const tensors = op.params.filter((p) => p.kind === "tensor");
+      xs.forEach((x, i) => {
+        args[tensors[i].name] = x;
+      });
+      const [y] = applyOp(b, op, args);
+      data.direction = dense("f32", c.shape, signed(`${c.name}.direction`, c.shape));
+      const direction = b.make(input, [], {
+        name: "direction",
+        dtype: "f32",
+        shape: c.shape.map((n) => dim(n)),
+      });
+      const one = b.make(full, [], { value: 1, dtype: "f32", shape: [] });
+      const wrt = xs.filter((x) => isFloat(x.type.dtype));
+      const grads = backward(b, [sum(b, mul(b, y, direction))], [one], wrt).map(
+        (g, i) => g ?? b.make(full, [], { value: 0, dtype: "f32", shape: [...wrt[i].type.shape] }),
+      );
+      const { results } = evaluate(graphOf([...xs, direction], [y, ...grads]), data);
+      expect(results.y0.shape).toEqual(c.shape);
+      figures.check(`${c.name}/y`, results.y0.data, { rtol: 1e-6, atol: 1e-7 });
+      wrt.forEach((x, i) => {
+        figures.check(`${c.name}/grad.${xs.indexOf(x)}`, results[`y${i + 1}`].data, {
+          rtol: 1e-6,
+          atol: 1e-7,
+        });
+      });
+    });
+  }
+});
