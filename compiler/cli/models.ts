@@ -41,17 +41,19 @@ export function parseSet(
   return { ...before, [name]: number ?? (value === "true" ? true : value === "false" ? false : value) };
 }
 
-/** `--bind N=8`. */
-export function parseBind(
-  text: string,
-  before: Readonly<Record<string, number>> = {},
-): Record<string, number> {
-  const [name, value] = pair(text, "--bind", "N=8");
-  const size = Number(value);
-  if (value.trim() === "" || !Number.isSafeInteger(size) || size < 0) {
-    throw new UsageError(`--bind ${name} takes a size, given ${value}; for example --bind ${name}=8`);
-  }
-  return { ...before, [name]: size };
+/** `--bind N=8`: sizes by name. */
+export const parseBind = sizesBy("--bind");
+/** `--size N=8`. */
+export const parseSize = sizesBy("--size");
+
+function sizesBy(option: string) {
+  return (text: string, before: Readonly<Record<string, number>> = {}): Record<string, number> => {
+    const [name, value] = pair(text, option, "N=8");
+    const size = Number(value);
+    if (value.trim() === "" || !Number.isSafeInteger(size) || size < 0)
+      throw new UsageError(`${option} ${name} takes a size, given ${value}; for example ${option} ${name}=8`);
+    return { ...before, [name]: size };
+  };
 }
 
 function pair(text: string, option: string, example: string): [string, string] {

@@ -3,7 +3,7 @@
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { targets } from "../core/index.ts";
 import { EXIT, explain } from "./failure.ts";
-import { collect, parseBind, parseSet } from "./models.ts";
+import { collect, parseBind, parseSet, parseSize } from "./models.ts";
 import { harmless, painterFor, styleFor, wantsColor } from "./style.ts";
 import { version } from "./version.ts";
 
@@ -145,6 +145,37 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .action(async (file, entry, flags) => {
       const { runCommand } = await import("./commands/run.ts");
       finish((await runCommand(file, entry, flags)) ?? 0);
+    });
+
+  program
+    .command("profile")
+    .summary("time a call kernel by kernel")
+    .description(
+      "Times each kernel of an entry or training step on this machine's GPU, against what the GPU can do at most. Inputs that are not given are drawn at random.",
+    )
+    .argument("<model.mdl|module.js>", "the source, or a compiled module")
+    .argument("[ENTRY]", "what to call, or train for the training step; without it, the entries are listed")
+    .option("--size <N=32>", "a size of the inputs that are drawn (default: 1); may be repeated", parseSize)
+    .option("--input <name=FILE>", "an input, as mdl run takes it; may be repeated", collect)
+    .option("--weights <F>", "parameters: a safetensors file")
+    .option("--runs <R>", "medians over as many runs", positive, 10)
+    .option("--top <K>", "rows of the table, the slowest first", positive, 20)
+    .option("--trace <FILE>", "write a trace for chrome://tracing or ui.perfetto.dev")
+    .option("--json <FILE>", "write all figures")
+    .addOption(target())
+    .option("--model <M>", "this model of the source")
+    .option("--set <k=v>", "an argument of the model; may be repeated", parseSet)
+    .addHelpText(
+      "after",
+      examples(
+        "mdl profile resnet18.mdl logits --size N=8",
+        "mdl profile convnet.mdl train --size N=32 --trace step.json",
+        "mdl profile build/convnet.js predict --input x=digits.npy --top 50",
+      ),
+    )
+    .action(async (file, entry, flags) => {
+      const { profileCommand } = await import("./commands/profile.ts");
+      finish((await profileCommand(file, entry, flags)) ?? 0);
     });
 
   program

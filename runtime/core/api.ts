@@ -225,6 +225,10 @@ export interface Profile {
     readonly label: string;
     readonly kernel: string;
     readonly groups: number;
+    /** Floating-point operations, as the compiler counted them. */
+    readonly flops: number;
+    /** Of everything it binds, each once: what goes through memory at least where all of it is used. */
+    readonly bytes: number;
     readonly microseconds: number;
   }[];
   /** `timestamps` of the GPU, or the host's `clock` around each dispatch (overhead included). */

@@ -25,7 +25,7 @@ import {
   takeWeightsOptions,
 } from "./options.ts";
 import { type BoundEntry, type BoundPlan, bindBlock, bindEntry } from "./plan.ts";
-import { timePlan } from "./profile.ts";
+import { timePlan, workOf } from "./profile.ts";
 import type { Artefact, EntryPlan } from "./program.ts";
 import { giveSnapshot, type Kept, Recovery, takeSnapshot } from "./recovery.ts";
 import { formatSafetensors } from "./safetensors.ts";
@@ -778,6 +778,7 @@ class LoadedNet {
         label: c.label,
         kernel: c.kind === "dispatch" ? kernels[c.kernel].name : c.kind,
         groups: c.kind === "dispatch" ? c.groups : 0,
+        ...workOf(c),
         microseconds: microseconds[i],
       }));
       return { entry: name, rows, by, totalMicroseconds: microseconds.reduce((a, b) => a + b, 0) };

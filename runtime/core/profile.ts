@@ -1,11 +1,18 @@
 // Times a plan dispatch by dispatch: another encoding of the same plan, one pass each. In: a plan that is ready to run.
 // Out: microseconds per command, by the GPU's timestamps where it has them, else by the host's clock around each submit.
 import { COPY_SRC, QUERY_RESOLVE } from "./flags.ts";
+import type { Command } from "./plan.ts";
 import type { GpuPlan, Session } from "./session.ts";
 
 export interface Timings {
   readonly by: "timestamps" | "clock";
   readonly microseconds: readonly number[];
+}
+
+/** What a command computes and touches. */
+export function workOf(c: Command): { readonly flops: number; readonly bytes: number } {
+  if (c.kind === "dispatch") return { flops: c.cost, bytes: c.bind.reduce((n, b) => n + b.bytes, 0) };
+  return { flops: 0, bytes: c.kind === "copy" ? 2 * c.from.bytes : c.range.bytes };
 }
 
 /** WebGPU's most queries in a set is 4096: two a command. */

@@ -71,6 +71,53 @@ describe("mdl on a GPU", () => {
     expect(code).toBe(0);
   });
 
+  it("profiles a step kernel by kernel, as a table, a trace and figures", async (context) => {
+    await testDevice(context);
+    const source = example("mlp");
+    const { code, out: text } = run([
+      "profile",
+      source,
+      "train",
+      "--size",
+      "N=3",
+      "--runs",
+      "2",
+      "--top",
+      "4",
+      "--trace",
+      "trace.json",
+      "--json",
+      "profile.json",
+    ]);
+    expect(code).toBe(0);
+    expect(text).toMatch(/^fit_step at N = 3 on .+, target \S+$/m);
+    const { rows, ceilings, host_ms, call_ms } = JSON.parse(
+      readFileSync(join(folder, "profile.json"), "utf8"),
+    );
+    expect(text.match(/^ +\d+ .* % .*$/gm)).toHaveLength(4);
+    expect(text).toContain(`and ${rows.length - 4} others`);
+    expect(rows.every((r: { microseconds: number }) => r.microseconds >= 0)).toBe(true);
+    // A product of [3, 784] and [784, 128]: two operations a multiply-add.
+    const first = rows.find((r: { kernel: string }) => r.kernel.startsWith("dot_add_relu"));
+    expect(first.site).toMatch(/mlp\.mdl:\d+:\d+ in layers\.0/);
+    expect(first.flops).toBeGreaterThanOrEqual(2 * 3 * 784 * 128);
+    expect(first.bytes).toBeGreaterThanOrEqual(4 * (3 * 784 + 784 * 128 + 3 * 128));
+    expect(Math.min(ceilings.gflops, ceilings.gbs, host_ms, call_ms - host_ms)).toBeGreaterThan(0);
+    const { traceEvents } = JSON.parse(readFileSync(join(folder, "trace.json"), "utf8"));
+    const kernels = traceEvents.filter((e: { cat?: string }) => e.cat === "gpu");
+    expect(kernels.map((e: { name: string }) => e.name)).toEqual(
+      rows.map((r: { kernel: string }) => r.kernel),
+    );
+    // One after the other.
+    for (const [i, e] of kernels.slice(1).entries())
+      expect(e.ts).toBeCloseTo(kernels[i].ts + kernels[i].dur, 3);
+    expect(run(["profile", source, "logits", "--size", "M=3"])).toEqual({
+      code: 1,
+      out: "",
+      err: "error: logits has no size M: its sizes are N\n",
+    });
+  });
+
   it("does what the README shows", async (context) => {
     await testDevice(context);
     writeFileSync(join(folder, "spiral.mdl"), readmeBlock("spiral.mdl"));

@@ -1,32 +1,19 @@
 // `mdl run`: one call of an entry, of a source (compiled here, in memory) or of a module that was compiled before. On a GPU,
 // or with --device cpu by the reference evaluator, which needs the source's graph.
-import { existsSync, statSync } from "node:fs";
-import { extname, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
-import type { LoadOptions, NetBase, StepResult } from "../../../runtime/core/api.ts";
-import { load } from "../../../runtime/core/index.ts";
+import type { NetBase, StepResult } from "../../../runtime/core/api.ts";
 import type { Given } from "../../../runtime/core/inputs.ts";
 import { tensorText } from "../../../runtime/core/print.ts";
-import type { Artefact, EntryPlan, Packed } from "../../../runtime/core/program.ts";
+import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
 import type { Tensor } from "../../../runtime/core/tensor.ts";
-import { unpack } from "../../../runtime/core/unpack.ts";
 import { requestGpu, runAgainQuietly, UnsupportedError } from "../../../runtime/node/index.ts";
-import {
-  type Compiled,
-  closest,
-  compile,
-  InternalError,
-  renderAll,
-  type SetValue,
-} from "../../core/index.ts";
-import { InputFailure, UsageError, withSources } from "../failure.ts";
-import { SourceFiles } from "../files.ts";
+import { InternalError, type SetValue } from "../../core/index.ts";
+import { UsageError } from "../failure.ts";
 import { type Argument, parseArgument, readInputs, type Value } from "../inputs.ts";
-import { modelsOf } from "../models.ts";
 import { checkOutput, writeResults } from "../outputs.ts";
 import { type Result, shapeText, topText } from "../print-tensor.ts";
 import { evaluateEntry } from "../reference.ts";
-import { harmless, painterFor, styleFor } from "../style.ts";
+import { compileSource, entryOf, importModule, isModule, parseSeed, type Runnable } from "../runnable.ts";
+import { harmless, styleFor } from "../style.ts";
 import { beginning, loadWeights, type Tensors } from "../weights.ts";
 
 export interface RunFlags {
@@ -47,13 +34,13 @@ export async function runCommand(
   entry: string | undefined,
   flags: RunFlags,
 ): Promise<number | undefined> {
-  const isModule = [".js", ".mjs"].includes(extname(file).toLowerCase());
-  if (isModule && flags.device === "cpu") {
+  const compiled = isModule(file);
+  if (compiled && flags.device === "cpu") {
     throw new UsageError(
       `--device cpu evaluates the graph, and ${file} holds none: give the .mdl source, as in mdl run model.mdl ${entry ?? "ENTRY"} --device cpu`,
     );
   }
-  if (isModule && (flags.model !== undefined || flags.set !== undefined)) {
+  if (compiled && (flags.model !== undefined || flags.set !== undefined)) {
     throw new UsageError(`--model and --set choose what is compiled, and ${file} is compiled`);
   }
   if (flags.device === "cpu" && flags.target !== undefined) {
@@ -68,7 +55,7 @@ export async function runCommand(
   else {
     const code = await runAgainQuietly();
     if (code !== undefined) return code;
-    made = isModule ? await importModule(file) : compileSource(file, entry, flags);
+    made = compiled ? await importModule(file) : compileSource(file, entry, flags);
   }
   // Everything the user gave is read once, and looked at before a GPU is asked for.
   const call = await readCall(made.artefact, entry, args, flags, seed);
@@ -94,95 +81,7 @@ export async function runCommand(
 
 type Results = Readonly<Record<string, Result>>;
 
-/** What a GPU run needs, of a source or of a module. */
-interface Runnable {
-  readonly artefact: Artefact;
-  readonly load: (options: LoadOptions) => Promise<NetBase>;
-  readonly compiled?: Compiled;
-}
-
 class NoGpu extends Error {}
-
-function parseSeed(text: string): bigint {
-  if (!/^\d+$/.test(text) || BigInt(text) >= 2n ** 64n) {
-    throw new UsageError(`--seed takes an integer from 0 to 2^64 - 1, given ${text}`);
-  }
-  return BigInt(text);
-}
-
-// --------------------------------------------------------------------------------------------- the model
-
-function compileSource(path: string, entry: string | undefined, flags: RunFlags): Runnable {
-  const files = new SourceFiles(path);
-  const models = modelsOf(files);
-  const model = flags.model ?? models.main;
-  if (flags.model === undefined && models.all.length > 1) {
-    const others = models.all.filter((m) => m !== model).join(", ");
-    process.stderr.write(`${harmless(files.file)}: this is ${model}; --model picks another (${others})\n`);
-  }
-  const options = { resolve: files.resolve, model, set: flags.set };
-  const compiled = withSources(files.source, () => {
-    if (entry === undefined) return compile(files.text, files.file, { ...options, entries: [] });
-    // An entry that is not there is told in words of the command line.
-    const { model: checked } = compile(files.text, files.file, { ...options, entries: [] });
-    pickEntry(checked.name, entry, [
-      ...checked.entries.map((e) => e.name),
-      ...checked.trains.map((t) => `${t.name}_step`),
-      ...(checked.trains.length === 1 ? ["train_step"] : []),
-    ]);
-    const targets = flags.target === undefined ? undefined : [flags.target];
-    return compile(files.text, files.file, { ...options, entries: [entry], targets });
-  });
-  if (entry === undefined) {
-    const names = [
-      ...compiled.model.entries.map((e) => e.name),
-      ...compiled.model.trains.map((t) => `${t.name}_step`),
-    ];
-    throw new UsageError(
-      `which entry of ${compiled.name}? ${names.join(", ")}; for example mdl run ${path} ${names[0] ?? "ENTRY"}`,
-    );
-  }
-  const { diagnostics } = compiled;
-  if (diagnostics.length)
-    process.stderr.write(`${renderAll(diagnostics, files.source, painterFor(process.stderr))}\n`);
-  const { artefact } = compiled;
-  return { artefact, load: (options) => load(artefact, options), compiled };
-}
-
-async function importModule(path: string): Promise<Runnable> {
-  if (!existsSync(path)) throw new InputFailure(`${path}: no such file`);
-  if (!statSync(path).isFile()) throw new InputFailure(`${path} is no file`);
-  let made: { readonly artefact?: Artefact | Packed; readonly load?: Runnable["load"] };
-  try {
-    made = await import(pathToFileURL(resolve(path)).href);
-  } catch (error) {
-    throw new InputFailure(`${path} cannot be imported: ${(error as Error).message}`);
-  }
-  // A module holds its data packed.
-  const given = made.artefact;
-  const artefact = given && "calls" in given ? unpack(given) : given;
-  if (typeof made.load !== "function" || typeof artefact !== "object" || !Array.isArray(artefact.programs)) {
-    throw new InputFailure(`${path} is no module that mdl compile wrote`);
-  }
-  return { artefact, load: made.load };
-}
-
-function pickEntry(model: string, entry: string, names: readonly string[]): void {
-  if (names.includes(entry)) return;
-  const near = closest(entry, names);
-  throw new InputFailure(
-    `${model} has no entry ${entry}; ${near ? `did you mean ${near}? ` : ""}its entries are ${names.join(", ")}`,
-  );
-}
-
-function entryOf(artefact: Artefact, entry: string | undefined): EntryPlan {
-  const { entries } = artefact.programs[0];
-  const steps = entries.filter((e) => e.train);
-  const names = [...entries.map((e) => e.name), ...(steps.length === 1 ? ["train_step"] : [])];
-  if (entry === undefined) throw new UsageError(`which entry of ${artefact.name}? ${names.join(", ")}`);
-  pickEntry(artefact.name, entry, names);
-  return entries.find((e) => e.name === entry) ?? steps[0];
-}
 
 // ---------------------------------------------------------------------------------------------- the call
 

@@ -1,0 +1,122 @@
+// What a command runs: a source, compiled in memory, or a module that was compiled before. In: a path and the options that
+// choose. Out: the artefact, how it is loaded, and the entry that is meant.
+import { existsSync, statSync } from "node:fs";
+import { extname, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { LoadOptions, NetBase } from "../../runtime/core/api.ts";
+import { load } from "../../runtime/core/index.ts";
+import type { Artefact, EntryPlan, Packed } from "../../runtime/core/program.ts";
+import { unpack } from "../../runtime/core/unpack.ts";
+import {
+  type Compiled,
+  type CompileOptions,
+  closest,
+  compile,
+  renderAll,
+  type SetValue,
+} from "../core/index.ts";
+import { InputFailure, UsageError, withSources } from "./failure.ts";
+import { SourceFiles } from "./files.ts";
+import { modelsOf } from "./models.ts";
+import { harmless, painterFor } from "./style.ts";
+
+/** What a GPU run needs, of a source or of a module. */
+export interface Runnable {
+  readonly artefact: Artefact;
+  readonly load: (options: LoadOptions) => Promise<NetBase>;
+  readonly compiled?: Compiled;
+}
+/** The options that choose what is compiled. */
+export interface ChoiceFlags {
+  readonly model?: string;
+  readonly set?: Readonly<Record<string, SetValue>>;
+  readonly target?: string;
+}
+
+export const isModule = (file: string): boolean => [".js", ".mjs"].includes(extname(file).toLowerCase());
+
+/** `command` is what an example calls. */
+export function compileSource(
+  path: string,
+  entry: string | undefined,
+  flags: ChoiceFlags,
+  command = "run",
+  more: CompileOptions = {},
+): Runnable {
+  const files = new SourceFiles(path);
+  const models = modelsOf(files);
+  const model = flags.model ?? models.main;
+  if (flags.model === undefined && models.all.length > 1) {
+    const others = models.all.filter((m) => m !== model).join(", ");
+    process.stderr.write(`${harmless(files.file)}: this is ${model}; --model picks another (${others})\n`);
+  }
+  const options = { ...more, resolve: files.resolve, model, set: flags.set };
+  const compiled = withSources(files.source, () => {
+    if (entry === undefined) return compile(files.text, files.file, { ...options, entries: [] });
+    // An entry that is not there is told in words of the command line.
+    const { model: checked } = compile(files.text, files.file, { ...options, entries: [] });
+    pickEntry(checked.name, entry, [
+      ...checked.entries.map((e) => e.name),
+      ...checked.trains.map((t) => `${t.name}_step`),
+      ...(checked.trains.length === 1 ? ["train_step"] : []),
+    ]);
+    const targets = flags.target === undefined ? undefined : [flags.target];
+    return compile(files.text, files.file, { ...options, entries: [entry], targets });
+  });
+  if (entry === undefined) {
+    const names = [
+      ...compiled.model.entries.map((e) => e.name),
+      ...compiled.model.trains.map((t) => `${t.name}_step`),
+    ];
+    throw new UsageError(
+      `which entry of ${compiled.name}? ${names.join(", ")}; for example mdl ${command} ${path} ${names[0] ?? "ENTRY"}`,
+    );
+  }
+  const { diagnostics } = compiled;
+  if (diagnostics.length)
+    process.stderr.write(`${renderAll(diagnostics, files.source, painterFor(process.stderr))}\n`);
+  const { artefact } = compiled;
+  return { artefact, load: (options) => load(artefact, options), compiled };
+}
+
+export async function importModule(path: string): Promise<Runnable> {
+  if (!existsSync(path)) throw new InputFailure(`${path}: no such file`);
+  if (!statSync(path).isFile()) throw new InputFailure(`${path} is no file`);
+  let made: { readonly artefact?: Artefact | Packed; readonly load?: Runnable["load"] };
+  try {
+    made = await import(pathToFileURL(resolve(path)).href);
+  } catch (error) {
+    throw new InputFailure(`${path} cannot be imported: ${(error as Error).message}`);
+  }
+  // A module holds its data packed.
+  const given = made.artefact;
+  const artefact = given && "calls" in given ? unpack(given) : given;
+  if (typeof made.load !== "function" || typeof artefact !== "object" || !Array.isArray(artefact.programs)) {
+    throw new InputFailure(`${path} is no module that mdl compile wrote`);
+  }
+  return { artefact, load: made.load };
+}
+
+export function pickEntry(model: string, entry: string, names: readonly string[]): void {
+  if (names.includes(entry)) return;
+  const near = closest(entry, names);
+  throw new InputFailure(
+    `${model} has no entry ${entry}; ${near ? `did you mean ${near}? ` : ""}its entries are ${names.join(", ")}`,
+  );
+}
+
+export function entryOf(artefact: Artefact, entry: string | undefined): EntryPlan {
+  const { entries } = artefact.programs[0];
+  const steps = entries.filter((e) => e.train);
+  const names = [...entries.map((e) => e.name), ...(steps.length === 1 ? ["train_step"] : [])];
+  if (entry === undefined) throw new UsageError(`which entry of ${artefact.name}? ${names.join(", ")}`);
+  pickEntry(artefact.name, entry, names);
+  return entries.find((e) => e.name === entry) ?? steps[0];
+}
+
+export function parseSeed(text: string): bigint {
+  if (!/^\d+$/.test(text) || BigInt(text) >= 2n ** 64n) {
+    throw new UsageError(`--seed takes an integer from 0 to 2^64 - 1, given ${text}`);
+  }
+  return BigInt(text);
+}
