@@ -76,7 +76,8 @@ export function printKernel(
       case "vec":
         return `${typeName(x.dtype, 4)}(${x.parts.map((q) => expr(q, true)).join(", ")})`;
       case "part":
-        return `${operand(x.a, "*", true)}.${"xyzw"[x.i]}`;
+        // A number is what `fold` counts on with (9-emit/fold.ts).
+        return `${operand(x.a, "*", true)}${minify ? `[${x.i}]` : `.${"xyzw"[x.i]}`}`;
       case "load": {
         const at = element(x.buffer, x.index, x.width);
         return x.dtype === "bool" ? (x.width === 4 ? `(${at} != vec4<u32>())` : `(${at} != 0u)`) : at;
