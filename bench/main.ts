@@ -1,4 +1,5 @@
-// `npm run bench`: times what the compiler makes; `--compile` times the compiler itself, `--sizes` weighs modules. In: the
+// `npm run bench`: times what the compiler makes; `--compile` times the compiler itself, `--sizes` weighs modules, `--estimate`
+// says what calls would take on GPUs that are not here. In: the
 // command line (bench/options.ts). Out: a table on standard output, rows as JSON where a file was named, and what is going on
 // on standard error. bench/README.md says what the figures mean. Exit codes: 0 done; 1 something computed a wrong result or
 // failed; 2 usage; 3 nothing could run on this machine.
@@ -7,6 +8,10 @@ import { cpus } from "node:os";
 import { join } from "node:path";
 import { Child, WORKER } from "./child.ts";
 import { COMPILE_WORKER, compileJobs, compileTable, compileWork, measureCompiling } from "./compile.ts";
+import { calls } from "./estimate/calls.ts";
+import { chips } from "./estimate/chips.ts";
+import { estimate } from "./estimate/estimate.ts";
+import { estimateTable, kernelTable } from "./estimate/report.ts";
 import { type BenchOptions, HELP, parseOptions, UsageError } from "./options.ts";
 import { readText, root } from "./paths.ts";
 import type { Device, Ready, Task } from "./protocol.ts";
@@ -39,7 +44,9 @@ interface Running {
 }
 
 const main = (options: BenchOptions): Promise<number> | number =>
-  ({ calls: benchCalls, compile: benchCompiling, sizes: benchSizes })[options.what](options);
+  ({ calls: benchCalls, compile: benchCompiling, sizes: benchSizes, estimate: benchEstimate })[options.what](
+    options,
+  );
 
 async function benchCompiling(options: BenchOptions): Promise<number> {
   const rows = await measureCompiling(options.only, options.starts, say);
@@ -57,6 +64,18 @@ function benchSizes(options: BenchOptions): number {
     });
   console.log(sizeTable(rows));
   if (options.json) writeFileSync(options.json, `${JSON.stringify({ rows }, null, 2)}\n`);
+  return 0;
+}
+
+function benchEstimate(options: BenchOptions): number {
+  const rows = estimate(options, say);
+  if ("missing" in rows) {
+    console.log(`skipped: ${rows.missing}`);
+    return 0;
+  }
+  if (options.kernels) console.log(rows.map((row) => `${kernelTable(row)}\n`).join("\n"));
+  console.log(estimateTable(rows));
+  if (options.json) writeFileSync(options.json, `${JSON.stringify({ estimated: true, rows }, null, 2)}\n`);
   return 0;
 }
 
@@ -200,6 +219,8 @@ else {
       compile: names(compileJobs),
       sizes: names(sizedModels),
       systems: names(systems),
+      estimate: names(calls),
+      chips: names(chips),
     };
     const options = parseOptions(process.argv.slice(2), known);
     if (options) process.exitCode = await main(options);

@@ -5,6 +5,7 @@ export interface Recipe {
 }
 export function debianArchive(sources: string): string | undefined;
 export function softwareDriverRecipe(sources?: string): Recipe | undefined;
+export function estimatorRecipe(sources?: string): Recipe | undefined;
 export function chromiumRecipe(): Recipe | undefined;
 export function asOneCommand(recipe: Recipe): string;
 export function install(recipe: Recipe, say: (line: string) => void): boolean;

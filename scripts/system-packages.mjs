@@ -94,6 +94,19 @@ export function softwareDriverRecipe(sources = aptSources()) {
   return undefined;
 }
 
+/**
+ * How to get what the estimator builds with, beside Mesa's drivers (which have AMD's compiler): a C compiler, Vulkan's headers.
+ * @returns {Recipe | undefined}
+ */
+export function estimatorRecipe(sources = aptSources()) {
+  const mesa = softwareDriverRecipe(sources);
+  if (!mesa?.commands.some((command) => command.startsWith(APT))) return undefined;
+  return {
+    what: `${mesa.what}, a C compiler and Vulkan's headers`,
+    commands: [...mesa.commands, `${APT} gcc libc6-dev libvulkan-dev`],
+  };
+}
+
 /** How to get Chromium: on Debian, where it is a package and not a snap. @returns {Recipe | undefined} */
 export function chromiumRecipe() {
   if (process.platform !== "linux" || osRelease().id !== "debian") return undefined;

@@ -12,7 +12,7 @@ import type { Results } from "../reference.ts";
 import type { MdlModel } from "../workloads.ts";
 import type { System } from "./system.ts";
 
-function compileModel({ file, append = "", options }: MdlModel): Artefact {
+export function compileModel({ file, append = "", options }: MdlModel): Artefact {
   const source = readText(file) + append;
   try {
     return compile(source, file, { resolve: (path) => readText(posix.normalize(path)), ...options }).artefact;

@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type CompileRow, compileJobs, compileTable } from "../../bench/compile.ts";
+import { calls } from "../../bench/estimate/calls.ts";
+import { chips } from "../../bench/estimate/chips.ts";
 import { convKernel } from "../../bench/hand/conv.ts";
 import { matmulKernel } from "../../bench/hand/matmul.ts";
 import { columnPanels, rowPanels } from "../../bench/hand/tile.ts";
@@ -360,6 +362,8 @@ describe("the command line", () => {
     compile: compileJobs.map((j) => j.name),
     sizes: sizedModels.map((m) => m.name),
     systems: ["mdl", "hand"],
+    estimate: calls.map((c) => c.name),
+    chips: chips.map((c) => c.name),
   };
 
   it("runs everything unless told otherwise", () => {
@@ -390,6 +394,22 @@ describe("the command line", () => {
     expect(parseOptions(["--sizes"], known)).toMatchObject({ what: "sizes", only: known.sizes });
   });
 
+  it("estimates calls on chips, and models of the user's", () => {
+    expect(parseOptions(["--estimate", "a6000,navi21", "--only", "attention"], known)).toMatchObject({
+      what: "estimate",
+      chips: ["navi21", "a6000"],
+      only: ["attention"],
+      files: [],
+    });
+    expect(
+      parseOptions(["--estimate", "h100", "my.mdl", "--size", "N=8", "--size", "T=4"], known),
+    ).toMatchObject({
+      only: [],
+      files: ["my.mdl"],
+      sizes: { N: 8, T: 4 },
+    });
+  });
+
   it("gives help", () => expect(parseOptions(["--help"], known)).toBeUndefined());
 
   it.each([
@@ -397,6 +417,9 @@ describe("the command line", () => {
     [["--systems", ","], "--systems names nothing"],
     [["--sizes", "--only", "g_train"], "--only: there is no g_train; there are convnet"],
     [["--sizes", "--compile"], "one at a time"],
+    [["--estimate", "a6000", "--compile"], "one at a time"],
+    [["--estimate", "voodoo2"], "--estimate: there is no voodoo2; there are navi21"],
+    [["--estimate", "a6000", "m.mdl", "--size", "N"], "--size N is not"],
     [["--fast"], "--fast"],
     [["a_matmul1024"], "a_matmul1024"],
   ])("refuses %j", (args, message) => {

@@ -1,0 +1,106 @@
+// `npm run bench -- --estimate CHIPS`: what calls would take on GPUs that are not here. In: chips, calls, files. Out: a row for each
+// call and chip, with its kernels. README.md says what is a fact of machine code in it and what is a model's.
+import { type Call, calls, callsOfFile, compileCall, type Dispatch, dispatchesOf } from "./calls.ts";
+import { type Chip, chips, peakOf } from "./chips.ts";
+import { type Figures, figuresOf } from "./figures.ts";
+import { MachineCodes } from "./machine-code.ts";
+import { dawnParts, isMissing, nvidiaParts, setUp } from "./parts.ts";
+import { type EstimateRow, type KernelRow, peerFigures } from "./report.ts";
+import { type Trace, traceSpirv } from "./spirv/trace.ts";
+
+export interface EstimateOptions {
+  readonly chips: readonly string[];
+  /** Of the calls known here. */
+  readonly only: readonly string[];
+  /** Sources of a user's. */
+  readonly files: readonly string[];
+  readonly sizes: Readonly<Record<string, number>>;
+}
+
+/** The rows; or in words why there can be none on this machine. */
+export function estimate(
+  options: EstimateOptions,
+  say: (line: string) => void,
+): readonly EstimateRow[] | { readonly missing: string } {
+  const wanted = options.chips.map((name) => chips.find((c) => c.name === name)!);
+  const needsNvidia = wanted.some((c) => c.vendor === "nvidia");
+  setUp(needsNvidia, say);
+  const dawn = dawnParts();
+  if (isMissing(dawn)) return dawn;
+  const nvidia = nvidiaParts();
+  const can = wanted.filter((c) => c.vendor === "amd" || !isMissing(nvidia));
+  if (isMissing(nvidia) && needsNvidia) say(nvidia.missing);
+  if (can.length === 0) return isMissing(nvidia) ? nvidia : { missing: "no chip is named" };
+
+  const codes = new MachineCodes(dawn, nvidia, can);
+  const rows: EstimateRow[] = [];
+  const asked: (() => Call)[] = calls
+    .filter((c) => options.only.includes(c.name))
+    .map((c) => () => compileCall(c));
+  for (const file of options.files) asked.push(...callsOfFile(file, options.sizes).map((call) => () => call));
+  for (const make of asked) {
+    const call = make();
+    say(`${call.name} (${call.what})`);
+    const list = dispatchesOf(call);
+    codes.prepare(list, say);
+    const traces = new Map(list.map((d) => [d, traceOf(d, codes)]));
+    for (const chip of can)
+      rows.push(
+        rowOf(
+          call,
+          chip,
+          list.map((d) => kernelOf(d, chip, codes, traces.get(d)!)),
+        ),
+      );
+  }
+  return rows;
+}
+
+function traceOf(d: Dispatch, codes: MachineCodes): Trace | { readonly why: string } {
+  const module = codes.spirv(d);
+  if (!module) return { why: "there is no SPIR-V of it" };
+  try {
+    return traceSpirv(module, {
+      grid: d.grid,
+      bytes: (group, binding) => (group === 0 && binding === 0 ? d.block : undefined),
+    });
+  } catch (error) {
+    return { why: (error as Error).message };
+  }
+}
+
+function kernelOf(
+  d: Dispatch,
+  chip: Chip,
+  codes: MachineCodes,
+  traced: ReturnType<typeof traceOf>,
+): KernelRow {
+  const { name, site, times, groups } = d;
+  const compiled = codes.compiled(d, chip);
+  if ("error" in compiled) return { name, site, times, groups, failed: compiled.error };
+  const trace = "why" in traced ? undefined : traced;
+  const size = /@workgroup_size\(([^)]*)\)/.exec(d.code)?.[1] ?? "1";
+  const threads = trace?.threads ?? size.split(",").reduce((n, x) => n * Number.parseInt(x, 10), 1);
+  const figures: Figures = figuresOf(compiled.machine, chip, { groups, bytes: d.bytes, threads, trace });
+  return { name, site, times, groups, figures };
+}
+
+function rowOf(call: Call, chip: Chip, kernels: readonly KernelRow[]): EstimateRow {
+  const sum = (of: (f: Figures) => number): number =>
+    kernels.reduce((n, k) => n + (k.figures ? of(k.figures) * k.times : 0), 0);
+  const us = sum((f) => f.us);
+  return {
+    workload: call.name,
+    what: call.what,
+    chip: chip.name,
+    us,
+    memory_us: sum((f) => f.memoryUs),
+    dispatches: kernels.reduce((n, k) => n + k.times, 0),
+    tflops: us > 0 ? (2 * sum((f) => f.fmas)) / us / 1e6 : 0,
+    peak_tflops: peakOf(chip),
+    unmatched_us: sum((f) => (f.matched ? 0 : f.us)),
+    spills: kernels.filter((k) => k.figures && k.figures.spilled > 0).length,
+    peers: peerFigures(call.name, chip.name),
+    kernels,
+  };
+}

@@ -1,0 +1,283 @@
+// From machine code to figures of a dispatch: loops with turns, mixes, occupancy, bounds and an estimate of time. One for both
+// vendors. In: what the compiler gave, the trace of the program, the grid. Out: figures. Registers, spills, workgroup memory and
+// counts are facts of real code; what a unit takes is a model's (machine/*-time.ts).
+import { type Chip, isGcn, lanesOf } from "./chips.ts";
+import { type AmdInstruction, parseAmd } from "./machine/amd.ts";
+import { type Run, type Simulated, simulateAmd } from "./machine/amd-time.ts";
+import {
+  executions,
+  findLoops,
+  type Listed,
+  type Loop,
+  type Mix,
+  matchLoops,
+  mixOf,
+  pathOf,
+} from "./machine/listing.ts";
+import { type NvidiaInstruction, parseNvidia } from "./machine/nvidia.ts";
+import { simulateNvidia } from "./machine/nvidia-time.ts";
+import { patternOf } from "./patterns.ts";
+import type { Trace } from "./spirv/trace.ts";
+
+/** What a compiler made of a kernel. */
+export interface MachineCode {
+  readonly listing: string;
+  readonly wave: number;
+  /** Of a thread. */
+  readonly registers: number;
+  /** Registers that went to memory. */
+  readonly spilled: number;
+  /** Bytes of memory of a thread's own: of spilled registers, and of arrays that are indexed. */
+  readonly scratch: number;
+  /** Bytes of workgroup memory. */
+  readonly shared: number;
+  /** Waves per SIMD, where the compiler says it. */
+  readonly waves?: number;
+}
+export interface Work {
+  readonly groups: number;
+  /** Of the tensors it is given, once each. */
+  readonly bytes: number;
+  readonly threads: number;
+  /** None where the program could not be traced. */
+  readonly trace: Trace | undefined;
+}
+export interface Figures {
+  readonly registers: number;
+  readonly spilled: number;
+  readonly scratch: number;
+  readonly shared: number;
+  readonly instructions: number;
+  readonly threads: number;
+  readonly groups: number;
+  /** Workgroups that a unit holds, and waves (or warps) of a SIMD then. */
+  readonly fit: number;
+  readonly occupancy: number;
+  /** Whether all loops were found: their turns are right. */
+  readonly matched: boolean;
+  readonly whole: Mix;
+  /** A turn of the hot loop. */
+  readonly inner: Mix | undefined;
+  /** Multiply-adds of all issue slots of the hot loop (of AMD's vector units). */
+  readonly fmaShare: number;
+  /** Of the peak of multiply-adds at most, by bound. */
+  readonly bounds: { readonly issue: number; readonly lds: number; readonly cache: number };
+  /** Of the grid by the model, in microseconds, and of the tensors through memory once. */
+  readonly computeUs: number;
+  readonly memoryUs: number;
+  /** The larger of the two. */
+  readonly us: number;
+  /** Multiply-adds of the whole grid. */
+  readonly fmas: number;
+}
+
+/** Turns of the outer loops that are simulated; the rest goes on as they do. */
+const TURNS = 20;
+/** A kernel with fewer multiply-adds is not about them. */
+export const ARITHMETIC = 64;
+
+export function figuresOf(code: MachineCode, chip: Chip, work: Work): Figures {
+  const machine = machineOf(code, chip);
+  const { list } = machine;
+  const { trace, threads, groups } = work;
+  const loops = findLoops(list);
+  const matched = matchLoops(loops, trace?.loops, list);
+  if (trace) {
+    turnUnrolled(list, loops, trace);
+    annotate(list, loops, trace);
+  }
+  const runs = executions(list, loops);
+  const waves = Math.ceil(threads / code.wave);
+  const { fit, occupancy } = occupancyOf(code, chip, waves);
+  const hot = hottest(list, loops, runs);
+  const whole = mixOf(list, (x) => runs[x.at]);
+  const inner =
+    hot && mixOf(list.slice(hot.first, hot.last + 1), (x) => runs[x.at] / Math.max(1, runs[hot.first]));
+  const lead = inner ?? whole;
+  const slots = chip.vendor === "amd" ? lead.valuSlots : lead.total;
+  const cycles = cyclesOf(machine, loops, { chip, waves, wave: code.wave, fit, groups });
+  const computeUs = cycles / chip.ghz / 1e3;
+  const memoryUs = work.bytes / chip.dram / 1e3;
+  return {
+    registers: code.registers,
+    spilled: code.spilled,
+    scratch: code.scratch,
+    shared: code.shared,
+    instructions: list.length,
+    threads,
+    groups,
+    fit,
+    occupancy,
+    matched,
+    whole,
+    inner,
+    fmaShare: slots > 0 ? lead.fmas / slots : 0,
+    bounds: boundsOf(list, runs, chip, { wave: code.wave, waves, threads, whole }),
+    computeUs,
+    memoryUs,
+    us: Math.max(computeUs, memoryUs),
+    fmas: whole.fmas * threads * groups,
+  };
+}
+
+/** A listing with the model it is simulated by. */
+interface Machine {
+  readonly list: readonly Listed[];
+  readonly simulate: (path: readonly number[], run: Run) => Simulated;
+}
+function machineOf(code: MachineCode, chip: Chip): Machine {
+  if (chip.vendor === "amd") {
+    const list: readonly AmdInstruction[] = parseAmd(code.listing);
+    return { list, simulate: (path, run) => simulateAmd(list, path, chip, run) };
+  }
+  const list: readonly NvidiaInstruction[] = parseNvidia(code.listing);
+  return { list, simulate: (path, run) => simulateNvidia(list, path, chip, run) };
+}
+
+/** How many workgroups a unit holds. */
+function occupancyOf(code: MachineCode, chip: Chip, waves: number): { fit: number; occupancy: number } {
+  if (chip.vendor === "amd") {
+    const occupancy = code.waves ?? chip.slots;
+    const byMemory = code.shared ? Math.floor(chip.lds / code.shared) : Number.POSITIVE_INFINITY;
+    return { fit: Math.max(1, Math.min(Math.floor((occupancy * chip.simds) / waves), byMemory)), occupancy };
+  }
+  const perWarp = Math.ceil((Math.max(code.registers, 16) * 32) / 256) * 256;
+  const byRegisters = Math.floor((Math.floor(16384 / perWarp) * 4) / waves);
+  const byMemory = Math.floor(chip.shared / (code.shared + 1024));
+  const fit = Math.max(1, Math.min(byRegisters, Math.floor(chip.warps / waves), chip.blocks, byMemory));
+  return { fit, occupancy: (fit * waves) / 4 };
+}
+
+/** A loop that the compiler unrolled in part turns less often: its body moves several times the bytes of the program's. */
+function turnUnrolled(list: readonly Listed[], loops: readonly Loop[], trace: Trace): void {
+  for (const l of loops) {
+    if (l.source === undefined || l.turns < 2 || loops.some((x) => x.parent === l.id)) continue;
+    const moved = list
+      .slice(l.first, l.last + 1)
+      .reduce((n, x) => n + (x.kind === "lds" || (x.kind === "vmem" && !x.spill) ? x.bytes : 0), 0);
+    const source = trace.loops[l.source];
+    const inside = (loop: number | undefined): boolean =>
+      loop !== undefined && (loop === l.source || inside(trace.loops[loop].parent));
+    const wanted = trace.sites.reduce(
+      (n, s) => n + (inside(s.loop) ? (s.bytes * s.calls) / Math.max(1, source.turns) : 0),
+      0,
+    );
+    const ratio = wanted > 0 ? moved / wanted : 1;
+    const factor = Math.round(ratio);
+    // Where it does not divide the turns, the rest runs before or after the loop: only an exact ratio is believed then.
+    const exact = Math.abs(ratio - factor) < 0.01 && factor < source.trips;
+    if (factor >= 2 && (source.trips % factor === 0 || exact)) l.turns = Math.floor(source.trips / factor);
+  }
+}
+
+/** Bank passes and lines of the program's accesses, given to the listing's accesses of the same loop and width. */
+function annotate(list: readonly Listed[], loops: readonly Loop[], trace: Trace): void {
+  const kept = new Set(loops.map((l) => l.source));
+  // The loop of the listing that an access of the program is in: its own, or the first one around that was not unrolled.
+  const homeOf = (loop: number | undefined): number | undefined =>
+    loop === undefined || kept.has(loop) ? loop : homeOf(trace.loops[loop].parent);
+  const homes = trace.sites.map((s) => homeOf(s.loop));
+  for (const x of list) {
+    if ((x.kind !== "lds" && x.kind !== "vmem") || x.spill) continue;
+    const around = loops.findLast((l) => l.first <= x.at && x.at <= l.last);
+    if (around?.zeroes) continue;
+    const space = x.kind === "lds" ? "workgroup" : "storage";
+    const like = trace.sites.filter(
+      (s, i) => s.space === space && s.write === x.write && s.calls > 0 && homes[i] === around?.source,
+    );
+    if (like.length === 0) continue;
+    const same = like.filter((s) => s.bytes === x.bytes);
+    const use = same.length > 0 ? same : like;
+    const calls = use.reduce((n, s) => n + s.calls, 0);
+    const patterns = use.map((s) => (x.bytes <= s.bytes ? s : patternOf(s, trace.lanes, x.bytes)));
+    const mean = (of: "conflict" | "lines" | "sectors"): number =>
+      use.reduce((n, s, i) => n + patterns[i][of] * s.calls, 0) / calls;
+    if (x.kind === "lds") x.conflict = mean("conflict");
+    else {
+      x.lines = mean("lines");
+      x.sectors = mean("sectors");
+    }
+  }
+}
+
+/** The innermost loop around most multiply-adds (or, without any, most work). */
+function hottest(list: readonly Listed[], loops: readonly Loop[], runs: readonly number[]): Loop | undefined {
+  const candidates = loops.filter((l) => !l.zeroes);
+  const body = (l: Loop): readonly Listed[] => list.slice(l.first, l.last + 1);
+  const sum = (l: Loop, of: (x: Listed) => number): number =>
+    body(l).reduce((n, x) => n + runs[x.at] * of(x), 0);
+  const fmas = candidates.map((l) => sum(l, (x) => x.fmas));
+  const most = Math.max(0, ...fmas);
+  if (most <= ARITHMETIC) {
+    const all = candidates.map((l) => sum(l, () => 1));
+    return candidates[all.indexOf(Math.max(...all))];
+  }
+  const main = candidates
+    .filter((_, i) => fmas[i] >= 0.5 * most)
+    .sort((a, b) => a.last - a.first - (b.last - b.first));
+  // The loop over tiles (around a barrier) says more than the loop over k within it.
+  return main.find((l) => body(l).some((x) => x.kind === "barrier")) ?? main[0];
+}
+
+/** Shares of the peak of multiply-adds that issue, workgroup memory and the cache's pipe leave. */
+function boundsOf(
+  list: readonly Listed[],
+  runs: readonly number[],
+  chip: Chip,
+  {
+    wave,
+    waves,
+    threads,
+    whole,
+  }: { readonly wave: number; readonly waves: number; readonly threads: number; readonly whole: Mix },
+): Figures["bounds"] {
+  const gcn = chip.vendor === "amd" && isGcn(chip);
+  const lanes = lanesOf(chip);
+  const pipes = chip.vendor === "amd" && !gcn ? 2 : 1;
+  const sum = (kind: Listed["kind"], of: (x: Listed) => number): number =>
+    (list.reduce((n, x) => n + (x.kind === kind ? runs[x.at] * of(x) : 0), 0) * waves) / pipes;
+  const half = wave / 32;
+  const ideal = (whole.fmas * threads) / lanes;
+  const issue = chip.vendor === "amd" ? (whole.valuSlots * threads) / lanes : (whole.total * waves) / 4;
+  const share = (cycles: number): number => (cycles > 0 ? Math.min(1, ideal / cycles) : 1);
+  return {
+    issue: share(issue),
+    lds: share(sum("lds", (x) => half * Math.max(1, x.bytes / 4) * (x.conflict ?? 1))),
+    cache: share(sum("vmem", (x) => half * Math.max(x.bytes / 4, x.lines ?? 1) * (gcn ? 2 : 1))),
+  };
+}
+
+/** Cycles of the whole grid: rounds of as many workgroups as all units hold. */
+function cyclesOf(
+  machine: Machine,
+  loops: readonly Loop[],
+  {
+    chip,
+    waves,
+    wave,
+    fit,
+    groups,
+  }: {
+    readonly chip: Chip;
+    readonly waves: number;
+    readonly wave: number;
+    readonly fit: number;
+    readonly groups: number;
+  },
+): number {
+  const resident = Math.max(1, Math.min(fit, Math.ceil(groups / chip.units)));
+  const longest = Math.max(0, ...loops.filter((l) => l.parent === undefined).map((l) => l.turns));
+  const run = (n: number): number => {
+    const go = (most: number): number =>
+      machine.simulate(pathOf(machine.list, loops, most), { wave, waves, groups: n }).cycles;
+    if (longest <= TURNS * 1.2) return go(Number.POSITIVE_INFINITY);
+    const few = Math.floor(TURNS * 0.4);
+    const [a, b] = [go(few), go(TURNS)];
+    return b + ((b - a) / (TURNS - few)) * (longest - TURNS);
+  };
+  const full = run(resident);
+  const batch = chip.units * resident;
+  const rounds = Math.floor(groups / batch);
+  const last = Math.ceil((groups - rounds * batch) / chip.units);
+  return rounds * full + (last === 0 ? 0 : last === resident ? full : run(last));
+}

@@ -1,0 +1,143 @@
+// Rows of estimates as tables. In: rows. Out: text.
+import { columns } from "../report.ts";
+import type { Figures } from "./figures.ts";
+import recorded from "./peers.json" with { type: "json" };
+
+export interface KernelRow {
+  readonly name: string;
+  /** Where in the source it comes from. */
+  readonly site: string;
+  /** In a call. */
+  readonly times: number;
+  readonly groups: number;
+  readonly figures?: Figures;
+  /** Why there are none. */
+  readonly failed?: string;
+}
+export interface EstimateRow {
+  readonly workload: string;
+  readonly what: string;
+  readonly chip: string;
+  /** Of all dispatches: of each the larger of what the model says and its tensors once through memory. */
+  readonly us: number;
+  readonly memory_us: number;
+  readonly dispatches: number;
+  readonly tflops: number;
+  readonly peak_tflops: number;
+  /** Of kernels whose loops were not all found: too little is counted of them. */
+  readonly unmatched_us: number;
+  /** Kernels with registers in memory. */
+  readonly spills: number;
+  /** Recorded figures of others for the same, fastest first. */
+  readonly peers: readonly { readonly system: string; readonly us: number; readonly dispatches: number }[];
+  readonly kernels: readonly KernelRow[];
+}
+
+export const peerFigures = (workload: string, chip: string): EstimateRow["peers"] =>
+  recorded.rows
+    .filter((r) => r.workload === workload && r.chip === chip)
+    .map(({ system, us, dispatches }) => ({ system, us, dispatches }))
+    .sort((a, b) => a.us - b.us);
+
+const number = (x: number): string => (x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x.toFixed(2));
+const percent = (x: number): string => `${(100 * x).toFixed(0)} %`;
+
+const HEAD = [
+  "workload",
+  "chip",
+  "est us",
+  "memory us",
+  "dispatches",
+  "TFLOP/s",
+  "of peak",
+  "spills",
+  "best peer",
+  "peer us",
+  "us / peer",
+  "",
+];
+
+/** A line for each call and chip. */
+export function estimateTable(rows: readonly EstimateRow[]): string {
+  const lines = rows.map((r) => {
+    const [best] = r.peers;
+    const failed = r.kernels.filter((k) => k.failed !== undefined).length;
+    const notes = [
+      failed > 0 ? `${failed} not compiled` : "",
+      r.unmatched_us > 0.02 * r.us ? `loops not found in ${percent(r.unmatched_us / r.us)}` : "",
+    ];
+    return [
+      r.workload,
+      r.chip,
+      number(r.us),
+      number(r.memory_us),
+      String(r.dispatches),
+      number(r.tflops),
+      percent(r.tflops / r.peak_tflops),
+      String(r.spills),
+      best?.system ?? "",
+      best ? number(best.us) : "",
+      best ? (r.us / best.us).toFixed(2) : "",
+      notes.filter(Boolean).join(", "),
+    ];
+  });
+  return columns([HEAD, ...lines], 2);
+}
+
+const KERNEL_HEAD = [
+  "kernel",
+  "us",
+  "times",
+  "groups",
+  "threads",
+  "registers",
+  "spilled",
+  "shared B",
+  "waves",
+  "FMA",
+  "issue",
+  "lds",
+  "cache",
+  "TFLOP/s",
+  "memory us",
+  "source",
+];
+
+/** A line for each kernel of a call, the longest first. */
+export function kernelTable(row: EstimateRow): string {
+  const sorted = [...row.kernels].sort(
+    (a, b) => (b.figures?.us ?? 0) * b.times - (a.figures?.us ?? 0) * a.times,
+  );
+  const lines = sorted.map(({ name, site, times, groups, figures: f, failed }) => {
+    if (!f)
+      return [
+        name,
+        "-",
+        String(times),
+        String(groups),
+        ...new Array<string>(11).fill(""),
+        `${site}: ${failed}`,
+      ];
+    const arithmetic = f.fmas > 0 && f.whole.fmas > 64;
+    return [
+      name,
+      number(f.us * times),
+      String(times),
+      String(groups),
+      String(f.threads),
+      String(f.registers),
+      f.scratch > 0 ? `${f.spilled} (${f.scratch} B)` : String(f.spilled),
+      String(f.shared),
+      number(f.occupancy),
+      arithmetic ? percent(f.fmaShare) : "",
+      arithmetic ? percent(f.bounds.issue) : "",
+      arithmetic ? percent(f.bounds.lds) : "",
+      arithmetic ? percent(f.bounds.cache) : "",
+      arithmetic ? number((2 * f.fmas) / f.us / 1e6) : "",
+      number(f.memoryUs * times),
+      `${site}${f.matched ? "" : " (loops not found)"}`,
+    ];
+  });
+  const head = `${row.workload} on ${row.chip}: ${number(row.us)} us`;
+  return `${head}\n${columns([KERNEL_HEAD, ...lines], 1)}`;
+}
