@@ -17,6 +17,15 @@ export interface Target {
   readonly rowThreads: number;
   /** With fewer rows than this, long ones are reduced in two steps. */
   readonly busyRows: number;
+  /** When the terms of a product are summed in parts, each of which has workgroups of its own. */
+  readonly split: {
+    /** Workgroups that keep the device busy. */
+    readonly groups: number;
+    /** Terms of a part, at least. */
+    readonly least: number;
+    /** Terms that a workgroup sums in the time of a launch. */
+    readonly launch: number;
+  };
   /** Rows and columns of a product that a workgroup computes at a time, and how many terms of each it keeps at hand. */
   readonly tile: { readonly rows: number; readonly cols: number; readonly depth: number };
   /** Workgroup memory is a memory of its own, faster than where buffers lie. */
@@ -45,6 +54,7 @@ export const baseline: Target = {
   mapThreads: 128,
   rowThreads: 128,
   busyRows: 64,
+  split: { groups: 64, least: 512, launch: 2048 },
   tile: { rows: 32, cols: 32, depth: 16 },
   fastShared: false,
 };
@@ -56,6 +66,7 @@ export const gpu: Target = {
   mapThreads: 128,
   rowThreads: 128,
   busyRows: 64,
+  split: { groups: 256, least: 128, launch: 192 },
   tile: { rows: 64, cols: 64, depth: 16 },
   fastShared: true,
 };
@@ -67,6 +78,7 @@ export const cpuSubgroup: Target = {
   mapThreads: 64,
   rowThreads: 8,
   busyRows: 4,
+  split: { groups: 4, least: 512, launch: 6144 },
   tile: { rows: 32, cols: 32, depth: 16 },
   fastShared: false,
 };

@@ -15,7 +15,7 @@ interface Dispatch {
   readonly family: string;
   readonly line: string;
 }
-/** The dispatches of an entry, in order. */
+/** The dispatches of an entry, in order; a group whose k is cut counts once. */
 function dispatches(c: Compiled, target: string): Dispatch[] {
   const families = new Map<string, string>();
   for (const line of c.emit("kernels", target).split("\n")) {
@@ -25,7 +25,7 @@ function dispatches(c: Compiled, target: string): Dispatch[] {
   return c
     .emit("plan", target)
     .split("\n")
-    .filter((line) => line.trim().startsWith("dispatch"))
+    .filter((line) => line.trim().startsWith("dispatch") && !/^ *dispatch \S+_parts(_\d+)? /.test(line))
     .map((line) => {
       const name = line.trim().split(" ")[1];
       return { name, line, family: families.get(name) ?? "none" };

@@ -6,11 +6,13 @@ import { compile } from "../../compiler/core/index.ts";
 import { createBuilder, finishGraph } from "../../compiler/core/ir/build.ts";
 import type { Attrs, Dense, DType, Graph, OpDef, Value } from "../../compiler/core/ir/types.ts";
 import { broadcastTo, cast, reshape, sum } from "../../compiler/core/ops/axes.ts";
+import { convolutions } from "../../compiler/core/ops/conv.ts";
 import { dot } from "../../compiler/core/ops/dot.ts";
 import { add, mul, relu } from "../../compiler/core/ops/elementwise.ts";
 import { gatherGradOp, scatterAddOp } from "../../compiler/core/ops/lookup.ts";
 import { transpose } from "../../compiler/core/ops/movement.ts";
 import { softmax } from "../../compiler/core/ops/nn.ts";
+import { pooling } from "../../compiler/core/ops/pool.ts";
 import { cumsumOp } from "../../compiler/core/ops/reduce.ts";
 import { input as inputOp } from "../../compiler/core/ops/source.ts";
 import { build } from "../../compiler/core/pipeline.ts";
@@ -65,6 +67,8 @@ const dataOf = (c: Case, sizes: Readonly<Record<string, number>>, seed: number):
 };
 const op = (of: OpDef, attrs: Attrs) => (b: ReturnType<typeof createBuilder>, x: readonly Value[]) =>
   b.make(of, x, attrs);
+
+const named = (list: readonly OpDef[], name: string): OpDef => list.find((o) => o.name === name) as OpDef;
 
 const running: readonly Case[] = [
   {
@@ -180,6 +184,42 @@ const products: readonly Case[] = [
       return relu(b, add(b, product, broadcastTo(b, z, product.type.shape)));
     },
     at: [{ N: 23 }, { N: 1 }, { N: 0 }],
+  },
+  {
+    // In parts where the batch is small, whole where it is large.
+    name: "a convolution with a pool behind it, for few images or many",
+    inputs: [
+      ["f32", ["N", 48, 4, 4]],
+      ["f32", [4, 48, 3, 3]],
+      ["f32", [4, 1, 1]],
+    ],
+    make: (b, [x, w, z]) => {
+      const conv = b.make(named(convolutions, "conv2d"), [x, w], {
+        stride: [1, 1],
+        padding: [1, 1],
+        padding_high: [1, 1],
+        dilation: [1, 1],
+        groups: 1,
+      });
+      const pool = { kernel: [2, 2], stride: [2, 2], padding: [0, 0], dilation: [1, 1], ceil_mode: false };
+      return b.make(
+        named(pooling, "max_pool2d"),
+        [relu(b, add(b, conv, broadcastTo(b, z, conv.type.shape)))],
+        pool,
+      );
+    },
+    at: [{ N: 3 }, { N: 1 }, { N: 0 }, { N: 517 }],
+  },
+  {
+    name: "two products added up",
+    inputs: [
+      ["f32", ["N", 300]],
+      ["f32", [300, 20]],
+      ["f32", ["N", 510]],
+      ["f32", [510, 20]],
+    ],
+    make: (b, [x, v, y, w]) => add(b, dot(b, x, v), dot(b, y, w)),
+    at: [{ N: 3 }, { N: 0 }, { N: 70 }],
   },
 ];
 

@@ -1,7 +1,7 @@
 // What the planner works on before there are offsets: stores, and steps in order.
 
 import type { BufferName } from "../../../../runtime/core/program.ts";
-import { add, type Dim, mul, product } from "../../dims/dim.ts";
+import { add, type Dim, evaluateAll, mul, NOMINAL, product } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
 import type { Launch } from "../../kernel/launch.ts";
 
@@ -34,12 +34,13 @@ export type Planned =
       readonly label: string;
     };
 
-/** What a call runs: a loop's as often as it runs. */
+/** What a call runs: a loop's as often as it runs, and what has workgroups at nominal sizes. */
 export const dispatchesOf = (steps: readonly Planned[]): Dim =>
   add(
-    ...steps.map((s) =>
-      s.kind === "loop" ? mul(s.count, dispatchesOf(s.steps)) : s.kind === "dispatch" ? 1 : 0,
-    ),
+    ...steps.map((s) => {
+      if (s.kind === "loop") return mul(s.count, dispatchesOf(s.steps));
+      return s.kind === "dispatch" && evaluateAll(s.launch.groups, NOMINAL) > 0 ? 1 : 0;
+    }),
   );
 
 export const bufferOf = (s: Store): BufferName => (s.kind === "arena" ? "arena" : s.buffer);

@@ -3,7 +3,6 @@
 import type { Artefact } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
 import { runtimes } from "../../generated/runtime-text.ts";
-import { fold } from "./fold.ts";
 import { alikeTogether } from "./order.ts";
 import { pack } from "./pack.ts";
 import { data, flatData, lineComment, oneLine, template } from "./text.ts";
@@ -32,11 +31,7 @@ export interface EmittedModule {
 export function emitModule(artefact: Artefact, options: EmitOptions): EmittedModule {
   const from = options.source ? ` from ${oneLine(options.source)}` : "";
   const header = `${artefact.name}: made${from} by ${options.compiler ?? "mdl"}; do not edit.`;
-  const { minify: folded } = options;
-  const { texts, ...packed } = pack(
-    ordered(folded ? { ...artefact, texts: artefact.texts.map(fold) } : artefact),
-  );
-  const rest = folded ? { ...packed, folded } : packed;
+  const { texts, ...rest } = pack(ordered(artefact));
   const parts = options.minify
     ? [
         lineComment(header),

@@ -1,20 +1,26 @@
-// Contractions with few tiles and a long k, in parts of k: each part has tiles of its own, which leave their sums behind, and
-// a second launch adds those up, always in the same order, and computes what follows. In: a nest and a choice. Out: a
-// temporary, and the second launch.
+// Contractions with few tiles, in parts of k: each part has tiles of its own, which leave their sums behind, and a second
+// launch adds those up, always in the same order, and computes what follows. How many parts there are follows from the sizes
+// of the call; where one is enough, the first launch stores the results itself, and the second has no workgroups.
+// In: a nest and a choice. Out: a temporary, and the second launch.
 import {
+  add,
   asConst,
   ceilDiv,
   type Dim,
+  dim,
+  evaluateAll,
+  floorDiv,
   isConst,
   isMultipleOf,
   max,
   min,
   mul,
+  NOMINAL,
   product,
-  substitute,
+  sub,
 } from "../../../dims/dim.ts";
 import type { Value } from "../../../ir/types.ts";
-import { bin, call, lit, variable, widen, type X } from "../../../kernel/code.ts";
+import { bin, call, lit, variable, type Width, widen, type X } from "../../../kernel/code.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
 import { loadsOf } from "../../../kernel/scalar.ts";
 import { limitOf } from "../../../targets.ts";
@@ -22,41 +28,53 @@ import { emitterFor, finish, groupName, groupX, laneX } from "../common.ts";
 import { type Job, type Launch, type Launches, oneLaunch, temporary } from "../family.ts";
 import { type Nest, storeFunction } from "./nest.ts";
 
-/** Terms of a part, at least: fewer are no work for a workgroup, and the second launch costs about as many. */
-const LEAST = 512;
-/** A k from which parts pay for the launch they take, where the tiles leave three quarters of the device idle. */
-const LONG = 8192;
-const IDLE = 4;
 /** Parts, at most. */
 const MOST = 64;
-const NOMINAL = 32;
-const nominal = (d: Dim): number => asConst(substitute(d, () => NOMINAL)) ?? Number.POSITIVE_INFINITY;
+/** Partial sums that a thread of the second launch has on their way at a time. */
+const AT_ONCE = 4;
 
-/** Into how many parts k may be cut, best first; 1 is whole. */
-export function splitsOf(job: Job, n: Nest, tiles: Dim): readonly number[] {
-  const { target } = job.ctx;
-  if (job.group.derived || n.window !== 1 || n.dtype !== "f32" || n.segments.length !== 1) return [1];
-  // The second launch binds the temporary beside what follows the sums.
-  const bound = new Set([...n.epilogue.roots.flatMap(loadsOf).map((l) => l.value), ...n.epilogue.values]);
-  if (bound.size + 1 > limitOf(target, "maxStorageBuffersPerShaderStage")) return [1];
-  const few = Math.ceil(target.busyRows / nominal(tiles));
-  const k = nominal(product(n.segments[0].k.map((a) => a.extent)));
-  const parts = Math.min(MOST, Math.max(few, 2), Math.floor(k / LEAST));
-  if (parts < 2) return [1];
-  return few >= IDLE && k >= LONG ? [parts, 1] : [1, parts];
+/** Terms of all sums together, for one result. */
+const termsOf = (n: Nest): Dim => add(...n.segments.map((q) => product(q.k.map((a) => a.extent))));
+
+/**
+ * Into how many parts k may be cut, best first; 1 is whole. Worth a second launch at the sizes that a call may have: one of a
+ * batch where nothing is trained, and the nominal ones. `steps`: of the loop that is cut, where no part can have less than one.
+ */
+export function splitsOf(job: Job, n: Nest, tiles: Dim, steps?: Dim): readonly number[] {
+  const { target, fused } = job.ctx;
+  if (job.group.derived || n.dtype !== "f32") return [1];
+  // Either launch binds the temporary beside what it reads and stores; the first may store the results, too.
+  const after = [...n.epilogue.roots.flatMap(loadsOf).map((l) => l.value), ...n.epilogue.values];
+  const before = n.segments.flatMap((q) => [q.a, q.b].flatMap(loadsOf)).map((l) => l.value);
+  if (new Set([...before, ...after]).size + 1 > limitOf(target, "maxStorageBuffersPerShaderStage"))
+    return [1];
+  const { most, count } = partsFor(job, n, tiles, steps);
+  const gain = (size: number): number => {
+    const parts = evaluateAll(count, size);
+    return evaluateAll(termsOf(n), size) * (1 - 1 / Math.max(1, parts));
+  };
+  const trains = fused.graph.writes.length > 0;
+  const best = Math.max(...(trains ? [NOMINAL] : [1, NOMINAL]).map(gain));
+  if (best >= target.split.launch) return [most, 1];
+  return most > 1 ? [1, most] : [1];
 }
 
-/** Parts of an axis: as many as the sizes of the call want. */
-export interface Parts {
-  readonly count: Dim;
-  readonly size: Dim;
-}
-/** `most` parts of whole `grain`s; `rest`: terms behind each step of the axis. */
-export function partsOf(extent: Dim, most: number, grain: number, rest: Dim): Parts {
-  const least = Math.ceil(Math.max(1, LEAST / nominal(rest)) / grain) * grain;
+/** Parts of k: as many as keep the device busy and are worth while, by the sizes of the call; `most` whatever these are. */
+function partsFor(
+  job: Job,
+  n: Nest,
+  tiles: Dim,
+  steps: Dim | undefined,
+  limit = MOST,
+): { readonly count: Dim; readonly most: number } {
+  const { groups, least } = job.ctx.target.split;
+  const wanted = max(1, floorDiv(groups, max(1, tiles)));
+  const worth = max(1, floorDiv(termsOf(n), least));
+  const bounds = [wanted, worth, ...(steps ? [max(1, steps)] : [])];
+  const most = Math.min(limit, ...bounds.map((d) => asConst(d) ?? limit));
   return {
-    size: max(least, mul(ceilDiv(ceilDiv(extent, most), grain), grain)),
-    count: min(most, ceilDiv(extent, least)),
+    count: bounds.filter((d) => asConst(d) === undefined).reduce((a, d) => min(a, d), dim(most)),
+    most,
   };
 }
 
@@ -67,87 +85,103 @@ export class Cut {
   private readonly job: Job;
   private readonly n: Nest;
   private readonly em: Emitter;
-  private readonly most: number;
   private readonly tiles: Dim;
+  /** Parts, and the one of this workgroup; one where k stays whole. */
+  private readonly count: Dim;
   private readonly part: X | undefined;
-  private parts: Parts | undefined;
   private partial: Value | undefined;
 
-  constructor(job: Job, n: Nest, em: Emitter, most: number, tiles: Dim) {
+  /** In `most` parts at most; `steps` as `splitsOf` was told. */
+  constructor(job: Job, n: Nest, em: Emitter, most: number, tiles: Dim, steps?: Dim) {
     this.job = job;
     this.n = n;
     this.em = em;
-    this.most = most;
     this.tiles = tiles;
-    const cut = most > 1;
+    this.count = most === 1 ? dim(1) : partsFor(job, n, tiles, steps, most).count;
+    const cut = !isConst(this.count, 1);
     this.tile = cut ? em.let("tile", bin("%", groupX(), em.dim(tiles))) : groupX();
     this.part = cut ? em.let("part", bin("/", groupX(), em.dim(tiles))) : undefined;
   }
-  /** What of an axis of k the workgroup sums. */
-  range(extent: Dim, grain: number, rest: Dim): { readonly from: X; readonly end: X } {
+  /** What of an axis of k the workgroup sums: whole `grain`s. */
+  range(extent: Dim, grain: number): { readonly from: X; readonly end: X } {
     const { em, part } = this;
     if (!part) return { from: lit(0), end: em.dim(extent) };
-    this.parts = partsOf(extent, this.most, grain, rest);
-    const from = em.let("first", bin("*", part, em.dim(this.parts.size)));
+    const size = mul(ceilDiv(ceilDiv(extent, this.count), grain), grain);
+    const from = em.let("first", bin("*", part, em.dim(size)));
     return {
       from,
-      end: em.let("last", call("min", [bin("+", from, em.dim(this.parts.size)), em.dim(extent)], "i32")),
+      end: em.let("last", call("min", [bin("+", from, em.dim(size)), em.dim(extent)], "i32")),
     };
   }
   /** The function that takes sums on, and the batch it is told. */
   store(batch: X): { readonly name: string; readonly batch: X } {
-    const { em, n, part, parts } = this;
-    if (!part || !parts) return { name: storeFunction(em, n), batch };
-    const slabs = mul(parts.count, n.batch.extent);
+    const { em, n, part, count } = this;
+    if (!part) return { name: storeFunction(em, n), batch };
+    // Nothing is left behind where there is one part.
+    const slabs = mul(count, n.batch.extent, whetherMany(count));
     this.partial = temporary("parts", n.dtype, [slabs, n.row.extent, n.col.extent], this.job.group.anchor);
     return {
-      name: storePart(em, n, this.partial),
+      name: storePart(em, n, this.partial, count),
       batch: em.let("slab", bin("+", bin("*", part, em.dim(n.batch.extent)), batch)),
     };
   }
   /** Workgroups of the kernel. */
   get groups(): Dim {
-    return this.parts ? mul(this.tiles, this.parts.count) : this.tiles;
+    return mul(this.tiles, this.count);
   }
   launches(first: Launch): Launches {
-    const { partial, parts } = this;
-    if (!partial || !parts) return oneLaunch(first);
-    return { list: [first, joined(this.job, this.n, partial, parts.count)], temporaries: [partial] };
+    const { partial, count } = this;
+    if (!partial) return oneLaunch(first);
+    return { list: [first, joined(this.job, this.n, partial, count)], temporaries: [partial] };
   }
 }
+/** 1 where there are several parts, 0 where there is one. */
+const whetherMany = (count: Dim): Dim => min(1, sub(count, 1));
 
-/** Emits `store(slab, row, col, v)`, which leaves the sums of a part behind, and returns its name. */
-function storePart(em: Emitter, n: Nest, partial: Value): string {
+/**
+ * Emits `store(slab, row, col, v...)`, which leaves the sums of a part behind, or takes them to the results where there is one
+ * part, and returns its name.
+ */
+function storePart(em: Emitter, n: Nest, partial: Value, count: Dim): string {
   const { s, row, col } = n;
+  const alone = asConst(count) === undefined ? storeFunction(em, n) : undefined;
   const slab = s.axis("slab", partial.type.shape[0]);
   const saved = em.stack;
   em.stack = [];
   em.push();
   const name = em.fresh("store");
-  const params = ["slab", "row", "col"].map((what) => ({
-    name: em.fresh(what),
-    dtype: "i32" as const,
-    width: 1 as const,
-  }));
-  const value = { name: em.fresh("v"), dtype: n.dtype, width: 4 as const };
+  const param = (what: string, dtype: "i32" | Nest["dtype"], width: Width) => {
+    return { name: em.fresh(what), dtype, width };
+  };
+  const params = ["slab", "row", "col"].map((what) => param(what, "i32", 1));
+  const values = Array.from({ length: n.window }, () => param("v", n.dtype, 4));
   const [slabX, rowX, colX] = params.map((p) => variable(p.name, "i32"));
+  const sums = values.map((v) => variable(v.name, n.dtype, 4));
+  if (alone !== undefined) {
+    em.push();
+    em.put({ k: "run", fn: alone, args: [slabX, rowX, colX, ...sums] });
+    em.put({ k: "return" });
+    const body = em.pop();
+    em.put({ k: "if", cond: bin("<", em.dim(count), lit(2)), body });
+  }
+  // All positions of a window, as rows of the sums.
+  const firstRow = n.window === 1 ? rowX : em.let("row", bin("*", rowX, lit(n.window)));
+  const inside = bin("&&", bin("<", firstRow, em.dim(row.extent)), bin("<", colX, em.dim(col.extent)));
+  em.push();
   em.bind(slab, slabX);
-  em.bind(row, rowX);
+  em.bind(row, firstRow);
   em.bind(col, colX);
-  const at = [s.axisValue(slab), s.axisValue(row), s.axisValue(col)];
   const tail = isMultipleOf(col.extent, 4) ? undefined : { at: s.axisValue(col), extent: col.extent };
-  if (isConst(col.extent, 1))
-    em.store(
-      partial,
-      at,
-      { k: "part", a: variable(value.name, n.dtype, 4), i: 0, dtype: n.dtype, width: 1 },
-      undefined,
-    );
-  else em.store(partial, at, variable(value.name, n.dtype, 4), col, tail);
+  sums.forEach((v, i) => {
+    const at = [s.axisValue(slab), s.iadd(s.axisValue(row), i), s.axisValue(col)];
+    if (isConst(col.extent, 1))
+      em.store(partial, at, { k: "part", a: v, i: 0, dtype: n.dtype, width: 1 }, undefined);
+    else em.store(partial, at, v, col, tail);
+  });
+  em.put({ k: "if", cond: inside, body: em.pop() });
   const body = em.pop();
   em.stack = saved;
-  const inside = bin("&&", bin("<", rowX, em.dim(row.extent)), bin("<", colX, em.dim(col.extent)));
-  em.functions.push({ name, params: [...params, value], body: [{ k: "if", cond: inside, body }] });
+  em.functions.push({ name, params: [...params, ...values], body });
   return name;
 }
 
@@ -157,33 +191,68 @@ function joined(job: Job, n: Nest, partial: Value, count: Dim): Launch {
   const em = emitterFor(job.ctx, s);
   const threads = job.ctx.target.mapThreads;
   const quads = ceilDiv(col.extent, 4);
-  const many = mul(quads, row.extent, batch.extent);
+  const rows = floorDiv(row.extent, n.window);
+  const many = mul(quads, rows, batch.extent);
   const i = em.let("i", bin("+", bin("*", groupX(), lit(threads)), laneX()));
   em.put({ k: "if", cond: bin(">=", i, em.dim(many)), body: [{ k: "return" }] });
   const colX = em.let("col", bin("*", bin("%", i, em.dim(quads)), lit(4)));
   const line = em.let("line", bin("/", i, em.dim(quads)));
-  const rowX = em.let("row", bin("%", line, em.dim(row.extent)));
-  const batchX = em.let("batch", bin("/", line, em.dim(row.extent)));
+  const rowX = em.let("row", bin("%", line, em.dim(rows)));
+  const batchX = em.let("batch", bin("/", line, em.dim(rows)));
   em.bind(col, colX);
-  em.bind(row, rowX);
+  em.bind(row, n.window === 1 ? rowX : em.let("first_row", bin("*", rowX, lit(n.window))));
   em.bind(batch, batchX);
-  const part = s.axis("part", count);
-  const slab = s.iadd(s.imul(s.axisValue(part), batch.extent), s.axisValue(batch));
-  const sum = em.fresh("sum");
-  em.put({ k: "var", name: sum, x: widen(lit(0, dtype), 4) });
-  const now = variable(sum, dtype, 4);
-  const load = s.load(partial, [slab, s.axisValue(row), s.axisValue(col)]);
-  em.loop(part, "part", em.dim(count), () =>
-    em.put({ k: "set", name: sum, x: bin("+", now, widen(em.x(load, col), 4)) }),
+  const positions = Array.from({ length: n.window }, (_, at) => {
+    const sum = em.fresh("sum");
+    em.put({ k: "var", name: sum, x: widen(lit(0, dtype), 4) });
+    return { at, sum, now: variable(sum, dtype, 4) };
+  });
+  const add4 = (sum: string, now: X, x: X): void => em.put({ k: "set", name: sum, x: bin("+", now, x) });
+  const load = (part: X, at: number): X => {
+    const axis = s.axis("part", count);
+    em.bind(axis, part);
+    const slab = s.iadd(s.imul(s.axisValue(axis), batch.extent), s.axisValue(batch));
+    return widen(em.x(s.load(partial, [slab, s.iadd(s.axisValue(row), at), s.axisValue(col)]), col), 4);
+  };
+  // Loads that do not wait for each other, then what is left.
+  const atOnce = n.window === 1 ? AT_ONCE : 1;
+  const whole = em.dim(mul(floorDiv(count, atOnce), atOnce));
+  if (atOnce > 1)
+    em.loop(
+      undefined,
+      "part",
+      whole,
+      (part) => {
+        const loaded = Array.from({ length: atOnce }, (_, u) =>
+          em.let("v", load(em.let("part", bin("+", part, lit(u))), 0)),
+        );
+        for (const x of loaded) add4(positions[0].sum, positions[0].now, x);
+      },
+      lit(0),
+      lit(atOnce),
+    );
+  em.loop(
+    undefined,
+    "part",
+    em.dim(count),
+    (part) => {
+      for (const { at, sum, now } of positions) add4(sum, now, load(part, at));
+    },
+    atOnce > 1 ? whole : lit(0),
   );
-  em.put({ k: "run", fn: storeFunction(em, n), args: [batchX, rowX, colX, now] });
+  em.put({
+    k: "run",
+    fn: storeFunction(em, n),
+    args: [batchX, rowX, colX, ...positions.map((p) => p.now)],
+  });
+  const needed = asConst(count) === undefined ? whetherMany(count) : dim(1);
   return finish(em, s, {
     name: `${groupName(job.group)}_parts`,
     // As any kernel of an element a thread: it may run beside others.
     family: "map",
     workgroup: threads,
-    groups: ceilDiv(many, threads),
-    cost: mul(many, count, 4),
+    groups: mul(ceilDiv(many, threads), needed),
+    cost: mul(many, count, 4, needed),
     nest: [
       `grid batch, row, col in 0 .. ${many.key} by 4 lanes`,
       `  thread part in 0 .. ${count.key}`,

@@ -8,8 +8,8 @@ import {
   exactQuotient,
   isConst,
   isMultipleOf,
+  min,
   mul,
-  product,
   substitute,
 } from "../../../dims/dim.ts";
 import { bin, call, lit, part, variable, vec, widen, type X } from "../../../kernel/code.ts";
@@ -36,13 +36,41 @@ export const subgroupFamily: Family<Choice> = {
     const nest = job.group.kind === "contraction" ? job.nest() : undefined;
     if (lanes === undefined || !nest) return [];
     const { rows } = target.tile;
+    const { all } = tilesOf({ lanes, rows }, nest);
     return [
-      ...splitsOf(job, nest, tilesOf({ lanes, rows }, nest).all).map((split) => ({ lanes, rows, split })),
+      ...splitsOf(job, nest, all, stepsOf(job, nest)).map((split) => ({ lanes, rows, split })),
       ...[rows / 2, rows / 4].map((fewer) => ({ lanes, rows: fewer, split: 1 })),
     ];
   },
   lower: (job, choice) => subgroupTiles(job, job.nest() as Nest, choice),
 };
+
+/** How the first factor comes, four along k or one by one, and the loops over k, the last one innermost. */
+function loopsOf(em: Emitter, n: Nest, q: Segment) {
+  const aLoads = loadsOf(q.a).filter((l) => l.free.some((x) => q.k.includes(x)));
+  const alongK = [...q.k].reverse().find((x) => isMultipleOf(x.extent, 4) && accessAlong(em, x, aLoads));
+  const inner = alongK ?? innermostK(n.s, q.k);
+  const KU = alongK ? 4 : 1;
+  return { aLoads, KU, loops: [...q.k.filter((x) => x !== inner && !isConst(x.extent, 1)), inner] };
+}
+/** Four elements at once, in all loads that depend on the axis. */
+function accessAlong(em: Emitter, x: Axis, loads: readonly ScalarOf<"load">[]): boolean {
+  return (
+    loads.length > 0 &&
+    loads.every((l) => !l.free.includes(x) || lanesAlong(em.offset(l.value, l.at), x) === "vector") &&
+    loads.some((l) => l.free.includes(x))
+  );
+}
+/** Steps of the outermost loop over k, along which parts are cut. */
+function stepsOf(job: Job, n: Nest): Dim {
+  const em = emitterFor(job.ctx, n.s);
+  return n.segments
+    .map((q) => {
+      const { KU, loops } = loopsOf(em, n, q);
+      return ceilDiv(loops[0].extent, loops.length === 1 ? KU : 1);
+    })
+    .reduce((a, d) => min(a, d));
+}
 
 function tilesOf(t: Omit<Choice, "split">, n: Nest) {
   const TM = rowsPerTile(t.rows, n.window, n.row.extent);
@@ -57,7 +85,7 @@ function subgroupTiles(job: Job, n: Nest, t: Choice): Launches {
   const L = t.lanes;
   const TN = L * 4;
   const { TM, rowTiles, colTiles, all } = tilesOf(t, n);
-  const cut = new Cut(job, n, em, t.split, all);
+  const cut = new Cut(job, n, em, t.split, all, stepsOf(job, n));
   const tileRow = em.let("tile_row", bin("%", cut.tile, em.dim(rowTiles)));
   const rest = em.let("tile_rest", bin("/", cut.tile, em.dim(rowTiles)));
   const tileCol = isConst(batch.extent, 1) ? rest : em.let("tile_col", bin("%", rest, em.dim(colTiles)));
@@ -141,16 +169,11 @@ function subgroupSegment(
 ): void {
   const { s, row, col } = n;
   const { L, TM, acc, accs } = t;
-  // How the first factor comes: four along k, four rows at once, or one by one.
-  const aLoads = loadsOf(q.a).filter((l) => l.free.some((x) => q.k.includes(x)));
-  const accessAlong = (x: Axis, loads: readonly ScalarOf<"load">[]): boolean =>
-    loads.length > 0 &&
-    loads.every((l) => !l.free.includes(x) || lanesAlong(em.offset(l.value, l.at), x) === "vector") &&
-    loads.some((l) => l.free.includes(x));
-  const alongK = [...q.k].reverse().find((x) => isMultipleOf(x.extent, 4) && accessAlong(x, aLoads));
-  const byRows = !alongK && TM % 4 === 0 && TM / 4 <= L * Math.ceil(TM / 4 / L) && accessAlong(row, aLoads);
-  const inner = alongK ?? innermostK(s, q.k);
-  const KU = alongK ? 4 : 1;
+  // The first factor comes four along k, four rows at once, or one by one.
+  const { aLoads, KU, loops: kLoops } = loopsOf(em, n, q);
+  const inner = kLoops[kLoops.length - 1];
+  const byRows =
+    KU === 1 && TM % 4 === 0 && TM / 4 <= L * Math.ceil(TM / 4 / L) && accessAlong(em, row, aLoads);
   // One copy of the first factor per group of rows a lane loads.
   const aOf: { x: Scalar; axis: Axis }[] = [];
   for (let i = 0; i < (byRows ? Math.ceil(TM / 4 / L) : Math.ceil(TM / L)); i++) {
@@ -163,10 +186,11 @@ function subgroupSegment(
   const transposeB =
     KU === 4 &&
     !accessAlong(
+      em,
       col,
       bLoads.filter((l) => l.free.includes(col)),
     ) &&
-    accessAlong(inner, bLoads);
+    accessAlong(em, inner, bLoads);
   const step = (): void => {
     const as = aOf.map((x) =>
       em.let("a", byRows ? widen(em.x(x.x, x.axis), 4) : KU === 4 ? widen(em.x(x.x, inner), 4) : em.x(x.x)),
@@ -205,16 +229,14 @@ function subgroupSegment(
       em.put({ k: "set", name: accs[i], x: sum });
     }
   };
-  const outerK = q.k.filter((x) => x !== inner && !isConst(x.extent, 1));
+  const outerK = kLoops.slice(0, -1);
   // The innermost loop one turn of which is a block, or nearly.
   const terms = (i: number): number =>
     [...outerK.slice(i + 1), inner].reduce((p, x) => p * (asConst(x.extent) ?? NOMINAL_ROWS), 1);
   let flushed = outerK.length - 1;
   while (flushed > 0 && terms(flushed) < SERIAL / 2) flushed--;
   // Parts are cut along the outermost loop.
-  const [outermost, ...others] = [...outerK, inner];
-  const whole = product(others.map((a) => a.extent));
-  const range = t.cut.range(outermost.extent, outermost === inner ? KU : 1, whole);
+  const range = t.cut.range(kLoops[0].extent, kLoops.length === 1 ? KU : 1);
   const loops = (i: number): void => {
     const { from, end } = i === 0 ? range : { from: lit(0), end: em.dim((outerK[i] ?? inner).extent) };
     if (i < outerK.length) {

@@ -1,6 +1,6 @@
 // Contractions as tiles in workgroup memory: both factors are staged, each thread owns a few rows x four columns.
 // In: a nest. Out: one launch, or two where k is cut.
-import { ceilDiv, dim, isConst, mul, product } from "../../../dims/dim.ts";
+import { ceilDiv, isConst, mul, product } from "../../../dims/dim.ts";
 import { bin, call, lit, sharedAt, variable, widen, type X } from "../../../kernel/code.ts";
 import type { Axis, Scalar } from "../../../kernel/scalar.ts";
 import { limitOf, type Target } from "../../../targets.ts";
@@ -220,7 +220,7 @@ function workgroupTiles(job: Job, n: Nest, t: Choice): Launches {
         lit(BK),
       );
     // A block of k at a time, where it is long.
-    const { from, end } = cut.range(kLinear.extent, BK, dim(1));
+    const { from, end } = cut.range(kLinear.extent, BK);
     if (long) inBlocks(em, long, "k_block", end, tiles, from);
     else tiles(from, end);
   }
