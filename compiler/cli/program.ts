@@ -15,6 +15,14 @@ function positive(text: string): number {
   return n;
 }
 
+/** `30s`, `5m`, or seconds. */
+function parseTime(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)(s|m|min)?$/.exec(text) ?? [];
+  const seconds = Number(number) * (unit === undefined || unit === "s" ? 1 : 60);
+  if (!(seconds > 0)) throw new InvalidArgumentError("expected a time, such as 30s or 5m.");
+  return seconds;
+}
+
 const examples = (...lines: string[]): string =>
   `\nExamples:\n${lines.map((line) => `  ${line}`).join("\n")}\n`;
 
@@ -80,6 +88,11 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .option("--entry <E>", "only this entry, or training step NAME_step; may be repeated", collect)
     .option("--bind <N=8>", "fix a size: kernels for this one only; may be repeated", parseBind)
     .addOption(target().argParser(collect).default(undefined, "all of them"))
+    .option(
+      "--tuning <F>",
+      "a table of mdl tune: kernels that were the fastest on its adapter, beside the others; may be repeated",
+      collect,
+    )
     .option("--weights <F>", "a safetensors file: checked against the model and written beside the module")
     .addOption(
       new Option("--runtime <how>", "put the runtime into the module, or import mdlc/runtime")
@@ -176,6 +189,32 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .action(async (file, entry, flags) => {
       const { profileCommand } = await import("./commands/profile.ts");
       finish((await profileCommand(file, entry, flags)) ?? 0);
+    });
+
+  program
+    .command("tune")
+    .summary("find the fastest kernels for this machine's GPU")
+    .description(
+      "Measures the ways in which the model's kernels can be computed on this machine's GPU, and writes a table of the best for mdl compile --tuning.",
+    )
+    .argument("<model.mdl>", "the source")
+    .option("--budget <TIME>", "how long it may take: 30s, 5m", parseTime, 30)
+    .option("-o, --out <FILE>", "where to write the table", "tuning.json")
+    .option("--entry <E>", "only this entry, or training step NAME_step; may be repeated", collect)
+    .option("--size <N=32>", "a size of the inputs that are drawn (default: 1); may be repeated", parseSize)
+    .addOption(target())
+    .option("--model <M>", "this model of the source")
+    .option("--set <k=v>", "an argument of the model; may be repeated", parseSet)
+    .addHelpText(
+      "after",
+      examples(
+        "mdl tune resnet18.mdl --entry logits --size N=8 --budget 2m -o table.json",
+        "mdl compile resnet18.mdl --tuning table.json -o build",
+      ),
+    )
+    .action(async (file, flags) => {
+      const { tuneCommand } = await import("./commands/tune.ts");
+      finish((await tuneCommand(file, flags)) ?? 0);
     });
 
   program

@@ -35,46 +35,73 @@ export interface ChoiceFlags {
 
 export const isModule = (file: string): boolean => [".js", ".mjs"].includes(extname(file).toLowerCase());
 
-/** `command` is what an example calls. */
+/** A source, and the model of it that is meant. */
+export class SourceModel {
+  readonly path: string;
+  readonly #files: SourceFiles;
+  readonly #options: CompileOptions;
+  /** As checked, without anything compiled. */
+  readonly checked: Compiled["model"];
+
+  constructor(path: string, flags: ChoiceFlags) {
+    this.path = path;
+    this.#files = new SourceFiles(path);
+    const { text, file, resolve } = this.#files;
+    const models = modelsOf(this.#files);
+    const model = flags.model ?? models.main;
+    if (flags.model === undefined && models.all.length > 1) {
+      const others = models.all.filter((m) => m !== model).join(", ");
+      process.stderr.write(`${harmless(file)}: this is ${model}; --model picks another (${others})\n`);
+    }
+    this.#options = { resolve, model, set: flags.set };
+    this.checked = this.#within(() => compile(text, file, { ...this.#options, entries: [] }).model);
+  }
+
+  /** What can be called. */
+  get entries(): string[] {
+    return [...this.checked.entries.map((e) => e.name), ...this.checked.trains.map((t) => `${t.name}_step`)];
+  }
+
+  /** Refuses a name that is none, in words of the command line. */
+  pick(entry: string): void {
+    const only = this.checked.trains.length === 1 ? ["train_step"] : [];
+    pickEntry(this.checked.name, entry, [...this.entries, ...only]);
+  }
+
+  compile(options: CompileOptions): Compiled {
+    const { text, file } = this.#files;
+    return this.#within(() => compile(text, file, { ...this.#options, ...options }));
+  }
+
+  /** On standard error. */
+  warn({ diagnostics }: Compiled): void {
+    if (diagnostics.length === 0) return;
+    process.stderr.write(`${renderAll(diagnostics, this.#files.source, painterFor(process.stderr))}\n`);
+  }
+
+  #within<T>(body: () => T): T {
+    return withSources(this.#files.source, body);
+  }
+}
+
+/** One entry of a source, to be run; `command` is what an example calls. */
 export function compileSource(
   path: string,
   entry: string | undefined,
   flags: ChoiceFlags,
   command = "run",
-  more: CompileOptions = {},
 ): Runnable {
-  const files = new SourceFiles(path);
-  const models = modelsOf(files);
-  const model = flags.model ?? models.main;
-  if (flags.model === undefined && models.all.length > 1) {
-    const others = models.all.filter((m) => m !== model).join(", ");
-    process.stderr.write(`${harmless(files.file)}: this is ${model}; --model picks another (${others})\n`);
-  }
-  const options = { ...more, resolve: files.resolve, model, set: flags.set };
-  const compiled = withSources(files.source, () => {
-    if (entry === undefined) return compile(files.text, files.file, { ...options, entries: [] });
-    // An entry that is not there is told in words of the command line.
-    const { model: checked } = compile(files.text, files.file, { ...options, entries: [] });
-    pickEntry(checked.name, entry, [
-      ...checked.entries.map((e) => e.name),
-      ...checked.trains.map((t) => `${t.name}_step`),
-      ...(checked.trains.length === 1 ? ["train_step"] : []),
-    ]);
-    const targets = flags.target === undefined ? undefined : [flags.target];
-    return compile(files.text, files.file, { ...options, entries: [entry], targets });
-  });
+  const source = new SourceModel(path, flags);
   if (entry === undefined) {
-    const names = [
-      ...compiled.model.entries.map((e) => e.name),
-      ...compiled.model.trains.map((t) => `${t.name}_step`),
-    ];
+    const { checked, entries } = source;
     throw new UsageError(
-      `which entry of ${compiled.name}? ${names.join(", ")}; for example mdl ${command} ${path} ${names[0] ?? "ENTRY"}`,
+      `which entry of ${checked.name}? ${entries.join(", ")}; for example mdl ${command} ${path} ${entries[0] ?? "ENTRY"}`,
     );
   }
-  const { diagnostics } = compiled;
-  if (diagnostics.length)
-    process.stderr.write(`${renderAll(diagnostics, files.source, painterFor(process.stderr))}\n`);
+  source.pick(entry);
+  const targets = flags.target === undefined ? undefined : [flags.target];
+  const compiled = source.compile({ entries: [entry], targets });
+  source.warn(compiled);
   const { artefact } = compiled;
   return { artefact, load: (options) => load(artefact, options), compiled };
 }

@@ -15,12 +15,13 @@ import { opNamed } from "./ops/index.ts";
 import { parse as parseSource } from "./phases/1-parse/parse.ts";
 import { printAst } from "./phases/1-parse/print.ts";
 import { type CheckResult, check as checkSource, type SetValue } from "./phases/2-check/check.ts";
+import { versionOf } from "./phases/7-schedule/tuned.ts";
 import { build as buildModel } from "./pipeline.ts";
 import type { ReferenceModel } from "./reference/net.ts";
 import { type EntrySummary, summarise } from "./report.ts";
 import { emitStage, type Stage } from "./stages.ts";
 import type { SourceFile } from "./syntax/ast.ts";
-import { targets as allTargets, type Target } from "./targets.ts";
+import { targets as allTargets, type Target, type TuningRow } from "./targets.ts";
 
 // What the functions below take and give.
 export type { Artefact } from "../../runtime/core/program.ts";
@@ -76,7 +77,7 @@ export { type ReferenceModel, ReferenceNet } from "./reference/net.ts";
 export type { EntrySummary } from "./report.ts";
 export { STAGES, type Stage } from "./stages.ts";
 export type { SourceFile } from "./syntax/ast.ts";
-export { type Target, targets } from "./targets.ts";
+export { type Target, type Tuning, type TuningRow, targets } from "./targets.ts";
 export { vocabulary, type Word } from "./vocabulary.ts";
 
 // ------------------------------------------------------------------------------------------------- parse, print
@@ -157,11 +158,19 @@ export interface BuildOptions {
   readonly targets?: readonly (string | Target)[];
   /** Check every graph after every pass (tests). */
   readonly verify?: boolean;
+  /**
+   * For a tuner: asked of each group of operations that can be computed in several ways, which one it is to be (0 is what is
+   * taken otherwise). `way` is the class that a row of a `Tuning` speaks of; dispatches are labelled with it.
+   */
+  readonly pick?: (offers: readonly Alternative[], way: string) => number;
   /** Texts of kernels are short (what is loaded), rather than as a person would have written them. */
   readonly minify?: boolean;
   /** The text the model was checked from, for lines in the names of dispatches; a model of graphs has none. */
   readonly source?: { readonly file: string; readonly text: string };
 }
+
+/** A way to compute a group: the choice of a kernel family. */
+export type Alternative = Omit<TuningRow, "region">;
 
 /** What was built: an artefact to emit or load, and what there is to see of it. */
 export interface Build {
@@ -202,6 +211,14 @@ export function build(model: CheckedModel, options: BuildOptions = {}): Build {
     entries: options.entries,
     verify: options.verify,
     minify: options.minify,
+    pick:
+      options.pick &&
+      ((offers, way) =>
+        options.pick?.(
+          offers.map((o) => ({ family: o.family.name, version: versionOf(o), choice: o.choice })),
+          way,
+        ) ?? 0),
+    nameWays: options.pick !== undefined,
     place: source ? placeIn(source.file, source.text) : () => "",
   });
   return {

@@ -56,7 +56,9 @@ export interface PipelineOptions {
   readonly entries?: readonly string[];
   readonly verify?: boolean;
   /** Takes another of the ways to compute a group than the first: its number. */
-  readonly pick?: (offers: readonly Offer[]) => number;
+  readonly pick?: (offers: readonly Offer[], way: string) => number;
+  /** Dispatches are named by the class of their group where there were several ways to compute it: for a tuner. */
+  readonly nameWays?: boolean;
   /** Texts of kernels are short rather than readable. */
   readonly minify?: boolean;
   /** Renders a span as `file:line:column`. */
@@ -129,7 +131,10 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
         identity: new Identity(),
         prepared: new Set(),
         schedules: new Schedules(),
-        describe: (g) => describeRegion(g, options.place),
+        describe: (g, way) =>
+          options.nameWays && way !== undefined
+            ? { site: way, label: way }
+            : describeRegion(g, options.place),
         pick: options.pick,
         verify: options.verify,
       },

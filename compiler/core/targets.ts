@@ -30,7 +30,18 @@ export interface Target {
   readonly tile: { readonly rows: number; readonly cols: number; readonly depth: number };
   /** Workgroup memory is a memory of its own, faster than where buffers lie. */
   readonly fastShared: boolean;
+  /** What was measured to be better than the first choice of a family, on the adapters that it requires. */
+  readonly tuning?: Tuning;
 }
+
+/** A row: of a class of groups (7-schedule/tuned.ts), the choice of a family at a version of it. */
+export interface TuningRow {
+  readonly region: string;
+  readonly family: string;
+  readonly version: number;
+  readonly choice: { readonly [what: string]: number | string };
+}
+export type Tuning = readonly TuningRow[];
 
 /** A limit that holds for every kernel of a target: the one place that fusion, plans and the verifier ask. */
 export const limitOf = (target: Pick<Target, "requires" | "backend">, name: KernelLimit): number =>

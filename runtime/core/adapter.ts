@@ -51,8 +51,13 @@ export function misfit({ requires }: Program, offer: Offer, named = false): stri
       ? "is for software adapters"
       : "is for real GPUs, this is a software adapter";
   }
+  if (!named && requires.adapters && !requires.adapters.includes(classOf(offer.info)))
+    return `was tuned for ${few(requires.adapters)}`;
   return undefined;
 }
+/** What adapters have in common for which one tuning is good: vendor and architecture. */
+export const classOf = ({ vendor, architecture }: GPUAdapterInfo): string =>
+  [vendor, architecture].filter(Boolean).join(" ");
 
 function choose(artefact: Artefact, { target, entries }: api.LoadOptions, offer: Offer): Program {
   const targets = artefact.programs.map((p) => p.target);
@@ -74,10 +79,9 @@ function choose(artefact: Artefact, { target, entries }: api.LoadOptions, offer:
     }
     reasons.push(`${program.target} ${reason}`);
   }
-  const { vendor, architecture } = offer.info;
   throw new UnsupportedError(
     "unsupported",
-    `no target of ${artefact.name} fits this adapter (${[vendor, architecture].filter(Boolean).join(" ") || "unnamed"}): ${few(reasons)}`,
+    `no target of ${artefact.name} fits this adapter (${classOf(offer.info) || "unnamed"}): ${few(reasons)}`,
   );
 }
 

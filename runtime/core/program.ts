@@ -203,6 +203,8 @@ export interface Requires {
   readonly subgroupSize?: number;
   /** "cpu": only software adapters; "gpu": only others. */
   readonly adapter?: "cpu" | "gpu";
+  /** Only adapters of these classes (vendor and architecture, `amd rdna-3`): its kernels were tuned on them. */
+  readonly adapters?: readonly string[];
 }
 
 export interface Program {

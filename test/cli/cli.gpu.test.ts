@@ -5,11 +5,13 @@ import { existsSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { formatNpy, parseNpy } from "../../compiler/cli/npy.ts";
+import { type Target, targets } from "../../compiler/core/index.ts";
 import { allclose } from "../support/allclose.ts";
 import { example, testCli } from "../support/cli.ts";
 import { testDevice } from "../support/device.ts";
 import { projectRoot } from "../support/files.ts";
 import { readmeBlock } from "../support/readme.ts";
+import { type Alternative, compile as compileTuned, TUNED_SOURCE } from "../support/tune.ts";
 
 const { folder, run } = testCli();
 const out = (name: string): Float32Array => parseNpy(readFileSync(join(folder, name))).data as Float32Array;
@@ -116,6 +118,46 @@ describe("mdl on a GPU", () => {
       out: "",
       err: "error: logits has no size M: its sizes are N\n",
     });
+  });
+
+  it("tunes for the adapter, and a module takes the tuned program there", async (context) => {
+    await testDevice(context);
+    writeFileSync(join(folder, "two.mdl"), TUNED_SOURCE);
+    const {
+      code,
+      out: text,
+      err,
+    } = run(["tune", "two.mdl", "--size", "N=3", "--budget", "1s", "-o", "table.json"]);
+    expect([code, err]).toEqual([
+      0,
+      expect.stringMatching(/^times forward as they are\n[\s\S]*wrote table\.json\n$/),
+    ]);
+    expect(text).not.toBe("");
+    const table = JSON.parse(readFileSync(join(folder, "table.json"), "utf8"));
+    // What the search would find changes with the machine: another choice of the first product, whatever it costs.
+    const ways = new Map<string, readonly Alternative[]>();
+    compileTuned([targets.find((t) => t.name === table.target) as Target], (offers, way) => {
+      if (offers.length > 1) ways.set(way, offers);
+      return 0;
+    });
+    const [[region, offers]] = ways;
+    table.rows = [{ region, ...offers[1], microseconds: 1, before: 2 }];
+    writeFileSync(join(folder, "table.json"), JSON.stringify(table));
+    expect(run(["compile", "two.mdl", "--tuning", "table.json"]).code).toBe(0);
+    writeFileSync(
+      join(folder, "two.npy"),
+      formatNpy(
+        "f32",
+        [3, 256],
+        Float32Array.from({ length: 768 }, (_, i) => Math.sin(i)),
+      ),
+    );
+    const given = ["run", "two.js", "forward", "--input", "x=two.npy", "--output"];
+    expect(run([...given, "tuned.npy"]).code).toBe(0);
+    expect(run([...given, "plain.npy", "--target", table.target]).code).toBe(0);
+    allclose(out("tuned.npy"), out("plain.npy"), { rtol: 1e-4, atol: 1e-4, shape: [3, 64] });
+    const profiled = run(["profile", "two.js", "forward", "--size", "N=3", "--runs", "1"]).out;
+    expect(profiled).toContain(`target ${table.target}-${table.adapter.replace(" ", "-")}`);
   });
 
   it("does what the README shows", async (context) => {

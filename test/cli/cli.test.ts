@@ -49,7 +49,7 @@ describe("help", () => {
     const commands = [...out.matchAll(/^ {2}(\w+) .*? {2,}\S/gm)]
       .map((m) => m[1])
       .filter((c) => c !== "help");
-    expect(commands).toEqual(["compile", "run", "profile", "check", "doctor", "ops"]);
+    expect(commands).toEqual(["compile", "run", "profile", "tune", "check", "doctor", "ops"]);
     for (const command of commands) {
       const help = await here([command, "--help"]);
       expect(help.code).toBe(0);

@@ -16,6 +16,7 @@ import { type OutputFile, readBytes, SourceFiles, writeFiles } from "../files.ts
 import { modelsOf } from "../models.ts";
 import { harmless, painterFor, styleFor } from "../style.ts";
 import { summary, type Written } from "../summary.ts";
+import { targetsWith } from "../tune/index.ts";
 import { version } from "../version.ts";
 import { formatWeights, loadWeights, wasCompiled } from "../weights.ts";
 
@@ -26,6 +27,7 @@ export interface CompileFlags {
   readonly entry?: readonly string[];
   readonly bind?: Readonly<Record<string, number>>;
   readonly target?: readonly string[];
+  readonly tuning?: readonly string[];
   readonly weights?: string;
   readonly runtime: "inline" | "import";
   readonly host?: "any" | "page";
@@ -130,7 +132,7 @@ const compileModel = (files: SourceFiles, model: string | undefined, flags: Comp
       set: flags.set,
       entries: flags.entry,
       bind: flags.bind,
-      targets: flags.target,
+      targets: targetsWith(flags.tuning ?? [], flags.target),
       minify: flags.minify,
     }),
   );

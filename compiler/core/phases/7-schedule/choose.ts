@@ -6,6 +6,7 @@ import type { Target } from "../../targets.ts";
 import { type Nest, nestOf, vectorNestOf } from "./contraction/nest.ts";
 import { families } from "./families.ts";
 import type { Family, Job, Launches, Offer, ScheduleContext } from "./family.ts";
+import { tuned } from "./tuned.ts";
 
 export function jobOf(ctx: ScheduleContext, group: Region): Job {
   let nest: { readonly made: Nest | undefined } | undefined;
@@ -34,7 +35,7 @@ export function scheduleGroup(ctx: ScheduleContext, group: Region): Launches {
   const offers = offersFor(job);
   if (offers.length === 0)
     throw new InternalError("schedule", `no kernel family for ${group.anchor.op.name}`);
-  return lowerOffer(job, offers, ctx.pick?.(offers) ?? 0);
+  return lowerOffer(job, offers, ctx.pick?.(offers, job) ?? tuned(ctx.target.tuning, job, offers) ?? 0);
 }
 /** One of the offers; its kernels tell which others there were. */
 function lowerOffer(job: Job, offers: readonly Offer[], pick: number): Launches {

@@ -22,7 +22,7 @@ export interface ScheduleContext {
   readonly packed: ReadonlyMap<Region, ReadonlyMap<Value, Value>>;
   readonly placing?: Placing;
   /** Takes another of the ways to compute a group than the first (a tuner, a test): its number. */
-  readonly pick?: (offers: readonly Offer[]) => number;
+  readonly pick?: (offers: readonly Offer[], job: Job) => number;
 }
 /** A family that can compute a group, and one of its ways. */
 export interface Offer {
@@ -39,6 +39,8 @@ export interface Job {
 
 export interface Family<C extends Choice = Choice> {
   readonly name: string;
+  /** Counts what makes old measurements of its choices say nothing of its kernels; 1 where nothing did. */
+  readonly version?: number;
   /** Whether it computes this composite or algorithm as a whole on this target: it is not expanded then. */
   claims?(node: Node, target: Target): boolean;
   /** What a launch of it binds beside operands and results of what it claims: temporaries. */

@@ -13,8 +13,9 @@ import { limitOf, rulesOf, type Target } from "../../targets.ts";
 import type { Laid } from "../6-layout/layout.ts";
 import { runBeside } from "./beside.ts";
 import { scheduleGroup } from "./choose.ts";
-import type { ScheduleContext } from "./family.ts";
+import type { Job, Offer, ScheduleContext } from "./family.ts";
 import type { Schedules } from "./same.ts";
+import { classOf } from "./tuned.ts";
 
 /** What all graphs of a program share. */
 export interface Scheduling {
@@ -24,8 +25,9 @@ export interface Scheduling {
   readonly prepared: Set<string>;
   /** What equal groups share. */
   readonly schedules: Schedules;
-  readonly describe: (g: Region) => About;
-  readonly pick?: ScheduleContext["pick"];
+  /** `way`: the class of the group, where somebody picks how it is computed. */
+  readonly describe: (g: Region, way: string | undefined) => About;
+  readonly pick?: (offers: readonly Offer[], way: string) => number;
   /** Looks at every kernel (kernel/verify.ts). */
   readonly verify?: boolean;
 }
@@ -34,7 +36,16 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
   const { target } = p;
   const { fused, layouts, packed, inPlace } = laid;
   const placing = placingOf(laid, loop);
-  const ctx: ScheduleContext = { fused, layouts, target, packed, placing, pick: p.pick };
+  const ways = new Map<Region, string>();
+  const picking = p.pick;
+  const pick =
+    picking &&
+    ((offers: readonly Offer[], job: Job): number => {
+      const way = classOf(job);
+      if (offers.length > 1) ways.set(job.group, way);
+      return picking(offers, way);
+    });
+  const ctx: ScheduleContext = { fused, layouts, target, packed, placing, pick };
   const most = limitOf(target, "maxStorageBuffersPerShaderStage");
   const launchesOf = (g: Region): Launches => {
     const make = (): Launches => scheduleGroup(ctx, g);
@@ -62,7 +73,7 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
     // Launches of one group are steps of their own: others may run beside each.
     if (!g.derived) {
       const { list, temporaries } = launchesOf(g);
-      const about = p.describe(g);
+      const about = p.describe(g, ways.get(g));
       const own = list.map(
         (launch, i): Step => ({
           kind: "launch",
@@ -76,7 +87,7 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
     const key = roots.map(keyOf).join("|");
     const launches = p.prepared.has(key) ? undefined : launchesOf(g);
     p.prepared.add(key);
-    return { kind: "prepare", key, roots, launches, about: p.describe(g) };
+    return { kind: "prepare", key, roots, launches, about: p.describe(g, ways.get(g)) };
   });
   const steps = runBeside(delayed(single, late, fused.alias), { alias: fused.alias, inPlace }, target);
   // The others were looked at when they were made.
