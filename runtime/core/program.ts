@@ -241,6 +241,8 @@ export interface Artefact {
 export interface Packed
   extends Omit<Artefact, "params" | "state" | "programs">,
     Readonly<Record<"params" | "state", readonly PackedTensor[]>> {
+  /** Whether repeats in texts are said once: `fold` (compiler/core/phases/9-emit) writes them, `unfold` reads them. */
+  readonly folded?: boolean;
   /** What `params` and `state` refer to. */
   readonly inits: readonly Init[];
   /** One table for all blocks, each a row or its text with spaces (`* 12 3`); those of loops go on counting from its end. */

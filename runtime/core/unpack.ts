@@ -16,6 +16,7 @@ import {
   type TensorSpec,
 } from "./program.ts";
 import { alignTo, itemBytes, sizeOf } from "./tensor.ts";
+import { unfold } from "./unfold.ts";
 
 const rowOf = (row: number | string): Expr => {
   const [op, a, b] = typeof row === "string" ? row.split(" ") : [];
@@ -33,6 +34,8 @@ const counter = (): ((d: number) => number) => {
 
 export function unpack(packed: Packed): Artefact {
   const {
+    folded,
+    texts,
     inits,
     exprs: rows,
     accesses,
@@ -82,6 +85,7 @@ export function unpack(packed: Packed): Artefact {
 
   return {
     ...rest,
+    texts: folded ? texts.map(unfold) : texts,
     params,
     state,
     programs: packed.programs.map((program) => {

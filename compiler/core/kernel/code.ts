@@ -11,9 +11,10 @@ export type X = { readonly dtype: DType; readonly width: Width } & (
   | { readonly k: "lit"; readonly value: number }
   /** A word of the uniform block. Infinities come in this way, too, as bits. */
   | { readonly k: "uniform"; readonly slot: UniformSlot; readonly bits?: boolean }
+  /** `/` and `%` of integers take both for unsigned: what is divided is an index. Shifts and `&` are by a literal. */
   | {
       readonly k: "bin";
-      readonly op: "+" | "-" | "*" | "/" | "%" | "<" | ">=" | "&&" | ">>";
+      readonly op: "+" | "-" | "*" | "/" | "%" | "<" | ">=" | "&&" | ">>" | "&";
       readonly a: X;
       readonly b: X;
     }
@@ -165,7 +166,6 @@ export const bin = (op: Extract<X, { k: "bin" }>["op"], a: X, b: X): X => {
     if ((op === "+" || op === "-") && lb === 0) return a;
     if (op === "*" && (la === 1 || lb === 1)) return la === 1 ? b : a;
     if (op === "*" && (la === 0 || lb === 0)) return lit(0);
-    if (op === "/" && lb === 1) return a;
     // Over an empty tensor: the kernel never runs, and a device may refuse the text.
     if ((op === "/" || op === "%") && lb === 0) return lit(0);
     if (la !== undefined && lb !== undefined) {
@@ -174,12 +174,20 @@ export const bin = (op: Extract<X, { k: "bin" }>["op"], a: X, b: X): X => {
       if (op === "*") return lit(la * lb);
     }
   }
+  // What a shift does, a device that divides by a word of its program need not find out.
+  if (a.dtype === "i32" && lb !== undefined && lb > 0 && Number.isInteger(Math.log2(lb))) {
+    if (op === "/") return lb === 1 ? a : bin(">>", a, lit(Math.log2(lb)));
+    if (op === "%") return lb === 1 ? widen(lit(0), a.width) : bin("&", a, lit(lb - 1));
+  }
   const width = Math.max(a.width, b.width) as Width;
   const bool = op === "<" || op === ">=" || op === "&&";
   return { k: "bin", op, a: widen(a, width), b: widen(b, width), dtype: bool ? "bool" : a.dtype, width };
 };
 export const widen = (a: X, width: Width): X =>
   a.width === width || width === 1 ? a : { k: "splat", a, dtype: a.dtype, width: 4 };
+/** The number that a literal is, for one element or spread out. */
+export const literalOf = (x: X): number | undefined =>
+  x.k === "splat" ? literalOf(x.a) : x.k === "lit" ? x.value : undefined;
 export const part = (a: X, i: number): X =>
   a.width === 1
     ? a

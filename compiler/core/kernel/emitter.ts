@@ -4,7 +4,7 @@
 // In: Scalars and the blocks a schedule opens. Out: statements. Separate from the schedules because all of them share it.
 
 import { InternalError } from "../diagnostics/index.ts";
-import { asConst, type Dim, dim, isConst, literalDivisor, mul, product } from "../dims/dim.ts";
+import { asConst, type Dim, dim, isConst, literalDivisor, mul, ONE, product } from "../dims/dim.ts";
 import type { DType, Value } from "../ir/types.ts";
 import {
   type BufferSlot,
@@ -23,7 +23,7 @@ import {
   widen,
   type X,
 } from "./code.ts";
-import { lanesAlong } from "./facts.ts";
+import { lanesAlong, strideAlong } from "./facts.ts";
 import { overflowed } from "./functions.ts";
 import { identityOf, indexForm, linearOffset, type ScalarContext } from "./lowering.ts";
 import { Names, type Words } from "./names.ts";
@@ -202,7 +202,9 @@ export class Emitter {
    * group's first coordinate; where x does not depend on it the result is scalar.
    */
   x(x: Scalar, lane?: Axis): X {
-    if (lane && !x.free.includes(lane)) lane = undefined;
+    // Four neighbours that have a coordinate in common share it: it is divided out once.
+    const step = lane && stepAlong(x, lane);
+    if (lane && (!x.free.includes(lane) || (step && isConst(step, 0)))) lane = undefined;
     const key = memoKey(x, lane);
     // A value defined by the schedule may sit deeper than its axes say.
     for (let i = this.stack.length - 1; i >= 0; i--) {
@@ -210,7 +212,8 @@ export class Emitter {
       if (known) return known;
     }
     const depth = this.depthOf(x);
-    const made = this.compute(x, depth, lane);
+    const made =
+      lane && step && x.kind !== "axis" ? this.steps(this.x(x), step) : this.compute(x, depth, lane);
     const block = this.stack[depth];
     let out = made;
     const hoisted = depth < this.stack.length - 1;
@@ -236,7 +239,7 @@ export class Emitter {
         return this.literal(x.value, x.dtype);
       case "axis": {
         const base = this.boundTo(x.axis);
-        return lane ? bin("+", base, vec([lit(0), lit(1), lit(2), lit(3)])) : base;
+        return lane ? this.steps(base, ONE) : base;
       }
       case "div":
         return bin("/", this.x(x.arg, lane), this.dim(x.by));
@@ -287,6 +290,12 @@ export class Emitter {
       }
     }
   }
+  /** Four numbers from `base` on, so far apart. */
+  private steps(base: X, step: Dim): X {
+    const by = this.dim(step);
+    const at = vec([0, 1, 2, 3].map((u) => lit(by.k === "lit" ? u * by.value : u)));
+    return bin("+", base, by.k === "lit" ? at : bin("*", at, by));
+  }
   private inside(x: ScalarOf<"call">, lane: Axis | undefined): X {
     const [at, extent] = x.args;
     return call("inside", [this.x(at, lane), this.x(extent)], "bool");
@@ -308,7 +317,7 @@ export class Emitter {
     }
     return vec(
       [0, 1, 2, 3].map((u) => {
-        const shifted = this.shift(offset, lane, u);
+        const shifted = this.inLane(offset, lane, u);
         const key = `l${slot.name}@${shifted.id}`;
         const depth = this.depthOf(shifted);
         const known = this.stack[depth].memo.get(key);
@@ -324,6 +333,15 @@ export class Emitter {
   }
   shift(x: Scalar, axis: Axis, by: number): Scalar {
     return by === 0 ? x : this.s.substitute(x, new Map([[axis, this.s.iadd(this.s.axisValue(axis), by)]]));
+  }
+  /** The same for one of four lanes, of which the first is at a multiple of four: they share what they can. */
+  private inLane(x: Scalar, lane: Axis, u: number): Scalar {
+    if (u === 0) return x;
+    return this.s.rewrite(x, (y) => {
+      if (!y.free.includes(lane)) return y;
+      const step = stepAlong(y, lane);
+      return step && this.s.iadd(y, this.s.imul(this.s.dim(step), u));
+    });
   }
   /** Stores a value computed at `width` along `lane`; `guard` limits lanes where the extent is not a multiple of 4. */
   store(
@@ -351,9 +369,9 @@ export class Emitter {
     const held = wide.k === "var" || wide.k === "vec" || wide.k === "splat" ? wide : this.let("v", wide);
     for (let u = 0; u < 4; u++) {
       // Offsets of masked lanes are computed inside the guard's block, where they are used.
-      const shifted = this.shift(offset, lane, u);
+      const shifted = this.inLane(offset, lane, u);
       if (masked) {
-        const ok = call("inside", [this.x(this.shift(tail.at, lane, u)), this.dim(tail.extent)], "bool");
+        const ok = call("inside", [this.x(this.inLane(tail.at, lane, u)), this.dim(tail.extent)], "bool");
         this.push();
         this.put({ k: "store", buffer: slot, index: this.x(shifted), x: part(held, u) });
         const then = this.pop();
@@ -513,6 +531,9 @@ const quarter = (offset: X): X => bin(">>", offset, lit(2));
 export const combine = (how: keyof typeof COMBINE_NAME, acc: X, x: X): X =>
   how === "add" ? bin("+", acc, x) : how === "mul" ? bin("*", acc, x) : call(how, [acc, x], acc.dtype);
 
+/** How far apart a coordinate is in four neighbouring lanes, from a multiple of four on, where that is one number. */
+const stepAlong = (x: Scalar, lane: Axis): Dim | undefined =>
+  x.kind === "axis" || x.kind === "index" || x.kind === "div" ? strideAlong(x, lane, 4) : undefined;
 const memoKey = (x: Scalar, lane: Axis | undefined): string | number => (lane ? `${x.id}/${lane.id}` : x.id);
 const isAtomic = (x: X): boolean =>
   x.k === "var" ||

@@ -50,8 +50,8 @@ export function compileScalar(x: Scalar, c: InterpretContext, axes: Map<Axis, nu
       case "div": {
         const arg = go(y.arg);
         const by = size(y.by);
-        // Truncates, as devices do: an operator that divides a negative coordinate must not use the result.
-        return () => Math.trunc(arg() / by);
+        // As devices do, which take both for unsigned: an operator that divides a negative coordinate must not use the result.
+        return () => Math.floor((arg() >>> 0) / by) | 0;
       }
       case "load": {
         const { shape, data } = c.data(y.value);

@@ -217,7 +217,7 @@ export function createLowering(
         const inner = rf.terms[0].atom;
         return s.iadd(index(whole, wholeOffset), s.idiv(inner.arg, dMul(inner.by, d)));
       }
-      // Devices divide towards zero: what is left inside must not have become negative. x itself is not.
+      // Kernels divide unsigned: what is left inside must not have become negative. x itself is not.
       if (maxOf(remainder) === undefined) {
         const whole = intern(`d${x.id}/${d.key}`, "i32", x.free, { kind: "div", arg: x, by: d });
         return index([{ coef: ONE, atom: whole }], ZERO);

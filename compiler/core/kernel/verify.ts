@@ -3,7 +3,15 @@
 // scheduling: what is wrong here would else be a text that some device refuses, or one that it takes and runs wrongly.
 import { InternalError } from "../diagnostics/index.ts";
 import type { DType } from "../ir/types.ts";
-import { type CodeFunction, type KernelCode, partsOf, type Stmt, type Width, type X } from "./code.ts";
+import {
+  type CodeFunction,
+  type KernelCode,
+  literalOf,
+  partsOf,
+  type Stmt,
+  type Width,
+  type X,
+} from "./code.ts";
 import { functionArity } from "./functions.ts";
 import type { Words } from "./names.ts";
 
@@ -126,7 +134,10 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
         if (!k.uniforms.includes(x.slot)) fail(`the uniform word ${x.slot.name} is not one of the kernel's`);
         return;
       case "bin":
-        if (x.op === ">>") return;
+        if (x.op === ">>" || x.op === "&") {
+          if (literalOf(x.b) === undefined) fail(`${x.op} by what is no literal`);
+          return;
+        }
         // Arithmetic takes a number beside a vector, comparisons do not.
         if (
           x.a.dtype !== x.b.dtype ||

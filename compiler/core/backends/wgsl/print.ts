@@ -1,7 +1,15 @@
 // Spells kernel code as WGSL. In: KernelCode. Out: text that reads as a person would have written it, or a short one
 // (short.ts), and the prelude functions it needs (functions.ts).
 import type { DType } from "../../ir/types.ts";
-import type { BufferSlot, CodeFunction, KernelCode, Stmt, Width, X } from "../../kernel/code.ts";
+import {
+  type BufferSlot,
+  type CodeFunction,
+  type KernelCode,
+  literalOf,
+  type Stmt,
+  type Width,
+  type X,
+} from "../../kernel/code.ts";
 import type { PrintedKernel, PrintOptions } from "../backend.ts";
 import { wgslFunction } from "./functions.ts";
 import { type ShortNames, shortNames, squeezed } from "./short.ts";
@@ -19,6 +27,9 @@ const PRECEDENCE: Record<string, number> = {
 
 /** A type as WGSL names it: f32, vec4<f32>. */
 export const typeName = (t: DType, width: Width): string => (width === 1 ? t : `vec4<${t}>`);
+type Quotient = Extract<X, { k: "bin" }> & { readonly op: "/" | "%"; readonly dtype: "i32" };
+const isUnsigned = (x: X): x is Quotient =>
+  x.k === "bin" && x.dtype === "i32" && (x.op === "/" || x.op === "%");
 /** bool has no storage form; it is u32 there. */
 const stored = (t: DType): DType => (t === "bool" ? "u32" : t);
 
@@ -52,14 +63,21 @@ export function printKernel(
       case "uniform":
         return x.bits ? `bitcast<f32>(p.${field(x.slot)})` : `p.${field(x.slot)}`;
       case "bin":
-        if (x.op === ">>" && x.b.k === "lit") return `${operand(x.a, "*", true)} >> ${x.b.value}u`;
+        if (x.op === ">>" || x.op === "&") {
+          const shift = x.op === ">>";
+          const by = `${literalOf(x.b)}${shift ? "u" : ""}`;
+          const all = x.width === 1 ? by : `${typeName(shift ? "u32" : x.dtype, 4)}(${by})`;
+          return `${operand(x.a, "*", true)} ${x.op} ${all}`;
+        }
+        if (isUnsigned(x)) return `${typeName("i32", x.width)}(${unsigned(x)})`;
         return `${operand(x.a, x.op, false, x.b.k !== "lit")} ${x.op} ${operand(x.b, x.op, true, x.a.k !== "lit")}`;
       case "splat":
         return `${typeName(x.dtype, 4)}(${expr(x.a, true)})`;
       case "vec":
         return `${typeName(x.dtype, 4)}(${x.parts.map((q) => expr(q, true)).join(", ")})`;
       case "part":
-        return `${operand(x.a, "*", true)}.${"xyzw"[x.i]}`;
+        // A number is what `fold` counts on with (9-emit/fold.ts).
+        return `${operand(x.a, "*", true)}${minify ? `[${x.i}]` : `.${"xyzw"[x.i]}`}`;
       case "load": {
         const at = element(x.buffer, x.index, x.width);
         return x.dtype === "bool" ? (x.width === 4 ? `(${at} != vec4<u32>())` : `(${at} != 0u)`) : at;
@@ -82,8 +100,17 @@ export function printKernel(
       }
     }
   };
+  /** The quotient or remainder of two indices as an u32: signed ones take several times as long, and these are not negative. */
+  const unsigned = (x: X): string => {
+    if (x.k === "splat") return `${typeName("u32", 4)}(${unsigned(x.a)})`;
+    if (x.k === "lit") return `${x.value}u`;
+    if (!isUnsigned(x)) return `${typeName("u32", x.width)}(${expr(x)})`;
+    types.add(x.dtype);
+    return `${unsigned(x.a)} ${x.op} ${isUnsigned(x.b) ? `(${unsigned(x.b)})` : unsigned(x.b)}`;
+  };
   const operand = (x: X, op: string, right: boolean, bare = false): string => {
     const text = expr(x, bare);
+    if (isUnsigned(x)) return text;
     if (x.k === "call" && /^[\w.]+\(/.test(text) && balanced(text)) return text;
     if (x.k === "bin") {
       const mine = PRECEDENCE[x.op];

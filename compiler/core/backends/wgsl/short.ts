@@ -20,10 +20,10 @@ const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const letters = (n: number): string =>
   n < LETTERS.length ? LETTERS[n] : letters(Math.floor(n / LETTERS.length) - 1) + LETTERS[n % LETTERS.length];
 
-/** Loads, indices, conditions, other values. */
+/** Loads, indices (i8 is a reserved word, and would be missed in the count), conditions, other values. */
 const kindOf = (x: X): string => {
   if (x.k === "load" || x.k === "shared") return "l";
-  return x.dtype === "i32" ? "i" : x.dtype === "bool" ? "b" : "v";
+  return x.dtype === "i32" ? "x" : x.dtype === "bool" ? "b" : "v";
 };
 
 export function shortNames(k: KernelCode): ShortNames {

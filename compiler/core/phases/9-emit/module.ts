@@ -3,6 +3,7 @@
 import type { Artefact } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
 import { runtimes } from "../../generated/runtime-text.ts";
+import { fold } from "./fold.ts";
 import { alikeTogether } from "./order.ts";
 import { pack } from "./pack.ts";
 import { data, flatData, lineComment, oneLine, template } from "./text.ts";
@@ -31,7 +32,11 @@ export interface EmittedModule {
 export function emitModule(artefact: Artefact, options: EmitOptions): EmittedModule {
   const from = options.source ? ` from ${oneLine(options.source)}` : "";
   const header = `${artefact.name}: made${from} by ${options.compiler ?? "mdl"}; do not edit.`;
-  const { texts, ...rest } = pack(ordered(artefact));
+  const { minify: folded } = options;
+  const { texts, ...packed } = pack(
+    ordered(folded ? { ...artefact, texts: artefact.texts.map(fold) } : artefact),
+  );
+  const rest = folded ? { ...packed, folded } : packed;
   const parts = options.minify
     ? [
         lineComment(header),

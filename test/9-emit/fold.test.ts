@@ -1,0 +1,111 @@
+// Repeats in short kernel texts: `fold` says them once, `unfold` says them again. In: texts. Out: the same, after both.
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { fold } from "../../compiler/core/phases/9-emit/fold.ts";
+import { unfold } from "../../runtime/core/unfold.ts";
+import { compileText } from "../support/module.ts";
+
+const lines = (n: number, line: (i: number) => string): string =>
+  Array.from({ length: n }, (_, i) => line(i)).join("");
+const named = (stem: string, i: number): string => (i === 0 ? stem : `${stem}${i}`);
+
+describe("folding", () => {
+  it.each([
+    [
+      "a row of a tile",
+      lines(8, (i) => `${named("c", i)}+=subgroupBroadcast(v,${i})*l;`),
+      "#8:c'+=subgroupBroadcast(v,0')*l;$",
+    ],
+    [
+      "rows of loads",
+      lines(32, (i) => `${named("c", i)}+=subgroupBroadcast(${named("v", i >> 3)},${i % 8})*l;`),
+      "#4:#8:c''8+=subgroupBroadcast(v'0',0')*l;$$",
+    ],
+    ["lists", `f(${lines(5, (i) => `a[${3 * i}],`)}b);`, "f(a[0],#4:a[3'3],$b);"],
+    ["blocks", lines(4, (i) => `if(x<${i + 1}){y[${i}]=0;}`), "#4:if(x<1'){y[0']=0;}$"],
+  ])("says once: %s", (_what, text, folded) => {
+    expect(fold(text)).toBe(folded);
+    expect(unfold(folded)).toBe(text);
+  });
+
+  it("leaves alone what does not go on evenly, or is shorter as it is", () => {
+    for (const text of [
+      "a1=b1;a2=b4;a3=b9;a4=b8;",
+      "x3=1;x2=1;x1=1;x0=1;",
+      "let x=1;let y=2;",
+      "p=p*x+8.3334519073e-3;p=p*x+4.1665795894e-2;",
+      lines(4, (i) => `a${i}=${i}.5;`).replace("a0", "a00"),
+      // Text of an author's, as long ones may hold.
+      lines(8, (i) => `it's${i};`),
+      lines(8, (i) => `#${i};`),
+      lines(8, (i) => `$${i};`),
+    ])
+      expect(fold(text)).toBe(text);
+  });
+
+  it("loses nothing of any text", () => {
+    const token = fc.oneof(
+      {
+        weight: 6,
+        arbitrary: fc.constantFrom(
+          "c",
+          "la",
+          "x",
+          "=",
+          "+",
+          ";",
+          ";",
+          ",",
+          "{",
+          "}",
+          "[",
+          "]",
+          "(",
+          ")",
+          ".",
+        ),
+      },
+      { weight: 3, arbitrary: fc.nat(12).map(String) },
+      fc.constantFrom("1.5", "2.", "1e-8", "0x7f", "3u", "vec4f(", "i32", "-", "p.b", " ", "00"),
+    );
+    const body = fc.array(token, { minLength: 1, maxLength: 12 });
+    // What repeats, with numbers that go on, in what does not.
+    const counted = fc
+      .tuple(body, fc.integer({ min: 1, max: 9 }), fc.nat(4))
+      .map(([tokens, n, step]) =>
+        lines(n, (i) => `${tokens.map((t) => (/^\d+$/.test(t) ? Number(t) + i * step : t)).join("")};`),
+      );
+    const text = fc
+      .array(
+        fc.oneof(
+          body.map((t) => t.join("")),
+          counted,
+        ),
+        { maxLength: 6 },
+      )
+      .map((t) => t.join(""));
+    fc.assert(
+      fc.property(text, (t) => unfold(fold(t)) === t),
+      { numRuns: 3000, seed: 7 },
+    );
+    fc.assert(
+      fc.property(text, fc.nat(5), (t, n) => unfold(fold(lines(n, () => t))) === lines(n, () => t)),
+      { numRuns: 1000, seed: 8 },
+    );
+  });
+
+  it("makes the kernels of a model half as long", () => {
+    const { texts } = compileText(
+      `import { Conv2d, Linear } from "std/nn"
+      model M {
+        conv = Conv2d(4, 8, 3, padding = 1)
+        head = Linear(8 * 8 * 8, 5)
+        fn logits(x: f32[N, 4, 8, 8]) { x |> conv |> relu |> flatten |> head }
+      }`,
+      { minify: true, targets: ["cpu-subgroup"] },
+    ).artefact;
+    const folded = texts.map(fold);
+    expect(folded.map(unfold)).toEqual(texts);
+    expect(folded.join("").length).toBeLessThan(0.7 * texts.join("").length);
+  });
+});
