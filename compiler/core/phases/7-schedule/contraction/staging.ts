@@ -1,0 +1,273 @@
+// How the factors of a contraction come into workgroup memory: which axis of k is innermost, what a thread loads at once, and
+// where it puts that. In: a segment of a nest, a tile, and which of the tiles a workgroup has. Out: statements, a turn of
+// `depth` terms at a time.
+import {
+  asConst,
+  ceilDiv,
+  type Dim,
+  exactQuotient,
+  isConst,
+  isMultipleOf,
+  product,
+  substitute,
+} from "../../../dims/dim.ts";
+import { bin, call, lit, part, type SharedArray, widen, type X } from "../../../kernel/code.ts";
+import type { Emitter } from "../../../kernel/emitter.ts";
+import { lanesAlong } from "../../../kernel/facts.ts";
+import { indexForm } from "../../../kernel/lowering.ts";
+import { type Axis, loadsOf, type Scalar } from "../../../kernel/scalar.ts";
+import { decode, laneX } from "../common.ts";
+import type { Nest, Segment } from "./nest.ts";
+
+/** A tile: rows x columns by `depth` terms. A term's rows lie `pitch` apart in workgroup memory. */
+export interface Sides {
+  readonly rows: number;
+  readonly cols: number;
+  readonly depth: number;
+  readonly pitch: number;
+  readonly threads: number;
+}
+/** What of the first factor is loaded at once: four terms of k, four rows, or one element; and along what threads stand. */
+interface Reading {
+  readonly along: "k" | "rows";
+  readonly width: 1 | 4;
+  /** Axes of k; what lies side by side is last. */
+  readonly k: readonly Axis[];
+}
+
+/** Four neighbours along an axis are one load, in every load that depends on it. */
+function liesAlong(em: Emitter, x: Scalar, axis: Axis): boolean {
+  const loads = loadsOf(x).filter((l) => l.free.includes(axis));
+  return loads.length > 0 && loads.every((l) => lanesAlong(em.offset(l.value, l.at), axis) === "vector");
+}
+export function readingOf(em: Emitter, n: Nest, q: Segment): Reading {
+  const live = q.k.filter((x) => !isConst(x.extent, 1));
+  const inner = [...live].reverse().find((x) => isMultipleOf(x.extent, 4) && liesAlong(em, q.a, x));
+  if (inner) return { along: "k", width: 4, k: [...live.filter((x) => x !== inner), inner] };
+  if (n.window === 1 && isMultipleOf(n.row.extent, 4) && liesAlong(em, q.a, n.row))
+    return { along: "rows", width: 4, k: live };
+  // One by one: neighbours along rows, where those are near each other, share what is worked out from k.
+  const near = loadsOf(q.a).every((l) => {
+    const own = indexForm(em.offset(l.value, l.at)).terms.find((t) => t.atom === n.s.axisValue(n.row));
+    const step = own && asConst(substitute(own.coef, (name) => n.s.opaques.get(name)));
+    return step !== undefined && step <= NEAR;
+  });
+  return { along: near ? "rows" : "k", width: 1, k: live };
+}
+/** Elements between neighbours that one access to memory still reaches. */
+const NEAR = 4;
+
+/** What a thread brings of a factor: how to load it, and where it goes. */
+interface Slot {
+  readonly x: Scalar;
+  readonly lane: Axis | undefined;
+  readonly width: 1 | 4;
+  /** Its (first) term of k, by number. */
+  readonly term: Scalar;
+  readonly put: (x: X) => void;
+  /** Of the last slot, where not every thread has one. */
+  readonly only: X | undefined;
+}
+
+export class Staging {
+  /** Turns over k; `turn` is to be bound to the number of one. */
+  readonly turns: Dim;
+  readonly turn: Axis;
+  private readonly slots: readonly Slot[];
+  private readonly em: Emitter;
+  private readonly n: Nest;
+  private readonly sides: Sides;
+  private readonly k: readonly Axis[];
+  private readonly extent: Dim;
+  /** The last axis of k is whole turns: the terms of one have the others in common. */
+  private readonly whole: boolean;
+
+  /** Emits what does not depend on k; `row` and `col` are where the tile begins. */
+  constructor(
+    em: Emitter,
+    n: Nest,
+    q: Segment,
+    reading: Reading,
+    sides: Sides,
+    tileA: SharedArray,
+    tileB: SharedArray,
+    places: Places,
+  ) {
+    this.em = em;
+    this.n = n;
+    this.sides = sides;
+    this.k = reading.k;
+    const { depth } = sides;
+    this.extent = product(this.k.map((a) => a.extent));
+    const inner = this.k.at(-1);
+    this.whole = inner !== undefined && isMultipleOf(inner.extent, depth);
+    this.turns = ceilDiv(this.extent, depth);
+    this.turn = n.s.axis("turn", this.turns);
+    this.slots = [...this.first(q, reading, tileA, places), ...this.second(q, tileB, places)];
+    em.count(this.slots.map((s) => s.x));
+  }
+
+  private first(q: Segment, { along, width, k: _k }: Reading, tile: SharedArray, places: Places): Slot[] {
+    const { em, n, sides } = this;
+    const { s } = n;
+    const { rows, depth, pitch } = sides;
+    const inner = (along === "k" ? depth : rows) / width;
+    return this.spread(inner, (rows * depth) / width, `a_${along}`, places).map(
+      ({ near, far, step, only, key }) => {
+        const fast =
+          width === 1 ? near : places.once(`near4 ${key}`, () => em.let("at", bin("*", near, lit(4))));
+        const [kX, rowX] = along === "k" ? [fast, far] : [far, fast];
+        const rowStep = along === "k" ? step : 0;
+        const row = places.row(
+          `${key}+${rowStep}`,
+          bin("+", rowX, lit(rowStep)),
+          along === "rows" ? width : 1,
+        );
+        const within = places.within(`${key} ${along}`, kX, depth);
+        const term = s.iadd(s.axisValue(within), along === "k" ? 0 : step);
+        const { at, linear } = this.at(term);
+        const base = places.once(`put ${key} ${along}`, () =>
+          em.let("to_a", bin("+", bin("*", kX, lit(pitch)), rowX)),
+        );
+        const from = along === "k" ? step : step * pitch;
+        return {
+          x: s.substitute(q.a, new Map([...at, [n.row, s.axisValue(row)]])),
+          lane: width === 1 ? undefined : along === "k" ? within : row,
+          width,
+          term: linear,
+          only,
+          put: (x) => {
+            for (let u = 0; u < width; u++)
+              em.put({
+                k: "setShared",
+                name: tile.name,
+                index: bin("+", base, lit(from + u * (along === "k" ? pitch : 1))),
+                x: part(x, u),
+              });
+          },
+        };
+      },
+    );
+  }
+  private second(q: Segment, tile: SharedArray, places: Places): Slot[] {
+    const { em, n, sides } = this;
+    const { s } = n;
+    const quads = sides.cols / 4;
+    return this.spread(quads, quads * sides.depth, "b", places).map(({ near, far, step, only, key, e }) => {
+      const col = places.col(key, bin("*", near, lit(4)));
+      const within = places.within(key, far, sides.depth);
+      const { at, linear } = this.at(s.iadd(s.axisValue(within), step));
+      return {
+        x: s.substitute(q.b, new Map([...at, [n.col, s.axisValue(col)]])),
+        lane: col,
+        width: 4,
+        term: linear,
+        only,
+        put: (x) => em.put({ k: "setShared", name: tile.name, index: e, x }),
+      };
+    });
+  }
+
+  /** Elements 0 .. count, `inner` beside each other, dealt out to the threads: the first of each round, and steps from it. */
+  private spread(inner: number, count: number, what: string, places: Places) {
+    const { em } = this;
+    const { threads } = this.sides;
+    const rounds = Math.ceil(count / threads);
+    const even = threads % inner === 0;
+    return Array.from({ length: rounds }, (_, i) => {
+      const e = bin("+", laneX(), lit(i * threads));
+      const key = even ? `${what} ${inner}` : `${what} ${inner} ${i}`;
+      const near = places.once(`near ${key}`, () => em.let("near", bin("%", even ? laneX() : e, lit(inner))));
+      const far = places.once(`far ${key}`, () => em.let("far", bin("/", even ? laneX() : e, lit(inner))));
+      const only = (i + 1) * threads > count ? bin("<", e, lit(count)) : undefined;
+      return { near, far, step: even ? (i * threads) / inner : 0, only, key, e };
+    });
+  }
+  /** The axes of k at a term of the turn, and the number of the term among all. */
+  private at(within: Scalar): { readonly at: Map<Axis, Scalar>; readonly linear: Scalar } {
+    const { n, k, sides, whole } = this;
+    const { s } = n;
+    const { depth } = sides;
+    const turn = s.axisValue(this.turn);
+    const linear = s.iadd(s.imul(turn, depth), within);
+    const extents = k.map((a) => a.extent);
+    if (!whole) return { at: new Map(decode(s, linear, extents).map((x, i) => [k[i], x])), linear };
+    const outer = extents.slice(0, -1);
+    const last = exactQuotient(extents[outer.length], depth) as Dim;
+    const places = decode(s, turn, [...outer, last]);
+    const at = new Map(places.map((x, i) => [k[i], x]));
+    at.set(k[outer.length], s.iadd(s.imul(places[outer.length], depth), within));
+    return { at, linear };
+  }
+
+  /** Loads what the thread brings of the bound turn. */
+  load(): readonly X[] {
+    const { em, n, extent, sides } = this;
+    const short = !isMultipleOf(extent, sides.depth);
+    return this.slots.map(({ x, lane, width, term }) => {
+      const value = widen(em.x(x, lane), width);
+      // Parts of it are asked for one by one.
+      if (!short) return em.let("v", value);
+      const inside = bin("<", em.x(term), em.dim(extent));
+      const zero = widen(lit(0, n.dtype), width);
+      return em.let("v", call("select", [widen(inside, width), value, zero], n.dtype));
+    });
+  }
+  put(values: readonly X[]): void {
+    const { em } = this;
+    this.slots.forEach(({ put, only }, i) => {
+      if (only) em.push();
+      put(values[i]);
+      if (only) em.put({ k: "if", cond: only, body: em.pop() });
+    });
+  }
+  get widths(): readonly (1 | 4)[] {
+    return this.slots.map((s) => s.width);
+  }
+}
+
+/** What all segments of a tile share: places of a thread, each worked out once. */
+export class Places {
+  private readonly made = new Map<string, X>();
+  private readonly axes = new Map<string, Axis>();
+  private readonly em: Emitter;
+  private readonly n: Nest;
+  private readonly row0: X;
+  private readonly col0: X;
+  constructor(em: Emitter, n: Nest, row0: X, col0: X) {
+    this.em = em;
+    this.n = n;
+    this.row0 = row0;
+    this.col0 = col0;
+  }
+  once(key: string, make: () => X): X {
+    const x = this.made.get(key) ?? make();
+    this.made.set(key, x);
+    return x;
+  }
+  private axis(key: string, extent: Dim | number, make: () => X): Axis {
+    let axis = this.axes.get(key);
+    if (!axis) {
+      axis = this.n.s.axis("at", extent);
+      this.em.bind(axis, make());
+      this.axes.set(key, axis);
+    }
+    return axis;
+  }
+  /** A row of the tile; past the last, what is there does not matter, but it is not looked for outside the factor. */
+  row(key: string, at: X, width: number): Axis {
+    const { em, n, row0 } = this;
+    const { extent } = n.row;
+    return this.axis(`row ${key}`, extent, () => {
+      const last = bin("-", em.dim(extent), lit(width));
+      return em.let("row", call("min", [bin("+", row0, at), last], "i32"));
+    });
+  }
+  col(key: string, at: X): Axis {
+    const { em, n, col0 } = this;
+    return this.axis(`col ${key}`, n.col.extent, () => em.let("col", bin("+", col0, at)));
+  }
+  within(key: string, at: X, depth: number): Axis {
+    return this.axis(`within ${key}`, depth, () => at);
+  }
+}
