@@ -245,7 +245,10 @@ export interface Packed
   readonly folded?: boolean;
   /** What `params` and `state` refer to. */
   readonly inits: readonly Init[];
-  /** One table for all blocks, each a row or its text with spaces (`* 12 3`); those of loops go on counting from its end. */
+  /**
+   * One table for all blocks, each a row or its text (`12*-3`: an operand is a row's number, or below 0 how far back it is);
+   * those of loops go on counting from its end.
+   */
   readonly exprs: readonly (number | string)[];
   readonly accesses: readonly Kernel["access"][];
   readonly kernels: readonly PackedKernel[];

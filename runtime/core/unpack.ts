@@ -18,10 +18,13 @@ import {
 import { alignTo, itemBytes, sizeOf } from "./tensor.ts";
 import { unfold } from "./unfold.ts";
 
-const rowOf = (row: number | string): Expr => {
-  const [op, a, b] = typeof row === "string" ? row.split(" ") : [];
-  return b === undefined ? row : ([op, Number(a), Number(b)] as unknown as Expr);
-};
+/** `from` is the id of the first. */
+const rowsOf = (rows: readonly (number | string)[], from = 0): Expr[] =>
+  rows.map((row, i) => {
+    const [, a, op, b] = /^(-?\d+)(\D+?)(-?\d+)$/.exec(row as string) ?? [];
+    const id = (n: string): number => +n + (+n < 0 ? from + i : 0);
+    return b ? ([op, id(a), id(b)] as unknown as Expr) : row;
+  });
 
 /** Counts up by what was coded as differences. */
 const counter = (): ((d: number) => number) => {
@@ -67,7 +70,7 @@ export function unpack(packed: Packed): Artefact {
   const paths = (list: readonly PackedPath[], index = counter()): string[] =>
     list.map((p) => (typeof p === "string" ? p : specs[index(p)].path));
 
-  const exprs = rows.map(rowOf);
+  const exprs = rowsOf(rows);
   const zero = exprs.indexOf(0);
   const literal = (n: number): number => exprs.push(n) - 1;
   type Place = Pick<Range, "buffer" | "offset" | "slot">;
@@ -94,7 +97,7 @@ export function unpack(packed: Packed): Artefact {
         code < 0
           ? { ...places[place(code % 2 ? (-1 - code) / 2 : code / 2)], bytes }
           : { buffer: "arena", slot: code, offset: zero, bytes };
-      const block = (rows: readonly Expr[], steps: readonly PackedStep[]): Block => ({
+      const block = (rows: readonly Expr[], steps: readonly PackedStep[], end = exprs.length): Block => ({
         exprs: rows,
         steps: steps.map(([a, b, ...rest]): Step => {
           const [kind, x, y, ...more] = calls[call(a)];
@@ -104,7 +107,8 @@ export function unpack(packed: Packed): Artefact {
           if (kind === 1) return { kind: "clear", range: range(codes[0], x), label };
           if (kind === 2) {
             const [symbol, own, nested] = rest as unknown as [string, (number | string)[], PackedStep[]];
-            return { kind: "loop", symbol, count: x, body: block(own.map(rowOf), nested), label };
+            const body = block(rowsOf(own, end), nested, end + own.length);
+            return { kind: "loop", symbol, count: x, body, label };
           }
           return {
             kind: "dispatch",

@@ -16,6 +16,9 @@ export interface ShortNames {
 /** What the printer writes in every kernel; `p` is the uniform block. Locals are none of these letters. */
 const OURS: { readonly [name: string]: string } = { lane: "j", group: "g", wid: "w", nwg: "n", lid: "h" };
 
+/** Words of the uniform block are numbered, too: rows of a tile have strides that follow one another. */
+const WORD = "a";
+
 const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const letters = (n: number): string =>
   n < LETTERS.length ? LETTERS[n] : letters(Math.floor(n / LETTERS.length) - 1) + LETTERS[n % LETTERS.length];
@@ -62,17 +65,11 @@ export function shortNames(k: KernelCode): ShortNames {
     block(f.body, 0);
   }
   block(k.body, 0);
-  const fields = new Map<UniformSlot, string>();
-  let next = 0;
-  for (const u of k.uniforms) {
-    do next++;
-    while (words.reserved.has(letters(next)));
-    fields.set(u, letters(next));
-  }
+  const fields = new Map(k.uniforms.map((u, i) => [u, `${WORD}${i + 1}`]));
   return {
     of: (name) => to.get(name) as string,
     field: (slot) => fields.get(slot) as string,
-    groups: letters(0),
+    groups: WORD,
     block: "P",
   };
 }

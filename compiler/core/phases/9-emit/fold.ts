@@ -51,7 +51,8 @@ function pieceOf(text: string): Piece {
     const [, name = "", digits] = /^([A-Za-z]{0,2})(0|[1-9]\d{0,8}|)$/.exec(token) ?? [];
     const next = text[index + token.length] ?? "";
     const plain = digits !== undefined && token !== "" && !member && !(name && /[(:<]/.test(next));
-    member = token === ".";
+    // What is behind a dot is a member of a vector, or a word of the uniform block, which are numbered.
+    member = token === "." && text[index - 1] !== "p";
     if (!plain || (name && digits === "0")) continue;
     parts.push(text.slice(from, index + name.length));
     from = index + token.length;

@@ -46,8 +46,17 @@ class Table<T> {
   }
 }
 
-/** A row as text, or the number it is. */
-const rowOf = (e: Expr): number | string => (typeof e === "object" ? e.join(" ") : e);
+/**
+ * Rows as text, or the numbers they are; `from` is the id of the first. What is computed, of these rows, is said by how far
+ * back it is: layers that are alike compute alike.
+ */
+const rowsOf = (rows: readonly Expr[], from = 0): (number | string)[] =>
+  rows.map((e, i) => {
+    if (typeof e !== "object") return e;
+    const [op, ...operands] = e;
+    const [a, b] = operands.map((id) => (typeof rows[id - from] === "object" ? id - from - i : id));
+    return `${a}${op}${b}`;
+  });
 
 /** Differences: of what is counted, to the last one. */
 class Coder {
@@ -177,7 +186,7 @@ export function pack(artefact: Artefact): Packed {
           // All of them now: a loop in the loop counts on.
           for (let id = ids.end; id < inner.end; id++) inner(id);
           const nested = steps(body.steps, inner, w, end + own.length);
-          return [...begin, symbol, own.map(rowOf), nested];
+          return [...begin, symbol, rowsOf(own, end), nested];
         }
       }
     });
@@ -263,7 +272,7 @@ export function pack(artefact: Artefact): Packed {
     params: tensors(params, "param"),
     state: tensors(state, "buffer"),
     inits: inits.rows,
-    exprs: exprs.rows.map(rowOf),
+    exprs: rowsOf(exprs.rows),
     accesses: accesses.rows,
     kernels: kernels.rows,
     calls: calls.rows.map(([kind, ...row]) => [kinds.code(kind), ...row]),
