@@ -213,7 +213,7 @@ function entryOf(src: Source, line: Line): { plan: EntryPlan; report: StageRepor
   const simplified = simplify(
     checked,
     // One buffer is what the node stores.
-    { inference: src.inference, claims, busyRows: target.busyRows, operands: maxBindings - 1 },
+    { inference: src.inference, claims, operands: maxBindings - 1 },
     (pass, g) => {
       if (options.verify) verify(g, pass);
     },

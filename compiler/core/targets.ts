@@ -26,6 +26,17 @@ export interface Target {
     /** Terms that a workgroup sums in the time of a launch. */
     readonly launch: number;
   };
+  /** When long rows are cut into parts, and how a row is read. */
+  readonly rows: {
+    /** Workgroups that keep the device busy. */
+    readonly groups: number;
+    /** Elements of a row (of four, where they lie side by side) from which cutting it pays for the launch that it takes. */
+    readonly alone: number;
+    /** The same where elements come out, too, which the kernel of whole rows computes in the same launch. */
+    readonly back: number;
+    /** Fours of numbers that a thread loads before it uses the first; 1 where memory is near. */
+    readonly ahead: number;
+  };
   /** Rows and columns of a product that a workgroup computes at a time, and how many terms of each it keeps at hand. */
   readonly tile: { readonly rows: number; readonly cols: number; readonly depth: number };
   /** Workgroup memory is a memory of its own, faster than where buffers lie. */
@@ -66,6 +77,7 @@ export const baseline: Target = {
   rowThreads: 128,
   busyRows: 64,
   split: { groups: 64, least: 512, launch: 2048 },
+  rows: { groups: 128, alone: 1 << 15, back: 1 << 18, ahead: 4 },
   tile: { rows: 32, cols: 32, depth: 16 },
   fastShared: false,
 };
@@ -78,6 +90,7 @@ export const gpu: Target = {
   rowThreads: 128,
   busyRows: 64,
   split: { groups: 256, least: 128, launch: 192 },
+  rows: { groups: 128, alone: 1 << 15, back: 1 << 18, ahead: 4 },
   tile: { rows: 64, cols: 64, depth: 16 },
   fastShared: true,
 };
@@ -90,6 +103,7 @@ export const cpuSubgroup: Target = {
   rowThreads: 8,
   busyRows: 4,
   split: { groups: 4, least: 512, launch: 6144 },
+  rows: { groups: 16, alone: 1 << 14, back: 1 << 30, ahead: 1 },
   tile: { rows: 32, cols: 32, depth: 16 },
   fastShared: false,
 };

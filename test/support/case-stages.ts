@@ -34,7 +34,6 @@ import { buildGraphs } from "./graphs.ts";
 const simplifyOptions = (o: CaseOptions) => ({
   inference: o.inference,
   claims: (node: Node) => isClaimed(node, o.target),
-  busyRows: o.number("busyRows") ?? o.target.busyRows,
   operands: o.number("operands") ?? limitOf(o.target, "maxStorageBuffersPerShaderStage") - 1,
 });
 const passStages = passes.map((pass): [string, Stage] => [

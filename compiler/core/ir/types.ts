@@ -204,11 +204,6 @@ export interface Reduction {
   axes(attrs: Attrs): readonly number[];
   /** The same fold of x over other axes; they are gone from the result. */
   over(b: Builder, x: Value, axes: readonly number[], attrs: Attrs): Value;
-  /**
-   * What combines the results of parts: the fold may be taken in parts along one axis, or over one of its axes after the
-   * others. Absent where the parts' results do not say the whole (a mean, an index).
-   */
-  readonly combine?: () => OpDef;
   /** True where op(c * x) = c * op(x) for a c that is the same along the axes. */
   readonly linear?: boolean;
 }

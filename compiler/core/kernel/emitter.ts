@@ -479,8 +479,8 @@ export class Emitter {
     each: (into: readonly Running[], i: X) => void,
     from: X = lit(0),
     step = 1,
+    below: X = this.dim(axis.extent),
   ): void {
-    const below = this.dim(axis.extent);
     const count = asConst(axis.extent);
     const turns = count === undefined ? Number.POSITIVE_INFINITY : count / step;
     const levels =

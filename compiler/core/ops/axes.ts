@@ -369,7 +369,6 @@ export function reduce(
 export const reductionOf = (op: () => OpDef, more: Partial<Reduction> = {}): Reduction => ({
   axes: (attrs) => numbersAt(attrs, "axes"),
   over: (b, x, over) => reduce(b, op(), x, over),
-  combine: op,
   ...more,
 });
 /** Of a fold: a call with `keepdims` is the one without, and a view. */

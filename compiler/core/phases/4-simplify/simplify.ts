@@ -14,15 +14,12 @@ import { limitOperands } from "./operands.ts";
 import { foldScales } from "./scales.ts";
 import { mergeScans } from "./scans.ts";
 import { shareOperands } from "./share.ts";
-import { splitReductions } from "./split.ts";
 import { shareSums } from "./sums.ts";
 
 export interface SimplifyOptions {
   /** Parameters do not change between calls: their arithmetic may be done ahead. */
   readonly inference: boolean;
   readonly claims?: (node: Node) => boolean;
-  /** Rows that keep the target busy (see split.ts). */
-  readonly busyRows?: number;
   /** Operands a kernel can read (see operands.ts). */
   readonly operands?: number;
 }
@@ -39,9 +36,7 @@ export const passes: readonly Pass[] = [
   // Needs primitives: batch norm is arithmetic by now.
   { name: "fold-scales", run: (g, o) => (o.inference ? foldScales(g) : g) },
   { name: "share-operands", run: (g, o) => (o.inference ? shareOperands(g) : g) },
-  // Before anything is cut: what is shared must look alike.
   { name: "share-sums", run: (g) => shareSums(g) },
-  { name: "split-reductions", run: (g, o) => splitReductions(g, o.busyRows ?? 0) },
   { name: "limit-operands", run: (g, o) => limitOperands(g, o.operands ?? Number.POSITIVE_INFINITY) },
   // Kernels store what sinks name.
   { name: "store-sinks", run: storeSinks },
@@ -50,7 +45,7 @@ export const passes: readonly Pass[] = [
 ];
 
 /** The first pass that asks what the target is like. Those before it know of a target only what it claims. */
-const OWN = passes.findIndex((p) => p.name === "split-reductions");
+const OWN = passes.findIndex((p) => p.name === "limit-operands");
 
 /** What those passes have made of one graph: the graph, and what was asked about claims on the way. */
 export type Simplified = { readonly graph: Graph; readonly asked: ReadonlyMap<Node, boolean> }[];

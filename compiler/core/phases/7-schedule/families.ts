@@ -7,7 +7,7 @@ import { vectorFamily } from "./contraction/vector.ts";
 import type { Family } from "./family.ts";
 import { mapFamily } from "./map.ts";
 import { prefixFamily } from "./prefix.ts";
-import { rowsFamily } from "./rows.ts";
+import { rowsFamily } from "./rows/rows.ts";
 import { scatterFamily } from "./scatter.ts";
 
 export const families: readonly Family[] = [

@@ -1,0 +1,111 @@
+// Rows in every way a workgroup may have them: long ones in parts, several short ones together, what is read again kept, on
+// the adapter beside the reference in double precision. Sizes are no multiples of anything, one, and none.
+import { describe, expect, it } from "vitest";
+import { type Target, targets } from "../../compiler/core/index.ts";
+import { dense } from "../../compiler/core/reference/evaluate.ts";
+import { difference } from "../support/allclose.ts";
+import { signed } from "../support/hashing.ts";
+import { compileText, testCompiled } from "../support/module.ts";
+import { referenceNet } from "../support/reference.ts";
+
+const gpu = targets.find((t) => t.name === "gpu") as Target;
+/** Cuts whatever can be cut, into parts of a few elements each. */
+const cut: Target = {
+  ...gpu,
+  name: "cut",
+  rowThreads: 32,
+  rows: { groups: 4096, alone: 1, back: 1, ahead: 4 },
+};
+/** Cuts nothing; loops over what it does not keep. */
+const whole: Target = {
+  ...gpu,
+  name: "whole",
+  rows: { groups: 64, alone: 1 << 30, back: 1 << 30, ahead: 4 },
+};
+
+const compiled = compileText(
+  `
+model M {
+  fn total(x: f32[N, C, W]) -> f32 { sum(x) }
+  fn columns(x: f32[N, C, W]) -> f32[W] { sum(x * x, axes = [0, 1]) }
+  fn lines(x: f32[N, C, W]) -> f32[N] { sum(abs(x), axes = [1, 2]) }
+  fn middles(x: f32[N, C, W]) -> f32[C] { mean(x, axes = [0, 2]) }
+  fn eight(x: f32[N, 8]) -> f32[8] { var(x + 100, axis = 0) }
+  fn seven(x: f32[N, 7]) -> f32[7] { var(x + 100, axis = 0) }
+  fn spread(x: f32[N, C, W]) -> f32[C] { var(x + 100, axes = [0, 2], correction = 0) }
+  fn norm(x: f32[N, C, W]) -> f32[N, C, W] {
+    (m, v) = moments(x, axes = [0, 2], keepdims = true)
+    (x - m) * rsqrt(v + 1e-5)
+  }
+  fn beside(x: f32[N, 12]) -> f32[N, 12] {
+    (m, v) = moments(x, axes = [0], keepdims = true)
+    (x - m) * rsqrt(v + 1e-5)
+  }
+  fn soft(x: f32[N, C, W]) -> f32[N, C, W] { reshape(softmax(reshape(x, [N * C * W]), axis = 0), [N, C, W]) }
+  fn down(x: f32[N, 5]) -> f32[N, 5] { log_softmax(x, axis = 0) }
+  fn along(x: f32[N, 37]) -> f32[N, 37] { softmax(x) }
+  fn kept(x: f32[N, 1000]) -> f32[N, 1000] { softmax(x * 3) }
+  fn layer(x: f32[N, 36]) -> f32[N, 36] {
+    (x - mean(x, axis = 1, keepdims = true)) * rsqrt(var(x, axis = 1, keepdims = true) + 1e-5)
+  }
+  fn three(x: f32[N, 3]) -> (most: f32[N], least: i32[N]) { (max(x, axis = 1), argmin(x, axis = 1)) }
+  fn where_most(x: f32[N, C, W]) -> i32[W] { argmax(reshape(x, [N * C, W]), axis = 0) }
+  fn extremes(x: f32[N, C, W]) -> (most: f32, least: f32, many: i32) { (max(x), min(x), sum(i32(x > 0))) }
+  fn logic(x: f32[N, C, W]) -> (some: f32, each: f32) { (f32(any(x > 0.9)), f32(all(x > -2))) }
+  fn products(x: f32[N, C, W]) -> f32[W] { prod(1 + x * 0.01, axes = [0, 1]) }
+  fn lse(x: f32[N, C, W]) -> f32[W] { logsumexp(x * 20, axes = [0, 1]) }
+}
+`,
+  { targets: ["cpu-subgroup", "gpu", cut, whole] },
+);
+const module = testCompiled(() => compiled);
+const reference = referenceNet(compiled);
+const entries = compiled.artefact.programs[0].entries;
+
+const sizes = [
+  { N: 33, C: 6, W: 40 },
+  { N: 700, C: 3, W: 5 },
+  { N: 5, C: 64, W: 12 },
+  { N: 1, C: 1, W: 1 },
+  { N: 2, C: 1, W: 130 },
+];
+/** Columns of what has a number of them. */
+const COLUMNS: Readonly<Record<string, number>> = {
+  eight: 8,
+  seven: 7,
+  beside: 12,
+  down: 5,
+  along: 37,
+  kept: 1000,
+  layer: 36,
+  three: 3,
+};
+
+describe.each(["cut", "whole", "gpu", "cpu-subgroup"])("rows on %s", (target) => {
+  it("are what the reference says", async (context) => {
+    const net = await module.load(context, { target });
+    const wrong: string[] = [];
+    for (const { N, C, W } of sizes)
+      for (const { name } of entries) {
+        const second = COLUMNS[name];
+        const rows = N > 100 ? 3000 : N;
+        const shape = second ? [rows, second] : [N, C, W];
+        const x = signed(`${name}${shape}`, shape);
+        const got = await net.results(name, { x: { data: x, shape } });
+        const want = reference.call(name, { x: dense("f32", shape, x) });
+        for (const [key, { data }] of Object.entries(want)) {
+          const off = difference(got[key], data, { rtol: 1e-4, atol: 1e-6, name: `${name} ${shape}` });
+          if (off) wrong.push(off);
+        }
+      }
+    expect(wrong.join("\n")).toBe("");
+  });
+});
+
+it("cuts and keeps where it says so", () => {
+  const text = compiled.emit("kernels", "cut");
+  expect(text).toMatch(/spread_parts|var_parts/);
+  expect(text).toContain("_parts_2");
+  expect(compiled.emit("kernels", "whole")).not.toContain("_parts");
+  expect(compiled.emit("kernels", "gpu")).toContain("kept");
+});
