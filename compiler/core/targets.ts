@@ -15,7 +15,7 @@ export interface Target {
   readonly mapThreads: number;
   /** Threads that share a row of a reduction. */
   readonly rowThreads: number;
-  /** With fewer rows than this, long ones are reduced in two steps. */
+  /** Lines of a running sum, or workgroups of a product by a vector, that keep the device busy. */
   readonly busyRows: number;
   /** When the terms of a product are summed in parts, each of which has workgroups of its own. */
   readonly split: {

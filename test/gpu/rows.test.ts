@@ -16,13 +16,6 @@ const cut: Target = {
   rowThreads: 32,
   rows: { groups: 4096, alone: 1, back: 1, ahead: 4 },
 };
-/** Cuts nothing; loops over what it does not keep. */
-const whole: Target = {
-  ...gpu,
-  name: "whole",
-  rows: { groups: 64, alone: 1 << 30, back: 1 << 30, ahead: 4 },
-};
-
 const compiled = compileText(
   `
 model M {
@@ -56,7 +49,7 @@ model M {
   fn lse(x: f32[N, C, W]) -> f32[W] { logsumexp(x * 20, axes = [0, 1]) }
 }
 `,
-  { targets: ["cpu-subgroup", "gpu", cut, whole] },
+  { targets: ["cpu-subgroup", "gpu", cut] },
 );
 const module = testCompiled(() => compiled);
 const reference = referenceNet(compiled);
@@ -81,7 +74,7 @@ const COLUMNS: Readonly<Record<string, number>> = {
   three: 3,
 };
 
-describe.each(["cut", "whole", "gpu", "cpu-subgroup"])("rows on %s", (target) => {
+describe.each(["cut", "gpu", "cpu-subgroup"])("rows on %s", (target) => {
   it("are what the reference says", async (context) => {
     const net = await module.load(context, { target });
     const wrong: string[] = [];
@@ -106,6 +99,5 @@ it("cuts and keeps where it says so", () => {
   const text = compiled.emit("kernels", "cut");
   expect(text).toMatch(/spread_parts|var_parts/);
   expect(text).toContain("_parts_2");
-  expect(compiled.emit("kernels", "whole")).not.toContain("_parts");
   expect(compiled.emit("kernels", "gpu")).toContain("kept");
 });
