@@ -26,6 +26,8 @@ interface Job {
   readonly megabytes?: number;
   /** The job of half the size, and how many times as long this one may take. */
   readonly half?: { readonly job: string; readonly ratio: number };
+  /** The curve of compile time against size that it is a point of. */
+  readonly curve?: string;
 }
 
 const MODELS = "bench/models/compile";
@@ -34,6 +36,7 @@ const tangled = (name: string, turns: number): Job => ({
   file: `${MODELS}/tangled.mdl`,
   set: { turns },
   targets: ["gpu"],
+  curve: "compile_tangled",
 });
 const gpt = (name: string, entry: string): Job => ({
   name,
@@ -48,12 +51,15 @@ const residual = (name: string, blocks: number): Job => ({
   file: `${MODELS}/residual.mdl`,
   set: { blocks },
   targets: ["gpu"],
+  curve: "compile_residual",
 });
 
 /** A half before its whole. */
 export const compileJobs: readonly Job[] = [
+  tangled("tangled_quarter", 455),
   tangled("tangled_half", 910),
   { ...tangled("tangled", 1820), seconds: 30, megabytes: 2000, half: { job: "tangled_half", ratio: 2.5 } },
+  residual("residual_quarter", 500),
   residual("residual_half", 1000),
   { ...residual("residual", 2000), seconds: 30, megabytes: 2000, half: { job: "residual_half", ratio: 2.5 } },
   { name: "mobilenetv2", file: `${MODELS}/mobilenetv2.mdl`, seconds: 5 },
@@ -61,6 +67,14 @@ export const compileJobs: readonly Job[] = [
   gpt("gpt_96", "logits"),
   gpt("gpt_96_step", "fit_step"),
 ];
+
+/** Curves of compiling, by the jobs that are their points. */
+export const compileCurves: ReadonlyMap<string, readonly string[]> = new Map(
+  ["compile_residual", "compile_tangled"].map((curve) => [
+    curve,
+    compileJobs.filter((j) => j.curve === curve).map((j) => j.name),
+  ]),
+);
 
 /** What a process says of its compilation. */
 type Said =

@@ -10,6 +10,14 @@ export interface Counts {
   readonly peakBytes: number;
 }
 
+/** Milliseconds of a call on the thread that made it. */
+export interface CallTime {
+  /** From the call to where its last submit returned. */
+  readonly submitted: number;
+  /** Of these, outside of Dawn's methods: the time of whoever called them. */
+  readonly own: number;
+}
+
 type Method = (this: object, ...args: unknown[]) => unknown;
 type Class = { readonly prototype: Record<string, Method> };
 
@@ -79,6 +87,61 @@ export class Counters {
 
   counts(): Counts {
     return { pipelines: this.#pipelines, dispatches: this.#dispatches, peakBytes: this.#peak };
+  }
+
+  remove(): void {
+    for (const restore of this.#restore.splice(0)) restore();
+  }
+}
+
+/** Times calls up to their last submit, by standing before all of Dawn's methods: a tenth of a microsecond each. */
+export class CallProbe {
+  #inside = 0;
+  #submitted: number | undefined;
+  #insideThen = 0;
+  readonly #restore: (() => void)[] = [];
+
+  constructor() {
+    for (const [name, { prototype }] of Object.entries(globals as unknown as Record<string, Class>)) {
+      if (!name.startsWith("GPU") || !prototype) continue;
+      for (const method of Object.getOwnPropertyNames(prototype)) {
+        const found = Object.getOwnPropertyDescriptor(prototype, method);
+        if (method === "constructor" || typeof found?.value !== "function" || !found.writable) continue;
+        this.#wrap(prototype, method, name === "GPUQueue" && method === "submit");
+      }
+    }
+  }
+
+  #wrap(prototype: Record<string, Method>, method: string, submits: boolean): void {
+    const probe = this;
+    const original = prototype[method];
+    prototype[method] = function (this: object, ...args: unknown[]) {
+      const begin = performance.now();
+      try {
+        return original.apply(this, args);
+      } finally {
+        const end = performance.now();
+        probe.#inside += end - begin;
+        if (submits) {
+          probe.#submitted = end;
+          probe.#insideThen = probe.#inside;
+        }
+      }
+    };
+    this.#restore.push(() => {
+      prototype[method] = original;
+    });
+  }
+
+  /** Undefined for a call that submitted nothing. */
+  async time(call: () => Promise<void>): Promise<CallTime | undefined> {
+    this.#inside = 0;
+    this.#submitted = undefined;
+    const begin = performance.now();
+    await call();
+    if (this.#submitted === undefined) return undefined;
+    const submitted = this.#submitted - begin;
+    return { submitted, own: submitted - this.#insideThen };
   }
 
   remove(): void {

@@ -1,74 +1,120 @@
-// `npm run bench`: times what the compiler makes; `--compile` times the compiler itself, `--sizes` weighs modules, `--estimate`
-// says what calls would take on GPUs that are not here. In: the
-// command line (bench/options.ts). Out: a table on standard output, rows as JSON where a file was named, and what is going on
-// on standard error. bench/README.md says what the figures mean. Exit codes: 0 done; 1 something computed a wrong result or
-// failed; 2 usage; 3 nothing could run on this machine.
+// `npm run bench`: times what the compiler makes beside its peers; other options time the compiler itself, weigh modules, or
+// say what calls would take on GPUs that are not here.
+// In: the command line (bench/options.ts). Out: tables on standard output, rows as JSON where a file was named, a page of
+// results where one was, and what is going on on standard error. bench/README.md says what the figures mean. Exit codes: 0
+// done; 1 something computed a wrong result or failed; 2 usage; 3 nothing could run on this machine.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { cpus } from "node:os";
+import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
-import { Child, WORKER } from "./child.ts";
-import { COMPILE_WORKER, compileJobs, compileTable, compileWork, measureCompiling } from "./compile.ts";
+import { pathToFileURL } from "node:url";
+import { commitRevision } from "../scripts/replay/revision.ts";
+import { type Called, Caller } from "./calls.ts";
+import { WORKER } from "./child.ts";
+import {
+  COMPILE_WORKER,
+  type CompileRow,
+  compileCurves,
+  compileJobs,
+  compileTable,
+  compileWork,
+  measureCompiling,
+} from "./compile.ts";
+import { computeFigures } from "./compute-figures.ts";
 import { calls } from "./estimate/calls.ts";
 import { chips } from "./estimate/chips.ts";
 import { estimate } from "./estimate/estimate.ts";
 import { estimateTable, kernelTable } from "./estimate/report.ts";
 import { type BenchOptions, HELP, parseOptions, UsageError } from "./options.ts";
 import { readText, root } from "./paths.ts";
-import type { Device, Ready, Task } from "./protocol.ts";
-import {
-  emptyRow,
-  type Measured,
-  type Ratio,
-  type Report,
-  type Row,
-  ratiosOf,
-  rowOf,
-  table,
-} from "./report.ts";
-import { sizedModels, sizeOf, sizeTable } from "./sizes.ts";
+import { installPeers } from "./peers/install.ts";
+import type { Device, Task } from "./protocol.ts";
+import { type Machine, type Report, table } from "./report.ts";
+import { writeResults } from "./results.ts";
+import { type SizeRow, sizedModels, sizeOf, sizeTable } from "./sizes.ts";
 import { systems } from "./systems/index.ts";
+import { type Library, mdlOf, REVISION } from "./systems/mdl.ts";
 import type { System } from "./systems/system.ts";
+import { userModel, userWorkload } from "./user.ts";
 import { work } from "./worker.ts";
-import { type Workload, workloads } from "./workloads.ts";
+import type { Workload } from "./workload.ts";
+import { curveNames, curves, quickWorkloads, workloads } from "./workloads.ts";
 
 const say = (line: string): void => console.error(`bench: ${line}`);
 
-/** What is being measured of a workload: everything but the row's final figures. */
-interface Running {
-  readonly system: System;
-  readonly task: Task;
-  readonly child: Child;
-  readonly starts: Ready[];
-  readonly rounds: (readonly number[])[];
-  failed?: string;
+async function main(options: BenchOptions): Promise<number> {
+  const cache = join(root, "node_modules", ".cache", "mdl");
+  mkdirSync(cache, { recursive: true });
+  // In the tree, so that what lies in it finds the package of WebGPU.
+  const folder = mkdtempSync(join(cache, "bench-"));
+  try {
+    return await measureIn(folder, options);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
-const main = (options: BenchOptions): Promise<number> | number =>
-  ({ calls: benchCalls, compile: benchCompiling, sizes: benchSizes, estimate: benchEstimate })[options.what](
-    options,
-  );
+async function measureIn(folder: string, options: BenchOptions): Promise<number> {
+  const { what, only } = options;
+  if (what[0] === "estimate") return benchEstimate(options);
+  if (what[0] === "figures") return computeFigures(only.figures, folder, say);
+  const timed = what.includes("calls");
+  const picked = timed || what.includes("curves") ? await systemsOf(options) : [];
+  const parts: { calls?: Called; curves?: Called; compile?: CompileRow[]; sizes?: SizeRow[] } = {};
 
-async function benchCompiling(options: BenchOptions): Promise<number> {
-  const rows = await measureCompiling(options.only, options.starts, say);
-  console.log(compileTable(rows));
-  if (options.json) writeFileSync(options.json, `${JSON.stringify({ machine: machine(), rows }, null, 2)}\n`);
-  return rows.some((row) => row.failed !== undefined) ? 1 : 0;
-}
+  if (timed && options.user) {
+    const user = await userModel(options.user.file, options.user);
+    parts.calls = await new Caller(picked, options, folder, say).measure(userWorkload(user), user);
+  } else if (timed) {
+    const wanted = workloads.filter((w) => only.calls.includes(w.name));
+    parts.calls = await measureAll(wanted, new Caller(picked, options, folder, say));
+  }
+  if (what.includes("curves")) {
+    const wanted = curves.filter((w) => only.curves.includes(w.point!.curve));
+    parts.curves = await measureAll(wanted, new Caller(picked, { ...options, starts: 1 }, folder, say));
+  }
+  // Points of curves of compiling are jobs of its table.
+  const jobs = what.includes("compile")
+    ? only.compile
+    : what.includes("curves")
+      ? only.curves.flatMap((name) => compileCurves.get(name) ?? [])
+      : [];
+  if (jobs.length > 0) parts.compile = await measureCompiling(jobs, options.starts, say);
+  if (what.includes("sizes")) {
+    parts.sizes = sizedModels
+      .filter((m) => only.sizes.includes(m.name))
+      .map((m) => {
+        say(m.name);
+        return sizeOf(m);
+      });
+  }
 
-function benchSizes(options: BenchOptions): number {
-  const rows = sizedModels
-    .filter((m) => options.only.includes(m.name))
-    .map((m) => {
-      say(m.name);
-      return sizeOf(m);
-    });
-  console.log(sizeTable(rows));
-  if (options.json) writeFileSync(options.json, `${JSON.stringify({ rows }, null, 2)}\n`);
-  return 0;
+  const device = parts.calls?.device ?? parts.curves?.device;
+  const report: Report = {
+    device: deviceText(device),
+    machine: machine(picked),
+    rows: parts.calls?.rows ?? [],
+    ratios: [...(parts.calls?.ratios ?? []), ...(parts.curves?.ratios ?? [])],
+    ...(parts.curves ? { curves: parts.curves.rows } : {}),
+    ...(parts.compile ? { compile: parts.compile } : {}),
+    ...(parts.sizes ? { sizes: parts.sizes } : {}),
+  };
+  const called = [...report.rows, ...(report.curves ?? [])];
+  const tables = [
+    ...(called.length > 0 ? [table({ ...report, rows: called })] : []),
+    ...(parts.compile ? [compileTable(parts.compile)] : []),
+    ...(parts.sizes ? [sizeTable(parts.sizes)] : []),
+  ];
+  console.log(tables.join("\n\n"));
+  if (options.json) writeFileSync(options.json, `${JSON.stringify(jsonOf(report, what), null, 2)}\n`);
+  if (options.results) for (const file of await writeResults(options.results, report)) say(`wrote ${file}`);
+
+  if (called.some((row) => row.failed !== undefined && row.system.startsWith("mdl"))) return 1;
+  if (parts.compile?.some((row) => row.failed !== undefined)) return 1;
+  return called.length === 0 || called.some((row) => row.warm_ms) ? 0 : 3;
 }
 
 function benchEstimate(options: BenchOptions): number {
-  const rows = estimate(options, say);
+  const rows = estimate({ ...options, only: options.only.estimate }, say);
   if ("missing" in rows) {
     console.log(`skipped: ${rows.missing}`);
     return 0;
@@ -79,133 +125,56 @@ function benchEstimate(options: BenchOptions): number {
   return 0;
 }
 
-async function benchCalls(options: BenchOptions): Promise<number> {
-  const rows: Row[] = [];
-  const ratios: Ratio[] = [];
-  let device: Device | undefined;
-  const cache = join(root, "node_modules", ".cache", "mdl");
-  mkdirSync(cache, { recursive: true });
-  // In the tree, so that what lies in it finds the package of WebGPU.
-  const folder = mkdtempSync(join(cache, "bench-"));
-  try {
-    for (const workload of workloads.filter((w) => options.only.includes(w.name))) {
-      const result = await measure(workload, options, folder);
-      rows.push(...result.rows);
-      ratios.push(...result.ratios);
-      device ??= result.device;
-    }
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-  const report: Report = {
-    device: device ? `${device.name} (${device.vendor}, ${device.architecture})` : "no device",
-    machine: machine(),
-    rows,
-    ratios,
-  };
-  console.log(table(report));
-  if (options.json) writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
-  if (rows.some((row) => row.failed !== undefined)) return 1;
-  return rows.some((row) => row.warm_ms) ? 0 : 3;
+/** A table of one kind has its rows in `rows`; beside others each has its name. */
+function jsonOf(report: Report, what: BenchOptions["what"]): object {
+  const { machine: where, compile, sizes } = report;
+  if (what.length > 1 || (what[0] !== "compile" && what[0] !== "sizes")) return report;
+  return { machine: where, rows: what[0] === "compile" ? compile : sizes };
 }
 
-function machine(): Report["machine"] {
+async function measureAll(list: readonly Workload[], caller: Caller): Promise<Called> {
+  const all: Called[] = [];
+  for (const workload of list) all.push(await caller.measure(workload));
+  return {
+    rows: all.flatMap((c) => c.rows),
+    ratios: all.flatMap((c) => c.ratios),
+    device: all.map((c) => c.device).find((d) => d !== undefined),
+  };
+}
+
+/** The systems asked for, those that are installed on demand installed; or this tree's compiler and another revision's. */
+async function systemsOf(options: BenchOptions): Promise<readonly System[]> {
+  const picked = systems.filter((s) => options.systems.includes(s.name));
+  if (options.compare !== undefined) {
+    const { name, compiler } = await commitRevision(root, options.compare);
+    say(`against ${name}`);
+    const library = (await import(pathToFileURL(compiler).href)) as Library;
+    return [...picked, mdlOf(`${REVISION}${name.split(" ")[0]}`, library)];
+  }
+  if (!picked.some((s) => s.installed)) return picked;
+  const missing = installPeers(say);
+  return missing === undefined
+    ? picked
+    : picked.map((s) => (s.installed ? { ...s, lacks: () => missing } : s));
+}
+
+const deviceText = (device: Device | undefined): string =>
+  device ? `${device.name} (${device.vendor}, ${device.architecture})` : "no device";
+
+function machine(picked: readonly System[]): Machine {
   const version = (name: string): string =>
     (JSON.parse(readText(`node_modules/${name}/package.json`)) as { readonly version: string }).version;
   return {
+    date: new Date().toISOString().slice(0, 10),
     cpu: cpus()[0]?.model.trim() ?? "unknown",
     cores: cpus().length,
+    memory_gb: Math.round(totalmem() / 2 ** 30),
     platform: `${process.platform} ${process.arch}`,
     node: process.versions.node,
     webgpu: version("webgpu"),
     benchmark: version("benchmark"),
+    ...Object.assign({}, ...picked.map((s) => s.versions?.() ?? {})),
   };
-}
-
-/** One workload on all systems that are asked for: opened and checked, then timed by turns. */
-async function measure(
-  workload: Workload,
-  options: BenchOptions,
-  folder: string,
-): Promise<{ rows: Row[]; ratios: Ratio[]; device?: Device }> {
-  const { name } = workload;
-  const rows = new Map<System, Row>();
-  const running: Running[] = [];
-  const asked = systems.filter((s) => options.systems.includes(s.name));
-  for (const system of asked) {
-    const lacks = system.lacks(workload);
-    if (lacks !== undefined) {
-      rows.set(system, emptyRow(name, system.name, { skipped: lacks }));
-      continue;
-    }
-    const began = await begin(workload, system, options, folder);
-    if ("child" in began) running.push(began);
-    else rows.set(system, began);
-  }
-
-  for (let round = 0; round < options.rounds; round++) {
-    for (const one of running.filter((r) => r.failed === undefined)) {
-      const answer = await one.child.sample({ seconds: options.seconds, atLeast: options.atLeast });
-      if (answer.kind === "samples") one.rounds.push(answer.milliseconds);
-      else one.failed = answer.reason;
-    }
-  }
-
-  const measured: Measured[] = [];
-  for (const { system, task, child, starts, rounds, failed } of running) {
-    await child.end();
-    if (failed !== undefined) {
-      rows.set(system, emptyRow(name, system.name, { failed }));
-      continue;
-    }
-    const artefactBytes = task.shipped?.bytes;
-    const one = { workload: name, system: system.name, flops: workload.flops, artefactBytes, starts, rounds };
-    measured.push(one);
-    rows.set(system, rowOf(one));
-  }
-  return {
-    rows: asked.map((system) => rows.get(system)!),
-    ratios: ratiosOf(measured),
-    device: running[0]?.starts[0].device,
-  };
-}
-
-/** Builds, starts a process and has its results checked; further starts for the median of the cold ones. */
-async function begin(
-  workload: Workload,
-  system: System,
-  options: BenchOptions,
-  folder: string,
-): Promise<Running | Row> {
-  const { name, what } = workload;
-  let task: Task;
-  try {
-    task = { workload: name, system: system.name, shipped: system.build?.(workload, folder) };
-  } catch (error) {
-    const failed = `it was not built: ${(error as Error).message}`;
-    say(`${name}, ${system.name}: ${failed}`);
-    return emptyRow(name, system.name, { failed });
-  }
-  const { child, opened } = await Child.start(task);
-  const starts: Ready[] = [];
-  if (opened.kind === "ready") {
-    starts.push(opened);
-    say(`${name} (${what}), ${system.name}: right to ${opened.maxError.toExponential(1)}`);
-  } else {
-    say(`${name}, ${system.name}: ${opened.kind}: ${opened.reason}`);
-    const why = opened.kind === "failed" ? { failed: opened.reason } : { skipped: opened.reason };
-    return emptyRow(name, system.name, why);
-  }
-  for (let i = 1; i < options.starts; i++) {
-    const again = await Child.start(task);
-    await again.child.end();
-    if (again.opened.kind !== "ready") {
-      await child.end();
-      return emptyRow(name, system.name, { failed: `start ${i + 1}: ${again.opened.reason}` });
-    }
-    starts.push(again.opened);
-  }
-  return { system, task, child, starts, rounds: [] };
 }
 
 const [role, given] = process.argv.slice(2);
@@ -214,15 +183,17 @@ else if (role === COMPILE_WORKER) compileWork(given);
 else {
   try {
     const names = (list: readonly { readonly name: string }[]): string[] => list.map(({ name }) => name);
-    const known = {
+    const options = parseOptions(process.argv.slice(2), {
       calls: names(workloads),
+      quick: quickWorkloads,
+      curves: [...curveNames, ...compileCurves.keys()],
       compile: names(compileJobs),
       sizes: names(sizedModels),
-      systems: names(systems),
       estimate: names(calls),
       chips: names(chips),
-    };
-    const options = parseOptions(process.argv.slice(2), known);
+      figures: names([...workloads, ...curves]),
+      systems: names(systems),
+    });
     if (options) process.exitCode = await main(options);
     else console.log(HELP);
   } catch (error) {

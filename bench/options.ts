@@ -1,14 +1,30 @@
 // The command line. In: arguments. Out: options, or a message for whoever mistyped.
 import { parseArgs } from "node:util";
 
+/** What can be measured, by the option that asks for it; `calls` is measured where none is given. */
+export const KINDS = ["calls", "curves", "compile", "sizes", "estimate", "figures"] as const;
+export type Kind = (typeof KINDS)[number];
+
 export interface BenchOptions {
-  /** What is measured: calls, compiling, or modules' bytes; or estimated: calls on GPUs that are not here. */
-  readonly what: "calls" | "compile" | "sizes" | "estimate";
-  /** Names of what is measured. */
-  readonly only: readonly string[];
+  /** What is measured, in this order. */
+  readonly what: readonly Kind[];
+  /** Names of what is measured, of each kind. */
+  readonly only: Readonly<Record<Kind, readonly string[]>>;
   readonly systems: readonly string[];
   readonly json?: string;
-  /** Cold starts of each; compilations. */
+  /** The name of a page of results to write. */
+  readonly results?: string;
+  /** A revision to hold this tree's compiler against. */
+  readonly compare?: string;
+  /** A model of the user's, in place of the workloads. */
+  readonly user?: {
+    readonly file: string;
+    readonly entry?: string;
+    readonly model?: string;
+    readonly set: Readonly<Record<string, number | boolean | string>>;
+    readonly sizes: Readonly<Record<string, number>>;
+  };
+  /** Cold starts of each at most; compilations. */
   readonly starts: number;
   /** How often the systems of a workload take turns. */
   readonly rounds: number;
@@ -25,66 +41,153 @@ export interface BenchOptions {
   readonly kernels: boolean;
 }
 
-export const HELP = `npm run bench -- [--compile | --sizes] [--only NAME,…] [--systems SYSTEM,…] [--quick] [--json FILE]
+export const HELP = `npm run bench -- [--only NAME,…] [--systems SYSTEM,…] [--quick] [--json FILE] [--results NAME]
 npm run bench -- --estimate CHIP,… [--only NAME,…] [--kernels] [--json FILE] [FILE.mdl … [--size N=32]]
 
-Times what the compiler makes, after its results were checked, and prints a table.
+Times what the compiler makes, and its peers on the same machine, after their results were checked; prints a table.
 
-  --compile   times the compiler itself instead: seconds and memory of large models, each in a process of its own
-  --sizes     bytes of modules instead: gzipped, as they are and minified
-  --estimate  what calls would take on GPUs that are not here, by machine code for them and a model of their units
-              (bench/estimate): navi21, navi31, a6000, rtx4090, h100 and more
-  --kernels   every kernel of it: registers, spills, workgroup memory, occupancy, bounds
-  --size      what stands for a name in the shapes of FILE.mdl (32)
-  --only      of a_matmul1024, b_conv64_56, c_convnet28, d_resnet18, g_train; or of the rows of the other tables
-  --systems   of mdl, hand (kernels written by hand, as a yardstick)
-  --quick     one start and little sampling, one compilation each: to see that it works, not for figures
-  --json      writes the rows to a file, too
+  --only a,b        of the workloads (a_matmul1024 … g_train, vgg16, gpt_token, …), or of the rows of other tables
+  --systems a,b     of mdl, ort-webgpu, ort-wasm, ort-cpu, tfjs-webgpu, tfjs-wasm, jax-webgpu, torch-cpu, hand
+  --quick           the first seven workloads, one start and little sampling: under five minutes, to see that it works
+  --json FILE       writes the rows to a file, too
+  --results NAME    writes bench/results/NAME.md with charts and NAME.json
+  --compare REV     times another revision's compiler beside this tree's, in place of peers
+  --model FILE      times a model of yours, .mdl or .onnx, in place of the workloads:
+      --entry E       this entry, or training step NAME_step, of an .mdl file (the first one)
+      --mdl-model M   this model of the file; --set k=v an argument of it; may be repeated
+      --size N=32     a size that the file leaves open; may be repeated
 
-Example: npm run bench -- --only d_resnet18 --json bench.json`;
+In place of calls, or with --full beside them:
+  --curves          time against batch, sequence length and depth; compile time and memory against graph size
+  --compile         the compiler itself: seconds and memory of large models, each in a process of its own
+  --sizes           bytes of modules: gzipped, as they are and minified
+  --full            all of these
+  --figures         computes anew what must come out (bench/figures), with PyTorch
+  --estimate CHIPS  what calls would take on GPUs that are not here, by machine code for them and a model of their units
+                    (bench/estimate): navi21, navi31, a6000, rtx4090, h100 and more; of the calls known there, or of
+                    FILE.mdl with --size (32)
+      --kernels       every kernel of it: registers, spills, workgroup memory, occupancy, bounds
+
+Peers are installed into bench/node_modules when they are first asked for. PyTorch is a Python's: python3, or what
+MDL_BENCH_PYTHON names.
+
+Examples: npm run bench -- --only d_resnet18 --json bench.json
+          npm run bench -- --compare HEAD~1 --only c_convnet28,g_train
+          npm run bench -- --model my.mdl --size N=8 --systems mdl`;
 
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
+export interface Known extends Readonly<Record<Kind, readonly string[]>> {
+  readonly systems: readonly string[];
+  readonly chips: readonly string[];
+  /** Of calls, those that --quick takes. */
+  readonly quick: readonly string[];
+}
+
+const QUICK = { starts: 1, rounds: 1, seconds: 0.3, atLeast: 3 };
+const WHOLE = { starts: 3, rounds: 5, seconds: 1.5, atLeast: 5 };
+
 /** The options; undefined where help was asked for. */
-export function parseOptions(
-  args: readonly string[],
-  known: Readonly<Record<BenchOptions["what"] | "systems" | "chips", readonly string[]>>,
-): BenchOptions | undefined {
+export function parseOptions(args: readonly string[], known: Known): BenchOptions | undefined {
   const { values, positionals } = parse(args);
   if (values.help) return undefined;
-  const pick = (option: string, given: string | undefined, all: readonly string[]): readonly string[] => {
-    if (given === undefined) return all;
-    const names = given.split(",").filter(Boolean);
-    const wrong = names.find((name) => !all.includes(name));
-    if (wrong !== undefined)
-      throw new UsageError(`--${option}: there is no ${wrong}; there are ${all.join(", ")}`);
-    if (names.length === 0) throw new UsageError(`--${option} names nothing; there are ${all.join(", ")}`);
-    return all.filter((name) => names.includes(name));
-  };
-  const extent = values.quick
-    ? { starts: 1, rounds: 1, seconds: 0.3, atLeast: 3 }
-    : { starts: 3, rounds: 5, seconds: 1.5, atLeast: 5 };
-  const tables = (["compile", "sizes", "estimate"] as const).filter((name) => values[name] !== undefined);
-  if (tables.length > 1) throw new UsageError(`--${tables.join(" and --")} are two tables: one at a time`);
-  const [what = "calls"] = tables;
-  if (what !== "estimate" && positionals.length > 0) throw new UsageError(`what is ${positionals[0]} for?`);
-  // Files that are named are what is wanted, then.
-  const only =
-    positionals.length > 0 && values.only === undefined ? [] : pick("only", values.only, known[what]);
+  const asked = KINDS.filter((kind) => kind !== "calls" && values[kind] !== undefined);
+  if (asked.length > 1)
+    throw new UsageError(`--${asked.join(" and --")} are two tables: one at a time, or --full`);
+  if (values.full && asked.length > 0) throw new UsageError(`--full has --${asked[0]} in it`);
+  const what: readonly Kind[] = values.full
+    ? ["calls", "curves", "compile", "sizes"]
+    : asked.length > 0
+      ? asked
+      : ["calls"];
+
+  if (what[0] !== "estimate" && positionals.length > 0)
+    throw new UsageError(`what is ${positionals[0]} for?`);
+
+  const names = listOf("only", values.only, [...new Set(what.flatMap((kind) => known[kind]))]);
+  const only = Object.fromEntries(
+    KINDS.map((kind) => {
+      // Files that are named are what is to be estimated, then.
+      if (names === undefined && positionals.length > 0) return [kind, []];
+      const all = kind === "calls" && values.quick && names === undefined ? known.quick : known[kind];
+      return [kind, all.filter((name) => names === undefined || names.includes(name))];
+    }),
+  ) as unknown as Record<Kind, readonly string[]>;
+  const systems = listOf("systems", values.systems, known.systems);
+  if (values.compare !== undefined && systems !== undefined)
+    throw new UsageError("--compare times this tree and a revision; --systems is for peers");
+  if (values.compare !== undefined && what.some((kind) => kind !== "calls" && kind !== "curves"))
+    throw new UsageError("--compare times calls");
+  if (values.model !== undefined && (names !== undefined || what[0] !== "calls" || what.length > 1))
+    throw new UsageError("--model is timed in place of the workloads");
+  if (values.model === undefined && (values.entry ?? values["mdl-model"] ?? values.set) !== undefined)
+    throw new UsageError("--entry, --mdl-model and --set belong to --model FILE");
+  if (values.results !== undefined && !/^[\w.-]+$/.test(values.results))
+    throw new UsageError("--results takes a name: letters, digits, dots and dashes");
+
+  const chips = listOf("estimate", values.estimate, known.chips) ?? [];
+  const sizes = Object.fromEntries((values.size ?? []).map(sizeFrom));
+  const user =
+    values.model === undefined
+      ? undefined
+      : {
+          file: values.model,
+          entry: values.entry,
+          model: values["mdl-model"],
+          set: Object.fromEntries(
+            (values.set ?? []).map((text) => pair("--set", text)).map(([k, v]) => [k, scalarOf(v)]),
+          ),
+          sizes,
+        };
   return {
     what,
     only,
-    systems: pick("systems", values.systems, known.systems),
+    systems: known.systems.filter((s) =>
+      values.compare === undefined ? (systems?.includes(s) ?? true) : s === "mdl",
+    ),
     json: values.json,
-    ...extent,
-    chips: values.estimate === undefined ? [] : pick("estimate", values.estimate, known.chips),
+    results: values.results,
+    compare: values.compare,
+    user,
+    ...(values.quick ? QUICK : WHOLE),
+    chips: known.chips.filter((chip) => chips.includes(chip)),
     files: positionals,
-    sizes: Object.fromEntries((values.size ?? []).map(sizeFrom)),
+    sizes,
     kernels: values.kernels ?? false,
   };
 }
+
+/** Names of an option, all of them known. */
+function listOf(
+  option: string,
+  given: string | undefined,
+  all: readonly string[],
+): readonly string[] | undefined {
+  if (given === undefined) return undefined;
+  const names = given.split(",").filter(Boolean);
+  const wrong = names.find((name) => !all.includes(name));
+  if (wrong !== undefined)
+    throw new UsageError(`--${option}: there is no ${wrong}; there are ${all.join(", ")}`);
+  if (names.length === 0) throw new UsageError(`--${option} names nothing; there are ${all.join(", ")}`);
+  return names;
+}
+
+function pair(option: string, text: string): [string, string] {
+  const at = text.indexOf("=");
+  if (at <= 0) throw new UsageError(`${option} takes name=value, given ${text}`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+const scalarOf = (text: string): number | boolean | string =>
+  text === "true"
+    ? true
+    : text === "false"
+      ? false
+      : text !== "" && Number.isFinite(Number(text))
+        ? Number(text)
+        : text;
 
 function sizeFrom(text: string): [string, number] {
   const [, name, value] = /^(\w+)=(\d+)$/.exec(text) ?? [];
@@ -98,14 +201,23 @@ function parse(args: readonly string[]) {
       args: [...args],
       allowPositionals: true,
       options: {
+        curves: { type: "boolean" },
         compile: { type: "boolean" },
         sizes: { type: "boolean" },
+        figures: { type: "boolean" },
         estimate: { type: "string" },
         kernels: { type: "boolean" },
-        size: { type: "string", multiple: true },
+        full: { type: "boolean" },
         only: { type: "string" },
         systems: { type: "string" },
         json: { type: "string" },
+        results: { type: "string" },
+        compare: { type: "string" },
+        model: { type: "string" },
+        entry: { type: "string" },
+        "mdl-model": { type: "string" },
+        set: { type: "string", multiple: true },
+        size: { type: "string", multiple: true },
         quick: { type: "boolean" },
         help: { type: "boolean", short: "h" },
       },

@@ -1,5 +1,5 @@
 // Where the tree is. The benchmark runs as one bundled file somewhere below its top (scripts/run-ts.mjs), so that the place
-// of a source file says nothing: what is looked for is the package.json above. In: nothing. Out: paths.
+// of a source file says nothing: what is looked for is the folder above that has the examples. In: nothing. Out: paths.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,7 +10,7 @@ export const program = fileURLToPath(import.meta.url);
 export const root = findRoot(dirname(program));
 
 function findRoot(folder: string): string {
-  if (existsSync(join(folder, "package.json"))) return folder;
+  if (existsSync(join(folder, "dsl-examples"))) return folder;
   const above = dirname(folder);
   if (above === folder) throw new Error("the benchmark is run from outside of its repository");
   return findRoot(above);

@@ -1,13 +1,20 @@
 // What the main process and the processes of the workloads say to each other: plain data over Node's IPC channel. One
 // process runs one workload on one system: it says Opened once, by itself, and then answers each request.
+import type { Expected } from "./reference.ts";
 import type { SampleOptions } from "./sampling.ts";
 import type { Shipped } from "./systems/system.ts";
+import type { UserModel } from "./user.ts";
 
 /** What such a process is started with. */
 export interface Task {
   readonly workload: string;
+  /** In place of one of the list. */
+  readonly user?: UserModel;
   readonly system: string;
   readonly shipped: Shipped | undefined;
+  /** Where it may write. */
+  readonly folder: string;
+  readonly threads: number;
 }
 
 export interface Device {
@@ -19,19 +26,24 @@ export interface Device {
 /** Opened, called, and what came out was right. */
 export interface Ready {
   readonly kind: "ready";
-  readonly device: Device;
+  readonly device: Device | undefined;
   readonly variant: string;
-  /** From nothing to where calls can be made. */
+  /** From no device to where calls can be made; the code was loaded before. */
   readonly loadMs: number;
   /** The first call. */
   readonly firstMs: number;
-  readonly maxError: number;
-  /** Made up to the end of the first call. */
-  readonly pipelines: number;
+  /** Undefined where nobody knows what is right: `results` are there instead, to be held to another system's. */
+  readonly maxError: number | undefined;
+  readonly results?: Readonly<Record<string, Expected>>;
+  /** Undefined below: it is not this process's WebGPU. Made up to the end of the first call. */
+  readonly pipelines: number | undefined;
   /** Of a later call. */
-  readonly dispatches: number;
-  readonly peakBytes: number;
+  readonly dispatches: number | undefined;
+  readonly peakBytes: number | undefined;
   readonly arenaBytes: number | undefined;
+  /** Medians of warm calls: to the return of the last submit, and of that outside of Dawn. */
+  readonly submitMs: number | undefined;
+  readonly ownMs: number | undefined;
 }
 export interface NotReady {
   /** `skipped`: it cannot run here. `failed`: it should have. */

@@ -1,95 +1,75 @@
-// What is right, and how far a result is from it. The sums are plain loops in double precision that share nothing with the
-// compiler; they and PyTorch's figures (test/figures) are what every system is held to before anything is timed.
+// What is right, and how far a result is from it. PyTorch's results in double precision (figures.ts) are what every system
+// is held to before anything is timed; for a model of the user's, the results of another system.
+import { integers, probe } from "../test/support/hashing.ts";
 
 export type Values = ArrayLike<number>;
 
 /** What a system computed, by the names that the workload's reference has. */
 export type Results = Readonly<Record<string, Values>>;
 
-/** Expected values; with `at`, those of these elements only, of `size` in all. */
+/** A result, of which a few elements are kept, and two numbers that hang on all of them. */
 export interface Expected {
-  readonly values: Values;
-  readonly at?: Values;
-  readonly size?: number;
+  readonly size: number;
+  /** The elements at `placesOf(size)`. */
+  readonly values: readonly number[];
+  /** The largest magnitude. */
+  readonly largest: number;
+  /** Of all elements: the Euclidean norm, and the dot product with hash-made numbers (`probe` of hashing.ts). */
+  readonly norm: number;
+  readonly probe: number;
 }
 
-/** Of the largest expected value. */
-export const TOLERANCE = 1e-4;
+const KEPT = 256;
+
+/** Which elements of a result are kept: all of few, else scattered ones. */
+export const placesOf = (size: number): Int32Array =>
+  size <= KEPT ? Int32Array.from({ length: size }, (_, i) => i) : integers("places", [KEPT], size);
+
+export function keep(values: Values): Expected {
+  let largest = 0;
+  let squares = 0;
+  for (let i = 0; i < values.length; i++) {
+    largest = Math.max(largest, Math.abs(values[i]));
+    squares += values[i] ** 2;
+  }
+  const size = values.length;
+  return {
+    size,
+    values: Array.from(placesOf(size), (i) => values[i]),
+    largest,
+    norm: Math.sqrt(squares),
+    probe: probe("all", values),
+  };
+}
 
 /**
- * The largest difference, as a part of the largest expected value, over all expected results. Throws, saying where, for
- * what is missing, misshapen, not finite, or further off than TOLERANCE.
+ * The largest difference, as a part of the largest expected value, over all expected results; the difference of the probes
+ * as a part of the norm is held to the same. Throws, saying where, for what is missing, misshapen, not finite, or further
+ * off than the tolerance.
  */
-export function largestError(results: Results, expected: Readonly<Record<string, Expected>>): number {
+export function largestError(
+  results: Results,
+  expected: Readonly<Record<string, Expected>>,
+  tolerance: number,
+): number {
   let worst = 0;
-  for (const [name, { values, at, size = values.length }] of Object.entries(expected)) {
+  for (const [name, want] of Object.entries(expected)) {
     const actual = results[name] as Values | undefined;
     if (!actual) throw new Error(`there is no ${name}`);
-    if (actual.length !== size) throw new Error(`${name} has ${actual.length} elements, expected ${size}`);
-    for (let i = 0; i < size; i++) {
+    if (actual.length !== want.size)
+      throw new Error(`${name} has ${actual.length} elements, expected ${want.size}`);
+    for (let i = 0; i < actual.length; i++) {
       if (!Number.isFinite(actual[i])) throw new Error(`${name}[${i}] is ${actual[i]}`);
     }
-    let scale = 0;
-    for (let i = 0; i < values.length; i++) scale = Math.max(scale, Math.abs(values[i]));
-    for (let i = 0; i < values.length; i++) {
-      const place = at ? at[i] : i;
-      const error = Math.abs(actual[place] - values[i]) / (scale || 1);
-      if (error > TOLERANCE) throw new Error(`${name}[${place}] is ${actual[place]}, expected ${values[i]}`);
+    for (const [i, place] of placesOf(want.size).entries()) {
+      const error = Math.abs(actual[place] - want.values[i]) / (want.largest || 1);
+      if (!(error <= tolerance))
+        throw new Error(`${name}[${place}] is ${actual[place]}, expected ${want.values[i]}`);
       worst = Math.max(worst, error);
     }
+    const off = Math.abs(probe("all", actual) - want.probe) / (want.norm || 1);
+    if (!(off <= tolerance))
+      throw new Error(`${name} as a whole is off by ${off.toExponential(1)} of its norm`);
   }
   return worst;
-}
-
-/** Elements of A B, sixty-four a row, of which every column and every tile gets its share. */
-export function matmulElements(a: Values, b: Values, m: number, k: number, n: number): Expected {
-  const each = Math.min(64, n);
-  const values = new Float64Array(m * each);
-  const at = new Int32Array(m * each);
-  for (let i = 0; i < m; i++) {
-    for (let s = 0; s < each; s++) {
-      const j = (i * 7 + Math.floor((s * n) / each)) % n;
-      let sum = 0;
-      for (let l = 0; l < k; l++) sum += a[i * k + l] * b[l * n + j];
-      values[i * each + s] = sum;
-      at[i * each + s] = i * n + j;
-    }
-  }
-  return { values, at, size: m * n };
-}
-
-export interface ConvShape {
-  readonly cin: number;
-  readonly cout: number;
-  readonly height: number;
-  readonly width: number;
-}
-
-/** A 3 by 3 convolution of one image with padding 1, bias, ReLU and a 2 by 2 pool: all of it, as channels, rows, columns. */
-export function convBlock(x: Values, weight: Values, bias: Values, shape: ConvShape): Expected {
-  const { cin, cout, height, width } = shape;
-  const rows = height >> 1;
-  const columns = width >> 1;
-  const values = new Float64Array(cout * rows * columns); // zeros: the ReLU
-  for (let o = 0; o < cout; o++) {
-    for (let i = 0; i < rows * 2; i++) {
-      for (let j = 0; j < columns * 2; j++) {
-        let sum = bias[o];
-        for (let c = 0; c < cin; c++) {
-          for (let ky = 0; ky < 3; ky++) {
-            const y = i + ky - 1;
-            if (y < 0 || y >= height) continue;
-            for (let kx = 0; kx < 3; kx++) {
-              const at = j + kx - 1;
-              if (at < 0 || at >= width) continue;
-              sum += x[(c * height + y) * width + at] * weight[((o * cin + c) * 3 + ky) * 3 + kx];
-            }
-          }
-        }
-        const out = (o * rows + (i >> 1)) * columns + (j >> 1);
-        values[out] = Math.max(values[out], sum);
-      }
-    }
-  }
-  return { values };
 }

@@ -1,6 +1,8 @@
 // What was measured, as rows of data and as a table. In: what the processes said and the samples. Out: the JSON's shape and
 // text for a terminal.
+import type { CompileRow } from "./compile.ts";
 import type { Ready } from "./protocol.ts";
+import type { SizeRow } from "./sizes.ts";
 import { median, type Summary, speedup, summarize } from "./statistics.ts";
 
 /** Milliseconds, bytes and counts; null for what was not measured or does not exist. */
@@ -10,7 +12,7 @@ export interface Row {
   /** The way the system took: mdl's target. */
   readonly variant: string | null;
   readonly warm_ms: Summary | null;
-  /** Load and first call with no shader cache: the median of the starts. */
+  /** From no device to the first result, code and driver loaded, with no shader cache: the median of the starts. */
   readonly cold_ms: number | null;
   /** The first call of those. */
   readonly first_ms: number | null;
@@ -19,13 +21,20 @@ export interface Row {
   /** Of a call. */
   readonly dispatches: number | null;
   readonly pipelines: number | null;
+  /** On the calling thread, from the call to the return of its last submit; and of that outside of WebGPU's methods. */
+  readonly submit_ms: number | null;
+  readonly own_ms: number | null;
   /** The most bytes of GPU buffers at once. */
   readonly peak_bytes: number | null;
   /** Of these, planned for activations. */
   readonly arena_bytes: number | null;
-  /** Gzipped, without weights. */
+  /** Of all that a user would load, gzipped, without weights. */
   readonly artefact_bytes: number | null;
   readonly gflops: number | null;
+  /** Of a point of a curve. */
+  readonly curve?: string;
+  readonly axis?: string;
+  readonly at?: number;
   /** Why there are no figures: it cannot run here, */
   readonly skipped?: string;
   /** or it went wrong. */
@@ -40,11 +49,18 @@ export interface Ratio {
   readonly speedup: number;
 }
 
+/** What it ran on: names and versions. */
+export type Machine = Readonly<Record<string, string | number>>;
+
 export interface Report {
   readonly device: string;
-  readonly machine: Readonly<Record<string, string | number>>;
+  readonly machine: Machine;
   readonly rows: readonly Row[];
   readonly ratios: readonly Ratio[];
+  /** Points of curves. */
+  readonly curves?: readonly Row[];
+  readonly compile?: readonly CompileRow[];
+  readonly sizes?: readonly SizeRow[];
 }
 
 /** All of one workload on one system. */
@@ -76,13 +92,18 @@ export function rowOf({ workload, system, flops, artefactBytes, starts, rounds }
     },
     cold_ms: rounded(median(starts.map((s) => s.loadMs + s.firstMs)), 1),
     first_ms: rounded(median(starts.map((s) => s.firstMs)), 1),
-    max_error: Number(Math.max(...starts.map((s) => s.maxError)).toPrecision(3)),
-    dispatches: first.dispatches,
-    pipelines: first.pipelines,
-    peak_bytes: first.peakBytes,
+    max_error:
+      first.maxError === undefined
+        ? null
+        : Number(Math.max(...starts.map((s) => s.maxError!)).toPrecision(3)),
+    dispatches: first.dispatches ?? null,
+    pipelines: first.pipelines ?? null,
+    submit_ms: first.submitMs === undefined ? null : rounded(median(starts.map((s) => s.submitMs!))),
+    own_ms: first.ownMs === undefined ? null : rounded(median(starts.map((s) => s.ownMs!))),
+    peak_bytes: first.peakBytes ?? null,
     arena_bytes: first.arenaBytes ?? null,
     artefact_bytes: artefactBytes ?? null,
-    gflops: rounded(flops / warm.median / 1e6, 2),
+    gflops: flops === 0 ? null : rounded(flops / warm.median / 1e6, 2),
   };
 }
 
@@ -101,6 +122,8 @@ export function emptyRow(
     max_error: null,
     dispatches: null,
     pipelines: null,
+    submit_ms: null,
+    own_ms: null,
     peak_bytes: null,
     arena_bytes: null,
     artefact_bytes: null,
@@ -133,15 +156,18 @@ const COLUMNS = [
   "error",
   "dispatches",
   "pipelines",
+  "submit ms",
+  "own ms",
   "arena",
   "peak",
   "artefact",
 ] as const;
 
-const ms = (x: number | null | undefined): string =>
+export const ms = (x: number | null | undefined): string =>
   x === null || x === undefined ? "–" : x.toFixed(x < 10 ? 2 : x < 100 ? 1 : 0);
-const count = (x: number | null | undefined): string => (x === null || x === undefined ? "–" : String(x));
-const bytes = (x: number | null): string => {
+export const count = (x: number | null | undefined): string =>
+  x === null || x === undefined ? "–" : String(x);
+export const bytes = (x: number | null): string => {
   if (x === null) return "–";
   const units = ["B", "KiB", "MiB", "GiB"];
   const unit = Math.min(3, Math.max(0, Math.floor(Math.log2(Math.max(1, x)) / 10)));
@@ -162,6 +188,8 @@ const cells = (row: Row): string[] => [
   row.max_error === null ? "–" : row.max_error.toExponential(1),
   count(row.dispatches),
   count(row.pipelines),
+  ms(row.submit_ms),
+  ms(row.own_ms),
   bytes(row.arena_bytes),
   bytes(row.peak_bytes),
   bytes(row.artefact_bytes),
@@ -177,15 +205,19 @@ export function table({ device, rows, ratios }: Report): string {
   if (ratios.length > 0) lines.push("");
   for (const { workload, system, against, speedup: times } of ratios)
     lines.push(`${workload}: ${system} is ${times.toFixed(2)} times as fast as ${against}`);
-  const untimed = rows.filter((row) => !row.warm_ms);
-  if (untimed.length > 0) lines.push("");
-  for (const row of untimed) {
-    lines.push(
-      `${row.workload}, ${row.system}: ${row.failed ? `failed: ${row.failed}` : `skipped: ${row.skipped}`}`,
-    );
-  }
+  const none = untimed(rows);
+  if (none.length > 0) lines.push("", ...none);
   return lines.join("\n");
 }
+
+/** What each row without figures says of why. */
+export const untimed = (rows: readonly Row[]): string[] =>
+  rows
+    .filter((row) => !row.warm_ms)
+    .map(
+      (row) =>
+        `${row.workload}, ${row.system}: ${row.failed ? `failed: ${row.failed}` : `skipped: ${row.skipped}`}`,
+    );
 
 /** Lines in columns; the first `names` are words, the others figures. */
 export function columns(lines: readonly (readonly string[])[], names: number): string {

@@ -1,12 +1,16 @@
 // The process of one workload on one system. In: the task, then requests over IPC. Out: what the first calls showed, and
 // samples of later ones. It ends when the main process hangs up.
-import { Counters } from "./counters.ts";
-import type { Answer, Opened, Request, Task } from "./protocol.ts";
-import { largestError } from "./reference.ts";
+import { requestGpu } from "../runtime/core/dawn.ts";
+import { CallProbe, Counters } from "./counters.ts";
+import type { Answer, Device, Opened, Ready, Request, Task } from "./protocol.ts";
+import { type Expected, keep, largestError } from "./reference.ts";
 import { sample } from "./sampling.ts";
-import { systems } from "./systems/index.ts";
-import { CannotRun, type Subject } from "./systems/system.ts";
-import { workloads } from "./workloads.ts";
+import { median } from "./statistics.ts";
+import { systemOf } from "./systems/index.ts";
+import { CannotRun, type Subject, type System } from "./systems/system.ts";
+import { userWorkload } from "./user.ts";
+import { STEPS, type Workload } from "./workload.ts";
+import { curves, workloads } from "./workloads.ts";
 
 export async function work(task: Task): Promise<void> {
   const send = (message: Opened | Answer): void => void process.send?.(message);
@@ -21,7 +25,11 @@ export async function work(task: Task): Promise<void> {
       send({ kind: "failed", reason: messageOf(error) });
     }
   });
-  process.on("disconnect", () => subject?.close());
+  process.on("disconnect", () => {
+    subject?.close();
+    // Libraries keep threads.
+    setTimeout(() => process.exit(), 1000).unref();
+  });
   try {
     const opened = await open(task);
     subject = opened.subject;
@@ -37,39 +45,83 @@ const cannotRun = (error: unknown): boolean =>
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-async function open(task: Task): Promise<{ subject: Subject; ready: Opened }> {
-  const workload = workloads.find((w) => w.name === task.workload)!;
-  const system = systems.find((s) => s.name === task.system)!;
+const workloadOf = ({ workload, user }: Task): Workload =>
+  user ? userWorkload(user) : [...workloads, ...curves].find((w) => w.name === workload)!;
+
+async function open(task: Task): Promise<{ subject: Subject; ready: Ready }> {
+  const workload = workloadOf(task);
+  const system = systemOf(task.system);
   const data = workload.data();
-  const counters = new Counters();
+  const counters = system.device === "webgpu" ? new Counters() : undefined;
+  // Whoever needs it: Dawn is loaded and has looked for drivers before anything is timed.
+  if (system.device === "webgpu") await requestGpu();
+  const start = await system.prepare(workload, data, task);
   const begin = performance.now();
-  const subject = await system.open(workload, data, task.shipped);
+  const subject = await start();
   const loaded = performance.now();
-  await subject.call();
-  const called = performance.now();
-  const { pipelines } = counters.counts();
   try {
-    const maxError = largestError(await subject.results(), data.expected());
-    const before = counters.counts().dispatches;
     await subject.call();
-    const { dispatches, peakBytes } = counters.counts();
-    counters.remove();
-    const { description, device, vendor, architecture } = subject.adapter;
-    const ready: Opened = {
+    const called = performance.now();
+    const pipelines = counters?.counts().pipelines;
+    const before = counters?.counts().dispatches ?? 0;
+    await subject.call();
+    const dispatches = counters && counters.counts().dispatches - before;
+    for (let step = 2; workload.training && step < STEPS; step++) await subject.call();
+    const results = await subject.results();
+    const maxError = data.expected && largestError(results, data.expected, system.tolerance);
+    const kept = data.expected
+      ? undefined
+      : Object.fromEntries(
+          Object.entries(results).map(([name, values]): [string, Expected] => [name, keep(values)]),
+        );
+    const peakBytes = counters?.counts().peakBytes;
+    counters?.remove();
+    const ready: Ready = {
       kind: "ready",
-      device: { name: description || device, vendor, architecture },
+      device: deviceOf(subject),
       variant: subject.variant,
       loadMs: loaded - begin,
       firstMs: called - loaded,
       maxError,
+      results: kept,
       pipelines,
-      dispatches: dispatches - before,
+      dispatches,
       peakBytes,
-      arenaBytes: subject.arenaBytes(),
+      arenaBytes: subject.arenaBytes?.(),
+      ...(await callTimes(system, subject)),
     };
     return { subject, ready };
   } catch (error) {
     subject.close();
     throw error;
+  }
+}
+
+function deviceOf({ adapter }: Subject): Device | undefined {
+  if (!adapter) return undefined;
+  const { description, device, vendor, architecture } = adapter;
+  return { name: description || device, vendor, architecture };
+}
+
+const PROBED = { calls: 20, milliseconds: 1000 };
+
+async function callTimes(system: System, { call }: Subject): Promise<Pick<Ready, "submitMs" | "ownMs">> {
+  const none = { submitMs: undefined, ownMs: undefined };
+  if (system.device !== "webgpu") return none;
+  const probe = new CallProbe();
+  try {
+    const times = [];
+    const begin = performance.now();
+    while (
+      times.length < PROBED.calls &&
+      (times.length < 3 || performance.now() - begin < PROBED.milliseconds)
+    ) {
+      const time = await probe.time(call);
+      if (!time) return none;
+      times.push(time);
+    }
+    return { submitMs: median(times.map((t) => t.submitted)), ownMs: median(times.map((t) => t.own)) };
+  } finally {
+    probe.remove();
   }
 }

@@ -1,192 +1,261 @@
-// What is timed. In: nothing. Out: workloads by name, each with its data, what must come out, and how the language says it.
-// Weights and inputs are hash-made, as in the tests; networks are held to PyTorch's figures, the rest to bench/reference.ts.
+// What is timed. In: nothing. Out: workloads by name, each with its data, what must come out, how the language says it, and
+// the network that peers are told. Weights and inputs are hash-made, as in the tests; what must come out is PyTorch's, in
+// double precision (figures.ts).
 import type { CompileOptions } from "../compiler/core/index.ts";
-import { Figure, type FigureInfo } from "../test/support/figures.ts";
-import { parameter, signed } from "../test/support/hashing.ts";
-import { readSafetensors } from "../test/support/safetensors.ts";
-import { readBytes } from "./paths.ts";
-import { convBlock, type Expected, matmulElements } from "./reference.ts";
+import { integers, parameter, signed } from "../test/support/hashing.ts";
+import { expectedOf } from "./figures.ts";
+import * as models from "./networks/models.ts";
+import type { Network, Training } from "./networks/network.ts";
+import type { HostTensor, MdlModel, Workload, WorkloadData } from "./workload.ts";
 
-export interface HostTensor<Data = Float32Array> {
-  readonly shape: readonly number[];
-  readonly data: Data;
-}
-
-/** What the systems are given, in PyTorch's layouts; and what the first call must then give. */
-export interface WorkloadData {
-  readonly inputs: Readonly<Record<string, HostTensor<Float32Array | Int32Array>>>;
-  /** Parameters and running statistics by path. */
-  readonly weights: ReadonlyMap<string, HostTensor>;
-  /** By result; for a training step also parameters after it, by path. */
-  expected(): Readonly<Record<string, Expected>>;
-}
-
-/** How mdl says it. */
-export interface MdlModel {
-  readonly file: string;
-  /** Added to the file's text: a train block. */
-  readonly append?: string;
-  readonly options: CompileOptions;
-  readonly entry: string;
-}
-
-export interface Workload {
+interface Spec {
   readonly name: string;
   readonly what: string;
-  /** Floating-point operations of a call: two for a multiplication and an addition. */
-  readonly flops: number;
-  readonly training?: boolean;
+  readonly network: () => Network;
   readonly mdl: MdlModel;
-  data(): WorkloadData;
+  /** The ints of an input are below this. */
+  readonly below?: number;
+  /** Others are as their names say (`parameter`). */
+  readonly signedWeights?: RegExp;
+  readonly point?: Workload["point"];
 }
 
-const SIDE = 1024;
-export const matmulSize = { m: SIDE, k: SIDE, n: SIDE };
-const matmul: Workload = {
-  name: "a_matmul1024",
-  what: "matmul 1024 x 1024 x 1024",
-  flops: 2 * SIDE ** 3,
-  mdl: { file: "bench/models/matmul.mdl", options: { entries: ["y"] }, entry: "y" },
-  data() {
-    const shape = [SIDE, SIDE];
-    const a = signed("a", shape);
-    const b = signed("b", shape);
-    return {
-      inputs: { a: { shape, data: a }, b: { shape, data: b } },
-      weights: new Map(),
-      expected: () => ({ y: matmulElements(a, b, SIDE, SIDE, SIDE) }),
-    };
-  },
-};
-
-const convFlops = (cin: number, cout: number, side: number): number => 2 * cin * cout * 9 * side * side;
-
-export const convSize = { cin: 64, cout: 64, height: 56, width: 56 };
-const conv: Workload = {
-  name: "b_conv64_56",
-  what: "conv 3 x 3 + relu + pool, 64 to 64 channels, 56 x 56",
-  flops: convFlops(64, 64, 56),
-  mdl: { file: "bench/models/conv_block.mdl", options: { entries: ["y"] }, entry: "y" },
-  data() {
-    const { cin, cout, height, width } = convSize;
-    const shape = [1, cin, height, width];
-    const x = signed("x", shape);
-    const weights = new Map(
-      Object.entries({ weight: [cout, cin, 3, 3], bias: [cout] }).map(([path, shape]) => [
-        path,
-        { shape, data: parameter(path, shape) },
-      ]),
-    );
-    return {
-      inputs: { x: { shape, data: x } },
-      weights,
-      expected: () => ({ y: convBlock(x, weights.get("weight")!.data, weights.get("bias")!.data, convSize) }),
-    };
-  },
-};
-
-/** An input of a figure. */
-function given<T extends Float32Array | Int32Array>(f: Figure, name: string): HostTensor<T> {
-  return { shape: f.info.inputs[name].shape, data: f.inputs()[name] as T };
-}
-
-function figure(name: string): Figure {
-  const { metadata, tensors } = readSafetensors(readBytes(`test/figures/${name}.safetensors`));
-  return new Figure(JSON.parse(metadata["figure"]) as FigureInfo, tensors);
-}
-
-const BATCH = 32;
-/** The figure's rows, each as often, so that its mean loss and gradients are the batch's, too; no two eights are alike. */
-const rowOf = (i: number, rows: number): number => (5 * i + Math.floor(i / rows)) % rows;
-
-/** A batch of the figure's rows. */
-function batch<T extends Float32Array | Int32Array>({ shape, data }: HostTensor<T>): HostTensor<T> {
-  return { shape: [BATCH, ...shape.slice(1)], data: repeat(data, shape[0]) };
-}
-
-function repeat<T extends Float32Array | Int32Array>(values: T, rows: number): T {
-  const each = values.length / rows;
-  const out = values.constructor as new (length: number) => T;
-  const repeated = new out(BATCH * each);
-  for (let i = 0; i < BATCH; i++) {
-    const from = rowOf(i, rows) * each;
-    repeated.set(values.subarray(from, from + each), i * each);
+/** The weights a network names, whole; and inputs of its shapes. */
+export function dataOf(
+  network: Network,
+  spec: Pick<Spec, "below" | "signedWeights">,
+): Omit<WorkloadData, "expected"> {
+  const weights = new Map<string, HostTensor>();
+  for (const [name, { shape, part }] of Object.entries(network.params)) {
+    const path = part?.of ?? name;
+    const whole = part?.shape ?? shape;
+    if (weights.has(path)) continue;
+    weights.set(path, {
+      shape: whole,
+      data: (spec.signedWeights?.test(path) ? signed : parameter)(path, whole),
+    });
   }
-  return repeated;
+  const inputs = Object.fromEntries(
+    Object.entries(network.inputs).map(([name, { shape, dtype }]) => [
+      name,
+      { shape, data: dtype === "i32" ? integers(name, shape, spec.below ?? 10) : signed(name, shape) },
+    ]),
+  );
+  return { inputs, weights };
 }
 
-const convnetFlops =
-  BATCH * (convFlops(1, 32, 28) + convFlops(32, 64, 14) + convFlops(64, 128, 7) + 2 * 128 * 3 * 3 * 10);
+function workload(spec: Spec): Workload {
+  let built: Network | undefined;
+  const network = (): Network => {
+    built ??= spec.network();
+    return built;
+  };
+  return {
+    name: spec.name,
+    what: spec.what,
+    mdl: spec.mdl,
+    point: spec.point,
+    get flops() {
+      return network().flops;
+    },
+    get training() {
+      return network().training !== undefined;
+    },
+    get network() {
+      return network();
+    },
+    data: () => ({ ...dataOf(network(), spec), expected: expectedOf(spec.name) }),
+  };
+}
 
-const convnet: Workload = {
-  name: "c_convnet28",
-  what: "ConvNet, batch 32",
-  flops: convnetFlops,
-  mdl: {
-    file: "dsl-examples/convnet.mdl",
-    options: { model: "ConvNet", entries: ["logits"] },
-    entry: "logits",
-  },
-  data() {
-    const f = figure("convnet_full");
-    return {
-      inputs: { x: batch(given(f, "x")) },
-      weights: f.weights(),
-      expected: () => ({ logits: { values: batch(f.expected("logits")).data } }),
-    };
-  },
-};
+/** A model's entry, or a training step by an optimiser of ours in place of the file's. */
+const from = (file: string, entry: string, model?: string, options: CompileOptions = {}): MdlModel => ({
+  file,
+  entry,
+  options: { ...options, ...(model ? { model } : {}), entries: [entry] },
+});
 
-const resnet18: Workload = {
-  name: "d_resnet18",
-  what: "ResNet-18, 224 x 224",
-  flops: 3628e6,
-  mdl: {
-    file: "dsl-examples/resnet18.mdl",
-    options: { model: "ResNet18", entries: ["logits"] },
-    entry: "logits",
-  },
-  data() {
-    const f = figure("resnet18");
-    return {
-      inputs: { x: given(f, "x") },
-      weights: f.weights(),
-      expected: () => ({ logits: { values: f.expected("logits").data } }),
-    };
-  },
-};
+const examples = "dsl-examples";
+const own = "bench/models";
 
-const LR = 1e-3;
-const training: Workload = {
-  name: "g_train",
-  what: "ConvNet training step, Adam, batch 32",
-  // Forward, the gradient of what goes in and the gradient of the weights.
-  flops: 3 * convnetFlops,
-  training: true,
-  mdl: {
-    file: "dsl-examples/convnet.mdl",
-    append: `\ntrain adam for ConvNet { minimize loss;  with adam(lr = ${LR}) }\n`,
-    options: { model: "ConvNet", set: { p: 0 }, entries: ["adam_step"] },
-    entry: "adam_step",
-  },
-  data() {
-    const f = figure("convnet_full");
-    const weights = f.weights();
-    const expected = (): Record<string, Expected> => {
-      const out: Record<string, Expected> = { loss: { values: f.expected("loss").data } };
-      // Adam's first step is w - lr g / (|g| + eps), and the figure has the first gradients of every parameter.
-      for (const [path, { first }] of Object.entries(f.info.gradients!)) {
-        const { data } = weights.get(path)!;
-        out[path] = {
-          values: first.map((g, i) => data[i] - (LR * g) / (Math.abs(g) + 1e-8)),
-          at: first.map((_, i) => i),
-          size: data.length,
-        };
-      }
-      return out;
-    };
-    return { inputs: { x: batch(given(f, "x")), y: batch(given(f, "y")) }, weights, expected };
-  },
-};
+function step(
+  file: string,
+  model: string,
+  { kind, ...numbers }: Training["optimizer"],
+  options?: CompileOptions,
+): MdlModel {
+  const args = Object.entries(numbers).map(([name, value]) => `${name} = ${value}`);
+  return {
+    ...from(`${examples}/${file}`, "bench_step", model, options),
+    append: `\ntrain bench for ${model} { minimize loss;  with ${kind}(${args.join(", ")}) }\n`,
+  };
+}
 
-export const workloads: readonly Workload[] = [matmul, conv, convnet, resnet18, training];
+const ADAM = { kind: "adam", lr: 1e-3 } as const;
+const SGD = { kind: "sgd", lr: 0.01, momentum: 0.9 } as const;
+const transformer = `${examples}/transformer.mdl`;
+const gptOptions = (depth: number): CompileOptions => ({ set: { p: 0, depth } });
+const gptCall = (depth: number): MdlModel => from(transformer, "logits", "GPT", gptOptions(depth));
+const convnetCall = from(`${examples}/convnet.mdl`, "logits", "ConvNet");
+const encoderCall = from(transformer, "encode", "Encoder");
+
+const PLACE = 64;
+
+const specs: readonly Spec[] = [
+  {
+    name: "a_matmul1024",
+    what: "matmul 1024 x 1024 x 1024, both factors given at the call",
+    network: () => models.matmul(1024),
+    mdl: from(`${own}/matmul.mdl`, "y"),
+  },
+  {
+    name: "b_conv64_56",
+    what: "conv 3 x 3 + relu + pool 2 x 2, 64 to 64 channels, one 56 x 56 image",
+    network: () => models.convBlock(64, 64, 56),
+    mdl: from(`${own}/conv_block.mdl`, "y"),
+  },
+  { name: "c_convnet28", what: "ConvNet, 32 images", network: () => models.convnet(32), mdl: convnetCall },
+  {
+    name: "d_resnet18",
+    what: "ResNet-18, one 224 x 224 image",
+    network: () => models.resnet18(1),
+    mdl: from(`${examples}/resnet18.mdl`, "logits"),
+  },
+  {
+    name: "e_mobilenetv2",
+    what: "MobileNetV2, one 224 x 224 image",
+    network: () => models.mobilenetv2(1),
+    mdl: from(`${own}/compile/mobilenetv2.mdl`, "logits"),
+  },
+  {
+    name: "f_encoder",
+    what: "transformer encoder block, 128 tokens of 256",
+    network: () => models.encoder(1, 128),
+    mdl: encoderCall,
+  },
+  {
+    name: "g_train",
+    what: "ConvNet training step, Adam, 32 images",
+    network: () => models.convnet(32, ADAM),
+    mdl: step("convnet.mdl", "ConvNet", ADAM, { set: { p: 0 } }),
+  },
+  {
+    name: "vgg16",
+    what: "VGG-16 with one linear layer, one 224 x 224 image",
+    network: () => models.vgg16(1),
+    mdl: from(`${own}/vgg16.mdl`, "logits"),
+  },
+  {
+    name: "resnet50",
+    what: "ResNet-50, one 224 x 224 image",
+    network: () => models.resnet50(1),
+    mdl: from(`${own}/compile/resnet50.mdl`, "logits"),
+  },
+  {
+    name: "unet",
+    what: "U-Net of width 32, three halvings, one 128 x 128 image",
+    network: () => models.unet(1, 128, 32, 3),
+    mdl: from(`${own}/unet.mdl`, "y"),
+  },
+  {
+    name: "gpt_prefill",
+    what: "GPT of 4 blocks, 128 tokens at once",
+    network: () => models.gpt(1, 128, 4),
+    mdl: gptCall(4),
+    below: 65,
+  },
+  {
+    name: "gpt_token",
+    what: `the same GPT, one token behind ${PLACE}`,
+    network: () => models.gptToken(PLACE, 4),
+    mdl: { ...from(transformer, "next", "GPT", gptOptions(4)), scalars: { at: PLACE } },
+    below: 65,
+    signedWeights: /\.(keys|values)$/,
+  },
+  {
+    name: "lstm",
+    what: "LSTM of 128 between embedding and head, 16 sequences of 64 characters",
+    network: () => models.charLstm(16, 64),
+    mdl: from(`${examples}/lstm.mdl`, "logits"),
+    below: 65,
+  },
+  {
+    name: "resnet20_train",
+    what: "ResNet-20 training step, SGD with momentum, 32 images",
+    network: () => models.resnet20(32, SGD),
+    mdl: step("resnet20.mdl", "ResNet20", SGD),
+  },
+  {
+    name: "gpt_train",
+    what: "GPT training step, Adam, 8 sequences of 128 characters",
+    network: () => models.gpt(8, 128, 4, ADAM),
+    mdl: step("transformer.mdl", "GPT", ADAM, gptOptions(4)),
+    below: 65,
+  },
+  {
+    name: "softmax",
+    what: "softmax of 1024 rows of 1024",
+    network: () => models.softmax(1024, 1024),
+    mdl: from(`${own}/rows.mdl`, "y", "Softmax"),
+  },
+  {
+    name: "layer_norm",
+    what: "layer norm of 1024 rows of 1024",
+    network: () => models.layerNorm(1024, 1024),
+    mdl: from(`${own}/rows.mdl`, "y", "Norm"),
+  },
+  {
+    name: "attention",
+    what: "attention, 8 x 4 heads of 64, 256 tokens",
+    network: () => models.attention(8, 4, 256, 64),
+    mdl: from(`${own}/attention.mdl`, "y"),
+  },
+];
+
+export const workloads: readonly Workload[] = specs.map(workload);
+
+/** The workloads that `--quick` takes: those that peers were measured with first. */
+export const quickWorkloads: readonly string[] = workloads.slice(0, 7).map((w) => w.name);
+
+interface CurveSpec {
+  readonly name: string;
+  readonly axis: string;
+  readonly points: readonly number[];
+  readonly spec: (at: number) => Omit<Spec, "name" | "point">;
+}
+
+const curveSpecs: readonly CurveSpec[] = [
+  {
+    name: "convnet_batch",
+    axis: "batch",
+    points: [1, 8, 32, 128],
+    spec: (n) => ({ what: `ConvNet, ${n} images`, network: () => models.convnet(n), mdl: convnetCall }),
+  },
+  {
+    name: "encoder_length",
+    axis: "tokens",
+    points: [64, 128, 256, 512],
+    spec: (t) => ({
+      what: `encoder block, ${t} tokens`,
+      network: () => models.encoder(1, t),
+      mdl: encoderCall,
+    }),
+  },
+  {
+    name: "gpt_depth",
+    axis: "blocks",
+    points: [2, 4, 8, 16],
+    spec: (n) => ({
+      what: `GPT of ${n} blocks`,
+      network: () => models.gpt(1, 64, n),
+      mdl: gptCall(n),
+      below: 65,
+    }),
+  },
+];
+
+/** Points of curves: a workload each, called CURVE_AT. */
+export const curves: readonly Workload[] = curveSpecs.flatMap(({ name, axis, points, spec }) =>
+  points.map((at) => workload({ ...spec(at), name: `${name}_${at}`, point: { curve: name, axis, at } })),
+);
+export const curveNames: readonly string[] = curveSpecs.map((c) => c.name);

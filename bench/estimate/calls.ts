@@ -6,7 +6,8 @@ import { type CompileOptions, compile } from "../../compiler/core/index.ts";
 import { bindBlock } from "../../runtime/core/plan.ts";
 import type { Artefact } from "../../runtime/core/program.ts";
 import { compileModel } from "../systems/mdl.ts";
-import { type MdlModel, workloads } from "../workloads.ts";
+import type { MdlModel } from "../workload.ts";
+import { workloads } from "../workloads.ts";
 import type { KernelText } from "./machine-code.ts";
 
 export interface Call {
@@ -21,7 +22,7 @@ export interface KnownCall extends Pick<Call, "name" | "what" | "sizes"> {
   readonly model: MdlModel;
 }
 
-const timed = (name: string): MdlModel => workloads.find((w) => w.name === name)!.mdl;
+const timed = (name: string): MdlModel => workloads.find((w) => w.name === name)!.mdl!;
 const model = (file: string, entry: string, options: CompileOptions = {}): MdlModel => ({
   file,
   entry,

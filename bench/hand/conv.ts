@@ -2,9 +2,16 @@
 // implicit product of matrices. The image comes and goes with channels last, the weights are packed. Rows of the product
 // are (window of the pool, position in it), so that a pool is the maximum of four of a lane's own accumulators. The number
 // of windows is a multiple of 8, channels out of 32, channels in of 4.
-import type { ConvShape, Values } from "../reference.ts";
+import type { Values } from "../reference.ts";
 import type { HandKernel } from "./kernel.ts";
 import { accumulators, COLUMNS, columnPanels, groups, LANES, multiplyAdd, ROWS } from "./tile.ts";
+
+export interface ConvShape {
+  readonly cin: number;
+  readonly cout: number;
+  readonly height: number;
+  readonly width: number;
+}
 
 const WINDOWS = ROWS / 4;
 

@@ -1,24 +1,29 @@
-// The product, as a user gets it: the compiler makes a module with its runtime inside, and the process imports that.
+// The product, as a user gets it: the compiler makes a module with its runtime inside, and the process imports that. The
+// compiler may be another revision's (`--compare`).
 import { writeFileSync } from "node:fs";
 import { posix } from "node:path";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
-import { renderAll } from "../../compiler/core/diagnostics/index.ts";
-import { compile, emitModule, MdlError } from "../../compiler/core/index.ts";
+import * as library from "../../compiler/core/index.ts";
 import type { Artefact, LoadOptions, NetBase, StepResult, Tensor } from "../../runtime/core/index.ts";
 import { writeSafetensors } from "../../test/support/safetensors.ts";
 import { readText } from "../paths.ts";
-import type { Results } from "../reference.ts";
-import type { MdlModel } from "../workloads.ts";
+import { type MdlModel, STEPS } from "../workload.ts";
 import type { System } from "./system.ts";
 
-export function compileModel({ file, append = "", options }: MdlModel): Artefact {
+/** What is used of the library: another revision has it, too. */
+export type Library = Pick<typeof library, "compile" | "emitModule">;
+
+/** A model of the tree. */
+export function compileModel({ file, append = "", options }: MdlModel, compile = library.compile): Artefact {
   const source = readText(file) + append;
+  const resolve = (path: string): string => readText(posix.normalize(path));
   try {
-    return compile(source, file, { resolve: (path) => readText(posix.normalize(path)), ...options }).artefact;
+    return compile(source, file, { resolve, ...options }).artefact;
   } catch (error) {
-    if (!(error instanceof MdlError)) throw error;
-    throw new Error(renderAll(error.diagnostics, (name) => (name === file ? source : undefined)));
+    const [first] =
+      (error as { diagnostics?: readonly { code: string; message: string }[] }).diagnostics ?? [];
+    throw first ? new Error(`${file}: ${first.code} ${first.message}`) : error;
   }
 }
 
@@ -26,45 +31,52 @@ type Entry = (inputs: object) => Promise<Readonly<Record<string, Tensor>>>;
 type Step = (inputs: object) => Promise<StepResult>;
 type Net = NetBase & Readonly<Record<string, Entry | Step>>;
 
-export const mdl: System = {
-  name: "mdl",
-  lacks: () => undefined,
+/** What the names of systems of other revisions begin with. */
+export const REVISION = "mdl@";
 
-  build({ name, mdl: model }, folder) {
-    const { js } = emitModule(compileModel(model), { runtime: "inline", source: model.file });
-    const file = posix.join(folder, `${name}.mjs`);
+export const mdlOf = (name: string, compiler: Library | undefined): System => ({
+  name,
+  what: name === "mdl" ? "this tree's compiler" : "another revision's compiler",
+  device: "webgpu",
+  tolerance: 1e-4,
+  lacks: ({ mdl }) => (mdl ? undefined : "mdl does not read ONNX files"),
+
+  async build({ name: workload, mdl: model }, folder) {
+    const artefact = compileModel(model!, compiler!.compile);
+    const { js } = compiler!.emitModule(artefact, { runtime: "inline", source: model!.file });
+    const file = posix.join(folder, `${workload}-${name.replace(/\W/g, "-")}.mjs`);
     writeFileSync(file, js);
     return { file, bytes: gzipSync(js, { level: 9 }).length };
   },
 
-  async open({ training, mdl: { entry } }, { inputs, weights }, shipped) {
+  async prepare({ training, mdl: model }, { inputs, weights }, { shipped }) {
+    const { entry, scalars } = model!;
     const module = (await import(pathToFileURL(shipped!.file).href)) as {
       load(options: LoadOptions): Promise<Net>;
     };
-    const net = await module.load(weights.size > 0 ? { weights: writeSafetensors(weights) } : {});
-    let results: Record<string, ArrayLike<number>> = {};
-    const infer = async (): Promise<void> => {
-      const out = await (net[entry] as Entry)(inputs);
-      results = Object.fromEntries(Object.entries(out).map(([name, tensor]) => [name, tensor.data]));
-    };
-    const train = async (): Promise<void> => {
-      results = { loss: [await (await (net[entry] as Step)(inputs)).loss] };
-    };
-    return {
-      variant: net.target,
-      adapter: (net.device as unknown as GPUDevice).adapterInfo,
-      call: training ? train : infer,
-      async results(): Promise<Results> {
-        const out = { ...results };
-        if (training) {
-          for (const { path, role } of net.parameters()) {
-            if (role === "param") out[path] = (await (await net.getParameter(path)).read()) as Float32Array;
-          }
-        }
-        return out;
-      },
-      arenaBytes: () => net.memory().arena,
-      close: () => net.dispose(),
+    const options = weights.size > 0 ? { weights: writeSafetensors(weights) } : {};
+    const given = { ...inputs, ...scalars };
+    return async () => {
+      const net = await module.load(options);
+      let results: Record<string, ArrayLike<number>> = {};
+      const losses: number[] = [];
+      const infer = async (): Promise<void> => {
+        const out = await (net[entry] as Entry)(given);
+        results = Object.fromEntries(Object.entries(out).map(([result, tensor]) => [result, tensor.data]));
+      };
+      const train = async (): Promise<void> => {
+        losses.push(await (await (net[entry] as Step)(given)).loss);
+      };
+      return {
+        variant: net.target,
+        adapter: (net.device as unknown as GPUDevice).adapterInfo,
+        call: training ? train : infer,
+        results: async () => (training ? { losses: losses.slice(0, STEPS) } : results),
+        arenaBytes: () => net.memory().arena,
+        close: () => net.dispose(),
+      };
     };
   },
-};
+});
+
+export const mdl: System = mdlOf("mdl", library);

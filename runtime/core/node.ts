@@ -87,10 +87,15 @@ async function createDawn(node: NodeProcess): Promise<GPU> {
  */
 export function pollPolitely<T>(promise: Promise<T>, info: GPUAdapterInfo): Promise<T> {
   if (host.navigator?.gpu || !host.process || !host.setImmediate || !isSoftwareAdapter(info)) return promise;
+  return restWhile(promise);
+}
+
+/** The same promise; while it is pending the event loop of Node sleeps a little between its turns. */
+export function restWhile<T>(promise: Promise<T>): Promise<T> {
   if (pending++ === 0) since = performance.now();
   if (!polling) {
     polling = true;
-    host.setImmediate(sleepAwhile);
+    host.setImmediate?.(sleepAwhile);
   }
   return promise.finally(() => {
     pending--;

@@ -4,22 +4,24 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { differenceOf } from "../../bench/calls.ts";
 import { type CompileRow, compileJobs, compileTable } from "../../bench/compile.ts";
 import { calls } from "../../bench/estimate/calls.ts";
 import { chips } from "../../bench/estimate/chips.ts";
+import { expectedOf } from "../../bench/figures.ts";
 import { convKernel } from "../../bench/hand/conv.ts";
 import { matmulKernel } from "../../bench/hand/matmul.ts";
 import { columnPanels, rowPanels } from "../../bench/hand/tile.ts";
 import { parseOptions, UsageError } from "../../bench/options.ts";
 import type { Ready } from "../../bench/protocol.ts";
-import { convBlock, largestError, matmulElements } from "../../bench/reference.ts";
+import { keep, largestError, placesOf } from "../../bench/reference.ts";
 import { emptyRow, type Measured, type Report, ratiosOf, rowOf, table } from "../../bench/report.ts";
 import { sample } from "../../bench/sampling.ts";
 import { sizedModels, sizeOf, sizeTable } from "../../bench/sizes.ts";
 import { median, speedup, summarize } from "../../bench/statistics.ts";
 import { systems } from "../../bench/systems/index.ts";
 import { mdl } from "../../bench/systems/mdl.ts";
-import { workloads } from "../../bench/workloads.ts";
+import { curveNames, curves, quickWorkloads, workloads } from "../../bench/workloads.ts";
 import { check } from "../../compiler/core/index.ts";
 import { nullDevice, shaderErrors } from "../support/device.ts";
 import { projectFile } from "../support/files.ts";
@@ -84,36 +86,23 @@ describe("sampling", () => {
 });
 
 describe("the reference", () => {
-  it("multiplies matrices", () => {
-    const { values, at, size } = matmulElements([1, 2, 3, 4, 5, 6], [1, 0, 2, 1, 3, 1], 2, 3, 2);
-    const all = [14, 5, 32, 11];
-    expect(size).toBe(4);
-    expect([...(at as Int32Array)].sort()).toEqual([0, 1, 2, 3]);
-    expect([...(values as Float64Array)]).toEqual([...(at as Int32Array)].map((i) => all[i]));
-  });
-
-  it("takes elements of every column", () => {
-    const { at } = matmulElements(new Float32Array(256), new Float32Array(256 * 256), 256, 1, 256);
-    expect(new Set([...(at as Int32Array)].map((i) => i % 256)).size).toBe(256);
-    expect(new Set(at as Int32Array).size).toBe(256 * 64);
-  });
-
-  it("convolves, pools and cuts off what is negative", () => {
-    // A window of ones sums the neighbours: 10 in each of four places of a 2 by 2 image of 1 .. 4.
-    const shape = { cin: 1, cout: 2, height: 2, width: 2 };
-    const weight = [...Array(9).fill(1), ...Array(9).fill(-1)];
-    expect([...(convBlock([1, 2, 3, 4], weight, [0.5, 0], shape).values as Float64Array)]).toEqual([10.5, 0]);
-    // A tap to the upper left moves the image down and to the right.
-    const corner = [1, 0, 0, 0, 0, 0, 0, 0, 0];
-    const image = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
-    const one = { cin: 1, cout: 1, height: 4, width: 4 };
-    expect([...(convBlock(image, corner, [0], one).values as Float64Array)]).toEqual([1, 3, 9, 11]);
-  });
-
+  const TOLERANCE = 1e-4;
   it("measures the largest difference as a part of the largest value", () => {
-    const error = largestError({ y: [1, 2, 100.001] }, { y: { values: [1, 2, 100] } });
+    const error = largestError({ y: [1, 2, 100.001] }, { y: keep([1, 2, 100]) }, TOLERANCE);
     expect(error).toBeCloseTo(1e-5, 9);
-    expect(largestError({ y: [7, 8, 9] }, { y: { values: [9], at: [2], size: 3 } })).toBe(0);
+    expect(largestError({ y: [7] }, { y: keep([7]) }, TOLERANCE)).toBe(0);
+  });
+
+  it("keeps some elements of many, and two numbers that hang on all", () => {
+    const many = Float32Array.from({ length: 100_000 }, (_, i) => Math.sin(i));
+    const kept = keep(many);
+    expect(kept.values.length).toBe(256);
+    expect(new Set(placesOf(many.length)).size).toBeGreaterThan(250);
+    expect(largestError({ y: many }, { y: kept }, TOLERANCE)).toBe(0);
+    const other = many.slice();
+    const untouched = other.findIndex((_, i) => !placesOf(many.length).includes(i));
+    other[untouched] += 100;
+    expect(() => largestError({ y: other }, { y: kept }, TOLERANCE)).toThrow("y as a whole is off by");
   });
 
   it.each([
@@ -122,37 +111,88 @@ describe("the reference", () => {
     ["another size", { y: [1] }, "y has 1 elements, expected 2"],
     ["what is not finite", { y: [1, Number.NaN] }, "y[1] is NaN"],
   ])("refuses %s", (_, results, message) => {
-    expect(() => largestError(results, { y: { values: [1, 2] } })).toThrow(message);
+    expect(() => largestError(results, { y: keep([1, 2]) }, TOLERANCE)).toThrow(message);
   });
 
-  it("looks for what is not finite beyond the elements that are compared", () => {
-    const expected = { y: { values: [1], at: [0], size: 2 } };
-    expect(() => largestError({ y: [1, Number.POSITIVE_INFINITY] }, expected)).toThrow("y[1] is Infinity");
+  it("looks for what is not finite beyond the elements that are kept", () => {
+    const many = new Float32Array(1000);
+    const expected = { y: keep(many) };
+    many[many.findIndex((_, i) => !placesOf(1000).includes(i))] = Number.POSITIVE_INFINITY;
+    expect(() => largestError({ y: many }, expected, TOLERANCE)).toThrow("is Infinity");
+  });
+
+  it("compares what was kept of two systems", () => {
+    const ours = { y: keep([1, 2, 3]) };
+    expect(differenceOf(ours, ours)).toBe(0);
+    expect(differenceOf(ours, { y: keep([1, 2, 4]) })).toBeGreaterThanOrEqual(0.25);
+    expect(differenceOf(ours, { y: keep([1, 2]) })).toBeNaN();
+    expect(differenceOf({}, ours)).toBeNaN();
   });
 });
 
 describe("workloads", () => {
   it("are named as the peers' measurements are", () => {
-    const names = ["a_matmul1024", "b_conv64_56", "c_convnet28", "d_resnet18", "g_train"];
-    expect(workloads.map((w) => w.name)).toEqual(names);
-    expect(workloads.map((w) => Math.round(w.flops / 1e6))).toEqual([2147, 231, 478, 3628, 1433]);
+    const names = [
+      "a_matmul1024",
+      "b_conv64_56",
+      "c_convnet28",
+      "d_resnet18",
+      "e_mobilenetv2",
+      "f_encoder",
+      "g_train",
+    ];
+    expect(quickWorkloads).toEqual(names);
+    const megaflops = workloads.slice(0, 7).map((w) => Math.round(w.flops / 1e6));
+    expect(megaflops).toEqual([2147, 231, 478, 3628, 602, 218, 1433]);
+    expect(systems.map((s) => s.name)).toEqual([
+      ...[
+        "mdl",
+        "ort-webgpu",
+        "ort-wasm",
+        "ort-cpu",
+        "tfjs-webgpu",
+        "tfjs-wasm",
+        "jax-webgpu",
+        "torch-cpu",
+        "hand",
+      ],
+    ]);
   });
 
-  it("repeat a figure's rows in a batch, each as often", () => {
-    const { inputs } = workloads.find((w) => w.name === "g_train")!.data();
-    expect(inputs["x"].shape).toEqual([32, 1, 28, 28]);
-    expect(inputs["x"].data.length).toBe(32 * 784);
-    const firsts = [...Array(32).keys()].map((i) => inputs["x"].data[i * 784]);
-    const counts = firsts.map((v) => firsts.filter((u) => u === v).length);
-    expect(new Set(counts)).toEqual(new Set([4]));
-    expect(firsts.slice(0, 8)).not.toEqual(firsts.slice(8, 16));
+  it("have names of their own, and what must come out of each is there", () => {
+    const all = [...workloads, ...curves];
+    expect(new Set(all.map((w) => w.name)).size).toBe(all.length);
+    for (const { name, network } of all) {
+      const results = network!.training ? ["losses"] : Object.keys(network!.outputs);
+      expect(Object.keys(expectedOf(name) ?? {}), name).toEqual(results);
+    }
   });
 
-  it("are compiled into modules of their own", () => {
+  it("have the parameters and inputs of the model that mdl compiles", () => {
+    for (const { name, mdl: model, network } of workloads) {
+      const { file, append = "", options, entry, scalars = {} } = model!;
+      const { model: set, set: values } = options;
+      const { models } = check(projectFile(file) + append, file, { model: set, set: values });
+      const [checked] = models!;
+      const entries = [
+        ...checked.entries,
+        ...checked.trains.map((t) => ({ name: `${t.name}_step`, inputs: t.inputs })),
+      ];
+      const found = entries.find((e) => e.name === entry)!;
+      expect(found?.name, name).toBe(entry);
+      const wanted = [...Object.keys(network!.inputs), ...Object.keys(scalars)];
+      expect(found.inputs.map((i) => i.name).sort(), name).toEqual(wanted.sort());
+      const shapes = new Map([...checked.params, ...checked.buffers].map((p) => [p.path, p.shape]));
+      for (const [path, { shape, part }] of Object.entries(network!.params))
+        expect(shapes.get(part?.of ?? path), `${name}: ${path}`).toEqual(part?.shape ?? shape);
+    }
+  });
+
+  it("are compiled into modules of their own", async () => {
     const folder = mkdtempSync(join(tmpdir(), "mdl-bench-test-"));
     try {
       for (const workload of workloads.slice(0, 2)) {
-        const { file, bytes } = mdl.build!(workload, folder);
+        const { file, bytes } = await mdl.build!(workload, folder);
         const text = readFileSync(file, "utf8");
         expect(text).toContain("mdlArtefact");
         expect(bytes).toBeGreaterThan(1000);
@@ -215,6 +255,8 @@ const start = (loadMs: number, firstMs: number): Ready => ({
   dispatches: 2,
   peakBytes: 3 * 2 ** 20,
   arenaBytes: 2048,
+  submitMs: 0.5,
+  ownMs: 0.1,
 });
 const measured = (system: string, rounds: number[][]): Measured => ({
   workload: "a_matmul1024",
@@ -257,6 +299,8 @@ describe("the report", () => {
       max_error: 1.23e-6,
       dispatches: 2,
       pipelines: 3,
+      submit_ms: 0.5,
+      own_ms: 0.1,
       peak_bytes: 3 * 2 ** 20,
       arena_bytes: 2048,
       artefact_bytes: 20480,
@@ -364,23 +408,28 @@ describe("the command line", () => {
     systems: ["mdl", "hand"],
     estimate: calls.map((c) => c.name),
     chips: chips.map((c) => c.name),
+    quick: quickWorkloads,
+    curves: curveNames,
+    figures: workloads.map((w) => w.name),
   };
 
   it("runs everything unless told otherwise", () => {
     const options = parseOptions([], known)!;
-    expect(options.what).toBe("calls");
-    expect(options.only).toEqual(known.calls);
+    expect(options.what).toEqual(["calls"]);
+    expect(options.only.calls).toEqual(known.calls);
     expect(options.systems).toEqual(known.systems);
-    expect(options.json).toBeUndefined();
+    for (const name of ["json", "results", "compare", "user"] as const) expect(options[name]).toBeUndefined();
     const quick = parseOptions(["--quick"], known)!;
+    expect(quick.only.calls).toEqual(quickWorkloads);
     expect(quick.rounds * quick.seconds).toBeLessThan(options.rounds * options.seconds);
     expect(quick.starts).toBeLessThan(options.starts);
+    expect(parseOptions(["--full"], known)!.what).toEqual(["calls", "curves", "compile", "sizes"]);
   });
 
   it("picks, in the order of the list", () => {
-    const args = ["--only", "g_train,b_conv64_56", "--systems=hand", "--json", "out.json"];
+    const args = ["--only", "vgg16,b_conv64_56", "--systems=hand", "--json", "out.json", "--quick"];
     expect(parseOptions(args, known)).toMatchObject({
-      only: ["b_conv64_56", "g_train"],
+      only: { calls: ["b_conv64_56", "vgg16"] },
       systems: ["hand"],
       json: "out.json",
     });
@@ -388,23 +437,55 @@ describe("the command line", () => {
 
   it("names compilations and modules in place of calls", () => {
     expect(parseOptions(["--compile", "--only", "tangled,resnet50"], known)).toMatchObject({
-      what: "compile",
-      only: ["tangled", "resnet50"],
+      what: ["compile"],
+      only: { compile: ["tangled", "resnet50"], calls: ["resnet50"] },
     });
-    expect(parseOptions(["--sizes"], known)).toMatchObject({ what: "sizes", only: known.sizes });
+    const { what, only } = parseOptions(["--sizes"], known)!;
+    expect([what, only.sizes]).toEqual([["sizes"], known.sizes]);
+  });
+
+  it("compares this tree with a revision", () => {
+    const args = ["--compare", "HEAD~1", "--only", "g_train"];
+    expect(parseOptions(args, known)).toMatchObject({
+      compare: "HEAD~1",
+      systems: ["mdl"],
+      only: { calls: ["g_train"] },
+    });
+  });
+
+  it("takes a model of the user's, with what it needs", () => {
+    const args = [
+      "--model",
+      "my.mdl",
+      "--entry",
+      "fit_step",
+      "--set",
+      "p=0",
+      "--set",
+      "deep=true",
+      "--size",
+      "N=8",
+    ];
+    expect(parseOptions(args, known)!.user).toEqual({
+      file: "my.mdl",
+      entry: "fit_step",
+      model: undefined,
+      set: { p: 0, deep: true },
+      sizes: { N: 8 },
+    });
   });
 
   it("estimates calls on chips, and models of the user's", () => {
     expect(parseOptions(["--estimate", "a6000,navi21", "--only", "attention"], known)).toMatchObject({
-      what: "estimate",
+      what: ["estimate"],
       chips: ["navi21", "a6000"],
-      only: ["attention"],
+      only: { estimate: ["attention"] },
       files: [],
     });
     expect(
       parseOptions(["--estimate", "h100", "my.mdl", "--size", "N=8", "--size", "T=4"], known),
     ).toMatchObject({
-      only: [],
+      only: { estimate: [] },
       files: ["my.mdl"],
       sizes: { N: 8, T: 4 },
     });
@@ -420,6 +501,13 @@ describe("the command line", () => {
     [["--estimate", "a6000", "--compile"], "one at a time"],
     [["--estimate", "voodoo2"], "--estimate: there is no voodoo2; there are navi21"],
     [["--estimate", "a6000", "m.mdl", "--size", "N"], "--size N is not"],
+    [["--compare", "HEAD", "--systems", "hand"], "--systems is for peers"],
+    [["--compare", "HEAD", "--sizes"], "--compare times calls"],
+    [["--model", "a.onnx", "--only", "g_train"], "in place of the workloads"],
+    [["--entry", "logits"], "belong to --model"],
+    [["--model", "a.mdl", "--set", "p"], "--set takes name=value"],
+    [["--full", "--sizes"], "--full has --sizes in it"],
+    [["--results", "../up"], "--results takes a name"],
     [["--fast"], "--fast"],
     [["a_matmul1024"], "a_matmul1024"],
   ])("refuses %j", (args, message) => {

@@ -53,14 +53,18 @@ function typed(dtype: string, buffer: ArrayBuffer, name: string): HostTensor["da
   }
 }
 
-/** The other way round: float32 tensors as a file's bytes. */
+/** The other way round: tensors as a file's bytes. */
 export function writeSafetensors(
-  tensors: ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float32Array }>,
+  tensors: ReadonlyMap<
+    string,
+    { readonly shape: readonly number[]; readonly data: Float32Array | Int32Array }
+  >,
 ): Uint8Array {
   const header: Record<string, Entry> = {};
   let offset = 0;
   for (const [name, { shape, data }] of tensors) {
-    header[name] = { dtype: "F32", shape: [...shape], data_offsets: [offset, offset + data.byteLength] };
+    const dtype = data instanceof Int32Array ? "I32" : "F32";
+    header[name] = { dtype, shape: [...shape], data_offsets: [offset, offset + data.byteLength] };
     offset += data.byteLength;
   }
   const plain = JSON.stringify(header);
