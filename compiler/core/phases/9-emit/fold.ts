@@ -50,7 +50,7 @@ function pieceOf(text: string): Piece {
   for (const { 0: token, index } of text.matchAll(TOKENS)) {
     const [, name = "", digits] = /^([A-Za-z]{0,2})(0|[1-9]\d{0,8}|)$/.exec(token) ?? [];
     const next = text[index + token.length] ?? "";
-    const plain = digits !== undefined && token !== "" && !member && !(name && /[(:<]/.test(next));
+    const plain = digits !== undefined && token !== "" && !member && !(name && /[(<]/.test(next));
     // What is behind a dot is a member of a vector, or a word of the uniform block, which are numbered.
     member = token === "." && text[index - 1] !== "p";
     if (!plain || (name && digits === "0")) continue;
@@ -88,33 +88,38 @@ interface Found {
   readonly length: number;
   readonly count: number;
   readonly steps: readonly (readonly number[])[];
-  /** Bytes after compression, about, for each piece. */
-  readonly saved: number;
 }
 
-/** A repeat is a match, and one more behind each number that differs; a fold is its ends, and a mark behind each. */
+/** Bytes after compression, about: a repeat is a match, and one more behind each number that differs; a fold is its ends, and marks. */
 const saving = (count: number, marks: number): number => (count - 1) * (2 + 1.5 * marks) - (4 + marks);
 
-/** From the front, the fold that saves most for its length; so bodies are short, and what repeats them is found next. */
+/** The folds that save most together; what repeats them is found next. */
 function foldOnce(pieces: readonly Piece[]): Piece[] {
-  const made: Piece[] = [];
-  for (let at = 0; at < pieces.length; ) {
-    let best: Found | undefined;
+  /** From each piece on: what is saved, and by which fold that begins there. */
+  const best: { readonly saved: number; readonly found?: Found }[] = [];
+  best[pieces.length] = { saved: 0 };
+  for (let at = pieces.length - 1; at >= 0; at--) {
+    best[at] = { saved: best[at + 1].saved };
     for (let length = 1; length <= LONGEST && at + 2 * length <= pieces.length; length++) {
       const steps = stepsBetween(pieces, at, length);
       if (!steps) continue;
-      let count = 2;
-      while (
-        at + (count + 1) * length <= pieces.length &&
-        String(stepsBetween(pieces, at + (count - 1) * length, length)) === String(steps)
-      )
-        count++;
       const marks = steps.flat().filter((step) => step !== 0).length;
-      const saved = saving(count, marks) / (length * count);
-      if (saved > (best?.saved ?? 0)) best = { length, count, steps, saved };
+      let count = 2;
+      do {
+        const saved = saving(count, marks) + best[at + count * length].saved;
+        if (saved > best[at].saved) best[at] = { saved, found: { length, count, steps } };
+        count++;
+      } while (
+        at + count * length <= pieces.length &&
+        String(stepsBetween(pieces, at + (count - 2) * length, length)) === String(steps)
+      );
     }
-    made.push(best ? folded(pieces.slice(at, at + best.length), best) : pieces[at]);
-    at += best ? best.length * best.count : 1;
+  }
+  const made: Piece[] = [];
+  for (let at = 0; at < pieces.length; ) {
+    const { found } = best[at];
+    made.push(found ? folded(pieces.slice(at, at + found.length), found) : pieces[at]);
+    at += found ? found.length * found.count : 1;
   }
   return made;
 }
