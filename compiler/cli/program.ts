@@ -88,6 +88,14 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .option("--entry <E>", "only this entry, or training step NAME_step; may be repeated", collect)
     .option("--bind <N=8>", "fix a size: kernels for this one only; may be repeated", parseBind)
     .addOption(target().argParser(collect).default(undefined, "all of them"))
+    .addOption(
+      new Option(
+        "--precision <P>",
+        "on adapters with f16, store weights (f16-weights), or weights and activations (f16), in half the bytes; others compute as ever",
+      )
+        .choices(["f32", "f16-weights", "f16"])
+        .default("f32"),
+    )
     .option(
       "--tuning <F>",
       "a table of mdl tune: kernels that were the fastest on its adapter, beside the others; may be repeated",

@@ -77,7 +77,14 @@ export { type ReferenceModel, ReferenceNet } from "./reference/net.ts";
 export type { EntrySummary } from "./report.ts";
 export { STAGES, type Stage } from "./stages.ts";
 export type { SourceFile } from "./syntax/ast.ts";
-export { type Target, type Tuning, type TuningRow, targets } from "./targets.ts";
+export {
+  type Precision,
+  type Target,
+  type Tuning,
+  type TuningRow,
+  targets,
+  withPrecision,
+} from "./targets.ts";
 export { vocabulary, type Word } from "./vocabulary.ts";
 
 // ------------------------------------------------------------------------------------------------- parse, print

@@ -253,7 +253,7 @@ function layOut(simplified: Graph, src: Source, { target, options, claims }: Lin
         if (options.verify) verifyRegions(graph, regions(), step);
       });
       if (options.verify) verifyFused(fused, "fuse");
-      const made = layout(fused, { derive, maxBindings });
+      const made = layout(fused, { derive, maxBindings, precision: target.precision });
       if (options.verify) verifyLaid(made, "layout");
       // An update in place shares a binding. Where it turns out not to be one, and the kernel counted on it, it is cut anew.
       const open = made.overfull.filter((path) => !notInPlace.has(path));
@@ -280,7 +280,7 @@ class SharedLayouts {
 }
 /** What `layOut` asks of the target. */
 function whatIsAsked(graph: Graph, { target, claims }: Line): string {
-  const answers: unknown[] = [limitOf(target, "maxStorageBuffersPerShaderStage")];
+  const answers: unknown[] = [limitOf(target, "maxStorageBuffersPerShaderStage"), target.precision];
   for (const { own } of eachBlock(overBlocks(graph, (g) => g)))
     for (const n of own.nodes)
       if (n.op.fuses === "composite" || n.op.fuses === "algorithm")

@@ -43,7 +43,18 @@ export interface Target {
   readonly fastShared: boolean;
   /** What was measured to be better than the first choice of a family, on the adapters that it requires. */
   readonly tuning?: Tuning;
+  /** What entries (not training steps) may store as f16; all as it is, without. */
+  readonly precision?: Precision;
 }
+/** `f16-weights`: what parameters alone decide; `f16`: what kernels leave for each other, too. Kernels compute in f32. */
+export type Precision = "f16-weights" | "f16";
+/** A target where weights, or all, are stored as f16: for adapters that have it. */
+export const withPrecision = (target: Target, precision: Precision): Target => ({
+  ...target,
+  name: `${target.name}-${precision}`,
+  requires: { ...target.requires, features: [...target.requires.features, "shader-f16"] },
+  precision,
+});
 
 /** A row: of a class of groups (7-schedule/tuned.ts), the choice of a family at a version of it. */
 export interface TuningRow {

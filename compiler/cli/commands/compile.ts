@@ -7,6 +7,7 @@ import {
   type Compiled,
   compile,
   emitModule,
+  type Precision,
   renderAll,
   type SetValue,
   type Stage,
@@ -28,6 +29,7 @@ export interface CompileFlags {
   readonly bind?: Readonly<Record<string, number>>;
   readonly target?: readonly string[];
   readonly tuning?: readonly string[];
+  readonly precision?: "f32" | Precision;
   readonly weights?: string;
   readonly runtime: "inline" | "import";
   readonly host?: "any" | "page";
@@ -63,7 +65,10 @@ export async function compileCommand(path: string, flags: CompileFlags): Promise
 
   if (flags.emit !== undefined) {
     const text = compiled.flatMap((c) =>
-      (flags.target ?? [undefined]).map((t) => c.emit(flags.emit as Stage, t)),
+      // With f16, what is new about it.
+      (flags.target ?? [undefined]).map((t) =>
+        c.emit(flags.emit as Stage, t && [t, precisionOf(flags)].filter(Boolean).join("-")),
+      ),
     );
     // The AST is the source's, whatever the targets.
     const parts = flags.emit === "ast" ? text.slice(0, 1) : text;
@@ -132,10 +137,13 @@ const compileModel = (files: SourceFiles, model: string | undefined, flags: Comp
       set: flags.set,
       entries: flags.entry,
       bind: flags.bind,
-      targets: targetsWith(flags.tuning ?? [], flags.target),
+      targets: targetsWith(flags.tuning ?? [], flags.target, precisionOf(flags)),
       minify: flags.minify,
     }),
   );
+
+const precisionOf = ({ precision }: CompileFlags): Precision | undefined =>
+  precision === "f32" ? undefined : precision;
 
 const same = (a: Compiled["diagnostics"][number], b: typeof a): boolean =>
   a.code === b.code &&

@@ -1,6 +1,13 @@
 // Tables of `mdl tune`: for a class of adapters, which choices are the best. In: JSON files. Out: targets with those tables, or an
 // error that says what is wrong with a file.
-import { type Target, type Tuning, type TuningRow, targets } from "../../core/index.ts";
+import {
+  type Precision,
+  type Target,
+  type Tuning,
+  type TuningRow,
+  targets,
+  withPrecision,
+} from "../../core/index.ts";
 import { InputFailure, UsageError } from "../failure.ts";
 import { readText } from "../files.ts";
 
@@ -73,12 +80,16 @@ export function tunedTarget(table: Table): Target {
   };
 }
 
-/** The targets to compile for: those that were asked for (all of them by default), and tuned ones before the one they vary. */
+/**
+ * The targets to compile for: those that were asked for (all of them by default), tuned ones before the one they vary, and
+ * each with f16 before the same without.
+ */
 export function targetsWith(
   paths: readonly string[],
   asked: readonly string[] | undefined,
+  precision?: Precision,
 ): readonly (string | Target)[] | undefined {
-  if (paths.length === 0) return asked;
+  if (paths.length === 0 && !precision) return asked;
   const wanted = asked ?? targets.map((t) => t.name);
   const tuned: Target[] = [];
   for (const path of paths) {
@@ -99,5 +110,8 @@ export function targetsWith(
       );
     }
   }
-  return [...tuned, ...wanted];
+  // A name that is none is refused by the compiler, with those that are.
+  const known = wanted.flatMap((name) => targets.find((t) => t.name === name) ?? []);
+  const narrow = precision ? [...tuned, ...known].map((t) => withPrecision(t, precision)) : [];
+  return [...narrow, ...tuned, ...wanted];
 }

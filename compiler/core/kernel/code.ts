@@ -94,6 +94,8 @@ export interface UniformSlot {
 /** A storage binding: one buffer range, one element type. */
 export interface BufferSlot {
   readonly value: Value;
+  /** Of its elements in memory: kernels compute with the value's own type. */
+  readonly dtype: DType;
   name: string;
   access: "read" | "read_write";
   /** Declared vec4 when any access is four wide. */

@@ -42,8 +42,11 @@ const newBlock = (): Block => ({ stmts: [], bound: new Map(), memo: new Map() })
 
 export type FoldHook = (fold: ScalarOf<"fold">, depth: number, lane: Axis | undefined) => X | undefined;
 
-/** How a value lies in its buffer: strides per logical axis. */
-export type StridesOf = (value: Value) => readonly Dim[];
+/** How values lie in their buffers: strides per logical axis, and what an element is there. */
+export interface Lying {
+  strides(v: Value): readonly Dim[];
+  dtype(v: Value): DType;
+}
 
 /** Where a root is really stored: in place of another value (updates), or inside a larger one (a scan's results). */
 export interface Placing {
@@ -55,7 +58,7 @@ export interface Placing {
 
 export class Emitter {
   readonly s: ScalarContext;
-  private readonly strides: StridesOf;
+  private readonly lying: Lying;
   readonly buffers: BufferSlot[] = [];
   readonly uniforms: UniformSlot[] = [];
   readonly functions: CodeFunction[] = [];
@@ -72,9 +75,9 @@ export class Emitter {
 
   private readonly placing: Placing | undefined;
 
-  constructor(s: ScalarContext, strides: StridesOf, words: Words, placing?: Placing) {
+  constructor(s: ScalarContext, lying: Lying, words: Words, placing?: Placing) {
     this.s = s;
-    this.strides = strides;
+    this.lying = lying;
     this.names = new Names(words);
     this.members = new Names(words);
     this.placing = placing;
@@ -133,7 +136,8 @@ export class Emitter {
   buffer(value: Value, access: "read" | "read_write"): BufferSlot {
     let slot = this.buffers.find((b) => b.value === value);
     if (!slot) {
-      slot = { value, name: this.fresh(bufferName(value)), access, wide: false };
+      const dtype = this.lying.dtype(value);
+      slot = { value, dtype, name: this.fresh(bufferName(value)), access, wide: false };
       this.buffers.push(slot);
     }
     if (access === "read_write") slot.access = access;
@@ -303,17 +307,19 @@ export class Emitter {
 
   /** The linear offset of an element in its buffer. */
   offset(value: Value, at: readonly Scalar[]): Scalar {
-    return linearOffset(this.s, this.strides(value), at);
+    return linearOffset(this.s, this.lying.strides(value), at);
   }
   private load(x: ScalarOf<"load">, lane: Axis | undefined): X {
     const slot = this.buffer(x.value, "read");
     const offset = this.offset(x.value, x.at);
-    if (!lane) return { k: "load", buffer: slot, index: this.x(offset), dtype: x.dtype, width: 1 };
+    const loaded = (index: X, width: Width): X =>
+      converted({ k: "load", buffer: slot, index, dtype: slot.dtype, width }, x.dtype);
+    if (!lane) return loaded(this.x(offset), 1);
     const how = lanesAlong(offset, lane);
-    if (how === "same") return { k: "load", buffer: slot, index: this.x(offset), dtype: x.dtype, width: 1 };
+    if (how === "same") return loaded(this.x(offset), 1);
     if (how === "vector") {
       slot.wide = true;
-      return { k: "load", buffer: slot, index: quarter(this.x(offset)), dtype: x.dtype, width: 4 };
+      return loaded(quarter(this.x(offset)), 4);
     }
     return vec(
       [0, 1, 2, 3].map((u) => {
@@ -322,9 +328,9 @@ export class Emitter {
         const depth = this.depthOf(shifted);
         const known = this.stack[depth].memo.get(key);
         if (known) return known;
-        const loaded: X = { k: "load", buffer: slot, index: this.x(shifted), dtype: x.dtype, width: 1 };
+        const held = loaded(this.x(shifted), 1);
         const name = this.fresh(slot.name);
-        this.stack[depth].stmts.push({ k: "let", name, x: loaded });
+        this.stack[depth].stmts.push({ k: "let", name, x: held });
         const out = variable(name, x.dtype);
         this.stack[depth].memo.set(key, out);
         return out;
@@ -347,12 +353,13 @@ export class Emitter {
   store(
     value: Value,
     at: readonly Scalar[],
-    x: X,
+    computed: X,
     lane: Axis | undefined,
     tail?: { readonly at: Scalar; readonly extent: Dim },
   ): void {
     const target = this.placing?.buffer(value) ?? value;
     const slot = this.buffer(target, "read_write");
+    const x = converted(computed, slot.dtype);
     const offset = this.offset(target, this.placing?.coordinates(value, at, this.s) ?? at);
     if (!lane) {
       this.put({ k: "store", buffer: slot, index: this.x(offset), x });
@@ -523,6 +530,9 @@ const LEVELS = 4;
 const WINDOW = 64;
 const BY_ZERO: ReadonlySet<string> = new Set(["mul", "div", "rem", "floor_div"]);
 const isFloat = (t: DType): boolean => t === "f32" || t === "f16";
+
+/** Between what a value is in kernels and what it is in memory. */
+const converted = (x: X, dtype: DType): X => (x.dtype === dtype ? x : call(`cast_${dtype}`, [x], dtype));
 
 export const COMBINE_NAME = { add: "sum", mul: "prod", max: "most", min: "least" } as const;
 /** The vec4 that holds an element: offsets are not negative, and a shift is cheaper than a signed division. */

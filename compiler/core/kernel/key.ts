@@ -153,7 +153,7 @@ export function kernelKey(k: KernelCode, access: readonly ("read" | "read_write"
   };
   out.push(k.uniforms.length, k.workgroup, k.subgroups ? 1 : 0, k.buffers.length);
   k.buffers.forEach((b, i) => {
-    type(b.value.type.dtype, b.wide ? 4 : 1);
+    type(b.dtype, b.wide ? 4 : 1);
     out.push(access[i] === "read" ? 0 : 1);
   });
   out.push(k.shared.length);

@@ -58,6 +58,8 @@ export interface Routine {
   readonly alias: ReadonlyMap<Value, Value>;
   /** Values that are stored over the state they were computed from. */
   readonly inPlace: ReadonlyMap<Value, Value>;
+  /** Values that are stored as another type than they are. */
+  readonly narrowed: ReadonlyMap<Value, DType>;
 }
 
 const scratch: OpDef = {

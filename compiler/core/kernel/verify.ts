@@ -89,7 +89,7 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
   }
   const module = new Map<string, Known>();
   for (const b of k.buffers) {
-    declare(module, b.name, { what: "buffer", dtype: b.value.type.dtype });
+    declare(module, b.name, { what: "buffer", dtype: b.dtype });
   }
   for (const s of k.shared) declare(module, s.name, { what: "shared", dtype: s.dtype, width: s.width });
   const functions = new Map<string, CodeFunction>();
@@ -161,7 +161,7 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
       case "load":
         if (!k.buffers.includes(x.buffer)) fail(`${x.buffer.name} is read and not bound`);
         if (x.width === 4 && !x.buffer.wide) fail(`${x.buffer.name} is read four wide and not declared so`);
-        if (x.dtype !== x.buffer.value.type.dtype) fail(`${x.buffer.name} is read as ${x.dtype}`);
+        if (x.dtype !== x.buffer.dtype) fail(`${x.buffer.name} is read as ${x.dtype}`);
         same(x.index, "i32", 1, `an index into ${x.buffer.name}`);
         return;
       case "shared":
@@ -236,7 +236,7 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
           if (s.x.width === 4 && !s.buffer.wide)
             fail(`${s.buffer.name} is written four wide and not declared so`);
           same(s.index, "i32", 1, `an index into ${s.buffer.name}`);
-          same(s.x, s.buffer.value.type.dtype, s.x.width, `what ${s.buffer.name} gets`);
+          same(s.x, s.buffer.dtype, s.x.width, `what ${s.buffer.name} gets`);
           break;
         case "setShared": {
           expr(s.index, scope);

@@ -207,7 +207,7 @@ export function printKernel(
   for (const b of k.body) stmt(b, "  ");
   lines.push("}");
 
-  for (const b of k.buffers) types.add(b.value.type.dtype);
+  for (const b of k.buffers) types.add(b.dtype);
   const head: string[] = (minify ? [] : notes).map(
     (n) => `// ${n.replace(/[\r\n\u2028\u2029\u0085\v\f]/g, " ")}`,
   );
@@ -228,7 +228,7 @@ export function printKernel(
   head.push(`@group(0) @binding(0) var<uniform> p: ${block};`);
   k.buffers.forEach((b, i) => {
     head.push(
-      `@group(0) @binding(${i + 1}) var<storage, ${access[i]}> ${name(b.name)}: array<${typeName(stored(b.value.type.dtype), b.wide ? 4 : 1)}>;`,
+      `@group(0) @binding(${i + 1}) var<storage, ${access[i]}> ${name(b.name)}: array<${typeName(stored(b.dtype), b.wide ? 4 : 1)}>;`,
     );
   });
   for (const sh of k.shared)

@@ -2,8 +2,10 @@
 // contraction likes, updates that overwrite the state they come from. In: a fused graph. Out: Laid, which schedules read.
 import type { Value } from "../../ir/types.ts";
 import { type Fused, printRegions, type Region } from "../../regions/region.ts";
+import type { Precision } from "../../targets.ts";
 import { inPlaceWrites, overfull } from "./in-place.ts";
 import { chooseLayouts, type Layouts, seenAsBytes } from "./layouts.ts";
+import { isNarrowed, narrow } from "./storage.ts";
 import { packWeights } from "./weights.ts";
 
 export interface Laid {
@@ -24,13 +26,17 @@ export interface LayoutOptions {
   /** Whether values of parameters alone go to a prepare program. */
   readonly derive: boolean;
   readonly maxBindings: number;
+  /** Inference only: what may be stored as f16. */
+  readonly precision?: Precision;
 }
 
 export function layout(made: Fused, options: LayoutOptions): Laid {
   const fixed = seenAsBytes(made);
   const layouts = chooseLayouts(made, fixed);
-  const { groups, home, packed } = packWeights(made, layouts, fixed, options.derive);
+  const precision = options.derive ? options.precision : undefined;
+  const { groups, home, packed } = packWeights(made, layouts, fixed, options.derive, precision && isNarrowed);
   const fused: Fused = { ...made, groups, home };
+  if (precision) narrow(fused, layouts, fixed, precision);
   const { sources, order } = inPlaceWrites(fused, layouts);
   return {
     fused,
@@ -48,7 +54,8 @@ export function printLaid({ fused, layouts, inPlace, order }: Laid): string[] {
     const axes = layouts.order(v);
     const lying = axes.every((a, i) => a === i) ? "" : ` lying as [${axes.join(", ")}]`;
     const source = inPlace.get(v);
-    return `${lying}${source ? ` over ${String(source.node.attrs.path)}` : ""}`;
+    const held = layouts.dtype(v) === v.type.dtype ? "" : ` as ${layouts.dtype(v)}`;
+    return `${lying}${held}${source ? ` over ${String(source.node.attrs.path)}` : ""}`;
   };
   return printRegions(fused.graph, order, note);
 }

@@ -3,7 +3,7 @@
 // In: fused groups. Out: an order and strides per stored value.
 
 import { asConst, type Dim, isConst, mul, ONE } from "../../dims/dim.ts";
-import type { Value } from "../../ir/types.ts";
+import type { DType, Value } from "../../ir/types.ts";
 import { factsOf } from "../../regions/facts.ts";
 import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
 
@@ -12,6 +12,11 @@ export interface Layouts {
   order(v: Value): readonly number[];
   strides(v: Value): readonly Dim[];
   set(v: Value, order: readonly number[]): void;
+  /** What its elements are in memory: what they are in kernels, unless a narrower type was chosen. */
+  dtype(v: Value): DType;
+  store(v: Value, dtype: DType): void;
+  /** Those that are stored as something else than they are. */
+  readonly narrowed: ReadonlyMap<Value, DType>;
 }
 
 export function rowMajorOrder(v: Value): readonly number[] {
@@ -22,9 +27,13 @@ const isRowMajor = (order: readonly number[]): boolean => order.every((a, i) => 
 export function createLayouts(): Layouts {
   const chosen = new Map<Value, readonly number[]>();
   const strides = new Map<Value, readonly Dim[]>();
+  const narrowed = new Map<Value, DType>();
   const order = (v: Value): readonly number[] => chosen.get(v) ?? rowMajorOrder(v);
   return {
     order,
+    narrowed,
+    dtype: (v) => narrowed.get(v) ?? v.type.dtype,
+    store: (v, dtype) => void narrowed.set(v, dtype),
     set(v, o) {
       chosen.set(v, o);
       strides.delete(v);

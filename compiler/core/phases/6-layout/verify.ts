@@ -25,6 +25,7 @@ export function verifyLaid(laid: Laid, step: string): void {
         fail(`${name(r)} lies as [${layouts.order(r).join(", ")}], which is no order of its axes`);
     }
   const plain = (v: Value, what: string): void => {
+    if (layouts.dtype(v) !== v.type.dtype) fail(`${name(v)} is stored as ${layouts.dtype(v)} and is ${what}`);
     if (layouts.order(v).some((a, i) => a !== i))
       fail(`${name(v)} lies in an order of its own and is ${what}`);
   };

@@ -13,6 +13,7 @@ import { loweringFor, lowerValue } from "../../kernel/values.ts";
 import { copy } from "../../ops/copy.ts";
 import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
 
+import { groupReads } from "./in-place.ts";
 import type { Layouts } from "./layouts.ts";
 
 export interface Packing {
@@ -21,58 +22,62 @@ export interface Packing {
   readonly home: ReadonlyMap<Value, Region>;
 }
 
-/** Adds copies before the groups that want them. Layouts of derived values that only contractions read are set in place. */
+/**
+ * Adds copies before the groups that want them. Layouts of derived values that only contractions read are set in place.
+ * `copied`: values of which each reader is to have a copy, in whatever order (storage.ts).
+ */
 export function packWeights(
   fused: Fused,
   layouts: Layouts,
   fixed: ReadonlySet<Value>,
   derive: boolean,
+  copied: (v: Value) => boolean = () => false,
 ): Packing {
   const packed = new Map<Region, Map<Value, Value>>();
   const home = new Map(fused.home);
   const groups: Region[] = [];
-  const made = new Map<string, { group: Region; value: Value }>();
+  const made = new Map<string, Value>();
   const readers = new Map<Value, Set<Region>>();
   for (const g of fused.groups)
     for (const n of g.nodes) for (const v of n.inputs) readers.set(v, (readers.get(v) ?? new Set()).add(g));
   let nextId = 1 + Math.max(0, ...fused.graph.nodes.map((n) => n.id));
   const builder = createBuilder(nextId);
+  /** Has `g` read a copy that lies in this order. */
+  const pack = (g: Region, of: Value, order: readonly number[]): void => {
+    const key = `${of.node.id}.${of.index}:${order.join()}`;
+    let value = made.get(key);
+    if (!value) {
+      const { origin, label } = of.node;
+      value = builder.at({ ...origin, derived: [...origin.derived, "packing"] }, () =>
+        builder.make(copy, [of], {}, label),
+      );
+      const group: Region = {
+        id: 100000 + nextId++,
+        kind: "map",
+        nodes: new Set<Node>([value.node]),
+        roots: [value],
+        anchor: value.node,
+        derived: derive,
+      };
+      layouts.set(value, order);
+      home.set(value, group);
+      groups.push(group);
+      made.set(key, value);
+    }
+    packed.set(g, (packed.get(g) ?? new Map<Value, Value>()).set(of, value));
+  };
   for (const g of fused.groups) {
     if (g.kind === "contraction") {
-      for (const weight of weightsOf(fused, g, layouts)) {
-        const order = weight.order;
-        const owner = fused.home.get(weight.value);
-        const alone = owner?.derived && owner.kind === "map" && (readers.get(weight.value)?.size ?? 0) <= 1;
-        if (alone && !fixed.has(weight.value)) {
-          layouts.set(weight.value, order);
-          continue;
-        }
-        const key = `${weight.value.node.id}.${weight.value.index}:${order.join()}`;
-        let copyOf = made.get(key);
-        if (!copyOf) {
-          const value = builder.at(
-            { ...weight.value.node.origin, derived: [...weight.value.node.origin.derived, "packing"] },
-            () => builder.make(copy, [weight.value], {}, weight.value.node.label),
-          );
-          const group: Region = {
-            id: 100000 + nextId++,
-            kind: "map",
-            nodes: new Set<Node>([value.node]),
-            roots: [value],
-            anchor: value.node,
-            derived: derive,
-          };
-          layouts.set(value, order);
-          home.set(value, group);
-          groups.push(group);
-          copyOf = { group, value };
-          made.set(key, copyOf);
-        }
-        const list = packed.get(g) ?? new Map<Value, Value>();
-        list.set(weight.value, copyOf.value);
-        packed.set(g, list);
+      for (const { value, order } of weightsOf(fused, g, layouts)) {
+        const owner = fused.home.get(value);
+        const alone = owner?.derived && owner.kind === "map" && (readers.get(value)?.size ?? 0) <= 1;
+        if (alone && !fixed.has(value)) layouts.set(value, order);
+        else pack(g, value, order);
       }
     }
+    if (!g.derived && g.kind !== "control" && g.kind !== "pack")
+      for (const v of groupReads(fused, g))
+        if (copied(v) && !packed.get(g)?.has(v)) pack(g, v, layouts.order(v));
     groups.push(g);
   }
   return { groups, packed, home };

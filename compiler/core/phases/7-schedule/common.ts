@@ -25,7 +25,7 @@ export function groupLowering(ctx: ScheduleContext, g: Region): ScalarContext {
 }
 /** What writes a group's kernel. */
 export const emitterFor = (ctx: ScheduleContext, s: ScalarContext): Emitter =>
-  new Emitter(s, (v) => ctx.layouts.strides(v), ctx.target.backend.words, ctx.placing);
+  new Emitter(s, ctx.layouts, ctx.target.backend.words, ctx.placing);
 /** One element of a root at coordinates. */
 export function lowerRoot(s: ScalarContext, root: Value, at: readonly Scalar[]): Scalar {
   const lower = root.node.op.lower;

@@ -60,7 +60,7 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
     }
     return made;
   };
-  const keyOf = (v: Value): string => `${p.identity.of(v)}@${layouts.order(v).join()}`;
+  const keyOf = (v: Value): string => `${p.identity.of(v)}@${layouts.order(v).join()} as ${layouts.dtype(v)}`;
   const late = new Set<Step>();
   const single = laid.order.flatMap((g): Step | Step[] => {
     const { anchor, roots } = g;
@@ -96,7 +96,7 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
     for (const s of steps)
       if (s.kind === "launch" && !seen.has(s))
         for (const { code } of s.launches.list) verifyKernel(code, rulesOf(target));
-  return { graph: fused.graph, steps, alias: fused.alias, inPlace };
+  return { graph: fused.graph, steps, alias: fused.alias, inPlace, narrowed: layouts.narrowed };
 }
 
 /**

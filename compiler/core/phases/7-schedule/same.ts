@@ -31,7 +31,9 @@ function seen(ctx: ScheduleContext, laid: Laid, g: Region): Seen | undefined {
     if (at === undefined) {
       at = values.size;
       values.set(v, at);
-      parts.push(`${bufferName(v)}: ${typeText(v.type)}@${ctx.layouts.order(v).join()}`);
+      parts.push(
+        `${bufferName(v)}: ${typeText(v.type)}@${ctx.layouts.order(v).join()} as ${ctx.layouts.dtype(v)}`,
+      );
     }
     return `v${at}`;
   };

@@ -3,7 +3,7 @@
 import { InternalError } from "../../diagnostics/report.ts";
 import { add, asConst, type Dim, dim, mod, mul, roundUp, sym } from "../../dims/dim.ts";
 import type { Block } from "../../ir/blocks.ts";
-import type { Node, Value } from "../../ir/types.ts";
+import type { DType, Node, Value } from "../../ir/types.ts";
 import type { About, Launch, Routine, Step } from "../../kernel/launch.ts";
 import { loopAttrs, outer } from "../../ops/scan.ts";
 import type { Target } from "../../targets.ts";
@@ -27,11 +27,16 @@ export class Planner {
   private readonly p: ProgramContext;
   private readonly stores = new Map<Value, Store>();
   private readonly unitAt = new Map<number, number>();
+  /** What is stored as another type than it is. */
+  private readonly narrowed = new Map<Value, DType>();
 
   constructor(p: ProgramContext) {
     this.p = p;
   }
 
+  private bytes(v: Value): Dim {
+    return bytesOf(v, this.narrowed.get(v));
+  }
   private tenant(bytes: Dim): Store {
     const t = this.tenants.length;
     this.tenants.push({ bytes, from: this.clock, to: this.clock });
@@ -46,9 +51,9 @@ export class Planner {
   storeOf(v: Value, in_: Routine): Store {
     const base = in_.alias.get(v) ?? v;
     const known = this.stores.get(base);
-    if (known) return base === v ? known : { ...known, bytes: bytesOf(v) };
+    if (known) return base === v ? known : { ...known, bytes: this.bytes(v) };
     const fixed = this.p.places.of(base.node);
-    const bytes = bytesOf(base);
+    const bytes = this.bytes(base);
     const made: Store = fixed
       ? { kind: "fixed", buffer: fixed.buffer, at: dim(fixed.place.offset), bytes }
       : this.tenant(bytes);
@@ -68,6 +73,7 @@ export class Planner {
   block(block: Block<Routine>): Planned[] {
     const l = block.own;
     const steps: Planned[] = [];
+    for (const [v, dtype] of l.narrowed) this.narrowed.set(v, dtype);
     for (const [root, source] of l.inPlace) this.assign(root, this.storeOf(source, l));
     // Packed operands are written into their ranges.
     for (const step of l.steps) {
@@ -76,8 +82,8 @@ export class Planner {
       for (const { value, offset } of step.parts)
         this.assign(l.alias.get(value) ?? value, {
           ...whole,
-          at: add(whole.at, offset * elementBytes(value)),
-          bytes: bytesOf(value),
+          at: add(whole.at, offset * elementBytes(value, this.narrowed.get(value))),
+          bytes: this.bytes(value),
         });
       steps.push({ kind: "clear", store: whole, label: "zero the gradients" });
     }
@@ -90,7 +96,7 @@ export class Planner {
       else if (step.kind === "prepare") this.prepare(step, l);
       else {
         const { list, temporaries } = step.launches;
-        for (const t of temporaries) this.assign(t, this.tenant(bytesOf(t)));
+        for (const t of temporaries) this.assign(t, this.tenant(this.bytes(t)));
         list.forEach((launch, i) => {
           if (i > 0) this.clock++;
           steps.push(this.dispatch(launch, step.about, l));
@@ -131,11 +137,11 @@ export class Planner {
       table.find(key) ??
       table.reserve(
         key,
-        stored,
+        stored.map((v) => this.bytes(v)),
         roots.map((r) => r.node.label ?? String(r.node.attrs.path ?? r.node.op.name)).join("+"),
       );
     stored.forEach((r, i) => {
-      this.assign(r, { kind: "fixed", buffer: "derived", at: dim(offsets[i]), bytes: bytesOf(r) });
+      this.assign(r, { kind: "fixed", buffer: "derived", at: dim(offsets[i]), bytes: this.bytes(r) });
       this.unitAt.set(offsets[i], unit);
     });
     if (!launches) return;
@@ -170,8 +176,8 @@ export class Planner {
     // Two copies of each carry: an iteration reads one and writes the other.
     const carries = a.begin.map((operand) => {
       const init = n.inputs[operand];
-      const half = roundUp(bytesOf(init), this.p.target.backend.rules.alignment);
-      return { init, store: this.tenant(mul(half, 2)), half, size: bytesOf(init) };
+      const half = roundUp(this.bytes(init), this.p.target.backend.rules.alignment);
+      return { init, store: this.tenant(mul(half, 2)), half, size: this.bytes(init) };
     });
     const steps: Planned[] = carries.map(({ init, store, size }) => {
       this.touch(init, l);

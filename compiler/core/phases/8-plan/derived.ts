@@ -1,11 +1,10 @@
 // Weights that parameters alone decide: computed once by a prepare program, shared by entries.
 
 import type { Block, ExprId, Range } from "../../../../runtime/core/program.ts";
-import { asConst } from "../../dims/dim.ts";
-import type { Value } from "../../ir/types.ts";
+import { asConst, type Dim } from "../../dims/dim.ts";
 import { emitBlock } from "./encode.ts";
 import { ExprTable } from "./exprs.ts";
-import { bufferOf, bytesOf, type Planned, type Store } from "./planned.ts";
+import { bufferOf, type Planned, type Store } from "./planned.ts";
 /** Derived weights by what they compute, so that entries share them. */
 export class DerivedTable {
   readonly units: {
@@ -26,10 +25,10 @@ export class DerivedTable {
   find(key: string): { unit: number; offsets: number[] } | undefined {
     return this.byKey.get(key);
   }
-  reserve(key: string, roots: readonly Value[], name: string): { unit: number; offsets: number[] } {
-    const offsets = roots.map((r) => {
+  reserve(key: string, sizes: readonly Dim[], name: string): { unit: number; offsets: number[] } {
+    const offsets = sizes.map((size) => {
       const at = this.bytes;
-      this.bytes += Math.ceil((asConst(bytesOf(r)) as number) / this.alignment) * this.alignment;
+      this.bytes += Math.ceil((asConst(size) as number) / this.alignment) * this.alignment;
       return at;
     });
     const made = { unit: this.units.length, offsets };

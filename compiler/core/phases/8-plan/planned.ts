@@ -2,11 +2,12 @@
 
 import type { BufferName } from "../../../../runtime/core/program.ts";
 import { add, type Dim, evaluateAll, mul, NOMINAL, product } from "../../dims/dim.ts";
-import type { Value } from "../../ir/types.ts";
+import type { DType, Value } from "../../ir/types.ts";
 import type { Launch } from "../../kernel/launch.ts";
 
-export const elementBytes = (v: Value): number => (v.type.dtype === "f16" ? 2 : 4);
-export const bytesOf = (v: Value): Dim => mul(product(v.type.shape), elementBytes(v));
+export const elementBytes = (v: Value, stored: DType = v.type.dtype): number => (stored === "f16" ? 2 : 4);
+/** `stored`: what its elements are in memory. */
+export const bytesOf = (v: Value, stored?: DType): Dim => mul(product(v.type.shape), elementBytes(v, stored));
 
 /** A byte range before offsets are known: a tenant of the arena, or a fixed place. */
 export type Store =
