@@ -9,6 +9,7 @@ import { passes } from "../../compiler/core/phases/4-simplify/simplify.ts";
 import { fuse, fuseSteps } from "../../compiler/core/phases/5-fuse/fuse.ts";
 import type { FuseOptions } from "../../compiler/core/phases/5-fuse/partition.ts";
 import { inPlaceWrites } from "../../compiler/core/phases/6-layout/in-place.ts";
+import { layout, printLaid } from "../../compiler/core/phases/6-layout/layout.ts";
 import { chooseLayouts, type Layouts, seenAsBytes } from "../../compiler/core/phases/6-layout/layouts.ts";
 import { packWeights } from "../../compiler/core/phases/6-layout/weights.ts";
 import { runBeside } from "../../compiler/core/phases/7-schedule/beside.ts";
@@ -24,7 +25,7 @@ import type { Launch, ScheduleContext } from "../../compiler/core/phases/7-sched
 import { type Fused, printRegions, type Region } from "../../compiler/core/regions/region.ts";
 import { verifyRegions } from "../../compiler/core/regions/verify.ts";
 import { emitStage, type Stage as Text } from "../../compiler/core/stages.ts";
-import { limitOf, rulesOf } from "../../compiler/core/targets.ts";
+import { limitOf, type Precision, rulesOf } from "../../compiler/core/targets.ts";
 import type { CaseOptions, Change, Stage, Stages } from "./cases.ts";
 import { buildGraphs } from "./graphs.ts";
 
@@ -96,6 +97,18 @@ const layoutStages: Readonly<Record<string, Stage>> = {
     run(graph, options) {
       const { chosen, packed, layouts } = layOut(graph, options);
       return { before: chosen, after: regionLines(graph, packed.groups, layouts) };
+    },
+  },
+  storage: {
+    kind: "change",
+    run(graph, options) {
+      const fused = fuse(graph, fuseOptions(options));
+      const derive = options.inference;
+      const precision = options.number("activations") === 1 ? "f16" : "f16-weights";
+      const [plain, narrow] = [undefined, precision as Precision].map((p) =>
+        printLaid(layout(fused, { derive, maxBindings: fuseOptions(options).maxBindings, precision: p })),
+      );
+      return { before: plain, after: narrow };
     },
   },
   "in-place": {
