@@ -4,7 +4,14 @@
 import { readFileSync } from "node:fs";
 import { expect, it, type TestContext } from "vitest";
 import { drawInputs, sizesOf } from "../../compiler/cli/draw.ts";
-import { type Compiled, compile, type Precision, targets, withPrecision } from "../../compiler/core/index.ts";
+import {
+  type Compiled,
+  compile,
+  type Precision,
+  type Target,
+  targets,
+  withPrecision,
+} from "../../compiler/core/index.ts";
 import { load } from "../../runtime/core/index.ts";
 import type { Tensor } from "../../runtime/core/tensor.ts";
 import { example } from "../support/cli.ts";
