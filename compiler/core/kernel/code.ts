@@ -176,10 +176,9 @@ export const bin = (op: Extract<X, { k: "bin" }>["op"], a: X, b: X): X => {
       if (op === "*") return lit(la * lb);
     }
   }
-  // What a shift does, a device that divides by a word of its program need not find out.
-  if (a.dtype === "i32" && lb !== undefined && lb > 0 && Number.isInteger(Math.log2(lb))) {
-    if (op === "/") return lb === 1 ? a : bin(">>", a, lit(Math.log2(lb)));
-    if (op === "%") return lb === 1 ? widen(lit(0), a.width) : bin("&", a, lit(lb - 1));
+  if (a.dtype === "i32" && lb === 1) {
+    if (op === "/") return a;
+    if (op === "%") return widen(lit(0), a.width);
   }
   const width = Math.max(a.width, b.width) as Width;
   const bool = op === "<" || op === ">=" || op === "&&";
