@@ -2,31 +2,16 @@
 // twice (statistics, then the gradient) and leaves the row's figures behind (largest score, 1 / sum of exponentials,
 // weighted gradient: not a log of the sum, which a large score would swallow); one a key row, which
 // passes over the queries once. Nothing of size T x S is stored. In: a claimed node. Out: a kernel.
-import { ceilDiv, type Dim, mul, product, sub } from "../../../dims/dim.ts";
-import type { Node, Value } from "../../../ir/types.ts";
-import {
-  bin,
-  call,
-  lit,
-  part,
-  type SharedArray,
-  sharedAt,
-  variable,
-  widen,
-  type X,
-} from "../../../kernel/code.ts";
-import type { Emitter } from "../../../kernel/emitter.ts";
-import type { ScalarContext } from "../../../kernel/lowering.ts";
-import type { Axis, Scalar } from "../../../kernel/scalar.ts";
+import { mul, product } from "../../../dims/dim.ts";
+import type { Node } from "../../../ir/types.ts";
+import { bin, call, lit, part, vec, widen, type X } from "../../../kernel/code.ts";
 import { attentionGradKeyOp, attentionGradQueryOp, MASKED } from "../../../ops/attention.ts";
-import { decode, emitterFor, finish, groupLowering, groupX, laneX } from "../common.ts";
+import { finish } from "../common.ts";
 import { type Family, type Job, type Launch, oneLaunch } from "../family.ts";
-import { featureSize } from "./forward.ts";
+import { most as mostOf, Sight, shownScore, total as totalOf, unlessHidden, weightOf } from "./softmax.ts";
+import { type Cut, featureSize, lengthOf, quadsOf, Tiles } from "./tiles.ts";
 
-const ROWS = 64;
-const TILE = 16;
-/** Two operands and up to two accumulators of this width live in registers. */
-const WIDEST = 64;
+const WIDEST = 128;
 
 function attentionGradFits(node: Node): boolean {
   if (node.op !== attentionGradQueryOp && node.op !== attentionGradKeyOp) return false;
@@ -36,311 +21,161 @@ function attentionGradFits(node: Node): boolean {
     [featureSize(q), featureSize(v)].every((d) => d !== undefined && d % 4 === 0 && d > 0 && d <= WIDEST)
   );
 }
+const CUTS: readonly Cut[] = [
+  { rows: 32, lanes: 8 },
+  { rows: 16, lanes: 16 },
+];
 
-type Choice = { readonly rows: number; readonly others: number };
-
-export const attentionGradFamily: Family<Choice> = {
+export const attentionGradFamily: Family<Cut> = {
   name: "attention gradient",
   claims: (node, target) => target.fastShared && attentionGradFits(node),
-  choices: ({ group }) => (attentionGradFits(group.anchor) ? [{ rows: ROWS, others: TILE }] : []),
-  lower: (job) => oneLaunch(job.group.anchor.op === attentionGradQueryOp ? queryKernel(job) : keyKernel(job)),
+  choices: ({ group }) => (attentionGradFits(group.anchor) ? CUTS : []),
+  lower: (job, cut) =>
+    oneLaunch(job.group.anchor.op === attentionGradQueryOp ? queryKernel(job, cut) : keyKernel(job, cut)),
 };
 
-/** What passes through workgroup memory: whole rows, or one column of a value. */
-interface Staged {
-  readonly name: string;
-  readonly v: Value;
-  readonly column?: number;
-}
-/** The columns of the figures that the query kernel leaves behind. */
-const ROW = ["tops", "inverses", "deltas"] as const;
-
-/** What both kernels stand on: a row a thread, the other side in tiles. */
-class Tiles {
-  readonly s: ScalarContext;
-  readonly em: Emitter;
-  readonly batchAt: Scalar[];
-  readonly row: Axis;
-  readonly rowX: X;
-  readonly rowCount: Dim;
-  readonly groups: Dim;
-
-  constructor({ ctx, group: g }: Job, rowCount: Dim) {
-    const q = g.anchor.inputs[0];
-    this.s = groupLowering(ctx, g);
-    this.em = emitterFor(ctx, this.s);
-    const { s, em } = this;
-    const batchShape = q.type.shape.slice(0, -2);
-    const tiles = ceilDiv(rowCount, ROWS);
-    const batch = s.axis("batch", product(batchShape));
-    this.batchAt = decode(s, s.axisValue(batch), batchShape);
-    em.bind(batch, em.let("batch", bin("/", groupX(), em.dim(tiles))));
-    this.row = s.axis("row", rowCount);
-    this.rowX = em.let("row", bin("+", bin("*", bin("%", groupX(), em.dim(tiles)), lit(ROWS)), laneX()));
-    em.bind(this.row, this.rowX);
-    this.rowCount = rowCount;
-    this.groups = mul(product(batchShape), tiles);
-  }
-  /** The thread's own row of a value, in named registers. */
-  own(name: string, v: Value): X[] {
-    const { s, em } = this;
-    const wide = (featureSize(v) as number) / 4;
-    return Array.from({ length: wide }, (_, i) => {
-      const e = s.axis("e", wide * 4);
-      em.bind(e, lit(4 * i));
-      return em.let(
-        name,
-        widen(em.x(s.read(v, [...this.batchAt, s.axisValue(this.row), s.axisValue(e)]), e), 4),
-      );
-    });
-  }
-  accumulators(name: string, count: number): string[] {
-    const names = Array.from({ length: count }, () => this.em.fresh(name));
-    for (const n of names) this.em.put({ k: "var", name: n, x: widen(lit(0, "f32"), 4) });
-    return names;
-  }
-  /** Passes over `count` rows of the other side: `staged` come into workgroup memory tile by tile. */
-  pass(
-    count: Dim,
-    staged: readonly Staged[],
-    body: (at: X, index: X, ok: X, tile: (name: string, i: number) => X) => void,
-  ): void {
-    const { s, em } = this;
-    const countX = em.dim(count);
-    const widthOf = ({ v, column }: Staged): number =>
-      column === undefined ? (featureSize(v) as number) / 4 : 0;
-    const arrayOf = (of: Staged): SharedArray => {
-      const wide = widthOf(of);
-      return em.shared(of.name, "f32", wide ? 4 : 1, TILE * (wide || 1));
-    };
+function queryKernel(job: Job, cut: Cut): Launch {
+  const node = job.group.anchor;
+  const [q, k, v, g] = node.inputs;
+  const [dq, figures] = node.outs;
+  const [T, S] = [lengthOf(q), lengthOf(k)];
+  const t = new Tiles(job, cut, T, [q, v], [k]);
+  const { em, s } = t;
+  const scale = em.literal(Number(node.attrs.scale), "f32");
+  const [most] = t.variables("most", 1, MASKED);
+  const [sum, weighted] = t.variables("sum", 2);
+  const sight = new Sight(em, node, T, S);
+  const end = sight.end(t.row0, cut.rows);
+  const pass = (each: (k0: X, scores: readonly X[], back: readonly X[]) => void): void =>
     em.loop(
       undefined,
       "k0",
-      countX,
+      end,
       (k0) => {
-        for (const of of staged) {
-          const { v, column } = of;
-          const wide = widthOf(of);
-          em.loop(
-            undefined,
-            "i",
-            lit(TILE * (wide || 1)),
-            (i) => {
-              const other = s.axis("other", count);
-              const at = em.let("at", bin("+", k0, wide ? bin("/", i, lit(wide)) : i));
-              em.bind(other, at);
-              let x: X;
-              if (wide) {
-                const e = s.axis("e", wide * 4);
-                em.bind(e, em.let("e", bin("*", bin("%", i, lit(wide)), lit(4))));
-                x = widen(em.x(s.read(v, [...this.batchAt, s.axisValue(other), s.axisValue(e)]), e), 4);
-              } else x = em.x(s.read(v, [...this.batchAt, s.axisValue(other), s.dim(column ?? 0)]));
-              // Past the end lies anything.
-              const ok = widen(bin("<", at, countX), x.width);
-              em.put({
-                k: "setShared",
-                name: arrayOf(of).name,
-                index: i,
-                x: call("select", [ok, x, widen(lit(0, "f32"), x.width)], "f32"),
-              });
-            },
-            laneX(),
-            lit(ROWS),
-          );
-        }
-        em.put({ k: "barrier" });
-        em.loop(undefined, "j", lit(TILE), (j) => {
-          const at = em.let("at", bin("+", k0, j));
-          const tile = (name: string, i: number): X => {
-            const of = staged.find((q) => q.name === name) as Staged;
-            const wide = widthOf(of);
-            return sharedAt(arrayOf(of), wide ? bin("+", bin("*", j, lit(wide)), lit(i)) : j);
-          };
-          body(at, j, bin("<", at, countX), tile);
-        });
-        em.put({ k: "barrier" });
+        const scores = t.products({ v: q, first: t.row0 }, { v: k, first: k0 });
+        const back = t.products({ v: g, first: t.row0 }, { v, first: k0 });
+        const others = t.othersAt(k0);
+        each(
+          k0,
+          scores.map((name, i) => {
+            const seen = sight.sees(bin("+", t.rowX, lit(i)), others, others, S);
+            return em.let("score", shownScore(seen, bin("*", t.at(name), scale)));
+          }),
+          back.map(t.at),
+        );
       },
       lit(0),
-      lit(TILE),
+      lit(t.others),
     );
-  }
-  dot(own: readonly X[], other: (i: number) => X): X {
-    const d = this.em.let(
-      "d",
-      own.map((x, i) => bin("*", x, other(i))).reduce((a, b) => bin("+", a, b)),
-    );
-    return bin("+", bin("+", part(d, 0), part(d, 1)), bin("+", part(d, 2), part(d, 3)));
-  }
-  /** acc += weight * other, register by register. */
-  gather(accs: readonly string[], weight: X, other: (i: number) => X): void {
-    accs.forEach((name, i) => {
-      this.em.put({
-        k: "set",
-        name,
-        x: bin("+", variable(name, "f32", 4), bin("*", widen(weight, 4), other(i))),
-      });
-    });
-  }
-  storeRow(out: Value, accs: readonly string[], scale: number): void {
-    const { s, em } = this;
-    accs.forEach((name, i) => {
-      const e = s.axis("e", accs.length * 4);
-      em.bind(e, lit(4 * i));
-      em.store(
-        out,
-        [...this.batchAt, s.axisValue(this.row), s.axisValue(e)],
-        bin("*", variable(name, "f32", 4), em.literal(scale, "f32")),
-        e,
-      );
-    });
-  }
-  finish(name: string, cost: Dim, nest: readonly string[]): Launch {
-    return finish(this.em, this.s, {
-      name,
-      family: `attention ${ROWS} rows x ${TILE}`,
-      workgroup: ROWS,
-      groups: this.groups,
-      cost,
-      nest,
-    });
-  }
-}
-
-function queryKernel(job: Job): Launch {
-  const g = job.group;
-  const [q, k, v, dOut] = g.anchor.inputs;
-  const rank = q.type.shape.length;
-  const T = q.type.shape[rank - 2];
-  const S = k.type.shape[rank - 2];
-  const scale = Number(g.anchor.attrs.scale);
-  const causal = g.anchor.attrs.causal === true;
-  const t = new Tiles(job, T);
-  const { em } = t;
-  const qs = t.own("q", q);
-  const gs = t.own("g", dOut);
-  const f32 = (name: string): X => variable(name, "f32");
-  const scalarVar = (name: string, value: number): string => {
-    const n = em.fresh(name);
-    em.put({ k: "var", name: n, x: lit(value, "f32") });
-    return n;
-  };
-  const most = scalarVar("most", MASKED);
-  const sum = scalarVar("sum", 0);
-  const weighted = scalarVar("weighted", 0);
-  const seenX = (at: X, ok: X): X =>
-    causal ? bin("&&", ok, call("le", [at, bin("+", t.rowX, em.dim(sub(S, T)))], "bool")) : ok;
-  const scoreOf = (tile: (name: string, i: number) => X): X =>
-    bin(
-      "*",
-      t.dot(qs, (i) => tile("keys", i)),
-      em.literal(scale, "f32"),
-    );
-  const staged = [
-    { name: "keys", v: k },
-    { name: "values", v },
-  ];
-  t.pass(S, staged, (at, _j, ok, tile) => {
-    const score = em.let("score", scoreOf(tile));
-    const seen = em.let("seen", seenX(at, ok));
-    const dp = em.let(
-      "dp",
-      t.dot(gs, (i) => tile("values", i)),
-    );
-    // A hidden key leaves maximum and sums as they are.
-    const next = em.let(
-      "next",
-      call("select", [seen, call("max", [f32(most), score], "f32"), f32(most)], "f32"),
-    );
-    const shrink = em.let("shrink", call("exp", [bin("-", f32(most), next)], "f32"));
-    const weight = em.let(
-      "weight",
-      call("select", [seen, call("exp", [bin("-", score, next)], "f32"), lit(0, "f32")], "f32"),
-    );
-    em.put({ k: "set", name: most, x: next });
-    em.put({ k: "set", name: sum, x: bin("+", bin("*", f32(sum), shrink), weight) });
-    em.put({ k: "set", name: weighted, x: bin("+", bin("*", f32(weighted), shrink), bin("*", weight, dp)) });
+  pass((_k0, scores, back) => {
+    const next = em.let("next", mostOf.of([t.at(most), ...t.exchange(vec(scores.map(mostOf.within)))]));
+    const kept = em.let("kept", call("exp", [bin("-", t.at(most), next)], "f32"));
+    t.set(most, next);
+    const weights = scores.map((x, i) => em.let("w", weightOf(x, part(next, i))));
+    t.set(sum, bin("+", bin("*", t.at(sum), kept), vec(weights.map(totalOf.within))));
+    const terms = weights.map((w, i) => totalOf.within(em.let("term", bin("*", w, back[i]))));
+    t.set(weighted, bin("+", bin("*", t.at(weighted), kept), vec(terms)));
   });
+  const all = (x: X): X => em.let("total", totalOf.of(t.exchange(x)));
+  t.barrier();
+  const total = all(t.at(sum));
   // A row that saw no key has no gradient.
-  const none = call("eq", [f32(sum), lit(0, "f32")], "bool");
-  const over = call("select", [none, lit(1, "f32"), f32(sum)], "f32");
+  const none = call("eq", [total, lit(0, "f32")], "bool");
+  const over = call("select", [none, lit(1, "f32"), total], "f32");
   const inverse = em.let(
     "inverse",
-    call("select", [none, lit(0, "f32"), bin("/", lit(1, "f32"), over)], "f32"),
+    call("select", [none, lit(0, "f32"), bin("/", widen(lit(1, "f32"), 4), over)], "f32"),
   );
-  const delta = em.let("delta", bin("*", f32(weighted), inverse));
-  const dq = t.accumulators("dq", qs.length);
-  t.pass(S, staged, (at, _j, ok, tile) => {
-    const score = em.let("score", scoreOf(tile));
-    const seen = em.let("seen", seenX(at, ok));
-    const dp = em.let(
-      "dp",
-      t.dot(gs, (i) => tile("values", i)),
+  t.barrier();
+  const delta = em.let("delta", bin("*", all(t.at(weighted)), inverse));
+  const sums = t.sums("dq", quadsOf(q));
+  pass((k0, scores, back) => {
+    t.spread(
+      scores.map((x, i) => {
+        const p = bin("*", call("exp", [bin("-", x, part(t.at(most), i))], "f32"), part(inverse, i));
+        return unlessHidden(x, bin("*", p, bin("-", back[i], part(delta, i))));
+      }),
     );
-    const p = bin("*", call("exp", [bin("-", score, f32(most))], "f32"), inverse);
-    const ds = bin("*", p, bin("-", dp, delta));
-    const weight = em.let("ds", call("select", [seen, ds, lit(0, "f32")], "f32"));
-    t.gather(dq, weight, (i) => tile("keys", i));
+    t.gather(sums, { v: k, first: k0 }, S);
   });
-  em.push();
-  t.storeRow(g.anchor.outs[0], dq, scale);
-  const at = [...t.batchAt, t.s.axisValue(t.row)];
-  [f32(most), inverse, delta].forEach((x, i) => {
-    em.store(g.anchor.outs[1], [...at, t.s.dim(i)], x, undefined);
-  });
-  const body = em.pop();
-  em.put({ k: "if", cond: bin("<", t.rowX, em.dim(T)), body });
-  return t.finish("attention_grad_query", mul(t.groups, ROWS, S, 20 * qs.length), [
-    `grid batch, row in 0 .. ${T.key} by ${ROWS} threads`,
-    "  tile   keys and values, twice",
+  t.store(dq, sums, (x) => bin("*", x, scale), T);
+  for (let i = 0; i < 4; i++) {
+    em.push();
+    const at = [...t.batchAt, s.iadd(s.axisValue(t.row), i)];
+    [t.at(most), inverse, delta].forEach((x, f) => {
+      em.store(figures, [...at, s.dim(f)], part(x, i), undefined);
+    });
+    const body = em.pop();
+    em.put({ k: "if", cond: bin("<", bin("+", t.rowX, lit(i)), em.dim(T)), body });
+  }
+  return done(job, t, cut, "attention_grad_query", [
+    `grid batch, row in 0 .. ${T.key} by ${cut.rows} rows, ${cut.lanes} threads for four`,
+    `  tile   keys and values, ${t.others} at a time, twice`,
     "  register maximum, sums, the query's gradient (roots)",
   ]);
 }
 
-function keyKernel(job: Job): Launch {
-  const g = job.group;
-  const [q, k, v, dOut, figures] = g.anchor.inputs;
-  const rank = q.type.shape.length;
-  const T = q.type.shape[rank - 2];
-  const S = k.type.shape[rank - 2];
-  const scale = Number(g.anchor.attrs.scale);
-  const causal = g.anchor.attrs.causal === true;
-  const t = new Tiles(job, S);
-  const { em } = t;
-  const ks = t.own("k", k);
-  const vs = t.own("v", v);
-  const dk = t.accumulators("dk", ks.length);
-  const dv = t.accumulators("dv", vs.length);
-  const staged = [
-    { name: "queries", v: q },
-    { name: "grads", v: dOut },
-    ...ROW.map((name, i) => ({ name, v: figures, column: i })),
-  ];
-  t.pass(T, staged, (at, _j, ok, tile) => {
-    const score = bin(
-      "*",
-      t.dot(ks, (i) => tile("queries", i)),
-      em.literal(scale, "f32"),
-    );
-    const seen = em.let(
-      "seen",
-      causal ? bin("&&", ok, call("le", [t.rowX, bin("+", at, em.dim(sub(S, T)))], "bool")) : ok,
-    );
-    const [top, inverse, delta] = ROW.map((name) => tile(name, 0));
-    const weight = bin("*", call("exp", [bin("-", score, top)], "f32"), inverse);
-    const p = em.let("p", call("select", [seen, weight, lit(0, "f32")], "f32"));
-    t.gather(dv, p, (i) => tile("grads", i));
-    const dp = t.dot(vs, (i) => tile("grads", i));
-    const ds = em.let("ds", call("select", [seen, bin("*", p, bin("-", dp, delta)), lit(0, "f32")], "f32"));
-    t.gather(dk, ds, (i) => tile("queries", i));
-  });
-  em.push();
-  t.storeRow(g.anchor.outs[0], dk, scale);
-  t.storeRow(g.anchor.outs[1], dv, 1);
-  const body = em.pop();
-  em.put({ k: "if", cond: bin("<", t.rowX, em.dim(S)), body });
-  return t.finish("attention_grad_key", mul(t.groups, ROWS, T, 20 * ks.length), [
-    `grid batch, row in 0 .. ${S.key} by ${ROWS} threads`,
-    "  tile   queries and their gradients",
+function keyKernel(job: Job, cut: Cut): Launch {
+  const node = job.group.anchor;
+  const [q, k, v, g, figures] = node.inputs;
+  const [dk, dv] = node.outs;
+  const [T, S] = [lengthOf(q), lengthOf(k)];
+  const t = new Tiles(job, cut, S, [k, v], [q, g]);
+  const { em, s } = t;
+  const scale = em.literal(Number(node.attrs.scale), "f32");
+  const [keySums, valueSums] = [t.sums("dk", quadsOf(k)), t.sums("dv", quadsOf(v))];
+  const sight = new Sight(em, node, T, S);
+  em.loop(
+    undefined,
+    "q0",
+    em.dim(T),
+    (q0) => {
+      const others = t.othersAt(q0);
+      const query = s.axis("query", T);
+      em.bind(query, part(others, 0));
+      const [top, inverse, delta] = [0, 1, 2].map((f) =>
+        em.let(
+          "figure",
+          widen(em.x(s.read(figures, [...t.batchAt, s.axisValue(query), s.dim(f)]), query), 4),
+        ),
+      );
+      const weights = t.products({ v: k, first: t.row0 }, { v: q, first: q0 }).map((name, i) => {
+        const seen = sight.sees(others, bin("+", t.rowX, lit(i)), others, T);
+        const w = call("exp", [bin("-", bin("*", t.at(name), scale), top)], "f32");
+        return em.let("p", call("select", [seen, bin("*", w, inverse), lit(0, "f32")], "f32"));
+      });
+      t.spread(weights);
+      t.gather(valueSums, { v: g, first: q0 }, T);
+      const back = t.products({ v, first: t.row0 }, { v: g, first: q0 });
+      t.spread(
+        back.map((name, i) => {
+          const seen = sight.sees(others, bin("+", t.rowX, lit(i)), others, T);
+          const ds = bin("*", weights[i], bin("-", t.at(name), delta));
+          return call("select", [seen, ds, lit(0, "f32")], "f32");
+        }),
+      );
+      t.gather(keySums, { v: q, first: q0 }, T);
+    },
+    sight.start(t.row0),
+    lit(t.others),
+  );
+  t.store(dk, keySums, (x) => bin("*", x, scale), S);
+  t.store(dv, valueSums, (x) => x, S);
+  return done(job, t, cut, "attention_grad_key", [
+    `grid batch, row in 0 .. ${S.key} by ${cut.rows} rows, ${cut.lanes} threads for four`,
+    `  tile   queries and their gradients, ${t.others} at a time`,
     "  register the key's and value's gradients (roots)",
   ]);
+}
+
+function done(job: Job, t: Tiles, cut: Cut, name: string, nest: readonly string[]): Launch {
+  const [q, k, v] = job.group.anchor.inputs;
+  return finish(t.em, t.s, {
+    name,
+    family: `attention ${cut.rows} rows x ${t.others}`,
+    workgroup: t.threads,
+    groups: t.groups,
+    cost: mul(product(q.type.shape.slice(0, -2)), lengthOf(q), lengthOf(k), 10 * (quadsOf(q) + quadsOf(v))),
+    nest,
+  });
 }
