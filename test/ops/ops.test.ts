@@ -27,6 +27,7 @@ const elsewhere = new Set([
 ]);
 /** Made by gradients of operators that are tested here, which tests them: their operands belong together. */
 const byGradient = new Set([
+  "attention_grad_query",
   "attention_grad_key",
   ...RANKS.flatMap((rank) =>
     ["max_pool#d_index", "max_pool#d_grad", "max_pool#d_select", "sum_pool#d_grad"].map((name) =>

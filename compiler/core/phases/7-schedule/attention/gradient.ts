@@ -1,15 +1,15 @@
-// The gradient of attention as two kernels (for targets that gain by it): one a query row, which passes over the keys
-// twice (statistics, then the gradient) and leaves the row's figures behind (largest score, 1 / sum of exponentials,
-// weighted gradient: not a log of the sum, which a large score would swallow); one a key row, which
-// passes over the queries once. Nothing of size T x S is stored. In: a claimed node. Out: a kernel.
+// The gradient of attention as two kernels (for targets that gain by it): one a block of queries, which passes over the keys
+// with a running maximum, as attention does, and leaves the rows' figures behind (largest score, 1 / sum of exponentials,
+// weighted gradient: not a log of the sum, which a large score would swallow); one a block of keys, which passes over the
+// queries. Nothing of size T x S is stored. In: a claimed node. Out: a kernel.
 import { mul, product } from "../../../dims/dim.ts";
 import type { Node } from "../../../ir/types.ts";
-import { bin, call, lit, part, vec, widen, type X } from "../../../kernel/code.ts";
-import { attentionGradKeyOp, attentionGradQueryOp, MASKED } from "../../../ops/attention.ts";
+import { bin, call, lit, part, widen } from "../../../kernel/code.ts";
+import { attentionGradKeyOp, attentionGradQueryOp } from "../../../ops/attention.ts";
 import { finish } from "../common.ts";
 import { type Family, type Job, type Launch, oneLaunch } from "../family.ts";
-import { most as mostOf, Sight, shownScore, total as totalOf, unlessHidden, weightOf } from "./softmax.ts";
-import { type Cut, featureSize, lengthOf, quadsOf, Tiles } from "./tiles.ts";
+import { Sight, shownScore, total as totalOf, unlessHidden } from "./softmax.ts";
+import { type Cut, featureSize, lengthOf, quadsOf, Running, Tiles } from "./tiles.ts";
 
 const WIDEST = 128;
 
@@ -36,73 +36,54 @@ export const attentionGradFamily: Family<Cut> = {
 
 function queryKernel(job: Job, cut: Cut): Launch {
   const node = job.group.anchor;
-  const [q, k, v, g] = node.inputs;
+  const [q, k, v, g, o] = node.inputs;
   const [dq, figures] = node.outs;
   const [T, S] = [lengthOf(q), lengthOf(k)];
   const t = new Tiles(job, cut, T, [q, v], [k]);
   const { em, s } = t;
   const scale = em.literal(Number(node.attrs.scale), "f32");
-  const [most] = t.variables("most", 1, MASKED);
-  const [sum, weighted] = t.variables("sum", 2);
+  // What the weighted gradient of a row comes to is known from its result.
+  const delta = em.let("delta", totalOf.of(t.exchange(t.own([g, o], ([x, y]) => bin("*", x, y)))));
+  const running = new Running(t);
+  const sums = t.sums("dq", quadsOf(q));
   const sight = new Sight(em, node, T, S);
-  const end = sight.end(t.row0, cut.rows);
-  const pass = (each: (k0: X, scores: readonly X[], back: readonly X[]) => void): void =>
-    em.loop(
-      undefined,
-      "k0",
-      end,
-      (k0) => {
-        const scores = t.products({ v: q, first: t.row0 }, { v: k, first: k0 });
-        const back = t.products({ v: g, first: t.row0 }, { v, first: k0 });
-        const others = t.othersAt(k0);
-        each(
-          k0,
-          scores.map((name, i) => {
-            const seen = sight.sees(bin("+", t.rowX, lit(i)), others, others, S);
-            return em.let("score", shownScore(seen, bin("*", t.at(name), scale)));
-          }),
-          back.map(t.at),
-        );
-      },
-      lit(0),
-      lit(t.others),
-    );
-  pass((_k0, scores, back) => {
-    const next = em.let("next", mostOf.of([t.at(most), ...t.exchange(vec(scores.map(mostOf.within)))]));
-    const kept = em.let("kept", call("exp", [bin("-", t.at(most), next)], "f32"));
-    t.set(most, next);
-    const weights = scores.map((x, i) => em.let("w", weightOf(x, part(next, i))));
-    t.set(sum, bin("+", bin("*", t.at(sum), kept), vec(weights.map(totalOf.within))));
-    const terms = weights.map((w, i) => totalOf.within(em.let("term", bin("*", w, back[i]))));
-    t.set(weighted, bin("+", bin("*", t.at(weighted), kept), vec(terms)));
-  });
-  const all = (x: X): X => em.let("total", totalOf.of(t.exchange(x)));
+  em.loop(
+    undefined,
+    "k0",
+    sight.end(t.row0, cut.rows),
+    (k0) => {
+      const products = t.products({ v: q, first: t.row0 }, { v: k, first: k0 });
+      const back = t.products({ v: g, first: t.row0 }, { v, first: k0 });
+      const others = t.othersAt(k0);
+      const scores = products.map((name, i) => {
+        const seen = sight.sees(bin("+", t.rowX, lit(i)), others, others, S);
+        return em.let("score", shownScore(seen, bin("*", t.at(name), scale)));
+      });
+      const weights = running.add(scores, sums);
+      // Hidden keys have no gradient, whatever their values are.
+      t.spread(
+        weights.map((w, i) => unlessHidden(scores[i], bin("*", w, bin("-", t.at(back[i]), part(delta, i))))),
+      );
+      t.gather(sums, { v: k, first: k0 }, S);
+    },
+    lit(0),
+    lit(t.others),
+  );
   t.barrier();
-  const total = all(t.at(sum));
+  const sum = running.sum();
   // A row that saw no key has no gradient.
-  const none = call("eq", [total, lit(0, "f32")], "bool");
-  const over = call("select", [none, lit(1, "f32"), total], "f32");
+  const none = call("eq", [sum, lit(0, "f32")], "bool");
+  const over = call("select", [none, lit(1, "f32"), sum], "f32");
   const inverse = em.let(
     "inverse",
     call("select", [none, lit(0, "f32"), bin("/", widen(lit(1, "f32"), 4), over)], "f32"),
   );
-  t.barrier();
-  const delta = em.let("delta", bin("*", all(t.at(weighted)), inverse));
-  const sums = t.sums("dq", quadsOf(q));
-  pass((k0, scores, back) => {
-    t.spread(
-      scores.map((x, i) => {
-        const p = bin("*", call("exp", [bin("-", x, part(t.at(most), i))], "f32"), part(inverse, i));
-        return unlessHidden(x, bin("*", p, bin("-", back[i], part(delta, i))));
-      }),
-    );
-    t.gather(sums, { v: k, first: k0 }, S);
-  });
-  t.store(dq, sums, (x) => bin("*", x, scale), T);
+  const factor = em.let("factor", bin("*", inverse, scale));
+  t.store(dq, sums, (x, i) => bin("*", x, part(factor, i)), T);
   for (let i = 0; i < 4; i++) {
     em.push();
     const at = [...t.batchAt, s.iadd(s.axisValue(t.row), i)];
-    [t.at(most), inverse, delta].forEach((x, f) => {
+    [running.most(), inverse, delta].forEach((x, f) => {
       em.store(figures, [...at, s.dim(f)], part(x, i), undefined);
     });
     const body = em.pop();
@@ -110,8 +91,8 @@ function queryKernel(job: Job, cut: Cut): Launch {
   }
   return done(job, t, cut, "attention_grad_query", [
     `grid batch, row in 0 .. ${T.key} by ${cut.rows} rows, ${cut.lanes} threads for four`,
-    `  tile   keys and values, ${t.others} at a time, twice`,
-    "  register maximum, sums, the query's gradient (roots)",
+    `  tile   keys and values, ${t.others} at a time`,
+    "  register running maximum, sum, the query's gradient (roots)",
   ]);
 }
 

@@ -20,16 +20,22 @@ import {
 import type { Emitter } from "../../../kernel/emitter.ts";
 import type { ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar } from "../../../kernel/scalar.ts";
+import { MASKED } from "../../../ops/attention.ts";
 import { decode, emitterFor, groupLowering, groupX, laneX } from "../common.ts";
 import type { Job } from "../family.ts";
+import { most, total, weightOf } from "./softmax.ts";
 
 /** Rows of a workgroup, and threads that share four of them: they see four rows of the other side each at a time. */
 export type Cut = { readonly rows: number; readonly lanes: number };
 
 /** Rows, and others, of a thread. */
 const FOUR = 4;
+/** Vec4s of a quad of what is summed, in groups of four rows: one more, so that neighbours meet other banks. */
+const quadSize = (groups: number): number => FOUR * groups + 1;
+/** Where those of group `g` begin in the quad `q`; those of the next in it lie `groups` further. */
+const placeOf = (q: X, groups: number, g: X): X => bin("+", bin("*", q, lit(quadSize(groups))), g);
 /** Vec4s of workgroup memory for what is staged, at most. */
-const ROOM = 704;
+const ROOM = 672;
 
 /** Quads of features of a product that are staged at a time: in equal parts. */
 function depthOf({ lanes }: Cut, quads: number): number {
@@ -48,10 +54,10 @@ function stretchOf({ lanes }: Cut, quads: number): { readonly rows: number; read
 export function roomOf(cut: Cut, products: readonly Value[], gathered: readonly Value[]) {
   const teams = cut.rows / FOUR;
   const tile = Math.max(
-    ...products.map((v) => FOUR * depthOf(cut, quadsOf(v)) * (teams + cut.lanes)),
+    ...products.map((v) => depthOf(cut, quadsOf(v)) * (quadSize(teams) + quadSize(cut.lanes))),
     ...gathered.map((v) => stretchOf(cut, quadsOf(v)).size),
   );
-  const weights = FOUR * cut.lanes * teams;
+  const weights = cut.lanes * quadSize(teams);
   const shown = cut.lanes * teams;
   return { tile, weights, shown, bytes: 16 * (tile + weights + shown) };
 }
@@ -153,7 +159,7 @@ export class Tiles {
     const quads = quadsOf(own.v);
     const depth = depthOf(cut, quads);
     const { tile } = this;
-    const behind = FOUR * depth * teams;
+    const behind = depth * quadSize(teams);
     const sums = this.variables("s", FOUR);
     const chunk = (from: X): void => {
       this.barrier();
@@ -164,7 +170,7 @@ export class Tiles {
         sums.map((n) => [n]),
         depth,
         { of: tile, groups: teams, from: lit(0) },
-        (q) => bin("+", lit(behind), this.turned(q, cut.lanes, this.tx)),
+        (q) => bin("+", lit(behind), placeOf(q, cut.lanes, this.tx)),
         tile,
         cut.lanes,
       );
@@ -177,7 +183,7 @@ export class Tiles {
   spread(weights: readonly X[]): void {
     const { em, teams, tx, ty } = this;
     const held = weights.map((w) => em.let("w", w));
-    const at = em.let("at", this.turned(tx, teams, ty));
+    const at = em.let("at", placeOf(tx, teams, ty));
     for (let c = 0; c < FOUR; c++)
       em.put({
         k: "setShared",
@@ -221,6 +227,26 @@ export class Tiles {
     };
     if (keys === this.others) chunk(lit(0));
     else em.loop(undefined, "part", lit(this.others), chunk, lit(0), lit(keys));
+  }
+  /** Of each of the thread's rows the sum over the thread's features of a function of values that are as wide. */
+  own(values: readonly Value[], of: (at: readonly X[]) => X): X {
+    const { em, s, cut, tx } = this;
+    const wide = quadsOf(values[0]);
+    const rows = Array.from({ length: FOUR }, (_, i) => {
+      const terms = Array.from({ length: Math.ceil(wide / cut.lanes) }, (_, n) => {
+        const e = s.axis("e", wide * 4);
+        const quad = bin("+", tx, lit(n * cut.lanes));
+        em.bind(e, em.let("e", bin("*", quad, lit(4))));
+        const x = of(values.map((v) => this.load(v, s.iadd(s.axisValue(this.row), i), e)));
+        const ok = widen(bin("<", quad, lit(wide)), 4);
+        return (n + 1) * cut.lanes <= wide ? x : call("select", [ok, x, widen(lit(0, "f32"), 4)], "f32");
+      });
+      return em.let(
+        "sum",
+        terms.reduce((x, y) => bin("+", x, y)),
+      );
+    });
+    return vec(rows.map(total.within));
   }
   /** A value of every thread that shares the thread's rows. */
   exchange(x: X): X[] {
@@ -281,10 +307,6 @@ export class Tiles {
     if (turns === 1) turn(lit(0));
     else em.loop(undefined, "turn", lit(turns * threads), turn, lit(0), lit(threads));
   }
-  /** Where the vec4 of group `g` of the quad `q` of what is summed begins: turned, so that neighbours meet other banks. */
-  private turned(q: X, groups: number, g: X): X {
-    return bin("+", bin("*", q, lit(FOUR * groups)), bin("%", bin("+", g, q), lit(groups)));
-  }
   /** Stages some quads of features of rows, by feature: vec4s over four rows. */
   private across(
     { v, first }: Rows,
@@ -308,7 +330,7 @@ export class Tiles {
         const x = this.load(v, s.iadd(s.axisValue(row), i), e);
         return em.let("x", inside ? call("select", [inside, x, widen(lit(0, "f32"), 4)], "f32") : x);
       });
-      const to = em.let("to", bin("+", this.turned(quad, groups, group), lit(at)));
+      const to = em.let("to", bin("+", placeOf(quad, groups, group), lit(at)));
       for (let c = 0; c < FOUR; c++)
         em.put({
           k: "setShared",
@@ -330,7 +352,7 @@ export class Tiles {
     const { em, cut, ty } = this;
     em.loop(undefined, "q", lit(quads), (q) => {
       const inA = bin("+", bin(">>", a.from, lit(2)), q);
-      const atA = em.let("at_a", this.turned(a.from.k === "lit" ? q : em.let("q_a", inA), a.groups, ty));
+      const atA = em.let("at_a", placeOf(a.from.k === "lit" ? q : em.let("q_a", inA), a.groups, ty));
       const atB = em.let("at_b", bAt(q));
       em.loop(undefined, "c", lit(FOUR), (c) => {
         const left = em.let("a", sharedAt(a.of, bin("+", atA, bin("*", c, lit(a.groups)))));
@@ -343,5 +365,39 @@ export class Tiles {
         });
       });
     });
+  }
+}
+
+/** A softmax under way: the largest score of each of the thread's rows, and the sum of the weights. */
+export class Running {
+  private readonly t: Tiles;
+  private readonly top: string;
+  private readonly all: string;
+
+  constructor(t: Tiles) {
+    this.t = t;
+    [this.top] = t.variables("most", 1, MASKED);
+    [this.all] = t.variables("sum", 1);
+  }
+  /** The weights of a tile of scores; what came together before is brought to the same largest score. */
+  add(scores: readonly X[], sums: readonly (readonly string[])[]): X[] {
+    const { t, top, all } = this;
+    const { em } = t;
+    const next = em.let("next", most.of([t.at(top), ...t.exchange(vec(scores.map(most.within)))]));
+    const kept = em.let("kept", call("exp", [bin("-", t.at(top), next)], "f32"));
+    t.set(top, next);
+    const weights = scores.map((x, i) => em.let("w", weightOf(x, part(next, i))));
+    t.set(all, bin("+", bin("*", t.at(all), kept), vec(weights.map(total.within))));
+    sums.forEach((list, i) => {
+      for (const name of list) t.set(name, bin("*", t.at(name), part(kept, i)));
+    });
+    return weights;
+  }
+  most(): X {
+    return this.t.at(this.top);
+  }
+  /** The sum, of all threads. */
+  sum(): X {
+    return this.t.em.let("total", total.of(this.t.exchange(this.t.at(this.all))));
   }
 }
