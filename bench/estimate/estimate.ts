@@ -3,10 +3,14 @@
 import { type Call, calls, callsOfFile, compileCall, type Dispatch, dispatchesOf } from "./calls.ts";
 import { type Chip, chips, peakOf } from "./chips.ts";
 import { type Figures, figuresOf } from "./figures.ts";
-import { MachineCodes } from "./machine-code.ts";
+import { keep, kept, keyOf, MachineCodes } from "./machine-code.ts";
 import { dawnParts, isMissing, nvidiaParts, setUp } from "./parts.ts";
 import { type EstimateRow, type KernelRow, peerFigures } from "./report.ts";
+import type { SpirvModule } from "./spirv/module.ts";
 import { type Trace, traceSpirv } from "./spirv/trace.ts";
+
+/** Of how figures come about: to be counted up where that changes, since figures are kept. */
+const MODEL = 1;
 
 export interface EstimateOptions {
   readonly chips: readonly string[];
@@ -43,45 +47,48 @@ export function estimate(
     say(`${call.name} (${call.what})`);
     const list = dispatchesOf(call);
     codes.prepare(list, say);
-    const traces = new Map(list.map((d) => [d, traceOf(d, codes)]));
+    const known = new Map<Dispatch, readonly Trace[]>();
+    const traces = (d: Dispatch) => (): readonly Trace[] => {
+      const found = known.get(d) ?? tracesOf(d, codes.spirv(d));
+      known.set(d, found);
+      return found;
+    };
     for (const chip of can)
       rows.push(
         rowOf(
           call,
           chip,
-          list.map((d) => kernelOf(d, chip, codes, traces.get(d)!)),
+          list.map((d) => kernelOf(d, chip, codes, traces(d))),
         ),
       );
   }
   return rows;
 }
 
-function traceOf(d: Dispatch, codes: MachineCodes): Trace | { readonly why: string } {
-  const module = codes.spirv(d);
-  if (!module) return { why: "there is no SPIR-V of it" };
+/** None where the program is outside of what is known; it is estimated without, then. */
+function tracesOf(d: Dispatch, module: SpirvModule | undefined): readonly Trace[] {
+  if (!module) return [];
   try {
     return traceSpirv(module, {
       grid: d.grid,
       bytes: (group, binding) => (group === 0 && binding === 0 ? d.block : undefined),
     });
-  } catch (error) {
-    return { why: (error as Error).message };
+  } catch {
+    return [];
   }
 }
 
-function kernelOf(
-  d: Dispatch,
-  chip: Chip,
-  codes: MachineCodes,
-  traced: ReturnType<typeof traceOf>,
-): KernelRow {
-  const { name, site, times, groups } = d;
-  const compiled = codes.compiled(d, chip);
-  if ("error" in compiled) return { name, site, times, groups, failed: compiled.error };
-  const trace = "why" in traced ? undefined : traced;
-  const size = /@workgroup_size\(([^)]*)\)/.exec(d.code)?.[1] ?? "1";
-  const threads = trace?.threads ?? size.split(",").reduce((n, x) => n * Number.parseInt(x, 10), 1);
-  const figures: Figures = figuresOf(compiled.machine, chip, { groups, bytes: d.bytes, threads, trace });
+function kernelOf(d: Dispatch, chip: Chip, codes: MachineCodes, traces: () => readonly Trace[]): KernelRow {
+  const { name, site, times, groups, grid, bytes } = d;
+  const key = keyOf("figures", MODEL, codes.key(d, chip), chip, grid, [...d.block], bytes);
+  let figures = kept<Figures>(key);
+  if (!figures) {
+    const compiled = codes.compiled(d, chip);
+    if ("error" in compiled) return { name, site, times, groups, failed: compiled.error };
+    const threads = codes.spirv(d)!.size.reduce((n, x) => n * x, 1);
+    figures = figuresOf(compiled.machine, chip, { groups, bytes, threads, traces: traces() });
+    keep(key, figures);
+  }
   return { name, site, times, groups, figures };
 }
 

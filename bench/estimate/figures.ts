@@ -7,12 +7,15 @@ import { type Run, type Simulated, simulateAmd } from "./machine/amd-time.ts";
 import {
   executions,
   findLoops,
+  KINDS,
   type Listed,
   type Loop,
   type Mix,
   matchLoops,
   mixOf,
   pathOf,
+  type SourceLoop,
+  setTurns,
 } from "./machine/listing.ts";
 import { type NvidiaInstruction, parseNvidia } from "./machine/nvidia.ts";
 import { simulateNvidia } from "./machine/nvidia-time.ts";
@@ -39,8 +42,8 @@ export interface Work {
   /** Of the tensors it is given, once each. */
   readonly bytes: number;
   readonly threads: number;
-  /** None where the program could not be traced. */
-  readonly trace: Trace | undefined;
+  /** By kind of workgroup; none where the program could not be traced. */
+  readonly traces: readonly Trace[];
 }
 export interface Figures {
   readonly registers: number;
@@ -50,6 +53,8 @@ export interface Figures {
   readonly instructions: number;
   readonly threads: number;
   readonly groups: number;
+  /** Of workgroups. */
+  readonly kinds: number;
   /** Workgroups that a unit holds, and waves (or warps) of a SIMD then. */
   readonly fit: number;
   readonly occupancy: number;
@@ -71,6 +76,21 @@ export interface Figures {
   readonly fmas: number;
 }
 
+/** A mean of mixes by their weights. */
+function meanOf(mixes: readonly (readonly [Mix, number])[]): Mix {
+  const mean = (of: (mix: Mix) => number): number => mixes.reduce((n, [mix, w]) => n + w * of(mix), 0);
+  return {
+    total: mean((m) => m.total),
+    fmas: mean((m) => m.fmas),
+    valuSlots: mean((m) => m.valuSlots),
+    ldsReadBytes: mean((m) => m.ldsReadBytes),
+    ldsWriteBytes: mean((m) => m.ldsWriteBytes),
+    loadBytes: mean((m) => m.loadBytes),
+    storeBytes: mean((m) => m.storeBytes),
+    kinds: Object.fromEntries(KINDS.map((kind) => [kind, mean((m) => m.kinds[kind] ?? 0)])),
+  };
+}
+
 /** Turns of the outer loops that are simulated; the rest goes on as they do. */
 const TURNS = 20;
 /** A kernel with fewer multiply-adds is not about them. */
@@ -79,25 +99,21 @@ export const ARITHMETIC = 64;
 export function figuresOf(code: MachineCode, chip: Chip, work: Work): Figures {
   const machine = machineOf(code, chip);
   const { list } = machine;
-  const { trace, threads, groups } = work;
+  const { traces, threads, groups } = work;
   const loops = findLoops(list);
-  const matched = matchLoops(loops, trace?.loops, list);
-  if (trace) {
-    turnUnrolled(list, loops, trace);
-    annotate(list, loops, trace);
-  }
-  const runs = executions(list, loops);
+  const matched = matchLoops(loops, longestTurns(traces), list);
   const waves = Math.ceil(threads / code.wave);
   const { fit, occupancy } = occupancyOf(code, chip, waves);
-  const hot = hottest(list, loops, runs);
-  const whole = mixOf(list, (x) => runs[x.at]);
-  const inner =
-    hot && mixOf(list.slice(hot.first, hot.last + 1), (x) => runs[x.at] / Math.max(1, runs[hot.first]));
-  const lead = inner ?? whole;
-  const slots = chip.vendor === "amd" ? lead.valuSlots : lead.total;
-  const cycles = cyclesOf(machine, loops, { chip, waves, wave: code.wave, fit, groups });
-  const computeUs = cycles / chip.ghz / 1e3;
+  const shape: Shape = { chip, wave: code.wave, waves, threads, fit };
+  const kinds = (traces.length > 0 ? traces : [undefined]).map((trace) =>
+    kindOf(machine, loops, trace, groups, shape),
+  );
+  // Kinds run beside each other: it takes as long as the longest of them, or as the units need for all.
+  const together = kinds.reduce((n, k) => n + k.load, 0);
+  const computeUs = Math.max(...kinds.map((k) => k.alone), together) / chip.ghz / 1e3;
   const memoryUs = work.bytes / chip.dram / 1e3;
+  const whole = meanOf(kinds.map((k) => [k.whole, k.groups / groups]));
+  const main = kinds.reduce((a, b) => (b.groups * b.whole.total > a.groups * a.whole.total ? b : a));
   return {
     registers: code.registers,
     spilled: code.spilled,
@@ -106,19 +122,88 @@ export function figuresOf(code: MachineCode, chip: Chip, work: Work): Figures {
     instructions: list.length,
     threads,
     groups,
+    kinds: kinds.length,
     fit,
     occupancy,
     matched,
     whole,
-    inner,
-    fmaShare: slots > 0 ? lead.fmas / slots : 0,
-    bounds: boundsOf(list, runs, chip, { wave: code.wave, waves, threads, whole }),
+    inner: main.inner,
+    fmaShare: main.fmaShare,
+    bounds: main.bounds,
     computeUs,
     memoryUs,
     us: Math.max(computeUs, memoryUs),
     fmas: whole.fmas * threads * groups,
   };
 }
+
+/** What is the same for all workgroups of a dispatch. */
+interface Shape {
+  readonly chip: Chip;
+  readonly wave: number;
+  readonly waves: number;
+  readonly threads: number;
+  /** Workgroups that a unit holds. */
+  readonly fit: number;
+}
+/** One kind of workgroup. */
+interface Kind extends Pick<Figures, "whole" | "inner" | "fmaShare" | "bounds"> {
+  readonly groups: number;
+  /** Cycles of a grid of those alone. */
+  readonly alone: number;
+  /** Cycles of all units for them, where they are among others. */
+  readonly load: number;
+}
+
+function kindOf(
+  machine: Machine,
+  loops: readonly Loop[],
+  trace: Trace | undefined,
+  all: number,
+  shape: Shape,
+): Kind {
+  const { list } = machine;
+  const { chip, fit } = shape;
+  const groups = trace?.groups ?? all;
+  setTurns(loops, trace?.loops);
+  if (trace) turnUnrolled(list, loops, trace);
+  annotate(list, loops, trace);
+  const runs = executions(list, loops);
+  const whole = mixOf(list, (x) => runs[x.at]);
+  const hot = hottest(list, loops, runs);
+  const inner = hot && mixOf(list.slice(hot.first, hot.last + 1), (x) => runs[x.at] / runs[hot.first]);
+  const lead = inner ?? whole;
+  const slots = chip.vendor === "amd" ? lead.valuSlots : lead.total;
+  const known = new Map<number, number>();
+  const cyclesOf = (resident: number): number => {
+    if (!known.has(resident)) known.set(resident, unitCycles(machine, loops, resident, shape));
+    return known.get(resident)!;
+  };
+  const residentOf = (n: number): number => Math.max(1, Math.min(fit, Math.ceil(n / chip.units)));
+  const batch = chip.units * residentOf(groups);
+  const rounds = Math.floor(groups / batch);
+  const last = Math.ceil((groups - rounds * batch) / chip.units);
+  const alone = (rounds > 0 ? rounds * cyclesOf(residentOf(groups)) : 0) + (last > 0 ? cyclesOf(last) : 0);
+  const load = groups === all ? 0 : (groups / (chip.units * residentOf(all))) * cyclesOf(residentOf(all));
+  return {
+    groups,
+    whole,
+    inner,
+    fmaShare: slots > 0 ? lead.fmas / slots : 0,
+    bounds: boundsOf(list, runs, whole, shape),
+    alone,
+    load,
+  };
+}
+
+/** All loops, with their longest turns in any kind of workgroup. */
+const longestTurns = (traces: readonly Trace[]): SourceLoop[] | undefined =>
+  traces[0]?.loops.map(({ id, parent, literal }) => ({
+    id,
+    parent,
+    literal,
+    trips: Math.max(...traces.map((t) => t.loops[id].trips)),
+  }));
 
 /** A listing with the model it is simulated by. */
 interface Machine {
@@ -171,7 +256,13 @@ function turnUnrolled(list: readonly Listed[], loops: readonly Loop[], trace: Tr
 }
 
 /** Bank passes and lines of the program's accesses, given to the listing's accesses of the same loop and width. */
-function annotate(list: readonly Listed[], loops: readonly Loop[], trace: Trace): void {
+function annotate(list: readonly Listed[], loops: readonly Loop[], trace: Trace | undefined): void {
+  for (const x of list) {
+    x.conflict = undefined;
+    x.lines = undefined;
+    x.sectors = undefined;
+  }
+  if (!trace) return;
   const kept = new Set(loops.map((l) => l.source));
   // The loop of the listing that an access of the program is in: its own, or the first one around that was not unrolled.
   const homeOf = (loop: number | undefined): number | undefined =>
@@ -223,13 +314,8 @@ function hottest(list: readonly Listed[], loops: readonly Loop[], runs: readonly
 function boundsOf(
   list: readonly Listed[],
   runs: readonly number[],
-  chip: Chip,
-  {
-    wave,
-    waves,
-    threads,
-    whole,
-  }: { readonly wave: number; readonly waves: number; readonly threads: number; readonly whole: Mix },
+  whole: Mix,
+  { chip, wave, waves, threads }: Shape,
 ): Figures["bounds"] {
   const gcn = chip.vendor === "amd" && isGcn(chip);
   const lanes = lanesOf(chip);
@@ -247,37 +333,17 @@ function boundsOf(
   };
 }
 
-/** Cycles of the whole grid: rounds of as many workgroups as all units hold. */
-function cyclesOf(
-  machine: Machine,
+/** Cycles until a unit is through with so many workgroups at a time. */
+function unitCycles(
+  { list, simulate }: Machine,
   loops: readonly Loop[],
-  {
-    chip,
-    waves,
-    wave,
-    fit,
-    groups,
-  }: {
-    readonly chip: Chip;
-    readonly waves: number;
-    readonly wave: number;
-    readonly fit: number;
-    readonly groups: number;
-  },
+  groups: number,
+  { wave, waves }: Shape,
 ): number {
-  const resident = Math.max(1, Math.min(fit, Math.ceil(groups / chip.units)));
   const longest = Math.max(0, ...loops.filter((l) => l.parent === undefined).map((l) => l.turns));
-  const run = (n: number): number => {
-    const go = (most: number): number =>
-      machine.simulate(pathOf(machine.list, loops, most), { wave, waves, groups: n }).cycles;
-    if (longest <= TURNS * 1.2) return go(Number.POSITIVE_INFINITY);
-    const few = Math.floor(TURNS * 0.4);
-    const [a, b] = [go(few), go(TURNS)];
-    return b + ((b - a) / (TURNS - few)) * (longest - TURNS);
-  };
-  const full = run(resident);
-  const batch = chip.units * resident;
-  const rounds = Math.floor(groups / batch);
-  const last = Math.ceil((groups - rounds * batch) / chip.units);
-  return rounds * full + (last === 0 ? 0 : last === resident ? full : run(last));
+  const run = (most: number): number => simulate(pathOf(list, loops, most), { wave, waves, groups }).cycles;
+  if (longest <= TURNS * 1.2) return run(Number.POSITIVE_INFINITY);
+  const few = Math.floor(TURNS * 0.4);
+  const [a, b] = [run(few), run(TURNS)];
+  return b + ((b - a) / (TURNS - few)) * (longest - TURNS);
 }

@@ -45,13 +45,13 @@ const AT_ONCE = 24;
 /** Compiled for where no chip of AMD's is asked for: SPIR-V is the same for all. */
 const ANY_CHIP = "navi21";
 
-const keyOf = (...parts: readonly unknown[]): string =>
+export const keyOf = (...parts: readonly unknown[]): string =>
   createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 32);
-function kept<T>(key: string): T | undefined {
+export function kept<T>(key: string): T | undefined {
   const file = join(cache, "kernels", key);
   return existsSync(file) ? (JSON.parse(gunzipSync(readFileSync(file)).toString()) as T) : undefined;
 }
-function keep(key: string, value: unknown): void {
+export function keep(key: string, value: unknown): void {
   mkdirSync(join(cache, "kernels"), { recursive: true });
   writeFileSync(join(cache, "kernels", key), gzipSync(JSON.stringify(value)));
 }
@@ -82,6 +82,14 @@ export class MachineCodes {
     return chip.vendor === "amd" ? this.amd(text, chip) : this.throughNvrtc(text, chip);
   }
 
+  /** Of all that its machine code depends on. */
+  key(text: KernelText, chip: Chip): string {
+    const nvidia = isMissing(this.nvidia) ? "" : this.nvidia.version;
+    return chip.vendor === "amd"
+      ? this.dawnKey(text, chip.name)
+      : keyOf(text.code, text.constants, nvidia, chip.sm);
+  }
+
   /** Tint's SPIR-V, where it got that far. */
   spirv(text: KernelText): SpirvModule | undefined {
     const key = keyOf(text.code, text.constants);
@@ -94,7 +102,7 @@ export class MachineCodes {
   }
 
   private dawnKey({ code, constants }: KernelText, chip: string): string {
-    return keyOf("dawn", this.dawn.driver, this.dawn.version, code, constants, chip);
+    return keyOf("dawn", this.dawn.version, code, constants, chip);
   }
   private fromDawn(text: KernelText, chip: string): FromDawn {
     const found = kept<FromDawn>(this.dawnKey(text, chip));
@@ -181,7 +189,7 @@ export class MachineCodes {
     } catch (error) {
       return { error: (error as Error).message };
     }
-    const key = keyOf("nvrtc", parts.version, parts.nvrtc, source, chip.sm);
+    const key = keyOf("nvrtc", parts.version, source, chip.sm);
     const found = kept<Compiled>(key);
     if (found) return found;
     const folder = mkdtempSync(join(tmpdir(), "mdl-estimate-"));

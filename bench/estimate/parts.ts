@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { estimatorRecipe, install } from "../../scripts/system-packages.mjs";
 import { readText, root } from "../paths.ts";
 
@@ -65,7 +65,7 @@ export function dawnParts(): Found<DawnParts> {
   const driver = built("null-driver.c", "null-driver.so", ["-shared", "-fPIC"]);
   if (isMissing(driver)) return driver;
   const dawn = JSON.parse(readText("node_modules/webgpu/package.json")) as { readonly version: string };
-  return { radv, driver: driver.file, version: `${dawn.version} ${stamp(radv)}` };
+  return { radv, driver: driver.file, version: `${dawn.version} ${stamp(radv)} ${basename(driver.file)}` };
 }
 
 /** Below a folder, whatever versions lie between. */
@@ -83,7 +83,12 @@ export function nvidiaParts(): Found<NvidiaParts> {
     return { missing: "NVRTC and nvdisasm are not there: npm run bench -- --estimate a6000 fetches them" };
   const nvrtc = built("nvrtc.c", "nvrtc", []);
   if (isMissing(nvrtc)) return nvrtc;
-  return { nvrtc: nvrtc.file, library: nvrtcLibrary, disassembler, version: stamp(nvrtcLibrary) };
+  return {
+    nvrtc: nvrtc.file,
+    library: nvrtcLibrary,
+    disassembler,
+    version: `${stamp(nvrtcLibrary)} ${basename(nvrtc.file)}`,
+  };
 }
 
 /** Fetches what is missing, where we may (MDL_NO_INSTALL: nothing is). */

@@ -50,6 +50,7 @@ export interface Loop {
   readonly first: number;
   readonly last: number;
   readonly parent: number | undefined;
+  /** Of the kind of workgroup that is looked at; 0: it is not entered. */
   turns: number;
   /** The program's loop that it is. */
   source?: number;
@@ -105,26 +106,29 @@ export function mixOf(list: readonly Listed[], weight: (x: Listed) => number): M
   return out;
 }
 
+/** A loop of the program, by its longest turn in any kind of workgroup. */
+export type SourceLoop = Pick<TracedLoop, "id" | "parent" | "literal" | "trips">;
+
 /**
- * Gives each loop of the listing its turns: those of its loop in the program, in order, where unrolled ones are missing.
- * Returns whether all were matched; others are taken to turn once.
+ * Finds for each loop of the listing its loop in the program: in order, where unrolled ones are missing. Returns whether all
+ * were found.
  */
 export function matchLoops(
   loops: readonly Loop[],
-  traced: readonly TracedLoop[] | undefined,
+  traced: readonly SourceLoop[] | undefined,
   list: readonly Listed[],
 ): boolean {
   const top = loops.filter((l) => l.parent === undefined);
   for (const l of top) l.zeroes = zeroes(l, list);
   if (!traced) return loops.every((l) => l.zeroes);
-  const within = (l: TracedLoop): TracedLoop[] => [l, ...kids(l).flatMap(within)];
-  const kids = (l: TracedLoop): TracedLoop[] => traced.filter((x) => x.parent === l.id);
+  const within = (l: SourceLoop): SourceLoop[] => [l, ...kids(l).flatMap(within)];
+  const kids = (l: SourceLoop): SourceLoop[] => traced.filter((x) => x.parent === l.id);
   let all = true;
-  const place = (mine: readonly Loop[], theirs: readonly TracedLoop[]): void => {
+  const place = (mine: readonly Loop[], theirs: readonly SourceLoop[]): void => {
     /** What is left of their loops where some were unrolled. */
-    const left = (unrolled: ReadonlySet<number>): TracedLoop[] => {
-      const out: TracedLoop[] = [];
-      const add = (l: TracedLoop): void => {
+    const left = (unrolled: ReadonlySet<number>): SourceLoop[] => {
+      const out: SourceLoop[] = [];
+      const add = (l: SourceLoop): void => {
         if (unrolled.has(l.id)) kids(l).forEach(add);
         else out.push(l);
       };
@@ -135,7 +139,7 @@ export function matchLoops(
     const order = theirs
       .flatMap(within)
       .sort((a, b) => Number(b.literal > 0) - Number(a.literal > 0) || a.trips - b.trips);
-    const fitting = (candidates: readonly TracedLoop[]): TracedLoop[] | undefined => {
+    const fitting = (candidates: readonly SourceLoop[]): SourceLoop[] | undefined => {
       for (let n = 0; n <= candidates.length; n++) {
         const rest = left(new Set(candidates.slice(0, n).map((l) => l.id)));
         if (rest.length === mine.length) return rest;
@@ -146,7 +150,6 @@ export function matchLoops(
     if (!found) all = false;
     mine.forEach((l, i) => {
       const own = found?.[i];
-      l.turns = own ? Math.max(1, own.trips) : 1;
       l.source = own?.id;
       place(
         loops.filter((x) => x.parent === l.id),
@@ -156,7 +159,7 @@ export function matchLoops(
   };
   place(
     top.filter((l) => !l.zeroes),
-    traced.filter((l) => l.parent === undefined && l.entries > 0),
+    traced.filter((l) => l.parent === undefined),
   );
   return all;
 }
@@ -167,25 +170,38 @@ function zeroes(l: Loop, list: readonly Listed[]): boolean {
   return stores && !more && !list.slice(0, l.first).some((x) => x.kind === "vmem");
 }
 
+/** Gives loops the turns that they have in one kind of workgroup; those that were not found turn once. */
+export function setTurns(loops: readonly Loop[], traced: readonly TracedLoop[] | undefined): void {
+  for (const l of loops) {
+    const own = l.source === undefined ? undefined : traced?.[l.source];
+    l.turns = !own ? 1 : own.entries > 0 ? Math.max(1, own.trips) : 0;
+  }
+}
+
 /** How often each instruction runs. */
 export const executions = (list: readonly Listed[], loops: readonly Loop[]): number[] =>
   list.map((_, i) => loops.reduce((n, l) => (l.first <= i && i <= l.last ? n * l.turns : n), 1));
 
 /**
  * The indices that one wave runs, in order, with at most `most` turns of the outermost loops. Forward branches are not taken,
- * so both sides of a divergent if run; but an else is jumped over where the then-side says so, and of two sides the one with
- * loops is taken.
+ * so both sides of a divergent if run; but an else is jumped over where the then-side says so, of two sides the one with loops
+ * is taken, and what has only loops that are not entered is jumped over.
  */
 export function pathOf(list: readonly Listed[], loops: readonly Loop[], most: number): number[] {
   const out: number[] = [];
   const starts = new Map<number, Loop[]>();
   for (const l of loops) starts.set(l.first, [...(starts.get(l.first) ?? []), l]);
   const looped = (a: number, b: number): boolean => loops.some((l) => a <= l.first && l.last <= b);
+  /** Whether there are loops in a stretch, all of which are not entered. */
+  const idle = (a: number, b: number): boolean => {
+    const within = loops.filter((l) => a <= l.first && l.last <= b);
+    return within.length > 0 && within.every((l) => l.turns === 0);
+  };
   const walk = (first: number, last: number, inside: readonly Loop[]): void => {
     for (let i = first; i <= last; ) {
       const l = (starts.get(i) ?? []).find((x) => !inside.includes(x) && x.last <= last);
       if (l) {
-        const turns = Math.max(1, Math.round(l.parent === undefined ? Math.min(l.turns, most) : l.turns));
+        const turns = Math.round(l.parent === undefined ? Math.min(l.turns, most) : l.turns);
         for (let t = 0; t < turns; t++) walk(l.first, l.last, [...inside, l]);
         i = l.last + 1;
         continue;
@@ -197,7 +213,7 @@ export function pathOf(list: readonly Listed[], loops: readonly Loop[], most: nu
       const other = before?.always ? before.target : undefined;
       const sideWithLoops =
         to !== undefined && other !== undefined && other > to && looped(to, other) && !looped(i, to - 1);
-      i = to !== undefined && (x.always || sideWithLoops) ? to : i + 1;
+      i = to !== undefined && (x.always || sideWithLoops || idle(i + 1, to - 1)) ? to : i + 1;
     }
   };
   walk(0, list.length - 1, []);

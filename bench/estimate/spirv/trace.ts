@@ -1,6 +1,7 @@
 // SPIR-V to JavaScript that is run for the lanes of one subgroup: turns of loops, and addresses of every access to storage and
-// workgroup memory. In: a module, a grid and what small buffers hold. Out: loops and places (patterns.ts). What is loaded from
-// elsewhere counts as 0 (of floats 0.5), so control flow that depends on it is followed for that.
+// workgroup memory. In: a module, a grid and what small buffers hold. Out: loops and places (patterns.ts), for each kind of
+// workgroup that there is. What is loaded from elsewhere counts as 0 (of floats 0.5), so control flow that depends on it is
+// followed for that.
 import { type Pattern, patternOf, type Site } from "../patterns.ts";
 import {
   BINARY,
@@ -31,9 +32,12 @@ export interface TracedLoop {
   /** Turns of an entry. */
   readonly trips: number;
 }
+/** What workgroups of a kind do: a kernel may do several things, each workgroup one of them. */
 export interface Trace {
-  readonly threads: number;
+  /** Workgroups of the kind. */
+  readonly groups: number;
   readonly lanes: number;
+  /** All loops of the program, in its order, also those that are not entered: the same in all kinds. */
   readonly loops: readonly TracedLoop[];
   readonly sites: readonly (Site & Pattern)[];
 }
@@ -47,6 +51,9 @@ const LANES = 64;
 const TURNS_MOST = 1 << 23;
 /** Calls of a place whose addresses are kept. */
 const KEEP = 3;
+/** Of workgroups that are looked at to find kinds, and of kinds. */
+const SAMPLES_MOST = 48;
+const KINDS_MOST = 6;
 
 // ---------------------------------------------------------------- what the program is run with
 
@@ -65,11 +72,19 @@ interface MutableSite {
   n: number;
   lane: number;
 }
-/** A loop or a call, where it was come to. */
+/** A loop or a call of the text, with those inside. */
+interface Part {
+  readonly key: string;
+  /** Of a loop how far it counts; of a call none. */
+  readonly literal?: number;
+  readonly kids: Part[];
+}
+/** The same, where it is come to from the entry. */
 interface Node {
   readonly kids: Map<string, Node>;
   readonly sites: Map<number, MutableSite>;
-  loop: number | undefined;
+  /** The loop around it, or that it is. */
+  readonly loop: number | undefined;
   entries: number;
   turns: number;
 }
@@ -112,19 +127,35 @@ class Recorder {
   readonly loops: { readonly parent: number | undefined; readonly literal: number; readonly node: Node }[] =
     [];
   readonly sites: MutableSite[] = [];
-  private readonly root = this.node(undefined);
-  private now = this.root;
+  private readonly places: readonly PlaceInfo[];
+  private readonly data: ReadonlyMap<Id, DataView>;
+  private readonly root: Node;
+  private now: Node;
   private stack: Node[] = [];
   private steps = 0;
   private lane = 0;
   private readonly scratch = new DataView(new ArrayBuffer(8));
 
-  private readonly places: readonly PlaceInfo[];
-  private readonly data: ReadonlyMap<Id, DataView>;
-
-  constructor(places: readonly PlaceInfo[], data: ReadonlyMap<Id, DataView>) {
+  constructor({ places, parts }: Program, data: ReadonlyMap<Id, DataView>) {
     this.places = places;
     this.data = data;
+    this.root = this.node(parts, undefined);
+    this.now = this.root;
+  }
+  private node(parts: readonly Part[], loop: number | undefined): Node {
+    const node: Node = { kids: new Map(), sites: new Map(), loop, entries: 0, turns: 0 };
+    for (const { key, literal, kids } of parts) {
+      if (literal === undefined) node.kids.set(key, this.node(kids, loop));
+      else {
+        // Its number is there before those of the loops inside.
+        const id = this.loops.length;
+        this.loops.length++;
+        const own = this.node(kids, id);
+        this.loops[id] = { parent: loop, literal, node: own };
+        node.kids.set(key, own);
+      }
+    }
+    return node;
   }
 
   begin(lane: number): void {
@@ -133,28 +164,12 @@ class Recorder {
     this.stack = [];
     this.steps = 0;
   }
-  private node(loop: number | undefined): Node {
-    return { kids: new Map(), sites: new Map(), loop, entries: 0, turns: 0 };
-  }
-  private child(key: string): Node {
-    let kid = this.now.kids.get(key);
-    if (!kid) {
-      kid = this.node(this.now.loop);
-      this.now.kids.set(key, kid);
-    }
-    return kid;
-  }
 
   // What the program calls.
-  enter(key: string, literal: number): void {
+  enter(key: string): void {
     this.stack.push(this.now);
-    const node = this.child(key);
-    if (node.entries === 0) {
-      node.loop = this.loops.length;
-      this.loops.push({ parent: this.now.loop, literal, node });
-    }
-    node.entries++;
-    this.now = node;
+    this.now = this.now.kids.get(key)!;
+    this.now.entries++;
   }
   turn(): void {
     this.now.turns++;
@@ -166,7 +181,7 @@ class Recorder {
   /** Gives the depth that `done` goes back to: a function may return out of loops. */
   call(key: string): number {
     this.stack.push(this.now);
-    this.now = this.child(key);
+    this.now = this.now.kids.get(key)!;
     return this.stack.length - 1;
   }
   done(depth: number): void {
@@ -233,7 +248,13 @@ type Place =
 const wrap = (kind: string, text: string): string =>
   kind === "i32" ? `(${text} | 0)` : kind === "u32" ? `(${text} >>> 0)` : `(${text})`;
 
-function program(m: SpirvModule): { source: string; places: PlaceInfo[] } {
+interface Program {
+  readonly source: string;
+  readonly places: readonly PlaceInfo[];
+  /** Loops and calls of the entry. */
+  readonly parts: readonly Part[];
+}
+function programOf(m: SpirvModule): Program {
   const typeOf = (id: Id): Id => m.typeOf.get(id)!;
   const kindOf = (type: Id): string => {
     const t = m.types.get(type)!;
@@ -244,6 +265,12 @@ function program(m: SpirvModule): { source: string; places: PlaceInfo[] } {
   const places = new Map<Id, Place>();
   const inputs = new Map<Id, string>();
   let locals = new Set<string>();
+  /** Of functions, and of what is being written, from the outside in. */
+  const partsOf = new Map<Id, Part[]>();
+  let around: Part[][] = [];
+  const inside = (part: Part): void => {
+    around[around.length - 1].push(part);
+  };
 
   const zero = (type: Id): string => {
     const t = m.types.get(type)!;
@@ -452,7 +479,7 @@ function program(m: SpirvModule): { source: string; places: PlaceInfo[] } {
 
   const lang: Language = {
     value,
-    instruction(out, x, f) {
+    instruction(out, x) {
       const { op, args: a } = x;
       const set = (text: string): void => {
         locals.add(`v${x.id}`);
@@ -482,18 +509,23 @@ function program(m: SpirvModule): { source: string; places: PlaceInfo[] } {
           return `{ get p() { return ${place.js}; }, set p(x) { ${place.js} = x; } }`;
         });
         locals.add(`d${x.id}`);
-        out.push(`d${x.id} = $.call("${f.id}:${x.id}");`);
+        inside({ key: `${x.id}`, kids: partsOf.get(a[0])! });
+        out.push(`d${x.id} = $.call("${x.id}");`);
         set(`F${a[0]}(${given.join()})`);
         out.push(`$.done(d${x.id});`);
       } else set(expression(x, out));
     },
-    loop(out, f, label, count, merge) {
-      out.push(`$.enter("${f.id}:${label}", ${count}); L${merge}: while (true) {`);
+    loop(out, _f, label, literal, merge) {
+      const kids: Part[] = [];
+      inside({ key: `${label}`, literal, kids });
+      around.push(kids);
+      out.push(`$.enter("${label}"); L${merge}: while (true) {`);
     },
     turn(out) {
       out.push("$.turn();");
     },
     left(out) {
+      around.pop();
       out.push("$.leave();");
     },
     open(out, label) {
@@ -522,6 +554,9 @@ function program(m: SpirvModule): { source: string; places: PlaceInfo[] } {
   }
   const functionText = (f: SpirvFunction): string => {
     locals = new Set();
+    const parts: Part[] = [];
+    partsOf.set(f.id, parts);
+    around = [parts];
     for (const p of f.params)
       if (m.types.get(p.type)!.kind === "pointer") places.set(p.id, { js: `v${p.id}.p` });
     const { text, phis } = bodyOf(m, f, lang);
@@ -530,54 +565,103 @@ function program(m: SpirvModule): { source: string; places: PlaceInfo[] } {
     return `function F${f.id}(${f.params.map((p) => `v${p.id}`).join()}) { ${declared}\n${text}\n}`;
   };
   const functions = calleesFirst(m).map(functionText);
-  return { source: [...top, ...functions, `F${m.entry}();`].join("\n"), places: infos };
+  return {
+    source: [...top, ...functions, `F${m.entry}();`].join("\n"),
+    places: infos,
+    parts: partsOf.get(m.entry)!,
+  };
 }
 
-/** Runs the first lanes of the middle workgroup. Throws where the text is outside of what is known here. */
-export function traceSpirv(m: SpirvModule, { grid, bytes }: TraceOptions): Trace {
-  const { source, places } = program(m);
+/** What each kind of workgroup does. Throws where the text is outside of what is known here. */
+export function traceSpirv(m: SpirvModule, { grid, bytes }: TraceOptions): Trace[] {
+  const program = programOf(m);
   const data = new Map<Id, DataView>();
+  const numbers = new Set<number>();
   for (const v of m.variables) {
     const own = m.decorations.get(v.id);
     if (v.storage !== Storage.Uniform && v.storage !== Storage.Buffer) continue;
     const held = bytes(own?.[Decoration.Set] ?? 0, own?.[Decoration.Binding] ?? 0);
-    if (held) data.set(v.id, new DataView(held.buffer, held.byteOffset, held.byteLength));
+    if (!held) continue;
+    const view = new DataView(held.buffer, held.byteOffset, held.byteLength);
+    data.set(v.id, view);
+    for (let at = 0; at + 4 <= view.byteLength; at += 4) numbers.add(view.getInt32(at, true));
   }
-  const recorder = new Recorder(places, data);
-  const run = new Function("$", "role", source) as (recorder: Recorder, role: object) => void;
+  for (const c of m.constants.values()) if ("value" in c) numbers.add(Number(c.value));
+  const run = new Function("$", "role", program.source) as (recorder: Recorder, role: object) => void;
   const [sx, sy, sz] = m.size;
   const threads = sx * sy * sz;
-  const lanes = Math.min(LANES, threads);
-  const group = grid.map((g) => (g > 1 ? Math.floor(g / 2) : 0));
-  for (let lane = 0; lane < lanes; lane++) {
-    const local = [lane % sx, Math.floor(lane / sx) % sy, Math.floor(lane / sx / sy)];
-    recorder.begin(lane);
-    run(recorder, {
-      workgroup_id: group,
-      num_workgroups: [...grid],
-      local_invocation_id: local,
-      global_invocation_id: group.map((g, i) => g * m.size[i] + local[i]),
-      local_invocation_index: lane,
-      subgroup_size: 32,
-      subgroup_invocation_id: lane % 32,
-      subgroup_id: Math.floor(lane / 32),
-      num_subgroups: Math.ceil(threads / 32),
-    });
-  }
-  return {
-    threads,
-    lanes,
-    loops: recorder.loops.map(({ parent, literal, node }, id) => ({
-      id,
-      parent,
-      literal,
-      entries: node.entries / lanes,
-      turns: node.turns / lanes,
-      trips: node.entries ? node.turns / node.entries : 0,
-    })),
-    sites: recorder.sites.map(({ info, loop, calls, seen }) => {
-      const site: Site = { ...info, loop, calls: calls / lanes, seen };
-      return { ...site, ...patternOf(site, lanes) };
-    }),
+  const [gx, gy, gz] = grid;
+
+  const record = (group: number, lanes: number): Recorder => {
+    const at = [group % gx, Math.floor(group / gx) % gy, Math.floor(group / gx / gy)];
+    const recorder = new Recorder(program, data);
+    for (let lane = 0; lane < lanes; lane++) {
+      const local = [lane % sx, Math.floor(lane / sx) % sy, Math.floor(lane / sx / sy)];
+      recorder.begin(lane);
+      run(recorder, {
+        workgroup_id: at,
+        num_workgroups: [...grid],
+        local_invocation_id: local,
+        global_invocation_id: at.map((g, i) => g * m.size[i] + local[i]),
+        local_invocation_index: lane,
+        subgroup_size: 32,
+        subgroup_invocation_id: lane % 32,
+        subgroup_id: Math.floor(lane / 32),
+        num_subgroups: Math.ceil(threads / 32),
+      });
+    }
+    return recorder;
   };
+
+  const lanes = Math.min(LANES, threads);
+  return kindsOf(gx * gy * gz, numbers, (group) => {
+    const { loops, sites } = record(group, 1);
+    return [...loops.map((l) => l.node.turns), "", ...sites.map((s) => s.calls)].join();
+  }).map(({ groups, one }): Trace => {
+    const { loops, sites } = record(one, lanes);
+    return {
+      groups,
+      lanes,
+      loops: loops.map(({ parent, literal, node }, id) => ({
+        id,
+        parent,
+        literal,
+        entries: node.entries / lanes,
+        turns: node.turns / lanes,
+        trips: node.entries ? node.turns / node.entries : 0,
+      })),
+      sites: sites.map(({ info, loop, calls, seen }) => {
+        const site: Site = { ...info, loop, calls: calls / lanes, seen };
+        return { ...site, ...patternOf(site, lanes) };
+      }),
+    };
+  });
+}
+
+/**
+ * The kinds of workgroups of a grid, by what `signature` says of one; the largest first. Where one kind ends and another begins
+ * is a number that the kernel is given or has in its text, so one workgroup between each two of those numbers is looked at.
+ */
+function kindsOf(
+  groups: number,
+  numbers: ReadonlySet<number>,
+  signature: (group: number) => string,
+): { readonly groups: number; readonly one: number }[] {
+  const inside = [...numbers].filter((n) => Number.isInteger(n) && n > 0 && n < groups);
+  const bounds = [0, ...inside.sort((a, b) => a - b).slice(-SAMPLES_MOST), groups];
+  const kinds = new Map<string, { groups: number; one: number; most: number }>();
+  for (let i = 0; i + 1 < bounds.length; i++) {
+    const count = bounds[i + 1] - bounds[i];
+    // The middle one: those at the ends may have less to do.
+    const one = bounds[i] + Math.floor(count / 2);
+    const key = signature(one);
+    const kind = kinds.get(key) ?? { groups: 0, one, most: 0 };
+    kind.groups += count;
+    if (count > kind.most) Object.assign(kind, { one, most: count });
+    kinds.set(key, kind);
+  }
+  const sorted = [...kinds.values()].sort((a, b) => b.groups - a.groups);
+  // Too many to tell apart: the rest counts as the largest.
+  for (const rest of sorted.splice(KINDS_MOST)) sorted[0].groups += rest.groups;
+  return sorted;
 }
