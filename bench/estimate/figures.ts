@@ -91,8 +91,10 @@ function meanOf(mixes: readonly (readonly [Mix, number])[]): Mix {
   };
 }
 
-/** Turns of the outer loops that are simulated; the rest goes on as they do. */
-const TURNS = 20;
+/** Turns of the outer loops that are simulated, at least and at most; the rest goes on as they do. */
+const TURNS = { least: 8, most: 20 };
+/** As many turns as come to so many instructions. */
+const INSTRUCTIONS = 6000;
 /** A kernel with fewer multiply-adds is not about them. */
 export const ARITHMETIC = 64;
 
@@ -340,10 +342,13 @@ function unitCycles(
   groups: number,
   { wave, waves }: Shape,
 ): number {
-  const longest = Math.max(0, ...loops.filter((l) => l.parent === undefined).map((l) => l.turns));
+  const outer = loops.filter((l) => l.parent === undefined);
+  const longest = Math.max(0, ...outer.map((l) => l.turns));
   const run = (most: number): number => simulate(pathOf(list, loops, most), { wave, waves, groups }).cycles;
-  if (longest <= TURNS * 1.2) return run(Number.POSITIVE_INFINITY);
-  const few = Math.floor(TURNS * 0.4);
-  const [a, b] = [run(few), run(TURNS)];
-  return b + ((b - a) / (TURNS - few)) * (longest - TURNS);
+  const turn = pathOf(list, loops, 2).length - pathOf(list, loops, 1).length;
+  const turns = Math.min(TURNS.most, Math.max(TURNS.least, Math.ceil(INSTRUCTIONS / Math.max(1, turn))));
+  if (longest <= turns * 1.2) return run(Number.POSITIVE_INFINITY);
+  const few = Math.floor(turns * 0.4);
+  const [a, b] = [run(few), run(turns)];
+  return b + ((b - a) / (turns - few)) * (longest - turns);
 }

@@ -1,0 +1,61 @@
+// No kernel of any example keeps registers in memory on any chip: compiled by the chips' own compilers (bench/estimate), where
+// those are on this machine; nothing is fetched for it. `npm run bench -- --estimate navi21,a6000` fetches them.
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it, type TestContext } from "vitest";
+import { chips } from "../../bench/estimate/chips.ts";
+import { type KernelText, MachineCodes } from "../../bench/estimate/machine-code.ts";
+import { dawnParts, isMissing, nvidiaParts } from "../../bench/estimate/parts.ts";
+import { build, check } from "../../compiler/core/index.ts";
+import { projectFile, projectRoot } from "../support/files.ts";
+
+/** Spills that are known, until whoever looks after the kernel has mended it: chip, kernel, owner. */
+const KNOWN: readonly (readonly [string, string, string])[] = [];
+
+/** Every kernel of every model of the examples, each text with its constants once. */
+function examples(): (KernelText & { readonly name: string })[] {
+  const all = new Map<string, KernelText & { readonly name: string }>();
+  for (const file of readdirSync(join(projectRoot, "dsl-examples")).sort()) {
+    const text = projectFile(`dsl-examples/${file}`);
+    for (const model of check(text, file).models!) {
+      const { artefact } = build(model, { targets: ["gpu"], source: { file, text } });
+      for (const { name, text: index, constants } of artefact.programs[0].kernels) {
+        const code = artefact.texts[index];
+        all.set(code + JSON.stringify(constants ?? {}), {
+          name: `${file}: ${model.name}: ${name}`,
+          code,
+          constants,
+        });
+      }
+    }
+  }
+  return [...all.values()];
+}
+
+function machineCodes(context: TestContext, chip: string): MachineCodes {
+  const dawn = dawnParts();
+  if (isMissing(dawn)) return context.skip(dawn.missing);
+  const nvidia = nvidiaParts();
+  const wanted = chips.filter((c) => c.name === chip);
+  if (wanted[0].vendor === "nvidia" && isMissing(nvidia)) return context.skip(nvidia.missing);
+  return new MachineCodes(dawn, nvidia, wanted);
+}
+
+describe("kernels of the examples", () => {
+  const kernels = examples();
+
+  for (const name of ["navi21", "navi31", "a6000"])
+    it(`spill no register on ${name}`, { timeout: 900_000 }, (context) => {
+      const codes = machineCodes(context, name);
+      const chip = chips.find((c) => c.name === name)!;
+      codes.prepare(kernels, () => {});
+      const found: string[] = [];
+      for (const kernel of kernels) {
+        const compiled = codes.compiled(kernel, chip);
+        if ("error" in compiled) found.push(`${kernel.name} does not compile: ${compiled.error}`);
+        else if (compiled.machine.spilled > 0)
+          found.push(`${kernel.name}: ${compiled.machine.spilled} registers`);
+      }
+      expect(found).toEqual(KNOWN.filter(([on]) => on === name).map(([, what]) => what));
+    });
+});
