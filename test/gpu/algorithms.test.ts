@@ -166,6 +166,17 @@ const scattered: readonly Case[] = [
   },
 ];
 
+const conv = (
+  b: ReturnType<typeof createBuilder>,
+  x: Value,
+  w: Value,
+  groups: number,
+  stride: readonly [number, number],
+  padding: readonly [number, number],
+  dilation: readonly [number, number] = [1, 1],
+): Value =>
+  b.make(named(convolutions, "conv2d"), [x, w], { stride, padding, padding_high: padding, dilation, groups });
+
 const products: readonly Case[] = [
   {
     name: "a product over a long k, with what follows it",
@@ -194,17 +205,11 @@ const products: readonly Case[] = [
       ["f32", [4, 1, 1]],
     ],
     make: (b, [x, w, z]) => {
-      const conv = b.make(named(convolutions, "conv2d"), [x, w], {
-        stride: [1, 1],
-        padding: [1, 1],
-        padding_high: [1, 1],
-        dilation: [1, 1],
-        groups: 1,
-      });
+      const image = conv(b, x, w, 1, [1, 1], [1, 1]);
       const pool = { kernel: [2, 2], stride: [2, 2], padding: [0, 0], dilation: [1, 1], ceil_mode: false };
       return b.make(
         named(pooling, "max_pool2d"),
-        [relu(b, add(b, conv, broadcastTo(b, z, conv.type.shape)))],
+        [relu(b, add(b, image, broadcastTo(b, z, image.type.shape)))],
         pool,
       );
     },
@@ -220,6 +225,39 @@ const products: readonly Case[] = [
     ],
     make: (b, [x, v, y, w]) => add(b, dot(b, x, v), dot(b, y, w)),
     at: [{ N: 3 }, { N: 0 }, { N: 70 }],
+  },
+];
+
+const strips: readonly Case[] = [
+  {
+    name: "a filter for each channel, channels innermost, twice",
+    inputs: [
+      ["f32", ["N", 3, "H", "W"]],
+      ["f32", [8, 3, 1, 1]],
+      ["f32", [8, 1, 3, 3]],
+      ["f32", [8, 1, 1]],
+      ["f32", [8, 1, 2, 3]],
+    ],
+    make: (b, [x, v, w, z, u]) => {
+      const first = conv(b, conv(b, x, v, 1, [1, 1], [0, 0]), w, 8, [1, 1], [1, 1]);
+      const second = relu(b, add(b, first, broadcastTo(b, z, first.type.shape)));
+      return conv(b, second, u, 8, [2, 1], [0, 2], [1, 2]);
+    },
+    at: [
+      { N: 2, H: 9, W: 7 },
+      { N: 1, H: 2, W: 1 },
+      { N: 0, H: 4, W: 8 },
+      { N: 1, H: 4, W: 8 },
+    ],
+  },
+  {
+    name: "rows innermost, and several filters for each channel",
+    inputs: [
+      ["f32", ["N", 4, "H", 12]],
+      ["f32", [8, 1, 3, 3]],
+    ],
+    make: (b, [x, w]) => conv(b, x, w, 4, [2, 1], [1, 1]),
+    at: [{ N: 3, H: 11 }],
   },
 ];
 
@@ -361,6 +399,7 @@ describe.each(targets.map((t) => [t.name, t] as const))("on %s", (_name, target)
     ["scatter", scattered],
     ["contraction", products],
     ["matrix-vector", vectors],
+    ["strip", strips],
   ] as const)
     it(`${name}: every way agrees with the reference`, async (context) => {
       const { device } = await testDevice(context);

@@ -96,8 +96,10 @@ export function identityOf(combine: Combine, dtype: DType): number {
       : row.int;
 }
 
+/** `plain`: sizes that might stay parameters of the kernel (opaque ones) are what they are. */
 export function createLowering(
   resolve: (value: Value, at: readonly Scalar[]) => Scalar | undefined,
+  plain = false,
 ): ScalarContext {
   let nextId = 0;
   let nextAxis = 0;
@@ -150,6 +152,7 @@ export function createLowering(
     dim: (d) => index([], dim(d)),
     opaque(name, d) {
       const bound = dim(d);
+      if (plain) return bound;
       const key = `${name}|${bound.key}`;
       let made = opaqueByKey.get(key);
       if (!made) {

@@ -12,6 +12,7 @@ import type { Axis, Scalar } from "./scalar.ts";
 export function loweringFor(
   stored: (v: Value) => boolean,
   copyOf: (v: Value) => Value | undefined = () => undefined,
+  literal = false,
 ): ScalarContext {
   const memo = new Map<string, Scalar>();
   const s: ScalarContext = createLowering((value, at) => {
@@ -26,7 +27,7 @@ export function loweringFor(
       memo.set(key, out);
     }
     return out;
-  });
+  }, literal);
   return s;
 }
 /** One element of `value` (itself inlined) over fresh axes. */

@@ -1,6 +1,6 @@
 // What fusion asks of a node, and what its expression alone answers: nothing here depends on what else is in the graph.
 // Asked once for each shape of node: two layers of one kind, and the programs of three targets, share the answers.
-import { asConst, equal, isConst, substitute } from "../dims/dim.ts";
+import { asConst, equal, isConst, product, substitute } from "../dims/dim.ts";
 import { attrsText, isGraph, NO_ORIGIN, opKey, typeText } from "../ir/build.ts";
 import type { Node, Value } from "../ir/types.ts";
 import { applySplits, contractionOf, splitsOf } from "../kernel/contraction.ts";
@@ -19,6 +19,8 @@ export interface ContractionFacts {
   readonly split: readonly number[];
   /** Of those, where the members are columns. */
   readonly splitCols: readonly number[];
+  /** Many small products: no more than four rows or columns in each of a batch. */
+  readonly narrow: boolean;
 }
 
 export interface NodeFacts {
@@ -134,8 +136,13 @@ function contraction(n: Node): ContractionFacts | undefined {
     batch: c ? numbers(c.batch) : [],
     split,
     splitCols: split.filter((i) => c?.cols.includes(parts.get(at[i])?.member as Axis)),
+    narrow: c !== undefined && c.batch.length > 0 && [c.rows, c.cols].some((list) => isFew(s, list)),
   };
 }
+
+/** Four at most, whatever the sizes are. */
+const isFew = (s: ScalarContext, axes: readonly Axis[]): boolean =>
+  (asConst(resolved(s, product(axes.map((a) => a.extent)))) ?? Number.POSITIVE_INFINITY) <= 4;
 
 function rowReduction(n: Node): boolean {
   const x = foldOf(isolated(n).x);

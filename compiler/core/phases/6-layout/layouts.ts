@@ -2,8 +2,12 @@
 // source says; this is the only place where another one is chosen, and only for values nobody outside can see.
 // In: fused groups. Out: an order and strides per stored value.
 
-import { asConst, type Dim, isConst, mul, ONE } from "../../dims/dim.ts";
+import { asConst, type Dim, equal, isConst, isMultipleOf, mul, ONE } from "../../dims/dim.ts";
 import type { DType, Value } from "../../ir/types.ts";
+import { lanesAlong } from "../../kernel/facts.ts";
+import { foldOf, linearOffset } from "../../kernel/lowering.ts";
+import { loadsOf } from "../../kernel/scalar.ts";
+import { loweringFor, lowerValue } from "../../kernel/values.ts";
 import { factsOf } from "../../regions/facts.ts";
 import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
 
@@ -77,7 +81,9 @@ export function chooseLayouts(fused: Fused, fixed: ReadonlySet<Value>): Layouts 
     for (const root of g.roots) {
       if (fixed.has(root) || root.type.shape.length < 2 || g.kind === "claimed") continue;
       const order =
-        g.kind === "contraction" ? columnsInnermost(g, root) : likeOperands(fused, g, root, layouts);
+        g.kind === "contraction"
+          ? (columnsInnermost(g, root) ?? channelsInnermost(fused, g, root, layouts))
+          : (likeOperands(fused, g, root, layouts) ?? channelsInnermost(fused, g, root, layouts));
       if (order && !isRowMajor(order)) layouts.set(root, order);
     }
   }
@@ -113,6 +119,35 @@ function alike(a: readonly Dim[], b: readonly Dim[]): readonly number[] | undefi
     out.push(at++);
   }
   return b.slice(at).every((d) => isConst(d, 1)) ? out : undefined;
+}
+
+/** A sum of products without columns (a filter for each channel) lies as what it reads does that was laid out before. */
+function channelsInnermost(
+  fused: Fused,
+  g: Region,
+  root: Value,
+  layouts: Layouts,
+): readonly number[] | undefined {
+  const anchor = g.anchor.outs[0];
+  const { shape } = root.type;
+  if (g.anchor.op.fuses !== "fold" || shape.length !== anchor.type.shape.length) return undefined;
+  if (g.kind !== "map" && !factsOf(g.anchor).contraction?.narrow) return undefined;
+  const s = loweringFor((v) => isStoredFor(fused.home, g, v));
+  const { at, x } = lowerValue(s, anchor);
+  const fold = foldOf(x);
+  if (fold?.body.kind !== "call" || fold.body.fn !== "mul") return undefined;
+  const loads = loadsOf(fold.body).filter((l) => !isRowMajor(layouts.order(l.value)));
+  const channel = at.findIndex(
+    (a, i) =>
+      equal(a.extent, shape[i]) &&
+      isMultipleOf(a.extent, 4) &&
+      loads.some(
+        (l) =>
+          l.free.includes(a) && lanesAlong(linearOffset(s, layouts.strides(l.value), l.at), a) === "vector",
+      ),
+  );
+  if (channel < 0) return undefined;
+  return [...rowMajorOrder(root).filter((i) => i !== channel), channel];
 }
 
 /** Elsewhere: lie as the operands of the same rank lie. */

@@ -2,13 +2,13 @@
 // lies otherwise is copied once (a derived weight at inference, a kernel of the step in training).
 // In: fused groups with layouts. Out: extra copy groups, and which group reads which copy.
 
-import { asConst, isMultipleOf } from "../../dims/dim.ts";
+import { asConst, equal, isMultipleOf } from "../../dims/dim.ts";
 import { createBuilder } from "../../ir/build.ts";
 import type { Node, Value } from "../../ir/types.ts";
 import { applySplits, contractionOf, splitsOf } from "../../kernel/contraction.ts";
 import { lanesAlong } from "../../kernel/facts.ts";
-import { foldOf, linearOffset } from "../../kernel/lowering.ts";
-import { loadsOf } from "../../kernel/scalar.ts";
+import { foldOf, linearOffset, type ScalarContext } from "../../kernel/lowering.ts";
+import { type Axis, loadsOf, type Scalar } from "../../kernel/scalar.ts";
 import { loweringFor, lowerValue } from "../../kernel/values.ts";
 import { copy } from "../../ops/copy.ts";
 import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
@@ -67,7 +67,8 @@ export function packWeights(
     packed.set(g, (packed.get(g) ?? new Map<Value, Value>()).set(of, value));
   };
   for (const g of fused.groups) {
-    if (g.kind === "contraction") {
+    // While training a copy is made with each step: a filter for each channel is not worth it.
+    if (g.kind === "contraction" || (g.kind === "map" && derive)) {
       for (const { value, order } of weightsOf(fused, g, layouts)) {
         const owner = fused.home.get(value);
         const alone = owner?.derived && owner.kind === "map" && (readers.get(value)?.size ?? 0) <= 1;
@@ -89,15 +90,11 @@ function weightsOf(fused: Fused, g: Region, layouts: Layouts): { value: Value; o
   const lowered = lowerValue(s, g.anchor.outs[0]);
   const fold = foldOf(lowered.x);
   if (!fold) return [];
-  const { x, parts } = applySplits(s, fold, contractionOf(fold) ? [] : splitsOf(fold));
-  const c = contractionOf(x);
-  if (!c) return [];
-  const outer = [...lowered.at].filter((a) => (asConst(a.extent) ?? 2) !== 1);
   const out: { value: Value; order: readonly number[] }[] = [];
-  const cols = [...c.cols].sort((a, b) => rankOf(outer, parts, a) - rankOf(outer, parts, b));
-  const col = cols.at(-1);
-  if (!col) return out;
-  for (const load of loadsOf(c.b)) {
+  const found = g.kind === "map" ? channelOf(g, fold, lowered.at, layouts) : columnOf(s, fold, lowered.at);
+  if (!found) return out;
+  const { col, loads } = found;
+  for (const load of loads) {
     const v = load.value;
     const fromParams = v.node.op.name === "param" || fused.home.get(v)?.derived === true;
     if (!fromParams || !load.free.includes(col)) continue;
@@ -112,6 +109,25 @@ function weightsOf(fused: Fused, g: Region, layouts: Layouts): { value: Value; o
     out.push({ value: v, order: [...others, axis] });
   }
   return out;
+}
+/** The column that lies innermost, and what the second factor reads. */
+function columnOf(s: ScalarContext, fold: Scalar, at: readonly Axis[]) {
+  const { x, parts } = applySplits(s, fold, contractionOf(fold) ? [] : splitsOf(fold));
+  const c = contractionOf(x);
+  if (!c) return undefined;
+  const outer = at.filter((a) => (asConst(a.extent) ?? 2) !== 1);
+  const cols = [...c.cols].sort((a, b) => rankOf(outer, parts, a) - rankOf(outer, parts, b));
+  const col = cols.at(-1);
+  return col && { col, loads: loadsOf(c.b) };
+}
+/** Where a product has no columns (a filter for each channel): the axis that lies innermost in the result. */
+function channelOf(g: Region, fold: Scalar, at: readonly Axis[], layouts: Layouts) {
+  const [root] = g.roots;
+  const inner = layouts.order(root).at(-1);
+  const alike =
+    root.type.shape.length === at.length && root.type.shape.every((d, i) => equal(d, at[i].extent));
+  if (inner === undefined || !alike || fold.kind !== "fold" || fold.body.kind !== "call") return undefined;
+  return fold.body.fn === "mul" ? { col: at[inner], loads: loadsOf(fold.body) } : undefined;
 }
 const size = (v: Value, i: number): number => asConst(v.type.shape[i]) ?? 0;
 function rankOf(

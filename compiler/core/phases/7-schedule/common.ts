@@ -16,11 +16,12 @@ import type { Launch, ScheduleContext } from "./family.ts";
 export { decode };
 
 /** A lowering for one group: stored values of other groups are loads, everything else is inlined. */
-export function groupLowering(ctx: ScheduleContext, g: Region): ScalarContext {
+export function groupLowering(ctx: ScheduleContext, g: Region, literal = false): ScalarContext {
   const packed = ctx.packed.get(g);
   return loweringFor(
     (v) => isStoredFor(ctx.fused.home, g, v),
     (v) => packed?.get(v),
+    literal,
   );
 }
 /** What writes a group's kernel. */

@@ -9,12 +9,14 @@ import { mapFamily } from "./map.ts";
 import { prefixFamily } from "./prefix.ts";
 import { rowsFamily } from "./rows/rows.ts";
 import { scatterFamily } from "./scatter.ts";
+import { stripFamily } from "./strip.ts";
 
 export const families: readonly Family[] = [
   attentionFamily,
   attentionGradFamily,
   prefixFamily,
   scatterFamily,
+  stripFamily,
   vectorFamily,
   subgroupFamily,
   tileFamily,

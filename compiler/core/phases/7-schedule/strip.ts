@@ -1,0 +1,196 @@
+// Windows of products that have hardly any rows or columns (a depthwise convolution, and its gradient towards the input):
+// each channel has a filter of its own. A thread has four channels of a few neighbouring windows: what the windows have in common it
+// loads once, and a filter's elements for all of them. In: a map group whose folds are such windows. Out: one launch.
+import {
+  add,
+  asConst,
+  ceilDiv,
+  type Dim,
+  equal,
+  isConst,
+  isMultipleOf,
+  mul,
+  product,
+} from "../../dims/dim.ts";
+import type { Value } from "../../ir/types.ts";
+import { bin, lit, type X } from "../../kernel/code.ts";
+import type { ScalarContext } from "../../kernel/lowering.ts";
+import { type Axis, children, loadsOf, type Scalar, type ScalarOf } from "../../kernel/scalar.ts";
+import { workOf } from "../../kernel/work.ts";
+import { factsOf } from "../../regions/facts.ts";
+import { emitterFor, finish, groupLowering, groupName, groupX, laneX, lowerRoot } from "./common.ts";
+import { type Family, type Job, type Launch, oneLaunch, type ScheduleContext } from "./family.ts";
+
+/** Windows beside and below each other that a thread has. */
+type Choice = { readonly across: number; readonly down: number; readonly threads: number };
+
+/** Products that a thread writes out, at most. */
+const MOST = 128;
+
+export const stripFamily: Family<Choice> = {
+  name: "strip",
+  choices(job) {
+    const strip = stripOf(job);
+    if (!strip) return [];
+    const threads = 64;
+    return [
+      { across: 4, down: 2, threads },
+      { across: 4, down: 1, threads },
+      { across: 2, down: 1, threads },
+      { across: 1, down: 1, threads },
+    ].filter((c) => c.across * c.down * strip.taps <= MOST && (c.down === 1 || strip.down >= 0));
+  },
+  lower: (job, choice) => oneLaunch(strips(job, choice)),
+};
+
+interface Strip {
+  /** Axes of the first root, outermost first as they lie; the last is the channel. */
+  readonly order: readonly number[];
+  /** Axes along which windows overlap, or are beside each other; -1 where there is no second one. */
+  readonly across: number;
+  readonly down: number;
+  /** Products of a window. */
+  readonly taps: number;
+}
+
+const sameShape = (a: Value, b: Value): boolean =>
+  a.type.shape.length === b.type.shape.length && a.type.shape.every((d, i) => equal(d, b.type.shape[i]));
+
+function stripOf({ ctx, group: g }: Job): Strip | undefined {
+  if (g.kind !== "map" && !factsOf(g.anchor).contraction?.narrow) return undefined;
+  const [first] = g.roots;
+  const order = ctx.layouts.order(first);
+  const channel = order.at(-1);
+  if (channel === undefined || !isMultipleOf(first.type.shape[channel], 4)) return undefined;
+  if (isConst(first.type.shape[channel], 0)) return undefined;
+  if (g.roots.some((r) => !sameShape(r, first) || ctx.layouts.order(r).join() !== order.join()))
+    return undefined;
+  const s = literally(ctx, g);
+  const axes = first.type.shape.map((d, i) => s.axis(`i${i}`, d));
+  const at = axes.map((a) => s.axisValue(a));
+  const folds = new Set(g.roots.flatMap((r) => foldsOf(lowerRoot(s, r, at))));
+  const [fold] = folds;
+  if (folds.size !== 1) return undefined;
+  const taps = tapsOf(fold);
+  if (taps === undefined || taps < 2 || taps > MOST) return undefined;
+  if (fold.combine !== "add" || fold.body.kind !== "call" || fold.body.fn !== "mul") return undefined;
+  // A coordinate that runs with the window and within it.
+  const slides = (axis: Axis): boolean =>
+    loadsOf(fold.body).some((l) =>
+      l.at.some((x) => x.free.includes(axis) && x.free.some((a) => fold.axes.includes(a))),
+    );
+  const [across, down] = [...order]
+    .reverse()
+    .slice(1)
+    .filter((i) => slides(axes[i]));
+  return across === undefined ? undefined : { order, across, down: down ?? -1, taps };
+}
+
+/** Windows are written out: their knobs are literals. */
+const literally = (ctx: ScheduleContext, g: Job["group"]): ScalarContext => groupLowering(ctx, g, true);
+
+function tapsOf(fold: ScalarOf<"fold">): number | undefined {
+  return asConst(product(fold.axes.map((a) => a.extent)));
+}
+function foldsOf(x: Scalar): ScalarOf<"fold">[] {
+  const out: ScalarOf<"fold">[] = [];
+  const seen = new Set<Scalar>();
+  const visit = (y: Scalar): void => {
+    if (seen.has(y)) return;
+    seen.add(y);
+    if (y.kind === "fold") out.push(y);
+    for (const c of children(y)) visit(c);
+  };
+  visit(x);
+  return out;
+}
+/** The expression with each sum written out. */
+function writtenOut(s: ScalarContext, x: Scalar): Scalar {
+  return s.rewrite(x, (y) => {
+    if (y.kind !== "fold") return undefined;
+    const count = tapsOf(y) as number;
+    const terms = Array.from({ length: count }, (_, n) => {
+      const at = new Map<Axis, Scalar>();
+      let rest = n;
+      for (const a of [...y.axes].reverse()) {
+        const extent = asConst(a.extent) as number;
+        at.set(a, s.dim(rest % extent));
+        rest = Math.floor(rest / extent);
+      }
+      return s.substitute(y.body, at);
+    });
+    return terms.reduce((a, b) => s.call("add", a, b));
+  });
+}
+
+function strips(job: Job, t: Choice): Launch {
+  const { ctx, group: g } = job;
+  const { order, across, down } = stripOf(job) as Strip;
+  const s = literally(ctx, g);
+  const em = emitterFor(ctx, s);
+  const { shape } = g.roots[0].type;
+  const channel = order[order.length - 1];
+  const span = (axis: number): number =>
+    axis === channel ? 4 : axis === across ? t.across : axis === down ? t.down : 1;
+  // A thread's place in blocks, innermost first.
+  const blocks = new Map(order.map((i) => [i, s.axis(`b${i}`, ceilDiv(shape[i], span(i)))]));
+  const extentOf = (i: number): Dim => (blocks.get(i) as Axis).extent;
+  const total = product(order.map(extentOf));
+  const thread = em.let("i", bin("+", bin("*", groupX(), lit(t.threads)), laneX()));
+  em.put({ k: "if", cond: bin(">=", thread, em.dim(total)), body: [{ k: "return" }] });
+  const lane = s.axis("c", shape[channel]);
+  let rest: X = thread;
+  const live = [...order].reverse().filter((i) => !isConst(extentOf(i), 1));
+  for (const i of order) em.bind(blocks.get(i) as Axis, lit(0));
+  em.bind(lane, lit(0));
+  live.forEach((i, n) => {
+    const last = n === live.length - 1;
+    const own = last ? rest : em.let("b", bin("%", rest, em.dim(extentOf(i))));
+    if (!last) rest = em.let("rest", bin("/", rest, em.dim(extentOf(i))));
+    em.bind(blocks.get(i) as Axis, own);
+    if (i === channel) em.bind(lane, em.let("c", bin("*", own, lit(4))));
+  });
+  const placed = (y: number, x: number): Scalar[] =>
+    shape.map((_, i) => {
+      if (i === channel) return s.axisValue(lane);
+      const base = s.imul(s.axisValue(blocks.get(i) as Axis), span(i));
+      return i === across ? s.iadd(base, x) : i === down ? s.iadd(base, y) : base;
+    });
+  const windows = Array.from({ length: t.across * t.down }, (_, n) => {
+    const [y, x] = [Math.floor(n / t.across), n % t.across];
+    const at = placed(y, x);
+    const whole = g.roots.map((r) => lowerRoot(s, r, at));
+    return { y, x, at, whole, values: whole.map((v) => writtenOut(s, v)) };
+  });
+  em.count(windows.flatMap((w) => w.values));
+  const work = workOf(windows[0].whole);
+  for (const { y, x, at, values } of windows) {
+    const results = values.map((v) => em.x(v, lane));
+    // The first window of a block is always there.
+    const beyond = [
+      ...(x > 0 && !isMultipleOf(shape[across], t.across) ? [across] : []),
+      ...(y > 0 && !isMultipleOf(shape[down], t.down) ? [down] : []),
+    ];
+    em.push();
+    g.roots.forEach((r, n) => void em.store(r, at, results[n], lane));
+    const body = em.pop();
+    if (beyond.length === 0) for (const b of body) em.put(b);
+    else {
+      const inside = beyond
+        .map((i) => bin("<", em.x(at[i]), em.dim(shape[i])))
+        .reduce((a, b) => bin("&&", a, b));
+      em.put({ k: "if", cond: inside, body });
+    }
+  }
+  return finish(em, s, {
+    name: groupName(g),
+    family: `strip ${t.down}x${t.across}`,
+    workgroup: t.threads,
+    groups: ceilDiv(total, t.threads),
+    cost: mul(product(shape), add(work, g.roots.length)),
+    nest: [
+      `grid ${live.map((i) => `i${i}`).join(", ")} in 0 .. ${total.key}, ${t.down} x ${t.across} windows by 4 lanes`,
+      ...g.roots.map((r) => `  root   ${r.node.label ?? r.node.op.name}`),
+    ],
+  });
+}
