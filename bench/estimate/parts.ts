@@ -12,6 +12,9 @@ export const cache = join(root, "node_modules", ".cache", "mdl", "estimate");
 const here = join(root, "bench", "estimate");
 const packages = join(cache, "pypi");
 
+/** Others compile to other machine code. */
+const PYPI = ["nvidia-cuda-nvrtc-cu12==12.9.86", "nvidia-cuda-nvdisasm==13.5.37"];
+
 /** AMD's half: also where SPIR-V comes from, so NVIDIA's needs it too. */
 export interface DawnParts {
   readonly radv: string;
@@ -112,7 +115,7 @@ export function setUp(nvidia: boolean, say: (line: string) => void): void {
         "--target",
         packages,
       ],
-      ...["nvidia-cuda-nvrtc-cu12", "nvidia-cuda-nvdisasm"],
+      ...PYPI,
     ],
     { encoding: "utf8", timeout: 600_000 },
   );
