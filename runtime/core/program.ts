@@ -239,10 +239,9 @@ export interface Artefact {
  * same list (calls, sites, places and sources: in the same program), so that layers that are alike are alike in the text.
  */
 export interface Packed
+  // Texts may be folded: `fold` (compiler/core/phases/9-emit) writes them, `unfold` reads them.
   extends Omit<Artefact, "params" | "state" | "programs">,
     Readonly<Record<"params" | "state", readonly PackedTensor[]>> {
-  /** Whether repeats in texts are said once: `fold` (compiler/core/phases/9-emit) writes them, `unfold` reads them. */
-  readonly folded?: boolean;
   /** What `params` and `state` refer to. */
   readonly inits: readonly Init[];
   /**

@@ -37,7 +37,6 @@ const counter = (): ((d: number) => number) => {
 
 export function unpack(packed: Packed): Artefact {
   const {
-    folded,
     texts,
     inits,
     exprs: rows,
@@ -88,7 +87,7 @@ export function unpack(packed: Packed): Artefact {
 
   return {
     ...rest,
-    texts: folded ? texts.map(unfold) : texts,
+    texts: texts.map(unfold),
     params,
     state,
     programs: packed.programs.map((program) => {

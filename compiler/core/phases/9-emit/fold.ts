@@ -1,9 +1,12 @@
 // Repeats in a short kernel text, said once: 32 rows of a tile are one row and how its numbers go on. In: a text
-// (`minify`). Out: the same, folded, which is right to compress further; `unfold` (runtime/core/unfold.ts) reads it back.
+// (`minify`). Out: the same, folded, its names counted (count.ts), behind a `#`; or as it was, where it holds what folds are
+// made of. It is there to be compressed further, and `unfold` (runtime/core/unfold.ts) reads it back.
 //
 // `#8:c'+=subgroupBroadcast(v,0')*l;$` stands for `c+=…(v,0)…;c1+=…(v,1)…;` to `c7`: the body eight times, each marked
 // number one larger each time, or as much as stands behind its mark. A number that is part of a name may be left out where
 // it is 0. Folds lie in folds: of the marks behind a number the first is the innermost fold's.
+
+import { countBack } from "./count.ts";
 
 /** Part of a text that may be repeated: what stands between its numbers, and the numbers. */
 interface Piece {
@@ -22,8 +25,8 @@ interface Numeral {
   readonly steps: readonly number[];
 }
 
-/** What a fold and its marks are made of: no text that holds any of them is folded. */
-const OURS = /[#$']/;
+/** What folds, marks and counts are made of. */
+const OURS = /[#$'?]|!-?\d/;
 
 /** Pieces end where statements, blocks and elements of lists do. */
 const PIECES = /[^;{},]*[;{},]|[^;{},]+$/g;
@@ -37,7 +40,7 @@ export function fold(text: string): string {
   let pieces: readonly Piece[] = (text.match(PIECES) ?? []).map(pieceOf);
   for (;;) {
     const folded = foldOnce(pieces);
-    if (folded.length === pieces.length) return pieces.map(textOf).join("");
+    if (folded.length === pieces.length) return `#${countBack(pieces.map(textOf).join(""))}`;
     pieces = folded;
   }
 }

@@ -32,11 +32,8 @@ export interface EmittedModule {
 export function emitModule(artefact: Artefact, options: EmitOptions): EmittedModule {
   const from = options.source ? ` from ${oneLine(options.source)}` : "";
   const header = `${artefact.name}: made${from} by ${options.compiler ?? "mdl"}; do not edit.`;
-  const { minify: folded } = options;
-  const { texts, ...packed } = pack(
-    ordered(folded ? { ...artefact, texts: artefact.texts.map(fold) } : artefact),
-  );
-  const rest = folded ? { ...packed, folded } : packed;
+  const folded = options.minify ? { ...artefact, texts: artefact.texts.map(fold) } : artefact;
+  const { texts, ...rest } = pack(ordered(folded));
   const parts = options.minify
     ? [
         lineComment(header),
