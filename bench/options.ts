@@ -88,6 +88,9 @@ export interface Known extends Readonly<Record<Kind, readonly string[]>> {
 
 const QUICK = { starts: 1, rounds: 1, seconds: 0.3, atLeast: 3 };
 const WHOLE = { starts: 3, rounds: 5, seconds: 1.5, atLeast: 5 };
+/** Two that are nearly alike take turns more often. */
+const COMPARED = { starts: 3, rounds: 15, seconds: 0.5, atLeast: 3 };
+const COMPARED_QUICKLY = { starts: 1, rounds: 5, seconds: 0.2, atLeast: 3 };
 
 /** The options; undefined where help was asked for. */
 export function parseOptions(args: readonly string[], known: Known): BenchOptions | undefined {
@@ -151,13 +154,18 @@ export function parseOptions(args: readonly string[], known: Known): BenchOption
     results: values.results,
     compare: values.compare,
     user,
-    ...(values.quick ? QUICK : WHOLE),
+    ...extentOf(values.compare !== undefined, values.quick ?? false),
     chips: known.chips.filter((chip) => chips.includes(chip)),
     files: positionals,
     sizes,
     kernels: values.kernels ?? false,
   };
 }
+
+const extentOf = (compared: boolean, quick: boolean): typeof WHOLE => {
+  if (compared) return quick ? COMPARED_QUICKLY : COMPARED;
+  return quick ? QUICK : WHOLE;
+};
 
 /** Names of an option, all of them known. */
 function listOf(

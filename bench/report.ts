@@ -3,7 +3,7 @@
 import type { CompileRow } from "./compile.ts";
 import type { Ready } from "./protocol.ts";
 import type { SizeRow } from "./sizes.ts";
-import { median, type Summary, speedup, summarize } from "./statistics.ts";
+import { median, quantile, type Summary, speedups, summarize } from "./statistics.ts";
 
 /** Milliseconds, bytes and counts; null for what was not measured or does not exist. */
 export interface Row {
@@ -45,8 +45,10 @@ export interface Ratio {
   readonly workload: string;
   readonly system: string;
   readonly against: string;
-  /** How many times faster `system` is than `against`, warm, by pairs of rounds. */
+  /** How many times faster `system` is than `against`, warm: the median of the ratios of rounds. */
   readonly speedup: number;
+  /** Between which half of those ratios are. */
+  readonly quartiles: readonly [number, number];
 }
 
 /** What it ran on: names and versions. */
@@ -135,12 +137,16 @@ export function emptyRow(
 /** The first system against each of the others that ran the same workload. */
 export function ratiosOf(measured: readonly Measured[]): Ratio[] {
   const [ours, ...others] = measured;
-  return others.map((other) => ({
-    workload: ours.workload,
-    system: ours.system,
-    against: other.system,
-    speedup: rounded(speedup(ours.rounds, other.rounds)),
-  }));
+  return others.map((other) => {
+    const ratios = speedups(ours.rounds, other.rounds);
+    return {
+      workload: ours.workload,
+      system: ours.system,
+      against: other.system,
+      speedup: rounded(median(ratios)),
+      quartiles: [rounded(quantile(ratios, 0.25)), rounded(quantile(ratios, 0.75))],
+    };
+  });
 }
 
 const COLUMNS = [
@@ -203,8 +209,13 @@ export function table({ device, rows, ratios }: Report): string {
     lines.push("", columns([COLUMNS, ...timed.map(cells)], 2));
   }
   if (ratios.length > 0) lines.push("");
-  for (const { workload, system, against, speedup: times } of ratios)
-    lines.push(`${workload}: ${system} is ${times.toFixed(2)} times as fast as ${against}`);
+  for (const { workload, system, against, speedup, quartiles } of ratios) {
+    const [low, high] = quartiles.map((q) => q.toFixed(2));
+    const times = speedup.toFixed(2);
+    lines.push(
+      `${workload}: ${system} is ${times} times as fast as ${against} (half of the rounds: ${low} to ${high})`,
+    );
+  }
   const none = untimed(rows);
   if (none.length > 0) lines.push("", ...none);
   return lines.join("\n");

@@ -86,7 +86,7 @@ export function pageOf(name: string, report: Report, chart: (name: string) => st
       "Medians in milliseconds, upload and readback included.",
       pivot(timed, (row) => ms(row.warm_ms!.median)),
       chart("warm"),
-      "How many times as fast as mdl's are others (above 1: mdl is faster), by pairs of rounds:",
+      "How many times as fast as others mdl is, by pairs of rounds:",
       tableOf(
         ["workload", "the fastest WebGPU peer", "ONNX Runtime wasm", "the fastest of all"],
         unique(timed.map((r) => r.workload)).map((workload) => [

@@ -23,14 +23,24 @@ export function summarize(samples: readonly number[]): Summary {
   };
 }
 
+/** By straight lines between the values in order: 0 the least, 1 the greatest. */
+export function quantile(values: readonly number[], part: number): number {
+  if (values.length === 0) throw new RangeError("nothing has no quantiles");
+  const sorted = [...values].sort((a, b) => a - b);
+  const place = part * (sorted.length - 1);
+  const below = Math.floor(place);
+  const above = Math.min(below + 1, sorted.length - 1);
+  return sorted[below] + (place - below) * (sorted[above] - sorted[below]);
+}
+
 /**
- * How many times faster `ours` is than `theirs`: the median over the rounds of the ratio of their medians. The two of a
- * round were timed one after the other, so that a machine whose speed drifts does not come into it.
+ * How many times faster `ours` is than `theirs`, round by round: the ratios of medians. The two of a round were timed one
+ * after the other, so that a machine whose speed drifts does not come into it.
  */
-export function speedup(
+export function speedups(
   ours: readonly (readonly number[])[],
   theirs: readonly (readonly number[])[],
-): number {
+): number[] {
   if (ours.length !== theirs.length) throw new RangeError("rounds must come in pairs");
-  return median(ours.map((round, i) => median(theirs[i]) / median(round)));
+  return ours.map((round, i) => median(theirs[i]) / median(round));
 }

@@ -18,7 +18,7 @@ import { keep, largestError, placesOf } from "../../bench/reference.ts";
 import { emptyRow, type Measured, type Report, ratiosOf, rowOf, table } from "../../bench/report.ts";
 import { sample } from "../../bench/sampling.ts";
 import { sizedModels, sizeOf, sizeTable } from "../../bench/sizes.ts";
-import { median, speedup, summarize } from "../../bench/statistics.ts";
+import { median, quantile, speedups, summarize } from "../../bench/statistics.ts";
 import { systems } from "../../bench/systems/index.ts";
 import { mdl } from "../../bench/systems/mdl.ts";
 import { curveNames, curves, quickWorkloads, workloads } from "../../bench/workloads.ts";
@@ -39,21 +39,26 @@ describe("statistics", () => {
     expect(summarize([3, 1, 2, 50])).toEqual({ median: 2.5, min: 1, max: 50, n: 4 });
   });
 
+  it("has quantiles between values", () => {
+    expect([0, 0.25, 0.5, 1].map((part) => quantile([40, 10, 20, 30], part))).toEqual([10, 17.5, 25, 40]);
+    expect(quantile([7], 0.25)).toBe(7);
+    expect(() => quantile([], 0.5)).toThrow(RangeError);
+  });
+
   it("compares rounds in pairs, so that a machine that slows down for both changes nothing", () => {
-    expect(speedup([[1], [10], [100]], [[3], [30], [300]])).toBe(3);
-    expect(
-      speedup(
-        [
-          [1, 1, 9],
-          [2, 2, 2],
-        ],
-        [
-          [2, 2, 2],
-          [8, 8, 8],
-        ],
-      ),
-    ).toBe(3);
-    expect(() => speedup([[1]], [[1], [2]])).toThrow(RangeError);
+    expect(speedups([[1], [10], [100]], [[3], [30], [300]])).toEqual([3, 3, 3]);
+    const [ours, theirs] = [
+      [
+        [1, 1, 9],
+        [2, 2, 2],
+      ],
+      [
+        [2, 2, 2],
+        [8, 8, 8],
+      ],
+    ];
+    expect(speedups(ours, theirs)).toEqual([2, 4]);
+    expect(() => speedups([[1]], [[1], [2]])).toThrow(RangeError);
   });
 });
 
@@ -317,7 +322,13 @@ describe("the report", () => {
   });
 
   it("compares the first system with the others", () => {
-    const expected = { workload: "a_matmul1024", system: "mdl", against: "hand", speedup: 0.5 };
+    const expected = {
+      workload: "a_matmul1024",
+      system: "mdl",
+      against: "hand",
+      speedup: 0.5,
+      quartiles: [0.5, 0.5],
+    };
     expect(report.ratios).toEqual([expected]);
     expect(ratiosOf([])).toEqual([]);
   });
@@ -340,7 +351,9 @@ describe("the report", () => {
       expect(mdlLine.slice(0, end).endsWith(` ${cell}`), `${name} in ${mdlLine}`).toBe(true);
     }
     expect(handLine.endsWith("–")).toBe(true);
-    expect(lines).toContain("a_matmul1024: mdl is 0.50 times as fast as hand");
+    expect(lines).toContain(
+      "a_matmul1024: mdl is 0.50 times as fast as hand (half of the rounds: 0.50 to 0.50)",
+    );
     expect(lines).toContain("d_resnet18, hand: skipped: no kernel was written for it");
     expect(lines).toContain("g_train, mdl: failed: loss[0] is NaN");
   });
