@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { compileCurves, compileTable } from "./compile.ts";
 import { root } from "./paths.ts";
 import { installPeers } from "./peers/install.ts";
-import { bytes, count, ms, type Report, type Row, untimed } from "./report.ts";
+import { bytes, count, ms, type Ratio, type Report, type Row, untimed } from "./report.ts";
 import { sizeTable } from "./sizes.ts";
 import { systemOf } from "./systems/index.ts";
 import { peerFile } from "./systems/peers.ts";
@@ -35,12 +35,12 @@ export async function writeResults(name: string, report: Report): Promise<string
 
 // ------------------------------------------------------------------------------------------ the page
 
-const tableOf = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+export const tableOf = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [head, head.map((_, i) => (i === 0 ? "---" : "--:")), ...rows]
     .map((cells) => `| ${cells.join(" | ")} |`)
     .join("\n");
 
-const unique = (values: readonly string[]): string[] => [...new Set(values)];
+export const unique = (values: readonly string[]): string[] => [...new Set(values)];
 
 /** A table of workloads by systems. */
 function pivot(rows: readonly Row[], cell: (row: Row) => string): string {
@@ -55,14 +55,19 @@ function pivot(rows: readonly Row[], cell: (row: Row) => string): string {
   return tableOf(["ms", ...systems], lines);
 }
 
-/** How many times as fast mdl was as the fastest of others, by the ratios of rounds; undefined where none ran. */
-export function leads(report: Report, workload: string, of: (system: string) => boolean): string {
-  const ratios = report.ratios.filter((r) => r.workload === workload && of(r.against));
-  const [closest] = [...ratios].sort((a, b) => a.speedup - b.speedup);
-  return closest ? `${closest.speedup.toFixed(2)} (${closest.against})` : "–";
+/** The ratio to the one that mdl leads least, of those asked for. */
+export function leadOf(report: Report, workload: string, of: (system: string) => boolean): Ratio | undefined {
+  const ratios = report.ratios.filter((r) => r.workload === workload && r.system === "mdl" && of(r.against));
+  return ratios.sort((a, b) => a.speedup - b.speedup)[0];
 }
 
-const isWebGpu = (system: string): boolean => {
+function leads(report: Report, workload: string, of: (system: string) => boolean): string {
+  const lead = leadOf(report, workload, of);
+  return lead ? `${lead.speedup.toFixed(2)} (${lead.against})` : "–";
+}
+
+/** Of peers, those that compute by WebGPU. */
+export const isWebGpu = (system: string): boolean => {
   const { device, installed } = systemOf(system);
   return installed === true && device !== "cpu";
 };

@@ -1,17 +1,31 @@
-// `npm run docs`: writes the excerpts in docs/architecture.md anew (excerpts.ts says what they are).
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+// `npm run docs`: writes anew the excerpts in docs/architecture.md (excerpts.ts says what they are), and the figures in
+// docs/performance.md from the results that are committed (bench/figures-section.ts).
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { bundle } from "./run-ts.mjs";
 
-const page = join(fileURLToPath(new URL("..", import.meta.url)), "docs", "architecture.md");
-const file = await bundle("scripts/excerpts.ts");
-try {
-  const { refresh } = await import(pathToFileURL(file).href);
-  const before = readFileSync(page, "utf8");
-  const after = refresh(before);
-  if (after !== before) writeFileSync(page, after);
-  console.log(`docs/architecture.md: ${after === before ? "as it should be" : "written anew"}`);
-} finally {
-  rmSync(file, { force: true });
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+async function refresh(page, source, change) {
+  const file = await bundle(source);
+  try {
+    const path = join(root, page);
+    const before = readFileSync(path, "utf8");
+    const after = change(await import(pathToFileURL(file).href), before);
+    if (after !== before) writeFileSync(path, after);
+    console.log(`${page}: ${after === before ? "as it should be" : "written anew"}`);
+  } finally {
+    rmSync(file, { force: true });
+  }
 }
+
+const results = (name) => {
+  const file = join(root, "bench", "results", `${name}.json`);
+  return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined;
+};
+
+await refresh("docs/architecture.md", "scripts/excerpts.ts", ({ refresh }, page) => refresh(page));
+await refresh("docs/performance.md", "bench/figures-section.ts", ({ refreshFigures }, page) =>
+  refreshFigures(page, results),
+);

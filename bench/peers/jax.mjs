@@ -119,8 +119,14 @@ const OPS = {
     const y = lax.convGeneralDilated(x, weight, [stride, stride], pads, { featureGroupCount: groups });
     return bias ? y.add(channels(bias)) : y;
   },
-  conv_transpose([x, weight, bias], { stride }) {
-    const y = lax.convTranspose(x, weight, [stride, stride], "VALID", { transposeKernel: true });
+  // With a stride as large as the kernel each pixel becomes a window, by one product. Its own convTranspose computes something
+  // else on WebGPU than on its other devices (0.1.25).
+  conv_transpose([x, weight, bias], { k, shape: [n, cout, height, width] }) {
+    const [h, w] = [height / k, width / k];
+    const cin = weight.shape[0];
+    const pixels = np.transpose(x, [0, 2, 3, 1]).reshape([n * h * w, cin]);
+    const windows = np.matmul(pixels, weight.reshape([cin, cout * k * k])).reshape([n, h, w, cout, k, k]);
+    const y = np.transpose(windows, [0, 3, 1, 4, 2, 5]).reshape([n, cout, height, width]);
     return y.add(channels(bias));
   },
   // In training alone: of the batch's own statistics. Running ones are left as they are.

@@ -54,7 +54,8 @@ export const mdlOf = (name: string, compiler: Library | undefined): System => ({
     const module = (await import(pathToFileURL(shipped!.file).href)) as {
       load(options: LoadOptions): Promise<Net>;
     };
-    const options = weights.size > 0 ? { weights: writeSafetensors(weights) } : {};
+    // The peers have no caches of keys and values in a model; where a call does not read them, they begin as they are.
+    const options = weights.size > 0 ? { weights: writeSafetensors(weights), partial: true } : {};
     const given = { ...inputs, ...scalars };
     return async () => {
       const net = await module.load(options);

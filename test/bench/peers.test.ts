@@ -1,15 +1,20 @@
 // What peers are told, and the page of results: networks, what is done with them ahead, ONNX files, Markdown and charts. No
 // peer is run and nothing is timed: their packages need not be there.
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { refreshFigures } from "../../bench/figures-section.ts";
 import * as models from "../../bench/networks/models.ts";
 import { Builder } from "../../bench/networks/network.ts";
 import { prepared } from "../../bench/networks/prepared.ts";
 import { graphBytes, onnxModel } from "../../bench/onnx.ts";
+import { root } from "../../bench/paths.ts";
 import { emptyRow, type Report, type Row } from "../../bench/report.ts";
 import { chartsOf, pageOf } from "../../bench/results.ts";
 import { systems } from "../../bench/systems/index.ts";
 import type { Workload } from "../../bench/workload.ts";
 import { dataOf, workloads } from "../../bench/workloads.ts";
+import { projectFile } from "../support/files.ts";
 
 const tensor = (shape: readonly number[], values: readonly number[]) => ({
   shape,
@@ -248,5 +253,25 @@ describe("a page of results", () => {
       { workload: "a", system: "ort-wasm", times: 0.5 },
     ]);
     expect(chartsOf({ device: "", machine: {}, rows: [], ratios: [] }).size).toBe(0);
+  });
+  it("is the figures of docs/performance.md", () => {
+    const page =
+      "# P\n<!-- results: mine -->\nstale\n<!-- end -->\n<!-- results: other -->\nkept\n<!-- end -->\n";
+    const made = refreshFigures(page, (name) => (name === "mine" ? report : undefined));
+    expect(made).toContain(
+      "| a | 2.00 (1.00) | – | 6.00 (ort-webgpu) | 3.00 | 1.00 | 0.50 | 200 | 600 (ort-webgpu) |",
+    );
+    expect(made).not.toContain("stale");
+    expect(made).toContain("<!-- results: other -->\nkept\n<!-- end -->");
+    expect(refreshFigures(made, (name) => (name === "mine" ? report : undefined))).toBe(made);
+  });
+  it("is in docs/performance.md as the committed results have it", () => {
+    const page = projectFile("docs/performance.md");
+    const folder = join(root, "bench", "results");
+    const results = (name: string): Report | undefined =>
+      existsSync(join(folder, `${name}.json`))
+        ? (JSON.parse(readFileSync(join(folder, `${name}.json`), "utf8")) as Report)
+        : undefined;
+    expect(refreshFigures(page, results)).toBe(page);
   });
 });
