@@ -34,6 +34,17 @@ model M {
     (m, v) = moments(x, axes = [0], keepdims = true)
     (x - m) * rsqrt(v + 1e-5)
   }
+  fn residual(x: f32[N, 12], y: f32[N, 12], w: f32[12], b: f32[12]) -> (r: f32[N, 12], m: f32[1, 12], v: f32[1, 12], s: f32[1, 12]) {
+    (m, v) = moments(x, axes = [0], keepdims = true)
+    s = rsqrt(v + 1e-5)
+    (relu((x - m) * s * w + b + y), m * 0.1, v * 0.1, s)
+  }
+  fn masked(x: f32[N, 12], y: f32[N, 12], w: f32[12], b: f32[12]) -> (d: f32[N, 12], p: f32[12], q: f32[12]) {
+    g = where(x * w + b <= w - b, 0, y)
+    p = sum(g * x, axis = 0)
+    q = sum(g, axis = 0)
+    (g + x * p + q, p, q)
+  }
   fn soft(x: f32[N, C, W]) -> f32[N, C, W] { reshape(softmax(reshape(x, [N * C * W]), axis = 0), [N, C, W]) }
   fn down(x: f32[N, 5]) -> f32[N, 5] { log_softmax(x, axis = 0) }
   fn along(x: f32[N, 37]) -> f32[N, 37] { softmax(x) }
@@ -67,6 +78,8 @@ const COLUMNS: Readonly<Record<string, number>> = {
   eight: 8,
   seven: 7,
   beside: 12,
+  residual: 12,
+  masked: 12,
   down: 5,
   along: 37,
   kept: 1000,
@@ -79,13 +92,21 @@ describe.each(["cut", "gpu", "cpu-subgroup"])("rows on %s", (target) => {
     const net = await module.load(context, { target });
     const wrong: string[] = [];
     for (const { N, C, W } of sizes)
-      for (const { name } of entries) {
+      for (const { name, inputs } of entries) {
         const second = COLUMNS[name];
         const rows = N > 100 ? 3000 : N;
         const shape = second ? [rows, second] : [N, C, W];
         const x = signed(`${name}${shape}`, shape);
-        const got = await net.results(name, { x: { data: x, shape } });
-        const want = reference.call(name, { x: dense("f32", shape, x) });
+        // The others are as wide, or as wide and long.
+        const given = Object.fromEntries(
+          inputs.map((i) => {
+            const own = i.shape.length === 1 ? shape.slice(1) : shape;
+            return [i.name, { data: i.name === "x" ? x : signed(`${name}${i.name}${own}`, own), shape: own }];
+          }),
+        );
+        const got = await net.results(name, given);
+        const exact = Object.entries(given).map(([i, v]) => [i, dense("f32", v.shape, v.data)] as const);
+        const want = reference.call(name, Object.fromEntries(exact));
         for (const [key, { data }] of Object.entries(want)) {
           const off = difference(got[key], data, { rtol: 1e-4, atol: 1e-6, name: `${name} ${shape}` });
           if (off) wrong.push(off);
@@ -99,5 +120,6 @@ it("cuts and keeps where it says so", () => {
   const text = compiled.emit("kernels", "cut");
   expect(text).toMatch(/spread_parts|var_parts/);
   expect(text).toContain("_parts_2");
+  expect(text).toContain("_rows ");
   expect(compiled.emit("kernels", "gpu")).toContain("kept");
 });

@@ -259,6 +259,14 @@ export class Partition {
     if (this.decided || g?.nodes.has(v.node) || this.region.has(v.node)) return false;
     return this.firm.has(v);
   }
+  /** What holds where a value is stored, whatever grows. */
+  supposing<T>(v: Value, f: () => T): T {
+    const had = this.firm.has(v);
+    this.firm.add(v);
+    const out = f();
+    if (!had) this.firm.delete(v);
+    return out;
+  }
   /** Says which values anchors read, and which of these will be stored: computing them again for each read would cost. */
   findFirm(): void {
     for (const n of [...this.nodes].reverse())

@@ -71,7 +71,7 @@ function growRows(p: Partition, n: Node): void {
     const before = added.length;
     p.join(g, sibling);
     added.push(sibling);
-    if (!fits()) {
+    if (!fits() && !storeBelow(p, g, fullCount, fits)) {
       shrink(before);
       break;
     }
@@ -123,6 +123,29 @@ function siblings(p: Partition, g: Draft, fullCount: Dim): Node[] {
     front = next;
   }
   return [...found].sort((a, b) => a.id - b.id).slice(0, NEAREST);
+}
+/**
+ * Stores by itself what several of the region's reductions are made of, where the region's kernel can bind that and not what
+ * it is made of in turn (a gradient behind a mask, which two sums of a norm read): it would be stored anyway, as what two
+ * kernels read. True where it fits then.
+ */
+function storeBelow(p: Partition, g: Draft, fullCount: Dim, fits: () => boolean): boolean {
+  const inlined = inlinedIn(p, g);
+  const own = new Set([...g.nodes, ...inlined]);
+  const v = inlined
+    .reverse()
+    .map((m) => m.outs[0])
+    .find(
+      (o) =>
+        o.node.op.fuses === "map" &&
+        equal(elements(o), fullCount) &&
+        p.isDerived(o.node) === g.derived &&
+        p.usersOf(o).filter((u) => own.has(u)).length > 1 &&
+        p.costOf(o).loads > 2,
+    );
+  if (!v || !p.supposing(v, fits)) return false;
+  p.store(v.node);
+  return true;
 }
 /** What is inlined here and read elsewhere, too: somebody would store it. The last first. */
 function shared(p: Partition, g: Draft, fullCount: Dim): Node[] {

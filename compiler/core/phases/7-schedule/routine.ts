@@ -81,7 +81,7 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
           about,
         }),
       );
-      if (own.length === 2) late.add(own[1]);
+      for (const step of own.slice(1)) late.add(step);
       return own;
     }
     const key = roots.map(keyOf).join("|");

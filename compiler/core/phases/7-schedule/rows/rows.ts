@@ -167,13 +167,26 @@ function bindable(job: Job, rows: Rows, stages: readonly Stage[]): boolean {
   const parts = stages.every(
     (list) => loads(foldsOf(list).map((f) => f.body)).size + types * stages.length <= most,
   );
-  const all = loads(rows.roots.map((q) => q.x)).size + rows.roots.length + types * stages.length;
-  return parts && all <= most;
+  return parts && lastOf(job, rows, types * stages.length) !== undefined;
+}
+/**
+ * The roots of the last launches, by launch: one, where it can bind what all read; else one for elements and one for the
+ * rows' values, which few wait for.
+ */
+function lastOf(job: Job, rows: Rows, parts: number): readonly (readonly RowRoot[])[] | undefined {
+  const most = limitOf(job.ctx.target, "maxStorageBuffersPerShaderStage");
+  const fits = (roots: readonly RowRoot[]): boolean =>
+    new Set([...roots.flatMap((q) => loadsOf(q.x)).map((l) => l.value), ...roots.map((q) => q.value)]).size +
+      parts <=
+    most;
+  if (fits(rows.roots)) return [rows.roots];
+  const apart = [rows.roots.filter((q) => q.inner), rows.roots.filter((q) => !q.inner)];
+  return apart.every((roots) => roots.length > 0 && fits(roots)) ? apart : undefined;
 }
 
 /** Parts of an axis: whole fours, as many as the sizes of the call want. */
 function partsOf(extent: Dim, most: number, least: number): { readonly size: Dim; readonly count: Dim } {
-  const size = mul(4, max(Math.ceil(least / 4), ceilDiv(ceilDiv(extent, most), 4)));
+  const size = mul(4, max(Math.ceil(least / 4), ceilDiv(extent, 4 * most)));
   return { size, count: ceilDiv(extent, size) };
 }
 
@@ -249,7 +262,13 @@ function inParts(job: Job, rows: Rows, shape: Shape, most: number): Launches {
       joined.set(fold, keep(s.foldOver("add", [over], s.call("add", of(fold), rest))));
     }
   }
-  list.push(last(job, rows, shape, most, { now, joinedFolds }));
+  const names = ["", "_rows"];
+  (lastOf(job, rows, temporaries.length) ?? [rows.roots]).forEach((own, i) => {
+    const roots = own.map((q) => ({ ...q, x: now(q.x) }));
+    const wanted = new Set(roots.flatMap((q) => foldsIn(q.x)));
+    const folds = new Map([...joinedFolds].filter(([f]) => wanted.has(f)));
+    list.push(last(job, { ...rows, roots, folds }, shape, most, names[i]));
+  });
   return { list, temporaries };
 }
 
@@ -259,14 +278,11 @@ function last(
   rows: Rows,
   shape: Shape,
   most: number,
-  joined: { readonly now: (x: Scalar) => Scalar; readonly joinedFolds: Map<Fold, Axis> },
+  suffix: string,
 ): ReturnType<typeof rowsKernel> {
-  const { s, row, side } = rows;
-  const folds = joined.joinedFolds;
-  const inner = [...new Set(rows.roots.flatMap((q) => q.inner ?? []))];
-  const roots = rows.roots.map((q) => ({ ...q, x: joined.now(q.x) }));
-  const made = { s, row, side, roots, folds };
-  if (inner.length === 0) return rowsKernel(job, made, shape);
+  const { s, side, roots } = rows;
+  const inner = [...new Set(roots.flatMap((q) => q.inner ?? []))];
+  if (inner.length === 0) return rowsKernel(job, rows, shape, suffix);
   // Parts of the elements, of all axes alike.
   const [long] = inner;
   const least = (shape.threads / shape.rows) * (side ? 1 : 4) * TURNS;
@@ -300,5 +316,10 @@ function last(
           }
         : q,
   );
-  return rowsKernel(job, { ...made, roots: cut }, shape, "", { part, count: slices, places, each: false });
+  return rowsKernel(job, { ...rows, roots: cut }, shape, suffix, {
+    part,
+    count: slices,
+    places,
+    each: false,
+  });
 }
