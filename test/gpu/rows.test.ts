@@ -23,30 +23,30 @@ model M {
   fn columns(x: f32[N, C, W]) -> f32[W] { sum(x * x, axes = [0, 1]) }
   fn lines(x: f32[N, C, W]) -> f32[N] { sum(abs(x), axes = [1, 2]) }
   fn middles(x: f32[N, C, W]) -> f32[C] { mean(x, axes = [0, 2]) }
-  fn eight(x: f32[N, 8]) -> f32[8] { var(x + 100, axis = 0) }
-  fn seven(x: f32[N, 7]) -> f32[7] { var(x + 100, axis = 0) }
+  fn eight(x: f32[N, C, 8]) -> f32[8] { var(x + 100, axes = [0, 1]) }
+  fn seven(x: f32[N, C, 7]) -> f32[7] { var(x + 100, axes = [0, 1]) }
   fn spread(x: f32[N, C, W]) -> f32[C] { var(x + 100, axes = [0, 2], correction = 0) }
   fn norm(x: f32[N, C, W]) -> f32[N, C, W] {
     (m, v) = moments(x, axes = [0, 2], keepdims = true)
     (x - m) * rsqrt(v + 1e-5)
   }
-  fn beside(x: f32[N, 12]) -> f32[N, 12] {
-    (m, v) = moments(x, axes = [0], keepdims = true)
+  fn beside(x: f32[N, C, 12]) -> f32[N, C, 12] {
+    (m, v) = moments(x, axes = [0, 1], keepdims = true)
     (x - m) * rsqrt(v + 1e-5)
   }
-  fn residual(x: f32[N, 12], y: f32[N, 12], w: f32[12], b: f32[12]) -> (r: f32[N, 12], m: f32[1, 12], v: f32[1, 12], s: f32[1, 12]) {
-    (m, v) = moments(x, axes = [0], keepdims = true)
+  fn residual(x: f32[N, C, 12], y: f32[N, C, 12], w: f32[12], b: f32[12]) -> (r: f32[N, C, 12], m: f32[1, 1, 12], v: f32[1, 1, 12], s: f32[1, 1, 12]) {
+    (m, v) = moments(x, axes = [0, 1], keepdims = true)
     s = rsqrt(v + 1e-5)
     (relu((x - m) * s * w + b + y), m * 0.1, v * 0.1, s)
   }
-  fn masked(x: f32[N, 12], y: f32[N, 12], w: f32[12], b: f32[12]) -> (d: f32[N, 12], p: f32[12], q: f32[12]) {
+  fn masked(x: f32[N, C, 12], y: f32[N, C, 12], w: f32[12], b: f32[12]) -> (d: f32[N, C, 12], p: f32[12], q: f32[12]) {
     g = where(x * w + b <= w - b, 0, y)
-    p = sum(g * x, axis = 0)
-    q = sum(g, axis = 0)
+    p = sum(g * x, axes = [0, 1])
+    q = sum(g, axes = [0, 1])
     (g + x * p + q, p, q)
   }
   fn soft(x: f32[N, C, W]) -> f32[N, C, W] { reshape(softmax(reshape(x, [N * C * W]), axis = 0), [N, C, W]) }
-  fn down(x: f32[N, 5]) -> f32[N, 5] { log_softmax(x, axis = 0) }
+  fn down(x: f32[N, C, 5]) -> f32[N, C, 5] { reshape(log_softmax(reshape(x, [N * C, 5]), axis = 0), [N, C, 5]) }
   fn along(x: f32[N, 37]) -> f32[N, 37] { softmax(x) }
   fn kept(x: f32[N, 1000]) -> f32[N, 1000] { softmax(x * 3) }
   fn layer(x: f32[N, 36]) -> f32[N, 36] {
@@ -94,13 +94,13 @@ describe.each(["cut", "gpu", "cpu-subgroup"])("rows on %s", (target) => {
     for (const { N, C, W } of sizes)
       for (const { name, inputs } of entries) {
         const second = COLUMNS[name];
-        const rows = N > 100 ? 3000 : N;
-        const shape = second ? [rows, second] : [N, C, W];
+        const flat = ["along", "kept", "layer", "three"].includes(name);
+        const shape = flat ? [N > 100 ? 3000 : N, second] : [N, C, second ?? W];
         const x = signed(`${name}${shape}`, shape);
         // The others are as wide, or as wide and long.
         const given = Object.fromEntries(
           inputs.map((i) => {
-            const own = i.shape.length === 1 ? shape.slice(1) : shape;
+            const own = i.shape.length === 1 ? shape.slice(-1) : shape;
             return [i.name, { data: i.name === "x" ? x : signed(`${name}${i.name}${own}`, own), shape: own }];
           }),
         );
@@ -108,7 +108,7 @@ describe.each(["cut", "gpu", "cpu-subgroup"])("rows on %s", (target) => {
         const exact = Object.entries(given).map(([i, v]) => [i, dense("f32", v.shape, v.data)] as const);
         const want = reference.call(name, Object.fromEntries(exact));
         for (const [key, { data }] of Object.entries(want)) {
-          const off = difference(got[key], data, { rtol: 1e-4, atol: 1e-6, name: `${name} ${shape}` });
+          const off = difference(got[key], data, { rtol: 1e-4, atol: 1e-5, name: `${name} ${shape}` });
           if (off) wrong.push(off);
         }
       }
