@@ -99,7 +99,7 @@ const groups = [
     group: "attention",
     isHalf: true,
     source: attentions("f16"),
-    on: ["cpu-subgroup"],
+    on: ["cpu-subgroup", "gpu"],
   },
 ] as const;
 const casesOf = (group: string, isHalf: boolean): [number, LossCase][] =>

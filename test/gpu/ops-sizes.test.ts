@@ -275,6 +275,13 @@ const cases: readonly Case[] = [
     ],
     n: [1, 9, 33],
   },
+  // One query: keys in parts, where there are many.
+  {
+    op: "attention",
+    shapes: [[2, 3, 1, 40], [2, 3, N, 40], [2, 3, N, 72], [N]],
+    dtypes: ["f32", "f32", "f32", "bool"],
+    n: [1, 40, 300],
+  },
   // More rows and keys than a tile has, hidden by a mask, and rows that see nothing but one key.
   {
     op: "attention",

@@ -6,30 +6,23 @@ import { mul, product } from "../../../dims/dim.ts";
 import type { Node } from "../../../ir/types.ts";
 import { bin, call, lit, part, widen } from "../../../kernel/code.ts";
 import { attentionGradKeyOp, attentionGradQueryOp } from "../../../ops/attention.ts";
+import type { Target } from "../../../targets.ts";
 import { finish } from "../common.ts";
 import { type Family, type Job, type Launch, oneLaunch } from "../family.ts";
 import { Sight, shownScore, total as totalOf, unlessHidden } from "./softmax.ts";
-import { type Cut, featureSize, lengthOf, quadsOf, Running, Tiles } from "./tiles.ts";
+import { type Cut, cutsFor, isFloat, lengthOf, quadsOf, Running, Tiles } from "./tiles.ts";
 
-const WIDEST = 128;
-
-function attentionGradFits(node: Node): boolean {
-  if (node.op !== attentionGradQueryOp && node.op !== attentionGradKeyOp) return false;
-  const [q, , v] = node.inputs;
-  return (
-    node.outs[0].type.dtype === "f32" &&
-    [featureSize(q), featureSize(v)].every((d) => d !== undefined && d % 4 === 0 && d > 0 && d <= WIDEST)
-  );
+function cutsOf(node: Node, target: Target): readonly Cut[] {
+  if (!isFloat(node.outs[0].type.dtype)) return [];
+  const [q, k, v, g] = node.inputs;
+  if (node.op === attentionGradQueryOp) return cutsFor(target, [q, v], [k], [q], 10);
+  return node.op === attentionGradKeyOp ? cutsFor(target, [k, v], [q, g], [k, v], 8) : [];
 }
-const CUTS: readonly Cut[] = [
-  { rows: 32, lanes: 8 },
-  { rows: 16, lanes: 16 },
-];
 
 export const attentionGradFamily: Family<Cut> = {
   name: "attention gradient",
-  claims: (node, target) => target.fastShared && attentionGradFits(node),
-  choices: ({ group }) => (attentionGradFits(group.anchor) ? CUTS : []),
+  claims: (node, target) => target.fastShared && cutsOf(node, target).length > 0,
+  choices: ({ ctx, group }) => cutsOf(group.anchor, ctx.target),
   lower: (job, cut) =>
     oneLaunch(job.group.anchor.op === attentionGradQueryOp ? queryKernel(job, cut) : keyKernel(job, cut)),
 };
@@ -80,15 +73,12 @@ function queryKernel(job: Job, cut: Cut): Launch {
   );
   const factor = em.let("factor", bin("*", inverse, scale));
   t.store(dq, sums, (x, i) => bin("*", x, part(factor, i)), T);
-  for (let i = 0; i < 4; i++) {
-    em.push();
+  t.eachRow(T, (i) => {
     const at = [...t.batchAt, s.iadd(s.axisValue(t.row), i)];
     [running.most(), inverse, delta].forEach((x, f) => {
       em.store(figures, [...at, s.dim(f)], part(x, i), undefined);
     });
-    const body = em.pop();
-    em.put({ k: "if", cond: bin("<", bin("+", t.rowX, lit(i)), em.dim(T)), body });
-  }
+  });
   return done(job, t, cut, "attention_grad_query", [
     `grid batch, row in 0 .. ${T.key} by ${cut.rows} rows, ${cut.lanes} threads for four`,
     `  tile   keys and values, ${t.others} at a time`,

@@ -3,8 +3,8 @@
 // four others a thread; sums weighted by them, four rows by whole vec4s of features. Every operand lies in workgroup memory
 // by the axis that is summed, so that there is one loop for all of them; its size does not grow with the features. In: a
 // claimed node and a cut. Out: statements.
-import { asConst, ceilDiv, type Dim, mul, product } from "../../../dims/dim.ts";
-import type { Value } from "../../../ir/types.ts";
+import { asConst, ceilDiv, type Dim, isConst, mul, ONE, product } from "../../../dims/dim.ts";
+import type { DType, Value } from "../../../ir/types.ts";
 import {
   bin,
   call,
@@ -21,6 +21,7 @@ import type { Emitter } from "../../../kernel/emitter.ts";
 import type { ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar } from "../../../kernel/scalar.ts";
 import { MASKED } from "../../../ops/attention.ts";
+import { limitOf, type Target } from "../../../targets.ts";
 import { decode, emitterFor, groupLowering, groupX, laneX } from "../common.ts";
 import type { Job } from "../family.ts";
 import { most, total, weightOf } from "./softmax.ts";
@@ -69,10 +70,44 @@ export const quadsOf = (v: Value): number => (featureSize(v) as number) / 4;
 /** The last but one. */
 export const lengthOf = (v: Value): Dim => v.type.shape[v.type.shape.length - 2];
 
+export const isFloat = (dtype: DType): boolean => dtype === "f32" || dtype === "f16";
+/** Everything is computed in f32. */
+export const inF32 = (x: X): X => (x.dtype === "f16" ? call("cast_f32", [x], "f32") : x);
 /** Rows of a value from one on. */
 export interface Rows {
   readonly v: Value;
   readonly first: X;
+}
+
+/** The ways to cut a workgroup, the one that is best where there are many rows first. */
+const CUTS: readonly Cut[] = [
+  { rows: 32, lanes: 8 },
+  { rows: 16, lanes: 16 },
+  { rows: 8, lanes: 32 },
+];
+/** Vec4s that a thread may hold on to through its loops: with more, compilers spill. */
+const HELD = 24;
+/**
+ * The cuts that fit, for whole vec4s of features: `products` and `gathered` are what `Tiles` is going to be asked for, with
+ * the sums that stay in registers, and `held` what else does.
+ */
+export function cutsFor(
+  target: Pick<Target, "requires" | "backend">,
+  products: readonly Value[],
+  gathered: readonly Value[],
+  sums: readonly Value[],
+  held: number,
+): readonly Cut[] {
+  const whole = (v: Value): boolean => {
+    const size = featureSize(v);
+    return size !== undefined && size > 0 && size % FOUR === 0;
+  };
+  if (![...products, ...gathered, ...sums].every(whole)) return [];
+  return CUTS.filter((cut) => {
+    const own = sums.reduce((n, v) => n + FOUR * Math.ceil(quadsOf(v) / cut.lanes), held);
+    const { bytes } = roomOf(cut, products, gathered);
+    return own <= HELD && bytes <= limitOf(target, "maxComputeWorkgroupStorageSize");
+  });
 }
 
 export class Tiles {
@@ -84,6 +119,9 @@ export class Tiles {
   readonly rowX: X;
   readonly row: Axis;
   readonly groups: Dim;
+  /** The part of the other side that is the workgroup's, where there are several. */
+  readonly part: X;
+  readonly batch: Axis;
   readonly threads: number;
   /** Rows of the other side that are seen at a time. */
   readonly others: number;
@@ -101,6 +139,7 @@ export class Tiles {
     rowCount: Dim,
     products: readonly Value[],
     gathered: readonly Value[],
+    parts: Dim = ONE,
   ) {
     this.cut = cut;
     this.teams = cut.rows / FOUR;
@@ -113,14 +152,21 @@ export class Tiles {
     const tiles = ceilDiv(rowCount, cut.rows);
     const batch = s.axis("batch", product(batchShape));
     this.batchAt = decode(s, s.axisValue(batch), batchShape);
-    em.bind(batch, em.let("batch", bin("/", groupX(), em.dim(tiles))));
-    this.row0 = em.let("row_0", bin("*", bin("%", groupX(), em.dim(tiles)), lit(cut.rows)));
+    this.batch = batch;
+    const whole = mul(batch.extent, tiles);
+    const cutX = isConst(parts, 1)
+      ? undefined
+      : { part: bin("/", groupX(), em.dim(whole)), tile: bin("%", groupX(), em.dim(whole)) };
+    this.part = cutX ? em.let("part", cutX.part) : lit(0);
+    const tileX = cutX ? em.let("tile_of", cutX.tile) : groupX();
+    em.bind(batch, em.let("batch", bin("/", tileX, em.dim(tiles))));
+    this.row0 = em.let("row_0", bin("*", bin("%", tileX, em.dim(tiles)), lit(cut.rows)));
     this.tx = em.let("tx", bin("%", laneX(), lit(cut.lanes)));
     this.ty = em.let("ty", bin("/", laneX(), lit(cut.lanes)));
     this.row = s.axis("row", rowCount);
     this.rowX = em.let("row", bin("+", this.row0, bin("*", this.ty, lit(FOUR))));
     em.bind(this.row, this.rowX);
-    this.groups = mul(product(batchShape), tiles);
+    this.groups = mul(whole, parts);
     const room = roomOf(cut, products, gathered);
     this.tile = em.shared("tile", "f32", 4, room.tile);
     this.weights = em.shared("weights", "f32", 4, room.weights);
@@ -230,16 +276,16 @@ export class Tiles {
   }
   /** Of each of the thread's rows the sum over the thread's features of a function of values that are as wide. */
   own(values: readonly Value[], of: (at: readonly X[]) => X): X {
-    const { em, s, cut, tx } = this;
+    const { em, s, cut } = this;
     const wide = quadsOf(values[0]);
     const rows = Array.from({ length: FOUR }, (_, i) => {
       const terms = Array.from({ length: Math.ceil(wide / cut.lanes) }, (_, n) => {
         const e = s.axis("e", wide * 4);
-        const quad = bin("+", tx, lit(n * cut.lanes));
+        const quad = this.quad(n);
         em.bind(e, em.let("e", bin("*", quad, lit(4))));
         const x = of(values.map((v) => this.load(v, s.iadd(s.axisValue(this.row), i), e)));
         const ok = widen(bin("<", quad, lit(wide)), 4);
-        return (n + 1) * cut.lanes <= wide ? x : call("select", [ok, x, widen(lit(0, "f32"), 4)], "f32");
+        return this.isWhole(n, wide) ? x : call("select", [ok, x, widen(lit(0, "f32"), 4)], "f32");
       });
       return em.let(
         "sum",
@@ -259,35 +305,50 @@ export class Tiles {
   }
   /** Stores the thread's rows of a result, of which there are `count`. */
   store(out: Value, sums: readonly (readonly string[])[], of: (x: X, row: number) => X, count: Dim): void {
-    const { em, s, cut, tx, rowX } = this;
+    const { s } = this;
     const wide = quadsOf(out);
-    sums.forEach((list, i) => {
-      em.push();
-      list.forEach((name, n) => {
-        em.push();
-        const e = s.axis("e", wide * 4);
-        const quad = bin("+", tx, lit(n * cut.lanes));
-        em.bind(e, em.let("e", bin("*", quad, lit(4))));
-        const value = of(this.at(name), i);
-        em.store(
-          out,
-          [...this.batchAt, s.iadd(s.axisValue(this.row), i), s.axisValue(e)],
-          out.type.dtype === "f32" ? value : call(`cast_${out.type.dtype}`, [value], out.type.dtype),
-          e,
-        );
-        const body = em.pop();
-        if ((n + 1) * cut.lanes <= wide) for (const stmt of body) em.put(stmt);
-        else em.put({ k: "if", cond: bin("<", quad, lit(wide)), body });
+    this.eachRow(count, (i) => {
+      sums[i].forEach((name, n) => {
+        const at = [...this.batchAt, s.iadd(s.axisValue(this.row), i)];
+        const below = this.isWhole(n, wide) ? undefined : wide;
+        this.storeQuad(out, at, this.quad(n), of(this.at(name), i), below);
       });
-      const body = em.pop();
-      em.put({ k: "if", cond: bin("<", bin("+", rowX, lit(i)), em.dim(count)), body });
     });
+  }
+  /** The thread's n-th quad of features, and whether all threads have one. */
+  quad(n: number): X {
+    return bin("+", this.tx, lit(n * this.cut.lanes));
+  }
+  isWhole(n: number, quads: number): boolean {
+    return (n + 1) * this.cut.lanes <= quads;
+  }
+  /** What is done for each of the thread's rows that there is. */
+  eachRow(count: Dim, body: (i: number) => void): void {
+    const { em } = this;
+    for (let i = 0; i < FOUR; i++) {
+      em.push();
+      body(i);
+      const then = em.pop();
+      em.put({ k: "if", cond: bin("<", bin("+", this.rowX, lit(i)), em.dim(count)), body: then });
+    }
+  }
+  /** Stores four features, where there are so many. */
+  storeQuad(out: Value, at: readonly Scalar[], quad: X, x: X, below: number | undefined): void {
+    const { em, s } = this;
+    em.push();
+    const e = s.axis("e", featureSize(out) as number);
+    em.bind(e, em.let("e", bin("*", quad, lit(4))));
+    const { dtype } = out.type;
+    em.store(out, [...at, s.axisValue(e)], dtype === "f32" ? x : call(`cast_${dtype}`, [x], dtype), e);
+    const body = em.pop();
+    if (below === undefined) for (const stmt of body) em.put(stmt);
+    else em.put({ k: "if", cond: bin("<", quad, lit(below)), body });
   }
 
   /** Four features of a row, in f32. */
   private load(v: Value, row: Scalar, e: Axis): X {
     const x = widen(this.em.x(this.s.read(v, [...this.batchAt, row, this.s.axisValue(e)]), e), 4);
-    return x.dtype === "f32" ? x : call("cast_f32", [x], "f32");
+    return inF32(x);
   }
   /** A loop of the workgroup over `count` of something. */
   private each(count: number, body: (u: X) => void): void {
