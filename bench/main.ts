@@ -5,7 +5,7 @@
 // done; 1 something computed a wrong result or failed; 2 usage; 3 nothing could run on this machine.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { commitRevision } from "../scripts/replay/revision.ts";
 import { type Called, Caller } from "./calls.ts";
@@ -20,10 +20,10 @@ import {
   measureCompiling,
 } from "./compile.ts";
 import { computeFigures } from "./compute-figures.ts";
-import { calls } from "./estimate/calls.ts";
+import { calls, usualCalls } from "./estimate/calls.ts";
 import { chips } from "./estimate/chips.ts";
 import { estimate } from "./estimate/estimate.ts";
-import { estimateTable, kernelTable } from "./estimate/report.ts";
+import { estimatePage, estimateTable, kernelTable } from "./estimate/report.ts";
 import { type BenchOptions, HELP, parseOptions, UsageError } from "./options.ts";
 import { readText, root } from "./paths.ts";
 import { installPeers } from "./peers/install.ts";
@@ -121,7 +121,16 @@ function benchEstimate(options: BenchOptions): number {
   }
   if (options.kernels) console.log(rows.map((row) => `${kernelTable(row)}\n`).join("\n"));
   console.log(estimateTable(rows));
-  if (options.json) writeFileSync(options.json, `${JSON.stringify({ estimated: true, rows }, null, 2)}\n`);
+  const bare = rows.map((row) => ({ ...row, kernels: options.kernels ? row.kernels : undefined }));
+  if (options.json)
+    writeFileSync(options.json, `${JSON.stringify({ estimated: true, rows: bare }, null, 2)}\n`);
+  if (options.results) {
+    const page = join(root, "bench", "results", options.results);
+    mkdirSync(dirname(page), { recursive: true });
+    writeFileSync(`${page}.md`, estimatePage(options.results, rows));
+    writeFileSync(`${page}.json`, `${JSON.stringify({ estimated: true, rows: bare }, null, 1)}\n`);
+    say(`wrote bench/results/${options.results}.md and .json`);
+  }
   return 0;
 }
 
@@ -190,6 +199,7 @@ else {
       compile: names(compileJobs),
       sizes: names(sizedModels),
       estimate: names(calls),
+      usual: usualCalls,
       chips: names(chips),
       figures: names([...workloads, ...curves]),
       systems: names(systems),

@@ -64,8 +64,8 @@ In place of calls, or with --full beside them:
   --full            all of these
   --figures         computes anew what must come out (bench/figures), with PyTorch
   --estimate CHIPS  what calls would take on GPUs that are not here, by machine code for them and a model of their units
-                    (bench/estimate): navi21, navi31, a6000, rtx4090, h100 and more; of the calls known there, or of
-                    FILE.mdl with --size (32)
+                    (bench/estimate): navi21, navi31, a6000, rtx4090, h100 and more; of the first seven workloads and
+                    larger ones, those of --only, or FILE.mdl with --size (32)
       --kernels       every kernel of it: registers, spills, workgroup memory, occupancy, bounds
 
 Peers are installed into bench/node_modules when they are first asked for. PyTorch is a Python's: python3, or what
@@ -84,6 +84,8 @@ export interface Known extends Readonly<Record<Kind, readonly string[]>> {
   readonly chips: readonly string[];
   /** Of calls, those that --quick takes. */
   readonly quick: readonly string[];
+  /** Of estimates, those that are made where none is named. */
+  readonly usual: readonly string[];
 }
 
 const QUICK = { starts: 1, rounds: 1, seconds: 0.3, atLeast: 3 };
@@ -114,6 +116,7 @@ export function parseOptions(args: readonly string[], known: Known): BenchOption
     KINDS.map((kind) => {
       // Files that are named are what is to be estimated, then.
       if (names === undefined && positionals.length > 0) return [kind, []];
+      if (names === undefined && kind === "estimate") return [kind, known.usual];
       const all = kind === "calls" && values.quick && names === undefined ? known.quick : known[kind];
       return [kind, all.filter((name) => names === undefined || names.includes(name))];
     }),

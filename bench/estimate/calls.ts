@@ -2,12 +2,13 @@
 // uniform blocks, by the runtime's own evaluation of the plan. Launches, uploads and readbacks are not in it.
 import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { type CompileOptions, compile } from "../../compiler/core/index.ts";
+import { compile } from "../../compiler/core/index.ts";
+import { evaluateRow } from "../../runtime/core/expr.ts";
 import { bindBlock } from "../../runtime/core/plan.ts";
-import type { Artefact } from "../../runtime/core/program.ts";
+import type { Artefact, EntryPlan } from "../../runtime/core/program.ts";
 import { compileModel } from "../systems/mdl.ts";
-import type { MdlModel } from "../workload.ts";
-import { workloads } from "../workloads.ts";
+import type { MdlModel, Workload } from "../workload.ts";
+import { quickWorkloads, workloads } from "../workloads.ts";
 import type { KernelText } from "./machine-code.ts";
 
 export interface Call {
@@ -15,71 +16,83 @@ export interface Call {
   readonly what: string;
   readonly artefact: Artefact;
   readonly entry: string;
+  /** What stands for the names in its shapes. */
   readonly sizes: Readonly<Record<string, number>>;
 }
 /** One that is made here, when it is asked for. */
-export interface KnownCall extends Pick<Call, "name" | "what" | "sizes"> {
-  readonly model: MdlModel;
+export interface KnownCall extends Pick<Call, "name" | "what"> {
+  make(): Call;
 }
 
-const timed = (name: string): MdlModel => workloads.find((w) => w.name === name)!.mdl!;
-const model = (file: string, entry: string, options: CompileOptions = {}): MdlModel => ({
-  file,
-  entry,
-  options: { ...options, entries: [entry] },
-});
-const resnet18 = (entry: string): MdlModel => model("dsl-examples/resnet18.mdl", entry);
+const TARGET = "gpu";
+const forGpu = { targets: [TARGET] };
+const NOMINAL = 32;
 
-/** The benchmark's workloads, and the larger ones that a GPU is bought for. */
+/** A workload of the benchmark: its sizes are those of its inputs. */
+const ofWorkload = ({ name, what, mdl, network }: Workload): KnownCall => ({
+  name,
+  what,
+  make() {
+    const { entry: id, options } = mdl!;
+    const artefact = compileModel({ ...mdl!, options: { ...options, ...forGpu } });
+    const entry = entryOf(artefact, id);
+    const names = new Map(
+      Object.entries(network!.inputs).flatMap(([input, { shape }]) =>
+        shape.map((n, axis) => [`${input}.${axis}`, n] as const),
+      ),
+    );
+    const sizes = entry.symbols.map(({ name, value }) => [name, evaluateRow(entry.solve, value, names)]);
+    return { name, what, artefact, entry: id, sizes: Object.fromEntries(sizes) };
+  },
+});
+
+/** Larger ones, that a GPU is bought for. */
+const large = (name: string, what: string, mdl: MdlModel, sizes: Call["sizes"]): KnownCall => ({
+  name,
+  what,
+  make: () => {
+    const artefact = compileModel({ ...mdl, options: { ...mdl.options, entries: [mdl.entry], ...forGpu } });
+    return { name, what, artefact, entry: mdl.entry, sizes };
+  },
+});
+const resnet18 = (entry: string): MdlModel => ({ file: "dsl-examples/resnet18.mdl", entry, options: {} });
+
 export const calls: readonly KnownCall[] = [
-  { name: "a_matmul1024", what: "matmul 1024³", model: timed("a_matmul1024"), sizes: {} },
-  {
-    name: "b_conv64_56",
-    what: "conv 3×3 + ReLU + pool, 64→64, 56²",
-    model: timed("b_conv64_56"),
-    sizes: { N: 1, H: 56, W: 56 },
-  },
-  { name: "c_convnet28", what: "ConvNet, N = 32", model: timed("c_convnet28"), sizes: { N: 32 } },
-  { name: "d_resnet18", what: "ResNet-18, N = 1", model: timed("d_resnet18"), sizes: { N: 1 } },
-  {
-    name: "e_mobilenetv2",
-    what: "MobileNetV2, N = 1",
-    model: model("bench/models/compile/mobilenetv2.mdl", "logits"),
-    sizes: { N: 1, H: 224, W: 224 },
-  },
-  {
-    name: "f_encoder",
-    what: "encoder block, T = 128, d = 256",
-    model: model("dsl-examples/transformer.mdl", "encode", { model: "Encoder" }),
-    sizes: { B: 1, T: 128 },
-  },
-  { name: "g_train", what: "training step of c with Adam", model: timed("g_train"), sizes: { N: 32 } },
-  {
-    name: "conv64_n32",
-    what: "conv 3×3 64→64, 56², N = 32",
-    model: model("bench/models/conv.mdl", "y"),
-    sizes: { N: 32, H: 56, W: 56 },
-  },
-  { name: "resnet18_n32", what: "ResNet-18, N = 32", model: resnet18("logits"), sizes: { N: 32 } },
-  {
-    name: "resnet18_step",
-    what: "training step of ResNet-18, N = 32",
-    model: resnet18("fit_step"),
-    sizes: { N: 32 },
-  },
-  {
-    name: "attention",
-    what: "attention, B = 8, H = 4, T = 256, D = 64",
-    model: model("bench/models/attention.mdl", "y"),
-    sizes: { B: 8, T: 256 },
-  },
-  {
-    name: "gpt_step",
-    what: "training step of GPT, B = 32, T = 128",
-    model: model("dsl-examples/transformer.mdl", "fit_step", { model: "GPT" }),
-    sizes: { B: 32, T: 128 },
-  },
+  ...workloads.filter((w) => w.mdl && w.network).map(ofWorkload),
+  large(
+    "conv64_n32",
+    "conv 3×3 64→64 with its block's rest, 56², N = 32",
+    { file: "bench/models/conv.mdl", entry: "y", options: {} },
+    { N: 32, H: 56, W: 56 },
+  ),
+  large("resnet18_n32", "ResNet-18, N = 32", resnet18("logits"), { N: 32 }),
+  large("resnet18_step", "training step of ResNet-18, N = 32", resnet18("fit_step"), { N: 32 }),
+  large(
+    "gpt_step",
+    "training step of GPT, B = 32, T = 128",
+    { file: "dsl-examples/transformer.mdl", entry: "fit_step", options: { model: "GPT" } },
+    { B: 32, T: 128 },
+  ),
 ];
+/** Those that are estimated where none is named. */
+export const usualCalls: readonly string[] = [
+  ...quickWorkloads,
+  ...["attention", "conv64_n32", "resnet18_n32", "resnet18_step", "gpt_step"],
+];
+
+/** All entries of the first model of a file, each a call; sizes that are not said are 32. */
+export function callsOfFile(path: string, sizes: Readonly<Record<string, number>>): KnownCall[] {
+  const source = readFileSync(path, "utf8");
+  const file = basename(path);
+  const near = (other: string): string => readFileSync(join(dirname(path), other), "utf8");
+  const { artefact } = compile(source, file, { ...forGpu, resolve: near });
+  return artefact.programs[0].entries.map(({ name: entry, symbols }) => {
+    const own = symbols.map(({ name }) => [name, sizes[name] ?? NOMINAL]);
+    const name = `${file.replace(/\.mdl$/, "")}.${entry}`;
+    const what = `${file}: ${entry}`;
+    return { name, what, make: () => ({ name, what, artefact, entry, sizes: Object.fromEntries(own) }) };
+  });
+}
 
 /** A dispatch, and how often a call has it. */
 export interface Dispatch extends KernelText {
@@ -95,9 +108,6 @@ export interface Dispatch extends KernelText {
   times: number;
 }
 
-const TARGET = "gpu";
-const forGpu = { targets: [TARGET] };
-const NOMINAL = 32;
 /** What WebGPU always has. */
 const LIMITS = {
   maxComputeWorkgroupsPerDimension: 65535,
@@ -105,35 +115,17 @@ const LIMITS = {
   maxStorageBufferBindingSize: 2 ** 53,
 };
 
-export const compileCall = ({ name, what, model, sizes }: KnownCall): Call => ({
-  name,
-  what,
-  sizes,
-  entry: model.entry,
-  artefact: compileModel({ ...model, options: { ...model.options, ...forGpu } }),
-});
-
-/** All entries of the first model of a file, each a call; sizes that are not said are 32. */
-export function callsOfFile(path: string, sizes: Readonly<Record<string, number>>): Call[] {
-  const source = readFileSync(path, "utf8");
-  const file = basename(path);
-  const near = (import_: string): string => readFileSync(join(dirname(path), import_), "utf8");
-  const { artefact } = compile(source, file, { ...forGpu, resolve: near });
-  return artefact.programs[0].entries.map((entry) => ({
-    name: `${file.replace(/\.mdl$/, "")}.${entry.name}`,
-    what: `${file}: ${entry.name}`,
-    artefact,
-    entry: entry.name,
-    sizes: Object.fromEntries(entry.symbols.map(({ name }) => [name, sizes[name] ?? NOMINAL])),
-  }));
+function entryOf({ programs: [program] }: Artefact, name: string): EntryPlan {
+  const entry = program.entries.find((e) => e.name === name);
+  if (!entry)
+    throw new Error(`there is no entry ${name}, only ${program.entries.map((e) => e.name).join(", ")}`);
+  return entry;
 }
 
 /** The distinct dispatches of a call, in the order they are first run. */
 export function dispatchesOf({ artefact, entry: entryName, sizes }: Call): Dispatch[] {
-  const program = artefact.programs.find((p) => p.target === TARGET)!;
-  const entry = program.entries.find((e) => e.name === entryName);
-  if (!entry)
-    throw new Error(`there is no entry ${entryName}, only ${program.entries.map((e) => e.name).join(", ")}`);
+  const [program] = artefact.programs;
+  const entry = entryOf(artefact, entryName);
   const plan = bindBlock(program, entry, new Map(Object.entries(sizes)), LIMITS);
   const found = new Map<string, Dispatch>();
   for (const command of plan.commands) {

@@ -1,6 +1,6 @@
 // `npm run bench -- --estimate CHIPS`: what calls would take on GPUs that are not here. In: chips, calls, files. Out: a row for each
 // call and chip, with its kernels. README.md says what is a fact of machine code in it and what is a model's.
-import { type Call, calls, callsOfFile, compileCall, type Dispatch, dispatchesOf } from "./calls.ts";
+import { type Call, calls, callsOfFile, type Dispatch, dispatchesOf } from "./calls.ts";
 import { type Chip, chips, peakOf } from "./chips.ts";
 import { type Figures, figuresOf } from "./figures.ts";
 import { keep, kept, keyOf, MachineCodes } from "./machine-code.ts";
@@ -38,19 +38,17 @@ export function estimate(
 
   const codes = new MachineCodes(dawn, nvidia, can);
   const rows: EstimateRow[] = [];
-  const asked: (() => Call)[] = calls
-    .filter((c) => options.only.includes(c.name))
-    .map((c) => () => compileCall(c));
-  for (const file of options.files) asked.push(...callsOfFile(file, options.sizes).map((call) => () => call));
-  for (const make of asked) {
-    const call = make();
-    say(`${call.name} (${call.what})`);
+  const asked = calls.filter((c) => options.only.includes(c.name));
+  for (const file of options.files) asked.push(...callsOfFile(file, options.sizes));
+  for (const known of asked) {
+    say(`${known.name} (${known.what})`);
+    const call = known.make();
     const list = dispatchesOf(call);
     codes.prepare(list, say);
-    const known = new Map<Dispatch, readonly Trace[]>();
+    const traced = new Map<Dispatch, readonly Trace[]>();
     const traces = (d: Dispatch) => (): readonly Trace[] => {
-      const found = known.get(d) ?? tracesOf(d, codes.spirv(d));
-      known.set(d, found);
+      const found = traced.get(d) ?? tracesOf(d, codes.spirv(d));
+      traced.set(d, found);
       return found;
     };
     for (const chip of can)

@@ -58,8 +58,8 @@ const HEAD = [
 ];
 
 /** A line for each call and chip. */
-export function estimateTable(rows: readonly EstimateRow[]): string {
-  const lines = rows.map((r) => {
+const linesOf = (rows: readonly EstimateRow[]): string[][] =>
+  rows.map((r) => {
     const [best] = r.peers;
     const failed = r.kernels.filter((k) => k.failed !== undefined).length;
     const notes = [
@@ -81,7 +81,33 @@ export function estimateTable(rows: readonly EstimateRow[]): string {
       notes.filter(Boolean).join(", "),
     ];
   });
-  return columns([HEAD, ...lines], 2);
+
+export const estimateTable = (rows: readonly EstimateRow[]): string => columns([HEAD, ...linesOf(rows)], 2);
+
+/** The same as a page, for bench/results. */
+export function estimatePage(name: string, rows: readonly EstimateRow[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
+  const spilling = rows.flatMap((r) =>
+    r.kernels
+      .filter((k) => k.figures && k.figures.spilled > 0)
+      .map((k) => `${k.name} in ${r.workload} on ${r.chip}`),
+  );
+  return [
+    `# Estimates: ${name}`,
+    "",
+    "**Nothing here was run on a GPU.** Kernels were compiled for each chip by its own compiler, and a model of one unit of it stepped through the machine code: [estimate/README.md](../estimate/README.md) says how far to trust that (ratios above 1.5, orders of magnitude). Launches, uploads and readbacks are left out. `memory us` is every tensor of every dispatch once through DRAM; `best peer` is a recorded figure (`estimate/peers.json`), estimated in the same way.",
+    "",
+    `Made by \`npm run bench -- --estimate ${[...new Set(rows.map((r) => r.chip))].join(",")} --results ${name}\`.`,
+    "",
+    line(HEAD.map((cell) => cell || "notes")),
+    line(HEAD.map((_, i) => (i < 2 ? "---" : "--:"))),
+    ...linesOf(rows).map(line),
+    "",
+    spilling.length > 0
+      ? `Registers in memory: ${spilling.join("; ")}.`
+      : "No kernel of these keeps registers in memory.",
+    "",
+  ].join("\n");
 }
 
 const KERNEL_HEAD = [

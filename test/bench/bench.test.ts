@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { differenceOf } from "../../bench/calls.ts";
 import { type CompileRow, compileJobs, compileTable } from "../../bench/compile.ts";
-import { calls } from "../../bench/estimate/calls.ts";
+import { calls, usualCalls } from "../../bench/estimate/calls.ts";
 import { chips } from "../../bench/estimate/chips.ts";
 import { expectedOf } from "../../bench/figures.ts";
 import { convKernel } from "../../bench/hand/conv.ts";
@@ -420,6 +420,7 @@ describe("the command line", () => {
     sizes: sizedModels.map((m) => m.name),
     systems: ["mdl", "hand"],
     estimate: calls.map((c) => c.name),
+    usual: usualCalls,
     chips: chips.map((c) => c.name),
     quick: quickWorkloads,
     curves: curveNames,
