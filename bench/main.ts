@@ -59,18 +59,30 @@ async function measureIn(folder: string, options: BenchOptions): Promise<number>
   if (what[0] === "figures") return computeFigures(only.figures, folder, say);
   const timed = what.includes("calls");
   const picked = timed || what.includes("curves") ? await systemsOf(options) : [];
-  const parts: { calls?: Called; curves?: Called; compile?: CompileRow[]; sizes?: SizeRow[] } = {};
+  const parts: Parts = {};
+  const where = machine(picked);
+  /** As far as it has come: a run is long, and what was measured is not lost with it. */
+  const save = (): void => {
+    if (!options.json) return;
+    writeFileSync(options.json, `${JSON.stringify(jsonOf(reportOf(parts, where), what), null, 2)}\n`);
+  };
+  const callsOf = (list: readonly Workload[], caller: Caller, name: "calls" | "curves"): Promise<void> =>
+    measureAll(list, caller, (soFar) => {
+      parts[name] = soFar;
+      save();
+    });
 
   if (timed && options.user) {
     const user = await userModel(options.user.file, options.user);
     parts.calls = await new Caller(picked, options, folder, say).measure(userWorkload(user), user);
   } else if (timed) {
     const wanted = workloads.filter((w) => only.calls.includes(w.name));
-    parts.calls = await measureAll(wanted, new Caller(picked, options, folder, say));
+    await callsOf(wanted, new Caller(picked, options, folder, say), "calls");
   }
   if (what.includes("curves")) {
     const wanted = curves.filter((w) => only.curves.includes(w.point!.curve));
-    parts.curves = await measureAll(wanted, new Caller(picked, { ...options, starts: 1 }, folder, say));
+    const extent = { ...options, starts: 1, rounds: Math.min(2, options.rounds) };
+    await callsOf(wanted, new Caller(picked, extent, folder, say), "curves");
   }
   // Points of curves of compiling are jobs of its table.
   const jobs = what.includes("compile")
@@ -87,17 +99,9 @@ async function measureIn(folder: string, options: BenchOptions): Promise<number>
         return sizeOf(m);
       });
   }
+  save();
 
-  const device = parts.calls?.device ?? parts.curves?.device;
-  const report: Report = {
-    device: deviceText(device),
-    machine: machine(picked),
-    rows: parts.calls?.rows ?? [],
-    ratios: [...(parts.calls?.ratios ?? []), ...(parts.curves?.ratios ?? [])],
-    ...(parts.curves ? { curves: parts.curves.rows } : {}),
-    ...(parts.compile ? { compile: parts.compile } : {}),
-    ...(parts.sizes ? { sizes: parts.sizes } : {}),
-  };
+  const report = reportOf(parts, where);
   const called = [...report.rows, ...(report.curves ?? [])];
   const tables = [
     ...(called.length > 0 ? [table({ ...report, rows: called })] : []),
@@ -105,7 +109,6 @@ async function measureIn(folder: string, options: BenchOptions): Promise<number>
     ...(parts.sizes ? [sizeTable(parts.sizes)] : []),
   ];
   console.log(tables.join("\n\n"));
-  if (options.json) writeFileSync(options.json, `${JSON.stringify(jsonOf(report, what), null, 2)}\n`);
   if (options.results) for (const file of await writeResults(options.results, report)) say(`wrote ${file}`);
 
   if (called.some((row) => row.failed !== undefined && row.system.startsWith("mdl"))) return 1;
@@ -134,6 +137,26 @@ function benchEstimate(options: BenchOptions): number {
   return 0;
 }
 
+/** What was measured so far. */
+interface Parts {
+  calls?: Called;
+  curves?: Called;
+  compile?: CompileRow[];
+  sizes?: SizeRow[];
+}
+
+function reportOf({ calls: called, curves: points, compile, sizes }: Parts, where: Machine): Report {
+  return {
+    device: deviceText(called?.device ?? points?.device),
+    machine: where,
+    rows: called?.rows ?? [],
+    ratios: [...(called?.ratios ?? []), ...(points?.ratios ?? [])],
+    ...(points ? { curves: points.rows } : {}),
+    ...(compile ? { compile } : {}),
+    ...(sizes ? { sizes } : {}),
+  };
+}
+
 /** A table of one kind has its rows in `rows`; beside others each has its name. */
 function jsonOf(report: Report, what: BenchOptions["what"]): object {
   const { machine: where, compile, sizes } = report;
@@ -141,14 +164,22 @@ function jsonOf(report: Report, what: BenchOptions["what"]): object {
   return { machine: where, rows: what[0] === "compile" ? compile : sizes };
 }
 
-async function measureAll(list: readonly Workload[], caller: Caller): Promise<Called> {
-  const all: Called[] = [];
-  for (const workload of list) all.push(await caller.measure(workload));
-  return {
-    rows: all.flatMap((c) => c.rows),
-    ratios: all.flatMap((c) => c.ratios),
-    device: all.map((c) => c.device).find((d) => d !== undefined),
-  };
+async function measureAll(
+  list: readonly Workload[],
+  caller: Caller,
+  each: (soFar: Called) => void,
+): Promise<void> {
+  let soFar: Called = { rows: [], ratios: [] };
+  for (const [i, workload] of list.entries()) {
+    say(`${workload.name}: ${workload.what} (${i + 1} of ${list.length})`);
+    const { rows, ratios, device } = await caller.measure(workload);
+    soFar = {
+      rows: [...soFar.rows, ...rows],
+      ratios: [...soFar.ratios, ...ratios],
+      device: soFar.device ?? device,
+    };
+    each(soFar);
+  }
 }
 
 /** The systems asked for, those that are installed on demand installed; or this tree's compiler and another revision's. */

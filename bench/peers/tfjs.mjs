@@ -209,16 +209,14 @@ const OPS = {
   // Of images the channels; else the axis as it is.
   concat: (a, { axis }, _) => tf.concat(a, a[0].rank === 4 && axis === 1 ? 3 : axis),
   split: ([x], { parts }) => tf.split(x, parts, -1),
-  shrink([x], { more }) {
-    const [n, h, w, c] = x.shape;
-    const half = tf.stridedSlice(x, [0, 0, 0, 0], [n, h, w, c], [1, 2, 2, 1]);
-    return tf.pad(half, [
+  // A pool of one pixel: its strided slices have no gradient.
+  shrink: ([x], { more }) =>
+    tf.pad(tf.maxPool(x, 1, 2, "valid"), [
       [0, 0],
       [0, 0],
       [0, 0],
       [more, more],
-    ]);
-  },
+    ]),
   cross_entropy([logits, labels]) {
     const hot = tf.oneHot(labels, logits.shape.at(-1)).toFloat();
     return tf.losses.softmaxCrossEntropy(hot, logits);
