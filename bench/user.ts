@@ -146,8 +146,10 @@ async function ofOnnx(path: string, { sizes }: UserOptions): Promise<UserModel> 
   const { ports } = await peerFile<{ ports(model: Uint8Array): Promise<readonly OnnxPort[]> }>("ort.mjs");
   const inputs: Record<string, UserPort> = {};
   for (const { name, type, shape } of await ports(readFileSync(path))) {
-    if (type !== "float32" && type !== "int32")
-      throw new UsageError(`${path}: its input ${name} is ${type}: only float32 and int32 are made here`);
+    if (!["float32", "int32", "int64"].includes(type))
+      throw new UsageError(
+        `${path}: its input ${name} is ${type}: only float32, int32 and int64 are made here`,
+      );
     const known = shape.map((d) => (typeof d === "number" ? d : sized(sizes, d, basename(path))));
     inputs[name] = { shape: known, dtype: type === "float32" ? "f32" : "i32", below: 2 };
   }

@@ -2,11 +2,6 @@
 // ONNX file and inputs. Out: a function that makes a session; what it returns calls it.
 export async function prepare({ kind, model, inputs, threads }) {
   const ort = kind === "wasm" ? await web(threads) : (await import("onnxruntime-node")).default;
-  const types = new Map([
-    [Float32Array, "float32"],
-    [Int32Array, "int32"],
-    [BigInt64Array, "int64"],
-  ]);
   return async () => {
     const session = await ort.InferenceSession.create(model, {
       executionProviders: [kind],
@@ -14,14 +9,15 @@ export async function prepare({ kind, model, inputs, threads }) {
       logSeverityLevel: 3,
     });
     let results = {};
+    const given = session.inputMetadata.map(({ name, type }) => {
+      const { data, shape } = inputs[name];
+      return [name, type, type === "int64" ? BigInt64Array.from(data, BigInt) : data, shape];
+    });
     return {
       async call() {
         // Tensors are made anew: what is in them is new at each call.
         const feeds = Object.fromEntries(
-          Object.entries(inputs).map(([name, { data, shape }]) => [
-            name,
-            new ort.Tensor(types.get(data.constructor), data, shape),
-          ]),
+          given.map(([name, type, data, shape]) => [name, new ort.Tensor(type, data, shape)]),
         );
         results = await session.run(feeds);
       },
