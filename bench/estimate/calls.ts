@@ -113,6 +113,7 @@ const LIMITS = {
   maxComputeWorkgroupsPerDimension: 65535,
   minUniformBufferOffsetAlignment: 256,
   maxStorageBufferBindingSize: 2 ** 53,
+  maxDispatchCost: Number.POSITIVE_INFINITY,
 };
 
 function entryOf({ programs: [program] }: Artefact, name: string): EntryPlan {

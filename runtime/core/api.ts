@@ -182,7 +182,10 @@ export interface LoadOptions extends WeightsOptions {
   readonly bind?: { readonly [symbol: string]: number };
   /** What learning-rate schedules need to know. */
   readonly train?: { readonly totalSteps?: number };
-  /** Longest estimated time of one submit; 50 in a browser, unlimited in Node. */
+  /**
+   * Longest estimated time of one submit; 50 in a browser, 1000 in Node. A dispatch that would take longer, or more than a
+   * second, is cut.
+   */
   readonly maxSubmitMs?: number;
   /**
    * Takes snapshots as the model is trained, so that a lost device costs less: after so many calls that wrote parameters

@@ -539,7 +539,7 @@ class LoadedNet {
     const key = `${entry.name}|${given.key}`;
     let gpu = this.#plans.get(key);
     this.#plans.delete(key);
-    gpu ??= session.prepare(bindEntry(session.program, entry, given.names, session.device.limits));
+    gpu ??= session.prepare(bindEntry(session.program, entry, given.names, session.limits));
     this.#plans.set(key, gpu); // the latest is last
     if (this.#plans.size > PLANS_KEPT) {
       const [oldest, old] = this.#plans.entries().next().value as [string, GpuPlan<BoundEntry>];
@@ -606,7 +606,7 @@ class LoadedNet {
       await this.#rebuild(unit.derived);
       let gpu = this.#units.get(i);
       if (!gpu) {
-        const plan: BoundPlan = bindBlock(session.program, unit, new Map(), session.device.limits);
+        const plan: BoundPlan = bindBlock(session.program, unit, new Map(), session.limits);
         gpu = session.prepare(plan);
         this.#units.set(i, gpu);
       }

@@ -150,7 +150,7 @@ async function compileError(
   return new GpuError("compile", `kernel ${name} does not compile on this device: ${why}`, cause);
 }
 
-/** Runs every pipeline once with no work: word 0 of the uniform block, the number of workgroups, is 0. */
+/** Runs every pipeline once with no work: word 0 of the uniform block, where workgroups end, is 0. */
 async function warmUp(session: PipelineHost, pipelines: Pipelines, report: () => void): Promise<void> {
   const { device } = session;
   const kernels = pipelines.kernels.filter((k) => k !== undefined);

@@ -58,6 +58,8 @@ export interface PlanLimits {
   readonly maxComputeWorkgroupsPerDimension: number;
   readonly minUniformBufferOffsetAlignment: number;
   readonly maxStorageBufferBindingSize: number;
+  /** Estimated operations of a dispatch, at most: a longer one is cut, since systems end what keeps a GPU for seconds. */
+  readonly maxDispatchCost: number;
 }
 
 const COMMANDS_MOST = 2_000_000;
@@ -129,9 +131,7 @@ export function bindBlock(
       if (Number.isNaN(groups)) throw unknownSize(label);
       if (groups <= 0) continue;
       const most = limits.maxComputeWorkgroupsPerDimension;
-      const y = Math.ceil(groups / most);
-      const x = Math.ceil(groups / y);
-      if (y > most) {
+      if (Math.ceil(groups / most) > most) {
         const can = most ** 2;
         throw new LimitError("limit", `${label}: ${groups} workgroups; this device runs ${can} at most`);
       }
@@ -143,18 +143,26 @@ export function bindBlock(
           `${label}: a tensor of ${bytes} bytes; this device binds ${limits.maxStorageBufferBindingSize} at most`,
         );
       }
-      const uniforms = [groups, ...step.uniforms.map((id) => values[id])];
-      commands.push({
-        kind: "dispatch",
-        kernel: step.kernel,
-        bind,
-        block: uniformBlock(uniforms, label),
-        groups,
-        x,
-        y,
-        cost: step.cost === undefined ? 0 : values[step.cost],
-        label,
-      });
+      const words = step.uniforms.map((id) => values[id]);
+      const cost = step.cost === undefined ? 0 : values[step.cost];
+      const size = Math.ceil(
+        groups / Math.max(1, Math.min(groups, Math.ceil(cost / limits.maxDispatchCost))),
+      );
+      for (let first = 0; first < groups; first += size) {
+        const own = Math.min(size, groups - first);
+        const y = Math.ceil(own / most);
+        commands.push({
+          kind: "dispatch",
+          kernel: step.kernel,
+          bind,
+          block: uniformBlock([first + own, ...words, first], label),
+          groups: own,
+          x: Math.ceil(own / y),
+          y,
+          cost: (cost / groups) * own,
+          label,
+        });
+      }
     }
   };
   const values = evaluateRows(body.exprs, names, []);

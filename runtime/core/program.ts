@@ -37,7 +37,7 @@ export interface Kernel {
   readonly text: number;
   /** Storage bindings 1..n in order (binding 0 is the uniform block, with a dynamic offset). */
   readonly access: readonly ("read" | "read_write")[];
-  /** 32-bit words in the uniform block. Word 0 is always the number of workgroups. */
+  /** 32-bit words in the uniform block: where its workgroups end, the words of the dispatch, and where they begin. */
   readonly uniformWords: number;
   /** Optional features that its text asks for, beside the program's: without them the entries that run it are not there. */
   readonly features?: readonly string[];
@@ -50,14 +50,15 @@ export interface Dispatch {
   /** Index into Program.kernels. */
   readonly kernel: number;
   readonly bind: readonly Range[];
-  /** i32 words of the uniform block after word 0. */
+  /** i32 words of the uniform block between the first and the last. */
   readonly uniforms: readonly ExprId[];
   /**
-   * Number of workgroups. The runtime folds it over x and y where it passes 65,535 (the kernel linearises
-   * workgroup_id.x + workgroup_id.y * num_workgroups.x and leaves when that is >= word 0). 0: the dispatch is skipped.
+   * Number of workgroups. The runtime folds it over x and y where it passes 65,535, and cuts a dispatch that would take too
+   * long into several: the kernel adds its last word to workgroup_id.x + workgroup_id.y * num_workgroups.x, and leaves when
+   * that is >= word 0. 0: the dispatch is skipped.
    */
   readonly groups: ExprId;
-  /** Estimated floating-point operations, for splitting long submits. */
+  /** Estimated floating-point operations, for cutting what would take long. */
   readonly cost?: ExprId;
   /** For people: where it came from (`convnet.mdl:9:5 in block1`). Its label is the kernel's name and this. */
   readonly site: string;

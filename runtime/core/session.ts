@@ -7,7 +7,7 @@ import { pollPolitely } from "./dawn.ts";
 import { DeviceLostError, GpuError, LimitError, MdlRuntimeError } from "./errors.ts";
 import { COPY_DST, COPY_SRC, MAP_READ, STORAGE, UNIFORM } from "./flags.ts";
 import { compilePipelines, type Pipelines, type ReadyKernel } from "./pipelines.ts";
-import type { BoundPlan, ClearCommand, Command, CopyCommand, DispatchCommand } from "./plan.ts";
+import type { BoundPlan, ClearCommand, Command, CopyCommand, DispatchCommand, PlanLimits } from "./plan.ts";
 import { type Artefact, BUFFERS, type BufferName, type Program } from "./program.ts";
 import { type AnyView, alignTo } from "./tensor.ts";
 
@@ -23,6 +23,8 @@ export interface GpuPlan<P extends BoundPlan = BoundPlan> {
 /** Floating-point operations a millisecond, for splitting submits: low guesses, so that a submit is rather too short. */
 const SOFTWARE_RATE = 5e6;
 const GPU_RATE = 5e8;
+/** Milliseconds of a dispatch, at most: systems end what keeps a GPU for two seconds. */
+const LONGEST = 1000;
 
 /** Mappable buffers kept for the next results: as many as calls are in flight at most. */
 const STAGING_KEPT = 8;
@@ -34,6 +36,7 @@ export class Session {
   readonly device: GPUDevice;
   readonly program: Program;
   readonly own: boolean;
+  readonly limits: PlanLimits;
   lost: GPUDeviceLostInfo | undefined;
   readonly #opened: OpenDevice;
   readonly #artefact: Artefact;
@@ -55,7 +58,15 @@ export class Session {
     this.program = opened.program;
     this.own = opened.own;
     const rate = opened.software ? SOFTWARE_RATE : GPU_RATE;
-    this.#costPerSubmit = (options.maxSubmitMs ?? (isNode ? Number.POSITIVE_INFINITY : 50)) * rate;
+    this.#costPerSubmit = (options.maxSubmitMs ?? (isNode ? LONGEST : 50)) * rate;
+    const { maxComputeWorkgroupsPerDimension, minUniformBufferOffsetAlignment, maxStorageBufferBindingSize } =
+      opened.device.limits;
+    this.limits = {
+      maxComputeWorkgroupsPerDimension,
+      minUniformBufferOffsetAlignment,
+      maxStorageBufferBindingSize,
+      maxDispatchCost: Math.min(LONGEST * rate, this.#costPerSubmit),
+    };
     this.device.lost.then((info) => {
       this.lost = info;
     });

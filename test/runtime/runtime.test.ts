@@ -283,6 +283,7 @@ describe("plans", () => {
     maxComputeWorkgroupsPerDimension: 4,
     minUniformBufferOffsetAlignment: 256,
     maxStorageBufferBindingSize: 2 ** 27,
+    maxDispatchCost: Number.POSITIVE_INFINITY,
   };
   const [add] = tiny.programs[0].entries;
 
@@ -304,6 +305,29 @@ describe("plans", () => {
     expect(grid(64 * 5)).toEqual([5, 3, 2]);
     expect(grid(64 * 16)).toEqual([16, 4, 4]);
     expect(() => plan(64 * 17)).toThrow(/17 workgroups; this device runs 16 at most/);
+  });
+
+  it("cut a dispatch that would take too long, so that each workgroup runs once", () => {
+    const sizes = new Map([
+      ["N", 64 * 10],
+      ["a.0", 64 * 10],
+      ["b.0", 64 * 10],
+    ]);
+    const { commands, uniforms } = bindEntry(tiny.programs[0], add, sizes, {
+      ...limits,
+      maxDispatchCost: 200,
+    });
+    const runs = commands.map((c) => {
+      if (c.kind !== "dispatch") return c.kind;
+      const [end, n, first] = uniforms.slice(c.block / 4);
+      return { first, end, n, groups: c.groups, grid: c.x * c.y, cost: c.cost };
+    });
+    expect(runs).toEqual([
+      { first: 0, end: 3, n: 640, groups: 3, grid: 3, cost: 192 },
+      { first: 3, end: 6, n: 640, groups: 3, grid: 3, cost: 192 },
+      { first: 6, end: 9, n: 640, groups: 3, grid: 3, cost: 192 },
+      { first: 9, end: 10, n: 640, groups: 1, grid: 1, cost: 64 },
+    ]);
   });
 
   it("share uniform blocks that are equal, and differ where iterations do", () => {

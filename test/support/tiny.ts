@@ -58,13 +58,13 @@ function kernel(
   size = 64,
 ): number {
   const text = `
-struct Uniforms { groups: u32, ${words.map((w) => `${w}: i32,`).join(" ")} }
+struct Uniforms { groups: u32, ${words.map((w) => `${w}: i32,`).join(" ")} first: u32 }
 @group(0) @binding(0) var<uniform> u: Uniforms;
 ${bindings.map(([v, access, type], i) => `@group(0) @binding(${i + 1}) var<storage, ${access}> ${v}: array<${type}>;`).join("\n")}
 ${name === "draw" ? THREEFRY : ""}
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let group = wg.x + wg.y * num.x;
+  let group = wg.x + wg.y * num.x + u.first;
   if (group >= u.groups) { return; }
   let i = i32(group * ${size}u + lane);
   ${body}
@@ -73,7 +73,7 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) num: vec3u, @
     name,
     text: texts.push(text) - 1,
     access: bindings.map((b) => b[1]),
-    uniformWords: 1 + words.length,
+    uniformWords: 2 + words.length,
   });
   return kernels.length - 1;
 }

@@ -10,7 +10,7 @@ export interface Launch {
   readonly code: KernelCode;
   /** Number of workgroups. */
   readonly groups: Dim;
-  /** Values of the uniform words after word 0. */
+  /** Values of the uniform words between those that say which workgroups run. */
   readonly uniforms: readonly Dim[];
   /** What it binds, reads and writes, in order. */
   readonly buffers: readonly BufferSlot[];

@@ -15,7 +15,7 @@ import {
 import { functionArity } from "./functions.ts";
 import type { Words } from "./names.ts";
 
-/** Limits of a kernel, by their names in WebGPU; `maxUniformWords` counts the number of workgroups, too. */
+/** Limits of a kernel, by their names in WebGPU; `maxUniformWords` counts the two that say which workgroups run, too. */
 export type KernelLimit =
   | "maxStorageBuffersPerShaderStage"
   | "maxUniformBufferBindingSize"
@@ -65,7 +65,7 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
 
   // --- limits
   most("storage buffers", k.buffers.length, "maxStorageBuffersPerShaderStage");
-  const uniforms = 1 + k.uniforms.length;
+  const uniforms = 2 + k.uniforms.length;
   most("bytes of uniforms", 4 * uniforms, "maxUniformBufferBindingSize");
   most("uniform words", uniforms, "maxUniformWords");
   let storage = 0;

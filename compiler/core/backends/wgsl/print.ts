@@ -38,6 +38,7 @@ const ASIS: ShortNames = {
   of: (name) => name,
   field: (slot) => slot.name,
   groups: "groups",
+  first: "group0",
   block: "Params",
 };
 
@@ -49,7 +50,7 @@ export function printKernel(
   k: KernelCode,
   { access, notes = [], minify = false }: PrintOptions,
 ): PrintedKernel {
-  const { of: name, field, groups, block } = minify ? shortNames(k) : ASIS;
+  const { of: name, field, groups, first, block } = minify ? shortNames(k) : ASIS;
   const preludes = new Map<string, string>();
   const types = new Set<DType>();
   /** `bare`: what is beside it, or what it goes into, says the type of a literal. */
@@ -200,7 +201,7 @@ export function printKernel(
     `fn main(@builtin(workgroup_id) ${name("wid")}: vec3<u32>, @builtin(num_workgroups) ${name("nwg")}: vec3<u32>, @builtin(local_invocation_index) ${name("lid")}: u32) {`,
   );
   lines.push(
-    `  let ${name("group")} = i32(${name("wid")}.x + ${name("wid")}.y * ${name("nwg")}.x);`,
+    `  let ${name("group")} = i32(${name("wid")}.x + ${name("wid")}.y * ${name("nwg")}.x) + p.${first};`,
     `  if (${name("group")} >= p.${groups}) { return; }`,
     `  let ${name("lane")} = i32(${name("lid")});`,
   );
@@ -223,7 +224,7 @@ export function printKernel(
   }
   head.push(
     "",
-    `struct ${block} { ${[groups, ...k.uniforms.map(field)].map((n) => `${n}: i32`).join(", ")} }`,
+    `struct ${block} { ${[groups, ...k.uniforms.map(field), first].map((n) => `${n}: i32`).join(", ")} }`,
   );
   head.push(`@group(0) @binding(0) var<uniform> p: ${block};`);
   k.buffers.forEach((b, i) => {

@@ -10,6 +10,8 @@ export interface ShortNames {
   readonly field: (slot: UniformSlot) => string;
   /** The first word of the uniform block, and the block's type. */
   readonly groups: string;
+  /** And its last. */
+  readonly first: string;
   readonly block: string;
 }
 
@@ -70,6 +72,7 @@ export function shortNames(k: KernelCode): ShortNames {
     of: (name) => to.get(name) as string,
     field: (slot) => fields.get(slot) as string,
     groups: WORD,
+    first: `${WORD}0`,
     block: "P",
   };
 }

@@ -111,7 +111,7 @@ export class KernelTable {
         name: e.name,
         text: texts.add(printed.text),
         access: e.access,
-        uniformWords: 1 + e.code.uniforms.length,
+        uniformWords: 2 + e.code.uniforms.length,
         ...(asked.length > 0 ? { features: asked } : {}),
       };
     });
