@@ -15,6 +15,8 @@ export interface Extent {
   readonly rounds: number;
   readonly seconds: number;
   readonly atLeast: number;
+  /** After so many seconds no further peer is started: the rows say so. */
+  readonly budget?: number;
 }
 
 /** What further cold starts of a system may take together. */
@@ -43,6 +45,7 @@ export class Caller {
   readonly #extent: Extent;
   readonly #folder: string;
   readonly #say: (line: string) => void;
+  readonly #began = performance.now();
 
   constructor(systems: readonly System[], extent: Extent, folder: string, say: (line: string) => void) {
     this.#systems = systems;
@@ -57,7 +60,7 @@ export class Caller {
     const rows = new Map<System, Row>();
     const running: Running[] = [];
     for (const system of this.#systems) {
-      const lacks = system.lacks(workload);
+      const lacks = system.lacks(workload) ?? this.#late(system);
       const began = lacks === undefined ? await this.#begin(workload, system, user) : { skipped: lacks };
       if ("child" in began) running.push(began);
       else {
@@ -97,6 +100,12 @@ export class Caller {
       ratios: ratiosOf(measured),
       device: running.map((r) => r.starts[0].device).find((d) => d !== undefined),
     };
+  }
+
+  #late({ installed, name }: System): string | undefined {
+    const { budget } = this.#extent;
+    const over = budget !== undefined && performance.now() - this.#began > 1000 * budget;
+    return over && (installed || name === "torch-cpu") ? `the ${budget} s for peers were over` : undefined;
   }
 
   /** Builds, starts a process and has its results checked; further starts for the median of the cold ones. */

@@ -31,6 +31,8 @@ export interface BenchOptions {
   /** Of sampling, in a round. */
   readonly seconds: number;
   readonly atLeast: number;
+  /** After so many seconds no further peer is started. */
+  readonly budget?: number;
   /** To estimate for. */
   readonly chips: readonly string[];
   /** Models of the user's, to estimate. */
@@ -88,7 +90,8 @@ export interface Known extends Readonly<Record<Kind, readonly string[]>> {
   readonly usual: readonly string[];
 }
 
-const QUICK = { starts: 1, rounds: 1, seconds: 0.3, atLeast: 3 };
+/** Within five minutes, the peers' last first call and the compiler's own rows included. */
+const QUICK = { starts: 1, rounds: 1, seconds: 0.3, atLeast: 3, budget: 210 };
 const WHOLE = { starts: 3, rounds: 5, seconds: 1.5, atLeast: 5 };
 /** Two that are nearly alike take turns more often. */
 const COMPARED = { starts: 3, rounds: 15, seconds: 0.5, atLeast: 3 };
@@ -165,7 +168,7 @@ export function parseOptions(args: readonly string[], known: Known): BenchOption
   };
 }
 
-const extentOf = (compared: boolean, quick: boolean): typeof WHOLE => {
+const extentOf = (compared: boolean, quick: boolean): typeof WHOLE & { readonly budget?: number } => {
   if (compared) return quick ? COMPARED_QUICKLY : COMPARED;
   return quick ? QUICK : WHOLE;
 };

@@ -437,6 +437,7 @@ describe("the command line", () => {
     expect(quick.only.calls).toEqual(quickWorkloads);
     expect(quick.rounds * quick.seconds).toBeLessThan(options.rounds * options.seconds);
     expect(quick.starts).toBeLessThan(options.starts);
+    expect([quick.budget! < 300, options.budget]).toEqual([true, undefined]);
     expect(parseOptions(["--full"], known)!.what).toEqual(["calls", "curves", "compile", "sizes"]);
   });
 

@@ -3,6 +3,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { Caller } from "../../bench/calls.ts";
 import { refreshFigures } from "../../bench/figures-section.ts";
 import * as models from "../../bench/networks/models.ts";
 import { Builder } from "../../bench/networks/network.ts";
@@ -188,6 +189,22 @@ describe("systems", () => {
     expect(lacks("jax-webgpu", { ...user, onnx: "a.onnx" })).toMatch(/workloads of the list only/);
     expect(lacks("ort-cpu", { ...user, onnx: "a.onnx" })).toBeUndefined();
     expect(lacks("mdl", { ...user, onnx: "a.onnx" })).toMatch(/does not read ONNX/);
+  });
+});
+
+describe("a run", () => {
+  it("starts no peer once its time is over, and goes on with the compiler's own", async () => {
+    const said: string[] = [];
+    const extent = { starts: 1, rounds: 1, seconds: 0.1, atLeast: 1, budget: -1 };
+    const peers = systems.filter((s) => s.name !== "mdl" && s.name !== "hand");
+    const lacking = { ...systems[0], lacks: () => "it is a test" };
+    const caller = new Caller([lacking, ...peers], extent, "", (line) => said.push(line));
+    const { rows, ratios } = await caller.measure(workloads.find((w) => w.name === "softmax")!);
+    expect(rows.map((r) => r.system)).toEqual(["mdl", ...peers.map((s) => s.name)]);
+    expect(rows[0].skipped).toBe("it is a test");
+    for (const row of rows.slice(1)) expect(row.skipped, row.system).toMatch(/were over$|no torch/);
+    expect(ratios).toEqual([]);
+    expect(said.length).toBe(rows.length);
   });
 });
 
