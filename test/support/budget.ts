@@ -19,8 +19,11 @@ export const firstSeed = (usual: number): number => number("MDL_TEST_SEED") ?? u
 export const mutations = (usual: number): number => number("MDL_FUZZ") ?? usual;
 export const mutationSeed = (usual: number): number => number("MDL_FUZZ_SEED") ?? usual;
 
+/** Runs of a suite, however slow the machine: no test fails of that. */
+const LEAST = 6;
+
 /**
- * Runs `one` for seed after seed until the time is up, at most `most` of them; what it throws is told with its seed.
+ * Runs `one` for seed after seed until the time is up, `LEAST` to `most` of them; what it throws is told with its seed.
  * The number of runs is the result.
  */
 export async function untilTimeIsUp(
@@ -32,7 +35,7 @@ export async function untilTimeIsUp(
   const end = Date.now() + seconds * 1000;
   const limit = patient ? Number.POSITIVE_INFINITY : most;
   let n = 0;
-  for (; n < limit && (n === 0 || Date.now() < end); n++) {
+  for (; n < limit && (n < LEAST || Date.now() < end); n++) {
     try {
       await one(seed + n);
     } catch (error) {

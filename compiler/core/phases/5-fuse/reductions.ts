@@ -63,8 +63,25 @@ function growRows(p: Partition, n: Node): void {
       ),
     );
   };
+  // What it reduces is stored on the way where others read it, too: a sum that goes on from layer to layer would be made of
+  // more with each of them, until no kernel binds it all.
+  const [reduced] = shared(p, g, fullCount);
+  if (reduced) {
+    const before = added.length;
+    const path = [...pathFrom(p, g, reduced), reduced];
+    const all = path.every((m) => {
+      const can = p.joinable(g, m);
+      if (can) {
+        p.join(g, m);
+        added.push(m);
+      }
+      return can;
+    });
+    if (!all || !fits()) while (added.length > before) p.drop(g, added.pop() as Node);
+  }
+  const least = added.length;
   extend();
-  shrink();
+  shrink(least);
   for (let i = 0; i < MOST_SIBLINGS; i++) {
     const sibling = siblings(p, g, fullCount).find((m) => alike(m) && p.joinable(g, m));
     if (!sibling) break;
@@ -101,6 +118,17 @@ function inlinedIn(p: Partition, g: Draft): Node[] {
       stack.push(m);
     }
   return [...seen].sort((a, b) => a.id - b.id);
+}
+/** What is inlined between a node and the region, the last first. */
+function pathFrom(p: Partition, g: Draft, from: Node): Node[] {
+  const reached = new Set([from]);
+  const path: Node[] = [];
+  for (const n of inlinedIn(p, g))
+    if (n.inputs.some((v) => reached.has(v.node))) {
+      reached.add(n);
+      path.push(n);
+    }
+  return path.reverse();
 }
 /** Reductions that read what the region reads, and are in none. */
 function siblings(p: Partition, g: Draft, fullCount: Dim): Node[] {
