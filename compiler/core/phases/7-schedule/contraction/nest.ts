@@ -225,7 +225,14 @@ export function nestOf(ctx: ScheduleContext, g: Region): Nest | undefined {
   // An operand inlined from a broadcast does not see every axis of the result: those count as rows.
   const seen = new Set([...c.rows, ...c.cols, ...c.batch]);
   const unseen = physical.filter((a) => !seen.has(a) && !isConst(a.extent, 1));
-  const rows = rank([...rowsOf, ...unseen]);
+  const ranked = rank([...rowsOf, ...unseen]);
+  // Where no axis of k lies side by side in the first factor, but one of its rows does, that is the innermost row.
+  const first4 = swap ? c.b : c.a;
+  const side = (axis: Axis): boolean =>
+    isMultipleOf(axis.extent, 4) && liesAlong(ctx, s, first4, axis);
+  const inner =
+    windowAxes.length === 0 && ctx.target.fastShared && !c.k.some(side) ? ranked.find(side) : undefined;
+  const rows = inner ? [...ranked.filter((a) => a !== inner), inner] : ranked;
   const cols = rank(colsOf);
   const batches = rank(c.batch);
   // Size-1 out axes take part in nothing; the others must all be classified.
@@ -403,6 +410,15 @@ function windowFolds(roots: readonly Scalar[], fold: Scalar): ScalarOf<"fold">[]
   return out;
 }
 
+/** Four neighbours along an axis are one load, in a load that depends on it. */
+function liesAlong(ctx: ScheduleContext, s: ScalarContext, x: Scalar, axis: Axis): boolean {
+  return loadsOf(x).some(
+    (l) =>
+      l.free.includes(axis) &&
+      lanesAlong(linearOffset(s, ctx.layouts.strides(l.value), l.at), axis) === "vector",
+  );
+}
+
 /** Columns are what a lane stores and loads four of: swap the factors where the other way round is contiguous. */
 function betterSwapped(
   ctx: ScheduleContext,
@@ -413,12 +429,7 @@ function betterSwapped(
   const last = [...physical].reverse().find((a) => !isConst(a.extent, 1));
   if (!last || c.cols.includes(last) || !c.rows.includes(last)) return false;
   // The innermost stored axis is a row: swap when the first factor is contiguous along it and the second is not along its own.
-  const lying = (x: Scalar, axis: Axis): boolean =>
-    loadsOf(x).some(
-      (l) =>
-        l.free.includes(axis) &&
-        lanesAlong(linearOffset(s, ctx.layouts.strides(l.value), l.at), axis) === "vector",
-    );
+  const lying = (x: Scalar, axis: Axis): boolean => liesAlong(ctx, s, x, axis);
   const lastCol = c.cols.at(-1) as Axis;
   return lying(c.a, last) && !lying(c.b, lastCol);
 }
