@@ -9,6 +9,7 @@ import type { Artefact, EntryPlan } from "../../runtime/core/program.ts";
 import { compileModel } from "../systems/mdl.ts";
 import type { MdlModel, Workload } from "../workload.ts";
 import { quickWorkloads, workloads } from "../workloads.ts";
+import type { Chip } from "./chips.ts";
 import type { KernelText } from "./machine-code.ts";
 
 export interface Call {
@@ -24,8 +25,9 @@ export interface KnownCall extends Pick<Call, "name" | "what"> {
   make(): Call;
 }
 
-const TARGET = "gpu";
-const forGpu = { targets: [TARGET] };
+/** What a chip's driver would be given: the maker's own program where there is one. */
+export const targetFor = (chip: Chip): string => (chip.vendor === "nvidia" ? "gpu-nvidia" : "gpu");
+const forGpu = { targets: ["gpu-nvidia", "gpu"] };
 const NOMINAL = 32;
 
 /** A workload of the benchmark: its sizes are those of its inputs. */
@@ -116,17 +118,17 @@ const LIMITS = {
   maxDispatchCost: Number.POSITIVE_INFINITY,
 };
 
-function entryOf({ programs: [program] }: Artefact, name: string): EntryPlan {
+function entryOf({ programs: [program] }: Pick<Artefact, "programs">, name: string): EntryPlan {
   const entry = program.entries.find((e) => e.name === name);
   if (!entry)
     throw new Error(`there is no entry ${name}, only ${program.entries.map((e) => e.name).join(", ")}`);
   return entry;
 }
 
-/** The distinct dispatches of a call, in the order they are first run. */
-export function dispatchesOf({ artefact, entry: entryName, sizes }: Call): Dispatch[] {
-  const [program] = artefact.programs;
-  const entry = entryOf(artefact, entryName);
+/** The distinct dispatches of a call on a target, in the order they are first run. */
+export function dispatchesOf({ artefact, entry: entryName, sizes }: Call, target: string): Dispatch[] {
+  const program = artefact.programs.find((p) => p.target === target)!;
+  const entry = entryOf({ programs: [program] }, entryName);
   const plan = bindBlock(program, entry, new Map(Object.entries(sizes)), LIMITS);
   const found = new Map<string, Dispatch>();
   for (const command of plan.commands) {

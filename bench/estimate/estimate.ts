@@ -1,6 +1,6 @@
 // `npm run bench -- --estimate CHIPS`: what calls would take on GPUs that are not here. In: chips, calls, files. Out: a row for each
 // call and chip, with its kernels. README.md says what is a fact of machine code in it and what is a model's.
-import { type Call, calls, callsOfFile, type Dispatch, dispatchesOf } from "./calls.ts";
+import { type Call, calls, callsOfFile, type Dispatch, dispatchesOf, targetFor } from "./calls.ts";
 import { type Chip, chips, peakOf } from "./chips.ts";
 import { type Figures, figuresOf } from "./figures.ts";
 import { keep, kept, keyOf, MachineCodes } from "./machine-code.ts";
@@ -43,22 +43,24 @@ export function estimate(
   for (const known of asked) {
     say(`${known.name} (${known.what})`);
     const call = known.make();
-    const list = dispatchesOf(call);
-    codes.prepare(list, say);
-    const traced = new Map<Dispatch, readonly Trace[]>();
-    const traces = (d: Dispatch) => (): readonly Trace[] => {
-      const found = traced.get(d) ?? tracesOf(d, codes.spirv(d));
-      traced.set(d, found);
-      return found;
-    };
-    for (const chip of can)
-      rows.push(
-        rowOf(
-          call,
-          chip,
-          list.map((d) => kernelOf(d, chip, codes, traces(d))),
-        ),
-      );
+    for (const target of new Set(can.map(targetFor))) {
+      const list = dispatchesOf(call, target);
+      codes.prepare(list, say);
+      const traced = new Map<Dispatch, readonly Trace[]>();
+      const traces = (d: Dispatch) => (): readonly Trace[] => {
+        const found = traced.get(d) ?? tracesOf(d, codes.spirv(d));
+        traced.set(d, found);
+        return found;
+      };
+      for (const chip of can.filter((c) => targetFor(c) === target))
+        rows.push(
+          rowOf(
+            call,
+            chip,
+            list.map((d) => kernelOf(d, chip, codes, traces(d))),
+          ),
+        );
+    }
   }
   return rows;
 }

@@ -21,7 +21,7 @@ import type { ReferenceModel } from "./reference/net.ts";
 import { type EntrySummary, summarise } from "./report.ts";
 import { emitStage, type Stage } from "./stages.ts";
 import type { SourceFile } from "./syntax/ast.ts";
-import { targets as allTargets, type Target, type TuningRow } from "./targets.ts";
+import { allTargets, type Target, type TuningRow } from "./targets.ts";
 
 // What the functions below take and give.
 export type { Artefact } from "../../runtime/core/program.ts";
@@ -78,11 +78,11 @@ export type { EntrySummary } from "./report.ts";
 export { STAGES, type Stage } from "./stages.ts";
 export type { SourceFile } from "./syntax/ast.ts";
 export {
+  allTargets as targets,
   type Precision,
   type Target,
   type Tuning,
   type TuningRow,
-  targets,
   withPrecision,
 } from "./targets.ts";
 export { vocabulary, type Word } from "./vocabulary.ts";

@@ -38,7 +38,14 @@ export interface Target {
     readonly ahead: number;
   };
   /** Rows and columns of a product that a workgroup computes at a time, and how many terms of each it keeps at hand. */
-  readonly tile: { readonly rows: number; readonly cols: number; readonly depth: number };
+  readonly tile: {
+    readonly rows: number;
+    readonly cols: number;
+    readonly depth: number;
+    /** Rows and columns of a thread, where tiles lie in workgroup memory. */
+    readonly high: number;
+    readonly wide: number;
+  };
   /** Workgroup memory is a memory of its own, faster than where buffers lie. */
   readonly fastShared: boolean;
   /** What was measured to be better than the first choice of a family, on the adapters that it requires. */
@@ -89,7 +96,7 @@ export const baseline: Target = {
   busyRows: 64,
   split: { groups: 64, least: 512, launch: 2048 },
   rows: { groups: 128, alone: 1 << 15, back: 1 << 18, ahead: 4 },
-  tile: { rows: 32, cols: 32, depth: 16 },
+  tile: { rows: 32, cols: 32, depth: 16, high: 4, wide: 4 },
   fastShared: false,
 };
 /** A discrete or integrated GPU: workgroup-memory tiles of 64, attention as one kernel. */
@@ -102,8 +109,19 @@ export const gpu: Target = {
   busyRows: 64,
   split: { groups: 256, least: 128, launch: 192 },
   rows: { groups: 128, alone: 1 << 15, back: 1 << 18, ahead: 4 },
-  tile: { rows: 64, cols: 64, depth: 16 },
+  tile: { rows: 64, cols: 64, depth: 16, high: 4, wide: 4 },
   fastShared: true,
+};
+/**
+ * What reads workgroup memory at four bytes for each multiplication that it could do, not two: a thread has eight rows and
+ * eight columns, so that it needs half. Workgroups are small, and more of them keep the device busy.
+ */
+export const gpuNvidia: Target = {
+  ...gpu,
+  name: "gpu-nvidia",
+  requires: { ...gpu.requires, adapters: ["nvidia"] },
+  split: { ...gpu.split, groups: 448 },
+  tile: { ...gpu.tile, high: 8, wide: 8 },
 };
 /** A software adapter with subgroups of eight (lavapipe): register tiles by subgroup broadcast, no barriers. */
 export const cpuSubgroup: Target = {
@@ -115,9 +133,11 @@ export const cpuSubgroup: Target = {
   busyRows: 4,
   split: { groups: 4, least: 512, launch: 6144 },
   rows: { groups: 16, alone: 1 << 14, back: 1 << 30, ahead: 1 },
-  tile: { rows: 32, cols: 32, depth: 16 },
+  tile: { rows: 32, cols: 32, depth: 16, high: 4, wide: 4 },
   fastShared: false,
 };
 
-/** In the order `load` tries them. */
+/** Kinds of adapter, in the order `load` tries them: what is tried on every target is tried on these. */
 export const targets: readonly Target[] = [cpuSubgroup, gpu, baseline];
+/** What a module is compiled for: before a kind, what varies its sizes for some makers' devices. */
+export const allTargets: readonly Target[] = targets.flatMap((t) => (t === gpu ? [gpuNvidia, gpu] : [t]));

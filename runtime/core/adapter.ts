@@ -51,7 +51,8 @@ export function misfit({ requires }: Program, offer: Offer, named = false): stri
       ? "is for software adapters"
       : "is for real GPUs, this is a software adapter";
   }
-  if (!named && requires.adapters && !requires.adapters.includes(classOf(offer.info)))
+  const names = [offer.info.vendor, classOf(offer.info)];
+  if (!named && requires.adapters && !requires.adapters.some((a) => names.includes(a)))
     return `was tuned for ${few(requires.adapters)}`;
   return undefined;
 }

@@ -204,7 +204,7 @@ export interface Requires {
   readonly subgroupSize?: number;
   /** "cpu": only software adapters; "gpu": only others. */
   readonly adapter?: "cpu" | "gpu";
-  /** Only adapters of these classes (vendor and architecture, `amd rdna-3`): its kernels were tuned on them. */
+  /** Only adapters of these vendors or classes (vendor and architecture, `amd rdna-3`): its kernels were tuned for them. */
   readonly adapters?: readonly string[];
 }
 

@@ -16,7 +16,7 @@ const gpuSubgroup = (lanes: number): Target => ({
   name: "gpu-subgroup",
   requires: { features: ["subgroups"], limits: {}, subgroupSize: lanes },
   rowThreads: lanes,
-  tile: { rows: 16, cols: 64, depth: 16 },
+  tile: { rows: 16, cols: 64, depth: 16, high: 4, wide: 4 },
 });
 
 const source = `import { LayerNorm, Linear } from "std/nn"

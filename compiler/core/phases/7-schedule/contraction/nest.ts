@@ -228,8 +228,7 @@ export function nestOf(ctx: ScheduleContext, g: Region): Nest | undefined {
   const ranked = rank([...rowsOf, ...unseen]);
   // Where no axis of k lies side by side in the first factor, but one of its rows does, that is the innermost row.
   const first4 = swap ? c.b : c.a;
-  const side = (axis: Axis): boolean =>
-    isMultipleOf(axis.extent, 4) && liesAlong(ctx, s, first4, axis);
+  const side = (axis: Axis): boolean => isMultipleOf(axis.extent, 4) && liesAlong(ctx, s, first4, axis);
   const inner =
     windowAxes.length === 0 && ctx.target.fastShared && !c.k.some(side) ? ranked.find(side) : undefined;
   const rows = inner ? [...ranked.filter((a) => a !== inner), inner] : ranked;

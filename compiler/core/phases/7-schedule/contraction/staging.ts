@@ -40,19 +40,23 @@ function liesAlong(em: Emitter, x: Scalar, axis: Axis): boolean {
   const loads = loadsOf(x).filter((l) => l.free.includes(axis));
   return loads.length > 0 && loads.every((l) => lanesAlong(em.offset(l.value, l.at), axis) === "vector");
 }
-export function readingOf(em: Emitter, n: Nest, q: Segment): Reading {
+export function readingOf(em: Emitter, n: Nest, q: Segment, { depth }: Sides): Reading {
   const live = q.k.filter((x) => !isConst(x.extent, 1));
   const inner = [...live].reverse().find((x) => isMultipleOf(x.extent, 4) && liesAlong(em, q.a, x));
-  if (inner) return { along: "k", width: 4, k: [...live.filter((x) => x !== inner), inner] };
+  const withLast = (last: Axis | undefined): readonly Axis[] =>
+    last ? [...live.filter((x) => x !== last), last] : live;
+  if (inner) return { along: "k", width: 4, k: withLast(inner) };
+  // Else an axis that whole turns fit into: positions in a window, and so what is outside of an image, are a turn's.
+  const k = withLast([...live].reverse().find((x) => isMultipleOf(x.extent, depth)));
   if (n.window === 1 && isMultipleOf(n.row.extent, 4) && liesAlong(em, q.a, n.row))
-    return { along: "rows", width: 4, k: live };
+    return { along: "rows", width: 4, k };
   // One by one: neighbours along rows, where those are near each other, share what is worked out from k.
   const near = loadsOf(q.a).every((l) => {
     const own = indexForm(em.offset(l.value, l.at)).terms.find((t) => t.atom === n.s.axisValue(n.row));
     const step = own && asConst(substitute(own.coef, (name) => n.s.opaques.get(name)));
     return step !== undefined && step <= NEAR;
   });
-  return { along: near ? "rows" : "k", width: 1, k: live };
+  return { along: near ? "rows" : "k", width: 1, k };
 }
 /** Elements between neighbours that one access to memory still reaches. */
 const NEAR = 4;

@@ -18,16 +18,16 @@ export interface LongSum {
   /** Brings everything together in the accumulators. */
   finish(): void;
 }
+/** Whether sums may be so long that their accumulators are two sets. */
+export const isLong = (n: Nest): boolean =>
+  n.segments.some((q) => (asConst(product(q.k.map((x) => x.extent))) ?? Number.POSITIVE_INFINITY) > SHORT);
 /**
  * A second set of accumulators for sums that may be long: the error of a sum in one go grows with its terms. Undefined
  * where they are few.
  */
 export function longSum(em: Emitter, n: Nest, accs: readonly string[]): LongSum | undefined {
   const { dtype } = n;
-  const most = Math.max(
-    ...n.segments.map((q) => asConst(product(q.k.map((x) => x.extent))) ?? Number.POSITIVE_INFINITY),
-  );
-  if (most <= SHORT) return undefined;
+  if (!isLong(n)) return undefined;
   const totals = accs.map(() => em.fresh("total"));
   for (const name of totals) em.put({ k: "var", name, x: widen(lit(0, dtype), 4) });
   const add = (into: string, from: string): void =>

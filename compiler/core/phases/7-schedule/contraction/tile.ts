@@ -8,7 +8,7 @@ import type { Family, Job, Launches } from "../family.ts";
 import { costOf, describe, type Nest } from "./nest.ts";
 import { Cut, splitsOf } from "./split.ts";
 import { Places, readingOf, type Sides, Staging } from "./staging.ts";
-import { longSum, SERIAL } from "./sums.ts";
+import { isLong, longSum, SERIAL } from "./sums.ts";
 
 /**
  * `high`, `wide`: rows and columns of a thread. `pad`: elements between the rows of one term and the next's in workgroup
@@ -32,7 +32,7 @@ export const tileFamily: Family<Choice> = {
     const nest = job.group.kind === "contraction" ? job.nest() : undefined;
     if (!nest) return [];
     const { target } = job.ctx;
-    const [first, ...others] = tilesFor(target);
+    const [first, ...others] = tilesFor(target, nest);
     const splits = splitsOf(job, nest, tilesOf(first, nest, target).all);
     return [
       ...splits.map((split) => ({ ...first, split })),
@@ -43,17 +43,28 @@ export const tileFamily: Family<Choice> = {
 };
 
 const FOUR = { high: 4, wide: 4, pad: 4, ahead: 0 };
-const EIGHT = { high: 8, wide: 8, pad: 4, ahead: 1 };
+const EIGHT = { high: 8, wide: 8, pad: 4, ahead: 0 };
 const TILES: readonly Tile[] = [
   { rows: 64, cols: 64, depth: 16, ...FOUR },
   { rows: 64, cols: 64, depth: 16, ...EIGHT },
+  { rows: 64, cols: 32, depth: 16, ...FOUR },
   { rows: 32, cols: 32, depth: 16, ...FOUR },
   { rows: 16, cols: 64, depth: 16, ...FOUR },
 ];
-function tilesFor(target: Target): readonly Tile[] {
-  const { rows, cols } = target.tile;
-  const first = (t: Tile): boolean => t.rows === rows && t.cols === cols;
-  return [...TILES.filter(first), ...TILES.filter((t) => !first(t))];
+/** Best first. Long sums have two sets of accumulators: of eight rows by eight columns they would take all registers. */
+function tilesFor({ tile }: Target, n: Nest): readonly Tile[] {
+  const most = isLong(n) ? 4 : Number.POSITIVE_INFINITY;
+  const first: Tile = {
+    ...tile,
+    high: Math.min(tile.high, most),
+    wide: Math.min(tile.wide, most),
+    pad: FOUR.pad,
+    ahead: FOUR.ahead,
+  };
+  return [
+    first,
+    ...TILES.filter((t) => Object.entries(t).some(([what, x]) => first[what as keyof Tile] !== x)),
+  ];
 }
 
 /** Threads along both sides, and the rows of a thread: whole windows. */
@@ -126,7 +137,7 @@ function workgroupTiles(job: Job, n: Nest, t: Choice): Launches {
     });
   const places = new Places(em, n, row0, col0);
   const stagings = n.segments.map(
-    (q) => new Staging(em, n, q, readingOf(em, n, q), sides, tileA, tileB, places),
+    (q) => new Staging(em, n, q, readingOf(em, n, q, sides), sides, tileA, tileB, places),
   );
   for (const staging of stagings) {
     const { from, end } = cut.range(staging.turns, 1);
