@@ -52,8 +52,8 @@ export interface Share {
   readonly each: boolean;
 }
 
-/** Threads that combine the others' shares, where those are many. */
-const COMBINERS = 8;
+/** Shares that everybody combines for itself, at most. */
+const DIRECT = 16;
 /** Turns of a row that are written out one by one, where what is loaded is read again. */
 const MOST_TURNS = 16;
 /** Bytes of workgroup memory that the shares of folds may take at a time. */
@@ -379,7 +379,7 @@ class RowsKernel {
             return spread && sum !== undefined && sum >= 0 ? [{ f, spread, sum }] : [];
           });
     const totals: Running[] = list.map((f) => em.running(f.combine, f.dtype, 4));
-    const moments = pairs.map(() => this.spreads.running());
+    const moments = pairs.map(() => this.spreads.running(!lane && !this.even(k)));
     const turns = this.inTurns(k, lane);
     em.foldLoop(
       [...totals, ...moments],
@@ -404,6 +404,8 @@ class RowsKernel {
       this.from(lane),
       this.span(lane) * turns,
       this.end(k),
+      // A part is one term of the next sum already.
+      this.share?.places.has(k) ? 1 : undefined,
     );
     for (const [n, p] of pairs.entries()) this.spreads.wait(p.f, p.spread, moments[n]);
     return totals.map((t) => t.value());
@@ -467,7 +469,7 @@ class RowsKernel {
         : rows.side
           ? bin("+", bin("*", i, lit(shape.rows)), this.mine)
           : bin("+", bin("*", this.mine, lit(of)), i);
-    const direct = many <= 2 * COMBINERS;
+    const direct = many <= DIRECT;
     // Few are read by all, at once; what is read so is not written again before all have been at the next barrier.
     const turn = direct ? (this.turn++ % 2 === 0 ? "parts" : "others") : "parts";
     const parts = list.map(({ x }, n) => array(turn, n, x, shape.threads));
@@ -482,10 +484,11 @@ class RowsKernel {
         ),
       );
     if (direct) return list.map(({ how }, n) => read(parts[n], how, many));
-    // In two steps: eight threads combine an eighth of the parts each, then everybody those eight. Two barriers; a tree
-    // would have one for each halving, and some compilers take seconds over them.
-    const groups = list.map(({ x }, n) => array("groups", n, x, COMBINERS * shape.rows));
-    const chunk = many / COMBINERS;
+    // In two steps: of many, eight threads combine an eighth of the parts each, then everybody those eight. Two barriers; a
+    // tree would have one for each halving, and some compilers take seconds over them.
+    const combiners = many > 128 ? 16 : 8;
+    const groups = list.map(({ x }, n) => array("groups", n, x, combiners * shape.rows));
+    const chunk = many / combiners;
     em.push();
     for (const [n, { how, x }] of list.entries()) {
       const at = (i: X): X => sharedAt(parts[n], slot(bin("+", bin("*", this.nth, lit(chunk)), i), many));
@@ -499,12 +502,12 @@ class RowsKernel {
         (i) => em.put({ k: "set", name, x: combine(how, now, at(i)) }),
         lit(1),
       );
-      em.put({ k: "setShared", name: groups[n].name, index: slot(this.nth, COMBINERS), x: now });
+      em.put({ k: "setShared", name: groups[n].name, index: slot(this.nth, combiners), x: now });
     }
     const body = em.pop();
-    em.put({ k: "if", cond: bin("<", this.nth, lit(COMBINERS)), body });
+    em.put({ k: "if", cond: bin("<", this.nth, lit(combiners)), body });
     em.put({ k: "barrier" });
-    return list.map(({ how }, n) => read(groups[n], how, COMBINERS));
+    return list.map(({ how }, n) => read(groups[n], how, combiners));
   }
 
   // --- elements

@@ -38,7 +38,8 @@ export const rowsFamily: Family<Choice> = {
     const { target } = job.ctx;
     if (group.kind !== "rows") return [];
     const rows = rowsOf(job);
-    const whole = [target.rowThreads, ...[32, 64, 128, 256].filter((n) => n !== target.rowThreads)].map(
+    const liked = threadsFor(rows, target);
+    const whole = [liked, ...[32, 64, 128, 256].filter((n) => n !== liked)].map(
       (threads): Choice => ({ ...shapeFor(rows, target, threads), parts: 1 }),
     );
     const cut = partsFor(job, rows);
@@ -71,6 +72,19 @@ function turnsOf(rows: Rows): number | undefined {
   return rows.side ? most : Math.ceil(most / 4);
 }
 
+/** Turns of the usual threads from which twice as many are worth the longer combining. */
+const WORTH = 16;
+/** More threads a workgroup where workgroups are few, and rows long. */
+function threadsFor(rows: Rows, target: Target): number {
+  const { rowThreads } = target;
+  if (subgroupOf(target) === rowThreads) return rowThreads;
+  const fours = Math.ceil(nominal(rows.row.extent) / (rows.side ? 4 : 1));
+  const long = Math.max(...[...rows.folds.values()].map((k) => nominal(k.extent)), 1) / (rows.side ? 1 : 4);
+  const most = limitOf(target, "maxComputeInvocationsPerWorkgroup");
+  return fours <= target.rows.groups && long >= WORTH * rowThreads
+    ? Math.min(2 * rowThreads, most)
+    : rowThreads;
+}
 /** Several rows a workgroup, where one is not enough for all of its threads and rows are plenty. */
 function shapeFor(rows: Rows, target: Target, threads: number): Omit<Choice, "parts"> {
   const lanes = subgroupOf(target);
@@ -245,7 +259,7 @@ function inParts(job: Job, rows: Rows, shape: Shape, most: number): Launches {
     const roots = [...wanted].map((f): RowRoot => {
       const about = spread.get(f);
       if (!about) return root(f, partial(f.combine, here(f.body)));
-      const mean = s.call("div", partial("add", here(about.x)), counted);
+      const mean = s.call("mul", partial("add", here(about.x)), s.call("div", s.const("f32", 1), counted));
       const apart = s.call("sub", here(about.x), mean);
       return root(f, partial("add", s.call("mul", apart, apart)));
     });
@@ -257,7 +271,8 @@ function inParts(job: Job, rows: Rows, shape: Shape, most: number): Launches {
     for (const f of plain) joined.set(f, keep(s.foldOver(f.combine, [over], of(f))));
     for (const { fold, x, from } of spreads) {
       const number = s.substitute(counted, new Map([[part, s.axisValue(over)]]));
-      const apart = s.call("sub", s.call("div", of(sumOf(x)), number), now(from));
+      const mean = s.call("mul", of(sumOf(x)), s.call("div", s.const("f32", 1), number));
+      const apart = s.call("sub", mean, now(from));
       const rest = s.call("mul", number, s.call("mul", apart, apart));
       joined.set(fold, keep(s.foldOver("add", [over], s.call("add", of(fold), rest))));
     }

@@ -2,7 +2,7 @@
 // far as three numbers (how many, their sum, their squares about their own mean), which two such triples are brought
 // together by (Chan, Golub and LeVeque, 1979). Nothing is subtracted that is larger than what is left, so a variance beside a
 // large mean keeps its digits. Out: the squares about whatever value the row turns out to have.
-import { bin, call, lit, variable, widen, type X } from "../../../kernel/code.ts";
+import { bin, call, lit, variable, type Width, widen, type X } from "../../../kernel/code.ts";
 import type { Emitter, Running } from "../../../kernel/emitter.ts";
 import type { Scalar, ScalarOf } from "../../../kernel/scalar.ts";
 import type { Spread } from "./nest.ts";
@@ -15,7 +15,11 @@ interface Moments extends Running {
   readonly sum: X;
   readonly squares: X;
 }
-const atLeastOne = (n: X): X => call("raw_max", [n, lit(1, "f32")], "f32");
+/** One by n, where something was counted. */
+const share = (n: X): X =>
+  n.k === "lit"
+    ? lit(1 / n.value, "f32")
+    : bin("/", widen(lit(1, "f32"), n.width), call("raw_max", [n, lit(1, "f32")], "f32"));
 
 export class Spreads {
   private readonly em: Emitter;
@@ -28,28 +32,30 @@ export class Spreads {
   has(fold: Fold): boolean {
     return this.known.has(fold);
   }
-  running(): Moments {
+  /** `each`: the four numbers of a step are there or not each by itself; else all or none. */
+  running(each: boolean): Moments {
     const { em } = this;
-    const make = (what: string): X => {
+    const make = (what: string, width: Width): X => {
       const name = em.fresh(what);
-      em.put({ k: "var", name, x: widen(lit(0, "f32"), 4) });
-      return variable(name, "f32", 4);
+      em.put({ k: "var", name, x: widen(lit(0, "f32"), width) });
+      return variable(name, "f32", width);
     };
-    const [count, sum, squares] = [make("count"), make("total"), make("squares")];
+    const count = make("count", each ? 4 : 1);
+    const [sum, squares] = [make("total", 4), make("squares", 4)];
     const set = (v: X, x: X): void => {
       if (v.k === "var") em.put({ k: "set", name: v.name, x });
     };
     const take = (n: X, s: X, q: X): void => {
-      const apart = em.let("apart", bin("-", bin("/", s, atLeastOne(n)), bin("/", sum, atLeastOne(count))));
+      const apart = em.let("apart", bin("-", bin("*", s, share(n)), bin("*", sum, share(count))));
       const both = em.let("both", bin("+", count, n));
-      const weight = bin("/", bin("*", count, n), atLeastOne(both));
+      const weight = bin("*", bin("*", count, n), share(both));
       set(squares, bin("+", bin("+", squares, q), bin("*", bin("*", apart, apart), weight)));
       set(sum, bin("+", sum, s));
       set(count, both);
     };
     const moments: Moments = {
       splits: true,
-      start: () => this.running(),
+      start: () => this.running(each),
       // A block within a longer one: what it came to.
       add: (x) => {
         const block = blocks.get(x);
@@ -70,15 +76,13 @@ export class Spreads {
   add(run: Running, terms: readonly X[], there: readonly (X | undefined)[]): void {
     const { em } = this;
     const moments = run as Moments;
-    const one = widen(lit(1, "f32"), 4);
+    const { width } = moments.count;
     const none = widen(lit(0, "f32"), 4);
-    const counted = there.map((ok) => (ok ? call("select", [widen(ok, 4), one, none], "f32") : one));
-    const count = em.let(
-      "count",
-      counted.every((x) => x === one) ? widen(lit(terms.length, "f32"), 4) : sumOf(counted),
-    );
+    const [zero, one] = [widen(lit(0, "f32"), width), widen(lit(1, "f32"), width)];
+    const counted = there.map((ok) => (ok ? call("select", [widen(ok, width), one, zero], "f32") : one));
+    const count = there.some((ok) => ok) ? em.let("count", sumOf(counted)) : lit(terms.length, "f32");
     const sum = em.let("total", sumOf(terms));
-    const mean = em.let("mean", bin("/", sum, atLeastOne(count)));
+    const mean = em.let("mean", bin("*", sum, share(count)));
     const squares = terms.map((x, i) => {
       const d = em.let("apart", bin("-", x, mean));
       const square = bin("*", d, d);
@@ -101,10 +105,10 @@ export class Spreads {
     return {
       from: spread.from,
       value: (from) => {
-        const apart = em.let("apart", bin("-", bin("/", moments.sum, atLeastOne(moments.count)), from));
+        const apart = em.let("apart", bin("-", bin("*", moments.sum, share(moments.count)), from));
         const rest = bin("*", bin("*", apart, apart), moments.count);
         // A thread that saw nothing has no mean.
-        const empty = bin("<", moments.count, lit(1, "f32"));
+        const empty = widen(bin("<", moments.count, lit(1, "f32")), 4);
         const seen = call("select", [empty, widen(lit(0, "f32"), 4), rest], "f32");
         return em.let("squares", bin("+", moments.squares, seen));
       },
