@@ -189,6 +189,16 @@ export class MachineCodes {
     } catch (error) {
       return { error: (error as Error).message };
     }
+    const shared = workgroupBytes(module);
+    const compiled = this.nvrtc(source, chip, shared, parts);
+    if ("error" in compiled || compiled.machine.spilled === 0) return compiled;
+    // ptxas gives up a few registers so that more workgroups fit, unless it hears that one is enough.
+    const one = source.replace(/__launch_bounds__\((\d+)\)/, "__launch_bounds__($1, 1)");
+    const roomy = this.nvrtc(one, chip, shared, parts);
+    return "error" in roomy || roomy.machine.spilled > 0 ? compiled : roomy;
+  }
+
+  private nvrtc(source: string, chip: NvidiaChip, shared: number, parts: NvidiaParts): Compiled {
     const key = keyOf("nvrtc", parts.version, source, chip.sm);
     const found = kept<Compiled>(key);
     if (found) return found;
@@ -216,7 +226,7 @@ export class MachineCodes {
           registers: Number(/Used (\d+) registers/.exec(run.stdout)?.[1] ?? 0),
           spilled: said("spill stores") / 4,
           scratch: said("stack frame"),
-          shared: workgroupBytes(module),
+          shared,
         },
       };
     }
