@@ -3,6 +3,7 @@
 // In: the command line (bench/options.ts). Out: tables on standard output, rows as JSON where a file was named, a page of
 // results where one was, and what is going on on standard error. bench/README.md says what the figures mean. Exit codes: 0
 // done; 1 something computed a wrong result or failed; 2 usage; 3 nothing could run on this machine.
+import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { dirname, join } from "node:path";
@@ -128,9 +129,11 @@ function benchEstimate(options: BenchOptions): number {
   if (options.json)
     writeFileSync(options.json, `${JSON.stringify({ estimated: true, rows: bare }, null, 2)}\n`);
   if (options.results) {
+    const head = spawnSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" });
+    const revision = head.status === 0 ? head.stdout.trim() : "a tree without git";
     const page = join(root, "bench", "results", options.results);
     mkdirSync(dirname(page), { recursive: true });
-    writeFileSync(`${page}.md`, estimatePage(options.results, rows));
+    writeFileSync(`${page}.md`, estimatePage(options.results, rows, revision));
     writeFileSync(`${page}.json`, `${JSON.stringify({ estimated: true, rows: bare }, null, 1)}\n`);
     say(`wrote bench/results/${options.results}.md and .json`);
   }

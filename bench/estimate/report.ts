@@ -85,7 +85,7 @@ const linesOf = (rows: readonly EstimateRow[]): string[][] =>
 export const estimateTable = (rows: readonly EstimateRow[]): string => columns([HEAD, ...linesOf(rows)], 2);
 
 /** The same as a page, for bench/results. */
-export function estimatePage(name: string, rows: readonly EstimateRow[]): string {
+export function estimatePage(name: string, rows: readonly EstimateRow[], revision: string): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
   const spilling = rows.flatMap((r) =>
     r.kernels
@@ -93,11 +93,11 @@ export function estimatePage(name: string, rows: readonly EstimateRow[]): string
       .map((k) => `${k.name} in ${r.workload} on ${r.chip}`),
   );
   return [
-    `# Estimates: ${name}`,
+    "# Estimates for GPUs that are not here",
     "",
     "**Nothing here was run on a GPU.** Kernels were compiled for each chip by its own compiler, and a model of one unit of it stepped through the machine code: [estimate/README.md](../estimate/README.md) says how far to trust that (ratios above 1.5, orders of magnitude). Launches, uploads and readbacks are left out. `memory us` is every tensor of every dispatch once through DRAM; `best peer` is a recorded figure (`estimate/peers.json`), estimated in the same way.",
     "",
-    `Made by \`npm run bench -- --estimate ${[...new Set(rows.map((r) => r.chip))].join(",")} --results ${name}\`.`,
+    `Made by \`npm run bench -- --estimate ${[...new Set(rows.map((r) => r.chip))].join(",")} --results ${name}\` of ${revision}.`,
     "",
     line(HEAD.map((cell) => cell || "notes")),
     line(HEAD.map((_, i) => (i < 2 ? "---" : "--:"))),
