@@ -30,6 +30,8 @@ import { type Nest, storeFunction } from "./nest.ts";
 
 /** Parts, at most. */
 const MOST = 64;
+/** Of a training step, launches that a cut must be worth where more of a batch would do as well. */
+const GROWING = 3;
 /** Partial sums that a thread of the second launch has on their way at a time. */
 const AT_ONCE = 4;
 
@@ -55,7 +57,9 @@ export function splitsOf(job: Job, n: Nest, tiles: Dim, steps?: Dim): readonly n
   };
   const trains = fused.graph.writes.length > 0;
   const best = Math.max(...(trains ? [NOMINAL] : [1, NOMINAL]).map(gain));
-  if (best >= target.split.launch) return [most, 1];
+  // A step has many products whose tiles a larger batch would fill the device with, and runs one after the other.
+  const grows = trains && asConst(tiles) === undefined;
+  if (best >= target.split.launch * (grows ? GROWING : 1)) return [most, 1];
   return most > 1 ? [1, most] : [1];
 }
 
