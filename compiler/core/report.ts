@@ -19,6 +19,8 @@ export interface EntrySummary {
   /** Bytes of arena at the nominal size, and the least that any plan would need. */
   readonly peakBytes: number;
   readonly boundBytes: number;
+  /** The same where the sizes that are open are 1, and where they are nominal. */
+  readonly memory: readonly { readonly size: number; readonly bound: number; readonly peak: number }[];
 }
 export function summarise(built: Built): EntrySummary[] {
   return built.stages.map((s) => {
@@ -43,6 +45,7 @@ export function summarise(built: Built): EntrySummary[] {
       prepare: plan.derived.reduce((n, u) => n + count(program.derived[u].body.steps), 0),
       peakBytes: s.peak,
       boundBytes: s.bound,
+      memory: s.memory,
     };
   });
 }

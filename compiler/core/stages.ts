@@ -2,11 +2,10 @@
 
 import type { Block, EntryPlan, Expr, Program, Range } from "../../runtime/core/program.ts";
 import { InternalError } from "./diagnostics/index.ts";
-import { add, type Dim, dim, floorDiv, max, min, mod, mul, print, sub, sym } from "./dims/dim.ts";
+import { print } from "./dims/dim.ts";
 import { typeText } from "./ir/build.ts";
 import { printGraph } from "./ir/print.ts";
 import { printLaid } from "./phases/6-layout/layout.ts";
-import { ExprTable } from "./phases/8-plan/exprs.ts";
 import type { Built, StageReport } from "./pipeline.ts";
 
 export const STAGES = ["ast", "graph", "fused", "kernels", "wgsl", "plan"] as const;
@@ -68,43 +67,14 @@ function rowText(rows: readonly Expr[], id: number): string {
   return `${wrap(x)} ${op} ${wrap(y)}`;
 }
 
-/** The value of a row as a size. */
-function sizeOf(rows: readonly Expr[], id: number): Dim {
-  const e = rows[id];
-  if (typeof e === "number") return dim(e);
-  if (typeof e === "string") return sym(e);
-  const [op, a, b] = e;
-  const [x, y] = [sizeOf(rows, a), sizeOf(rows, b)];
-  switch (op) {
-    case "+":
-      return add(x, y);
-    case "-":
-      return sub(x, y);
-    case "*":
-      return mul(x, y);
-    case "/":
-      return floorDiv(x, y);
-    case "%":
-      return mod(x, y);
-    case "min":
-      return min(x, y);
-    case "max":
-      return max(x, y);
-  }
-}
-
-function dimText(d: Dim): string {
-  const table = new ExprTable();
-  const id = table.id(d);
-  return rowText(table.rows, id);
-}
-
 function planText(program: Program, stages: readonly StageReport[]): string {
   const lines: string[] = [];
-  const block = (b: Block, outer: readonly Expr[], starts: readonly Dim[], word: string): void => {
+  const block = (b: Block, outer: readonly Expr[], word: string): void => {
     const rows = [...outer, ...b.exprs];
     const range = ({ buffer, slot, offset }: Range): string =>
-      `${buffer}+${slot === undefined ? rowText(rows, offset) : dimText(add(starts[slot], sizeOf(rows, offset)))}`;
+      slot === undefined
+        ? `${buffer}+${rowText(rows, offset)}`
+        : `${buffer}[${slot}]${rows[offset] === 0 ? "" : `+${rowText(rows, offset)}`}`;
     for (const s of b.steps) {
       if (s.kind === "dispatch") {
         const k = program.kernels[s.kernel];
@@ -116,7 +86,7 @@ function planText(program: Program, stages: readonly StageReport[]): string {
       else if (s.kind === "clear") lines.push(`clear ${range(s.range)} ${s.label}`);
       else {
         lines.push(`loop ${s.symbol} below ${rowText(rows, s.count)} ${s.label}`);
-        block(s.body, rows, starts, word);
+        block(s.body, rows, word);
         lines.push(`end loop ${s.symbol}`);
       }
     }
@@ -124,15 +94,10 @@ function planText(program: Program, stages: readonly StageReport[]): string {
   for (const e of program.entries) {
     const s = stages.find((x) => x.entry === e.name);
     lines.push(`entry ${e.name} (${program.target}): ${signature(e)}`);
-    for (const u of e.derived) block(program.derived[u].body, [], [], "prepare");
-    const starts: Dim[] = [dim(0)];
-    for (const slot of e.slots) starts.push(add(starts[starts.length - 1], sizeOf(e.body.exprs, slot)));
-    block(e.body, [], starts, "dispatch");
+    for (const u of e.derived) block(program.derived[u].body, [], "prepare");
+    block(e.body, [], "dispatch");
     if (s) lines.push(`${print(s.dispatches)} dispatches`);
-    if (s)
-      lines.push(
-        `peak ${s.peak} bytes (bound ${s.bound}) at nominal sizes, ${dimText(starts[starts.length - 1])}`,
-      );
+    if (s) lines.push(`peak ${s.peak} bytes (bound ${s.bound}) at nominal sizes`);
     lines.push("");
   }
   return lines.join("\n");

@@ -1,5 +1,6 @@
 // Evaluates a plan for given sizes. In: a block of steps and the values of its names. Out: a flat list of commands with
 // byte ranges, grids and uniform blocks: what is the same for every call of these sizes. Touches no GPU.
+import { layOut, spansOf } from "./arena.ts";
 import { bug, InputError, LimitError, type MdlRuntimeError } from "./errors.ts";
 import { evaluateRows, type Names } from "./expr.ts";
 import type { Block, BufferName, Check, EntryPlan, Port, Program, Range } from "./program.ts";
@@ -66,10 +67,11 @@ const COMMANDS_MOST = 2_000_000;
 
 export function bindBlock(
   program: Program,
-  { body, slots }: Pick<EntryPlan, "body" | "slots">,
+  entry: Pick<EntryPlan, "body" | "slots"> & Partial<EntryPlan>,
   names: Names,
   limits: PlanLimits,
 ): BoundPlan & { readonly at: (range: Range, label: string) => Bytes } {
+  const { body, slots } = entry;
   const commands: Command[] = [];
   const words: number[] = [];
   const blocks = new Map<string, number>();
@@ -90,9 +92,11 @@ export function bindBlock(
     return at * 4;
   };
 
-  /** Where each slot begins. */
-  const starts: number[] = [];
-  let arenaBytes = 0;
+  const values = evaluateRows(body.exprs, names, []);
+  const { starts, total: arenaBytes } = layOut(
+    spansOf(entry),
+    slots.map((id) => need(values[id], "the arena")),
+  );
   const bytesOf = (
     { buffer, slot, offset, bytes }: Range,
     values: readonly number[],
@@ -165,11 +169,6 @@ export function bindBlock(
       }
     }
   };
-  const values = evaluateRows(body.exprs, names, []);
-  for (const slot of slots) {
-    starts.push(arenaBytes);
-    arenaBytes += need(values[slot], "the arena");
-  }
   run(body, values, names);
   // The last block may be bound with a kernel's whole uniform struct, rounded up to 16 bytes.
   const largest = Math.max(0, ...program.kernels.map((k) => k.uniformWords)) + 4;

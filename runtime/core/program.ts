@@ -138,7 +138,7 @@ export interface EntryPlan {
   /** Rows of body.exprs used by ports. Shapes of inputs are checked against them. */
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
-  /** Bytes of each slot of the arena. They lie one after the other, each from a multiple of 256. */
+  /** Bytes of each value that lies in the arena. The runtime lays them out (arena.ts) by the steps that name them. */
   readonly slots: readonly ExprId[];
   /** Inputs the runtime fills itself: `seed` (u32[2]), hyperparameters (f32, by HostExpr). Ranges are in the arena. */
   readonly implicit: readonly {

@@ -91,11 +91,12 @@ export function unpack(packed: Packed): Artefact {
     params,
     state,
     programs: packed.programs.map((program) => {
-      const [call, site, place, source] = [counter(), counter(), counter(), counter()];
+      const [call, site, place, source, slot] = [counter(), counter(), counter(), counter(), counter()];
+      const half = (code: number): number => (code % 2 ? (-1 - code) / 2 : code / 2);
       const range = (code: PackedPlace, bytes: number): Range =>
         code < 0
-          ? { ...places[place(code % 2 ? (-1 - code) / 2 : code / 2)], bytes }
-          : { buffer: "arena", slot: code, offset: zero, bytes };
+          ? { ...places[place(half(code))], bytes }
+          : { buffer: "arena", slot: slot(half(-1 - code)), offset: zero, bytes };
       const block = (rows: readonly Expr[], steps: readonly PackedStep[], end = exprs.length): Block => ({
         exprs: rows,
         steps: steps.map(([a, b, ...rest]): Step => {

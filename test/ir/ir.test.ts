@@ -39,7 +39,6 @@ import { createLowering, type ScalarContext } from "../../compiler/core/kernel/l
 import type { Axis, Scalar } from "../../compiler/core/kernel/scalar.ts";
 import { opNamed } from "../../compiler/core/ops/index.ts";
 import { ExprTable } from "../../compiler/core/phases/8-plan/exprs.ts";
-import { assignArena } from "../../compiler/core/phases/8-plan/memory.ts";
 import { build } from "../../compiler/core/pipeline.ts";
 import { evaluate as evaluateGraph } from "../../compiler/core/reference/evaluate.ts";
 import { targets as allTargets } from "../../compiler/core/targets.ts";
@@ -199,53 +198,6 @@ describe("the table of size expressions", () => {
     const before = table.rows.length;
     expect(table.id(add(1, mul(3, sym("N"))))).toBe(a);
     expect(table.rows.length).toBe(before);
-  });
-});
-
-describe("the arena", () => {
-  const tenant = fc.record({
-    scale: fc.integer({ min: 0, max: 700 }),
-    by: fc.constantFrom(dim(1), sym("A"), sym("B"), mul(sym("A"), sym("B")), add(sym("B"), 3)),
-    from: fc.nat(12),
-    length: fc.nat(8),
-  });
-  it("keeps apart what lives at the same time, whatever the sizes are", () => {
-    fc.assert(
-      fc.property(fc.array(tenant, { maxLength: 14 }), fc.nat(40), fc.nat(40), (list, A, B) => {
-        const tenants = list.map((t) => ({
-          bytes: mul(4 * t.scale, t.by),
-          from: t.from,
-          to: t.from + t.length,
-        }));
-        const arena = assignArena(tenants, 256);
-        const at = (d: Dim): number => evaluate(d, { A, B });
-        const starts = [0];
-        for (const bytes of arena.slots) starts.push(starts[starts.length - 1] + at(bytes));
-        const ranges = tenants.map((t, i) => {
-          const slot = arena.slotOf[i];
-          expect(at(t.bytes)).toBeLessThanOrEqual(at(arena.slots[slot]));
-          return { ...t, low: starts[slot], high: starts[slot] + at(t.bytes) };
-        });
-        for (const r of ranges) expect(r.low % 256).toBe(0);
-        for (const [i, a] of ranges.entries())
-          for (const b of ranges.slice(i + 1)) {
-            const together = a.from <= b.to && b.from <= a.to;
-            if (together && a.high > a.low && b.high > b.low)
-              expect(a.high <= b.low || b.high <= a.low).toBe(true);
-          }
-        expect(arena.peak).toBeGreaterThanOrEqual(arena.bound);
-      }),
-      { numRuns: 600 },
-    );
-  });
-  it("gives what is dead to who comes after", () => {
-    const bytes = mul(1024, sym("N"));
-    const arena = assignArena(
-      [0, 2, 4].map((from) => ({ bytes, from, to: from + 1 })),
-      256,
-    );
-    expect(arena.slots.map(print)).toEqual(["1024 * N"]);
-    expect(arena.peak).toBe(arena.bound);
   });
 });
 

@@ -10,7 +10,7 @@ import type { Target } from "../../targets.ts";
 import type { DerivedTable } from "./derived.ts";
 import type { KernelTable } from "./kernels.ts";
 import type { Places } from "./places.ts";
-import { bufferOf, bytesOf, elementBytes, type Planned, type Store, type TenantDraft } from "./planned.ts";
+import { bufferOf, bytesOf, elementBytes, type Planned, type Store } from "./planned.ts";
 
 /** What all entries of one program share. */
 export interface ProgramContext {
@@ -21,9 +21,9 @@ export interface ProgramContext {
 }
 
 export class Planner {
-  readonly tenants: TenantDraft[] = [];
+  /** Bytes of each value that lies in the arena. */
+  readonly tenants: Dim[] = [];
   readonly derivedUsed = new Set<number>();
-  clock = 0;
   private readonly p: ProgramContext;
   private readonly stores = new Map<Value, Store>();
   private readonly unitAt = new Map<number, number>();
@@ -39,7 +39,7 @@ export class Planner {
   }
   private tenant(bytes: Dim): Store {
     const t = this.tenants.length;
-    this.tenants.push({ bytes, from: this.clock, to: this.clock });
+    this.tenants.push(bytes);
     return { kind: "arena", tenant: t, at: dim(0), bytes };
   }
   /** Says once where a value is stored: a second, different place would never be written by the value's kernel. */
@@ -57,19 +57,9 @@ export class Planner {
     const made: Store = fixed
       ? { kind: "fixed", buffer: fixed.buffer, at: dim(fixed.place.offset), bytes }
       : this.tenant(bytes);
-    // Inputs are there from the beginning.
-    if (made.kind === "arena" && base.node.op.fuses === "source") this.tenants[made.tenant].from = 0;
     this.stores.set(base, made);
     return made;
   }
-  touch(v: Value, in_: Routine, at = this.clock): void {
-    const s = this.storeOf(v, in_);
-    if (s.kind !== "arena") return;
-    const t = this.tenants[s.tenant];
-    t.to = Math.max(t.to, at);
-    t.from = Math.min(t.from, at);
-  }
-
   block(block: Block<Routine>): Planned[] {
     const l = block.own;
     const steps: Planned[] = [];
@@ -88,20 +78,14 @@ export class Planner {
       steps.push({ kind: "clear", store: whole, label: "zero the gradients" });
     }
     for (const step of l.steps) {
-      this.clock++;
-      if (step.kind === "pack")
-        for (const v of [...step.parts.map((p) => p.value), step.whole]) this.touch(v, l);
-      else if (step.kind === "loop")
+      if (step.kind === "pack") continue;
+      if (step.kind === "loop")
         steps.push(...this.loop(step.node, block.bodies.get(step.node) as Block<Routine>, l));
       else if (step.kind === "prepare") this.prepare(step, l);
       else {
         const { list, temporaries } = step.launches;
         for (const t of temporaries) this.assign(t, this.tenant(this.bytes(t)));
-        list.forEach((launch, i) => {
-          if (i > 0) this.clock++;
-          steps.push(this.dispatch(launch, step.about, l));
-          for (const b of launch.buffers) this.touch(b.value, l);
-        });
+        for (const launch of list) steps.push(this.dispatch(launch, step.about, l));
       }
     }
     return steps;
@@ -180,34 +164,24 @@ export class Planner {
       return { init, store: this.tenant(mul(half, 2)), half, size: this.bytes(init) };
     });
     const steps: Planned[] = carries.map(({ init, store, size }) => {
-      this.touch(init, l);
       const from = this.storeOf(init, l);
       this.noteDerived(from);
       return { kind: "copy", from, to: { ...store, bytes: size }, label: `${label}: begin` };
     });
-    this.clock++;
     for (const leaf of a.body.nodes) {
       if (leaf.op !== outer) continue;
       const index = leaf.attrs.index as number;
       const c = carries[a.begin.indexOf(index)];
       if (c) this.assign(leaf.outs[0], { ...c.store, at: mul(c.half, mod(t, 2)), bytes: c.size });
-      else {
-        this.assign(leaf.outs[0], this.storeOf(n.inputs[index], l));
-        this.touch(n.inputs[index], l);
-      }
+      else this.assign(leaf.outs[0], this.storeOf(n.inputs[index], l));
     }
     a.body.results.forEach(({ value }, i) => {
       const c = carries[i];
       if (c) this.assign(value, { ...c.store, at: mul(c.half, mod(add(t, 1), 2)), bytes: c.size });
-      else this.touch(n.outs[i], l);
+      else this.storeOf(n.outs[i], l);
     });
     const inner = this.block(body);
-    this.clock++;
-    // What the body reads from outside, and the carries, live to the end of the loop.
-    for (const v of n.inputs) this.touch(v, l);
-    for (const v of n.outs.slice(carries.length)) this.touch(v, l);
     carries.forEach((c, i) => {
-      if (c.store.kind === "arena") this.tenants[c.store.tenant].to = this.clock;
       this.assign(n.outs[i], { ...c.store, at: mul(c.half, mod(a.count, 2)), bytes: c.size });
     });
     steps.push({ kind: "loop", symbol: a.symbol, count: a.count, steps: inner, label });

@@ -11,7 +11,7 @@ import type {
   Range,
 } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
-import { add, asConst, type Dim, dim, sym } from "../../dims/dim.ts";
+import { add, asConst, type Dim, dim, NOMINAL, sym } from "../../dims/dim.ts";
 import type { Block } from "../../ir/blocks.ts";
 import type { IndexRange, Value } from "../../ir/types.ts";
 import type { Routine } from "../../kernel/launch.ts";
@@ -19,7 +19,7 @@ import { isFlat, RANDOM_STEP } from "../../ops/source.ts";
 import { Planner, type ProgramContext } from "./blocks.ts";
 import { emitBlock } from "./encode.ts";
 import { ExprTable } from "./exprs.ts";
-import { assignArena } from "./memory.ts";
+import { type MemoryAt, memoryAt } from "./memory.ts";
 import { dispatchesOf, type Planned, type Store } from "./planned.ts";
 import { solveSymbols } from "./symbols.ts";
 
@@ -37,6 +37,7 @@ export interface EntryInput {
 export interface EntryReport {
   readonly peak: number;
   readonly bound: number;
+  readonly memory: readonly MemoryAt[];
   /** What a call runs: a loop's as often as it runs. */
   readonly dispatches: Dim;
 }
@@ -46,7 +47,6 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
   const top = e.routine.own;
   const { graph } = top;
   const body = planner.block(e.routine);
-  const end = planner.clock;
   // Results live to the end; writes that could not be done in place are copied after everything.
   const steps: Planned[] = [...body];
   for (const w of graph.writes) {
@@ -54,7 +54,6 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     const from = planner.storeOf(w.value, top);
     planner.noteDerived(from);
     if (from.kind === "fixed" && from.buffer === buffer && asConst(from.at) === place.offset) continue;
-    planner.touch(w.value, top, end);
     steps.push({
       kind: "copy",
       from: { ...from, bytes: dim(place.bytes) },
@@ -63,7 +62,6 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     });
   }
   for (const r of graph.results) {
-    planner.touch(r.value, top, end);
     planner.noteDerived(planner.storeOf(r.value, top));
   }
   // An input that nothing reads has a place, too.
@@ -76,10 +74,9 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     given,
     graph.results.map((r) => planner.storeOf(r.value, top)),
   );
-  const arena = assignArena(planner.tenants, p.target.backend.rules.alignment);
   const table = new ExprTable();
   const range = (t: ExprTable, s: Store): Range => ({
-    ...(s.kind === "arena" ? { buffer: "arena", slot: arena.slotOf[s.tenant] } : { buffer: s.buffer }),
+    ...(s.kind === "arena" ? { buffer: "arena", slot: s.tenant } : { buffer: s.buffer }),
     offset: t.id(s.at),
     bytes: t.id(s.bytes),
   });
@@ -142,7 +139,7 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
       right: table.id(c.right),
       message: c.message,
     });
-  const slots = arena.slots.map((bytes) => table.id(bytes));
+  const slots = planner.tenants.map((bytes) => table.id(bytes));
   const plan: EntryPlan = {
     name: e.name,
     doc: e.doc,
@@ -161,14 +158,10 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     writesState: graph.writes.flatMap((w) => (isFlat(w.path) ? [] : p.places.buffersOf(w.path))),
     train: e.train,
   };
-  return {
-    plan,
-    report: {
-      peak: arena.peak,
-      bound: arena.bound,
-      dispatches: dispatchesOf(steps),
-    },
-  };
+  const { alignment } = p.target.backend.rules;
+  const memory = [1, NOMINAL].map((size) => memoryAt(plan, planner.tenants, size, alignment));
+  const { peak, bound } = memory[1];
+  return { plan, report: { peak, bound, memory, dispatches: dispatchesOf(steps) } };
 }
 
 /** No step, and no result, reads a place of the arena that nothing has written. */

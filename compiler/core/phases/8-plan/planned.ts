@@ -45,9 +45,3 @@ export const dispatchesOf = (steps: readonly Planned[]): Dim =>
   );
 
 export const bufferOf = (s: Store): BufferName => (s.kind === "arena" ? "arena" : s.buffer);
-
-export interface TenantDraft {
-  bytes: Dim;
-  from: number;
-  to: number;
-}

@@ -68,6 +68,7 @@ class Coder {
   }
 }
 const below = (d: number): number => (d < 0 ? 2 * d : -1 - 2 * d);
+const above = (d: number): number => -1 - below(d);
 
 const coded = (list: readonly number[]): number[] => {
   const coder = new Coder();
@@ -78,7 +79,7 @@ type Place = Packed["places"][number];
 const isLiteral = (place: Place): boolean => place.length === 2;
 
 /** What is counted through the blocks of a program. */
-interface Writer extends Readonly<Record<"call" | "site" | "place" | "path", Coder>> {
+interface Writer extends Readonly<Record<"call" | "site" | "place" | "path" | "slot", Coder>> {
   /** By the program's own numbers. */
   readonly kernelAt: readonly number[];
 }
@@ -139,7 +140,7 @@ export function pack(artefact: Artefact): Packed {
   );
   const placeIn = (w: Writer, { buffer, slot, offset }: Range, ids: Ids): PackedPlace => {
     const literal = ids.row(offset);
-    if (slot !== undefined && buffer === "arena" && literal === 0) return slot;
+    if (slot !== undefined && buffer === "arena" && literal === 0) return above(w.slot.code(slot));
     const known = slot === undefined ? placeOf.get(`${buffer} ${literal}`) : undefined;
     if (known !== undefined) return below(w.place.code(known));
     const where = BUFFERS.indexOf(buffer);
@@ -236,6 +237,7 @@ export function pack(artefact: Artefact): Packed {
       site: new Coder(),
       place: new Coder(),
       path: new Coder(),
+      slot: new Coder(),
     };
     const unit = (u: Program["derived"][number]) =>
       [

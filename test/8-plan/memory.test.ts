@@ -1,0 +1,30 @@
+// Memory of the examples, from their plans: what a call needs of the arena, against what lives at once.
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { compile } from "../../compiler/core/index.ts";
+import { projectRoot } from "../support/files.ts";
+
+const folder = join(projectRoot, "dsl-examples");
+const models = readdirSync(folder)
+  .filter((file) => file.endsWith(".mdl"))
+  .flatMap((file) => {
+    const source = readFileSync(join(folder, file), "utf8");
+    return [...source.matchAll(/^(?:export )?model (\w+)/gm)].map(([, model]) => ({ file, source, model }));
+  });
+
+describe("the arena's peak", () => {
+  it.each(models)(
+    "of $file's $model is within 1.15 of what lives at once, with one example and with 32",
+    ({ file, source, model }) => {
+      const { report } = compile(source, `dsl-examples/${file}`, { model });
+      const wasteful = report.entries.flatMap(({ target, name, memory }) =>
+        memory
+          .filter(({ peak, bound }) => peak > 1.15 * bound)
+          .map((m) => `${target} ${name}: ${JSON.stringify(m)}`),
+      );
+      expect(report.entries[0].memory.map((m) => m.size)).toEqual([1, 32]);
+      expect(wasteful).toEqual([]);
+    },
+  );
+});
