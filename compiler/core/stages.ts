@@ -34,7 +34,7 @@ export function emitStage(stage: Exclude<Stage, "ast">, built: Built, target: st
       }).join("\n\n");
     }
     case "wgsl":
-      return program.kernels.map((k) => built.artefact.texts[k.text]).join("\n");
+      return [...new Set(program.kernels.map((k) => k.text))].map((t) => built.artefact.texts[t]).join("\n");
     case "plan":
       return planText(program, mine);
   }

@@ -46,6 +46,12 @@ export interface Target {
     readonly high: number;
     readonly wide: number;
   };
+  /**
+   * Sizes that loops divide by are constants of a pipeline, so that layers of other sizes have pipelines of their own. A GPU
+   * divides by what it does not know in some twenty operations and compiles in milliseconds; a software adapter divides in
+   * one or two and takes a second.
+   */
+  readonly literalDivisors: boolean;
   /** Workgroup memory is a memory of its own, faster than where buffers lie. */
   readonly fastShared: boolean;
   /** What was measured to be better than the first choice of a family, on the adapters that it requires. */
@@ -97,6 +103,7 @@ export const baseline: Target = {
   split: { groups: 64, least: 512, launch: 2048 },
   rows: { groups: 128, alone: 1 << 15, back: 1 << 18, ahead: 4 },
   tile: { rows: 32, cols: 32, depth: 16, high: 4, wide: 4 },
+  literalDivisors: true,
   fastShared: false,
 };
 /** A discrete or integrated GPU: workgroup-memory tiles of 64, attention as one kernel. */
@@ -110,6 +117,7 @@ export const gpu: Target = {
   split: { groups: 256, least: 128, launch: 192 },
   rows: { groups: 128, alone: 1 << 15, back: 1 << 18, ahead: 4 },
   tile: { rows: 64, cols: 64, depth: 16, high: 4, wide: 4 },
+  literalDivisors: true,
   fastShared: true,
 };
 /**
@@ -134,6 +142,7 @@ export const cpuSubgroup: Target = {
   split: { groups: 4, least: 512, launch: 6144 },
   rows: { groups: 16, alone: 1 << 14, back: 1 << 30, ahead: 1 },
   tile: { rows: 32, cols: 32, depth: 16, high: 4, wide: 4 },
+  literalDivisors: false,
   fastShared: false,
 };
 

@@ -40,6 +40,7 @@ const whole: KernelCode = {
   name: "twice",
   family: "map",
   uniforms: [count],
+  overrides: [],
   buffers: [x, y],
   shared: [{ name: "tile", dtype: "f32", width: 4, size: 16 }],
   functions: [

@@ -31,7 +31,7 @@ export async function errorsOf(artefact: Artefact, target: string): Promise<stri
     });
     device.createComputePipeline({
       layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-      compute: { module, entryPoint: "main" },
+      compute: { module, entryPoint: "main", constants: { ...kernel.constants } },
     });
     const error = await device.popErrorScope();
     if (error) out.push(`${kernel.name}: ${error.message}\n${code}`);

@@ -20,6 +20,8 @@ export interface PrintedKernel {
   readonly text: string;
   /** Optional features of the device that the text asks for. */
   readonly features: readonly string[];
+  /** What the text calls the code's overrides, in order. */
+  readonly overrides: readonly string[];
 }
 
 /** What every kernel of a backend keeps to: the planner places and binds by it, the verifier looks. */

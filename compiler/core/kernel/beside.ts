@@ -7,6 +7,7 @@ import {
   type BufferSlot,
   bin,
   type CodeFunction,
+  type OverrideSlot,
   type SharedArray,
   type Stmt,
   type UniformSlot,
@@ -38,6 +39,7 @@ export function beside(parts: readonly Launch[], words: Words): Launch {
   const body: Stmt[] = [];
   let before: X | undefined;
   let groups = dim(0);
+  const overrides: OverrideSlot[] = [];
   for (const { code, uniforms: given, groups: own } of parts) {
     const renamed = new Map<string, string>();
     const nameOf = (name: string): string => {
@@ -49,6 +51,8 @@ export function beside(parts: readonly Launch[], words: Words): Launch {
       return made;
     };
     const slots = new Map(code.uniforms.map((u, i) => [u, word(u, given[i])]));
+    const constants = new Map(code.overrides.map((o) => [o, { name: nameOf(o.name) }]));
+    overrides.push(...constants.values());
     const slotOf = new Map<BufferSlot, BufferSlot>();
     for (const b of code.buffers) {
       let slot = buffers.get(b.value);
@@ -72,7 +76,8 @@ export function beside(parts: readonly Launch[], words: Words): Launch {
     const { stmt, fn } = rewriting({
       name: nameOf,
       buffer: (b) => slotOf.get(b) as BufferSlot,
-      uniform: (u) => slots.get(u) as UniformSlot,
+      uniform: (x) => ({ ...x, slot: slots.get(x.slot) as UniformSlot }),
+      override: (slot) => constants.get(slot) as OverrideSlot,
       variable: (x) => (x.name === GROUP ? mine : x.name === "lane" ? x : { ...x, name: nameOf(x.name) }),
     });
     for (const a of code.shared) shared.push({ ...a, name: nameOf(a.name) });
@@ -91,6 +96,7 @@ export function beside(parts: readonly Launch[], words: Words): Launch {
       name: `${first.code.name}_and_${parts.length - 1}`,
       family: `${first.code.family}, ${parts.length} side by side`,
       uniforms,
+      overrides,
       buffers: list,
       shared,
       functions,
@@ -101,6 +107,7 @@ export function beside(parts: readonly Launch[], words: Words): Launch {
     },
     groups,
     uniforms: values,
+    overrides: parts.flatMap((p) => p.overrides),
     buffers: list,
     cost: add(...parts.map((p) => p.cost)),
   };

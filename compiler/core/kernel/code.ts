@@ -11,6 +11,8 @@ export type X = { readonly dtype: DType; readonly width: Width } & (
   | { readonly k: "lit"; readonly value: number }
   /** A word of the uniform block. Infinities come in this way, too, as bits. */
   | { readonly k: "uniform"; readonly slot: UniformSlot; readonly bits?: boolean }
+  /** A size that is a constant of the pipeline. */
+  | { readonly k: "override"; readonly slot: OverrideSlot }
   /** `/` and `%` of integers take both for unsigned: what is divided is an index. Shifts and `&` are by a literal. */
   | {
       readonly k: "bin";
@@ -91,6 +93,11 @@ export interface UniformSlot {
   name: string;
 }
 
+/** A constant of the pipeline, an i32 above 0. */
+export interface OverrideSlot {
+  readonly name: string;
+}
+
 /** A storage binding: one buffer range, one element type. */
 export interface BufferSlot {
   readonly value: Value;
@@ -143,6 +150,7 @@ export interface KernelCode {
   readonly name: string;
   readonly family: string;
   readonly uniforms: readonly UniformSlot[];
+  readonly overrides: readonly OverrideSlot[];
   readonly buffers: readonly BufferSlot[];
   readonly shared: readonly SharedArray[];
   readonly functions: readonly CodeFunction[];

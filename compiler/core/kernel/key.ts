@@ -13,7 +13,7 @@ const FUNCTIONS = numbered([...functionNames, ...[...DTYPES.keys()].map((t) => `
 const OPS = numbered(["+", "-", "*", "/", "%", "<", ">=", "&&", ">>", "&"]);
 const COMBINES = numbered(["add", "mul", "max", "min"]);
 const EXPRESSIONS = numbered(
-  "var lit uniform bin call splat vec part load shared element broadcast subgroup".split(" "),
+  "var lit uniform bin call splat vec part load shared element broadcast subgroup override".split(" "),
 );
 const STATEMENTS = numbered("let var array set for if store setShared run barrier return".split(" "));
 const BITS = new DataView(new ArrayBuffer(8));
@@ -43,6 +43,7 @@ export function kernelKey(k: KernelCode, access: readonly ("read" | "read_write"
   };
   const buffers = new Map(k.buffers.map((b, i) => [b, i]));
   const uniforms = new Map(k.uniforms.map((u, i) => [u, i]));
+  const overrides = new Map(k.overrides.map((o, i) => [o, i]));
   const expr = (x: X): void => {
     code(EXPRESSIONS, x.k);
     type(x.dtype, x.width);
@@ -58,6 +59,9 @@ export function kernelKey(k: KernelCode, access: readonly ("read" | "read_write"
         return;
       case "uniform":
         out.push(uniforms.get(x.slot) as number, x.bits ? 1 : 0);
+        return;
+      case "override":
+        out.push(overrides.get(x.slot) as number);
         return;
       case "bin":
         code(OPS, x.op);
@@ -151,7 +155,7 @@ export function kernelKey(k: KernelCode, access: readonly ("read" | "read_write"
         return;
     }
   };
-  out.push(k.uniforms.length, k.workgroup, k.subgroups ? 1 : 0, k.buffers.length);
+  out.push(k.uniforms.length, k.overrides.length, k.workgroup, k.subgroups ? 1 : 0, k.buffers.length);
   k.buffers.forEach((b, i) => {
     type(b.dtype, b.wide ? 4 : 1);
     out.push(access[i] === "read" ? 0 : 1);

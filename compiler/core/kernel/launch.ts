@@ -12,6 +12,8 @@ export interface Launch {
   readonly groups: Dim;
   /** Values of the uniform words between those that say which workgroups run. */
   readonly uniforms: readonly Dim[];
+  /** Values of the code's overrides. */
+  readonly overrides: readonly number[];
   /** What it binds, reads and writes, in order. */
   readonly buffers: readonly BufferSlot[];
   /** Floating-point operations, roughly. */

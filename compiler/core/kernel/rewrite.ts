@@ -3,9 +3,9 @@
 import {
   type BufferSlot,
   type CodeFunction,
+  type OverrideSlot,
   partsOf,
   type Stmt,
-  type UniformSlot,
   withParts,
   type X,
 } from "./code.ts";
@@ -15,7 +15,8 @@ export interface Rewriting {
   /** Of what is declared in the code: locals, arrays, functions. */
   readonly name?: (name: string) => string;
   readonly variable?: (x: Extract<X, { k: "var" }>) => X;
-  readonly uniform?: (u: UniformSlot) => UniformSlot;
+  readonly uniform?: (x: Extract<X, { k: "uniform" }>) => X;
+  readonly override?: (slot: OverrideSlot) => OverrideSlot;
 }
 
 export function rewriting(to: Rewriting) {
@@ -36,7 +37,9 @@ export function rewriting(to: Rewriting) {
       case "var":
         return to.variable ? to.variable(x) : x;
       case "uniform":
-        return to.uniform ? { ...x, slot: to.uniform(x.slot) } : x;
+        return to.uniform ? to.uniform(x) : x;
+      case "override":
+        return to.override ? { ...x, slot: to.override(x.slot) } : x;
       case "load":
         return { ...x, buffer: to.buffer(x.buffer) };
       case "call":

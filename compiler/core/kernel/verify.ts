@@ -39,7 +39,7 @@ const INTEGERS: Partial<Record<DType, readonly [number, number]>> = {
 const LARGEST: Partial<Record<DType, number>> = { f32: 3.4028234663852886e38, f16: 65504 };
 
 interface Known {
-  readonly what: "buffer" | "shared" | "function" | "let" | "var" | "array" | "loop";
+  readonly what: "buffer" | "shared" | "function" | "let" | "var" | "array" | "loop" | "override";
   readonly dtype?: DType;
   readonly width?: Width;
 }
@@ -49,7 +49,7 @@ const LANE: Known = { what: "let", dtype: "i32", width: 1 };
 const alike = (x: X): boolean =>
   x.k === "var"
     ? x.name === "group"
-    : (x.k === "uniform" || x.k === "lit" || x.k === "bin") && partsOf(x).every(alike);
+    : (x.k === "uniform" || x.k === "override" || x.k === "lit" || x.k === "bin") && partsOf(x).every(alike);
 
 export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRules): void {
   const fail = (rule: string): never => {
@@ -88,6 +88,7 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
     members.add(u.name);
   }
   const module = new Map<string, Known>();
+  for (const o of k.overrides) declare(module, o.name, { what: "override" });
   for (const b of k.buffers) {
     declare(module, b.name, { what: "buffer", dtype: b.dtype });
   }
@@ -132,6 +133,10 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
       }
       case "uniform":
         if (!k.uniforms.includes(x.slot)) fail(`the uniform word ${x.slot.name} is not one of the kernel's`);
+        return;
+      case "override":
+        if (!k.overrides.includes(x.slot)) fail(`the override ${x.slot.name} is not one of the kernel's`);
+        same(x, "i32", 1, x.slot.name);
         return;
       case "bin":
         if (x.op === ">>" || x.op === "&") {

@@ -63,6 +63,8 @@ export function printKernel(
         return literal(x.value, x.dtype, minify && bare);
       case "uniform":
         return x.bits ? `bitcast<f32>(p.${field(x.slot)})` : `p.${field(x.slot)}`;
+      case "override":
+        return `i32(${name(x.slot.name)})`;
       case "bin":
         if (x.op === ">>" || x.op === "&") {
           const shift = x.op === ">>";
@@ -105,6 +107,7 @@ export function printKernel(
   const unsigned = (x: X): string => {
     if (x.k === "splat") return `${typeName("u32", 4)}(${unsigned(x.a)})`;
     if (x.k === "lit") return `${x.value}u`;
+    if (x.k === "override") return name(x.slot.name);
     if (!isUnsigned(x)) return `${typeName("u32", x.width)}(${expr(x)})`;
     types.add(x.dtype);
     return `${unsigned(x.a)} ${x.op} ${isUnsigned(x.b) ? `(${unsigned(x.b)})` : unsigned(x.b)}`;
@@ -232,12 +235,13 @@ export function printKernel(
       `@group(0) @binding(${i + 1}) var<storage, ${access[i]}> ${name(b.name)}: array<${typeName(stored(b.dtype), b.wide ? 4 : 1)}>;`,
     );
   });
+  for (const o of k.overrides) head.push(`override ${name(o.name)}: u32;`);
   for (const sh of k.shared)
     head.push(`var<workgroup> ${name(sh.name)}: array<${typeName(sh.dtype, sh.width)}, ${sh.size}>;`);
   head.push("");
   const prelude = [...preludes.values()];
   const text = [...head, ...prelude, ...(prelude.length ? [""] : []), ...lines, ""].join("\n");
-  return { text: minify ? squeezed(text) : text, features };
+  return { text: minify ? squeezed(text) : text, features, overrides: k.overrides.map((o) => name(o.name)) };
 }
 
 function balanced(text: string): boolean {

@@ -46,6 +46,7 @@ export function shortNames(k: KernelCode): ShortNames {
   const module: Counts = new Map();
   for (const [i, b] of k.buffers.entries()) give(b.name, "ABCDEFGHIJKLMNO"[i] ?? "O", module);
   for (const s of k.shared) give(s.name, "S", module);
+  for (const o of k.overrides) give(o.name, "Z", module);
   const block = (list: readonly Stmt[], depth: number): void => {
     const counts: Counts = new Map();
     const at = depth === 0 ? "" : letters(depth - 1);

@@ -1,6 +1,7 @@
 // Picks how a group is computed: the first choice of the first family that has one. In: a group with layouts. Out: Launches.
 import { InternalError } from "../../diagnostics/index.ts";
 import type { Node } from "../../ir/types.ts";
+import { withOverrides } from "../../kernel/overrides.ts";
 import type { Region } from "../../regions/region.ts";
 import type { Target } from "../../targets.ts";
 import { type Nest, nestOf, vectorNestOf } from "./contraction/nest.ts";
@@ -40,7 +41,8 @@ export function scheduleGroup(ctx: ScheduleContext, group: Region): Launches {
 /** One of the offers; its kernels tell which others there were. */
 function lowerOffer(job: Job, offers: readonly Offer[], pick: number): Launches {
   const { family, choice } = offers[pick];
-  const { list, temporaries } = family.lower(job, choice);
+  const { list: made, temporaries } = family.lower(job, choice);
+  const list = job.ctx.target.literalDivisors ? made.map(withOverrides) : made;
   if (offers.length === 1) return { list, temporaries };
   const chosen = `  choice ${offerText(offers[pick])}`;
   const others = offers.filter((_, i) => i !== pick).map((o) => `  or     ${offerText(o)}`);

@@ -72,6 +72,7 @@ export function finish(
     name: parts.name,
     family: parts.family,
     uniforms: em.uniforms,
+    overrides: [],
     buffers: em.buffers,
     shared: em.sharedArrays,
     functions: em.functions,
@@ -84,6 +85,7 @@ export function finish(
     code,
     groups: resolve(parts.groups),
     uniforms: em.uniforms.map((u) => resolve(u.dim)),
+    overrides: [],
     buffers: em.buffers,
     cost: roughly(resolve(parts.cost)),
   };

@@ -102,7 +102,7 @@ export class Planner {
     const access = this.p.target.backend.rules.access(
       stores.map((s, i) => ({ buffer: bufferOf(s), writes: writes[i] })),
     );
-    const kernel = this.p.kernels.add(launch.code, access, site, launch.groups, launch.uniforms);
+    const kernel = this.p.kernels.add(launch, access, site);
     return { kind: "dispatch", launch, kernel, stores, writes, site: label };
   }
   /** A derived weight that the entry reads, or gives as a result. */

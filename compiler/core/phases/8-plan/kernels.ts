@@ -1,11 +1,13 @@
-// The kernels of a program, shared: two groups whose kernels differ in names only are one kernel with one pipeline.
+// The kernels of a program, shared: two groups whose kernels differ in names only are one kernel with one pipeline, and those
+// that differ in their overrides, too, have one text.
 // In: scheduled groups. Out: Kernel rows, and texts by the target's backend, each headed by what uses it.
 import type { Kernel } from "../../../../runtime/core/program.ts";
-import type { AccessMode, Backend } from "../../backends/backend.ts";
-import { asConst, type Dim } from "../../dims/dim.ts";
+import type { AccessMode, Backend, PrintedKernel } from "../../backends/backend.ts";
+import { asConst } from "../../dims/dim.ts";
 import { typeText } from "../../ir/build.ts";
 import type { KernelCode } from "../../kernel/code.ts";
 import { kernelKey } from "../../kernel/key.ts";
+import type { Launch } from "../../kernel/launch.ts";
 
 interface Entry {
   readonly code: KernelCode;
@@ -15,6 +17,12 @@ interface Entry {
   readonly sites: Set<string>;
   /** Grid, operands and sizes at the first site. */
   readonly about: readonly string[];
+}
+/** An entry with values for its overrides: a pipeline. */
+interface Row {
+  readonly entry: Entry;
+  readonly name: string;
+  readonly overrides: readonly number[];
 }
 
 /** The texts of all programs' kernels, each once. */
@@ -40,11 +48,12 @@ export class KernelTexts {
 }
 
 /** Header lines: what a reader needs to follow the numbers. */
-function aboutKernel(code: KernelCode, groups: Dim, uniforms: readonly Dim[]): string[] {
+function aboutKernel({ code, groups, uniforms, overrides }: Launch): string[] {
   const operands = code.buffers.map((b) => `${b.name}: ${typeText(b.value.type)}`);
   const sizes = code.uniforms
     .map((u, i) => `${u.name} = ${uniforms[i].key}`)
     .filter((_, i) => (asConst(uniforms[i]) ?? 0) > -1e6 && (asConst(uniforms[i]) ?? 0) < 1e9);
+  sizes.push(...code.overrides.map((o, i) => `${o.name} = ${overrides[i]}`));
   return [
     operands.join(", "),
     `grid: ${groups.key} workgroups of ${code.workgroup}`,
@@ -54,65 +63,74 @@ function aboutKernel(code: KernelCode, groups: Dim, uniforms: readonly Dim[]): s
 
 export class KernelTable {
   private readonly entries: Entry[] = [];
-  private readonly byKey = new Map<string, number>();
+  private readonly rows: Row[] = [];
+  private readonly entryOf = new Map<string, Entry>();
+  private readonly rowOf = new Map<string, number>();
   private readonly names = new Map<string, number>();
 
-  /** Index of the kernel with this code, bound so; `site` says who uses it (shapes, source line). */
-  add(
-    code: KernelCode,
-    access: readonly AccessMode[],
-    site: string,
-    groups: Dim,
-    uniforms: readonly Dim[],
-  ): number {
+  /** Index of the kernel of this launch, bound so; `site` says who uses it (shapes, source line). */
+  add(launch: Launch, access: readonly AccessMode[], site: string): number {
+    const { code, overrides } = launch;
     const key = kernelKey(code, access);
-    let index = this.byKey.get(key);
+    const whole = `${overrides.join()}|${key}`;
+    let index = this.rowOf.get(whole);
     if (index === undefined) {
-      index = this.entries.length;
+      index = this.rows.length;
       const n = this.names.get(code.name) ?? 0;
       this.names.set(code.name, n + 1);
-      this.entries.push({
-        code,
-        access,
-        name: n === 0 ? code.name : `${code.name}_${n + 1}`,
-        sites: new Set(),
-        about: aboutKernel(code, groups, uniforms),
-      });
-      this.byKey.set(key, index);
+      const name = n === 0 ? code.name : `${code.name}_${n + 1}`;
+      let entry = this.entryOf.get(key);
+      if (!entry) {
+        entry = { code, access, name, sites: new Set(), about: aboutKernel(launch) };
+        this.entries.push(entry);
+        this.entryOf.set(key, entry);
+      }
+      this.rows.push({ entry, name, overrides });
+      this.rowOf.set(whole, index);
     }
-    this.entries[index].sites.add(site);
+    this.rows[index].entry.sites.add(site);
     return index;
   }
-  name(index: number): string {
-    return this.entries[index].name;
+  /** Of the kernel with the i-th text. */
+  name(i: number): string {
+    return this.entries[i].name;
   }
-  code(index: number): KernelCode {
-    return this.entries[index].code;
+  code(i: number): KernelCode {
+    return this.entries[i].code;
   }
-  access(index: number): readonly AccessMode[] {
-    return this.entries[index].access;
+  access(i: number): readonly AccessMode[] {
+    return this.entries[i].access;
   }
+  /** Texts. */
   get count(): number {
     return this.entries.length;
   }
   /** Kernel rows; texts go to `texts`, shared with other programs. What all of the program requires (`given`) is not said again. */
   finish(backend: Backend, texts: KernelTexts, given: readonly string[]): Kernel[] {
-    return this.entries.map((e) => {
-      const sites = [...e.sites];
-      const notes = [
-        `${e.name}: ${e.code.family}`,
-        ...sites.slice(0, 4),
-        ...(sites.length > 4 ? [`and ${sites.length - 4} more`] : []),
-        ...e.about,
-      ];
-      const printed = backend.print(e.code, { access: e.access, notes, minify: texts.minify });
-      const asked = printed.features.filter((f) => !given.includes(f));
+    const printed = new Map(
+      this.entries.map((e) => {
+        const sites = [...e.sites];
+        const notes = [
+          `${e.name}: ${e.code.family}`,
+          ...sites.slice(0, 4),
+          ...(sites.length > 4 ? [`and ${sites.length - 4} more`] : []),
+          ...e.about,
+        ];
+        return [e, backend.print(e.code, { access: e.access, notes, minify: texts.minify })];
+      }),
+    );
+    return this.rows.map(({ entry, name, overrides }) => {
+      const { text, features, overrides: words } = printed.get(entry) as PrintedKernel;
+      const asked = features.filter((f) => !given.includes(f));
       return {
-        name: e.name,
-        text: texts.add(printed.text),
-        access: e.access,
-        uniformWords: 2 + e.code.uniforms.length,
+        name,
+        text: texts.add(text),
+        access: entry.access,
+        uniformWords: 2 + entry.code.uniforms.length,
         ...(asked.length > 0 ? { features: asked } : {}),
+        ...(words.length > 0
+          ? { constants: Object.fromEntries(words.map((word, i) => [word, overrides[i]])) }
+          : {}),
       };
     });
   }

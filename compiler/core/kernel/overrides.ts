@@ -1,0 +1,99 @@
+// Sizes that a kernel divides by again and again, as constants of its pipeline: one text still serves all layers, and the
+// device's compiler sees a literal, by which it multiplies and shifts. In: a launch. Out: the same, with those of its words
+// that are such sizes, and the same at every call, as overrides.
+import { asConst } from "../dims/dim.ts";
+import { type CodeFunction, type KernelCode, partsOf, type Stmt, type UniformSlot, type X } from "./code.ts";
+import type { Launch } from "./launch.ts";
+import { rewriting } from "./rewrite.ts";
+
+export function withOverrides(l: Launch): Launch {
+  const hot = divisorsInLoops(l.code);
+  const value = (i: number): number | undefined => {
+    const n = asConst(l.uniforms[i]);
+    // By an empty axis nothing divides: such a kernel does not run, and a device may refuse it.
+    return n !== undefined && n > 0 && hot.has(l.code.uniforms[i]) ? n : undefined;
+  };
+  const chosen = l.code.uniforms.flatMap((slot, i) => {
+    const n = value(i);
+    return n === undefined ? [] : [{ slot, n }];
+  });
+  if (chosen.length === 0) return l;
+  const overrides = new Map(chosen.map(({ slot }) => [slot, { name: slot.name }]));
+  const { stmt, fn } = rewriting({
+    buffer: (b) => b,
+    uniform: (x) => {
+      const slot = overrides.get(x.slot);
+      return slot ? { k: "override", slot, dtype: "i32", width: 1 } : x;
+    },
+  });
+  const code: KernelCode = {
+    ...l.code,
+    uniforms: l.code.uniforms.filter((u) => !overrides.has(u)),
+    overrides: [...overrides.values()],
+    functions: l.code.functions.map(fn),
+    body: l.code.body.map(stmt),
+  };
+  return {
+    ...l,
+    code,
+    uniforms: l.uniforms.filter((_, i) => value(i) === undefined),
+    overrides: chosen.map(({ n }) => n),
+  };
+}
+
+/** Words that are divided by in a loop, or in a function that a loop calls. Elsewhere a division is soon over. */
+function divisorsInLoops(code: KernelCode): ReadonlySet<UniformSlot> {
+  const found = new Set<UniformSlot>();
+  const called = new Set<string>();
+  const seen = new Set<X>();
+  const expr = (x: X): void => {
+    if (seen.has(x)) return;
+    seen.add(x);
+    if (x.k === "call" && x.fn.startsWith("fn:")) called.add(x.fn.slice(3));
+    if (x.k === "bin" && x.dtype === "i32" && (x.op === "/" || x.op === "%")) {
+      const by = x.b.k === "splat" ? x.b.a : x.b;
+      if (by.k === "uniform") found.add(by.slot);
+    }
+    for (const part of partsOf(x)) expr(part);
+  };
+  const stmt = (s: Stmt, inLoop: boolean): void => {
+    switch (s.k) {
+      case "for":
+        for (const b of s.body) stmt(b, true);
+        return;
+      case "if":
+        if (inLoop) expr(s.cond);
+        for (const b of s.body) stmt(b, inLoop);
+        return;
+      default:
+        if (inLoop) for (const x of expressionsOf(s)) expr(x);
+        if (inLoop && s.k === "run") called.add(s.fn);
+    }
+  };
+  for (const s of code.body) stmt(s, false);
+  // A function is declared before those that call it.
+  const all: CodeFunction[] = [...code.functions].reverse();
+  for (const f of all) {
+    const inLoop = called.has(f.name);
+    for (const s of f.body) stmt(s, inLoop);
+    if (inLoop && f.result) expr(f.result);
+  }
+  return found;
+}
+function expressionsOf(s: Stmt): readonly X[] {
+  switch (s.k) {
+    case "let":
+    case "var":
+    case "set":
+      return [s.x];
+    case "array":
+      return s.parts;
+    case "store":
+    case "setShared":
+      return [s.index, s.x];
+    case "run":
+      return s.args;
+    default:
+      return [];
+  }
+}
