@@ -21,14 +21,11 @@ function rebuilt(code: KernelCode, change: (field: string, of: Json, value: unkn
     made.set(x, out);
     for (const [field, value] of Object.entries(x)) {
       // Values of the graph and sizes are not the kernel's.
-      const own = field === "dim" ? {} : field === "value" && isJson(value) ? typeOf(value) : value;
+      const own = field === "dim" || (field === "value" && isJson(value)) ? {} : value;
       (out as { [field: string]: unknown })[field] = isJson(own) ? copy(own) : change(field, x, own);
     }
     return out;
   };
-  const typeOf = (value: Json): Json => ({
-    type: { dtype: (value as { type: { dtype: string } }).type.dtype },
-  });
   return copy(code) as KernelCode;
 }
 const keyOf = (code: KernelCode): string =>
