@@ -25,9 +25,14 @@ export function emitStage(stage: Exclude<Stage, "ast">, built: Built, target: st
       if (!table) return "";
       return Array.from({ length: table.count }, (_, k) => {
         const c = table.code(k);
+        const like = table.like(k);
+        const head = `kernel ${table.name(k)} (${c.family}, workgroup ${c.workgroup})`;
+        const constants = table.constants(k);
+        if (like) return `${head}\n  ${like} with ${constants}`;
         const buffers = c.buffers.map((b, n) => `${table.access(k)[n]} ${b.name}: ${typeText(b.value.type)}`);
         return [
-          `kernel ${table.name(k)} (${c.family}, workgroup ${c.workgroup})`,
+          head,
+          ...(constants ? [`  constants ${constants}`] : []),
           ...buffers.map((b) => `  ${b}`),
           ...c.nest.map((n) => `  ${n}`),
         ].join("\n");

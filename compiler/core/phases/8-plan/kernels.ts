@@ -91,19 +91,27 @@ export class KernelTable {
     this.rows[index].entry.sites.add(site);
     return index;
   }
-  /** Of the kernel with the i-th text. */
   name(i: number): string {
-    return this.entries[i].name;
+    return this.rows[i].name;
   }
   code(i: number): KernelCode {
-    return this.entries[i].code;
+    return this.rows[i].entry.code;
   }
   access(i: number): readonly AccessMode[] {
-    return this.entries[i].access;
+    return this.rows[i].entry.access;
   }
-  /** Texts. */
+  /** The kernel's text is that of another one, before it: by name. */
+  like(i: number): string | undefined {
+    const { name, entry } = this.rows[i];
+    return entry.name === name ? undefined : entry.name;
+  }
+  /** Constants of its pipeline. */
+  constants(i: number): string {
+    const { entry, overrides } = this.rows[i];
+    return entry.code.overrides.map((o, n) => `${o.name} = ${overrides[n]}`).join(", ");
+  }
   get count(): number {
-    return this.entries.length;
+    return this.rows.length;
   }
   /** Kernel rows; texts go to `texts`, shared with other programs. What all of the program requires (`given`) is not said again. */
   finish(backend: Backend, texts: KernelTexts, given: readonly string[]): Kernel[] {
