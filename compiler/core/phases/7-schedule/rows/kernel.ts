@@ -404,8 +404,8 @@ class RowsKernel {
       this.from(lane),
       this.span(lane) * turns,
       this.end(k),
-      // A part is one term of the next sum already.
-      this.share?.places.has(k) ? 1 : undefined,
+      // A part whose length a call says: one of many, with many threads.
+      this.share && this.shape.ahead > 1 && asConst(k.extent) === undefined ? 2 : undefined,
     );
     for (const [n, p] of pairs.entries()) this.spreads.wait(p.f, p.spread, moments[n]);
     return totals.map((t) => t.value());
