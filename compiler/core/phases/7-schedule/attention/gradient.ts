@@ -57,7 +57,7 @@ function queryKernel(job: Job, cut: Cut): Launch {
       t.spread(
         weights.map((w, i) => unlessHidden(scores[i], bin("*", w, bin("-", t.at(back[i]), part(delta, i))))),
       );
-      t.gather(sums, { v: k, first: k0 }, S);
+      t.gather(sums, { v: k, first: k0 }, S, true);
     },
     lit(0),
     lit(t.others),

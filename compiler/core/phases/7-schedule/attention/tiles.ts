@@ -3,7 +3,7 @@
 // four others a thread; sums weighted by them, four rows by whole vec4s of features. Every operand lies in workgroup memory
 // by the axis that is summed, so that there is one loop for all of them; its size does not grow with the features. In: a
 // claimed node and a cut. Out: statements.
-import { asConst, ceilDiv, type Dim, isConst, mul, ONE, product } from "../../../dims/dim.ts";
+import { asConst, ceilDiv, type Dim, dim, isConst, mul, ONE, product } from "../../../dims/dim.ts";
 import type { DType, Value } from "../../../ir/types.ts";
 import {
   bin,
@@ -238,8 +238,11 @@ export class Tiles {
         x: vec(held.map((w) => part(w, c))),
       });
   }
-  /** sums += weights * rows of the other side. Those past `count` may hold anything. */
-  gather(sums: readonly (readonly string[])[], other: Rows, count: Dim): void {
+  /**
+   * sums += weights * rows of the other side. Those past `count` may hold anything. `rolled`: as a loop whose turns nobody
+   * knows, for kernels whose registers are short: compilers move loads of all turns to the front of one they unroll.
+   */
+  gather(sums: readonly (readonly string[])[], other: Rows, count: Dim, rolled = false): void {
     const { em, s, teams } = this;
     const wide = quadsOf(other.v);
     const { rows: keys } = stretchOf(this.cut, wide);
@@ -269,6 +272,7 @@ export class Tiles {
         (q) => bin("+", bin("*", q, lit(FOUR * wide)), this.tx),
         tile,
         wide,
+        rolled,
       );
     };
     if (keys === this.others) chunk(lit(0));
@@ -409,9 +413,10 @@ export class Tiles {
     bAt: (q: X) => X,
     b: SharedArray,
     stride: number,
+    rolled = false,
   ): void {
     const { em, cut, ty } = this;
-    em.loop(undefined, "q", lit(quads), (q) => {
+    em.loop(undefined, "q", rolled ? em.dim(dim(quads)) : lit(quads), (q) => {
       const inA = bin("+", bin(">>", a.from, lit(2)), q);
       const atA = em.let("at_a", placeOf(a.from.k === "lit" ? q : em.let("q_a", inA), a.groups, ty));
       const atB = em.let("at_b", bAt(q));
