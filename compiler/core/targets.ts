@@ -100,7 +100,7 @@ export const baseline: Target = {
   mapThreads: 128,
   rowThreads: 128,
   busyRows: 64,
-  split: { groups: 64, least: 512, launch: 2048 },
+  split: { groups: 64, least: 512, launch: 6144 },
   rows: { groups: 128, alone: 1 << 15, back: 1 << 18, ahead: 4 },
   tile: { rows: 32, cols: 32, depth: 16, high: 4, wide: 4 },
   literalDivisors: true,
