@@ -1,0 +1,82 @@
+// A call of sizes that were there before makes nothing: no buffer, bind group, pipeline or shader, and no more submits and
+// writes than its inputs and its readback need. Counted at the device, not timed.
+import { afterEach, describe, expect, it, type TestContext } from "vitest";
+import type { Tensor } from "../../runtime/core/api.ts";
+import { testDevice } from "../support/device.ts";
+import { testModule } from "../support/module.ts";
+
+const SOURCE = `import { Conv2d, Linear } from "std/nn"
+model Small {
+  conv = Conv2d(1, 8, 3, padding = 1)
+  head = Linear(8 * 8 * 8, 4)
+  fn logits(x: f32[N, 1, 8, 8]) -> f32[N, 4] { x |> conv |> relu |> flatten |> head }
+  fn loss(x: f32[N, 1, 8, 8], y: i32[N]) -> f32 { cross_entropy(logits(x), y) }
+}
+train fit for Small { minimize loss; with adam(lr = 0.01) }`;
+
+const MAKES = /^create/;
+const restore: (() => void)[] = [];
+afterEach(() => {
+  for (const undo of restore.splice(0)) undo();
+});
+
+/** Calls of the device's and the queue's methods, by name, from now on. */
+async function counted(context: TestContext): Promise<Map<string, number>> {
+  const { device } = await testDevice(context);
+  const counts = new Map<string, number>();
+  for (const of of [device, device.queue] as unknown as object[]) {
+    const proto = Object.getPrototypeOf(of) as Record<string, unknown>;
+    for (const name of Object.getOwnPropertyNames(proto)) {
+      const was = Object.getOwnPropertyDescriptor(proto, name);
+      if (typeof was?.value !== "function" || name === "constructor") continue;
+      const method = was.value as (...args: unknown[]) => unknown;
+      Object.defineProperty(proto, name, {
+        ...was,
+        value(this: unknown, ...args: unknown[]) {
+          counts.set(name, (counts.get(name) ?? 0) + 1);
+          return method.apply(this, args);
+        },
+      });
+      restore.push(() => Object.defineProperty(proto, name, was));
+    }
+  }
+  return counts;
+}
+
+describe("a steady call", () => {
+  it("makes nothing but its commands", async (context) => {
+    const net = await testModule(SOURCE, { targets: ["baseline"] }).load(context, { seed: 1 });
+    const x = { data: new Float32Array(4 * 64).fill(0.5), shape: [4, 1, 8, 8] };
+    const y = Int32Array.of(0, 1, 2, 3);
+    type Call = (inputs: object, options?: object) => Promise<Record<string, Tensor>>;
+    const entries = net.base as unknown as { readonly [name: string]: Call };
+    const calls: Record<string, () => Promise<unknown>> = {
+      inference: () => net.call("logits", { x }),
+      step: () => entries["fit_step"]({ x, y }),
+      // The loop reads nothing back.
+      chained: async () => {
+        const { logits } = await entries["logits"]({ x }, { gpu: true });
+        logits.dispose();
+      },
+    };
+    for (const call of Object.values(calls)) for (let i = 0; i < 3; i++) await call();
+    await net.call("logits", { x });
+    const counts = await counted(context);
+    const perCall: Record<string, Record<string, number>> = {};
+    for (const [name, call] of Object.entries(calls)) {
+      // The weights that steps changed are packed anew, once.
+      await call();
+      counts.clear();
+      for (let i = 0; i < 4; i++) await call();
+      perCall[name] = Object.fromEntries([...counts].map(([method, n]) => [method, n / 4]));
+    }
+    const made = (name: string): Record<string, number> =>
+      Object.fromEntries(Object.entries(perCall[name]).filter(([m]) => MAKES.test(m)));
+    expect(made("inference")).toEqual({ createCommandEncoder: 1 });
+    expect(made("step")).toEqual({ createCommandEncoder: 1 });
+    // A result that stays has a buffer of its own.
+    expect(made("chained")).toEqual({ createCommandEncoder: 1, createBuffer: 1 });
+    for (const name of Object.keys(calls)) expect(perCall[name]["submit"]).toBe(1);
+    expect(perCall["inference"]["writeBuffer"]).toBe(1);
+  }, 120_000);
+});
