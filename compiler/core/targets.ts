@@ -92,20 +92,6 @@ export const rulesOf = (target: Target): KernelRules => ({
 export const subgroupOf = ({ requires }: Pick<Target, "requires">): number | undefined =>
   requires.features.includes("subgroups") ? requires.subgroupSize : undefined;
 
-/** WebGPU's default limits and no optional feature: runs anywhere. */
-export const baseline: Target = {
-  name: "baseline",
-  backend: wgsl,
-  requires: { features: [], limits: {} },
-  mapThreads: 128,
-  rowThreads: 128,
-  busyRows: 64,
-  split: { groups: 64, least: 512, launch: 6144 },
-  rows: { groups: 128, alone: 1 << 15, back: 1 << 18, ahead: 4 },
-  tile: { rows: 32, cols: 32, depth: 16, high: 4, wide: 4 },
-  literalDivisors: true,
-  fastShared: false,
-};
 /** A discrete or integrated GPU: workgroup-memory tiles of 64, attention as one kernel. */
 export const gpu: Target = {
   name: "gpu",
@@ -119,6 +105,16 @@ export const gpu: Target = {
   tile: { rows: 64, cols: 64, depth: 16, high: 4, wide: 4 },
   literalDivisors: true,
   fastShared: true,
+};
+/**
+ * WebGPU's default limits and no optional feature: runs anywhere. Its kernels are those of `gpu`, which need no more, so that a
+ * module holds them once; but attention is products around a softmax, whose kernels software adapters compile far sooner.
+ */
+export const baseline: Target = {
+  ...gpu,
+  name: "baseline",
+  requires: { features: [], limits: {} },
+  fastShared: false,
 };
 /**
  * What reads workgroup memory at four bytes for each multiplication that it could do, not two: a thread has eight rows and

@@ -47,7 +47,11 @@ export function fuse(
   options: FuseOptions,
   around: (step: string, regions: () => readonly Region[]) => void = () => {},
 ): Fused {
-  const p = new Partition(graph, options);
+  const p = new Partition(
+    graph,
+    options,
+    (of, g, roots) => g.kind !== "rows" || rowsOf(of, g, roots) !== undefined,
+  );
   const w: Work = { p, readings: undefined };
   for (const step of fuseSteps) {
     step.run(w);

@@ -78,7 +78,15 @@ export class Partition {
   private readonly derivedNodes = new Set<Node>();
   private readonly fromParams = new Set<Node>();
 
-  constructor(graph: Graph, options: FuseOptions) {
+  /** Whether a region's kernel could store these, as far as its kind says: rows are cut as its reductions read them. */
+  private readonly isOneKernel: (g: Draft, roots: readonly Value[]) => boolean;
+
+  constructor(
+    graph: Graph,
+    options: FuseOptions,
+    isOneKernel: (p: Partition, g: Draft, roots: readonly Value[]) => boolean = () => true,
+  ) {
+    this.isOneKernel = (g, roots) => isOneKernel(this, g, roots);
     this.graph = graph;
     this.nodes = graph.nodes;
     this.options = options;
@@ -507,6 +515,7 @@ export class Partition {
       const reads = this.readsOf(roots, within, this.options.maxBindings);
       if (
         this.bindings(within, reads, roots) <= this.options.maxBindings &&
+        this.isOneKernel(within, roots) &&
         !this.waitsForReader(within, n)
       ) {
         within.roots = roots;

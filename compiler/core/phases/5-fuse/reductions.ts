@@ -102,7 +102,12 @@ function growRows(p: Partition, n: Node): void {
     if (fits()) added.push(m);
     else p.drop(g, m);
   }
+  // A view that is left to its readers may leave what it shows to be stored.
   p.trimViews(g, added);
+  while (!fits() && added.length > 0) {
+    p.drop(g, added.pop() as Node);
+    p.trimViews(g, added);
+  }
   p.settle(g);
 }
 

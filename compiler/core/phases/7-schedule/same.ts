@@ -21,7 +21,9 @@ interface Seen {
 
 /** A text that is equal for equal groups. Undefined where a kernel stores in a place that the group does not say. */
 function seen(ctx: ScheduleContext, laid: Laid, g: Region): Seen | undefined {
-  const parts: string[] = [g.kind, g.derived ? "derived" : "", groupName(g)];
+  // Families choose otherwise in a training step (contraction/split.ts).
+  const trains = ctx.fused.graph.writes.length > 0 ? "trains" : "";
+  const parts: string[] = [g.kind, g.derived ? "derived" : "", trains, groupName(g)];
   const values = new Map<Value, number>();
   const nodes = new Map<Node, number>();
   const packed = ctx.packed.get(g);

@@ -31,7 +31,7 @@ import { type Nest, storeFunction } from "./nest.ts";
 /** Parts, at most. */
 const MOST = 64;
 /** Of a training step, launches that a cut must be worth where more of a batch would do as well. */
-const GROWING = 3;
+const GROWING = 6;
 /** Partial sums that a thread of the second launch has on their way at a time. */
 const AT_ONCE = 4;
 
