@@ -460,7 +460,7 @@ describe("what is fused, as text", () => {
   it("softmax of a sum", () => {
     expect(fused("(x: f32[N, 10], y: f32[10]) -> f32[N, 10] { softmax(x + y) }")).toMatchInlineSnapshot(`
       "entry f (cpu-subgroup)
-        rows { %4 max; %5 reshape; %6 stop_gradient; %7 broadcast_to; %8 sub; %9 exp; %10 sum; %11 reshape; %12 broadcast_to; %13 div } -> div: f32[N, 10]"
+        rows { %3 add; %4 max; %5 reshape; %6 stop_gradient; %7 broadcast_to; %8 sub; %9 exp; %10 sum; %11 reshape; %12 broadcast_to; %13 div } -> div: f32[N, 10]"
     `);
   });
 });
