@@ -3,9 +3,9 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { targets } from "../../compiler/core/index.ts";
 import { type Alternative, best, type Pick, search, type Times } from "../../compiler/cli/tune/search.ts";
 import { readTable, type Table, targetsWith, tunedTarget } from "../../compiler/cli/tune/table.ts";
+import { targets } from "../../compiler/core/index.ts";
 import { testCli } from "../support/cli.ts";
 import { compile, gpuTarget, type Alternative as Offer } from "../support/tune.ts";
 
