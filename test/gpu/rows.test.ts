@@ -1,5 +1,5 @@
 // Rows in every way a workgroup may have them: long ones in parts, several short ones together, what is read again kept, on
-// the adapter beside the reference in double precision. Sizes are no multiples of anything, one, and none.
+// the adapter beside the reference in double precision. Sizes are no multiples of anything, and one.
 import { describe, expect, it } from "vitest";
 import { type Target, targets } from "../../compiler/core/index.ts";
 import { dense } from "../../compiler/core/reference/evaluate.ts";

@@ -16,7 +16,7 @@ export type X = { readonly dtype: DType; readonly width: Width } & (
   /** `/` and `%` of integers take both for unsigned: what is divided is an index. Shifts and `&` are by a literal. */
   | {
       readonly k: "bin";
-      readonly op: "+" | "-" | "*" | "/" | "%" | "<" | ">=" | "&&" | ">>" | "&";
+      readonly op: "+" | "-" | "*" | "/" | "%" | "<" | ">=" | "&&" | ">>";
       readonly a: X;
       readonly b: X;
     }

@@ -10,7 +10,7 @@ const numbered = (names: readonly string[]): ReadonlyMap<string, number> =>
   new Map(names.map((name, i) => [name, i]));
 const DTYPES = numbered(["bool", "i32", "u32", "f32", "f16"]);
 const FUNCTIONS = numbered([...functionNames, ...[...DTYPES.keys()].map((t) => `cast_${t}`)]);
-const OPS = numbered(["+", "-", "*", "/", "%", "<", ">=", "&&", ">>", "&"]);
+const OPS = numbered(["+", "-", "*", "/", "%", "<", ">=", "&&", ">>"]);
 const COMBINES = numbered(["add", "mul", "max", "min"]);
 const EXPRESSIONS = numbered(
   "var lit uniform bin call splat vec part load shared element broadcast subgroup override".split(" "),

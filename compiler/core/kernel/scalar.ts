@@ -93,16 +93,18 @@ export function children(x: Scalar): readonly Scalar[] {
       return [];
   }
 }
-/** The loads in an expression, each once. */
-export function loadsOf(x: Scalar): ScalarOf<"load">[] {
-  const out: ScalarOf<"load">[] = [];
+/** What is of a kind in an expression, each once. */
+function ofKind<K extends Scalar["kind"]>(x: Scalar, kind: K): ScalarOf<K>[] {
+  const out: ScalarOf<K>[] = [];
   const seen = new Set<Scalar>();
   const visit = (y: Scalar): void => {
     if (seen.has(y)) return;
     seen.add(y);
-    if (y.kind === "load") out.push(y);
+    if (y.kind === kind) out.push(y as ScalarOf<K>);
     for (const ch of children(y)) visit(ch);
   };
   visit(x);
   return out;
 }
+export const loadsOf = (x: Scalar): ScalarOf<"load">[] => ofKind(x, "load");
+export const foldsOf = (x: Scalar): ScalarOf<"fold">[] => ofKind(x, "fold");

@@ -139,8 +139,8 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
         same(x, "i32", 1, x.slot.name);
         return;
       case "bin":
-        if (x.op === ">>" || x.op === "&") {
-          if (literalOf(x.b) === undefined) fail(`${x.op} by what is no literal`);
+        if (x.op === ">>") {
+          if (literalOf(x.b) === undefined) fail(">> by what is no literal");
           return;
         }
         // Arithmetic takes a number beside a vector, comparisons do not.

@@ -66,11 +66,9 @@ export function printKernel(
       case "override":
         return `i32(${name(x.slot.name)})`;
       case "bin":
-        if (x.op === ">>" || x.op === "&") {
-          const shift = x.op === ">>";
-          const by = `${literalOf(x.b)}${shift ? "u" : ""}`;
-          const all = x.width === 1 ? by : `${typeName(shift ? "u32" : x.dtype, 4)}(${by})`;
-          return `${operand(x.a, "*", true)} ${x.op} ${all}`;
+        if (x.op === ">>") {
+          const by = `${literalOf(x.b)}u`;
+          return `${operand(x.a, "*", true)} >> ${x.width === 1 ? by : `${typeName("u32", 4)}(${by})`}`;
         }
         if (isUnsigned(x)) return `${typeName("i32", x.width)}(${unsigned(x)})`;
         return `${operand(x.a, x.op, false, x.b.k !== "lit")} ${x.op} ${operand(x.b, x.op, true, x.a.k !== "lit")}`;

@@ -15,7 +15,7 @@ import {
 import type { Value } from "../../ir/types.ts";
 import { bin, lit, type X } from "../../kernel/code.ts";
 import type { ScalarContext } from "../../kernel/lowering.ts";
-import { type Axis, children, loadsOf, type Scalar, type ScalarOf } from "../../kernel/scalar.ts";
+import { type Axis, foldsOf, loadsOf, type Scalar, type ScalarOf } from "../../kernel/scalar.ts";
 import { workOf } from "../../kernel/work.ts";
 import { factsOf } from "../../regions/facts.ts";
 import { emitterFor, finish, groupLowering, groupName, groupX, laneX, lowerRoot } from "./common.ts";
@@ -91,18 +91,6 @@ const literally = (ctx: ScheduleContext, g: Job["group"]): ScalarContext => grou
 
 function tapsOf(fold: ScalarOf<"fold">): number | undefined {
   return asConst(product(fold.axes.map((a) => a.extent)));
-}
-function foldsOf(x: Scalar): ScalarOf<"fold">[] {
-  const out: ScalarOf<"fold">[] = [];
-  const seen = new Set<Scalar>();
-  const visit = (y: Scalar): void => {
-    if (seen.has(y)) return;
-    seen.add(y);
-    if (y.kind === "fold") out.push(y);
-    for (const c of children(y)) visit(c);
-  };
-  visit(x);
-  return out;
 }
 /** The expression with each sum written out. */
 function writtenOut(s: ScalarContext, x: Scalar): Scalar {

@@ -23,7 +23,7 @@ import type { Emitter } from "../../../kernel/emitter.ts";
 import { lanesAlong } from "../../../kernel/facts.ts";
 import { foldOf, linearOffset, type ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
-import { children, loadsOf } from "../../../kernel/scalar.ts";
+import { children, foldsOf, loadsOf } from "../../../kernel/scalar.ts";
 import type { Region } from "../../../regions/region.ts";
 import { decode, extentOf, groupLowering, lowerRoot } from "../common.ts";
 import type { ScheduleContext } from "../family.ts";
@@ -151,18 +151,6 @@ export function vectorNestOf(ctx: ScheduleContext, g: Region): Nest | undefined 
       to,
     },
   };
-}
-function foldsOf(x: Scalar): ScalarOf<"fold">[] {
-  const out: ScalarOf<"fold">[] = [];
-  const seen = new Set<Scalar>();
-  const visit = (y: Scalar): void => {
-    if (seen.has(y)) return;
-    seen.add(y);
-    if (y.kind === "fold") out.push(y);
-    for (const c of children(y)) visit(c);
-  };
-  visit(x);
-  return out;
 }
 
 export function nestOf(ctx: ScheduleContext, g: Region): Nest | undefined {
