@@ -46,7 +46,7 @@ export function drawInputs(
       const key = drawKey([seed, 0], fnv1a(port.name), 0);
       for (let i = 0; i < data.length; i++) {
         const u = uniformFromBits(randomBits(key, i));
-        data[i] = below === undefined ? u : Math.floor(u * below);
+        data[i] = sizes.get(port.name) ?? (below === undefined ? u : Math.floor(u * below));
       }
       return [port.name, { data, shape }];
     }),

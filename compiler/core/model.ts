@@ -34,6 +34,8 @@ export interface PortInfo {
   readonly type: TensorType;
   /** The dtype as declared, where it differs from the graph's. */
   readonly boundary?: BoundaryDType;
+  /** An `int` of the author's: its value is the size of its name. */
+  readonly counts?: true;
   /** The shape as the author wrote it, or the inferred one. */
   readonly shapeText: readonly string[];
   readonly span: Span;

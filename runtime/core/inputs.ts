@@ -64,6 +64,8 @@ function takeAll(entry: EntryPlan, given: { readonly [name: string]: unknown }, 
       value.shape.forEach((size, k) => {
         names.set(`${port.name}.${k}`, size);
       });
+      // What counts is the size of its name.
+      if (value.count === 1 && "data" in value.source) names.set(port.name, value.source.data[0]);
     }
     return value;
   });

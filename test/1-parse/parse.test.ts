@@ -141,7 +141,7 @@ describe("expressions", () => {
     });
     expect(expr("for (u, s) in zip(a, b) with h = x, l = [] { (h, l) }")).toMatchObject({
       kind: "for",
-      target: { names: [{ name: "u" }, { name: "s" }] },
+      target: { items: [{ name: "u" }, { name: "s" }] },
       carries: [{ name: { name: "h" } }, { name: { name: "l" } }],
     });
     expect(expr("scan xt over x axis 1 with s = zeros(B) { emit y = s }")).toMatchObject({

@@ -135,13 +135,19 @@ const table = {
     "param and buffer need an initial value or an initialiser.",
   ),
 
+  E0707: error(
+    "two parameters of one path",
+    "Each parameter and buffer has a path of its own, which is its name in files of weights.",
+    "give one of them another name behind as",
+  ),
+
   // --------------------------------------------------------------------------------------------- imports
   E0801: error("module not found", "An import names std/… or a relative path to an .mdl file."),
   E0802: error("name not exported", "The module has no top-level declaration of that name."),
   E0803: error("import cycle", "Files may not import one another in a circle."),
 
   // --------------------------------------------------------------------------- modes, training and state
-  E0901: error("store to something else", "Only a buffer is written with <-."),
+  E0901: error("store to something else", "Only buffers and parameters are written with <-."),
   E0902: error(
     "buffer written twice",
     "A call of a fn writes a buffer once; a later call reads what it left.",
@@ -153,6 +159,11 @@ const table = {
   E0907: error("unknown optimizer", "with takes one of the optimizers, such as sgd or adamw."),
   E0908: error("nothing to train", "All parameters the block would update are frozen."),
   E0909: error("not supported yet", "A clause that the language has and this version does not carry out."),
+  E0910: error(
+    "stored and trained",
+    "A training step writes the parameters that it trains; what its loss stores into is not among them.",
+    "name what is trained with update, or leave the other out with frozen",
+  ),
 
   // ---------------------------------------------------------------------------------------------- limits
   E1001: error(

@@ -20,7 +20,7 @@ const leaf = (name: string, doc: string, more: Partial<OpDef> = {}): OpDef => ({
   ...more,
 });
 
-/** An argument of the entry: attrs name, dtype, shape. */
+/** An argument of the entry: attrs name, dtype, shape; `counts` where its value is the size of its name. */
 export const input = leaf("input", "An argument of the entry.");
 /** A trainable tensor: attrs path, dtype, shape. */
 export const param = leaf("param", "A parameter, by path.");

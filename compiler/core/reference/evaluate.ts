@@ -89,6 +89,7 @@ export function bindSizes(
       throw new EvaluateError(
         `input ${name} is ${typeText(type)}, given ${data.dtype}[${data.shape.join(", ")}]`,
       );
+    if (node.attrs.counts) sizes[name] = Number(data.data[0]);
     type.shape.forEach(
       (d, i) => void open.push({ dim: d, value: data.shape[i], what: `axis ${i} of ${name}` }),
     );

@@ -94,7 +94,7 @@ export interface ModelDecl extends NodeBase {
   readonly doc?: string;
 }
 
-/** A parameter of a layer, model (static), fn (static or tensor) or op (scalar). */
+/** A parameter of a layer, model (static), fn (static or tensor) or op (scalar). An unnamed fn's need no type. */
 export interface Param extends NodeBase {
   readonly kind: "param";
   readonly name: Ident;
@@ -208,16 +208,26 @@ export interface EmaClause extends NodeBase {
 
 // ------------------------------------------------------------------------------------------------ members
 
-export type Member = ParamDecl | BufferDecl | FrozenDecl | BindMember | TieDecl | FnDecl | ErrorNode;
+export type Member =
+  | ParamDecl
+  | BufferDecl
+  | FrozenDecl
+  | BindMember
+  | TupleMember
+  | TieDecl
+  | FnDecl
+  | ErrorNode;
 
 /**
  * `param weight: f32[cout, cin, 3, 3] = he_normal()`, optionally ending `if bias`: the parameter exists
  * only where that static condition holds and its name is `none` elsewhere. The condition is read in the
  * scope of the layer's own parameters, so `param bias: f32[c] = zeros() if bias` tests the static one.
+ * `param weight as "weight_l" + i: …` is called so in paths.
  */
 export interface ParamDecl extends NodeBase {
   readonly kind: "param_decl";
   readonly name: Ident;
+  readonly called?: Expr;
   readonly type: Type;
   readonly init?: Expr;
   readonly when?: Expr;
@@ -228,6 +238,7 @@ export interface ParamDecl extends NodeBase {
 export interface BufferDecl extends NodeBase {
   readonly kind: "buffer_decl";
   readonly name: Ident;
+  readonly called?: Expr;
   readonly type: Type;
   readonly init?: Expr;
   readonly when?: Expr;
@@ -240,12 +251,23 @@ export interface FrozenDecl extends NodeBase {
   readonly patterns: readonly Pattern[];
 }
 
-/** `conv1 = Conv2d(3, 8, 3)`: an instance, a list of them or any static value; at top level a constant. */
+/**
+ * `conv1 = Conv2d(3, 8, 3)`: an instance, a list of them or any static value; at top level a constant. In a body
+ * `blocks as ["block" + i for i in 0..n] = […]` says what paths call it, or each of its items.
+ */
 export interface BindMember extends NodeBase {
   readonly kind: "bind";
   readonly name: Ident;
+  readonly called?: Expr;
   readonly value: Expr;
   readonly doc?: string;
+}
+
+/** `(blocks, width) = for … { … }` in a body: a member for each name. */
+export interface TupleMember extends NodeBase {
+  readonly kind: "bind_tuple";
+  readonly target: TupleTarget;
+  readonly value: Expr;
 }
 
 /** `head.weight = embed.weight` */
@@ -269,7 +291,20 @@ export interface Pattern extends NodeBase {
 
 // -------------------------------------------------------------------------------------------------- types
 
-export type Type = TensorType | StaticType | EnumType | ListType | OptionalType | ErrorNode;
+export type Type =
+  | TensorType
+  | StaticType
+  | EnumType
+  | ListType
+  | UnionType
+  | OptionalType
+  | AnyType
+  | ErrorNode;
+
+/** No type is written: a parameter of an unnamed fn that takes whatever it is given. */
+export interface AnyType extends NodeBase {
+  readonly kind: "any_type";
+}
 
 /**
  * `f32[N, c, floor(H / 2)]`; also `f32` with `dims` empty. The dtype is one of f32 f16 i32 u32 i8 u8 i64
@@ -307,6 +342,12 @@ export interface ListType extends NodeBase {
   readonly element: Type;
 }
 
+/** `int | [int] | "same"`: a value of one of these static types. */
+export interface UnionType extends NodeBase {
+  readonly kind: "union_type";
+  readonly types: readonly Type[];
+}
+
 /** `f32[N]?`: the type, or `none`. */
 export interface OptionalType extends NodeBase {
   readonly kind: "optional_type";
@@ -341,7 +382,7 @@ export interface Block extends NodeBase {
 
 export type Stmt = LetStmt | StoreStmt | EmitStmt | ExprStmt | ErrorNode;
 
-/** `h = f(x)` or `(a, b) = f(x)`; a target `_` is thrown away. One name or several, never nested. */
+/** `h = f(x)`, `(a, b) = f(x)` or `(y, (h, c)) = f(x)`; a target `_` is thrown away. */
 export interface LetStmt extends NodeBase {
   readonly kind: "let";
   readonly target: Target;
@@ -374,7 +415,7 @@ export type Target = Ident | TupleTarget;
 
 export interface TupleTarget extends NodeBase {
   readonly kind: "tuple_target";
-  readonly names: readonly Ident[];
+  readonly items: readonly Target[];
 }
 
 // -------------------------------------------------------------------------------------------- expressions
@@ -400,6 +441,7 @@ export type Expr =
   | IfExpr
   | ForExpr
   | ScanExpr
+  | FnExpr
   | ErrorNode;
 
 /** `32`, `1_000`, `0xff`. `value` is exact: a literal over 2^53 is reported. */
@@ -589,6 +631,14 @@ export interface ScanExpr extends NodeBase {
   readonly sequence: Expr;
   readonly axis: Expr;
   readonly carries: readonly Field[];
+  readonly body: Block;
+}
+
+/** `fn(x) { relu(x) + x }`: an unnamed fn, which sees the names around it. */
+export interface FnExpr extends NodeBase {
+  readonly kind: "fn_expr";
+  readonly params: readonly Param[];
+  readonly result?: Type | RecordType;
   readonly body: Block;
 }
 

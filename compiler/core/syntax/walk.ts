@@ -2,7 +2,7 @@
  * The children of any node, in the order of the text. In: a node. Out: the nodes directly below it. Separate
  * because comments, depth, dumps and tests all go over trees without caring for kinds.
  */
-import type { Node } from "./ast.ts";
+import type { Ident, Node, Target } from "./ast.ts";
 
 /** Fields that hold no nodes. */
 const skipped = new Set(["kind", "span", "opSpan", "trivia", "doc", "segments"]);
@@ -17,3 +17,7 @@ export function childrenOf(node: Node): Node[] {
   }
   return out.sort((a, b) => a.span.start - b.span.start);
 }
+
+/** The names that a target binds, in the order of the text. */
+export const namesOf = (target: Target): readonly Ident[] =>
+  target.kind === "ident" ? [target] : target.items.flatMap(namesOf);

@@ -9,7 +9,7 @@
 import type { IToken } from "chevrotain";
 import type { Diagnostics } from "../../diagnostics/report.ts";
 import { cover, type Span } from "../../diagnostics/span.ts";
-import type { BinaryOp, Expr, Ident, StringLiteral, Target, UnaryOp } from "../../syntax/ast.ts";
+import type { BinaryOp, Expr, Ident, StringLiteral, Target, Type, UnaryOp } from "../../syntax/ast.ts";
 import { tokenEnd } from "./tokens.ts";
 
 /** An expression with the place it takes, parentheses included. */
@@ -181,18 +181,29 @@ export function stringLiteral(token: IToken, at: Span, out: Diagnostics): String
   return { kind: "string", value: parts.join(""), span: at };
 }
 
+/** `"a" | "b"` is one type of two words; anything else with a bar is a union. */
+export function typeOfChoices(choices: readonly Type[]): Type {
+  if (choices.length === 1) return choices[0];
+  const span = cover(choices[0].span, choices[choices.length - 1].span);
+  const words = choices.flatMap((c) => (c.kind === "enum_type" ? c.values : []));
+  const others = choices.filter((c) => c.kind !== "enum_type");
+  if (others.length === 0) return { kind: "enum_type", values: words, span };
+  return { kind: "union_type", types: choices, span };
+}
+
 // ----------------------------------------------------------------------------------------------- targets
 
 /** What an expression binds as the left side of `=`; undefined where it can bind nothing. */
 export function asTarget(left: Expr): Target | undefined {
   if (left.kind === "name") return asIdent(left);
   if (left.kind !== "tuple") return undefined;
-  const names: Ident[] = [];
+  const items: Target[] = [];
   for (const item of left.items) {
-    if (item.kind !== "name") return undefined;
-    names.push(asIdent(item));
+    const target = asTarget(item);
+    if (target === undefined) return undefined;
+    items.push(target);
   }
-  return { kind: "tuple_target", names, span: left.span };
+  return { kind: "tuple_target", items, span: left.span };
 }
 
 function asIdent(name: { readonly name: string; readonly span: Span }): Ident {

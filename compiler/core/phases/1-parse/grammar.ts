@@ -5,7 +5,7 @@
  */
 import type { IToken, ParserMethod } from "chevrotain";
 import type { Diagnostics } from "../../diagnostics/report.ts";
-import { cover, type Span } from "../../diagnostics/span.ts";
+import type { Span } from "../../diagnostics/span.ts";
 import type * as ast from "../../syntax/ast.ts";
 import * as x from "./expressions.ts";
 import { opt, RecoveringParser } from "./recovery.ts";
@@ -217,10 +217,12 @@ export class MdlParser extends RecoveringParser {
       { ALT: () => this.CONSUME(t.BufferWord) },
     ]);
     const name = this.name();
+    let called: ast.Expr | undefined;
     let type: ast.Type = this.hole(name.span);
     let init: ast.Expr | undefined;
     let when: ast.Expr | undefined;
     this.rescue(() => {
+      called = this.OPTION3(() => this.SUBRULE(this.called));
       this.CONSUME(t.Colon);
       type = this.SUBRULE(this.type);
       init = this.OPTION(() => {
@@ -237,7 +239,7 @@ export class MdlParser extends RecoveringParser {
       name,
       type,
       span: this.since(word),
-      ...opt({ init, when }),
+      ...opt({ called, init, when }),
     }));
   });
 
@@ -249,16 +251,30 @@ export class MdlParser extends RecoveringParser {
 
   private readonly bindOrTie: Rule<ast.Member> = this.RULE("bindOrTie", () => {
     const left = this.SUBRULE(this.postfix);
+    const called = this.OPTION(() => this.SUBRULE(this.called));
     return this.binding(left.span, (value, span): ast.Member => {
       if (left.kind === "name") {
-        return { kind: "bind", name: { kind: "ident", name: left.name, span: left.span }, value, span };
+        const name: ast.Ident = { kind: "ident", name: left.name, span: left.span };
+        return { kind: "bind", name, value, span, ...opt({ called }) };
       }
+      if (called !== undefined) {
+        this.notATarget(left, 'a name as a string binds one name: blocks as "block" = …');
+        return { kind: "error", span };
+      }
+      const target = x.asTarget(left);
+      if (target?.kind === "tuple_target") return { kind: "bind_tuple", target, value, span };
       if (left.kind === "member" && x.pathSegments(left) !== undefined) {
         return { kind: "tie", target: left, value, span };
       }
       this.notATarget(left, "a body binds names, and ties paths: head.weight = embed.weight");
       return { kind: "error", span };
     });
+  });
+
+  /** What paths call a member: `as "weight_l" + i`. */
+  private readonly called: Rule<ast.Expr> = this.RULE("called", () => {
+    this.CONSUME(t.As);
+    return this.SUBRULE(this.expression);
   });
 
   private readonly patterns: Rule<ast.Pattern[]> = this.RULE("patterns", () => {
@@ -411,19 +427,27 @@ export class MdlParser extends RecoveringParser {
   // ------------------------------------------------------------------------------------------------- types
 
   private readonly type: Rule<ast.Type> = this.RULE("type", () => {
-    const base = this.OR<ast.Type>([
+    const choices = [this.SUBRULE(this.oneType)];
+    this.MANY(() => {
+      this.CONSUME(t.Bar);
+      choices.push(this.SUBRULE2(this.oneType));
+    });
+    const question = this.OPTION(() => this.CONSUME(t.Question));
+    return this.ACTION(() => {
+      const base = x.typeOfChoices(choices);
+      return question === undefined
+        ? base
+        : { kind: "optional_type" as const, element: base, span: this.sinceSpan(base.span) };
+    });
+  });
+
+  /** One of the choices of a type; a string is a choice of its own. */
+  private readonly oneType: Rule<ast.Type> = this.RULE("oneType", () =>
+    this.OR<ast.Type>([
       {
         ALT: () => {
-          const values = [this.stringToken(this.CONSUME(t.String_))];
-          this.MANY(() => {
-            this.CONSUME(t.Bar);
-            values.push(this.stringToken(this.CONSUME2(t.String_)));
-          });
-          return this.ACTION(() => ({
-            kind: "enum_type" as const,
-            values,
-            span: cover(values[0].span, values[values.length - 1].span),
-          }));
+          const value = this.stringToken(this.CONSUME(t.String_));
+          return this.ACTION(() => ({ kind: "enum_type" as const, values: [value], span: value.span }));
         },
       },
       {
@@ -438,14 +462,8 @@ export class MdlParser extends RecoveringParser {
         },
       },
       { ALT: () => this.SUBRULE(this.namedType) },
-    ]);
-    const question = this.OPTION(() => this.CONSUME(t.Question));
-    return this.ACTION(() =>
-      question === undefined
-        ? base
-        : { kind: "optional_type" as const, element: base, span: this.sinceSpan(base.span) },
-    );
-  });
+    ]),
+  );
 
   private readonly namedType: Rule<ast.Type> = this.RULE("namedType", () => {
     const word = this.OR([{ ALT: () => this.CONSUME(t.Name) }, { ALT: () => this.CONSUME(t.Fn) }]);
@@ -735,6 +753,8 @@ export class MdlParser extends RecoveringParser {
       { ALT: () => this.SUBRULE(this.ifExpr) },
       { ALT: () => this.SUBRULE(this.forExpr) },
       { ALT: () => this.SUBRULE(this.scanExpr) },
+      // A fn with a name is a declaration, which says more where it stands out of place.
+      { GATE: () => this.LA(2).tokenType === t.LParen, ALT: () => this.SUBRULE(this.fnExpr) },
       {
         ALT: () => {
           const segments: string[] = [];
@@ -903,6 +923,50 @@ export class MdlParser extends RecoveringParser {
     return { kind: "scan", target, sequence, axis, carries, body, span: this.since(word) };
   });
 
+  private readonly fnExpr: Rule<ast.FnExpr> = this.RULE("fnExpr", () => {
+    const word = this.CONSUME(t.Fn);
+    const params: ast.Param[] = [];
+    let result: ast.Type | ast.RecordType | undefined;
+    this.header(() => {
+      const open = this.CONSUME(t.LParen);
+      this.inside(open, "list of parameters", "a parameter", () =>
+        this.commaList(params, () => this.SUBRULE(this.openParam)),
+      );
+      this.CONSUME(t.RParen);
+      this.OPTION(() => {
+        result = this.SUBRULE(this.resultType);
+      });
+    });
+    const body = this.SUBRULE(this.block);
+    return this.ACTION(() => ({
+      kind: "fn_expr" as const,
+      params,
+      body,
+      span: this.since(word),
+      ...opt({ result }),
+    }));
+  });
+
+  /** A parameter whose type may be left out. */
+  private readonly openParam: Rule<ast.Param> = this.RULE("openParam", () => {
+    const name = this.name();
+    const type = this.OPTION(() => {
+      this.CONSUME(t.Colon);
+      return this.SUBRULE(this.type);
+    });
+    const value = this.OPTION2(() => {
+      this.CONSUME(t.Equals);
+      return this.SUBRULE(this.expression);
+    });
+    return this.ACTION(() => ({
+      kind: "param" as const,
+      name,
+      type: type ?? { kind: "any_type" as const, span: name.span },
+      span: this.sinceSpan(name.span),
+      ...opt({ default: value }),
+    }));
+  });
+
   private readonly carries: Rule<ast.Field[]> = this.RULE("carries", () => {
     this.CONSUME(t.With);
     const fields = [this.SUBRULE(this.carry)];
@@ -925,11 +989,11 @@ export class MdlParser extends RecoveringParser {
       { ALT: () => this.SUBRULE(this.ident) },
       {
         ALT: () => {
-          const names: ast.Ident[] = [];
+          const items: ast.Target[] = [];
           const open = this.CONSUME(t.LParen);
-          this.inside(open, "names", "a name", () => this.commaList(names, () => this.SUBRULE2(this.ident)));
+          this.inside(open, "names", "a name", () => this.commaList(items, () => this.SUBRULE2(this.target)));
           this.CONSUME(t.RParen);
-          return { kind: "tuple_target", names, span: this.since(open) };
+          return { kind: "tuple_target", items, span: this.since(open) };
         },
       },
     ]),

@@ -16,6 +16,7 @@ const things: Readonly<Record<string, string>> = {
   expression: "an expression",
   indexItem: "an index or a slice",
   type: "a type",
+  oneType: "a type",
   resultType: "a type",
   dim: "a dim",
   statement: "a statement",

@@ -166,9 +166,31 @@ export class ExprPrinter {
         const body = node.body.multiline ? undefined : this.flatBlock(node.body);
         return join([this.loopHead(node), body], " ");
       }
+      case "fn_expr": {
+        if (node.params.some(hasComments)) return undefined;
+        const body = node.body.multiline ? undefined : this.flatBlock(node.body);
+        const head = this.head("fn", node, 0);
+        return head.includes("\n") ? undefined : join([head, body], "");
+      }
       default:
         return leaf(node);
     }
+  }
+
+  /** `fn name(params) -> result `, with the space before the body. */
+  protected head(start: string, node: ast.FnDecl | ast.FnExpr | ast.OpDecl, indent: number): string {
+    const result = node.result === undefined ? "" : ` -> ${this.type(node.result, indent, 0, 0)}`;
+    const params = this.params(node.params, indent, indent + start.length, lastLine(result) + 2);
+    return `${start}${params}${result} `;
+  }
+
+  protected params(params: readonly ast.Param[], indent: number, column: number, tail: number): string {
+    const texts = params.map((p) => {
+      const type = p.type.kind === "any_type" ? "" : `: ${this.type(p.type, indent + step, 0, 0)}`;
+      const value = p.default === undefined ? "" : ` = ${this.expr(p.default, indent + step, 0, 0)}`;
+      return { text: `${p.name.name}${type}${value}`, ...triviaOf(p) };
+    });
+    return group("(", texts, ")", params.some(hasComments), [], indent, column, tail);
   }
 
   private loopHead(node: ast.ForExpr | ast.ScanExpr): string | undefined {
@@ -273,6 +295,10 @@ export class ExprPrinter {
       case "scan": {
         const head = this.loopHead(node) ?? this.brokenLoopHead(node, indent);
         return `${head} ${this.block(node.body, indent, after(column, head) + 1)}`;
+      }
+      case "fn_expr": {
+        const head = this.head("fn", node, indent);
+        return head + this.block(node.body, indent, after(column, head));
       }
       default:
         return leaf(node);
@@ -396,6 +422,8 @@ export class ExprPrinter {
         return node.name.name;
       case "enum_type":
         return node.values.map((v) => quoted(v.value)).join(" | ");
+      case "union_type":
+        return node.types.map((t) => this.type(t, indent, column, tail)).join(" | ");
       case "list_type":
         return `[${this.type(node.element, indent, column, tail)}]`;
       case "optional_type":
@@ -408,6 +436,7 @@ export class ExprPrinter {
         const inner = node.trivia?.inner ?? [];
         return group("(", fields, ")", node.fields.some(hasComments), inner, indent, column, tail);
       }
+      case "any_type":
       case "error":
         return "";
     }

@@ -28,6 +28,7 @@ export function levelOfNode(node: ast.Expr): number {
     case "if":
     case "for":
     case "scan":
+    case "fn_expr":
       return 0;
     default:
       return atomLevel;
@@ -95,7 +96,7 @@ const reservedWords = new Set([
 ]);
 
 export function targetText(node: ast.Target): string {
-  return node.kind === "ident" ? node.name : `(${node.names.map((n) => n.name).join(", ")})`;
+  return node.kind === "ident" ? node.name : `(${node.items.map(targetText).join(", ")})`;
 }
 
 const escapes: Readonly<Record<string, string>> = {

@@ -8,18 +8,8 @@
  */
 import type * as ast from "../../syntax/ast.ts";
 import { ExprPrinter } from "./print-expr.ts";
-import {
-  body,
-  braces,
-  type Entry,
-  group,
-  hasComments,
-  lastLine,
-  step,
-  triviaOf,
-  width,
-} from "./print-layout.ts";
-import { patternText, quoted } from "./print-leaf.ts";
+import { body, braces, type Entry, hasComments, lastLine, step, triviaOf, width } from "./print-layout.ts";
+import { patternText, quoted, targetText } from "./print-leaf.ts";
 
 export function printAst(node: ast.SourceFile): string {
   return new Printer().file(node);
@@ -110,17 +100,23 @@ class Printer extends ExprPrinter {
       case "buffer_decl": {
         const word = node.kind === "param_decl" ? "param" : "buffer";
         const type = this.type(node.type, indent, indent, 0);
-        const head = `${word} ${node.name.name}: ${type}`;
+        const name = `${word} ${this.called(node, indent)}:`;
+        const head = `${name} ${type}`;
         const when = node.when === undefined ? "" : ` if ${this.expr(node.when, indent, indent, 0)}`;
         if (node.init === undefined) return { text: `${head}${when}`, ...triviaOf(node) };
         const init = this.expr(node.init, indent, indent + head.length + 3, when.length);
-        const cells = [`${word} ${node.name.name}:`, type, `= ${init}${when}`];
+        const cells = [name, type, `= ${init}${when}`];
         return { text: `${head} = ${init}${when}`, cells, group: word, ...triviaOf(node) };
       }
       case "frozen":
         return { text: `frozen ${node.patterns.map(patternText).join(", ")}`, ...triviaOf(node) };
       case "bind":
         return this.bind(node, indent);
+      case "bind_tuple": {
+        const target = targetText(node.target);
+        const value = this.expr(node.value, indent, indent + target.length + 3, 0);
+        return { text: `${target} = ${value}`, ...triviaOf(node) };
+      }
       case "tie": {
         const target = this.expr(node.target, indent, indent, 2);
         const value = this.expr(node.value, indent, indent + target.length + 3, 0);
@@ -133,8 +129,14 @@ class Printer extends ExprPrinter {
     }
   }
 
-  private bind(node: ast.BindMember, indent: number): Entry {
+  /** A member's name, and what paths call it. */
+  private called(node: ast.BindMember | ast.ParamDecl | ast.BufferDecl, indent: number): string {
     const { name } = node.name;
+    return node.called === undefined ? name : `${name} as ${this.expr(node.called, indent, indent, 0)}`;
+  }
+
+  private bind(node: ast.BindMember, indent: number): Entry {
+    const name = this.called(node, indent);
     const value = this.expr(node.value, indent, indent + name.length + 3, 0);
     return { text: `${name} = ${value}`, cells: [name, `= ${value}`], group: "bind", ...triviaOf(node) };
   }
@@ -142,22 +144,6 @@ class Printer extends ExprPrinter {
   private fn(node: ast.FnDecl, indent: number): Entry {
     const head = this.head(`${node.private ? "private " : ""}fn ${node.name.name}`, node, indent);
     return { text: `${head}${this.block(node.body, indent, indent + lastLine(head))}`, ...triviaOf(node) };
-  }
-
-  /** `fn name(params) -> result `, with the space before the body. */
-  private head(start: string, node: ast.FnDecl | ast.OpDecl, indent: number): string {
-    const result = node.result === undefined ? "" : ` -> ${this.type(node.result, indent, 0, 0)}`;
-    const params = this.params(node.params, indent, indent + start.length, lastLine(result) + 2);
-    return `${start}${params}${result} `;
-  }
-
-  private params(params: readonly ast.Param[], indent: number, column: number, tail: number): string {
-    const texts = params.map((p) => {
-      const type = this.type(p.type, indent + step, 0, 0);
-      const value = p.default === undefined ? "" : ` = ${this.expr(p.default, indent + step, 0, 0)}`;
-      return { text: `${p.name.name}: ${type}${value}`, ...triviaOf(p) };
-    });
-    return group("(", texts, ")", params.some(hasComments), [], indent, column, tail);
   }
 
   private clause(node: ast.TrainClause, indent: number): Entry {

@@ -75,7 +75,7 @@ class Attacher {
       this.of(before).trailing = comment;
     } else if (after !== undefined) this.of(after).leading.push(comment);
     // Behind the parameters of a fn there is no list to hold it.
-    else if (node.kind === "fn" || node.kind === "op") return false;
+    else if (node.kind === "fn" || node.kind === "fn_expr" || node.kind === "op") return false;
     else this.of(node).inner.push(comment);
     return true;
   }
@@ -172,7 +172,7 @@ class Attacher {
 
 /** What stands on a line of its own, beside the expressions that end blocks. */
 const lineKinds = new Set<Node["kind"]>([
-  ...(["import", "layer", "model", "fn", "op", "train", "bind", "tie"] as const),
+  ...(["import", "layer", "model", "fn", "op", "train", "bind", "bind_tuple", "tie"] as const),
   ...(["param_decl", "buffer_decl", "frozen", "let", "store", "emit", "expr_stmt"] as const),
   ...(["minimize", "update", "report", "with", "batch", "clip", "ema"] as const),
 ]);
@@ -188,6 +188,7 @@ function slotsOf(node: Node): Node[] | undefined {
     case "model":
       return [...node.params, ...node.members];
     case "fn":
+    case "fn_expr":
       return [...node.params];
     case "op":
       return [...node.params, node.grad, node.wgsl].filter((n) => n !== undefined);

@@ -34,7 +34,7 @@ import {
   sub,
   where,
 } from "../../ops/elementwise.ts";
-import { type FlatParams, inRows, type ParamUse } from "../../ops/flat.ts";
+import { type FlatParams, inRows, type ParamUse, type Rows } from "../../ops/flat.ts";
 import { sliceOp } from "../../ops/movement.ts";
 import { full, GRAIN, hyper, param, RANDOM_STEP, RUN, state } from "../../ops/source.ts";
 import { type Formula, formulaOf } from "./alike.ts";
@@ -218,6 +218,10 @@ export function trainStep(
     };
   };
 
+  const flatten = (v: Value): Value => cast(b, reshape(b, v, [product(v.type.shape)]), "f32");
+  const isFine = (v: Value): Value => sum(b, isBad(finite(b, flatten(v))), [0]);
+  // Parameters that the loss stores into (a target network, an average): none of them is trained by this block.
+  const stored = lossGraph.writes.filter((w) => w.path !== RANDOM_STEP && !buffers.has(w.path));
   // The finite flag: anything bad in the loss, the gradients, or what would be written.
   const isBad = (ok: Value): Value => cast(b, not(b, ok), "f32");
   let bad = isBad(finite(b, loss));
@@ -234,15 +238,14 @@ export function trainStep(
     const perRow = sum(b, isBad(looked), [1, 2]);
     bad = add(b, bad, sum(b, perRow, [0]));
   }
-  const kept = lossGraph.writes.filter((w) => w.path !== RANDOM_STEP);
+  const kept = lossGraph.writes.filter((w) => w.path !== RANDOM_STEP && buffers.has(w.path));
+  for (const w of stored) bad = add(b, bad, isFine(w.value));
   const offsetOf = (path: string): number => buffers.get(path) as number;
   const floats = kept
     .filter((w) => isFloat(w.value.type.dtype) && !isConst(product(w.value.type.shape), 0))
     .sort((x, y) => offsetOf(x.path) - offsetOf(y.path));
   const sizeOf = (w: { readonly value: Value }): number =>
     Math.ceil((asConst(product(w.value.type.shape)) as number) / APART) * APART;
-  const flatten = (v: Value): Value => cast(b, reshape(b, v, [product(v.type.shape)]), "f32");
-  const isFine = (v: Value): Value => sum(b, isBad(finite(b, v)), [0]);
   // What one formula writes to buffers side by side is written by it once, over all of them.
   const runs: BufferRun[] = [];
   const byFormula = formulasOf(b, floats, offsetOf, sizeOf).map(({ of, members }) => {
@@ -286,9 +289,13 @@ export function trainStep(
   for (const g of groups) {
     const shape = [dim(g.flat.total / g.flat.row), dim(g.flat.row)];
     const next = updateOver(g, shape);
+    // What is stored between trained parameters is written with them.
+    const beside = storedIn(b, g.flat, stored, flatten);
     const commit = (path: string, value: Value, old: Value): void => {
       const before = reshape(b, old, shape);
-      const after = g.flat.trained ? where(b, inRows(b, g.flat.trained, shape), value, before) : value;
+      let after = g.flat.trained ? where(b, inRows(b, g.flat.trained, shape), value, before) : value;
+      if (beside && path === g.flat.path)
+        after = where(b, inRows(b, beside.rows, shape), reshape(b, beside.value, shape), after);
       writes.push({ path, value: reshape(b, gate(after, before), [dim(g.flat.total)]) });
     };
     g.moments.forEach((m, i) => {
@@ -314,12 +321,14 @@ export function trainStep(
     writes.push({ path: run.path, value: gate(next, old) });
   }
   const together = new Set(runs.flatMap((r) => r.members.map((m) => m.path)));
+  const inFlats = (path: string): boolean => groups.some((g) => g.flat.offsets.has(path));
   for (const w of lossGraph.writes) {
-    if (together.has(w.path)) continue;
+    if (together.has(w.path) || inFlats(w.path)) continue;
     const { dtype, shape } = w.value.type;
+    const leaf = stored.includes(w) ? param : state;
     const old =
-      lossGraph.nodes.find((n) => n.op.name === "state" && n.attrs.path === w.path)?.outs[0] ??
-      b.make(state, [], { path: w.path, dtype, shape });
+      lossGraph.nodes.find((n) => n.op === leaf && n.attrs.path === w.path)?.outs[0] ??
+      b.make(leaf, [], { path: w.path, dtype, shape });
     writes.push(w.path === RANDOM_STEP ? w : { path: w.path, value: gate(w.value, old) });
   }
   // Figures are read as f32.
@@ -404,6 +413,33 @@ function formulasOf<T extends Write>(
     }
     return out.filter((f) => f.members.length > 1);
   });
+}
+
+/** What is stored into parameters of a flat tensor, in their places, and the rows that they take. */
+function storedIn(
+  b: Builder,
+  { offsets, row, total, dtype }: FlatParams,
+  stored: readonly Write[],
+  flatten: (v: Value) => Value,
+): { readonly rows: readonly Rows[]; readonly value: Value } | undefined {
+  const own = stored
+    .flatMap((w) => {
+      const at = offsets.get(w.path);
+      return at === undefined ? [] : [{ at, value: flatten(w.value) }];
+    })
+    .sort((x, y) => x.at - y.at);
+  if (own.length === 0) return undefined;
+  const packed = b.make(
+    pack,
+    own.map((o) => o.value),
+    { offsets: own.map((o) => o.at), total },
+    "stored",
+  );
+  const rows = own.map(({ at, value }): Rows => {
+    const n = asConst(value.type.shape[0]) as number;
+    return [at / row, Math.ceil((at + n) / row)];
+  });
+  return { rows, value: cast(b, packed, dtype) };
 }
 
 /** The parameters of one dtype in a step. */

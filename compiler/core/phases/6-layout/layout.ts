@@ -34,7 +34,10 @@ export function layout(made: Fused, options: LayoutOptions): Laid {
   const fixed = seenAsBytes(made);
   const layouts = chooseLayouts(made, fixed);
   const precision = options.derive ? options.precision : undefined;
-  const { groups, home, packed } = packWeights(made, layouts, fixed, options.derive, precision && isNarrowed);
+  // What the entry itself writes, it reads as it is.
+  const written = new Set(made.graph.writes.map((w) => w.path));
+  const narrowed = (v: Value): boolean => isNarrowed(v) && !written.has(String(v.node.attrs.path));
+  const { groups, home, packed } = packWeights(made, layouts, fixed, options.derive, precision && narrowed);
   const fused: Fused = { ...made, groups, home };
   if (precision) narrow(fused, layouts, fixed, precision);
   const { sources, order } = inPlaceWrites(fused, layouts);

@@ -154,8 +154,8 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     derived: [...planner.derivedUsed].sort((a, b) => a - b),
     writesParams: graph.writes.some((w) => isFlat(w.path))
       ? [...p.places.params.keys()].filter((k) => !isFlat(k))
-      : [],
-    writesState: graph.writes.flatMap((w) => (isFlat(w.path) ? [] : p.places.buffersOf(w.path))),
+      : graph.writes.flatMap((w) => (p.places.params.has(w.path) ? [w.path] : [])),
+    writesState: graph.writes.flatMap((w) => (p.places.params.has(w.path) ? [] : p.places.buffersOf(w.path))),
     train: e.train,
   };
   const { alignment } = p.target.backend.rules;

@@ -21,6 +21,8 @@ export function solveSymbols(graph: Graph): {
       d.terms[0].atoms[0].kind === "symbol";
     if (bare && !values.has(d.key)) values.set(d.key, { dim: sym(name), text: name });
   }
+  for (const { attrs } of graph.inputs)
+    if (attrs.counts) values.set(String(attrs.name), { dim: sym(String(attrs.name)), text: "" });
   for (let again = true; again; ) {
     again = false;
     for (const { d, name } of axes) {

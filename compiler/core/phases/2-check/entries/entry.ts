@@ -1,7 +1,7 @@
 // Entries: a model's public fns as graphs. In: a fn and the model's instance. Out: a CheckedEntry; the inputs it binds are those
 // a train block binds, too.
 import { asConst, dim, print, sym, symbols } from "../../../dims/dim.ts";
-import type { Constraint, Graph, Value } from "../../../ir/types.ts";
+import type { Attrs, Constraint, Graph, TensorType, Value } from "../../../ir/types.ts";
 import type { CheckedEntry, PortInfo } from "../../../model.ts";
 import { input as inputOp } from "../../../ops/source.ts";
 import type * as ast from "../../../syntax/ast.ts";
@@ -27,6 +27,7 @@ import {
   describe,
   type FnVal,
   type Instance,
+  intVal,
   NONE,
   tensorVal,
   type Val,
@@ -72,75 +73,115 @@ export function bindEntry(
     }
     tensors.push({ p, type });
   }
+  // Sizes may name what is static, wherever it stands among the parameters.
+  for (const p of decl.params) {
+    if (tensorType(p.type)) continue;
+    if (ctx.scope.names.has(p.name.name)) fail(ctx, "E0202", `${p.name.name} is bound twice`, p.name.span);
+    const val = bindStaticInput(ctx, trace, decl, p, solved, ports, given.get(p.name.name));
+    ctx.scope.names.set(p.name.name, { val, kind: "param", span: p.name.span });
+    note(ctx, p.name.span, val);
+  }
   entrySymbols(ctx, trace, tensors, solved);
   if ([...ctx.scope.names.values()].filter((b) => b.kind === "symbol").length > LIMITS.symbols)
     fail(ctx, "E1010", `${decl.name.name} has more than ${LIMITS.symbols} symbols`, decl.name.span);
-  for (const p of decl.params) {
-    const arg = given.get(p.name.name);
-    const tensor = tensors.find((t) => t.p === p);
-    const old = ctx.scope.names.get(p.name.name);
-    if (old && old.val.kind === "none") continue;
-    if (old) fail(ctx, "E0202", `${p.name.name} is bound twice`, p.name.span);
-    if (tensor) {
-      const { type, boundary } = declaredType(ctx, tensor.type);
-      const text = shapeTexts(tensor.type, type.shape);
-      const before = ports.get(p.name.name);
-      // A lower-case size has been told of; what it would be in another fn is not known.
-      if (
-        before &&
-        [...before.type.shape, ...type.shape].some((d) => [...symbols(d)].some((s) => !isSymbolName(s)))
+  for (const tensor of tensors) {
+    const { p } = tensor;
+    if (ctx.scope.names.has(p.name.name)) fail(ctx, "E0202", `${p.name.name} is bound twice`, p.name.span);
+    const { type, boundary } = declaredType(ctx, tensor.type);
+    const text = shapeTexts(tensor.type, type.shape);
+    const before = ports.get(p.name.name);
+    // A lower-case size has been told of; what it would be in another fn is not known.
+    if (
+      before &&
+      [...before.type.shape, ...type.shape].some((d) =>
+        [...symbols(d)].some((s) => !isSymbolName(s) && !ports.get(s)?.counts),
       )
-        throw new Failed("size");
-      checkSize(ctx, type, p.type.span);
-      if (type.shape.some((d) => (asConst(d) ?? 0) < 0))
-        fail(ctx, "E0504", `${p.name.name} has a negative size`, p.type.span);
-      if (
-        before &&
-        (before.type.dtype !== type.dtype ||
-          before.type.shape.map(print).join() !== type.shape.map(print).join())
-      )
-        fail(
-          ctx,
-          "E0307",
-          `${p.name.name} is ${type.dtype}[${text.join(", ")}] here and ${before.type.dtype}[${before.shapeText.join(", ")}] elsewhere in this block`,
-          p.span,
-          {
-            secondary: [{ span: before.span, text: "elsewhere" }],
-          },
-        );
-      let value = before?.value;
-      if (!value) {
-        const attrs = { name: p.name.name, dtype: type.dtype, shape: [...type.shape] };
-        value = trace.b.at({ span: p.span, path: "", calls: [], derived: [] }, () =>
-          trace.b.make(inputOp, [], attrs, p.name.name),
-        );
-        trace.inputs.push(value.node);
-        ports.set(p.name.name, {
-          name: p.name.name,
-          type,
-          ...(boundary ? { boundary } : {}),
-          shapeText: text,
-          span: p.span,
-          value,
-        });
-      }
-      ctx.scope.names.set(p.name.name, { val: tensorVal(value), kind: "param", span: p.name.span });
-      note(ctx, p.name.span, tensorVal(value));
-      continue;
-    }
-    const val = arg ? arg.val : p.default ? evalExpr(ctx, p.default) : undefined;
-    if (!val)
+    )
+      throw new Failed("size");
+    checkSize(ctx, type, p.type.span);
+    if (type.shape.some((d) => (asConst(d) ?? 0) < 0))
+      fail(ctx, "E0504", `${p.name.name} has a negative size`, p.type.span);
+    if (
+      before &&
+      (before.type.dtype !== type.dtype ||
+        before.type.shape.map(print).join() !== type.shape.map(print).join())
+    )
       fail(
         ctx,
-        "E0601",
-        `the entry ${decl.name.name} has a static parameter ${p.name.name} without default`,
+        "E0307",
+        `${p.name.name} is ${type.dtype}[${text.join(", ")}] here and ${before.type.dtype}[${before.shapeText.join(", ")}] elsewhere in this block`,
         p.span,
         {
-          help: "give it a default, or make the fn private",
+          secondary: [{ span: before.span, text: "elsewhere" }],
         },
       );
-    ctx.scope.names.set(p.name.name, { val, kind: "param", span: p.name.span });
+    let value = before?.value;
+    if (!value) {
+      value = inputOf(trace, p, type);
+      ports.set(p.name.name, {
+        name: p.name.name,
+        type,
+        ...(boundary ? { boundary } : {}),
+        shapeText: text,
+        span: p.span,
+        value,
+      });
+    }
+    ctx.scope.names.set(p.name.name, { val: tensorVal(value), kind: "param", span: p.name.span });
+    note(ctx, p.name.span, tensorVal(value));
   }
+}
+
+type Ports = Map<string, PortInfo & { readonly value: Value }>;
+
+/** A static parameter: what is given, its default, or an `int` that the call gives, which is a size. */
+function bindStaticInput(
+  ctx: Ctx,
+  trace: Trace,
+  decl: ast.FnDecl,
+  p: ast.Param,
+  solved: Solved,
+  ports: Ports,
+  arg: ArgVal | undefined,
+): Val {
+  const { name } = p.name;
+  if (arg) return arg.val;
+  if (p.default) return evalExpr(ctx, p.default);
+  if (p.type.kind !== "static_type" || p.type.name.name !== "int")
+    return fail(
+      ctx,
+      "E0601",
+      `the entry ${decl.name.name} has a static parameter ${name} without default`,
+      p.span,
+      { help: "give it a default, or make the fn private" },
+    );
+  const before = ports.get(name);
+  if (before && !before.counts)
+    fail(ctx, "E0307", `${name} is an int here and a tensor elsewhere in this block`, p.span, {
+      secondary: [{ span: before.span, text: "elsewhere" }],
+    });
+  if (!before) {
+    const type: TensorType = { dtype: "i32", shape: [] };
+    const value = inputOf(trace, p, type, { counts: true });
+    ports.set(name, { name, type, counts: true, shapeText: [], span: p.span, value });
+    trace.b.require({
+      left: sym(name),
+      relation: ">=",
+      right: dim(0),
+      message: `${name} is a count, given by the host: 0 or more`,
+      span: p.span,
+    });
+  }
+  return intVal(solved.get(name) ?? sym(name));
+}
+
+function inputOf(trace: Trace, p: ast.Param, type: TensorType, more: Attrs = {}): Value {
+  const attrs = { name: p.name.name, dtype: type.dtype, shape: [...type.shape], ...more };
+  const value = trace.b.at({ span: p.span, path: "", calls: [], derived: [] }, () =>
+    trace.b.make(inputOp, [], attrs, p.name.name),
+  );
+  trace.inputs.push(value.node);
+  return value;
 }
 
 /**

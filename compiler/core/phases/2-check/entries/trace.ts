@@ -41,7 +41,10 @@ export function seal(
   checkLiterals(ctx, trace);
   const constraints = trace.constraints().map(sayBoth);
   const used = new Set<string>();
-  for (const i of trace.inputs) for (const d of i.outs[0].type.shape) symbols(d, used);
+  for (const i of trace.inputs) {
+    if (i.attrs.counts) used.add(String(i.attrs.name));
+    for (const d of i.outs[0].type.shape) symbols(d, used);
+  }
   const graph = finishGraph({
     name: trace.name,
     inputs: trace.inputs,

@@ -65,6 +65,14 @@ export function checkTrain(shared: Shared, model: Instance, decl: ast.TrainDecl)
     traceLoss(shared, model, decl, minimize, reports, solved),
   );
   const update = updates(ctx, shared.slots, decl);
+  for (const { path } of traced.graph.writes)
+    if (update.some((s) => s.paths[0] === path))
+      fail(
+        ctx,
+        "E0910",
+        `${path} is stored into by the loss, and trained by this block`,
+        minimize.value.span,
+      );
   differentiable(ctx, traced.graph, update, minimize);
   const ema = one("ema");
   if (ema) report(ctx, "E0909", "ema is not supported yet", ema.span, { help: "leave the clause out" });

@@ -18,6 +18,7 @@ import {
   Scope,
 } from "../values/context.ts";
 import { checkRange } from "../values/ranges.ts";
+import { takeApart } from "../values/targets.ts";
 import { boundaryDType, evalDim } from "../values/types.ts";
 import {
   type ArgVal,
@@ -67,6 +68,7 @@ export function construct(
     module,
     args: bound,
     members: new Map(),
+    called: new Map(),
     statics: new Scope(params),
     scope,
     path: undefined,
@@ -88,12 +90,19 @@ function member(ctx: Ctx, instance: Instance, m: ast.Member): void {
     case "buffer_decl": {
       const slot = damaged ? ERROR : recoverVal(() => declareSlot(ctx, instance.statics, m));
       bindMember(ctx, instance, m.name, slot);
+      if (m.called && slot.kind === "slot") call({ ...ctx, scope: instance.statics }, instance, m, m.called);
       return;
     }
     case "bind":
-      bindMember(ctx, instance, m.name, damaged ? ERROR : recoverVal(() => evaluate(ctx, m.value)));
-      instance.statics.names.set(m.name.name, instance.scope.names.get(m.name.name) as Binding);
+      bindStatic(ctx, instance, m.name, damaged ? ERROR : recoverVal(() => evaluate(ctx, m.value)));
+      if (m.called && !damaged) call(ctx, instance, m, m.called);
       return;
+    case "bind_tuple": {
+      const all = damaged ? ERROR : recoverVal(() => evaluate(ctx, m.value));
+      for (const [name, val] of takeApart(ctx, m.target, all))
+        if (name.name !== "_") recover(() => bindStatic(ctx, instance, name, val), undefined);
+      return;
+    }
     case "tie":
       if (!damaged) tie(ctx, m);
       return;
@@ -111,6 +120,43 @@ function member(ctx: Ctx, instance: Instance, m: ast.Member): void {
     case "error":
       return;
   }
+}
+
+/** A member that declarations of params and buffers behind it see. */
+function bindStatic(ctx: Ctx, instance: Instance, name: ast.Ident, val: Val): void {
+  bindMember(ctx, instance, name, val);
+  instance.statics.names.set(name.name, instance.scope.names.get(name.name) as Binding);
+}
+
+/** What paths call a member: a word, nothing at all, or a list of these for the items of its list. */
+function call(ctx: Ctx, instance: Instance, m: { readonly name: ast.Ident }, called: ast.Expr): void {
+  const v = evaluate(ctx, called);
+  const of = instance.members.get(m.name.name) as Val;
+  if (v.kind === "error" || of.kind === "error") return;
+  const word = (w: Val): string => {
+    if (w.kind !== "string")
+      return fail(ctx, "E0605", `paths are strings, not ${describe(w)}`, called.span, {
+        help: `write ${m.name.name} as "word" + i`,
+      });
+    if (!/^$|^\w+(\.\w+)*$/.test(w.value) || (w.value === "" && of.kind === "slot"))
+      fail(ctx, "E0607", `${JSON.stringify(w.value)} is no path`, called.span, {
+        help: "a path is made of letters, digits and _, with dots between names",
+      });
+    return w.value;
+  };
+  if (v.kind !== "list" && v.kind !== "tuple") {
+    instance.called.set(m.name.name, word(v));
+    return;
+  }
+  const items = of.kind === "list" || of.kind === "tuple" ? of.items.length : undefined;
+  if (items !== v.items.length)
+    fail(
+      ctx,
+      "E0609",
+      `${v.items.length} paths, but ${items === undefined ? `${m.name.name} is ${describe(of)}` : `${m.name.name} has ${items} items`}`,
+      called.span,
+    );
+  instance.called.set(m.name.name, v.items.map(word));
 }
 
 function bindMember(ctx: Ctx, instance: Instance, name: ast.Ident, val: Val): void {

@@ -10,11 +10,17 @@ export function place(root: Instance, shared: Shared): readonly Slot[] {
   const slots: Slot[] = [];
   const seen = new Set<Slot>();
   const ctx = baseCtx(shared, root.module);
-  const join = (path: string, name: string): string => (path === "" ? name : `${path}.${name}`);
+  const join = (path: string, name: string): string =>
+    path === "" || name === "" ? path + name : `${path}.${name}`;
   const visitInstance = (instance: Instance, path: string): void => {
     const first = instance.path === undefined;
     if (first) instance.path = path;
-    for (const [name, val] of instance.members) visit(val, join(path, name));
+    for (const [name, val] of instance.members) {
+      const called = instance.called.get(name) ?? name;
+      if (typeof called === "string") visit(val, join(path, called));
+      else if (val.kind === "list" || val.kind === "tuple")
+        for (const [i, v] of val.items.entries()) visit(v, join(path, called[i]));
+    }
     for (const [name, val] of instance.args) visit(val, join(path, name));
   };
   const visit = (val: Val, path: string): void => {
@@ -54,6 +60,16 @@ export function place(root: Instance, shared: Shared): readonly Slot[] {
     o.paths = [...new Set(all)];
     for (const s of list) s.paths = o.paths;
   }
+  const called = new Map<string, Slot>();
+  for (const o of owners)
+    for (const path of o.paths) {
+      const other = called.get(path);
+      if (other)
+        fail(ctx, "E0707", `two ${o.kind}s are called ${path}`, o.span, {
+          secondary: [{ span: other.span, text: "the other one" }],
+        });
+      called.set(path, o);
+    }
   for (const kind of ["param", "buffer"] as const) {
     const bytes = owners
       .filter((s) => s.kind === kind)

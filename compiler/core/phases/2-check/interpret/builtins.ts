@@ -195,6 +195,21 @@ const table: Readonly<Record<string, Fn>> = {
     const v = one(ctx, "eval", ["layer"], args, site)[0].val;
     return v.kind === "instance" ? { ...v, pinned: true } : v;
   },
+  /** `ntuple(3, 2)` is [3, 3], and `ntuple([3, 5], 2)` what it is given: sizes of layers, one for all axes or one for each. */
+  ntuple: (ctx, args, site) => {
+    const [x, n] = one(ctx, "ntuple", ["x", "n"], args, site);
+    const count = asNumber(n.val);
+    if (n.val.kind !== "int" || count === undefined || count < 0)
+      return fail(ctx, "E0605", `ntuple takes a number of items, not ${describe(n.val)}`, n.span);
+    if (x.val.kind !== "list" && x.val.kind !== "tuple") {
+      spend(ctx, count, site);
+      hold(ctx, site.span, count);
+      return { kind: "list", items: Array.from({ length: count }, () => x.val) };
+    }
+    if (x.val.items.length !== count)
+      return fail(ctx, "E0605", `${count} values are needed here, given ${x.val.items.length}`, x.span);
+    return { kind: "list", items: x.val.items };
+  },
   len: (ctx, args, site) => intVal(listOf(ctx, "len", one(ctx, "len", ["list"], args, site)[0]).length),
   reversed: (ctx, args, site) => ({
     kind: "list",

@@ -140,7 +140,7 @@ export function frame(ctx: Ctx, fn: FnVal, site?: Span): Ctx {
   return {
     ...ctx,
     module: fn.module,
-    scope: new Scope(fn.self?.scope, true),
+    scope: new Scope(fn.around ?? fn.self?.scope, true),
     stores: newStores(ctx.stores),
     self: fn.self,
     path: fn.self ? (fn.self.path ?? ctx.path) : ctx.path,

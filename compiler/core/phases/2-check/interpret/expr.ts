@@ -177,6 +177,27 @@ function evalInner(ctx: Ctx, e: ast.Expr): Val {
       return evalFor(ctx, e);
     case "scan":
       return evalScan(ctx, e);
+    case "fn_expr": {
+      const { params, result, body, span } = e;
+      const name: ast.Ident = { kind: "ident", name: "fn", span: { ...span, end: span.start + 2 } };
+      const decl: ast.FnDecl = {
+        kind: "fn",
+        name,
+        params,
+        ...(result ? { result } : {}),
+        body,
+        private: false,
+        span,
+      };
+      return {
+        kind: "fn",
+        decl,
+        module: ctx.module,
+        ...(ctx.self ? { self: ctx.self } : {}),
+        around: ctx.scope,
+        pinned: false,
+      };
+    }
     case "error":
       return failSilently();
   }

@@ -4,7 +4,7 @@
 import { pointer } from "../../../diagnostics/nearest.ts";
 import type { Diagnostics, Span } from "../../../diagnostics/report.ts";
 import type * as ast from "../../../syntax/ast.ts";
-import { childrenOf } from "../../../syntax/walk.ts";
+import { childrenOf, namesOf } from "../../../syntax/walk.ts";
 import { type Builtins, type Item, importFor, type Module } from "./modules.ts";
 import { capital, inferredHelp, isSymbolName, namesIn, symbolHelp } from "./symbols.ts";
 import type { Definition, DefinitionKind, Referrer } from "./table.ts";
@@ -194,10 +194,19 @@ class Pass {
     const members = new Names(params);
     // Declarations of params and buffers see the static members before them.
     const statics = new Names(params);
-    const later = new Set(decl.members.flatMap((m) => (m.kind === "bind" ? [m.name.name] : [])));
+    const later = new Set(
+      decl.members.flatMap((m) =>
+        m.kind === "bind"
+          ? [m.name.name]
+          : m.kind === "bind_tuple"
+            ? namesOf(m.target).map((n) => n.name)
+            : [],
+      ),
+    );
     for (const m of decl.members) {
       if (m.kind === "param_decl" || m.kind === "buffer_decl") {
         this.later = later;
+        if (m.called) this.expr(statics, m.called);
         this.type(statics, m.type, false);
         if (m.init) this.expr(statics, m.init);
         if (m.when) this.expr(statics, m.when);
@@ -205,9 +214,17 @@ class Pass {
         this.later = undefined;
       } else if (m.kind === "bind") {
         this.expr(members, m.value);
+        if (m.called) this.expr(members, m.called);
         this.bind(members, m.name, false, "member", m.doc);
         this.bind(statics, m.name, false, "member");
         later.delete(m.name.name);
+      } else if (m.kind === "bind_tuple") {
+        this.expr(members, m.value);
+        for (const n of namesOf(m.target)) {
+          this.bind(members, n, false, "member");
+          this.bind(statics, n, false, "member");
+          later.delete(n.name);
+        }
       } else if (m.kind === "fn") this.bind(members, m.name, false, "fn", m.doc);
     }
     for (const m of decl.members) {
@@ -218,13 +235,16 @@ class Pass {
     }
   }
 
-  private fn(outer: Names, decl: ast.FnDecl): void {
+  private fn(outer: Names, decl: ast.FnDecl | ast.FnExpr): void {
     const names = new Names(outer);
     for (const p of decl.params) this.symbols(names, p.type);
+    // Sizes may name static parameters, wherever these stand.
+    const isStatic = (p: ast.Param): boolean => p.type.kind === "static_type";
+    for (const p of decl.params) if (isStatic(p)) this.bind(names, p.name, false, "parameter");
     for (const p of decl.params) {
       this.type(names, p.type, true);
       if (p.default) this.expr(names, p.default);
-      this.bind(names, p.name, false, "parameter");
+      if (!isStatic(p)) this.bind(names, p.name, false, "parameter");
     }
     if (decl.result) this.type(names, decl.result, true);
     this.block(names, decl.body);
@@ -279,6 +299,9 @@ class Pass {
       case "optional_type":
         this.type(names, type.element, inFn);
         return;
+      case "union_type":
+        for (const t of type.types) this.type(names, t, inFn);
+        return;
       case "static_type":
         this.usedTop.add(type.name.name);
         if (this.module.names.has(type.name.name)) this.top(type.name.span, type.name.name);
@@ -309,7 +332,7 @@ class Pass {
       switch (s.kind) {
         case "let":
           this.expr(names, s.value);
-          for (const n of s.target.kind === "ident" ? [s.target] : s.target.names) {
+          for (const n of namesOf(s.target)) {
             // A carry's next value is read by the loop.
             const carry = names.locals.get(n.name)?.watched === false;
             const old = names.locals.get(n.name);
@@ -372,7 +395,7 @@ class Pass {
       case "comprehension": {
         this.expr(names, e.iterable);
         const inside = new Names(names);
-        for (const n of e.target.kind === "ident" ? [e.target] : e.target.names) this.bind(inside, n, false);
+        for (const n of namesOf(e.target)) this.bind(inside, n, false);
         if (e.condition) this.expr(inside, e.condition);
         this.expr(inside, e.element);
         return;
@@ -390,11 +413,14 @@ class Pass {
         if (e.kind === "scan") this.expr(names, e.axis);
         for (const c of e.carries) this.expr(names, c.value);
         const inside = new Names(names);
-        for (const n of e.target.kind === "ident" ? [e.target] : e.target.names) this.bind(inside, n, false);
+        for (const n of namesOf(e.target)) this.bind(inside, n, false);
         for (const c of e.carries) this.bind(inside, c.name, false);
         this.block(inside, e.body);
         return;
       }
+      case "fn_expr":
+        this.fn(names, e);
+        return;
       case "member":
         this.expr(names, e.object);
         return;
@@ -452,7 +478,7 @@ class Pass {
 }
 
 const EXPRS: ReadonlySet<string> = new Set(
-  "int float bool string name pattern call member index unary binary pipe range list tuple record comprehension if for scan error".split(
+  "int float bool string name pattern call member index unary binary pipe range list tuple record comprehension if for scan fn_expr error".split(
     " ",
   ),
 );

@@ -106,9 +106,12 @@ export function binaryValues(ctx: Ctx, e: ast.BinaryExpr, a: Val, b: Val): Val {
     hold(ctx, e.span, a.items.length + b.items.length);
     return { kind: "list", items: [...a.items, ...b.items] };
   }
-  if (op === "+" && a.kind === "string" && b.kind === "string") {
-    hold(ctx, e.span, a.value.length + b.value.length);
-    return { kind: "string", value: a.value + b.value };
+  if (op === "+" && (a.kind === "string" || b.kind === "string")) {
+    const [x, y] = [wordOf(a), wordOf(b)];
+    if (x !== undefined && y !== undefined) {
+      hold(ctx, e.span, x.length + y.length);
+      return { kind: "string", value: x + y };
+    }
   }
   const x = asNumber(a);
   const y = asNumber(b);
@@ -120,6 +123,10 @@ export function binaryValues(ctx: Ctx, e: ast.BinaryExpr, a: Val, b: Val): Val {
     });
   return fail(ctx, "E0605", `${op} does not take ${describe(a)} and ${describe(b)}`, e.opSpan);
 }
+
+/** A string, or a static int as its digits. */
+const wordOf = (v: Val): string | undefined =>
+  v.kind === "string" ? v.value : v.kind === "int" ? asConst(v.dim)?.toString() : undefined;
 
 function tensorBinary(ctx: Ctx, e: ast.BinaryExpr, a: Val, b: Val): Val {
   const args = [
@@ -149,6 +156,10 @@ function staticEqual(ctx: Ctx, e: ast.BinaryExpr, a: Val, b: Val): boolean {
   if (a.kind === "instance" && b.kind === "instance") return a.instance === b.instance;
   if ((a.kind === "list" || a.kind === "tuple") && (b.kind === "list" || b.kind === "tuple"))
     return a.items.length === b.items.length && a.items.every((v, i) => staticEqual(ctx, e, v, b.items[i]));
+  // What may be a word or a number is asked for the word.
+  const plain = (v: Val): boolean =>
+    v.kind === "list" || v.kind === "tuple" || v.kind === "string" || asNumber(v) !== undefined;
+  if (plain(a) && plain(b)) return false;
   return fail(ctx, "E0605", `${e.op} does not compare ${describe(a)} and ${describe(b)}`, e.opSpan);
 }
 

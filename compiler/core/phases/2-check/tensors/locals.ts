@@ -11,6 +11,7 @@ import {
   recoverVal,
   type Scope,
 } from "../values/context.ts";
+import { takeApart } from "../values/targets.ts";
 import { describe, ERROR, parts, type Val } from "../values/values.ts";
 import { readNow } from "./state.ts";
 
@@ -22,18 +23,7 @@ export function bindTarget(
   from: ast.Expr | undefined,
   kind: Binding["kind"] = "local",
 ): void {
-  if (target.kind === "ident") {
-    bindLocal(ctx, target, val, from, kind);
-    return;
-  }
-  const items = parts(val);
-  if (val.kind !== "error" && (!items || items.length !== target.names.length)) {
-    const what = items ? `${describe(val)} has ${items.length} parts` : `${describe(val)} has no parts`;
-    recoverVal(() => fail(ctx, "E0609", `${target.names.length} names, but ${what}`, target.span));
-  }
-  target.names.forEach((n, i) => {
-    bindLocal(ctx, n, items && items.length === target.names.length ? items[i] : ERROR, from, kind);
-  });
+  for (const [name, v] of takeApart(ctx, target, val)) bindLocal(ctx, name, v, from, kind);
 }
 
 /**

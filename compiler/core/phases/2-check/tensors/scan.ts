@@ -130,7 +130,9 @@ function traceBody(ctx: Ctx, e: ast.ScanExpr, p: Parts): Pass {
   let place = 0;
   const fresh = (name: string, { dtype, shape }: TensorType): Value =>
     b.make(inputOp, [], { name, dtype, shape: [...shape], scan: uid, place: place++ }, name);
-  const names = e.target.kind === "ident" ? [e.target.name] : e.target.names.map((n) => n.name);
+  const names = (e.target.kind === "ident" ? [e.target] : e.target.items).map((t) =>
+    t.kind === "ident" ? t.name : undefined,
+  );
   const slices = aligned.map(({ type }, i) =>
     fresh(names[i] ?? `x${i}`, { dtype: type.dtype, shape: type.shape.filter((_, k) => k !== axis) }),
   );
@@ -212,7 +214,7 @@ function heldIn(state: State, slot: Slot): Value {
 function sequences(ctx: Ctx, e: ast.ScanExpr): Value[] {
   const v = evaluate(ctx, e.sequence);
   const items = parts(v) ?? [v];
-  const want = e.target.kind === "ident" ? 1 : e.target.names.length;
+  const want = e.target.kind === "ident" ? 1 : e.target.items.length;
   if (items.length !== want)
     fail(
       ctx,

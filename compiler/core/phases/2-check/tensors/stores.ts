@@ -1,4 +1,4 @@
-// What is stored into buffers. In: a store, and the state of the trace. Out: the state that later reads see. A fn reads its
+// What is stored into buffers and parameters. In: a store, and the state of the trace. Out: the state that later reads see. A fn reads its
 // buffers as they were when it was called; what it stores takes effect when it ends.
 import { asConst } from "../../../dims/dim.ts";
 import type * as ast from "../../../syntax/ast.ts";
@@ -6,13 +6,13 @@ import { type Ctx, evaluate, fail, type Stored, type Stores, traceOf } from "../
 import { describe, ERROR, NONE, pathOf, type Val } from "../values/values.ts";
 import { toTensor } from "./tensors.ts";
 
-/** `buffer <- value`: kept until the fn ends. */
+/** `buffer <- value`, or a parameter's: kept until the fn ends. */
 export function store(ctx: Ctx, s: ast.StoreStmt): Val {
   const target = evaluate(ctx, s.target);
   if (target.kind === "error") return ERROR;
-  if (target.kind !== "slot" || target.slot.kind !== "buffer")
-    fail(ctx, "E0901", `<- stores into a buffer, not into ${describe(target)}`, s.target.span, {
-      help: target.kind === "slot" ? "declare it as a buffer" : "= binds a local",
+  if (target.kind !== "slot")
+    fail(ctx, "E0901", `<- stores into a buffer or parameter, not into ${describe(target)}`, s.target.span, {
+      help: "= binds a local",
     });
   traceOf(ctx, s.span, "a store");
   const slot = target.slot;

@@ -77,6 +77,49 @@ const CALLABLE: ReadonlySet<Val["kind"]> = new Set([
   "layer",
 ] as const);
 
+/** Whether a value is of a choice's kind, so that the choice says what else is wrong with it. */
+function mayBe(type: ast.Type, v: Val): boolean {
+  switch (type.kind) {
+    case "enum_type":
+      return v.kind === "string";
+    case "list_type":
+      return v.kind === "list" || v.kind === "tuple";
+    case "static_type":
+      switch (type.name.name) {
+        case "int":
+          return v.kind === "int";
+        case "float":
+          return v.kind === "float" || v.kind === "int";
+        case "fn":
+          return CALLABLE.has(v.kind);
+        case "bool":
+        case "string":
+        case "dtype":
+        case "layer":
+          return v.kind === type.name.name;
+        default:
+          return v.kind === "instance";
+      }
+    default:
+      return false;
+  }
+}
+/** `an int, a list or "same"`. */
+function wordsOf(type: ast.Type): string {
+  switch (type.kind) {
+    case "union_type":
+      return type.types.map(wordsOf).join(" or ");
+    case "enum_type":
+      return type.values.map((w) => `"${w.value}"`).join(" or ");
+    case "list_type":
+      return `a list of ${wordsOf(type.element)}s`.replace(/ of an? /, " of ");
+    case "static_type":
+      return `${/^[aeiou]/.test(type.name.name) ? "an" : "a"} ${type.name.name}`;
+    default:
+      return "another value";
+  }
+}
+
 /** A static value as a declared type, ints widening to floats. */
 export function coerceStatic(
   caller: Ctx,
@@ -90,8 +133,14 @@ export function coerceStatic(
     fail(caller, "E0605", `${what} is ${want}, given ${describe(v)}`, span);
   if (v.kind === "error" || type.kind === "error") return v;
   switch (type.kind) {
+    case "any_type":
+      return v;
     case "optional_type":
       return v.kind === "none" ? v : coerceStatic(caller, inside, type.element, v, span, what);
+    case "union_type": {
+      const fitting = type.types.find((t) => mayBe(t, v));
+      return fitting ? coerceStatic(caller, inside, fitting, v, span, what) : wrong(wordsOf(type));
+    }
     case "list_type":
       if (v.kind !== "list" && v.kind !== "tuple") return wrong("a list");
       hold(caller, span, v.items.length);

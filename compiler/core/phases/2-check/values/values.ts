@@ -61,6 +61,8 @@ export interface Instance {
   readonly module: Module;
   readonly args: Map<string, Val>;
   readonly members: Map<string, Val>;
+  /** What paths call a member, where that is not its name: one word, or one for each item of its list. */
+  readonly called: Map<string, string | readonly string[]>;
   /** Arguments and what is bound to names so far, without params and buffers: what declarations of these see. */
   readonly statics: Scope;
   /** Scope of its fns: arguments and members. */
@@ -73,8 +75,10 @@ export interface FnVal {
   readonly kind: "fn";
   readonly decl: ast.FnDecl;
   readonly module: Module;
-  /** The instance whose method it is. */
+  /** The instance whose method it is, or in whose body an unnamed one stands. */
   readonly self?: Instance;
+  /** The names that an unnamed fn sees where it stands. */
+  readonly around?: Scope;
   readonly pinned: boolean;
 }
 
@@ -185,7 +189,7 @@ export function describe(v: Val): string {
     case "layer":
       return `the ${v.decl.kind} ${v.decl.name.name}`;
     case "fn":
-      return `the fn ${v.decl.name.name}`;
+      return v.around ? "an unnamed fn" : `the fn ${v.decl.name.name}`;
     case "userop":
       return `the op ${v.decl.name.name}`;
     case "op":
