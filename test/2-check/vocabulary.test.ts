@@ -1,5 +1,6 @@
 // What `mdl ops` lists beside the operators: every name the tables define is there, says something, and works as it says.
 import { describe, expect, it } from "vitest";
+import { foreign } from "../../compiler/core/diagnostics/foreign.ts";
 import { closest } from "../../compiler/core/diagnostics/index.ts";
 import { exposedOps } from "../../compiler/core/ops/index.ts";
 import { INITIALIZERS } from "../../compiler/core/phases/2-check/instances/init.ts";
@@ -22,6 +23,12 @@ describe("the vocabulary", () => {
   it("says a sentence about each, and how it is called", () => {
     expect(words.filter((w) => !w.signature.includes(w.name)).map((w) => w.name)).toEqual([]);
     expect(words.filter((w) => w.doc === "").map((w) => w.name)).toEqual([]);
+  });
+
+  it("tells of other libraries' names none that the language has", () => {
+    const own = [...words.map((w) => w.name), ...exposedOps.map((op) => op.name)];
+    // int and float are functions here, and dtypes there.
+    expect(own.filter((name) => foreign(name) !== undefined)).toEqual(["int", "float"]);
   });
 
   it("has the standard library with types and defaults as its source has them", () => {

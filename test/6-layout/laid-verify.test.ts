@@ -17,8 +17,8 @@ describe("loops", () => {
   return y = %3
 }
 graph body0(T, $t0) {
-  %0: f32[3] = outer() {index = 1, dtype = "f32", shape = [3]} "s"
-  %1: f32[T, 3] = outer() {index = 0, dtype = "f32", shape = [T, 3]} "x"
+  %0: f32[3] = outside() {index = 1, dtype = "f32", shape = [3]} "s"
+  %1: f32[T, 3] = outside() {index = 0, dtype = "f32", shape = [T, 3]} "x"
   %2: f32[3] = pick(%1) {axis = 0, index = $t0}
   %3: f32[3] = add(%0, %2)
   %4: f32[3] = copy(%3)
@@ -39,16 +39,16 @@ graph body0(T, $t0) {
     [
       "a leaf of an operand that is not there",
       /none of the operands/,
-      [["outer() {index = 0", "outer() {index = 2"]],
+      [["outside() {index = 0", "outside() {index = 2"]],
     ],
-    ["two leaves of one operand", /two leaves/, [["outer() {index = 0", "outer() {index = 1"]]],
+    ["two leaves of one operand", /two leaves/, [["outside() {index = 0", "outside() {index = 1"]]],
     [
       "a leaf of another type",
       /operand 0 is f32\[T, 3\], its leaf f32\[3, T\]/,
       [
         [
-          '%1: f32[T, 3] = outer() {index = 0, dtype = "f32", shape = [T, 3]}',
-          '%1: f32[3, T] = outer() {index = 0, dtype = "f32", shape = [3, T]}',
+          '%1: f32[T, 3] = outside() {index = 0, dtype = "f32", shape = [T, 3]}',
+          '%1: f32[3, T] = outside() {index = 0, dtype = "f32", shape = [3, T]}',
         ],
       ],
     ],
@@ -59,12 +59,12 @@ graph body0(T, $t0) {
       /the leaf state is not bound/,
       [
         [
-          'outer() {index = 0, dtype = "f32", shape = [T, 3]}',
+          'outside() {index = 0, dtype = "f32", shape = [T, 3]}',
           'state() {path = "x", dtype = "f32", shape = [T, 3]}',
         ],
       ],
     ],
-    ["a result that no kernel stores", /y is a outer/, [["return y = %4", "return y = %0"]]],
+    ["a result that no kernel stores", /y is a outside/, [["return y = %4", "return y = %0"]]],
     ["a result in two places", /y is stored in two places/, [["return y = %4", "return y = %3"]]],
     [
       "a size from nowhere",

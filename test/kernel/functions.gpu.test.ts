@@ -77,8 +77,51 @@ const COUNT = 16384;
 const sweep = (low: number, high: number): Float32Array =>
   Float32Array.from({ length: COUNT }, (_, i) => low + ((high - low) * (i + 0.37)) / COUNT);
 
+// Near 0, in the middle, and where what it is made of would overflow or has lost its digits.
 const ranges: { readonly [fn: string]: readonly (readonly [number, number])[] } = {
   exp: [[-10, 10]],
+  exp2: [
+    [-1, 1],
+    [-126, 127],
+  ],
+  sinh: [
+    [-1e-3, 1e-3],
+    [-2, 2],
+    [-12, 12],
+    [40, 50],
+    [-89, -80],
+  ],
+  cosh: [
+    [-2, 2],
+    [-12, 12],
+    [40, 50],
+    [80, 89],
+  ],
+  asinh: [
+    [-1e-3, 1e-3],
+    [-3, 3],
+    [-1e4, 1e4],
+    [1e8, 1e10],
+    [1e18, 3e38],
+  ],
+  acosh: [
+    [1, 1.001],
+    [1, 4],
+    [1, 1e4],
+    [1e8, 1e10],
+    [1e18, 3e38],
+  ],
+  atanh: [
+    [-1e-3, 1e-3],
+    [-0.99, 0.99],
+    [0.999, 0.99999],
+  ],
+  erfc: [
+    [-4, 1.2],
+    [0.9, 2.1],
+    [2, 9],
+    [9, 12],
+  ],
   expm1: [
     [-1e-3, 1e-3],
     [-0.5, 0.5],
@@ -157,6 +200,36 @@ describe("functions on the adapter", () => {
       }
     });
   }
+
+  it("atan2 knows all quadrants, at any distance", async (context) => {
+    const t = await testDevice(context);
+    const tolerance = functionTolerance("atan2");
+    for (const scale of [1e-30, 1, 1e19, 2e38])
+      for (const width of [1, 4] as const) {
+        const turn = sweep(-Math.PI, Math.PI);
+        const [y, x] = [turn.map((v) => scale * Math.sin(v)), turn.map((v) => scale * Math.cos(v))];
+        const out = await compute(t, "atan2", 2, y, x, width);
+        const wrong = [...out].flatMap((v, i) => {
+          const exact = Math.atan2(y[i], x[i]);
+          return Math.abs(v - exact) <= (tolerance.ulp + 0.5) * spacing(exact)
+            ? []
+            : [`atan2(${y[i]}, ${x[i]}) is ${v}, exactly ${exact}`];
+        });
+        expect(wrong.slice(0, 3)).toEqual([]);
+      }
+  });
+
+  it("fmod and copysign have the signs that C's have, and fmod is exact", async (context) => {
+    const t = await testDevice(context);
+    const x = Float32Array.of(7, -7, 7, -7, 5.5, -5.5, 0, -0, 1e30, 3e38, 1, -1);
+    const y = Float32Array.of(2, 2, -2, -2, 2, -2, 3, 4, 0.7, 1e-3, -0, 0);
+    for (const fn of ["fmod", "copysign"])
+      for (const width of [1, 4] as const) {
+        const out = await compute(t, fn, 2, x, y, width);
+        const want = [...x].map((v, i) => callFunction(fn, "f32", v, y[i]));
+        expect([...out], fn).toEqual(want.map(Math.fround));
+      }
+  });
 
   it("pow has C's special cases", async (context) => {
     const t = await testDevice(context);

@@ -13,7 +13,7 @@ const elsewhere = new Set([
   "seed",
   "hyper",
   "constant",
-  "outer",
+  "outside",
   "full",
   "size",
   "iota",

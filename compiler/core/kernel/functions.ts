@@ -3,7 +3,17 @@
 // its own business (backends/wgsl/functions.ts).
 import { threefry2x32 } from "../../../runtime/core/threefry.ts";
 import type { DType } from "../ir/types.ts";
-import { erf, floorDivide, pow, remainder, roundHalfEven } from "./special.ts";
+import {
+  copySign,
+  erf,
+  erfc,
+  floorDivide,
+  pow,
+  remainder,
+  roundHalfEven,
+  shiftLeft,
+  shiftRight,
+} from "./special.ts";
 
 /** How far a kernel's result in f32 may be from the meaning: |error| <= abs + ulp * (spacing of f32 at the exact result). */
 export interface Tolerance {
@@ -61,7 +71,12 @@ const table = {
     tolerance: { ulp: 1 },
     cost: 6,
   },
+  /** C's fmod: what is left of x, with its sign. */
+  fmod: { arity: 2, js: (t, x, y) => (isFloat(t) || y !== 0 ? x % y : 0), cost: 6 },
   pow: { arity: 2, js: (_t, x, y) => pow(x, y), tolerance: { ulp: 64 }, cost: 16 },
+  atan2: { arity: 2, js: (_t, y, x) => Math.atan2(y, x), tolerance: { ulp: 6 }, cost: 20 },
+  /** |x| with the sign of y, that of a zero, too. */
+  copysign: { arity: 2, js: (_t, x, y) => copySign(x, y) },
   max: { arity: 2, js: (_t, x, y) => Math.max(x, y) },
   min: { arity: 2, js: (_t, x, y) => Math.min(x, y) },
   /** The larger or smaller where NaN is watched for otherwise: by `magnitude` along, and `unless_nan` at the end. */
@@ -90,6 +105,7 @@ const table = {
   reciprocal: unary((x) => 1 / x, { ulp: 2.5 }, 4),
   // WGSL allows 3 + 2 |x| ulp: what rounding x * log2(e) costs.
   exp: unary(Math.exp, { ulp: 64 }, 8),
+  exp2: unary((x) => 2 ** x, { ulp: 64 }, 8),
   expm1: unary(Math.expm1, { ulp: 64 }, 16),
   log: unary(Math.log, { ulp: 4 }, 8),
   log2: unary(Math.log2, { ulp: 4 }, 8),
@@ -101,9 +117,16 @@ const table = {
   acos: unary(Math.acos, { ulp: 6, abs: 1.5e-7 }, 16),
   atan: unary(Math.atan, { ulp: 6 }, 16),
   tanh: unary(Math.tanh, { ulp: 6 }, 16),
+  sinh: unary(Math.sinh, { ulp: 16 }, 20),
+  cosh: unary(Math.cosh, { ulp: 16 }, 20),
+  asinh: unary(Math.asinh, { ulp: 8 }, 24),
+  acosh: unary(Math.acosh, { ulp: 8 }, 24),
+  atanh: unary(Math.atanh, { ulp: 8 }, 24),
   // Just not dear, though it is an exp and a division: gates of recurrent cells would be a kernel more at each step.
   sigmoid: unary((x) => 1 / (1 + Math.exp(-x)), { ulp: 64 }, 7),
   erf: unary(erf, { ulp: 8 }, 24),
+  // Below the smallest normal number, beyond 9.2, it may be 0.
+  erfc: unary(erfc, { ulp: 24, abs: 2 ** -126 }, 24),
   eq: compare((x, y) => x === y),
   ne: compare((x, y) => x !== y),
   lt: compare((x, y) => x < y),
@@ -114,6 +137,13 @@ const table = {
   or: { arity: 2, result: "bool", js: (_t, x, y) => x | y },
   xor: { arity: 2, result: "bool", js: (_t, x, y) => x ^ y },
   not: { arity: 1, result: "bool", js: (_t, x) => 1 - x },
+  // By bits, of integers and of bool.
+  bitwise_and: { arity: 2, js: (_t, x, y) => x & y },
+  bitwise_or: { arity: 2, js: (_t, x, y) => x | y },
+  bitwise_xor: { arity: 2, js: (_t, x, y) => x ^ y },
+  bitwise_not: { arity: 1, js: (t, x) => (t === "bool" ? 1 - x : ~x) },
+  bitwise_left_shift: { arity: 2, js: (_t, x, y) => shiftLeft(x, y) },
+  bitwise_right_shift: { arity: 2, js: (t, x, y) => shiftRight(t === "i32", x, y) },
   is_nan: classify(Number.isNaN),
   is_inf: classify((x) => Math.abs(x) === Number.POSITIVE_INFINITY),
   is_finite: classify(Number.isFinite),

@@ -27,6 +27,26 @@ function erfcLarge(x: number): number {
   return (Math.exp(-x * x) / t) * (TWO_OVER_SQRT_PI / 2);
 }
 
+/** 1 - erf(x), also where that is tiny. */
+export function erfc(x: number): number {
+  if (x > 2.5) return erfcLarge(x);
+  return x < -2.5 ? 2 - erfcLarge(-x) : 1 - erf(x);
+}
+
+/** |x| with the sign of y, that of a zero, too. */
+export function copySign(x: number, y: number): number {
+  const a = Math.abs(x);
+  return y < 0 || Object.is(y, -0) ? -a : a;
+}
+
+/** Of the 32 bits of x, as PyTorch: a shift by fewer than 0 or more than 31 places leaves none of them. */
+export const shiftLeft = (x: number, by: number): number => (by >= 0 && by < 32 ? x << by : 0);
+/** The same to the right, the sign shifted in where there is one. */
+export function shiftRight(signed: boolean, x: number, by: number): number {
+  const inside = by >= 0 && by < 32;
+  return signed ? x >> (inside ? by : 31) : inside ? x >>> by : 0;
+}
+
 /** Rounds to the nearest integer, halves to even (PyTorch, devices). */
 export function roundHalfEven(x: number): number {
   const r = Math.round(x);

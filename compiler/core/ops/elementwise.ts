@@ -4,11 +4,15 @@
 import type { Builder, ConcreteAttrs, DType, Node, OpDef, OpExample, Value } from "../ir/types.ts";
 import type { Lowering, Scalar } from "../kernel/scalar.ts";
 import {
+  copySign,
+  erfc as erfcDouble,
   erf as erfDouble,
   floorDivide,
   pow as powDouble,
   remainder,
   roundHalfEven,
+  shiftLeft,
+  shiftRight,
 } from "../kernel/special.ts";
 import { adapt, broadcastTogether } from "./axes.ts";
 import {
@@ -21,6 +25,7 @@ import {
   isFloat,
   literalOf,
   NUMBERS,
+  numberAt,
   sameDtypes,
   sameShapes,
   tensor,
@@ -84,6 +89,14 @@ function mapOp(name: string, row: MapRow): OpDef {
     ],
   };
 }
+/** An example of two operands of one shape. */
+const pair = (more: Partial<OpExample> = {}): OpExample => ({
+  shapes: [
+    [2, 3],
+    [2, 3],
+  ],
+  ...more,
+});
 const unaryCall =
   (op: OpDef) =>
   (b: Builder, x: Value): Value =>
@@ -204,6 +217,17 @@ export const remOp = mapOp("rem", {
   ],
 });
 export const rem = binaryCall(remOp);
+export const fmodOp = mapOp("fmod", {
+  doc: "What is left of x by y, with the sign of x, as PyTorch's and C's fmod: exact; 0 for an integer y of 0. rem has the sign of y.",
+  dtypes: NUMBERS,
+  f: (t, x, y) => (isFloat(t) || y !== 0 ? x % y : 0),
+  vjp: (b, g, [x, y]) => [g, neg(b, mul(b, g, b.make(truncOp, [div(b, x, y)])))],
+  examples: [
+    pair({ range: [0.5, 2] }),
+    pair({ dtypes: ["i32", "i32"], range: [-7, 7], grad: false }),
+    pair({ dtypes: ["u32", "u32"], grad: false }),
+  ],
+});
 export const powOp = mapOp("pow", {
   doc: "x to the power of y, as C's pow: a negative x has real powers at integers only.",
   dtypes: FLOATS,
@@ -247,6 +271,56 @@ export const minimumOp = mapOp("minimum", {
   vjp: pickVjp((b, x, y) => gt(b, x, y)),
 });
 export const minimum = binaryCall(minimumOp);
+
+const RIGHT: readonly OpExample[] = [pair({ range: [0.3, 2] }), pair({ range: [-3, -0.5], grad: false })];
+export const atan2Op = mapOp("atan2", {
+  doc: "The angle of the point (x, y) to the x axis, from -pi to pi; signs of zeros count, as in C.",
+  operands: ["y", "x"],
+  dtypes: FLOATS,
+  f: (_t, y, x) => Math.atan2(y, x),
+  vjp: (b, g, [y, x]) => {
+    const r = reciprocal(b, add(b, mul(b, y, y), mul(b, x, x)));
+    return [mul(b, g, mul(b, x, r)), mul(b, g, mul(b, neg(b, y), r))];
+  },
+  examples: RIGHT,
+});
+export const hypotOp = mapOp("hypot", {
+  doc: "sqrt(x^2 + y^2), where neither square overflows; inf where one is infinite, as C's hypot.",
+  dtypes: FLOATS,
+  f: (_t, x, y) => Math.hypot(x, y),
+  lower: (s, [x, y]) => {
+    const [p, q] = [s.call("abs", x), s.call("abs", y)];
+    const [large, small] = [s.call("max", p, q), s.call("min", p, q)];
+    const [zero, one] = [s.const(x.dtype, 0), s.const(x.dtype, 1)];
+    const r = s.select(s.call("eq", large, zero), zero, s.call("div", small, large));
+    const root = s.call("mul", large, s.call("sqrt", s.call("add", one, s.call("mul", r, r))));
+    const infinite = s.call("or", s.call("is_inf", x), s.call("is_inf", y));
+    return s.select(infinite, s.const(x.dtype, Number.POSITIVE_INFINITY), root);
+  },
+  vjp: (b, g, [x, y], out) => [mul(b, g, div(b, x, out)), mul(b, g, div(b, y, out))],
+  examples: RIGHT,
+});
+export const copysignOp = mapOp("copysign", {
+  doc: "|x| with the sign of y, that of a zero, too. The gradient at x = 0 is 0.",
+  dtypes: FLOATS,
+  f: (_t, x, y) => copySign(x, y),
+  vjp: (b, g, [x], out) => [mul(b, g, where(b, eq(b, x, 0), 0, div(b, out, x))), undefined],
+  examples: RIGHT,
+});
+export const xlogyOp = mapOp("xlogy", {
+  doc: "x * log(y), and 0 where x is 0, whatever the logarithm: terms of an entropy. NaN where y is.",
+  dtypes: FLOATS,
+  f: (_t, x, y) => (Number.isNaN(y) ? y : x === 0 ? 0 : x * Math.log(y)),
+  lower: (s, [x, y]) => {
+    const none = s.call("and", s.call("eq", x, s.const(x.dtype, 0)), s.call("not", s.call("is_nan", y)));
+    return s.select(none, s.const(x.dtype, 0), s.call("mul", x, s.call("log", y)));
+  },
+  vjp: (b, g, [x, y]) => {
+    const none = and(b, eq(b, x, 0), le(b, y, 0));
+    return [mul(b, g, where(b, none, 0, log(b, y))), mul(b, g, div(b, x, y))];
+  },
+  examples: [pair({ range: [0.2, 3] })],
+});
 
 // ------------------------------------------------------------------------------------- one operand, exact
 
@@ -333,6 +407,14 @@ export const expOp = mapOp(
   smooth("e to the power of x.", Math.exp, (b, g, _x, y) => mul(b, g, y)),
 );
 export const exp = unaryCall(expOp);
+export const exp2Op = mapOp(
+  "exp2",
+  smooth(
+    "2 to the power of x.",
+    (x) => 2 ** x,
+    (b, g, _x, y) => mul(b, g, mul(b, y, Math.LN2)),
+  ),
+);
 export const expm1Op = mapOp(
   "expm1",
   smooth("exp(x) - 1, accurate near 0.", Math.expm1, (b, g, _x, y) => mul(b, g, add(b, y, 1))),
@@ -347,6 +429,10 @@ export const log2Op = mapOp(
   "log2",
   smooth("The logarithm to base 2.", Math.log2, (b, g, x) => div(b, g, mul(b, x, Math.LN2)), POSITIVE),
 );
+export const log10Op = mapOp("log10", {
+  ...smooth("The logarithm to base 10.", Math.log10, (b, g, x) => div(b, g, mul(b, x, Math.LN10)), POSITIVE),
+  lower: (s, [x]) => s.call("mul", s.call("log", x), s.const(x.dtype, Math.LOG10E)),
+});
 export const log1pOp = mapOp(
   "log1p",
   smooth("log(1 + x), accurate near 0.", Math.log1p, (b, g, x) => div(b, g, add(b, x, 1)), [
@@ -408,6 +494,38 @@ export const atanOp = mapOp(
   "atan",
   smooth("Arc tangent.", Math.atan, (b, g, x) => div(b, g, add(b, mul(b, x, x), 1))),
 );
+export const sinhOp = mapOp(
+  "sinh",
+  smooth("Hyperbolic sine.", Math.sinh, (b, g, x) => mul(b, g, b.make(coshOp, [x]))),
+);
+export const coshOp: OpDef = mapOp(
+  "cosh",
+  smooth("Hyperbolic cosine.", Math.cosh, (b, g, x) => mul(b, g, b.make(sinhOp, [x]))),
+);
+export const asinhOp = mapOp(
+  "asinh",
+  smooth("Inverse of the hyperbolic sine.", Math.asinh, (b, g, x) =>
+    mul(b, g, rsqrt(b, add(b, mul(b, x, x), 1))),
+  ),
+);
+export const acoshOp = mapOp(
+  "acosh",
+  smooth(
+    "Inverse of the hyperbolic cosine, of x >= 1.",
+    Math.acosh,
+    (b, g, x) => mul(b, g, rsqrt(b, sub(b, mul(b, x, x), 1))),
+    [{ shapes: [[2, 3]], range: [1.2, 4] }],
+  ),
+);
+export const atanhOp = mapOp(
+  "atanh",
+  smooth(
+    "Inverse of the hyperbolic tangent, of |x| <= 1.",
+    Math.atanh,
+    (b, g, x) => div(b, g, sub(b, 1, mul(b, x, x))),
+    ARC,
+  ),
+);
 export const tanhOp = mapOp(
   "tanh",
   smooth("Hyperbolic tangent.", Math.tanh, (b, g, _x, y) => mul(b, g, sub(b, 1, mul(b, y, y)))),
@@ -429,6 +547,12 @@ export const erfOp = mapOp(
   ),
 );
 export const erf = unaryCall(erfOp);
+export const erfcOp = mapOp(
+  "erfc",
+  smooth("1 - erf(x), also where that is tiny.", erfcDouble, (b, g, x) =>
+    mul(b, mul(b, g, -2 / Math.sqrt(Math.PI)), exp(b, neg(b, mul(b, x, x)))),
+  ),
+);
 export const logaddexpOp = mapOp("logaddexp", {
   doc: "log(exp(x) + exp(y)), where neither overflows: a sum of what is kept as its logarithm.",
   dtypes: FLOATS,
@@ -536,6 +660,71 @@ export const notOp = mapOp(
 );
 export const not = unaryCall(notOp);
 
+const byBits = (
+  doc: string,
+  f: MapRow["f"],
+  operands: readonly string[],
+  range?: [number, number],
+): MapRow => ({
+  doc,
+  operands,
+  dtypes: range ? INTS : [...INTS, "bool"],
+  f,
+  noGrad: "the result is made of bits",
+  examples: (range ? INTS : [...INTS, "bool" as const]).map((t) => ({
+    shapes: operands.map(() => [9]),
+    dtypes: operands.map(() => t),
+    range: range ?? (t === "i32" ? [-9, 9] : [0, 9]),
+    grad: false,
+  })),
+});
+export const bitwiseAndOp = mapOp(
+  "bitwise_and",
+  byBits("The bits that are set in both, of integers; of bool the same as x && y.", (_t, x, y) => x & y, [
+    "x",
+    "y",
+  ]),
+);
+export const bitwiseOrOp = mapOp(
+  "bitwise_or",
+  byBits(
+    "The bits that are set in one or both, of integers; of bool the same as x || y.",
+    (_t, x, y) => x | y,
+    ["x", "y"],
+  ),
+);
+export const bitwiseXorOp = mapOp(
+  "bitwise_xor",
+  byBits("The bits that are set in one, not both, of integers and of bool.", (_t, x, y) => x ^ y, ["x", "y"]),
+);
+export const bitwiseNotOp = mapOp(
+  "bitwise_not",
+  byBits(
+    "All bits turned over, of integers; of bool the same as !x.",
+    (t, x) => (t === "bool" ? 1 - x : ~x),
+    ["x"],
+  ),
+);
+const PLACES: [number, number] = [-2, 40];
+export const leftShiftOp = mapOp(
+  "bitwise_left_shift",
+  byBits(
+    "x * 2^y, what is beyond 32 bits lost: 0 for y below 0 or above 31.",
+    (_t, x, y) => shiftLeft(x, y),
+    ["x", "y"],
+    PLACES,
+  ),
+);
+export const rightShiftOp = mapOp(
+  "bitwise_right_shift",
+  byBits(
+    "floor(x / 2^y): of y below 0 or above 31, as if all bits were shifted out.",
+    (t, x, y) => shiftRight(t === "i32", x, y),
+    ["x", "y"],
+    PLACES,
+  ),
+);
+
 const classify = (doc: string, f: (x: number) => boolean): MapRow => ({
   doc,
   dtypes: FLOATS,
@@ -545,6 +734,10 @@ const classify = (doc: string, f: (x: number) => boolean): MapRow => ({
   examples: [{ shapes: [[2, 3]], grad: false }],
 });
 export const isNanOp = mapOp("is_nan", classify("True for NaN, by its bits.", Number.isNaN));
+export const isInfOp = mapOp(
+  "is_inf",
+  classify("True for both infinities, by their bits.", (x) => Math.abs(x) === Number.POSITIVE_INFINITY),
+);
 export const isFiniteOp = mapOp(
   "is_finite",
   classify("False for NaN and the infinities, by their bits.", Number.isFinite),
@@ -654,6 +847,49 @@ export const clampOp: OpDef = {
 export const clamp = (b: Builder, x: Value, min?: number, max?: number): Value =>
   b.make(clampOp, [x], { min, max });
 
+export const maskedFillOp: OpDef = {
+  name: "masked_fill",
+  doc: "`value` where the mask holds, else x: where(mask, value, x).",
+  fuses: "composite",
+  params: [tensor("x"), tensor("mask"), float("value")],
+  broadcasts: true,
+  inline: () => true,
+  infer: ([x, mask], attrs, b) => {
+    if (mask.dtype !== "bool")
+      fail("E0404", `masked_fill: the mask is ${mask.dtype}, not bool`, { operand: 1 });
+    const value = numberAt(attrs, "value");
+    if (!isFloat(x.dtype) && !Number.isInteger(value))
+      fail("E0402", `masked_fill: ${value} does not adapt to ${x.dtype}`, { attr: "value" });
+    return [{ dtype: x.dtype, shape: sameShapes("masked_fill", [x, mask], b) }];
+  },
+  expand: (b, { inputs: [x, mask], attrs }) => [where(b, mask, numberAt(attrs, "value"), x)],
+  examples: [{ ...pair(), dtypes: ["f32", "bool"], attrs: { value: -2 } }],
+};
+
+export const nanToNumOp: OpDef = {
+  name: "nan_to_num",
+  doc: "x, with `nan` (0) in the place of NaN, and `posinf` and `neginf` (the largest and the least number of the dtype) in those of the infinities. What was replaced has no gradient.",
+  fuses: "composite",
+  params: [
+    tensor("x"),
+    float("nan", { default: 0 }),
+    float("posinf", { optional: true }),
+    float("neginf", { optional: true }),
+  ],
+  infer: ([x]) => {
+    allowDtypes("nan_to_num", [x], FLOATS);
+    return [x];
+  },
+  inline: () => true,
+  expand: (b, { inputs: [x], attrs }) => {
+    const most = x.type.dtype === "f16" ? 65504 : 3.4028234663852886e38;
+    const above = where(b, eq(b, x, Number.POSITIVE_INFINITY), bound(attrs, "posinf") ?? most, x);
+    const both = where(b, eq(b, x, Number.NEGATIVE_INFINITY), bound(attrs, "neginf") ?? -most, above);
+    return [where(b, b.make(isNanOp, [x]), bound(attrs, "nan") ?? 0, both)];
+  },
+  examples: [{ shapes: [[2, 3]] }],
+};
+
 export const lerpOp: OpDef = {
   name: "lerp",
   doc: "x + t * (y - x).",
@@ -685,9 +921,14 @@ export const elementwise: readonly OpDef[] = [
   divOp,
   floorDivOp,
   remOp,
+  fmodOp,
   powOp,
   maximumOp,
   minimumOp,
+  atan2Op,
+  hypotOp,
+  copysignOp,
+  xlogyOp,
   negOp,
   absOp,
   signOp,
@@ -699,9 +940,11 @@ export const elementwise: readonly OpDef[] = [
   reluOp,
   stopGradientOp,
   expOp,
+  exp2Op,
   expm1Op,
   logOp,
   log2Op,
+  log10Op,
   log1pOp,
   sqrtOp,
   rsqrtOp,
@@ -712,9 +955,15 @@ export const elementwise: readonly OpDef[] = [
   asinOp,
   acosOp,
   atanOp,
+  sinhOp,
+  coshOp,
+  asinhOp,
+  acoshOp,
+  atanhOp,
   tanhOp,
   sigmoidOp,
   erfOp,
+  erfcOp,
   logaddexpOp,
   eqOp,
   neOp,
@@ -726,9 +975,18 @@ export const elementwise: readonly OpDef[] = [
   orOp,
   xorOp,
   notOp,
+  bitwiseAndOp,
+  bitwiseOrOp,
+  bitwiseXorOp,
+  bitwiseNotOp,
+  leftShiftOp,
+  rightShiftOp,
   isNanOp,
+  isInfOp,
   isFiniteOp,
   whereOp,
   clampOp,
   lerpOp,
+  maskedFillOp,
+  nanToNumOp,
 ];

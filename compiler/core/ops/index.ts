@@ -1,6 +1,7 @@
 // The list of all operators: adding one touches its family's file and, for a new family, this list.
 // In: the families. Out: lookup by name, and which operator a call in the language means.
 import type { OpDef } from "../ir/types.ts";
+import { arranging } from "./arrange.ts";
 import { attentions } from "./attention.ts";
 import { broadcastToOp, castOp, reshapeOp, sumOp } from "./axes.ts";
 import { convolutions } from "./conv.ts";
@@ -13,10 +14,11 @@ import { lookups } from "./lookup.ts";
 import { losses } from "./loss.ts";
 import { movement } from "./movement.ts";
 import { networks } from "./nn.ts";
+import { norms } from "./norms.ts";
 import { pooling } from "./pool.ts";
 import { random } from "./random.ts";
 import { maxOp, minOp, reductions } from "./reduce.ts";
-import { loop, outer, pick, scan } from "./scan.ts";
+import { loop, outside, pick, scan } from "./scan.ts";
 import { constant, full, hyper, input, iota, param, seed, size, state } from "./source.ts";
 
 export { type Argument, type Arguments, applyOp, bindArguments } from "./apply.ts";
@@ -39,6 +41,7 @@ export const allOps: readonly OpDef[] = [
   ...elementwise,
   ...movement,
   ...joins,
+  ...arranging,
   ...reductions,
   ...contractions,
   ...convolutions,
@@ -46,6 +49,7 @@ export const allOps: readonly OpDef[] = [
   ...lookups,
   ...random,
   ...networks,
+  ...norms,
   ...attentions,
   ...losses,
   copy,
@@ -53,7 +57,7 @@ export const allOps: readonly OpDef[] = [
   scan,
   loop,
   pick,
-  outer,
+  outside,
   customOp,
   variableOp,
 ];

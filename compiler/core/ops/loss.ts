@@ -1,13 +1,14 @@
 // Losses the compiler knows: cross_entropy and mse_loss. In: predictions and targets. Out: composites; the other losses
 // are written in mdl (std/loss).
-import { type Dim, equal, surelyDiffer } from "../dims/dim.ts";
-import type { Builder, OpDef, TensorType, Value } from "../ir/types.ts";
-import { cast, reshape, sum } from "./axes.ts";
+import { type Dim, dim, equal, product, surelyDiffer } from "../dims/dim.ts";
+import type { Attrs, Builder, OpDef, TensorType, Value } from "../ir/types.ts";
+import { broadcastTo, cast, reshape, sum } from "./axes.ts";
 import {
   allowDtypes,
   axis,
   FLOATS,
   fail,
+  float,
   int,
   normalizeAxis,
   numberAt,
@@ -20,7 +21,7 @@ import {
   typeText,
   word,
 } from "./define.ts";
-import { and, div, ge, log, lt, ne, square, sub, where } from "./elementwise.ts";
+import { add, and, div, eq, ge, log, lt, mul, ne, neg, square, sub, where } from "./elementwise.ts";
 import { isClass } from "./lookup.ts";
 import { mean, shiftedExp } from "./reduce.ts";
 
@@ -48,29 +49,42 @@ function classAxis(x: TensorType, target: TensorType): number {
 
 export const crossEntropyOp: OpDef = {
   name: "cross_entropy",
-  doc: "Cross entropy of scores (before softmax) and class indices i32: the mean of -log_softmax(x)[class] over those whose class is not `ignore_index`. The class axis is the last, or 1 where only PyTorch's [N, C, ...] fits the target's shape. A class outside (in data that a call does not check) counts as ignored.",
+  doc: "Cross entropy of scores (before softmax) and class indices i32: the mean of -log_softmax(x)[class] over those whose class is not `ignore_index`. The class axis is the last, or 1 where only PyTorch's [N, C, ...] fits the target's shape. A class outside (in data that a call does not check) counts as ignored. A target of x's own dtype and shape holds probabilities instead; `weight` is a factor for each class, which the mean is divided by, too; `label_smoothing` shares that much of each target among all classes.",
   fuses: "composite",
   params: [
     tensor("x"),
     tensor("target"),
+    tensor("weight", { optional: true, doc: "a factor for each class" }),
     reductionParam,
     axis("axis", { optional: true }),
     int("ignore_index", { default: -100, doc: "the class of elements that do not count" }),
+    float("label_smoothing", { default: 0 }),
   ],
   complete: ([x, target], attrs) => ({
     reduction: attrs.reduction ?? "mean",
     ignore_index: attrs.ignore_index ?? -100,
+    // Said only where it is asked for.
+    label_smoothing: attrs.label_smoothing || undefined,
     axis:
-      attrs.axis === undefined
-        ? classAxis(x, target)
-        : normalizeAxis("cross_entropy", numberAt(attrs, "axis"), x.shape.length),
+      attrs.axis !== undefined
+        ? normalizeAxis("cross_entropy", numberAt(attrs, "axis"), x.shape.length)
+        : isProbability(x, target)
+          ? Math.min(1, x.shape.length - 1)
+          : classAxis(x, target),
   }),
-  infer: ([x, target], attrs, b) => {
+  infer: ([x, target, weight], attrs, b) => {
     allowDtypes("cross_entropy", [x], FLOATS);
-    if (target.dtype !== "i32")
-      fail("E0404", `cross_entropy: the target is ${target.dtype}, not class indices i32`, { operand: 1 });
     const along = numberAt(attrs, "axis");
-    const expected = without(x.shape, along);
+    const probabilities = isProbability(x, target);
+    if (!probabilities && target.dtype !== "i32")
+      fail("E0404", `cross_entropy: the target is ${target.dtype}, not class indices i32`, { operand: 1 });
+    const smoothing = smoothingOf(attrs);
+    if (!(smoothing >= 0 && smoothing <= 1))
+      fail("E0607", `cross_entropy: label_smoothing = ${smoothing} is not between 0 and 1`, {
+        attr: "label_smoothing",
+      });
+    const rows = without(x.shape, along);
+    const expected = probabilities ? x.shape : rows;
     const refuse = (): never =>
       fail(
         "E0302",
@@ -81,9 +95,22 @@ export const crossEntropyOp: OpDef = {
     const shape = expected.map((d, i) =>
       sameSize(d, target.shape[i], `cross_entropy: axis ${i} of the target`, b, refuse),
     );
-    return [{ dtype: x.dtype, shape: attrs.reduction === "none" ? shape : [] }];
+    if (weight) {
+      sameDtypes("cross_entropy", [x, weight]);
+      const wrong = (): never =>
+        fail(
+          "E0302",
+          `cross_entropy: weights ${shapeText(weight.shape)} for ${x.shape[along].key} classes of ${shapeText(x.shape)}`,
+          { operand: 2 },
+        );
+      if (weight.shape.length !== 1) wrong();
+      sameSize(x.shape[along], weight.shape[0], "cross_entropy: weights", b, wrong);
+    }
+    const each = probabilities ? without(shape, along) : shape;
+    return [{ dtype: x.dtype, shape: attrs.reduction === "none" ? each : [] }];
   },
-  indexes: ([x], attrs) => {
+  indexes: ([x, target], attrs) => {
+    if (isProbability(x, target)) return [];
     const extent = x.shape[numberAt(attrs, "axis")];
     return [
       {
@@ -95,19 +122,45 @@ export const crossEntropyOp: OpDef = {
     ];
   },
   expand: (b, node) => {
-    const [x, target] = node.inputs;
+    const [x, target, weight] = node.inputs;
     const along = numberAt(node.attrs, "axis");
     const { shifted, total } = shiftedExp(b, x, [along]);
-    const picked = sum(b, where(b, isClass(b, target, x.type.shape, along), shifted, 0), [along]);
-    const normaliser = reshape(b, log(b, total), target.type.shape);
-    const counts = counted(b, target, x.type.shape[along], numberAt(node.attrs, "ignore_index"));
-    const each = where(b, counts, sub(b, normaliser, picked), 0);
     const { reduction } = node.attrs;
-    const whole = reduction === "none" ? each : sum(b, each);
+    const smoothing = smoothingOf(node.attrs);
+    const { shape } = x.type;
+    const classes = shape[along];
+    const factors = weight && alongClasses(b, cast(b, weight, "f32"), shape, along);
     // The mean over those that count; of none it is NaN, as PyTorch's.
-    const result =
-      reduction === "mean" ? div(b, whole, cast(b, sum(b, cast(b, counts, "i32")), "f32")) : whole;
-    return [cast(b, result, x.type.dtype)];
+    const finished = (each: Value, counted: () => Value): readonly Value[] => {
+      const whole = reduction === "none" ? each : sum(b, each);
+      return [cast(b, reduction === "mean" ? div(b, whole, counted()) : whole, x.type.dtype)];
+    };
+    if (isProbability(x.type, target.type)) {
+      const given = cast(b, target, "f32");
+      const count = cast(b, sizeValue(b, classes), "f32");
+      const smooth = smoothing === 0 ? given : add(b, mul(b, given, 1 - smoothing), div(b, smoothing, count));
+      const weighted = factors ? mul(b, smooth, factors) : smooth;
+      // A class of which nothing is expected has nothing to say, at -inf neither.
+      const logs = sub(b, shifted, log(b, total));
+      const each = neg(b, sum(b, where(b, eq(b, weighted, 0), 0, mul(b, weighted, logs)), [along]));
+      const rows = sizeValue(b, product(without(shape, along)));
+      return finished(each, () => cast(b, rows, "f32"));
+    }
+    const isTarget = isClass(b, target, shape, along);
+    const picked = sum(b, where(b, isTarget, shifted, 0), [along]);
+    const normaliser = reshape(b, log(b, total), target.type.shape);
+    const counts = counted(b, target, classes, numberAt(node.attrs, "ignore_index"));
+    const own = weight && sum(b, where(b, isTarget, broadcastTo(b, factors as Value, shape), 0), [along]);
+    const nll = sub(b, normaliser, picked);
+    const weighted = own ? mul(b, own, nll) : nll;
+    const many = (): Value =>
+      own ? sum(b, where(b, counts, own, 0)) : cast(b, sum(b, cast(b, counts, "i32")), "f32");
+    if (smoothing === 0) return finished(where(b, counts, weighted, 0), many);
+    const logs = sub(b, log(b, total), shifted);
+    const every = sum(b, factors ? mul(b, logs, factors) : logs, [along]);
+    const share = div(b, smoothing, cast(b, sizeValue(b, classes), "f32"));
+    const mixed = add(b, mul(b, weighted, 1 - smoothing), mul(b, every, share));
+    return finished(where(b, counts, mixed, 0), many);
   },
   examples: [
     { shapes: [[4, 5], [4]], dtypes: ["f32", "i32"] },
@@ -130,8 +183,44 @@ export const crossEntropyOp: OpDef = {
     { shapes: [[5, 4], [4]], dtypes: ["f32", "i32"], attrs: { axis: 0 } },
     { shapes: [[8, 5], [8]], dtypes: ["f32", "i32"], attrs: { ignore_index: 2 } },
     { shapes: [[8, 3], [8]], dtypes: ["f32", "i32"] },
+    { shapes: [[6, 5], [6], [5]], dtypes: ["f32", "i32", "f32"], range: [0, 4] },
+    {
+      shapes: [[2, 5, 3], [2, 3], [5]],
+      dtypes: ["f32", "i32", "f32"],
+      range: [0, 4],
+      attrs: { ignore_index: 1, label_smoothing: 0.1 },
+    },
+    {
+      shapes: [[4, 5], [4]],
+      dtypes: ["f32", "i32"],
+      attrs: { label_smoothing: 0.2, reduction: "none" },
+    },
+    {
+      shapes: [[4, 5], [4, 5], [5]],
+      range: [0.1, 1],
+      attrs: { label_smoothing: 0.1 },
+    },
+    {
+      shapes: [
+        [2, 5, 3],
+        [2, 5, 3],
+      ],
+      range: [0.1, 1],
+      attrs: { reduction: "sum" },
+    },
   ],
 };
+/** Of scores and a target as large: the target holds probabilities. */
+const isProbability = (x: TensorType, target: TensorType): boolean =>
+  target.dtype === x.dtype && target.shape.length === x.shape.length;
+const smoothingOf = (attrs: Attrs): number => (attrs.label_smoothing as number | undefined) ?? 0;
+/** Numbers of classes as an axis among others. */
+const alongClasses = (b: Builder, v: Value, shape: readonly Dim[], along: number): Value =>
+  reshape(
+    b,
+    v,
+    shape.map((d, i) => (i === along ? d : dim(1))),
+  );
 
 /** True where a class is one of `classes` and not the one to be ignored. */
 function counted(b: Builder, target: Value, classes: Dim, ignored: number): Value {

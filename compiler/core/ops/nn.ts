@@ -1,12 +1,11 @@
-// Composites of networks: softmax, activations, norms, attention. In: tensors. Out: their definition in simpler
+// Composites of networks: softmax and activations (norms are in norms.ts). In: tensors. Out: their definition in simpler
 // operators (`expand`), kept in forms that fusion sees through: folds over an axis and maps around them.
-import { dim } from "../dims/dim.ts";
+import { asConst, type Dim, dim, exactQuotient, floorDiv, isConst } from "../dims/dim.ts";
 import type { Builder, OpDef, OpExample, TensorType, Value } from "../ir/types.ts";
-import { cast, reshape, sum } from "./axes.ts";
+import { broadcastTo, cast, reshape, sum, unbroadcast } from "./axes.ts";
 import {
   allowDtypes,
   axis,
-  broadcastShapes,
   FLOATS,
   fail,
   float,
@@ -21,22 +20,27 @@ import {
 import {
   abs,
   add,
+  clamp,
   div,
   erf,
   exp,
+  expm1,
   gt,
+  le,
   log,
   log1p,
+  lt,
   maximum,
+  minimum,
   mul,
   neg,
-  rsqrt,
   sigmoid,
   sub,
   tanh,
   where,
 } from "./elementwise.ts";
-import { mean, shiftedExp, variance } from "./reduce.ts";
+import { sliceAxis } from "./movement.ts";
+import { shiftedExp } from "./reduce.ts";
 
 const sameAsOperand = (name: string): OpDef["infer"] => {
   return ([x]) => {
@@ -157,160 +161,203 @@ export const leakyReluOp = activation(
   [{ shapes: [[2, 3]], attrs: { slope: 0.2 } }],
 );
 
-// ------------------------------------------------------------------------------------------------- norms
+/** What is held between two numbers, as PyTorch's hardtanh: nothing passes back at the bounds. */
+export const hardtanhOp = activation(
+  "hardtanh",
+  "x held between `min_val` (-1) and `max_val` (1).",
+  [float("min_val", { default: -1 }), float("max_val", { default: 1 })],
+  (b, x, attrs) => clamp(b, x, (attrs.min_val as number) ?? -1, (attrs.max_val as number) ?? 1),
+);
+export const relu6Op = activation(
+  "relu6",
+  "x held between 0 and 6.",
+  [],
+  (b, x) => clamp(b, x, 0, 6),
+  undefined,
+  [{ shapes: [[2, 3]], range: [-3, 9] }],
+);
 
-/** The axes layer_norm normalises: as many last ones as its weight has. */
-const normAxes = (x: TensorType, weight: TensorType | undefined): readonly number[] => {
-  const count = weight?.shape.length ?? 1;
-  return Array.from({ length: count }, (_, i) => x.shape.length - count + i);
-};
-export const layerNormOp: OpDef = {
-  name: "layer_norm",
-  doc: "(x - mean) / sqrt(var + eps) over the last axis (the last axes, where weight has more), times weight plus bias.",
+/**
+ * What elu, selu and celu are, with PyTorch's three numbers: x times `up` where it is positive, else
+ * `low` * expm1(x * `inner`).
+ */
+function exponentialUnit(
+  name: string,
+  doc: string,
+  params: OpDef["params"],
+  numbers: (attrs: Parameters<OpDef["infer"]>[1]) => { low: number; up: number; inner: number },
+  examples?: readonly OpExample[],
+): OpDef {
+  const scaled = (b: Builder, x: Value, by: number): Value => (by === 1 ? x : mul(b, x, by));
+  return activation(
+    name,
+    doc,
+    params,
+    (b, x, attrs) => {
+      const { low, up, inner } = numbers(attrs);
+      return where(b, gt(b, x, 0), scaled(b, x, up), mul(b, expm1(b, scaled(b, x, inner)), low));
+    },
+    (b, node, [g]) => {
+      const [x] = node.inputs;
+      const { low, up, inner } = numbers(node.attrs);
+      // Of what is not above 0, so that nothing overflows that is not taken.
+      const slope = mul(b, exp(b, scaled(b, minimum(b, x, 0), inner)), low * inner);
+      return [g && mul(b, g, where(b, gt(b, x, 0), up, slope))];
+    },
+    examples,
+  );
+}
+const alphaOf = (attrs: Parameters<OpDef["infer"]>[1]): number => (attrs.alpha as number) ?? 1;
+const alphas: readonly OpExample[] = [
+  { shapes: [[2, 3]], range: [-3, 3] },
+  { shapes: [[2, 3]], range: [-3, 3], attrs: { alpha: 0.7 } },
+];
+export const eluOp = exponentialUnit(
+  "elu",
+  "x where it is positive, else `alpha` * (exp(x) - 1).",
+  [float("alpha", { default: 1 })],
+  (attrs) => ({ low: alphaOf(attrs), up: 1, inner: 1 }),
+  alphas,
+);
+const SELU = { alpha: 1.6732632423543772, scale: 1.0507009873554805 };
+export const seluOp = exponentialUnit(
+  "selu",
+  "1.0507 times x where it is positive, else 1.7581 * (exp(x) - 1): a network of it keeps mean 0 and variance 1.",
+  [],
+  () => ({ low: SELU.alpha * SELU.scale, up: SELU.scale, inner: 1 }),
+);
+export const celuOp = exponentialUnit(
+  "celu",
+  "x where it is positive, else `alpha` * (exp(x / alpha) - 1).",
+  [float("alpha", { default: 1 })],
+  (attrs) => ({ low: alphaOf(attrs), up: 1, inner: 1 / alphaOf(attrs) }),
+  alphas,
+);
+export const mishOp = activation("mish", "x * tanh(softplus(x)).", [], (b, x) =>
+  mul(b, x, tanh(b, b.make(softplusOp, [x]))),
+);
+export const softsignOp = activation("softsign", "x / (1 + |x|).", [], (b, x) =>
+  div(b, x, add(b, abs(b, x), 1)),
+);
+export const logsigmoidOp = activation(
+  "logsigmoid",
+  "log(sigmoid(x)), stable for large x.",
+  [],
+  (b, x) => neg(b, b.make(softplusOp, [neg(b, x)])),
+  (b, node, [g]) => [g && mul(b, g, sigmoid(b, neg(b, node.inputs[0])))],
+);
+export const tanhshrinkOp = activation("tanhshrink", "x - tanh(x).", [], (b, x) => sub(b, x, tanh(b, x)));
+const lambda = float("lambda", { default: 0.5 });
+const lambdaOf = (attrs: Parameters<OpDef["infer"]>[1]): number => (attrs.lambda as number) ?? 0.5;
+export const hardshrinkOp = activation(
+  "hardshrink",
+  "x, but 0 between -`lambda` and `lambda`, both among them.",
+  [lambda],
+  (b, x, attrs) => where(b, le(b, abs(b, x), lambdaOf(attrs)), 0, x),
+);
+export const softshrinkOp = activation(
+  "softshrink",
+  "x moved towards 0 by `lambda`, and 0 where that would go beyond it.",
+  [lambda],
+  (b, x, attrs) => sub(b, x, clamp(b, x, -lambdaOf(attrs), lambdaOf(attrs))),
+  (b, node, [g]) => {
+    const [x] = node.inputs;
+    return [g && where(b, le(b, abs(b, x), lambdaOf(node.attrs)), 0, g)];
+  },
+);
+export const hardsigmoidOp = activation("hardsigmoid", "x / 6 + 1 / 2 held between 0 and 1.", [], (b, x) =>
+  mul(b, clamp(b, add(b, x, 3), 0, 6), 1 / 6),
+);
+export const hardswishOp = activation(
+  "hardswish",
+  "x * hardsigmoid(x).",
+  [],
+  (b, x) => mul(b, mul(b, x, clamp(b, add(b, x, 3), 0, 6)), 1 / 6),
+  (b, node, [g]) => {
+    const [x] = node.inputs;
+    const between = where(b, lt(b, x, 3), add(b, mul(b, x, 1 / 3), 0.5), 1);
+    return [g && mul(b, g, where(b, le(b, x, -3), 0, between))];
+  },
+);
+
+export const preluOp: OpDef = {
+  name: "prelu",
+  doc: "x where it is positive, else the weight times x: one weight for all, or one for each channel (axis 1).",
   fuses: "composite",
-  params: [
-    tensor("x"),
-    tensor("weight", { optional: true }),
-    tensor("bias", { optional: true }),
-    float("eps", { default: 1e-5 }),
-  ],
-  complete: (_types, attrs) => ({ eps: attrs.eps ?? 1e-5 }),
+  params: [tensor("x"), tensor("weight")],
   infer: (types, _attrs, b) => {
-    const [x, ...scales] = types;
-    sameDtypes("layer_norm", types);
-    allowDtypes("layer_norm", types, FLOATS);
-    scales.forEach((t, k) => {
-      const rank = t.shape.length;
-      const refuse = (): never =>
-        fail(
-          "E0302",
-          `layer_norm: ${k === 0 ? "weight" : "bias"} ${shapeText(t.shape)} does not fit the last axes of ${shapeText(x.shape)}`,
-          {
-            operand: k + 1,
-          },
-        );
-      if (rank === 0 || rank > x.shape.length || rank !== scales[0].shape.length) refuse();
-      for (const [i, d] of t.shape.entries())
-        sameSize(d, x.shape[x.shape.length - rank + i], `layer_norm: axis ${i} of the scale`, b, refuse);
-    });
-    if (x.shape.length === 0)
-      fail("E0304", "layer_norm takes a vector or more, given a scalar", { operand: 0 });
+    const [x, weight] = types;
+    sameDtypes("prelu", types);
+    allowDtypes("prelu", types, FLOATS);
+    const refuse = (): never =>
+      fail(
+        "E0302",
+        `prelu: weights ${shapeText(weight.shape)} for ${shapeText(x.shape)}: one, or one a channel`,
+        {
+          operand: 1,
+        },
+      );
+    if (weight.shape.length > 1) refuse();
+    const [count] = weight.shape;
+    if (count && !isConst(count, 1)) {
+      if (x.shape.length < 2) refuse();
+      sameSize(count, x.shape[1], "prelu: channels", b, refuse);
+    }
     return [x];
   },
   vjp: (b, node, [g]) => {
-    const [x, weight, bias] = node.inputs;
-    if (!g) return node.inputs.map(() => undefined);
-    const over = normAxes(x.type, weight?.type);
-    const { scaled, scale } = normalized(b, x, over, numberAt(node.attrs, "eps"));
-    const h = weight ? mul(b, g, weight) : g;
-    const centred = sub(
-      b,
-      h,
-      add(b, mean(b, h, over, true), mul(b, scaled, mean(b, mul(b, h, scaled), over, true))),
-    );
-    const others = x.type.shape.map((_, i) => i).filter((i) => !over.includes(i));
-    return [
-      mul(b, centred, scale),
-      ...(weight ? [sum(b, mul(b, g, scaled), others)] : []),
-      ...(bias ? [sum(b, g, others)] : []),
-    ];
+    const [x, weight] = node.inputs;
+    if (!g) return [undefined, undefined];
+    const spread = broadcastTo(b, alongChannels(b, weight, x.type), x.type.shape);
+    const positive = gt(b, x, 0);
+    // What is not taken does not count, infinite as it may be.
+    const each = where(b, positive, 0, mul(b, g, x));
+    const summed = unbroadcast(b, each, alongChannels(b, weight, x.type).type.shape);
+    return [mul(b, g, where(b, positive, 1, spread)), reshape(b, summed, weight.type.shape)];
   },
   expand: (b, node) => {
-    const [x, weight, bias] = node.inputs;
-    const { scaled } = normalized(b, x, normAxes(x.type, weight?.type), numberAt(node.attrs, "eps"));
-    const times = weight ? mul(b, scaled, weight) : scaled;
-    return [bias ? add(b, times, bias) : times];
+    const [x, weight] = node.inputs;
+    return [where(b, gt(b, x, 0), x, mul(b, alongChannels(b, weight, x.type), x))];
   },
-  examples: [
-    { shapes: [[3, 6], [6], [6]] },
-    { shapes: [[2, 3, 4]] },
-    {
-      shapes: [
-        [2, 3, 4],
-        [3, 4],
-      ],
-    },
-  ],
+  examples: [{ shapes: [[2, 3], [1]] }, { shapes: [[2, 3, 4], [3]] }, { shapes: [[5], []] }],
 };
-function normalized(
-  b: Builder,
-  x: Value,
-  over: readonly number[],
-  eps: number,
-): { scaled: Value; scale: Value } {
-  const scale = rsqrt(b, add(b, variance(b, x, over, true, 0), eps));
-  return { scaled: mul(b, sub(b, x, mean(b, x, over, true)), scale), scale };
+/** One number, or one a channel, to be broadcast over x [N, C, ...]. */
+export function alongChannels(b: Builder, v: Value, x: TensorType): Value {
+  const [count] = v.type.shape;
+  if (!count || isConst(count, 1)) return reshape(b, v, []);
+  return reshape(
+    b,
+    v,
+    x.shape.slice(1).map((_, i) => (i === 0 ? count : dim(1))),
+  );
 }
 
-export const normalizeOp: OpDef = {
-  name: "normalize",
-  doc: "(x - mean) / sqrt(var + eps); statistics of rank 1 lie along `axis` (1, the channels), others broadcast.",
+export const gluOp: OpDef = {
+  name: "glu",
+  doc: "Of two halves of x along an axis (the last by default), the first times the sigmoid of the second.",
   fuses: "composite",
-  params: [
-    tensor("x"),
-    tensor("mean"),
-    tensor("var"),
-    float("eps", { default: 1e-5 }),
-    axis("axis", { default: 1 }),
-  ],
-  complete: ([x], attrs) => ({
-    eps: attrs.eps ?? 1e-5,
-    axis: normalizeAxis(
-      "normalize",
-      Math.min((attrs.axis as number) ?? 1, Math.max(0, x.shape.length - 1)),
-      x.shape.length,
-    ),
-  }),
-  infer: (types, attrs, b) => {
-    const [x, ...statistics] = types;
-    sameDtypes("normalize", types);
-    allowDtypes("normalize", types, FLOATS);
-    statistics.forEach((t, k) => {
-      const operand = k + 1;
-      if (t.shape.length === 1) {
-        const channels = x.shape[numberAt(attrs, "axis")];
-        sameSize(t.shape[0], channels, "normalize: channels", b, () =>
-          fail(
-            "E0302",
-            `normalize: ${t.shape[0].key} statistics for ${channels.key} channels of ${shapeText(x.shape)}`,
-            { operand },
-          ),
-        );
-      } else if (broadcastShapes("normalize", [x.shape, t.shape], b).length > x.shape.length)
-        fail(
-          "E0302",
-          `normalize: statistics ${shapeText(t.shape)} have more axes than ${shapeText(x.shape)}`,
-          { operand },
-        );
-    });
-    return [x];
+  params: [tensor("x"), axis("axis", { default: -1 })],
+  complete: ([x], attrs) => ({ axis: normalizeAxis("glu", (attrs.axis as number) ?? -1, x.shape.length) }),
+  infer: ([x], attrs, b) => {
+    allowDtypes("glu", [x], FLOATS);
+    const along = numberAt(attrs, "axis");
+    const extent = x.shape[along];
+    const n = asConst(extent);
+    const message = `glu: axis ${along} of ${shapeText(x.shape)} in two halves`;
+    if (n !== undefined && n % 2 !== 0) fail("E0302", message, { operand: 0 });
+    if (n === undefined && !exactQuotient(extent, 2))
+      b?.require({ left: extent, relation: "divides", right: dim(2), message });
+    return [{ dtype: x.dtype, shape: x.shape.map((d, i) => (i === along ? half(d) : d)) }];
   },
-  inline: ([x]) => x.dtype !== "f16",
   expand: (b, node) => {
-    const [x, m, v] = node.inputs;
+    const [x] = node.inputs;
     const along = numberAt(node.attrs, "axis");
-    const lift = (t: Value): Value =>
-      t.type.shape.length === 1 && x.type.shape.length > 1
-        ? reshape(
-            b,
-            t,
-            x.type.shape.map((_, i) => (i === along ? t.type.shape[0] : dim(1))),
-          )
-        : t;
-    return [mul(b, sub(b, x, lift(m)), rsqrt(b, add(b, lift(v), numberAt(node.attrs, "eps"))))];
+    const count = half(x.type.shape[along]);
+    return [mul(b, sliceAxis(b, x, along, 0, count), sigmoid(b, sliceAxis(b, x, along, count, count)))];
   },
-  examples: [
-    { shapes: [[2, 3, 2, 2], [3], [3]], range: [0.2, 1] },
-    {
-      shapes: [
-        [4, 3],
-        [4, 1],
-        [4, 1],
-      ],
-      range: [0.2, 1],
-    },
-  ],
+  examples: [{ shapes: [[2, 6]] }, { shapes: [[2, 4, 3]], attrs: { axis: 1 } }],
 };
+const half = (d: Dim): Dim => exactQuotient(d, 2) ?? floorDiv(d, 2);
 
 export const networks: readonly OpDef[] = [
   softmaxOp,
@@ -319,6 +366,19 @@ export const networks: readonly OpDef[] = [
   siluOp,
   softplusOp,
   leakyReluOp,
-  layerNormOp,
-  normalizeOp,
+  relu6Op,
+  hardtanhOp,
+  eluOp,
+  seluOp,
+  celuOp,
+  mishOp,
+  softsignOp,
+  logsigmoidOp,
+  hardsigmoidOp,
+  hardswishOp,
+  hardshrinkOp,
+  softshrinkOp,
+  tanhshrinkOp,
+  preluOp,
+  gluOp,
 ];

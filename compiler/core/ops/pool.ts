@@ -477,3 +477,5 @@ export const pooling: readonly OpDef[] = RANKS.flatMap((rank) => {
   const { pools: forPools, averages } = EXAMPLES[rank - 1];
   return pools(rank, forPools, averages);
 });
+/** The sums of an image's windows, of which a norm over neighbouring channels is made. */
+export const sumPool2d = pooling.find((op) => op.name === "sum_pool2d") as OpDef;

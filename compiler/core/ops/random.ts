@@ -2,12 +2,13 @@
 // In: seed u32[2], step u32[] and the hash, which the checker gives. Out: bits, uniforms, normals, masks; bits and
 // uniforms are equal on every device. Counter-based, so that any element can be computed anywhere, and again.
 import { drawKey, randomBits } from "../../../runtime/core/threefry.ts";
-import type { Dim } from "../dims/dim.ts";
-import type { Attrs, Builder, OpDef, OpParam, Value } from "../ir/types.ts";
+import { type Dim, dim } from "../dims/dim.ts";
+import type { Attrs, Builder, OpDef, OpExample, OpParam, TensorType, Value } from "../ir/types.ts";
 import type { Scalar } from "../kernel/scalar.ts";
-import { broadcastTo } from "./axes.ts";
+import { broadcastTo, cast } from "./axes.ts";
 import {
   allowDtypes,
+  axis,
   bool,
   boolAt,
   dimsAt,
@@ -15,11 +16,15 @@ import {
   fail,
   float,
   int,
+  normalizeAxis,
   numberAt,
   sizes,
   tensor,
+  typeText,
 } from "./define.ts";
-import { cos, ge, log, lt, mul, sqrt, sub, where } from "./elementwise.ts";
+import { add, cos, ge, log, lt, maximum, mul, neg, rem, sqrt, sub, where } from "./elementwise.ts";
+import { argmaxOp } from "./reduce.ts";
+import { imageText, RANKS } from "./window.ts";
 
 const implicit: readonly OpParam[] = [
   tensor("seed", { implicit: true }),
@@ -144,9 +149,68 @@ export const bernoulliOp = shaped(
   { p: 0.25 },
 );
 
-export const dropoutOp: OpDef = {
-  name: "dropout",
-  doc: "In training, each element 0 with probability p and the others scaled by 1 / (1 - p); in eval the identity.",
+export const randintOp: OpDef = {
+  ...shaped(
+    "randint",
+    "Random integers i32 from `low` (0) up to `high`, without it.",
+    [int("low", { default: 0 }), int("high")],
+    (b, node) => {
+      const [low, high] = [numberAt(node.attrs, "low"), numberAt(node.attrs, "high")];
+      const drawn = bits(b, node.inputs, node.attrs, dimsAt(node.attrs, "shape"));
+      return [add(b, cast(b, rem(b, drawn, high - low), "i32"), low)];
+    },
+    { low: -2, high: 5 },
+  ),
+  complete: (_types, attrs) => ({ ...attrs, low: attrs.low ?? 0 }),
+  infer: (_types, attrs) => {
+    const [low, high] = [numberAt(attrs, "low"), numberAt(attrs, "high")];
+    if (!(low < high)) fail("E0607", `randint: nothing from ${low} up to ${high}`, { attr: "high" });
+    if (low < -(2 ** 31) || high > 2 ** 31 || high - low >= 2 ** 32)
+      fail("E0607", `randint: ${low} to ${high} is beyond 32 bits`, { attr: "high" });
+    return [{ dtype: "i32", shape: dimsAt(attrs, "shape") }];
+  },
+};
+
+/** What a uniform number is at least taken for where its logarithm is wanted: half of the smallest. */
+const LEAST = 2 ** -25;
+export const categoricalOp: OpDef = {
+  name: "categorical",
+  doc: "A class (i32) drawn for each row along an axis (the last by default), with probabilities softmax(x): of probabilities p, categorical(log(p)) is PyTorch's multinomial of one sample. A class at -inf is never drawn.",
+  fuses: "composite",
+  params: [tensor("x"), ...KEYS, axis("axis", { default: -1 }), HASH],
+  complete: ([x], attrs) => ({
+    ...attrs,
+    axis: normalizeAxis("categorical", (attrs.axis as number) ?? -1, x.shape.length),
+  }),
+  infer: ([x], attrs) => {
+    allowDtypes("categorical", [x], FLOATS);
+    return [{ dtype: "i32", shape: x.shape.filter((_, i) => i !== attrs.axis) }];
+  },
+  inline: ([x]) => x.dtype !== "f16",
+  noGrad: "the result is an index",
+  // The largest of the scores plus Gumbel's noise, -log(-log(u)).
+  expand: (b, node) => {
+    const [x, ...keys] = node.inputs;
+    const u = uniforms(b, bits(b, keys, node.attrs, x.type.shape));
+    const waiting = maximum(b, neg(b, log(b, sub(b, 1, u))), LEAST);
+    const scores = sub(b, x, log(b, waiting));
+    return [b.make(argmaxOp, [scores], { axis: node.attrs.axis, keepdims: false })];
+  },
+  examples: [
+    { shapes: [[4, 5], [2], []], dtypes: ["f32", "u32", "u32"], attrs: { hash: 5 }, grad: false },
+    { shapes: [[3, 2, 4], [2], []], dtypes: ["f32", "u32", "u32"], attrs: { hash: 6, axis: 1 }, grad: false },
+  ],
+};
+
+/** A dropout whose draws have the shape that `drawn` gives of x's. */
+const dropping = (
+  name: string,
+  doc: string,
+  drawn: (x: TensorType) => readonly Dim[],
+  shape: readonly number[],
+): OpDef => ({
+  name,
+  doc,
   fuses: "composite",
   params: [
     tensor("x"),
@@ -157,9 +221,10 @@ export const dropoutOp: OpDef = {
     { ...HASH, optional: true },
   ],
   infer: ([x], attrs) => {
-    allowDtypes("dropout", [x], FLOATS);
+    allowDtypes(name, [x], FLOATS);
     const p = (attrs.p as number) ?? 0.5;
-    if (!(p >= 0 && p <= 1)) fail("E0607", `dropout: p = ${p} is not a probability`, { attr: "p" });
+    if (!(p >= 0 && p <= 1)) fail("E0607", `${name}: p = ${p} is not a probability`, { attr: "p" });
+    drawn(x);
     return [x];
   },
   inline: () => true,
@@ -168,18 +233,37 @@ export const dropoutOp: OpDef = {
     const p = (node.attrs.p as number) ?? 0.5;
     if (!boolAt(node.attrs, "training") || p === 0) return [x];
     if (p === 1) return [mul(b, x, 0)];
-    const kept = ge(b, uniforms(b, bits(b, keys, node.attrs, x.type.shape)), p);
+    const kept = ge(b, uniforms(b, bits(b, keys, node.attrs, drawn(x.type))), p);
     return [where(b, broadcastTo(b, kept, x.type.shape), mul(b, x, 1 / (1 - p)), 0)];
   },
-  examples: [
-    { shapes: [[4, 3], [2], []], dtypes: ["f32", "u32", "u32"], attrs: { p: 0.5, training: true, hash: 99 } },
-    {
-      shapes: [[4, 3], [2], []],
+  examples: [true, false].map(
+    (training): OpExample => ({
+      shapes: [shape, [2], []],
       dtypes: ["f32", "u32", "u32"],
-      attrs: { p: 0.5, training: false, hash: 99 },
+      attrs: { p: 0.5, training, hash: 99 },
+    }),
+  ),
+});
+export const dropoutOp = dropping(
+  "dropout",
+  "In training, each element 0 with probability p and the others scaled by 1 / (1 - p); in eval the identity.",
+  (x) => x.shape,
+  [4, 3],
+);
+/** dropout1d, dropout2d and dropout3d: whole channels. */
+const channelDropouts = RANKS.map((rank) => {
+  const name = `dropout${rank}d`;
+  return dropping(
+    name,
+    `In training, each channel of x ${imageText(rank)} 0 as a whole with probability p and the others scaled by 1 / (1 - p); in eval the identity.`,
+    (x) => {
+      if (x.shape.length !== rank + 2)
+        fail("E0304", `${name} takes ${imageText(rank)}, given ${typeText(x)}`, { operand: 0 });
+      return x.shape.map((d, i) => (i < 2 ? d : dim(1)));
     },
-  ],
-};
+    [2, 3, ...new Array<number>(rank).fill(2)],
+  );
+});
 
 export const random: readonly OpDef[] = [
   randomBitsOp,
@@ -187,5 +271,8 @@ export const random: readonly OpDef[] = [
   randOp,
   randnOp,
   bernoulliOp,
+  randintOp,
+  categoricalOp,
   dropoutOp,
+  ...channelDropouts,
 ];

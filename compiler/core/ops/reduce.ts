@@ -34,12 +34,15 @@ import {
   normalizeAxis,
   numberAt,
   numbersAt,
+  sameDtypes,
+  sameShapes,
   sizeValue,
   tensor,
   type ValueOrNumber,
 } from "./define.ts";
 import { eachOffset, reduceDense, reducedStrides, times, wrap } from "./dense.ts";
 import {
+  abs,
   add,
   and,
   div,
@@ -49,7 +52,11 @@ import {
   isNanOp,
   log,
   mul,
+  ne,
   or,
+  pow,
+  sign,
+  sqrt,
   square,
   stopGradient,
   sub,
@@ -288,6 +295,125 @@ export const variance = (
   correction = 1,
 ): Value => reduce(b, varOp, x, over, keepdims, { correction });
 
+export const stdOp: OpDef = {
+  name: "std",
+  doc: "The standard deviation over axes: the root of var, with the same `correction` (1, as PyTorch). Its gradient where it is 0 is 0.",
+  fuses: "composite",
+  params: varOp.params,
+  complete: (types, attrs) => ({ ...completeAxes("std")(types, attrs), correction: attrs.correction ?? 1 }),
+  infer: floatReduction("std"),
+  vjp: (b, node, [g]) => {
+    const [x] = node.inputs;
+    const [y] = node.outs;
+    const over = axesOf(node.attrs);
+    if (!g) return [undefined];
+    const scaled = div(b, div(b, g, y), freedom(b, x, over, numberAt(node.attrs, "correction")));
+    const each = where(b, eq(b, y, 0), 0, scaled);
+    return [mul(b, spread(b, each, x.type, over), deviation(b, x, over))];
+  },
+  expand: (b, node) => {
+    const { keepdims, correction } = node.attrs;
+    const over = axesOf(node.attrs);
+    return [sqrt(b, variance(b, node.inputs[0], over, keepdims === true, correction as number))];
+  },
+  examples: varOp.examples,
+};
+
+export const normOp: OpDef = {
+  name: "norm",
+  doc: "The p-norm over axes, sum(|x|^p)^(1/p), as PyTorch's linalg.vector_norm: of p = 2 by default; inf and -inf give the largest and the smallest magnitude, 0 counts what is not 0.",
+  fuses: "composite",
+  params: [...reductionParams, float("p", { default: 2, aliases: ["ord"] })],
+  complete: (types, attrs) => ({ ...completeAxes("norm")(types, attrs), p: attrs.p ?? 2 }),
+  infer: floatReduction("norm"),
+  // Where the norm is 0 it has no direction, and the gradient is 0.
+  vjp: (b, node, [g]) => {
+    const [x] = node.inputs;
+    const [y] = node.outs;
+    const [over, p] = [axesOf(node.attrs), numberAt(node.attrs, "p")];
+    if (!g || p === 0) return [undefined];
+    const wide = (v: Value): Value => spread(b, v, x.type, over);
+    if (Math.abs(p) === Number.POSITIVE_INFINITY) {
+      // Those that are as large share it.
+      const hits = cast(b, eq(b, abs(b, x), wide(y)), x.type.dtype);
+      const count = reshape(b, sum(b, hits, over), g.type.shape);
+      return [mul(b, mul(b, sign(b, x), hits), wide(div(b, g, count)))];
+    }
+    if (p === 1) return [mul(b, wide(g), sign(b, x))];
+    const none = eq(b, y, 0);
+    if (p === 2) return [mul(b, x, wide(where(b, none, 0, div(b, g, y))))];
+    const each = where(b, none, 0, div(b, g, pow(b, y, p - 1)));
+    const slope = mul(b, sign(b, x), pow(b, abs(b, x), p - 1));
+    return [mul(b, p < 1 ? where(b, eq(b, x, 0), 0, slope) : slope, wide(each))];
+  },
+  expand: (b, node) => {
+    const [x] = node.inputs;
+    const y = norm(b, x, axesOf(node.attrs), numberAt(node.attrs, "p"));
+    return [reshape(b, y, node.outs[0].type.shape)];
+  },
+  examples: [
+    { shapes: [[2, 3, 4]], attrs: { axes: [1] } },
+    { shapes: [[3, 4]], attrs: { axes: [0], keepdims: true, p: 1 } },
+    { shapes: [[3, 4]], attrs: { axes: [1], p: Number.POSITIVE_INFINITY } },
+    { shapes: [[3, 4]], attrs: { axes: [1], p: Number.NEGATIVE_INFINITY } },
+    { shapes: [[2, 5]], attrs: { p: 3 } },
+    { shapes: [[2, 5]], attrs: { p: 0.5 }, range: [0.2, 2] },
+    { shapes: [[2, 5]], attrs: { p: 0 }, grad: false },
+  ],
+};
+function norm(b: Builder, x: Value, over: readonly number[], p: number): Value {
+  if (p === 2) return sqrt(b, sum(b, square(b, x), over));
+  if (p === 0) return sum(b, cast(b, ne(b, x, 0), x.type.dtype), over);
+  const size = abs(b, x);
+  if (p === 1) return sum(b, size, over);
+  if (p === Number.POSITIVE_INFINITY) return max(b, size, over);
+  if (p === Number.NEGATIVE_INFINITY) return min(b, size, over);
+  return pow(b, sum(b, pow(b, size, p), over), 1 / p);
+}
+export const vectorNorm = (b: Builder, x: Value, over: readonly number[], keepdims = false): Value =>
+  reduce(b, normOp, x, over, keepdims, { p: 2 });
+
+export const vecdotOp: OpDef = {
+  name: "vecdot",
+  doc: "sum(x * y) along an axis (the last by default), as PyTorch's linalg.vecdot; the others broadcast. Of two vectors x @ y is the same.",
+  fuses: "composite",
+  params: [tensor("x"), tensor("y"), axis("axis", { default: -1 })],
+  broadcasts: true,
+  complete: (types, attrs) => ({
+    axis: normalizeAxis(
+      "vecdot",
+      numberAt(attrs, "axis") ?? -1,
+      Math.max(...types.map((t) => t.shape.length)),
+    ),
+  }),
+  infer: (types, attrs, b) => {
+    sameDtypes("vecdot", types);
+    allowDtypes("vecdot", types, NUMBERS);
+    const shape = sameShapes("vecdot", types, b);
+    return [{ dtype: types[0].dtype, shape: shape.filter((_, i) => i !== attrs.axis) }];
+  },
+  expand: (b, { inputs: [x, y], attrs }) => [sum(b, mul(b, x, y), [numberAt(attrs, "axis")])],
+  examples: [
+    { shapes: [[5], [5]] },
+    { shapes: [[2, 3, 4], [4]] },
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+      ],
+      attrs: { axis: 0 },
+    },
+    {
+      shapes: [
+        [2, 3],
+        [2, 3],
+      ],
+      dtypes: ["i32", "i32"],
+      grad: false,
+    },
+  ],
+};
+
 export const momentsOp: OpDef = {
   name: "moments",
   doc: "(mean, variance) over axes, the variance biased: what batch norm normalises with.",
@@ -512,7 +638,10 @@ export const reductions: readonly OpDef[] = [
   allOp,
   meanOp,
   varOp,
+  stdOp,
   momentsOp,
+  normOp,
+  vecdotOp,
   logsumexpOp,
   argmaxOp,
   argminOp,

@@ -113,8 +113,8 @@ export const pick: OpDef = {
  * A leaf of a loop's body: operand `index` of the loop; of an initial carry, what the pass before left (attrs index, dtype,
  * shape).
  */
-export const outer: OpDef = {
-  name: "outer",
+export const outside: OpDef = {
+  name: "outside",
   doc: "A value from outside a loop's body.",
   fuses: "source",
   exposed: false,
@@ -130,7 +130,7 @@ export const outer: OpDef = {
 };
 
 export interface LoopAttrs {
-  /** Its leaves are `outer`s; its results are the next carries, then what is emitted. */
+  /** Its leaves are `outside`s; its results are the next carries, then what is emitted. */
   readonly body: Graph;
   /** The counter: a size in the body, from 0 up. */
   readonly symbol: string;

@@ -8,7 +8,7 @@ import { DEAR, functionCost } from "../kernel/functions.ts";
 import { foldOf, indexForm, type ScalarContext } from "../kernel/lowering.ts";
 import { type Axis, children, type Scalar, type ScalarOf } from "../kernel/scalar.ts";
 import { isolated, keepsOrder } from "../kernel/values.ts";
-import { outer } from "../ops/scan.ts";
+import { outside } from "../ops/scan.ts";
 
 /** A fold that is a contraction; axes are those of the node's result, by number. */
 export interface ContractionFacts {
@@ -74,7 +74,7 @@ function detached(n: Node): Node {
     let leaf = leaves.get(v);
     if (!leaf) {
       const outs: Value[] = [];
-      const node: Node = { id: leaves.size, op: outer, inputs: [], attrs: {}, outs, origin: NO_ORIGIN };
+      const node: Node = { id: leaves.size, op: outside, inputs: [], attrs: {}, outs, origin: NO_ORIGIN };
       leaf = { node, index: 0, type: v.type };
       outs.push(leaf);
       leaves.set(v, leaf);

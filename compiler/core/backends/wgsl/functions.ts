@@ -26,6 +26,25 @@ interface Prelude {
   readonly perLane?: readonly ("T" | "U" | "I")[];
 }
 
+/** exp(a * a) * a * erfc(a) of a >= 1 is `select(r, p, a < 2)`. */
+const ERFC_TAIL = `  let q = 1.0 / a;
+  let y = q * q;
+  var p = y * 2.326819970068386e-2 - 1.387039388740657e-1;
+  p = p * y + 3.687424674597105e-1;
+  p = p * y - 5.824733027278666e-1;
+  p = p * y + 6.210004621745983e-1;
+  p = p * y - 4.944515323274145e-1;
+  p = p * y + 3.404879937665872e-1;
+  p = p * y - 2.741127028184656e-1;
+  p = p * y + 5.638259427386472e-1;
+  var r = y * -1.047766399936249e+1 + 1.297719955372516e+1;
+  r = r * y - 7.495518717768503;
+  r = r * y + 2.921019019210786;
+  r = r * y - 1.015265279202700;
+  r = r * y + 4.218463358204948e-1;
+  r = r * y - 2.820767439740514e-1;
+  r = r * y + 5.641895067754075e-1;`;
+
 /**
  * Templates: `T` f32, `U` u32, `I` i32 of the width; `#name` is another function of the same width.
  * Coefficients are those of Cephes' single precision library, within 2 ulp in f32.
@@ -102,25 +121,35 @@ const templates: { readonly [name: string]: Prelude } = {
   n = n * z - 3.761262582423300e-1;
   n = n * z + 1.128379165726710;
   let a = clamp(abs(x), T(1.0), T(4.0));
-  let q = 1.0 / a;
-  let y = q * q;
-  var p = y * 2.326819970068386e-2 - 1.387039388740657e-1;
-  p = p * y + 3.687424674597105e-1;
-  p = p * y - 5.824733027278666e-1;
-  p = p * y + 6.210004621745983e-1;
-  p = p * y - 4.944515323274145e-1;
-  p = p * y + 3.404879937665872e-1;
-  p = p * y - 2.741127028184656e-1;
-  p = p * y + 5.638259427386472e-1;
-  var r = y * -1.047766399936249e+1 + 1.297719955372516e+1;
-  r = r * y - 7.495518717768503;
-  r = r * y + 2.921019019210786;
-  r = r * y - 1.015265279202700;
-  r = r * y + 4.218463358204948e-1;
-  r = r * y - 2.820767439740514e-1;
-  r = r * y + 5.641895067754075e-1;
+${ERFC_TAIL}
   let far = 1.0 - exp(-a * a) * q * select(r, p, a < T(2.0));
   let w = select(select(far, -far, x < T()), x * n, abs(x) < T(1.0));
+  return select(w, x, (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));
+}`,
+  },
+  // exp(x) * 2^n, from what whole halvings leave of x: a device's own is off by what rounding x * log2(e) costs.
+  scaled_exp: {
+    body: `(x: T, n: T) -> T {
+  let k = round(x * 1.4426950408889634);
+  return ldexp(exp((x - k * 0.693359375) + k * 2.1219444005469057e-4), I(k + n));
+}`,
+  },
+  // exp(x) / 2 of x >= 0, up to the largest numbers; infinite beyond.
+  half_exp: {
+    needs: ["scaled_exp"],
+    body: `(x: T) -> T {
+  return 2.0 * #scaled_exp(min(x, T(90.0)), T(-2.0));
+}`,
+  },
+  // exp(-a * a) of the square in two parts: what is lost of it would be lost of the exponent.
+  erfc: {
+    needs: ["erf", "scaled_exp"],
+    body: `(x: T) -> T {
+  let a = clamp(abs(x), T(1.0), T(11.0));
+${ERFC_TAIL}
+  let c = bitcast<T>(bitcast<U>(a) & U(0xfffff000u));
+  let far = #scaled_exp(-c * c, T()) * exp((c - a) * (c + a)) * q * select(r, p, a < T(2.0));
+  let w = select(select(far, 2.0 - far, x < T()), 1.0 - #erf(x), abs(x) < T(1.0));
   return select(w, x, (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));
 }`,
   },
@@ -165,6 +194,87 @@ const templates: { readonly [name: string]: Prelude } = {
   let y = base + (t + t * z * p);
   return select(y, -y, x < T());
 }`,
+  },
+  // From the quotient of the smaller by the larger, brought to the right octant; signs by bits, those of zeros, too. Large
+  // operands are brought down, since quotients of the largest are less exact.
+  atan2: {
+    needs: ["atan"],
+    body: `(y: T, x: T) -> T {
+  let by = bitcast<U>(y);
+  let bx = bitcast<U>(x);
+  let p = abs(y);
+  let q = abs(x);
+  let large = max(p, q);
+  let s = select(T(1.0), T(8.271806125530277e-25), large > T(1e24));
+  let small = min(p, q);
+  let t = select(select((small * s) / (large * s), T(1.0), p == q), T(), large == T());
+  let a = #atan(t);
+  let b = select(a, 1.5707963267948966 - a, p > q);
+  let c = select(b, 3.141592653589793 - b, bx >= U(0x80000000u));
+  let m = max(by & U(0x7fffffffu), bx & U(0x7fffffffu));
+  return select(bitcast<T>(bitcast<U>(c) | (by & U(0x80000000u))), bitcast<T>(m), m > U(0x7f800000u));
+}`,
+  },
+  sinh: {
+    needs: ["expm1", "half_exp"],
+    body: `(x: T) -> T {
+  let a = abs(x);
+  let e = #expm1(min(a, T(1.0)));
+  let h = #half_exp(a);
+  let far = select(0.5 * (e + e / (e + 1.0)), h - 0.25 / h, a > T(1.0));
+  let y = select(far, -far, x < T());
+  return select(y, x, (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));
+}`,
+  },
+  cosh: {
+    needs: ["half_exp"],
+    body: `(x: T) -> T {
+  let h = #half_exp(abs(x));
+  return select(h + 0.25 / h, x, (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));
+}`,
+  },
+  asinh: {
+    needs: ["log1p"],
+    body: `(x: T) -> T {
+  let a = abs(x);
+  let b = min(a, T(1e9));
+  let near = #log1p(b + b * b / (1.0 + sqrt(b * b + 1.0)));
+  let far = select(near, log(a) + 0.6931471805599453, a > T(1e9));
+  let y = select(far, -far, x < T());
+  return select(y, x, (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));
+}`,
+  },
+  // A NaN is made at run time, as in pow.
+  acosh: {
+    needs: ["log1p"],
+    body: `(x: T) -> T {
+  let t = clamp(x, T(1.0), T(1e9)) - 1.0;
+  let near = #log1p(t + sqrt(2.0 * t + t * t));
+  let y = select(near, log(max(x, T(1.0))) + 0.6931471805599453, x > T(1e9));
+  return select(y, bitcast<T>(bitcast<U>(x) | U(0x7fc00000u)), (x < T(1.0)) | ((bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u)));
+}`,
+  },
+  atanh: {
+    needs: ["log1p"],
+    body: `(x: T) -> T {
+  let a = abs(x);
+  let b = 0.5 * #log1p(2.0 * a / (1.0 - a));
+  let y = select(b, -b, x < T());
+  return select(y, bitcast<T>(bitcast<U>(x) | U(0x7fc00000u)), (a > T(1.0)) | ((bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u)));
+}`,
+  },
+  copysign: {
+    body: `(x: T, y: T) -> T {
+  return bitcast<T>((bitcast<U>(x) & U(0x7fffffffu)) | (bitcast<U>(y) & U(0x80000000u)));
+}`,
+  },
+  fmod: {
+    needs: ["fmod_bits"],
+    body: `(x: f32, y: f32) -> f32 {
+  let a = bitcast<u32>(x);
+  return bitcast<f32>(#fmod_bits(a & 0x7fffffffu, bitcast<u32>(y) & 0x7fffffffu) | (a & 0x80000000u));
+}`,
+    perLane: ["T", "T"],
   },
   // As C's pow. A NaN is made at run time: as a constant WGSL refuses it.
   pow: {
@@ -365,6 +475,11 @@ const infix =
 const bitsOf = (t: DType, w: FunctionWidth, x: string): string =>
   `bitcast<${typeName("u32", w)}>(${t === "f16" ? `${typeName("f32", w)}(${x})` : x})`;
 const splat = (w: FunctionWidth, bits: string): string => (w === 1 ? bits : `vec4<u32>(${bits})`);
+/** Of a shift: the places, and the most that a device takes, which counts them modulo 32. */
+const placesOf = (w: FunctionWidth, y: string): readonly [string, string] => [
+  `bitcast<${typeName("u32", w)}>(${y})`,
+  splat(w, "31u"),
+];
 
 // ------------------------------------------------------------------------------------------------ the table
 
@@ -393,8 +508,14 @@ const spellings: Readonly<Record<ScalarFunctionName, Spell>> = {
       ? withPrelude("rem_i32", w, (call) => `${call}(${x}, ${y})`)
       : `select(${operand(x)} % ${operand(y)}, ${typeName("u32", w)}(), ${operand(y)} == ${typeName("u32", w)}())`;
   },
+  fmod: (t, w, x, y) =>
+    isFloat(t)
+      ? own("fmod")(t, w, x, y)
+      : `select(${operand(x)} % ${operand(y)}, ${typeName(t, w)}(), ${operand(y)} == ${typeName(t, w)}())`,
   // exp2(y * log2(x)): the error grows with the exponent of the result.
   pow: own("pow"),
+  atan2: own("atan2"),
+  copysign: own("copysign"),
   max: (t, w, x, y) =>
     t === "bool" ? `${operand(x)} | ${operand(y)}` : isFloat(t) ? own("max")(t, w, x, y) : `max(${x}, ${y})`,
   min: (t, w, x, y) =>
@@ -422,6 +543,7 @@ const spellings: Readonly<Record<ScalarFunctionName, Spell>> = {
   rsqrt: builtin("inverseSqrt"),
   reciprocal: (t, _w, x) => `${t === "f16" ? "1.0h" : "1.0"} / ${operand(x)}`,
   exp: builtin("exp"),
+  exp2: builtin("exp2"),
   expm1: own("expm1"),
   log: own("log"),
   log2: own("log2"),
@@ -433,9 +555,15 @@ const spellings: Readonly<Record<ScalarFunctionName, Spell>> = {
   acos: own("acos"),
   atan: own("atan"),
   tanh: own("tanh"),
+  sinh: own("sinh"),
+  cosh: own("cosh"),
+  asinh: own("asinh"),
+  acosh: own("acosh"),
+  atanh: own("atanh"),
   sigmoid: (t, _w, x) =>
     t === "f16" ? `1.0h / (1.0h + exp(-${operand(x)}))` : `1.0 / (1.0 + exp(-${operand(x)}))`,
   erf: own("erf"),
+  erfc: own("erfc"),
   eq: infix("=="),
   // Compilers spell != of floats so that it is false for NaN.
   ne: (t, _w, x, y) => (isFloat(t) ? `!(${operand(x)} == ${operand(y)})` : `${operand(x)} != ${operand(y)}`),
@@ -447,6 +575,20 @@ const spellings: Readonly<Record<ScalarFunctionName, Spell>> = {
   or: infix("|"),
   xor: infix("!="),
   not: (_t, _w, x) => `!${operand(x)}`,
+  bitwise_and: infix("&"),
+  bitwise_or: infix("|"),
+  bitwise_xor: (t, _w, x, y) => `${operand(x)} ${t === "bool" ? "!=" : "^"} ${operand(y)}`,
+  bitwise_not: (t, _w, x) => `${t === "bool" ? "!" : "~"}${operand(x)}`,
+  // More places than 31, and fewer than 0 (many, unsigned), are told apart.
+  bitwise_left_shift: (t, w, x, y) => {
+    const [places, most] = placesOf(w, y);
+    return `select(${operand(x)} << min(${places}, ${most}), ${typeName(t, w)}(), ${places} > ${most})`;
+  },
+  bitwise_right_shift: (t, w, x, y) => {
+    const [places, most] = placesOf(w, y);
+    const shifted = `${operand(x)} >> min(${places}, ${most})`;
+    return t === "i32" ? shifted : `select(${shifted}, ${typeName(t, w)}(), ${places} > ${most})`;
+  },
   is_nan: byBits((b, w) => `(${b} & ${splat(w, MAGNITUDE)}) > ${splat(w, EXPONENT)}`),
   is_inf: byBits((b, w) => `(${b} & ${splat(w, MAGNITUDE)}) == ${splat(w, EXPONENT)}`),
   is_finite: byBits((b, w) => `(${b} & ${splat(w, EXPONENT)}) != ${splat(w, EXPONENT)}`),

@@ -8,7 +8,7 @@ import { transform } from "../../ir/transform.ts";
 import type { Attr, Builder, Graph, Node, Value } from "../../ir/types.ts";
 import { readsAlong } from "../../kernel/values.ts";
 import { copy } from "../../ops/copy.ts";
-import { type LoopAttrs, loop, loopAttrs, outer, pick, scan, scanAttrs } from "../../ops/scan.ts";
+import { type LoopAttrs, loop, loopAttrs, outside, pick, scan, scanAttrs } from "../../ops/scan.ts";
 
 /** Ids of a body's nodes are apart from those of every other graph of the entry: kernels know values by them. */
 const APART = 1_000_000;
@@ -26,7 +26,7 @@ export function lowerLoops(graph: Graph): Graph {
     const operands: Value[] = [];
     const begin: number[] = [];
     const leaf = (at: number, { dtype, shape }: Value["type"], label: string): Value =>
-      inside.make(outer, [], { index: at, dtype, shape: [...shape] }, label);
+      inside.make(outside, [], { index: at, dtype, shape: [...shape] }, label);
     // One leaf for one place: a kernel may not bind the same range twice.
     const leaves = new Map<Value, Value>();
     const read = (v: Value): Value => {
@@ -148,8 +148,8 @@ function verifyLoop(n: Node, pass: string, counters: readonly string[]): void {
     if (x.op === pick) known(x.attrs.index as Dim, "pick");
     if (x.op.fuses !== "source") continue;
     // A literal brings its elements along; all others come in as operands.
-    if (x.op !== outer && x.attrs.data === undefined) fail(`the leaf ${x.op.name} is not bound`);
-    if (x.op !== outer) continue;
+    if (x.op !== outside && x.attrs.data === undefined) fail(`the leaf ${x.op.name} is not bound`);
+    if (x.op !== outside) continue;
     const at = x.attrs.index as number;
     const operand = n.inputs[at] ?? fail(`the leaf ${attrsText(x.attrs)} is none of the operands`);
     if (leaves.has(at)) fail(`operand ${at} has two leaves`);

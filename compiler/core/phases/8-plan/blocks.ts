@@ -5,7 +5,7 @@ import { add, asConst, type Dim, dim, mod, mul, roundUp, sym } from "../../dims/
 import type { Block } from "../../ir/blocks.ts";
 import type { DType, Node, Value } from "../../ir/types.ts";
 import type { About, Launch, Routine, Step } from "../../kernel/launch.ts";
-import { loopAttrs, outer } from "../../ops/scan.ts";
+import { loopAttrs, outside } from "../../ops/scan.ts";
 import type { Target } from "../../targets.ts";
 import type { DerivedTable } from "./derived.ts";
 import type { KernelTable } from "./kernels.ts";
@@ -169,7 +169,7 @@ export class Planner {
       return { kind: "copy", from, to: { ...store, bytes: size }, label: `${label}: begin` };
     });
     for (const leaf of a.body.nodes) {
-      if (leaf.op !== outer) continue;
+      if (leaf.op !== outside) continue;
       const index = leaf.attrs.index as number;
       const c = carries[a.begin.indexOf(index)];
       if (c) this.assign(leaf.outs[0], { ...c.store, at: mul(c.half, mod(t, 2)), bytes: c.size });

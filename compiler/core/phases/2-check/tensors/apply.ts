@@ -168,7 +168,6 @@ function attribute(ctx: Ctx, def: OpDef, p: OpParam, arg: ArgVal): Attr {
     case "axis":
       return int(v);
     case "ints":
-      return items ? items.map(int) : wrong("a list of ints");
     case "axes":
       return items ? items.map(int) : [int(v)];
     case "tuple": {
