@@ -156,7 +156,11 @@ export class SourceFiles {
   readonly text: string;
   readonly #texts = new Map<string, string | undefined>();
 
-  constructor(path: string) {
+  readonly #looksAt: ((file: string) => void) | undefined;
+
+  /** `looksAt` is told each file that is asked for, before it is read. */
+  constructor(path: string, looksAt?: (file: string) => void) {
+    this.#looksAt = looksAt;
     // The language joins import paths with "/".
     this.file = process.platform === "win32" ? path.replaceAll("\\", "/") : path;
     this.text = readText(path);
@@ -167,6 +171,7 @@ export class SourceFiles {
   readonly resolve = (file: string): string | undefined => {
     if (!this.#texts.has(file)) {
       let text: string | undefined;
+      this.#looksAt?.(file);
       try {
         text = readText(file);
       } catch {

@@ -1,14 +1,21 @@
 // `--input name=VALUE`: from the command line to what an entry takes. In: the arguments and the entry's ports. Out: data by
 // name, checked against the declaration, or an InputFailure that says the file, what was expected and what was given.
-// VALUE is a file (.npy, .json, .bin with raw little-endian elements), `-` for standard input, or a literal: 3, true, [1, 2].
+// VALUE is a file (.npy, .npz:NAME, .json, .csv, .png, .jpg, .bin with raw little-endian elements), `-` for standard input, or a
+// literal: 3, true, [1, 2].
 import { existsSync } from "node:fs";
 import { InputError } from "../../runtime/core/errors.ts";
 import { type Given, takeInputs } from "../../runtime/core/inputs.ts";
 import type { EntryPlan, Port } from "../../runtime/core/program.ts";
 import { type AnyArray, arrayOf, f16ToNumber, typeText } from "../../runtime/core/tensor.ts";
+import { CsvError, parseCsv } from "./csv.ts";
 import { InputFailure, UsageError } from "./failure.ts";
 import { readBytes } from "./files.ts";
 import { isNpy, NpyError, parseNpy } from "./npy.ts";
+import { decodeJpeg, isJpeg } from "./pictures/jpeg.ts";
+import { PictureError } from "./pictures/picture.ts";
+import { decodePng, isPng } from "./pictures/png.ts";
+import { type PictureOptions, toTensor } from "./pictures/tensor.ts";
+import { isZip, readZip, ZipError } from "./zip.ts";
 
 /** What takeInputs takes: elements with a shape, or flat ones whose one unknown size is inferred. */
 export type Value = AnyArray | { readonly data: AnyArray; readonly shape: readonly number[] };
@@ -32,6 +39,7 @@ export const portText = (port: Port): string =>
 export function readInputs(
   entry: EntryPlan,
   args: readonly Argument[],
+  pictures: PictureOptions = {},
 ): { values: Record<string, Value>; given: Given } {
   const wanted = entry.inputs.map((p) => p.name);
   const values: Record<string, Value> = {};
@@ -49,7 +57,7 @@ export function readInputs(
     if (value === "-" && standardInput)
       throw new UsageError(`standard input is given to ${standardInput} and to ${name}`);
     if (value === "-") standardInput = name;
-    values[name] = readValue(port, value);
+    values[name] = readValue({ entry, port, pictures }, value);
     from.set(name, value === "-" ? "standard input" : value);
   }
   const missing = entry.inputs.filter((p) => !Object.hasOwn(values, p.name));
@@ -75,22 +83,52 @@ export function readInputs(
 
 const LITERAL = /^(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?inf(?:inity)?|nan|true|false)$/i;
 
-function readValue(port: Port, value: string): Value {
-  if (LITERAL.test(value)) return fromNested(port, literal(value), value);
-  if (value === "-") return sniff(port, readBytes("-"), "standard input");
-  if (value.startsWith("[") && !existsSync(value)) return fromJson(port, value, value);
-  const bytes = readBytes(value);
-  const extension = /\.(\w+)$/.exec(value)?.[1].toLowerCase();
-  if (extension === "npy") return fromNpy(port, bytes, value);
-  if (extension === "json") return fromJson(port, decode(bytes, value), value);
-  if (extension === "bin" || extension === "raw") return fromRaw(port, bytes, value);
-  if (isNpy(bytes)) return fromNpy(port, bytes, value);
-  throw new InputFailure(`${value}: expected a file that ends in .npy, .json or .bin`);
+/** What is to be read for, and how. */
+interface For {
+  readonly entry: EntryPlan;
+  readonly port: Port;
+  readonly pictures: PictureOptions;
 }
 
-/** Standard input has no name: .npy by its first bytes, JSON by being JSON, else raw elements. */
-function sniff(port: Port, bytes: Uint8Array, place: string): Value {
-  if (isNpy(bytes)) return fromNpy(port, bytes, place);
+const EXTENSIONS = ".npy, .npz, .json, .csv, .png, .jpg or .bin";
+
+function readValue(wanted: For, value: string): Value {
+  const { port } = wanted;
+  if (LITERAL.test(value)) return fromNested(port, literal(value), value);
+  if (value === "-") return sniff(wanted, readBytes("-"), "standard input");
+  if (value.startsWith("[") && !existsSync(value)) return fromJson(port, value, value);
+  // `arrays.npz:x`: one of several.
+  const [, archive, name] = existsSync(value) ? [] : (/^(.+\.npz):([^:]+)$/i.exec(value) ?? []);
+  const bytes = readBytes(archive ?? value);
+  if (archive !== undefined) return fromNpz(port, bytes, archive, name);
+  const extension = /\.(\w+)$/.exec(value)?.[1].toLowerCase();
+  if (extension === "npy") return fromNpy(port, bytes, value);
+  if (extension === "npz") return fromNpz(port, bytes, value);
+  if (extension === "json") return fromJson(port, decode(bytes, value, "JSON"), value);
+  if (extension === "csv" || extension === "tsv") return fromCsv(port, decode(bytes, value, "table"), value);
+  if (extension === "png" || extension === "jpg" || extension === "jpeg")
+    return fromPicture(wanted, bytes, value);
+  if (extension === "bin" || extension === "raw") return fromRaw(port, bytes, value);
+  return byContents(wanted, bytes, value) ?? refuseKind(value);
+}
+
+const refuseKind = (value: string): never => {
+  throw new InputFailure(`${value}: expected a file that ends in ${EXTENSIONS}`);
+};
+
+/** Files whose first bytes say what they are. */
+function byContents(wanted: For, bytes: Uint8Array, place: string): Value | undefined {
+  if (isNpy(bytes)) return fromNpy(wanted.port, bytes, place);
+  if (isZip(bytes)) return fromNpz(wanted.port, bytes, place);
+  if (isPng(bytes) || isJpeg(bytes)) return fromPicture(wanted, bytes, place);
+  return undefined;
+}
+
+/** Standard input has no name: .npy, .npz and pictures by their first bytes, JSON by being JSON, else raw elements. */
+function sniff(wanted: For, bytes: Uint8Array, place: string): Value {
+  const { port } = wanted;
+  const known = byContents(wanted, bytes, place);
+  if (known) return known;
   if (bytes.length === 0) throw new InputFailure(`${place} is empty, expected ${portText(port)}`);
   const first = bytes.find((b) => b > 0x20);
   if (first !== undefined && /[[{"\d.+\-tfniN]/.test(String.fromCharCode(first))) {
@@ -107,11 +145,11 @@ function sniff(port: Port, bytes: Uint8Array, place: string): Value {
   return fromRaw(port, bytes, place);
 }
 
-const decode = (bytes: Uint8Array, place: string): string => {
+const decode = (bytes: Uint8Array, place: string, what: string): string => {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw new InputFailure(`${place} is no JSON: it is not UTF-8 text`);
+    throw new InputFailure(`${place} is no ${what}: it is not UTF-8 text`);
   }
 };
 
@@ -147,6 +185,76 @@ function fromNpy(port: Port, bytes: Uint8Array, place: string): Value {
     throw new InputFailure(`${place} is no .npy file that can be read: ${error.message}`);
   }
 }
+
+/** Elements of an archive, in bytes, at most. */
+const ARRAY_LIMIT = 2 ** 31 - 1;
+
+/** One array of several: the one that is named, or the only one, or the one that is called as the input. */
+function fromNpz(port: Port, bytes: Uint8Array, place: string, name?: string): Value {
+  try {
+    const arrays = readZip(bytes).filter((e) => e.name.endsWith(".npy"));
+    const nameOf = (e: (typeof arrays)[number]): string => e.name.slice(0, -".npy".length);
+    const picked =
+      name !== undefined
+        ? arrays.find((e) => nameOf(e) === name || e.name === name)
+        : arrays.length === 1
+          ? arrays[0]
+          : arrays.find((e) => nameOf(e) === port.name);
+    if (!picked) {
+      const names = arrays.slice(0, 8).map(nameOf).join(", ") || "no arrays";
+      const more = arrays.length > 8 ? ` and ${arrays.length - 8} more` : "";
+      throw new InputFailure(
+        name !== undefined
+          ? `${place} has no array ${name}: it has ${names}${more}`
+          : `${place} has ${names}${more}: say which one, as in --input ${port.name}=${place}:${arrays[0] ? nameOf(arrays[0]) : port.name}`,
+      );
+    }
+    return fromNpy(port, picked.read(ARRAY_LIMIT), `${place}:${nameOf(picked)}`);
+  } catch (error) {
+    if (!(error instanceof ZipError)) throw error;
+    throw new InputFailure(`${place} is no .npz file that can be read: ${error.message}`);
+  }
+}
+
+// ------------------------------------------------------------------------------------------------- .csv
+
+function fromCsv(port: Port, text: string, place: string): Value {
+  try {
+    const { rows, columns, data } = parseCsv(text);
+    const flat = elements(port, data, place);
+    if (port.shape.length === 2) return { data: flat, shape: [rows, columns] };
+    if (port.shape.length === 1 && (rows === 1 || columns === 1)) return { data: flat, shape: [data.length] };
+    if (port.shape.length === 0 && data.length === 1) return { data: flat, shape: [] };
+    // Rows are the first axis, and a row holds the elements of all the others.
+    if (port.shape.length > 2) return flat;
+    throw new InputFailure(
+      `${place}: expected ${portText(port)}, the file has ${rows} rows of ${columns} numbers`,
+    );
+  } catch (error) {
+    if (!(error instanceof CsvError)) throw error;
+    throw new InputFailure(`${place} is no table of numbers: ${error.message}`);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- pictures
+
+function fromPicture({ entry, port, pictures }: For, bytes: Uint8Array, place: string): Value {
+  let picture: ReturnType<typeof decodePng>;
+  try {
+    picture = isJpeg(bytes) ? decodeJpeg(bytes) : decodePng(bytes);
+  } catch (error) {
+    if (!(error instanceof PictureError)) throw error;
+    throw new InputFailure(`${place} is no picture that can be read: ${error.message}`);
+  }
+  try {
+    return toTensor(picture, entry, port, pictures);
+  } catch (error) {
+    if (!(error instanceof PictureError)) throw error;
+    throw new InputFailure(`${place} ${error.message}`);
+  }
+}
+
+// ------------------------------------------------------------------------------------------ all of them
 
 /** Elements as the port holds them; integers that do not fit are refused. */
 function elements(port: Port, from: ArrayLike<number | bigint>, place: string): AnyArray {

@@ -1,62 +1,124 @@
-// `--output FILE`: results as files. In: results by name. Out: .npy, .json or raw .bin files, all or none; `-` is JSON on
-// standard output. Several results make one .json with an object, or one file a result: out.npy is out.NAME.npy then.
+// `--output FILE`: results as files. In: results by name. Out: .npy, .npz, .json, .csv, .png or raw .bin files, all or none; `-`
+// is JSON on standard output. Several results make one .json or .npz with all of them, or one file a result: out.npy is
+// out.NAME.npy then. `--output y=FILE` is one of the results.
 import { extname } from "node:path";
 import { numberToF16 } from "../../runtime/core/tensor.ts";
-import { UsageError } from "./failure.ts";
+import { formatCsv } from "./csv.ts";
+import { InputFailure, UsageError } from "./failure.ts";
 import { type OutputFile, writeFiles } from "./files.ts";
 import { formatNpy } from "./npy.ts";
+import { PictureError } from "./pictures/picture.ts";
+import { encodePng } from "./pictures/png.ts";
+import { toPictures } from "./pictures/tensor.ts";
 import type { Result } from "./print-tensor.ts";
+import { formatZip } from "./zip.ts";
 
-const FORMATS = [".npy", ".json", ".bin"];
-
-/** Refused before anything runs. */
-export function checkOutput(path: string): void {
-  if (path !== "-" && !FORMATS.includes(extname(path).toLowerCase())) {
-    throw new UsageError(`--output takes a file that ends in .npy, .json or .bin, or -, given ${path}`);
-  }
+/** Where results go: all of them, or one. */
+export interface Output {
+  readonly result?: string;
+  readonly path: string;
 }
 
-/** Writes the results; the paths that were written. */
-export async function writeResults(
-  results: Readonly<Record<string, Result>>,
-  path: string,
-): Promise<string[]> {
-  const all = Object.entries(results);
-  const json = (): string => `${all.length === 1 ? jsonText(all[0][1]) : object(all)}\n`;
-  if (path === "-") {
-    process.stdout.write(json());
-    return [];
+type Results = Readonly<Record<string, Result>>;
+
+/** A file's contents, of one result each; a picture may be several. */
+const FORMATS: Readonly<Record<string, (result: Result) => Uint8Array | string | readonly Uint8Array[]>> = {
+  ".npy": ({ dtype, shape, data }) => formatNpy(dtype, shape, data),
+  ".bin": raw,
+  ".json": (result) => `${jsonText(result)}\n`,
+  ".csv": (result) => formatCsv(result.shape, (i) => numberText(result, i).replaceAll('"', "")),
+  ".npz": (result) => formatNpz([["result", result]]),
+  ".png": (result) => toPictures(result).map((p) => encodePng(p.width, p.height, p.channels, p.data)),
+};
+/** Of all results together. */
+const TOGETHER: Readonly<
+  Record<string, (all: readonly (readonly [string, Result])[]) => Uint8Array | string>
+> = {
+  ".json": (all) => `${object(all)}\n`,
+  ".npz": formatNpz,
+};
+
+function formatNpz(all: readonly (readonly [string, Result])[]): Uint8Array {
+  return formatZip(
+    all.map(([name, r]) => ({ name: `${name}.npy`, data: formatNpy(r.dtype, r.shape, r.data) })),
+  );
+}
+
+/** Refused before anything is compiled. */
+export function checkOutput(text: string): void {
+  const path = text.slice(/^\w+=/.exec(text)?.[0].length ?? 0);
+  if (text !== "-" && path !== "-" && !Object.hasOwn(FORMATS, extname(path).toLowerCase()))
+    throw new UsageError(
+      `--output takes a file that ends in ${Object.keys(FORMATS).join(", ")}, or -, given ${text}`,
+    );
+}
+
+/** `FILE`, or `NAME=FILE` with one of the entry's results; refused before anything runs. */
+export function parseOutput(text: string, names: readonly string[]): Output {
+  const [, name, path] = /^(\w+)=(.*)$/s.exec(text) ?? [];
+  if (name === undefined) return { path: text };
+  if (names.includes(name)) return { result: name, path };
+  throw new InputFailure(`there is no result ${name}: the results are ${names.join(", ")}`);
+}
+
+/** Writes the results, all of them or none; the paths that were written. */
+export async function writeResults(results: Results, outputs: readonly Output[]): Promise<string[]> {
+  const files: OutputFile[] = [];
+  let printed = "";
+  for (const { result, path } of outputs) {
+    const all = Object.entries(results).filter(([name]) => result === undefined || name === result);
+    const json = all.length === 1 ? jsonText(all[0][1]) : object(all);
+    if (path === "-") printed += `${json}\n`;
+    else files.push(...filesOf(all, path));
   }
+  const twice = files.find((f, i) => files.findIndex((g) => g.path === f.path) < i);
+  if (twice) throw new UsageError(`two results would be written to ${twice.path}`);
+  await writeFiles(files);
+  process.stdout.write(printed);
+  return files.map((f) => f.path);
+}
+
+function filesOf(all: readonly (readonly [string, Result])[], path: string): OutputFile[] {
   const extension = extname(path);
   const format = extension.toLowerCase();
-  let files: OutputFile[];
-  if (format === ".json") files = [{ path, data: json() }];
-  else {
-    const stem = path.slice(0, -extension.length);
-    files = all.map(([name, result]) => ({
-      path: all.length === 1 ? path : `${stem}.${name}${extension}`,
-      data: format === ".npy" ? formatNpy(result.dtype, result.shape, result.data) : raw(result),
-    }));
-  }
-  await writeFiles(files);
-  return files.map((f) => f.path);
+  const stem = path.slice(0, -extension.length);
+  if (format === ".npz" || (all.length > 1 && Object.hasOwn(TOGETHER, format)))
+    return [{ path, data: TOGETHER[format](all) }];
+  return all.flatMap(([name, result]) => {
+    const own = all.length === 1 ? stem : `${stem}.${name}`;
+    try {
+      const data = FORMATS[format](result);
+      if (!Array.isArray(data)) return [{ path: `${own}${extension}`, data: data as Uint8Array | string }];
+      return data.map((d: Uint8Array, i) => ({
+        path: data.length === 1 ? `${own}${extension}` : `${own}.${i}${extension}`,
+        data: d,
+      }));
+    } catch (error) {
+      if (!(error instanceof PictureError)) throw error;
+      throw new InputFailure(`${name} ${error.message}`);
+    }
+  });
 }
 
 const object = (all: readonly (readonly [string, Result])[]): string =>
   `{\n${all.map(([name, result]) => `  ${JSON.stringify(name)}: ${jsonText(result)}`).join(",\n")}\n}`;
 
 /** Nested arrays; NaN and the infinities, which JSON has not, as strings. */
-export function jsonText({ dtype, shape, data }: Result): string {
+export function jsonText(result: Result): string {
+  const { shape } = result;
   let at = 0;
-  const nest = (axis: number): string => {
-    if (axis < shape.length)
-      return `[${Array.from({ length: shape[axis] }, () => nest(axis + 1)).join(", ")}]`;
-    const x = data[at++];
-    if (dtype === "bool") return x ? "true" : "false";
-    if (!Number.isFinite(x)) return JSON.stringify(String(x));
-    return dtype === "f32" || dtype === "f16" ? shortest(x) : String(x);
-  };
+  const nest = (axis: number): string =>
+    axis < shape.length
+      ? `[${Array.from({ length: shape[axis] }, () => nest(axis + 1)).join(", ")}]`
+      : numberText(result, at++);
   return nest(0);
+}
+
+function numberText({ dtype, data }: Result, at: number): string {
+  const x = data[at];
+  if (dtype === "bool") return x ? "true" : "false";
+  if (!Number.isFinite(x)) return JSON.stringify(String(x));
+  return dtype === "f32" || dtype === "f16" ? shortest(x) : String(x);
 }
 
 /** The shortest decimal that is this float32. */

@@ -15,6 +15,14 @@ function positive(text: string): number {
   return n;
 }
 
+/** `0.485,0.456,0.406` */
+function parseNumbers(text: string): number[] {
+  const numbers = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+  if (!numbers.every(Number.isFinite))
+    throw new InvalidArgumentError("expected numbers, as in 0.5 or 0.485,0.456,0.406.");
+  return numbers;
+}
+
 /** `30s`, `5m`, or seconds. */
 function parseTime(text: string): number {
   const [, number, unit] = /^(\d+(?:\.\d+)?)(s|m|min)?$/.exec(text) ?? [];
@@ -114,6 +122,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     )
     .option("--minify", "as few bytes as it takes, for a bundle: kernels are not for reading then")
     .option("--force", "replace files of the same names that mdl did not write")
+    .option("--watch", "compile again whenever the source or a file it imports changes, until Ctrl-C")
     .addOption(new Option("--emit <stage>", "print a stage instead of writing files").choices(STAGES))
     .addHelpText(
       "after",
@@ -122,6 +131,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
         "mdl compile convnet.mdl --model ConvNet --set classes=5 --entry predict -o build",
         "mdl compile resnet20.mdl --weights resnet20.safetensors -o build",
         "mdl compile convnet.mdl --entry logits --emit plan --target baseline",
+        "mdl compile convnet.mdl -o build --watch",
       ),
     )
     .action(async (file, flags) => {
@@ -140,11 +150,27 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .option("--weights <F>", "parameters: a safetensors file")
     .option(
       "--input <name=FILE>",
-      "an input: .npy, .json, .bin (raw little-endian), - for standard input, or a number; may be repeated",
+      "an input: .npy, .npz:NAME, .json, .csv, .png, .jpg, .bin (raw little-endian), - for standard input, or a number; may be repeated",
       collect,
     )
+    .addOption(
+      new Option(
+        "--resize [how]",
+        "scale pictures to the declared size, or cover it and take the middle",
+      ).choices(["stretch", "crop"]),
+    )
+    .option(
+      "--mean <R,G,B>",
+      "of pictures, which are 0 to 1: take this off, channel by channel",
+      parseNumbers,
+    )
+    .option("--std <R,G,B>", "of pictures: then divide by this", parseNumbers)
     .option("--seed <S>", "for parameters that are not given, and random operators", undefined)
-    .option("--output <FILE>", "write results: .npy, .json, .bin, or - for JSON on standard output")
+    .option(
+      "--output <[NAME=]FILE>",
+      "write results, or one of them: .npy, .npz, .json, .csv, .png, .bin, or - for JSON on standard output; may be repeated",
+      collect,
+    )
     .addOption(
       new Option("--device <D>", "cpu is the reference evaluator: exact, slow, and without a GPU")
         .choices(["auto", "gpu", "cpu"])
@@ -159,6 +185,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
       examples(
         "mdl run convnet.mdl predict --weights convnet.safetensors --input x=digit.npy --top 3",
         "mdl run build/convnet.js logits --input x=digits.npy --output scores.npy",
+        "mdl run resnet18.mdl predict --input x=cat.jpg --resize crop --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225",
         "mdl run gpt.mdl next --input id=[17] --input at=3",
         "cat digit.json | mdl run convnet.mdl predict --input x=- --output - --device cpu",
       ),
@@ -166,6 +193,32 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .action(async (file, entry, flags) => {
       const { runCommand } = await import("./commands/run.ts");
       finish((await runCommand(file, entry, flags)) ?? 0);
+    });
+
+  program
+    .command("summary")
+    .summary("a model's layers: shapes, parameters, arithmetic, memory")
+    .description(
+      "Prints a table of a model's layers: what comes out of each, its parameters, multiply-adds of a call, and what memory it takes. Runs nothing.",
+    )
+    .argument("<model.mdl>", "the source")
+    .argument("[ENTRY]", "an entry, or a training step NAME_step (default: the first entry)")
+    .option("--size <N=32>", "a size of the inputs (default: 1); may be repeated", parseSize)
+    .option("--depth <D>", "layers within layers, so deep", positive)
+    .option("--json", "as JSON, for tools")
+    .option("--model <M>", "this model of the source")
+    .option("--set <k=v>", "an argument of the model; may be repeated", parseSet)
+    .addHelpText(
+      "after",
+      examples(
+        "mdl summary resnet18.mdl logits --size N=32",
+        "mdl summary resnet18.mdl --depth 1",
+        "mdl summary convnet.mdl fit_step --size N=32 --json",
+      ),
+    )
+    .action(async (file, entry, flags) => {
+      const { summaryCommand } = await import("./commands/summary.ts");
+      summaryCommand(file, entry, flags);
     });
 
   program
@@ -244,6 +297,24 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .action(async (files, flags) => {
       const { checkCommand } = await import("./commands/check.ts");
       finish(checkCommand(files, flags));
+    });
+
+  program
+    .command("fmt")
+    .summary("lay sources out")
+    .description(
+      "Lays sources out as the language's own are: comments stay, and so does what they mean. Without a FILE, all .mdl files below this folder.",
+    )
+    .argument("[FILE...]", "sources, or folders with sources")
+    .option(
+      "--check",
+      "write nothing; name the files that are not laid out, and end with 1 where there are some",
+    )
+    .option("--stdin", "from standard input to standard output; FILE is its name in messages")
+    .addHelpText("after", examples("mdl fmt", "mdl fmt models/*.mdl --check", "mdl fmt --stdin < net.mdl"))
+    .action(async (files, flags) => {
+      const { fmtCommand } = await import("./commands/fmt.ts");
+      finish(await fmtCommand(files, flags));
     });
 
   program

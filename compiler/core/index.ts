@@ -4,7 +4,7 @@
 
 import type { Artefact } from "../../runtime/core/program.ts";
 import { checkBind } from "./bind.ts";
-import { type Diagnostic, Diagnostics, LineMap, MdlError } from "./diagnostics/index.ts";
+import { type Diagnostic, Diagnostics, InternalError, LineMap, MdlError } from "./diagnostics/index.ts";
 import { stdSources } from "./generated/std.ts";
 import type { Data } from "./ir/data.ts";
 import { GraphTextError, parseGraph as parseText } from "./ir/parse.ts";
@@ -21,10 +21,12 @@ import type { ReferenceModel } from "./reference/net.ts";
 import { type EntrySummary, summarise } from "./report.ts";
 import { emitStage, type Stage } from "./stages.ts";
 import type { SourceFile } from "./syntax/ast.ts";
+import { sameTree } from "./syntax/walk.ts";
 import { allTargets, type Target, type TuningRow } from "./targets.ts";
 
 // What the functions below take and give.
 export type { Artefact } from "../../runtime/core/program.ts";
+export { type LayerCost, layerCosts } from "./costs.ts";
 export {
   closest,
   type Diagnostic,
@@ -62,6 +64,7 @@ export {
   type CheckedModel,
   type CheckedTrain,
   graphModel,
+  type LayerInfo,
   type ParamInfo,
   type PortInfo,
 } from "./model.ts";
@@ -98,8 +101,21 @@ export function parse(
   return { tree: ast, diagnostics };
 }
 
-/** A tree without holes as source text, laid out as the house writes: what a formatter does. */
+/** A tree without holes as source text, laid out as the house writes. */
 export const print = (tree: SourceFile): string => printAst(tree);
+
+/**
+ * A source, laid out: what `mdl fmt` writes. Comments stay, and so does what it means; what comes out is laid out already.
+ * Throws MdlError for what does not parse.
+ */
+export function format(source: string, file: string): string {
+  const { ast, diagnostics } = parseSource(source, file);
+  if (diagnostics.some((d) => d.severity === "error")) throw new MdlError(diagnostics);
+  const text = printAst(ast);
+  if (!sameTree(ast, parseSource(text, file).ast))
+    throw new InternalError("format", `${file} would not mean the same once it is laid out`);
+  return text;
+}
 
 /**
  * A graph from its text (`printGraph`), with the data that the text names (`constantsOf`). What operators require of sizes is

@@ -75,9 +75,18 @@ export interface CheckedTrain {
   readonly span: Span;
 }
 
+/** An instance of a layer within a model, by the path that its parameters' names begin with. */
+export interface LayerInfo {
+  readonly path: string;
+  /** The name of its declaration. */
+  readonly layer: string;
+}
+
 export interface CheckedModel {
   readonly name: string;
   readonly doc?: string;
+  /** In the order of declaration, what is outside before what is inside; a model of graphs has none. */
+  readonly layers: readonly LayerInfo[];
   readonly params: readonly ParamInfo[];
   readonly buffers: readonly ParamInfo[];
   readonly entries: readonly CheckedEntry[];
@@ -127,6 +136,7 @@ export function graphModel(
     for (const { path, value } of writes) if (!found.param.has(path)) leaf("state", path, value.type);
   return {
     name,
+    layers: [],
     params: [...found.param.values()],
     buffers: [...found.state.values()],
     entries: graphs.map((graph) => ({

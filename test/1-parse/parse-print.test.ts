@@ -1,8 +1,14 @@
 /** The printer: what it prints parses to the same tree, comments and all, and prints as itself. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { MdlError } from "../../compiler/core/diagnostics/index.ts";
+import { format } from "../../compiler/core/index.ts";
 import { parse } from "../../compiler/core/phases/1-parse/parse.ts";
 import { printAst } from "../../compiler/core/phases/1-parse/print.ts";
+import { projectRoot } from "../support/files.ts";
+import { generateProgram } from "../support/programs/generate.ts";
 import { allSources } from "../support/sources.ts";
 import { withoutSpans } from "../support/tree.ts";
 
@@ -16,6 +22,15 @@ function roundTrip(text: string): string {
   expect(printAst(second.ast)).toBe(printed);
   return printed;
 }
+
+/** Every source of the repository, those with errors included. */
+const mdlFiles = (): string[] =>
+  ["dsl-examples", "compiler/core/std", "test", "bench"].flatMap((folder) =>
+    readdirSync(join(projectRoot, folder), { recursive: true })
+      .map((f) => `${folder}/${String(f)}`)
+      .filter((f) => f.endsWith(".mdl"))
+      .sort(),
+  );
 
 describe("print and parse", () => {
   for (const { file, text } of allSources()) it(file, () => void roundTrip(text));
@@ -60,16 +75,90 @@ describe("print and parse", () => {
         "model M(a: int = 1) {",
         "  block1 = f(x, y)",
         "",
-        "  head = g(a + b * (c - d)) // the head",
+        "  head = g(a + b * (c - d))  // the head",
         "  fn f(x: f32[N, 2]) -> f32 { x |> f }",
         "}",
-        "train t for M {",
-        "  minimize loss",
-        "  batch    3",
-        "}",
+        "train t for M { minimize loss; batch 3 }",
         "",
       ].join("\n"),
     );
+  });
+});
+
+/** What `mdl fmt` does, where an author may choose and where not. */
+describe("format", () => {
+  const formatted = (...lines: string[]): string[] => {
+    const text = format(lines.join("\n"), "t.mdl");
+    expect(format(text, "t.mdl")).toBe(text);
+    return text.trimEnd().split("\n");
+  };
+  const same = (...lines: string[]): void => expect(formatted(...lines)).toEqual(lines);
+
+  it("leaves the house's own alone, and means the same of all there is", () => {
+    for (const file of mdlFiles()) {
+      const text = readFileSync(join(projectRoot, file), "utf8");
+      const before = parse(text, file);
+      if (before.diagnostics.some((d) => d.severity === "error")) {
+        expect(() => format(text, file), file).toThrow(MdlError);
+        continue;
+      }
+      const after = format(text, file);
+      expect(withoutSpans(parse(after, file).ast), file).toEqual(withoutSpans(before.ast));
+      expect(format(after, file), file).toBe(after);
+      const comments = (t: string): string[] =>
+        [...t.matchAll(/\/\/.*$/gm)].map((m) => m[0].trimEnd()).sort();
+      expect(comments(after), file).toEqual(comments(text));
+      if (file.startsWith("dsl-examples")) expect(after, file).toBe(text);
+    }
+  });
+
+  it("means the same of random programs", () => {
+    for (let seed = 0; seed < 60; seed++) {
+      const text = generateProgram(seed);
+      const after = format(text, "t.mdl");
+      expect(withoutSpans(parse(after, "t.mdl").ast)).toEqual(withoutSpans(parse(text, "t.mdl").ast));
+      expect(format(after, "t.mdl")).toBe(after);
+    }
+  });
+
+  it("puts what belongs together in columns", () => {
+    same(
+      "layer L(d: int, affine: bool = true) {",
+      "  param  weight: f32[d, d] = ones()  if affine",
+      "  param  bias:   f32[d]    = zeros() if affine",
+      "  buffer a_mean_of_all: f32[d] = zeros()",
+      "  buffer some:          f32    = zeros()  // one",
+      "  fc   = Linear(d, d)",
+      "  norm = LayerNorm(d)  // two",
+      "",
+      "  fn a(x: f32[d]) -> f32[d]      { fc(x) }",
+      "  fn longer(x: f32[d]) -> f32[d] { norm(x) }",
+      "  fn forward(x: f32[d]) {",
+      "    mean = a(x)",
+      "    norm = 1",
+      "    some <- mean",
+      "    mean",
+      "  }",
+      "}",
+      "",
+      "train one   for L { minimize a; with sgd() }",
+      "train three for L { minimize a; with sgd() }",
+    );
+  });
+
+  it("keeps lines where an author may break them, and fills others before it takes one an element", () => {
+    same("fn f(x: f32) {", "  x |> first |> second", "    |> third |> fourth", "}");
+    same("model M { fn f(x: f32) -> f32 { x } }");
+    const args = Array.from({ length: 12 }, (_, i) => `argument_${i}`);
+    same("y = f(", `  ${args.slice(0, 9).join(", ")}, a_tenth`, ")");
+    expect(formatted(`y = f(${args.join(", ")})`)).toEqual(["y = f(", ...args.map((a) => `  ${a},`), ")"]);
+  });
+
+  it("writes what cannot be seen as escapes, and one line end for all", () => {
+    expect(formatted('x = "a\u200bb\\u{202e}"\r', "y = 1\r")).toEqual([
+      'x = "a\\u{200b}b\\u{202e}"',
+      "y = 1",
+    ]);
   });
 });
 

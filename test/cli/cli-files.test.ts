@@ -166,7 +166,7 @@ describe("inputs", () => {
     [
       "an unknown kind of file",
       () => read({ x: file("x.txt", "1 2") }),
-      "expected a file that ends in .npy, .json or .bin",
+      "expected a file that ends in .npy, .npz, .json, .csv, .png, .jpg or .bin",
     ],
     [
       "a dtype of another kind",

@@ -49,7 +49,17 @@ describe("help", () => {
     const commands = [...out.matchAll(/^ {2}(\w+) .*? {2,}\S/gm)]
       .map((m) => m[1])
       .filter((c) => c !== "help");
-    expect(commands).toEqual(["compile", "run", "profile", "tune", "check", "doctor", "ops"]);
+    expect(commands).toEqual([
+      "compile",
+      "run",
+      "summary",
+      "profile",
+      "tune",
+      "check",
+      "fmt",
+      "doctor",
+      "ops",
+    ]);
     for (const command of commands) {
       const help = await here([command, "--help"]);
       expect(help.code).toBe(0);
@@ -438,7 +448,7 @@ train fit for Fit { minimize loss;  with sgd(lr = cosine(1e-2)) }
       "an unknown output format",
       ["run", "tiny.mdl", "scores", "--output", "out.xml"],
       2,
-      "--output takes a file that ends in .npy, .json or .bin",
+      "--output takes a file that ends in .npy",
     ],
     [
       "an unknown device",

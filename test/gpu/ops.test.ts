@@ -118,6 +118,7 @@ for (const target of targets) {
           params: [],
           buffers: [],
           entries: cases.map((c) => c.entry),
+          layers: [],
           trains: [],
           span,
         };

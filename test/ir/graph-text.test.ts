@@ -132,6 +132,7 @@ describe("a large constant", () => {
       params: [],
       buffers: [],
       entries: [entry("a"), entry("b")],
+      layers: [],
       trains: [],
       span,
     };

@@ -19,6 +19,7 @@ import { harmless, painterFor, styleFor } from "../style.ts";
 import { summary, type Written } from "../summary.ts";
 import { targetsWith } from "../tune/index.ts";
 import { version } from "../version.ts";
+import { watch } from "../watch.ts";
 import { formatWeights, loadWeights, wasCompiled } from "../weights.ts";
 
 export interface CompileFlags {
@@ -36,10 +37,29 @@ export interface CompileFlags {
   readonly minify?: boolean;
   readonly emit?: Stage;
   readonly force?: boolean;
+  readonly watch?: boolean;
 }
 
 export async function compileCommand(path: string, flags: CompileFlags): Promise<void> {
-  const files = new SourceFiles(path);
+  if (flags.watch && path === "-") throw new UsageError("--watch needs a file that can change");
+  if (!flags.watch) return compileOnce(path, flags);
+  await watch("compile", async (looksAt) => {
+    for (const file of [
+      path,
+      ...(flags.weights === undefined ? [] : [flags.weights]),
+      ...(flags.tuning ?? []),
+    ])
+      looksAt(file);
+    await compileOnce(path, flags, looksAt);
+  });
+}
+
+async function compileOnce(
+  path: string,
+  flags: CompileFlags,
+  looksAt?: (file: string) => void,
+): Promise<void> {
+  const files = new SourceFiles(path, looksAt);
   const models = modelsOf(files);
   const one = flags.weights !== undefined || flags.emit !== undefined;
   const wanted = flags.model ?? (one ? models.main : undefined);

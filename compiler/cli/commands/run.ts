@@ -9,7 +9,8 @@ import { requestGpu, runAgainQuietly, UnsupportedError } from "../../../runtime/
 import { InternalError, type SetValue } from "../../core/index.ts";
 import { UsageError } from "../failure.ts";
 import { type Argument, parseArgument, readInputs, type Value } from "../inputs.ts";
-import { checkOutput, writeResults } from "../outputs.ts";
+import { checkOutput, type Output, parseOutput, writeResults } from "../outputs.ts";
+import type { PictureOptions } from "../pictures/tensor.ts";
 import { type Result, shapeText, topText } from "../print-tensor.ts";
 import { evaluateEntry } from "../reference.ts";
 import { compileSource, entryOf, importModule, isModule, parseSeed, type Runnable } from "../runnable.ts";
@@ -22,7 +23,10 @@ export interface RunFlags {
   readonly weights?: string;
   readonly input?: readonly string[];
   readonly seed?: string;
-  readonly output?: string;
+  readonly output?: readonly string[];
+  readonly resize?: "stretch" | "crop" | true;
+  readonly mean?: readonly number[];
+  readonly std?: readonly number[];
   readonly device: "auto" | "gpu" | "cpu";
   readonly target?: string;
   readonly top?: number;
@@ -46,7 +50,7 @@ export async function runCommand(
   if (flags.device === "cpu" && flags.target !== undefined) {
     throw new UsageError("--target picks kernels, and --device cpu runs none");
   }
-  if (flags.output !== undefined) checkOutput(flags.output);
+  for (const text of flags.output ?? []) checkOutput(text);
   const args = (flags.input ?? []).map(parseArgument);
   const seed = flags.seed === undefined ? 0n : parseSeed(flags.seed);
 
@@ -59,8 +63,11 @@ export async function runCommand(
   }
   // Everything the user gave is read once, and looked at before a GPU is asked for.
   const call = await readCall(made.artefact, entry, args, flags, seed);
+  const { train } = call.entry;
+  const names = train ? ["loss", ...train.reports] : call.entry.outputs.map((p) => p.name);
+  const outputs = (flags.output ?? []).map((text) => parseOutput(text, names));
   if (flags.device === "cpu") {
-    await show(onCpu(made, call), flags);
+    await show(onCpu(made, call), outputs, flags);
     return undefined;
   }
   let results: Results;
@@ -75,7 +82,7 @@ export async function runCommand(
     );
     results = onCpu(made, call);
   }
-  await show(results, flags);
+  await show(results, outputs, flags);
   return undefined;
 }
 
@@ -102,10 +109,15 @@ async function readCall(
   seed: bigint,
 ): Promise<GivenCall> {
   const entry = entryOf(artefact, name);
-  const inputs = readInputs(entry, args);
+  const inputs = readInputs(entry, args, pictureOptions(flags));
   const weights = flags.weights === undefined ? undefined : await loadWeights(artefact, flags.weights);
   warnOfDrawn(artefact, flags);
   return { entry, ...inputs, weights, seed };
+}
+
+function pictureOptions({ resize, mean, std }: RunFlags): PictureOptions {
+  if (std?.some((x) => x === 0)) throw new UsageError("--std divides, and 0 cannot");
+  return { mean, std, resize: resize === true ? "stretch" : resize };
 }
 
 async function onGpu(
@@ -166,12 +178,12 @@ function warnOfDrawn(artefact: Artefact, flags: RunFlags): void {
 
 // -------------------------------------------------------------------------------------------- the results
 
-async function show(results: Results, flags: RunFlags): Promise<void> {
-  if (flags.output !== undefined) {
-    const paths = await writeResults(results, flags.output);
+async function show(results: Results, outputs: readonly Output[], flags: RunFlags): Promise<void> {
+  if (outputs.length > 0) {
+    const paths = await writeResults(results, outputs);
     for (const path of paths) process.stderr.write(`wrote ${harmless(path)}\n`);
     // Standard output may be the results themselves.
-    if (flags.top === undefined || flags.output === "-") return;
+    if (flags.top === undefined || outputs.some((o) => o.path === "-")) return;
   }
   const style = styleFor(process.stdout);
   const all = Object.entries(results);

@@ -84,6 +84,8 @@ export interface LayerDecl extends NodeBase {
   readonly params: readonly Param[];
   readonly members: readonly Member[];
   readonly doc?: string;
+  /** Whether the author has it on one line; the printer keeps that. */
+  readonly oneLine?: boolean;
 }
 
 export interface ModelDecl extends NodeBase {
@@ -92,6 +94,8 @@ export interface ModelDecl extends NodeBase {
   readonly params: readonly Param[];
   readonly members: readonly Member[];
   readonly doc?: string;
+  /** Whether the author has it on one line; the printer keeps that. */
+  readonly oneLine?: boolean;
 }
 
 /** A parameter of a layer, model (static), fn (static or tensor) or op (scalar). An unnamed fn's need no type. */
@@ -150,6 +154,8 @@ export interface TrainDecl extends NodeBase {
   readonly model: Ident;
   readonly clauses: readonly TrainClause[];
   readonly doc?: string;
+  /** Whether the author has it on one line; the printer keeps that. */
+  readonly oneLine?: boolean;
 }
 
 export type TrainClause =
@@ -564,6 +570,8 @@ export interface PipeExpr extends NodeBase {
   readonly opSpan: Span;
   readonly left: Expr;
   readonly right: Expr;
+  /** Whether the author broke the line around the operator; the printer keeps that. */
+  readonly newLine?: boolean;
 }
 
 /** `start..stop`, half-open. */

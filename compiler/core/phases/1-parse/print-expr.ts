@@ -7,6 +7,7 @@ import { prefixLevel } from "./expressions.ts";
 import {
   after,
   braces,
+  type Columns,
   type Entry,
   group,
   hasComments,
@@ -56,9 +57,12 @@ export class ExprPrinter {
   }
 
   private stmt(node: ast.Stmt | ast.Expr, indent: number): Entry {
-    const parts = stmtParts(node);
-    const value = this.expr(parts.value, indent, indent + parts.start.length, 0);
-    return { text: parts.start + value, ...triviaOf(node) };
+    const { start, columns, value } = stmtParts(node);
+    const text = this.expr(value, indent, indent + start.length, 0);
+    const plain = { text: start + text, ...triviaOf(node) };
+    if (columns === undefined) return plain;
+    const at = start.lastIndexOf(" ", start.length - 2);
+    return { ...plain, cells: [start.slice(0, at), start.slice(at + 1) + text], columns };
   }
 
   private flatStmt(node: ast.Stmt | ast.Expr): string | undefined {
@@ -127,6 +131,7 @@ export class ExprPrinter {
       case "pipe":
       case "range": {
         const { op, left, right } = operation(node);
+        if (node.kind === "pipe" && node.newLine === true) return undefined;
         if (node.kind !== "range" && (hasComments(left) || hasComments(right))) return undefined;
         const by = op === ".." ? ".." : ` ${op} `;
         return join([child(left, leftParens(op, left)), child(right, rightParens(op, right))], by);
@@ -347,24 +352,49 @@ export class ExprPrinter {
     return `${part(node.start)}:${part(node.stop)}${end}`;
   }
 
-  /** A stage a line; the first on the line it is on. */
+  /** Lines as the author broke them, where each fits; else a stage a line, the first on the line it is on. */
   private pipe(node: ast.PipeExpr, indent: number, column: number, tail: number): string {
-    const stages: ast.Expr[] = [node.right];
+    const links: ast.PipeExpr[] = [node];
     let first: ast.Expr = node.left;
     while (first.kind === "pipe") {
-      stages.push(first.right);
+      links.push(first);
       first = first.left;
     }
+    links.reverse();
     const at = indent + step;
     const pad = " ".repeat(at);
+    const own = this.ownLines(first, links);
+    if (
+      own?.every(
+        (line, i) => (i === 0 ? column : at) + line.length + (i < own.length - 1 ? 0 : tail) <= width,
+      )
+    )
+      return own.join(`\n${pad}`);
     const out = [this.operandText(first, false, indent, column, 0)];
-    for (const stage of stages.reverse()) {
+    for (const { right: stage } of links) {
       for (const c of stage.trivia?.leading ?? []) out.push(`${pad}//${c.text}`);
       const last = stage === node.right;
       const text = this.operandText(stage, rightParens("|>", stage), at, at + 3, last ? tail : 0, last);
       out.push(`${pad}|> ${text}`);
     }
     return out.join("\n");
+  }
+
+  /** The lines of a pipe that its author broke; undefined where nobody did, and where a stage is more than a line. */
+  private ownLines(first: ast.Expr, links: readonly ast.PipeExpr[]): string[] | undefined {
+    if (!links.some((l) => l.newLine === true)) return undefined;
+    const lines: string[] = [];
+    for (const [stage, newLine] of [[first, true], ...links.map((l) => [l.right, l.newLine === true])] as [
+      ast.Expr,
+      boolean,
+    ][]) {
+      const flat = hasComments(stage) ? undefined : this.flat(stage);
+      if (flat === undefined) return undefined;
+      const text = stage === first ? flat : `|> ${rightParens("|>", stage) ? `(${flat})` : flat}`;
+      if (newLine) lines.push(text);
+      else lines[lines.length - 1] += ` ${text}`;
+    }
+    return lines;
   }
 
   /** Operators of one level, with a line's end behind each. */
@@ -381,7 +411,7 @@ export class ExprPrinter {
     let comment = first.trivia?.trailing;
     const out: string[] = [];
     for (const link of rest.reverse()) {
-      out.push(`${text} ${link.op}${comment === undefined ? "" : ` //${comment.text}`}`);
+      out.push(`${text} ${link.op}${comment === undefined ? "" : `  //${comment.text}`}`);
       const { right } = link;
       for (const c of right.trivia?.leading ?? []) out.push(`${pad}//${c.text}`);
       text =
@@ -406,7 +436,7 @@ export class ExprPrinter {
       ? `(${this.expr(node, indent, column + 1, tail + 1)})`
       : this.expr(node, indent, column, tail);
     const trailing = bare ? undefined : node.trivia?.trailing;
-    return trailing === undefined ? text : `${text} //${trailing.text}`;
+    return trailing === undefined ? text : `${text}  //${trailing.text}`;
   }
 
   // ------------------------------------------------------------------------------------------------- types
@@ -443,12 +473,27 @@ export class ExprPrinter {
   }
 }
 
-function stmtParts(node: ast.Stmt | ast.Expr): { readonly start: string; readonly value: ast.Expr } {
+const LETS: Columns = { kind: "let", slack: [2] };
+const STORES: Columns = { kind: "store", slack: [4] };
+
+function stmtParts(node: ast.Stmt | ast.Expr): {
+  readonly start: string;
+  readonly value: ast.Expr;
+  readonly columns?: Columns;
+} {
   switch (node.kind) {
     case "let":
-      return { start: `${targetText(node.target)} = `, value: node.value };
+      return {
+        start: `${targetText(node.target)} = `,
+        value: node.value,
+        ...(node.target.kind === "ident" ? { columns: LETS } : {}),
+      };
     case "store":
-      return { start: `${new ExprPrinter().expr(node.target, 0, 0, 0)} <- `, value: node.value };
+      return {
+        start: `${new ExprPrinter().expr(node.target, 0, 0, 0)} <- `,
+        value: node.value,
+        columns: STORES,
+      };
     case "emit":
       return { start: `emit ${node.name.name} = `, value: node.value };
     case "expr_stmt":

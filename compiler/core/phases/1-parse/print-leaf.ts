@@ -110,8 +110,8 @@ const escapes: Readonly<Record<string, string>> = {
 export function quoted(text: string): string {
   let body = "";
   for (const c of text) {
-    const code = c.charCodeAt(0);
-    body += escapes[c] ?? (code < 0x20 || code === 0x7f ? `\\u{${code.toString(16)}}` : c);
+    // What cannot be seen is written as an escape.
+    body += escapes[c] ?? (/[\p{C}\p{Zl}\p{Zp}]/u.test(c) ? `\\u{${c.codePointAt(0)?.toString(16)}}` : c);
   }
   return `"${body}"`;
 }

@@ -8,7 +8,18 @@
  */
 import type * as ast from "../../syntax/ast.ts";
 import { ExprPrinter } from "./print-expr.ts";
-import { body, braces, type Entry, hasComments, lastLine, step, triviaOf, width } from "./print-layout.ts";
+import {
+  body,
+  braces,
+  type Columns,
+  type Entry,
+  group,
+  hasComments,
+  lastLine,
+  step,
+  triviaOf,
+  width,
+} from "./print-layout.ts";
 import { patternText, quoted, targetText } from "./print-leaf.ts";
 
 export function printAst(node: ast.SourceFile): string {
@@ -22,6 +33,26 @@ export function printExpr(node: ast.Expr): string {
 
 export function printType(node: ast.Type | ast.RecordType): string {
   return new ExprPrinter().type(node, 0, 0, 0);
+}
+
+// A declaration whose name is much longer than its neighbours' begins columns of its own. Types and fns differ more, and read
+// well in columns all the same.
+const PARAMS: Columns = { kind: "param", slack: [0, 11, 24, 24], words: true };
+const BINDS: Columns = { kind: "bind", slack: [6] };
+const FNS: Columns = { kind: "fn", slack: [16] };
+const CLAUSES: Columns = { kind: "clause", slack: [8] };
+const TRAINS: Columns = { kind: "train", slack: [16, 16] };
+
+/** A body as the author has it where that is one line. */
+function oneLine(
+  node: ast.LayerDecl | ast.ModelDecl | ast.TrainDecl,
+  entries: readonly Entry[],
+): string | undefined {
+  if (node.oneLine !== true || entries.length === 0 || (node.trivia?.inner.length ?? 0) > 0) return undefined;
+  const has = (e: Entry): boolean =>
+    e.trivia !== undefined && (e.trivia.leading.length > 0 || e.trivia.trailing !== undefined);
+  if (entries.some((e) => e.text.includes("\n") || e.doc !== undefined || has(e))) return undefined;
+  return `{ ${entries.map((e) => e.text).join("; ")} }`;
 }
 
 class Printer extends ExprPrinter {
@@ -44,26 +75,25 @@ class Printer extends ExprPrinter {
         const from = ` from ${quoted(node.from.value)}`;
         const inner = node.trivia?.inner ?? [];
         const flat = `import { ${names.map((n) => n.text).join(", ")} }${from}`;
-        const fits = flat.length <= width && inner.length === 0 && !names.some((n) => hasComments(n.node));
-        const list = names.map((n) => ({ text: `${n.text},`, ...triviaOf(n.node) }));
+        const comments = inner.length > 0 || names.some((n) => hasComments(n.node));
+        const list = names.map((n) => ({ text: n.text, ...triviaOf(n.node) }));
         const text =
           names.length === 0 && inner.length === 0
             ? `import {}${from}`
-            : fits
+            : flat.length <= width && !comments
               ? flat
-              : `import ${braces(list, 0, inner)}${from}`;
+              : `import ${group("{", list, "}", comments, inner, 0, width, 0)}${from}`;
         return { text, ...triviaOf(node) };
       }
       case "layer":
       case "model": {
         const params = node.params.length === 0 ? "" : this.params(node.params, 0, node.kind.length + 1, 2);
         const inner = node.trivia?.inner ?? [];
-        const members = braces(
-          node.members.map((m) => this.member(m, step)),
-          0,
-          inner,
-        );
-        return { text: `${node.kind} ${node.name.name}${params} ${members}`, ...triviaOf(node) };
+        const members = node.members.map((m) => this.member(m, step));
+        const head = `${node.kind} ${node.name.name}${params}`;
+        const flat = oneLine(node, members);
+        const fits = flat !== undefined && lastLine(head) + 1 + flat.length <= width;
+        return { text: `${head} ${fits ? flat : braces(members, 0, inner)}`, ...triviaOf(node) };
       }
       case "fn":
         return this.fn(node, 0);
@@ -80,12 +110,15 @@ class Printer extends ExprPrinter {
         return { text: [text, ...further.map((e) => body([e], 0, []))].join("\n"), ...triviaOf(node) };
       }
       case "train": {
-        const clauses = braces(
-          node.clauses.map((c) => this.clause(c, step)),
-          0,
-          node.trivia?.inner ?? [],
-        );
-        return { text: `train ${node.name.name} for ${node.model.name} ${clauses}`, ...triviaOf(node) };
+        const clauses = node.clauses.map((c) => this.clause(c, step));
+        const head = [`train ${node.name.name}`, `for ${node.model.name}`];
+        const flat = oneLine(node, clauses);
+        if (flat === undefined || head.join(" ").length + 1 + flat.length > width) {
+          const text = `${head.join(" ")} ${braces(clauses, 0, node.trivia?.inner ?? [])}`;
+          return { text, ...triviaOf(node) };
+        }
+        const cells = [...head, flat];
+        return { text: cells.join(" "), cells, columns: TRAINS, ...triviaOf(node) };
       }
       case "bind":
         return this.bind(node, 0);
@@ -100,13 +133,15 @@ class Printer extends ExprPrinter {
       case "buffer_decl": {
         const word = node.kind === "param_decl" ? "param" : "buffer";
         const type = this.type(node.type, indent, indent, 0);
-        const name = `${word} ${this.called(node, indent)}:`;
-        const head = `${name} ${type}`;
-        const when = node.when === undefined ? "" : ` if ${this.expr(node.when, indent, indent, 0)}`;
-        if (node.init === undefined) return { text: `${head}${when}`, ...triviaOf(node) };
-        const init = this.expr(node.init, indent, indent + head.length + 3, when.length);
-        const cells = [name, type, `= ${init}${when}`];
-        return { text: `${head} = ${init}${when}`, cells, group: word, ...triviaOf(node) };
+        const name = `${this.called(node, indent)}:`;
+        const head = `${word} ${name} ${type}`;
+        const when = node.when === undefined ? "" : `if ${this.expr(node.when, indent, indent, 0)}`;
+        const init =
+          node.init === undefined
+            ? ""
+            : `= ${this.expr(node.init, indent, indent + head.length + 3, when === "" ? 0 : when.length + 1)}`;
+        const cells = [word, name, type, init, when];
+        return { text: cells.filter(Boolean).join(" "), cells, columns: PARAMS, ...triviaOf(node) };
       }
       case "frozen":
         return { text: `frozen ${node.patterns.map(patternText).join(", ")}`, ...triviaOf(node) };
@@ -138,19 +173,20 @@ class Printer extends ExprPrinter {
   private bind(node: ast.BindMember, indent: number): Entry {
     const name = this.called(node, indent);
     const value = this.expr(node.value, indent, indent + name.length + 3, 0);
-    return { text: `${name} = ${value}`, cells: [name, `= ${value}`], group: "bind", ...triviaOf(node) };
+    return { text: `${name} = ${value}`, cells: [name, `= ${value}`], columns: BINDS, ...triviaOf(node) };
   }
 
   private fn(node: ast.FnDecl, indent: number): Entry {
     const head = this.head(`${node.private ? "private " : ""}fn ${node.name.name}`, node, indent);
-    return { text: `${head}${this.block(node.body, indent, indent + lastLine(head))}`, ...triviaOf(node) };
+    const block = this.block(node.body, indent, indent + lastLine(head));
+    return { text: head + block, cells: [head.trimEnd(), block], columns: FNS, ...triviaOf(node) };
   }
 
   private clause(node: ast.TrainClause, indent: number): Entry {
     const entry = (word: string, rest: string): Entry => ({
       text: `${word} ${rest}`,
       cells: [word, rest],
-      group: "clause",
+      columns: CLAUSES,
       ...triviaOf(node),
     });
     const expr = (e: ast.Expr, word: string): string => this.expr(e, indent, indent + word.length + 1, 0);

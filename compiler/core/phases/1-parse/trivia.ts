@@ -88,6 +88,7 @@ class Attacher {
 
   /** Docs, blank lines, and everything onto the nodes. */
   finish(node: Node): void {
+    this.keepLines(node);
     const own = this.built.get(node);
     let start = node.span.start;
     if (documented.has(node.kind) && own !== undefined) {
@@ -109,6 +110,17 @@ class Attacher {
     }
     if (node.kind === "block" && node.result !== undefined) this.results.add(node.result);
     for (const child of this.childrenOf(node)) this.finish(child);
+  }
+
+  /** Where the author chose between one line and several, the tree says which. */
+  private keepLines(node: Node): void {
+    const { start, end } = node.span;
+    if (node.kind === "layer" || node.kind === "model" || node.kind === "train") {
+      if (this.lineOf(start) === this.lineOf(end)) (node as { oneLine?: boolean }).oneLine = true;
+    } else if (node.kind === "pipe") {
+      if (this.lineOf(node.left.span.end) !== this.lineOf(node.right.span.start))
+        (node as { newLine?: boolean }).newLine = true;
+    }
   }
 
   /** The run of doc comments that ends on the line above the node, removed from its leading comments. */

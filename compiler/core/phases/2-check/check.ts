@@ -193,7 +193,7 @@ function checkModel(
 ): CheckedModel {
   const ctx = baseCtx(shared, root);
   const instance = construct(ctx, decl, root, modelArgs(ctx, decl, set), decl.name.span, []);
-  const slots = place(instance, shared);
+  const { slots, layers } = place(instance, shared);
   shared.slots = slots;
   reservedNames(ctx, root, decl, slots);
   const entries: CheckedEntry[] = [];
@@ -236,6 +236,7 @@ function checkModel(
   return {
     name: decl.name.name,
     ...(decl.doc === undefined ? {} : { doc: decl.doc }),
+    layers,
     params: slots.filter((s) => s.kind === "param").map(info),
     buffers: [...slots.filter((s) => s.kind === "buffer").map(info), ...(random ? [step] : [])],
     entries,

@@ -1,12 +1,17 @@
 // Parameters and buffers of a model once it is built: their paths, ties and what is frozen, and patterns that name them.
 // In: the tree of instances. Out: slots in the order of declaration. Separate from building: nothing is evaluated here.
 import { didYouMean } from "../../../diagnostics/nearest.ts";
+import type { LayerInfo } from "../../../model.ts";
 import type * as ast from "../../../syntax/ast.ts";
 import { baseCtx, type Ctx, fail, LIMITS, recover, type Shared, step } from "../values/context.ts";
 import { type Instance, owner, type Slot, type Val } from "../values/values.ts";
 
 /** All values in the order of declaration, instances, lists and slots alike. */
-export function place(root: Instance, shared: Shared): readonly Slot[] {
+export function place(
+  root: Instance,
+  shared: Shared,
+): { readonly slots: readonly Slot[]; readonly layers: readonly LayerInfo[] } {
+  const layers: LayerInfo[] = [];
   const slots: Slot[] = [];
   const seen = new Set<Slot>();
   const ctx = baseCtx(shared, root.module);
@@ -14,7 +19,10 @@ export function place(root: Instance, shared: Shared): readonly Slot[] {
     path === "" || name === "" ? path + name : `${path}.${name}`;
   const visitInstance = (instance: Instance, path: string): void => {
     const first = instance.path === undefined;
-    if (first) instance.path = path;
+    if (first) {
+      instance.path = path;
+      if (instance !== root) layers.push({ path, layer: instance.decl.name.name });
+    }
     for (const [name, val] of instance.members) {
       const called = instance.called.get(name) ?? name;
       if (typeof called === "string") visit(val, join(path, called));
@@ -85,7 +93,7 @@ export function place(root: Instance, shared: Shared): readonly Slot[] {
       );
   }
   freeze(root, owners, shared);
-  return owners;
+  return { slots: owners, layers };
 }
 
 const elements = (s: Slot): number => s.shape.reduce((a, b) => a * b, 1);

@@ -1,0 +1,149 @@
+// `mdl fmt`, `mdl summary` and `--watch`: what a person meets.
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { example, testCli } from "../support/cli.ts";
+
+const { folder, run, main } = testCli();
+const path = (name: string): string => join(folder, name);
+const write = (name: string, text: string): string => {
+  writeFileSync(path(name), text);
+  return name;
+};
+
+const UGLY = "model  M{fn f(x:f32[N]){x|>relu // at least 0\n}}";
+const LAID = "model M {\n  fn f(x: f32[N]) {\n    x |> relu  // at least 0\n  }\n}\n";
+
+describe("fmt", () => {
+  it("lays files out, those of folders too, and names what it changed", () => {
+    mkdirSync(path("models/deep"), { recursive: true });
+    mkdirSync(path("models/node_modules"));
+    write("models/a.mdl", UGLY);
+    write("models/deep/b.mdl", LAID);
+    write("models/node_modules/c.mdl", UGLY);
+    const check = run(["fmt", "models", "--check"]);
+    expect([check.code, check.out]).toEqual([1, "models/a.mdl\n2 files: 1 not laid out\n"]);
+    expect(readFileSync(path("models/a.mdl"), "utf8")).toBe(UGLY);
+    const done = run(["fmt", "models"]);
+    expect([done.code, done.out]).toEqual([0, "models/a.mdl\n2 files: 1 changed\n"]);
+    expect(readFileSync(path("models/a.mdl"), "utf8")).toBe(LAID);
+    expect(readFileSync(path("models/node_modules/c.mdl"), "utf8")).toBe(UGLY);
+    expect(run(["fmt", "models", "--check"]).code).toBe(0);
+    expect(readdirSync(path("models")).sort()).toEqual(["a.mdl", "deep", "node_modules"]);
+  });
+
+  it("writes nothing where one of the files has errors", () => {
+    write("good.mdl", UGLY);
+    write("bad.mdl", "model M { fn f(x: f32[N] { x } }");
+    const { code, err } = run(["fmt", "good.mdl", "bad.mdl", "nowhere.mdl"]);
+    expect(code).toBe(1);
+    expect(err).toContain("error[E0105]");
+    expect(err).toContain("bad.mdl:1");
+    expect(err).toContain("nowhere.mdl: no such file");
+    expect(readFileSync(path("good.mdl"), "utf8")).toBe(UGLY);
+  });
+
+  it("is a filter for editors", () => {
+    const laid = run(["fmt", "--stdin"], { input: UGLY });
+    expect([laid.code, laid.out]).toEqual([0, LAID]);
+    const bad = run(["fmt", "--stdin", "net.mdl"], { input: "model {" });
+    expect([bad.code, bad.out]).toEqual([1, ""]);
+    expect(bad.err).toContain("net.mdl:1");
+    expect(run(["fmt", "--stdin", "--check"], { input: UGLY }).code).toBe(1);
+  });
+});
+
+describe("summary", () => {
+  it("says what a model's layers are", () => {
+    const { code, out } = run(["summary", example("resnet18"), "logits", "--size", "N=2"]);
+    expect(code).toBe(0);
+    expect(out).toMatch(/^ResNet18 logits at N = 2\n/);
+    // torchinfo's figures for torchvision's resnet18: 11,689,512 parameters, 1.81 G multiply-adds an image.
+    expect(out).toMatch(/^ +ResNet18 +f32\[2, 1000\] +11,689,512 +3\.63 G$/m);
+    expect(out).toMatch(/^ +conv1 +Conv2d +f32\[2, 64, 112, 112\] +9,408 +236 M$/m);
+    expect(out).toMatch(/^ +layer2\.0 +BasicBlock +f32\[2, 128, 28, 28\] +230,144/m);
+    expect(out).toMatch(/^ {6}downsample\.0 +Conv2d +f32\[2, 128, 28, 28\]/m);
+    expect(out).toMatch(/trainable +11,689,512/);
+    const short = run(["summary", example("resnet18"), "logits", "--depth", "1"]).out;
+    expect(short).toContain("layer1.1");
+    expect(short).not.toContain("bn2");
+  });
+
+  it("is JSON for tools, of training steps and loops too", () => {
+    const { code, out } = run([
+      "summary",
+      example("lstm"),
+      "fit_step",
+      "--size",
+      "B=4",
+      "--size",
+      "T=10",
+      "--json",
+    ]);
+    expect(code).toBe(0);
+    const s = JSON.parse(out);
+    const lstm = s.layers.find((l: { path: string }) => l.path === "lstm");
+    // Both products of each of ten steps: 4 rows by (64 + 128) by 512.
+    expect(lstm).toMatchObject({
+      layer: "LSTM",
+      parameters: 4 * 128 * (64 + 128 + 2),
+      macs: 10 * 4 * 192 * 512,
+    });
+    expect(s).toMatchObject({ entry: "fit_step", training: true, frozen: 0, sizes: { B: 4, T: 10 } });
+    expect(s.activationBytes).toBeGreaterThan(0);
+    expect(s.stateBytes).toBeGreaterThan(2 * s.parameterBytes);
+    expect(run(["summary", example("lstm"), "logits", "--size", "X=4"]).code).toBe(1);
+    expect(run(["summary", example("lstm"), "logit"]).err).toContain("did you mean logits?");
+  });
+});
+
+describe("compile --watch", () => {
+  const NET = 'import { two } from "./lib.mdl"\nmodel Net { fn f(x: f32[N]) { two(x) } }\n';
+  const LIB = (k: number): string => `fn two(x: f32[N]) -> f32[N] { ${k} * x }\n`;
+
+  it("compiles again when an import changes, keeps what it has through an error, and ends with Ctrl-C", async () => {
+    mkdirSync(path("watched"));
+    write("watched/net.mdl", NET);
+    write("watched/lib.mdl", LIB(2));
+    const child = spawn(
+      process.execPath,
+      [main(), "compile", "net.mdl", "-o", "out", "--watch", "--target", "gpu"],
+      {
+        cwd: path("watched"),
+      },
+    );
+    let said = "";
+    child.stdout.on("data", (d) => (said += d));
+    child.stderr.on("data", (d) => (said += d));
+    const until = async (what: RegExp, from: number): Promise<number> => {
+      for (let i = 0; i < 600; i++) {
+        const found = said.slice(from).match(what);
+        if (found?.index !== undefined) return from + found.index + found[0].length;
+        await new Promise((r) => setTimeout(r, 50));
+      }
+      throw new Error(`no ${what} in ${said}`);
+    };
+    try {
+      let at = await until(/watching 2 files; Ctrl-C ends\n/, 0);
+      const module = (): string => readFileSync(path("watched/out/net.js"), "utf8");
+      const first = module();
+      write("watched/lib.mdl", LIB(3));
+      at = await until(/wrote[\s\S]*watching/, at);
+      const second = module();
+      expect(second).not.toBe(first);
+      write("watched/lib.mdl", "fn two(x: f32[N]) -> f32[N] { nowhere(x) }\n");
+      at = await until(/there is no nowhere here[\s\S]*watching/, at);
+      expect(module()).toBe(second);
+      write("watched/lib.mdl", LIB(2));
+      await until(/wrote[\s\S]*watching/, at);
+      expect(module()).toBe(first);
+      const ended = new Promise((done) => child.on("exit", (code, signal) => done([code, signal])));
+      child.kill("SIGINT");
+      expect(await ended).toEqual([0, null]);
+      expect(existsSync(path("watched/out/net.d.ts"))).toBe(true);
+    } finally {
+      child.kill("SIGKILL");
+    }
+  });
+});
