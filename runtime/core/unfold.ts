@@ -1,5 +1,29 @@
-// A kernel's text as the compiler folded it and counted its names (compiler/core/phases/9-emit/fold.ts and count.ts), whole
-// again.
+// A kernel's text as a module holds it (compiler/core/phases/9-emit: brief.ts, fold.ts and count.ts), whole again.
+
+/** What kernels say often, by the letter that stands for it; no kernel has these letters otherwise. Longer ones come first. */
+export const PHRASES: Readonly<Record<string, string>> = {
+  N: ";let x=i32(u32(",
+  Q: "workgroupBarrier();",
+  R: "i32(u32(",
+  T: ";let x=",
+  U: "for(var ",
+  V: "select(",
+  W: "vec4f(",
+  X: "u32(p.",
+  Y: "let ",
+};
+
+/** How a kernel of `$1` threads begins. */
+export const BEGIN =
+  "@compute@workgroup_size($1)fn main(@builtin(workgroup_id)w:vec3u,@builtin(num_workgroups)n:vec3u,@builtin(local_invocation_index)h:u32){let g=i32(w.x+w.y*n.x)+p.a0;if(g>=p.a){return;}let j=i32(h);";
+
+/** The block of a dispatch's words, of which the first says where its workgroups end. */
+export const blockText = (words: number): string =>
+  `struct P{${Array.from({ length: words }, (_, i) => `a${i || ""}:i32,`).join("")}a0:i32}@group(0)@binding(0)var<uniform>p:P;`;
+
+/** The `i`th buffer, up to its type: `K` is written, `L` is not. */
+export const bufferText = (i: number, how: string): string =>
+  `@group(0)@binding(${i})var<storage,read${how === "K" ? "_write" : ""}>${String.fromCharCode(64 + i)}:array<`;
 
 export function unfold(text: string): string {
   if (text[0] !== "#") return text;
@@ -7,6 +31,7 @@ export function unfold(text: string): string {
   const last: Record<string, number> = {};
   let rest = text
     .slice(1)
+    .replace(/[NQRT-Y]/g, (letter) => PHRASES[letter])
     .replace(
       /\bp\.(?:\?(\d*)|a((?:[1-9]\d{0,8})?)(?!\w))|(?<!\.)\b(let )?([xlbv][a-z]?)(\?\d*|!-?\d+|(?:[1-9]\d{0,8})?)(?![\w(:<.])/g,
       (_, by, field, defines, stem, number) => {
@@ -37,5 +62,11 @@ export function unfold(text: string): string {
       ).join(""),
     );
   }
-  return rest;
+  return rest
+    .replace(/(\d+)((?:[KL][^KL;]+)+);/, (_, words, types: string) => {
+      let i = 0;
+      const buffers = types.replace(/(.)([^KL]+)/g, (_, how, type) => `${bufferText(++i, how)}${type}>;`);
+      return blockText(words) + buffers;
+    })
+    .replace(/@(\d+);/, BEGIN);
 }

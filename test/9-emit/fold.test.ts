@@ -1,6 +1,7 @@
 // Repeats in short kernel texts: `fold` says them once, `unfold` says them again. In: texts. Out: the same, after both.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { brief } from "../../compiler/core/phases/9-emit/brief.ts";
 import { fold } from "../../compiler/core/phases/9-emit/fold.ts";
 import { unfold } from "../../runtime/core/unfold.ts";
 import { compileText } from "../support/module.ts";
@@ -8,6 +9,35 @@ import { compileText } from "../support/module.ts";
 const lines = (n: number, line: (i: number) => string): string =>
   Array.from({ length: n }, (_, i) => line(i)).join("");
 const named = (stem: string, i: number): string => (i === 0 ? stem : `${stem}${i}`);
+
+describe("brief", () => {
+  const kernel = (words: string, buffers: string, rest: string): string =>
+    `enable subgroups;struct P{${words}a0:i32}@group(0)@binding(0)var<uniform>p:P;${buffers}var<workgroup>S:array<f32,8>;@compute@workgroup_size(64)fn main(@builtin(workgroup_id)w:vec3u,@builtin(num_workgroups)n:vec3u,@builtin(local_invocation_index)h:u32){let g=i32(w.x+w.y*n.x)+p.a0;if(g>=p.a){return;}let j=i32(h);${rest}}`;
+  const binding = (i: number, how: string, name: string, type: string): string =>
+    `@group(0)@binding(${i})var<storage,${how}>${name}:array<${type}>;`;
+
+  it("says of bindings and of the beginning what is a kernel's own", () => {
+    const text = kernel(
+      "a:i32,a1:i32,",
+      binding(1, "read", "A", "vec4f") + binding(2, "read_write", "B", "atomic<u32>"),
+      "let x=i32(u32(j)/u32(p.a1));",
+    );
+    expect(brief(text)).toBe(
+      "#enable subgroups;2Lvec4fKatomic<u32>;var<workgroup>S:array<f32,8>;@64Nj)/X?));}",
+    );
+    expect(unfold(brief(text))).toBe(text);
+  });
+
+  it.each([
+    ["other words", kernel("a:i32,scale:f32,", binding(1, "read", "A", "f32"), "")],
+    ["no buffers", kernel("a:i32,", "", "workgroupBarrier();")],
+    ["no kernel", "let x=i32(u32(j)/4);"],
+    ["its own letters", kernel("a:i32,", binding(1, "read", "A", "f32"), "let xK=1;let N=2;")],
+    ["a sign of its own", `@64;${kernel("a:i32,", binding(1, "read", "A", "f32"), "")}`],
+  ])("loses nothing of %s", (_what, text) => {
+    expect(unfold(brief(text))).toBe(text);
+  });
+});
 
 describe("folding", () => {
   it.each([
@@ -22,6 +52,7 @@ describe("folding", () => {
       "#4:#8:c''8+=subgroupBroadcast(v'0',0')*l;$$",
     ],
     ["lists", `f(${lines(5, (i) => `a[${3 * i}],`)}b);`, "f(a[0],#4:a[3'3],$b);"],
+    ["terms of a sum", `y=${lines(4, (i) => `s[${i}]+`)}z;`, "y=s[0]+#3:s[1']+$z;"],
     ["blocks", lines(4, (i) => `if(x<${i + 1}){y[${i}]=0;}`), "#4:if(x<1'){y[0']=0;}$"],
   ])("says once: %s", (_what, text, folded) => {
     expect(fold(text)).toBe(`#${folded}`);
@@ -126,8 +157,9 @@ describe("folding", () => {
       }`,
       { minify: true, targets: ["cpu-subgroup"] },
     ).artefact;
-    const folded = texts.map(fold);
-    expect(folded.map(unfold)).toEqual(texts);
-    expect(folded.join("").length).toBeLessThan(0.7 * texts.join("").length);
+    const short = texts.map(brief);
+    expect(short.map(unfold)).toEqual(texts);
+    expect(short.map((t) => t[0]).join("")).toMatch(/^#+$/);
+    expect(short.join("").length).toBeLessThan(0.5 * texts.join("").length);
   });
 });

@@ -29,7 +29,7 @@ interface Numeral {
 const OURS = /[#$'?]|!-?\d/;
 
 /** Pieces end where statements, blocks and elements of lists do. */
-const PIECES = /[^;{},]*[;{},]|[^;{},]+$/g;
+const PIECES = /[^;{},+]*[;{},+]|[^;{},+]+$/g;
 const TOKENS = /[A-Za-z_]\w*|\.?\d[\w.]*(?:(?<=e)[-+]\d+)?|\./g;
 
 /** The longest body of a fold, in pieces. */

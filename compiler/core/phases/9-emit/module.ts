@@ -3,7 +3,7 @@
 import type { Artefact } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
 import { runtimes } from "../../generated/runtime-text.ts";
-import { fold } from "./fold.ts";
+import { brief } from "./brief.ts";
 import { alikeTogether } from "./order.ts";
 import { pack } from "./pack.ts";
 import { data, flatData, lineComment, oneLine, template } from "./text.ts";
@@ -32,7 +32,7 @@ export interface EmittedModule {
 export function emitModule(artefact: Artefact, options: EmitOptions): EmittedModule {
   const from = options.source ? ` from ${oneLine(options.source)}` : "";
   const header = `${artefact.name}: made${from} by ${options.compiler ?? "mdl"}; do not edit.`;
-  const folded = options.minify ? { ...artefact, texts: artefact.texts.map(fold) } : artefact;
+  const folded = options.minify ? { ...artefact, texts: artefact.texts.map(brief) } : artefact;
   const { texts, ...rest } = pack(ordered(folded));
   const parts = options.minify
     ? [
