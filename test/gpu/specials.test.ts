@@ -17,7 +17,7 @@ describe.each(targets.map((t) => [t.name]))("on %s", (target) => {
       const inputs = Object.fromEntries(
         Object.entries(special.inputs).map(([n, a]) => [
           n,
-          { data: Float32Array.from(a.data), shape: a.shape },
+          { data: (a.dtype === "i32" ? Int32Array : Float32Array).from(a.data), shape: a.shape },
         ]),
       );
       for (const name of special.entries)

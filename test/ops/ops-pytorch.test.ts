@@ -17,6 +17,11 @@ import { graphOf } from "../support/opcheck.ts";
 
 const figures = figure("operators");
 
+/** Of operands that PyTorch differentiates by, there are gradients. */
+const there = new Set(figures.names());
+/** Attributes that JSON has no numbers for. */
+const INFINITE: ReadonlySet<unknown> = new Set(["Infinity", "-Infinity"]);
+
 describe("operators agree with PyTorch", () => {
   for (const c of figures.info.cases ?? []) {
     it(c.name, () => {
@@ -31,7 +36,9 @@ describe("operators agree with PyTorch", () => {
         data[name] = dense(dtype, how.shape, values);
         return b.make(input, [], { name, dtype, shape: how.shape.map((n) => dim(n)) });
       });
-      const args: Record<string, Argument> = { ...c.attrs };
+      const args: Record<string, Argument> = Object.fromEntries(
+        Object.entries(c.attrs).map(([k, v]) => [k, INFINITE.has(v) ? Number(v) : v]),
+      );
       const tensors = op.params.filter((p) => p.kind === "tensor");
       xs.forEach((x, i) => {
         args[tensors[i].name] = x;
@@ -52,6 +59,7 @@ describe("operators agree with PyTorch", () => {
       expect(results.y0.shape).toEqual(c.shape);
       figures.check(`${c.name}/y`, results.y0.data, { rtol: 1e-6, atol: 1e-7 });
       wrt.forEach((x, i) => {
+        if (!there.has(`${c.name}/grad.${xs.indexOf(x)}`)) return;
         figures.check(`${c.name}/grad.${xs.indexOf(x)}`, results[`y${i + 1}`].data, {
           rtol: 1e-6,
           atol: 1e-7,

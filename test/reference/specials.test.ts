@@ -10,7 +10,7 @@ it("the reference evaluator agrees with PyTorch at special values", () => {
   const wrong: string[] = [];
   for (const special of specials) {
     const inputs = Object.fromEntries(
-      Object.entries(special.inputs).map(([n, a]) => [n, dense("f32", a.shape, a.data)]),
+      Object.entries(special.inputs).map(([n, a]) => [n, dense(a.dtype, a.shape, a.data)]),
     );
     for (const name of special.entries) {
       const entry = model.entries.find((e) => e.name === name);

@@ -8,9 +8,9 @@ interface Case {
   readonly y: readonly Figure[];
   readonly g?: readonly (readonly Figure[])[];
 }
-type Section = "unary" | "predicates" | "binary" | "comparisons" | "reduce" | "indices" | "pools";
+type Section = "unary" | "predicates" | "binary" | "comparisons" | "reduce" | "indices" | "pools" | "bits";
 type Figures = { readonly [S in Section]: readonly Case[] } & {
-  readonly [argument in "x" | "a" | "b" | "rows"]: readonly Figure[];
+  readonly [argument in "x" | "a" | "b" | "rows" | "i" | "j"]: readonly Figure[];
 };
 const figures = JSON.parse(
   readFileSync(new URL("../figures/specials.json", import.meta.url), "utf8"),
@@ -19,21 +19,37 @@ const figures = JSON.parse(
 const numbers = (list: readonly Figure[]): number[] => list.map(Number);
 
 interface Argument {
+  readonly dtype: "f32" | "i32";
   readonly type: string;
   readonly shape: readonly number[];
   readonly data: readonly number[];
 }
 const ARGUMENTS: Readonly<Record<Section, Readonly<Record<string, Argument>>>> = (() => {
-  const vector = (list: readonly Figure[]): Argument => ({
-    type: "f32[N]",
+  const vector = (list: readonly Figure[], dtype: Argument["dtype"] = "f32"): Argument => ({
+    dtype,
+    type: `${dtype}[N]`,
     shape: [list.length],
     data: numbers(list),
   });
   const x = { x: vector(figures.x) };
   const xy = { x: vector(figures.a), y: vector(figures.b) };
-  const rows = { x: { type: "f32[R, 4]", shape: [12, 4], data: numbers(figures.rows) } };
-  const p = { p: { type: "f32[B, 1, 4, 4]", shape: [3, 1, 4, 4], data: numbers(figures.rows) } };
-  return { unary: x, predicates: x, binary: xy, comparisons: xy, reduce: rows, indices: rows, pools: p };
+  const ij = { x: vector(figures.i, "i32"), y: vector(figures.j, "i32") };
+  const rows = {
+    x: { dtype: "f32" as const, type: "f32[R, 4]", shape: [12, 4], data: numbers(figures.rows) },
+  };
+  const p = {
+    p: { dtype: "f32" as const, type: "f32[B, 1, 4, 4]", shape: [3, 1, 4, 4], data: numbers(figures.rows) },
+  };
+  return {
+    unary: x,
+    predicates: x,
+    binary: xy,
+    comparisons: xy,
+    reduce: rows,
+    indices: rows,
+    pools: p,
+    bits: ij,
+  };
 })();
 
 export interface Special {

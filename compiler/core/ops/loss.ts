@@ -21,7 +21,7 @@ import {
   typeText,
   word,
 } from "./define.ts";
-import { add, and, div, eq, ge, log, lt, mul, ne, neg, square, sub, where } from "./elementwise.ts";
+import { add, and, div, ge, log, lt, mul, ne, neg, square, sub, where } from "./elementwise.ts";
 import { isClass } from "./lookup.ts";
 import { mean, shiftedExp } from "./reduce.ts";
 
@@ -140,9 +140,8 @@ export const crossEntropyOp: OpDef = {
       const count = cast(b, sizeValue(b, classes), "f32");
       const smooth = smoothing === 0 ? given : add(b, mul(b, given, 1 - smoothing), div(b, smoothing, count));
       const weighted = factors ? mul(b, smooth, factors) : smooth;
-      // A class of which nothing is expected has nothing to say, at -inf neither.
       const logs = sub(b, shifted, log(b, total));
-      const each = neg(b, sum(b, where(b, eq(b, weighted, 0), 0, mul(b, weighted, logs)), [along]));
+      const each = neg(b, sum(b, mul(b, weighted, logs), [along]));
       const rows = sizeValue(b, product(without(shape, along)));
       return finished(each, () => cast(b, rows, "f32"));
     }

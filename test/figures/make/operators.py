@@ -4,6 +4,8 @@ A case is (name, operator as mdl spells it, operands, attributes, what PyTorch c
 the rule "signed"), a ("ints", shape, below) or a list of literal numbers.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -112,7 +114,90 @@ CASES = [
     ("attention", "attention", [[2, 2, 5, 4], [2, 2, 6, 4], [2, 2, 6, 4]], {}, F.scaled_dot_product_attention),
     ("attention_causal", "attention", [[2, 2, 6, 4], [2, 2, 6, 4], [2, 2, 6, 4]], {"causal": True},
      lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True)),
+    # Element-wise: quadrants, zeros, both sides of bounds.
+    ("atan2", "atan2", [[1.0, 1.0, -1.0, -1.0, 0.0, 0.3, 2.0], [1.0, -1.0, 1.0, -1.0, -2.0, 4.0, 0.0]], {}, torch.atan2),
+    ("hypot", "hypot", [[3.0, -5.0, 0.0, 1e-3], [4.0, 12.0, -2.0, 1e3]], {}, torch.hypot),
+    ("copysign", "copysign", [[1.5, -2.0, 3.0, -0.5], [-1.0, 1.0, 2.0, -3.0]], {}, torch.copysign),
+    ("xlogy", "xlogy", [[0.0, 0.0, 0.7, -2.0], [0.4, 3.0, 0.2, 5.0]], {}, torch.special.xlogy),
+    ("fmod", "fmod", [[7.0, -7.0, 5.5, -5.5, 0.3], [2.0, 2.0, -2.0, -2.5, 0.7]], {}, torch.fmod),
+    ("exp2", "exp2", [[3, 7]], {}, torch.exp2),
+    ("log10", "log10", [[0.1, 1.0, 10.0, 1e5, 3.0]], {}, torch.log10),
+    ("sinh", "sinh", [[-20.0, -1.0, -1e-4, 0.0, 0.5, 30.0]], {}, torch.sinh),
+    ("cosh", "cosh", [[-20.0, -1.0, -1e-4, 0.0, 0.5, 30.0]], {}, torch.cosh),
+    ("asinh", "asinh", [[-2e10, -1.0, -1e-4, 0.0, 0.5, 3e5]], {}, torch.asinh),
+    ("acosh", "acosh", [[1.001, 1.5, 20.0, 3e5]], {}, torch.acosh),
+    ("atanh", "atanh", [[-0.999, -0.5, 1e-4, 0.9]], {}, torch.atanh),
+    ("erfc", "erfc", [[-3.0, -0.5, 0.0, 1.0, 3.0, 6.0]], {}, torch.special.erfc),
+    ("nan_to_num", "nan_to_num", [[3, 4]], {}, torch.nan_to_num),
+    # Activations.
+    *[(f"{name}_{k}", name, [[-9.0, -3.0, -2.0, -1.0, -0.5, -0.1, 0.0, 0.1, 0.5, 1.0, 2.0, 3.0, 6.0, 9.0]], attrs, compute)
+      for name, k, attrs, compute in [
+        ("relu6", "bounds", {}, F.relu6), ("hardtanh", "bounds", {}, F.hardtanh),
+        ("hardtanh", "given", {"min_val": -2.0, "max_val": 3.0}, lambda x: F.hardtanh(x, -2, 3)),
+        ("elu", "all", {}, F.elu), ("elu", "alpha", {"alpha": 0.7}, lambda x: F.elu(x, 0.7)), ("selu", "all", {}, F.selu),
+        ("celu", "all", {}, F.celu), ("celu", "alpha", {"alpha": 0.7}, lambda x: F.celu(x, 0.7)), ("mish", "all", {}, F.mish),
+        ("softsign", "all", {}, F.softsign), ("logsigmoid", "all", {}, F.logsigmoid), ("hardsigmoid", "bounds", {}, F.hardsigmoid),
+        ("hardswish", "bounds", {}, F.hardswish), ("hardshrink", "bounds", {}, F.hardshrink), ("softshrink", "bounds", {}, F.softshrink),
+        ("hardshrink", "given", {"lambda": 1.0}, lambda x: F.hardshrink(x, 1.0)), ("softshrink", "given", {"lambda": 1.0}, lambda x: F.softshrink(x, 1.0)),
+        ("tanhshrink", "all", {}, F.tanhshrink),
+      ]],
+    ("prelu_one", "prelu", [[3, 4], [1]], {}, F.prelu),
+    ("prelu_channels", "prelu", [[2, 3, 4], [3]], {}, F.prelu),
+    ("glu", "glu", [[3, 8]], {}, F.glu),
+    ("glu_axis", "glu", [[2, 4, 3]], {"axis": 1}, lambda x: F.glu(x, 1)),
+    # Reductions.
+    ("std", "std", [[4, 5]], {"axis": -1}, lambda x: x.std(-1)),
+    ("std_biased_axes", "std", [[3, 4, 5]], {"axes": [0, 2], "correction": 0, "keepdims": True}, lambda x: x.std((0, 2), correction=0, keepdim=True)),
+    ("std_of_equals", "std", [[[1.0, 1.0, 1.0], [1.0, 2.0, 4.0]]], {"axis": -1}, lambda x: x.std(-1)),
+    ("var_axes", "var", [[3, 4, 5]], {"axes": [0, 2], "correction": 2}, lambda x: x.var((0, 2), correction=2)),
+    ("norm", "norm", [[3, 4, 5]], {"axes": [0, 2]}, lambda x: torch.linalg.vector_norm(x, dim=(0, 2))),
+    ("norm_of_zeros", "norm", [[[0.0, 0.0], [3.0, 4.0]]], {"axis": -1}, lambda x: torch.linalg.vector_norm(x, dim=-1)),
+    *[(f"norm_{k}", "norm", [[[0.5, -2.0, 0.0, 2.0], [-1.0, 0.1, 0.1, 3.0]]], {"axis": -1, "p": p}, (lambda p: lambda x: torch.linalg.vector_norm(x, p, dim=-1))(p))
+      for k, p in [("1", 1.0), ("3", 3.0), ("inf", math.inf), ("minus_inf", -math.inf)]],
+    ("norm_half", "norm", [[[0.5, -2.0, 0.2, 2.0], [-1.0, 0.1, 0.1, 3.0]]], {"axis": -1, "p": 0.5}, lambda x: torch.linalg.vector_norm(x, 0.5, dim=-1)),
+    ("norm_minus_1", "norm", [[[0.5, -2.0, 0.2, 2.0], [-1.0, 0.1, 0.1, 3.0]]], {"axis": -1, "p": -1.0}, lambda x: torch.linalg.vector_norm(x, -1, dim=-1)),
+    ("vecdot", "vecdot", [[2, 3, 4], [3, 4]], {}, torch.linalg.vecdot),
+    ("vecdot_axis", "vecdot", [[2, 3, 4], [2, 3, 4]], {"axis": 1}, lambda x, y: torch.linalg.vecdot(x, y, dim=1)),
+    # Norms.
+    ("group_norm", "group_norm", [[2, 6, 3, 2], [6], [6]], {"groups": 3}, lambda x, w, b: F.group_norm(x, 3, w, b)),
+    ("group_norm_plain", "group_norm", [[3, 4]], {"groups": 2, "eps": 1e-3}, lambda x: F.group_norm(x, 2, eps=1e-3)),
+    ("instance_norm", "instance_norm", [[2, 3, 4, 3], [3], [3]], {}, lambda x, w, b: F.instance_norm(x, weight=w, bias=b)),
+    ("instance_norm_1d", "instance_norm", [[2, 3, 7]], {}, F.instance_norm),
+    ("rms_norm", "rms_norm", [[3, 8], [8]], {}, lambda x, w: F.rms_norm(x, [8], w, 2 ** -23)),
+    ("rms_norm_axes", "rms_norm", [[2, 3, 4], [3, 4]], {"eps": 1e-5}, lambda x, w: F.rms_norm(x, [3, 4], w, 1e-5)),
+    ("batch_norm", "batch_norm", [[3, 2, 2, 3], [2], [0.5, 2.0], [2], [2]], {}, lambda x, m, v, w, b: batch_norm(x, m, v, w, b)),
+    ("local_response_norm", "local_response_norm", [[2, 7, 3, 2]], {"size": 5, "alpha": 0.3}, lambda x: F.local_response_norm(x, 5, alpha=0.3)),
+    ("local_response_norm_even", "local_response_norm", [[2, 5, 3]], {"size": 2, "alpha": 0.5, "beta": 0.5, "k": 2.0},
+     lambda x: F.local_response_norm(x, 2, alpha=0.5, beta=0.5, k=2.0)),
+    ("l2_normalize", "l2_normalize", [[3, 5]], {}, F.normalize),
+    ("l2_normalize_zeros", "l2_normalize", [[[0.0, 0.0], [3.0, -4.0]]], {"axis": -1}, lambda x: F.normalize(x, dim=-1)),
+    # Arranging.
+    ("roll", "roll", [[3, 4]], {"shifts": [1, -2], "axes": [0, 1]}, lambda x: x.roll((1, -2), (0, 1))),
+    ("roll_flat", "roll", [[3, 4]], {"shifts": [-5]}, lambda x: x.roll(-5)),
+    ("tile", "tile", [[2, 3]], {"times": [2]}, lambda x: x.tile(2)),
+    ("tile_more", "tile", [[2, 3]], {"times": [2, 1, 3]}, lambda x: x.tile(2, 1, 3)),
+    ("repeat", "repeat", [[2, 3]], {"times": [2, 3, 1]}, lambda x: x.repeat(2, 3, 1)),
+    ("repeat_interleave", "repeat_interleave", [[2, 3]], {"repeats": 2, "axis": 1}, lambda x: x.repeat_interleave(2, 1)),
+    ("repeat_interleave_flat", "repeat_interleave", [[2, 3]], {"repeats": 3}, lambda x: x.repeat_interleave(3)),
+    ("outer", "outer", [[3], [4]], {}, torch.outer),
+    ("diagonal", "diagonal", [[2, 3, 4]], {"offset": 1}, lambda x: x.diagonal(1, -2, -1)),
+    ("diagonal_below", "diagonal", [[4, 3]], {"offset": -2}, lambda x: x.diagonal(-2)),
+    # Losses.
+    ("cross_entropy_weight", "cross_entropy", [[6, 4], ints([6], 4), [0.5, 1.0, 2.0, 0.1]], {}, lambda x, y, w: F.cross_entropy(x, y.long(), w.detach())),
+    *[(f"cross_entropy_all_{r}", "cross_entropy", [[2, 4, 5], ints([2, 5], 4), [0.5, 1.0, 2.0, 0.1]],
+       {"reduction": r, "label_smoothing": 0.1, "ignore_index": 2},
+       (lambda r: lambda x, y, w: F.cross_entropy(x, y.long(), w.detach(), reduction=r, label_smoothing=0.1, ignore_index=2))(r)) for r in ["none", "mean", "sum"]],
+    ("cross_entropy_smoothing", "cross_entropy", [[5, 7], ints([5], 7)], {"label_smoothing": 0.2}, lambda x, y: F.cross_entropy(x, y.long(), label_smoothing=0.2)),
+    *[(f"cross_entropy_probabilities_{r}", "cross_entropy", [[2, 3, 2], [[[0.2, 0.1], [0.5, 0.6], [0.3, 0.3]], [[1.0, 0.0], [0.0, 0.25], [0.0, 0.75]]], [0.5, 1.0, 2.0]],
+       {"reduction": r, "label_smoothing": s},
+       (lambda r, s: lambda x, y, w: F.cross_entropy(x, y, w.detach(), reduction=r, label_smoothing=s))(r, s)) for r, s in [("none", 0.1), ("mean", 0.0), ("sum", 0.3)]],
 ]
+
+
+def batch_norm(x, mean, var, weight, bias):
+    """F.batch_norm takes no gradients of its statistics."""
+    along = lambda v: v.reshape(1, -1, *[1] * (x.dim() - 2))
+    return (x - along(mean)) / torch.sqrt(along(var) + 1e-5) * along(weight) + along(bias)
 
 
 def operand(case, index, spec):
@@ -129,6 +214,11 @@ def operand(case, index, spec):
     return value, {"rule": "literal", "shape": list(value.shape), "dtype": "f32", "data": value.reshape(-1).tolist()}
 
 
+def written(v):
+    """An attribute in JSON, which has no infinities."""
+    return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(v, v) if isinstance(v, float) else v
+
+
 def figure():
     cases, tensors = [], {}
     for name, op, specs, attrs, compute in CASES:
@@ -141,7 +231,8 @@ def figure():
         (y * direction).sum().backward()
         tensors[f"{name}/y"] = y.detach().numpy()
         for i, x in enumerate(xs):
-            if x.requires_grad:
+            # None where PyTorch has no derivative (the classes' weights of a cross entropy).
+            if x.requires_grad and x.grad is not None:
                 tensors[f"{name}/grad.{i}"] = x.grad.numpy()
-        cases.append({"name": name, "op": op, "operands": [how for _, how in made], "attrs": attrs, "shape": list(y.shape)})
+        cases.append({"name": name, "op": op, "operands": [how for _, how in made], "attrs": {k: written(v) for k, v in attrs.items()}, "shape": list(y.shape)})
     return {"cases": cases}, tensors

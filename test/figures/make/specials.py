@@ -38,6 +38,24 @@ class Remainder(torch.autograd.Function):
 
 
 remainder = Remainder.apply
+
+
+class FMod(torch.autograd.Function):
+    """torch.fmod with C's: PyTorch's vector code gives up on quotients beyond 2^24."""
+
+    @staticmethod
+    def forward(ctx, x, y):
+        ctx.save_for_backward(x, y)
+        pairs = zip(x.tolist(), y.tolist())
+        return torch.tensor([math.fmod(a, b) if math.isfinite(a) and b != 0 else NAN for a, b in pairs], dtype=torch.float32)
+
+    @staticmethod
+    def backward(ctx, g):
+        x, y = ctx.saved_tensors
+        return g, -g * torch.div(x, y, rounding_mode="trunc")
+
+
+fmod = FMod.apply
 UNARY = {
     "relu(x)": torch.relu, "tanh(x)": torch.tanh, "erf(x)": torch.erf, "sigmoid(x)": torch.sigmoid,
     "silu(x)": F.silu,
@@ -61,10 +79,16 @@ UNARY = {
     "cos(clamp(x, -100, 100) + (x - x))": lambda x: torch.cos(x.clamp(-100, 100) + (x - x)),
     "tan(clamp(x, -1, 1) + (x - x))": lambda x: torch.tan(x.clamp(-1, 1) + (x - x)),
     "x - x": lambda x: x - x, "x + -x": lambda x: x + -x, "x / x": lambda x: x / x, "0 * x": lambda x: 0 * x,
+    "exp2(x)": torch.exp2, "log10(x)": torch.log10, "sinh(x)": torch.sinh, "cosh(x)": torch.cosh, "asinh(x)": torch.asinh,
+    "acosh(x)": torch.acosh, "atanh(x)": torch.atanh, "erfc(x)": torch.special.erfc,
+    "nan_to_num(x)": torch.nan_to_num, "nan_to_num(x, nan = 1, posinf = 2, neginf = -3)": lambda x: torch.nan_to_num(x, 1, 2, -3),
+    "relu6(x)": F.relu6, "hardtanh(x)": F.hardtanh, "elu(x)": F.elu, "selu(x)": F.selu, "celu(x, alpha = 0.5)": lambda x: F.celu(x, 0.5),
+    "mish(x)": F.mish, "softsign(x)": F.softsign, "logsigmoid(x)": F.logsigmoid, "hardsigmoid(x)": F.hardsigmoid,
+    "hardswish(x)": F.hardswish, "hardshrink(x)": F.hardshrink, "softshrink(x)": F.softshrink, "tanhshrink(x)": F.tanhshrink,
     "2 ** x": lambda x: torch.pow(torch.tensor(2.0), x),
 }
 PREDICATES = {
-    "is_nan(x)": torch.isnan, "is_finite(x)": torch.isfinite, "x == x": lambda x: x == x, "x != x": lambda x: x != x,
+    "is_nan(x)": torch.isnan, "is_inf(x)": torch.isinf, "is_finite(x)": torch.isfinite, "x == x": lambda x: x == x, "x != x": lambda x: x != x,
     "x > 0": lambda x: x > 0, "x >= 0": lambda x: x >= 0, "x < 0": lambda x: x < 0, "x <= 0": lambda x: x <= 0,
     "x == inf": lambda x: x == INF, "x != nan": lambda x: x != NAN, "x < inf": lambda x: x < INF,
 }
@@ -72,6 +96,8 @@ BINARY = {
     "max(x, y)": torch.maximum, "min(x, y)": torch.minimum, "x % y": remainder, "x / y": torch.div,
     "floor_div(x, y)": torch.floor_divide, "x ** y": torch.pow, "x + y": torch.add, "x - y": torch.sub, "x * y": torch.mul,
     "where(x > y, x, y)": lambda x, y: torch.where(x > y, x, y), "logaddexp(x, y)": torch.logaddexp,
+    "atan2(x, y)": torch.atan2, "hypot(x, y)": torch.hypot, "copysign(x, y)": torch.copysign, "xlogy(x, y)": torch.special.xlogy,
+    "fmod(x, y)": fmod,
 }
 BINARY_PREDICATES = {
     "x == y": torch.eq, "x != y": torch.ne, "x < y": torch.lt, "x <= y": torch.le, "x > y": torch.gt, "x >= y": torch.ge,
@@ -87,6 +113,9 @@ REDUCE = {
     "logsumexp(x, axis = 1)": lambda x: x.logsumexp(1), "softmax(x, axis = 1)": lambda x: x.softmax(1),
     "log_softmax(x, axis = 1)": lambda x: x.log_softmax(1), "var(x, axis = 1)": lambda x: x.var(1),
     "cumsum(x, axis = 1)": lambda x: x.cumsum(1),
+    "std(x, axis = 1)": lambda x: x.std(1),
+    **{f"norm(x, axis = 1, p = {p})": (lambda p: lambda x: torch.linalg.vector_norm(x, float(p), dim=1))(p) for p in ("2", "1", "3", "inf", "-inf", "0")},
+    "l2_normalize(x)": F.normalize, "glu(x)": F.glu,
 }
 INDICES = {"argmax(x, axis = 1)": lambda x: x.argmax(1), "argmin(x, axis = 1)": lambda x: x.argmin(1)}
 
@@ -138,11 +167,30 @@ POOLS = {
     "avg_pool2d(p, 2)": lambda p: F.avg_pool2d(p, 2),
     "max_pool2d(relu(p), 2)": lambda p: F.max_pool2d(F.relu(p), 2),
 }
+# Integers: shifts by fewer than 0 and more than 31 places among them.
+IA = [0, 1, -1, 5, -7, 2147483647, -2147483648, 123456789]
+IB = [0, 1, -1, 3, 31, 32, 40, -2147483648]
+ipairs = [(a, b) for a in IA for b in IB]
+ix = torch.tensor([a for a, _ in ipairs], dtype=torch.int32)
+iy = torch.tensor([b for _, b in ipairs], dtype=torch.int32)
+BITS = {
+    "bitwise_and(x, y)": torch.bitwise_and, "bitwise_or(x, y)": torch.bitwise_or, "bitwise_xor(x, y)": torch.bitwise_xor,
+    "bitwise_not(x)": lambda x, y: torch.bitwise_not(x), "bitwise_left_shift(x, y)": torch.bitwise_left_shift,
+    "bitwise_right_shift(x, y)": torch.bitwise_right_shift,
+    "fmod(x, y)": lambda x, y: torch.where(y == 0, 0, torch.fmod(x, torch.where(y == 0, 1, y))),
+    "x % y": lambda x, y: torch.where(y == 0, 0, torch.remainder(x, torch.where(y == 0, 1, y))),
+}
+
+
+def whole(table):
+    return [{"mdl": k, "y": f(ix, iy).tolist()} for k, f in table.items()]
+
+
 out = {
     "torch": torch.__version__,
     "x": flat(one_x), "a": flat(px), "b": flat(py), "rows": flat(rows),
     "unary": one(UNARY, [one_x]), "predicates": one(PREDICATES, [one_x], False),
     "binary": one(BINARY, [px, py]), "comparisons": one(BINARY_PREDICATES, [px, py], False),
-    "reduce": one(REDUCE, [rows]), "indices": one(INDICES, [rows], False), "pools": one(POOLS, [image]),
+    "reduce": one(REDUCE, [rows]), "indices": one(INDICES, [rows], False), "i": ix.tolist(), "j": iy.tolist(), "bits": whole(BITS), "pools": one(POOLS, [image]),
 }
 Path(__file__).parents[1].joinpath("specials.json").write_text(json.dumps(out) + "\n")
