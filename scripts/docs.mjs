@@ -1,5 +1,6 @@
-// `npm run docs`: writes anew the excerpts in docs/architecture.md (excerpts.ts says what they are), and the figures in
-// docs/performance.md from the results that are committed (bench/figures-section.ts).
+// `npm run docs`: writes anew the excerpts in docs/architecture.md (excerpts.ts says what they are), the figures in
+// docs/performance.md from the results that are committed (bench/figures-section.ts), and docs/operators.md from the
+// operators' definitions (operators-page.ts).
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -29,3 +30,4 @@ await refresh("docs/architecture.md", "scripts/excerpts.ts", ({ refresh }, page)
 await refresh("docs/performance.md", "bench/figures-section.ts", ({ refreshFigures }, page) =>
   refreshFigures(page, results),
 );
+await refresh("docs/operators.md", "scripts/operators-page.ts", ({ operatorsPage }) => operatorsPage());

@@ -213,6 +213,8 @@ export interface OpDef {
   /** The same spelling in .mdl, graph text and kernel names. */
   readonly name: string;
   readonly doc: string;
+  /** What PyTorch calls it, as one writes it there, where that is not `torch.` and the name; empty where it has none. */
+  readonly torch?: string;
   readonly fuses: Fuses;
   /** The signature, in order. Tensor operands first in `inputs` order; the rest are attributes by name. */
   readonly params: readonly OpParam[];

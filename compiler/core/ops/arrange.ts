@@ -125,6 +125,7 @@ function tiled(b: Builder, x: Value, times: readonly Dim[]): Value {
 const repeating = (name: "tile" | "repeat", doc: string): OpDef => ({
   name,
   doc,
+  torch: name === "tile" ? undefined : "x.repeat",
   fuses: "composite",
   params: [tensor("x"), sizes("times", { aliases: ["repeats", "reps"] })],
   infer: ([x], attrs, b) => {

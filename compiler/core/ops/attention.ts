@@ -47,6 +47,7 @@ export const MASKED = -3.4028234663852886e38;
 
 export const attentionOp: OpDef = {
   name: "attention",
+  torch: "F.scaled_dot_product_attention",
   doc: "softmax(q @ k.T * scale) @ v over [..., T, d], k and v [..., S, d]; scale is 1 / sqrt(d) by default. `mask` is bool (true: attend) or added to the scores, where -inf hides a key; `causal` hides keys after the query, aligned at the end, and joins a mask. A query that sees no key gives zeros and has no gradient.",
   fuses: "composite",
   params: [

@@ -47,6 +47,7 @@ import { convert, eachOffset, reduceDense, stridesOf, wrap } from "./dense.ts";
 
 export const castOp: OpDef = {
   name: "cast",
+  torch: "x.to",
   doc: "The same values in another dtype: floats to integers towards zero, anything to bool by `!= 0`. In the language: f32(x).",
   fuses: "map",
   params: [tensor("x"), dtype("dtype")],

@@ -197,6 +197,7 @@ export function matmul(b: Builder, x: Value, y: Value): Value {
 
 export const linearOp: OpDef = {
   name: "linear",
+  torch: "F.linear",
   doc: "x @ weight.T + bias over the last axis: weight [out, in], bias [out] or none.",
   fuses: "composite",
   params: [tensor("x"), tensor("weight"), tensor("bias", { optional: true })],

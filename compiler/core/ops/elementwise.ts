@@ -35,6 +35,7 @@ import { times, wrap } from "./dense.ts";
 
 interface MapRow {
   readonly doc: string;
+  readonly torch?: string;
   readonly operands?: readonly string[];
   readonly dtypes: readonly DType[];
   /** Dtype of the result where it is not the operands'. */
@@ -55,6 +56,7 @@ function mapOp(name: string, row: MapRow): OpDef {
   return {
     name,
     doc: row.doc,
+    torch: row.torch,
     fuses: "map",
     params: operands.map((o) => tensor(o)),
     infer: (types, _attrs, b) => {
@@ -151,6 +153,7 @@ export const divOp = mapOp("div", {
 });
 export const div = binaryCall(divOp);
 export const floorDivOp = mapOp("floor_div", {
+  torch: "torch.floor_divide",
   doc: "floor(x / y), as PyTorch's floor_divide; 0 for an integer division by 0.",
   dtypes: NUMBERS,
   f: (t, x, y) => (isFloat(t) ? floorDivide(x, y) : y !== 0 ? Math.floor(x / y) : 0),
@@ -185,6 +188,7 @@ export const floorDivOp = mapOp("floor_div", {
 });
 export const floorDiv = binaryCall(floorDivOp);
 export const remOp = mapOp("rem", {
+  torch: "torch.remainder",
   doc: "x % y with the sign of y, as PyTorch's remainder: exact, as fmod is; 0 for an integer y of 0.",
   dtypes: NUMBERS,
   f: (t, x, y) => (isFloat(t) || y !== 0 ? remainder(x, y) : 0),
@@ -279,7 +283,9 @@ export const atan2Op = mapOp("atan2", {
   dtypes: FLOATS,
   f: (_t, y, x) => Math.atan2(y, x),
   vjp: (b, g, [y, x]) => {
-    const r = reciprocal(b, add(b, mul(b, y, y), mul(b, x, x)));
+    const square = add(b, mul(b, y, y), mul(b, x, x));
+    // The origin has no direction.
+    const r = where(b, eq(b, square, 0), 0, reciprocal(b, square));
     return [mul(b, g, mul(b, x, r)), mul(b, g, mul(b, neg(b, y), r))];
   },
   examples: RIGHT,
@@ -377,6 +383,7 @@ export const reluOp = mapOp("relu", {
 });
 export const relu = unaryCall(reluOp);
 export const stopGradientOp = mapOp("stop_gradient", {
+  torch: "x.detach",
   doc: "x, through which no gradient passes.",
   dtypes: ANY,
   f: (_t, x) => x,
@@ -632,8 +639,9 @@ export const geOp = mapOp(
 );
 export const ge = binaryCall(geOp);
 
-const logic = (doc: string, f: MapRow["f"], operands: readonly string[]): MapRow => ({
+const logic = (torch: string, doc: string, f: MapRow["f"], operands: readonly string[]): MapRow => ({
   doc,
+  torch,
   operands,
   dtypes: ["bool"],
   f,
@@ -642,21 +650,21 @@ const logic = (doc: string, f: MapRow["f"], operands: readonly string[]): MapRow
 });
 export const andOp = mapOp(
   "and",
-  logic("Both.", (_t, x, y) => x & y, ["x", "y"]),
+  logic("torch.logical_and", "Both.", (_t, x, y) => x & y, ["x", "y"]),
 );
 export const and = binaryCall(andOp);
 export const orOp = mapOp(
   "or",
-  logic("One or both.", (_t, x, y) => x | y, ["x", "y"]),
+  logic("torch.logical_or", "One or both.", (_t, x, y) => x | y, ["x", "y"]),
 );
 export const or = binaryCall(orOp);
 export const xorOp = mapOp(
   "xor",
-  logic("One, not both.", (_t, x, y) => x ^ y, ["x", "y"]),
+  logic("torch.logical_xor", "One, not both.", (_t, x, y) => x ^ y, ["x", "y"]),
 );
 export const notOp = mapOp(
   "not",
-  logic("The opposite.", (_t, x) => 1 - x, ["x"]),
+  logic("torch.logical_not", "The opposite.", (_t, x) => 1 - x, ["x"]),
 );
 export const not = unaryCall(notOp);
 
@@ -725,22 +733,27 @@ export const rightShiftOp = mapOp(
   ),
 );
 
-const classify = (doc: string, f: (x: number) => boolean): MapRow => ({
+const classify = (torch: string, doc: string, f: (x: number) => boolean): MapRow => ({
   doc,
+  torch,
   dtypes: FLOATS,
   result: "bool",
   f: (_t, x) => (f(x) ? 1 : 0),
   noGrad: BOOL_RESULT,
   examples: [{ shapes: [[2, 3]], grad: false }],
 });
-export const isNanOp = mapOp("is_nan", classify("True for NaN, by its bits.", Number.isNaN));
+export const isNanOp = mapOp("is_nan", classify("torch.isnan", "True for NaN, by its bits.", Number.isNaN));
 export const isInfOp = mapOp(
   "is_inf",
-  classify("True for both infinities, by their bits.", (x) => Math.abs(x) === Number.POSITIVE_INFINITY),
+  classify(
+    "torch.isinf",
+    "True for both infinities, by their bits.",
+    (x) => Math.abs(x) === Number.POSITIVE_INFINITY,
+  ),
 );
 export const isFiniteOp = mapOp(
   "is_finite",
-  classify("False for NaN and the infinities, by their bits.", Number.isFinite),
+  classify("torch.isfinite", "False for NaN and the infinities, by their bits.", Number.isFinite),
 );
 
 // ------------------------------------------------------------------------------------------ three operands

@@ -24,43 +24,25 @@ import { constant, full, hyper, input, iota, param, seed, size, state } from "./
 export { type Argument, type Arguments, applyOp, bindArguments } from "./apply.ts";
 export { broadcastTo, broadcastTogether } from "./axes.ts";
 
-export const allOps: readonly OpDef[] = [
-  input,
-  param,
-  state,
-  seed,
-  hyper,
-  constant,
-  full,
-  size,
-  iota,
-  castOp,
-  reshapeOp,
-  broadcastToOp,
-  sumOp,
-  ...elementwise,
-  ...movement,
-  ...joins,
-  ...arranging,
-  ...reductions,
-  ...contractions,
-  ...convolutions,
-  ...pooling,
-  ...lookups,
-  ...random,
-  ...networks,
-  ...norms,
-  ...attentions,
-  ...losses,
-  copy,
-  pack,
-  scan,
-  loop,
-  pick,
-  outside,
-  customOp,
-  variableOp,
+/** Operators by what they do, in the order that lists and pages have them. */
+export const opFamilies: readonly { readonly title: string; readonly ops: readonly OpDef[] }[] = [
+  { title: "Sources", ops: [input, param, state, seed, hyper, constant, full, size, iota] },
+  { title: "Casts, shapes and sums", ops: [castOp, reshapeOp, broadcastToOp, sumOp] },
+  { title: "Element by element", ops: elementwise },
+  { title: "Movement", ops: [...movement, ...joins, ...arranging] },
+  { title: "Reductions and scans", ops: reductions },
+  { title: "Products of matrices", ops: contractions },
+  { title: "Convolutions", ops: convolutions },
+  { title: "Pools", ops: pooling },
+  { title: "Lookups", ops: lookups },
+  { title: "Random numbers", ops: random },
+  { title: "Softmax and activations", ops: networks },
+  { title: "Norms", ops: norms },
+  { title: "Attention", ops: attentions },
+  { title: "Losses", ops: losses },
+  { title: "Of the compiler's own", ops: [copy, pack, scan, loop, pick, outside, customOp, variableOp] },
 ];
+export const allOps: readonly OpDef[] = opFamilies.flatMap((family) => family.ops);
 
 const byName = new Map<string, OpDef>();
 for (const op of allOps) {

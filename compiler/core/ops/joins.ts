@@ -42,6 +42,7 @@ import { sliceAxis } from "./movement.ts";
 
 export const concatOp: OpDef = {
   name: "concat",
+  torch: "torch.cat",
   doc: "The operands one after the other along an axis.",
   fuses: "view",
   associative: true,

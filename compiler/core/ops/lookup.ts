@@ -65,6 +65,7 @@ const takeShape = (x: readonly Dim[], index: readonly Dim[], along: number): rea
 ];
 export const takeOp: OpDef = {
   name: "take",
+  torch: "torch.index_select",
   doc: "Slices of x along an axis, by index: the axis is replaced by the index's axes (PyTorch's index_select, of any rank). An index outside is refused in data from the host; elsewhere it reads the nearest slice, and has no gradient.",
   fuses: "view",
   params: [tensor("x"), tensor("index", { literal: "i32" }), axis("axis", { default: 0 })],
@@ -174,6 +175,7 @@ export const [scatterAddOp, scatterAddEach] = algorithm({
 });
 export const embeddingOp: OpDef = {
   name: "embedding",
+  torch: "F.embedding",
   doc: "Rows of weight [n, d] by index: ids [...] -> [..., d]. An id outside is refused in data from the host; elsewhere it reads the first or last row, and trains none.",
   fuses: "composite",
   params: [tensor("ids", { literal: "i32" }), tensor("weight")],
@@ -334,6 +336,7 @@ export function place(b: Builder, shape: readonly Dim[], along: number): Value {
 }
 export const oneHotOp: OpDef = {
   name: "one_hot",
+  torch: "F.one_hot",
   doc: "1 where the class (a new last axis of `classes`) is the index, else 0: ids [...] -> [..., classes]. An id outside is refused in data from the host; elsewhere it gives zeros.",
   fuses: "composite",
   params: [tensor("ids", { literal: "i32" }), size("classes"), dtype("dtype", { default: "f32" })],
@@ -426,6 +429,7 @@ const startNumbers = (at: readonly Dense[], whole: readonly number[], block: rea
 
 export const sliceAtOp: OpDef = {
   name: "slice_at",
+  torch: "x[i:i + n]",
   doc: "A block of the given sizes from run-time starts `at` (one i32 per axis). A start that leaves no room is refused in data from the host; elsewhere the block is moved so that it fits.",
   fuses: "view",
   params: [tensor("x"), tensors("at", { literal: "i32" }), sizes("sizes")],
@@ -475,6 +479,7 @@ function blockShape(name: string, whole: readonly Dim[], block: readonly Dim[], 
 
 export const updateOp: OpDef = {
   name: "update",
+  torch: "x[i:i + n] = block",
   doc: "x with a block written at run-time starts `at` (one i32 per axis). A start that leaves no room is refused in data from the host; elsewhere the block is moved so that it fits.",
   fuses: "view",
   params: [tensor("x"), tensor("block"), tensors("at", { literal: "i32" })],

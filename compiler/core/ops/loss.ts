@@ -49,6 +49,7 @@ function classAxis(x: TensorType, target: TensorType): number {
 
 export const crossEntropyOp: OpDef = {
   name: "cross_entropy",
+  torch: "F.cross_entropy",
   doc: "Cross entropy of scores (before softmax) and class indices i32: the mean of -log_softmax(x)[class] over those whose class is not `ignore_index`. The class axis is the last, or 1 where only PyTorch's [N, C, ...] fits the target's shape. A class outside (in data that a call does not check) counts as ignored. A target of x's own dtype and shape holds probabilities instead; `weight` is a factor for each class, which the mean is divided by, too; `label_smoothing` shares that much of each target among all classes.",
   fuses: "composite",
   params: [
@@ -229,6 +230,7 @@ function counted(b: Builder, target: Value, classes: Dim, ignored: number): Valu
 
 export const mseLossOp: OpDef = {
   name: "mse_loss",
+  torch: "F.mse_loss",
   doc: "The mean of (x - target)^2.",
   fuses: "composite",
   params: [tensor("x"), tensor("target"), reductionParam],

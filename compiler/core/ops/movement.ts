@@ -26,6 +26,7 @@ import { eachOffset, stridesOf } from "./dense.ts";
 
 export const transposeOp: OpDef = {
   name: "transpose",
+  torch: "torch.permute",
   doc: "Axis i of the result is axis perm[i] of x; without perm the last two axes swap.",
   fuses: "view",
   along: (b, { attrs }, [x]) => transpose(b, x, [0, ...numbersAt(attrs, "perm").map((p) => p + 1)]),
@@ -111,6 +112,7 @@ const reach = (size: Dim, step: number): Dim => mul(sub(size, 1), step);
 
 export const sliceOp: OpDef = {
   name: "slice",
+  torch: "x[a:b:step]",
   doc: "Per axis `sizes` elements from `starts` on, `steps` apart (negative steps walk backwards). In the language: x[a:b:step].",
   fuses: "view",
   along: (b, { attrs }, [x], extent) =>
@@ -264,6 +266,7 @@ export function flip(b: Builder, x: Value, over: readonly number[]): Value {
 
 export const padOp: OpDef = {
   name: "pad",
+  torch: "F.pad",
   doc: "x with `low` and `high` elements of `value` around it per axis, and `interior` of them between neighbours.",
   fuses: "view",
   params: [

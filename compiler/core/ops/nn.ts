@@ -119,6 +119,7 @@ const activation = (
 ): OpDef => ({
   name,
   doc,
+  torch: `F.${name}`,
   fuses: "composite",
   params: [tensor("x"), ...params],
   infer: sameAsOperand(name),
@@ -195,14 +196,14 @@ function exponentialUnit(
     params,
     (b, x, attrs) => {
       const { low, up, inner } = numbers(attrs);
-      return where(b, gt(b, x, 0), scaled(b, x, up), mul(b, expm1(b, scaled(b, x, inner)), low));
+      return where(b, le(b, x, 0), mul(b, expm1(b, scaled(b, x, inner)), low), scaled(b, x, up));
     },
     (b, node, [g]) => {
       const [x] = node.inputs;
       const { low, up, inner } = numbers(node.attrs);
       // Of what is not above 0, so that nothing overflows that is not taken.
       const slope = mul(b, exp(b, scaled(b, minimum(b, x, 0), inner)), low * inner);
-      return [g && mul(b, g, where(b, gt(b, x, 0), up, slope))];
+      return [g && mul(b, g, where(b, le(b, x, 0), slope, up))];
     },
     examples,
   );
@@ -249,21 +250,23 @@ export const logsigmoidOp = activation(
 export const tanhshrinkOp = activation("tanhshrink", "x - tanh(x).", [], (b, x) => sub(b, x, tanh(b, x)));
 const lambda = float("lambda", { default: 0.5 });
 const lambdaOf = (attrs: Parameters<OpDef["infer"]>[1]): number => (attrs.lambda as number) ?? 0.5;
+/** Outside of the two; a NaN is not. */
+const shrinkVjp: OpDef["vjp"] = (b, node, [g]) => [
+  g && where(b, gt(b, abs(b, node.inputs[0]), lambdaOf(node.attrs)), g, 0),
+];
 export const hardshrinkOp = activation(
   "hardshrink",
   "x, but 0 between -`lambda` and `lambda`, both among them.",
   [lambda],
   (b, x, attrs) => where(b, le(b, abs(b, x), lambdaOf(attrs)), 0, x),
+  shrinkVjp,
 );
 export const softshrinkOp = activation(
   "softshrink",
   "x moved towards 0 by `lambda`, and 0 where that would go beyond it.",
   [lambda],
   (b, x, attrs) => sub(b, x, clamp(b, x, -lambdaOf(attrs), lambdaOf(attrs))),
-  (b, node, [g]) => {
-    const [x] = node.inputs;
-    return [g && where(b, le(b, abs(b, x), lambdaOf(node.attrs)), 0, g)];
-  },
+  shrinkVjp,
 );
 export const hardsigmoidOp = activation("hardsigmoid", "x / 6 + 1 / 2 held between 0 and 1.", [], (b, x) =>
   mul(b, clamp(b, add(b, x, 3), 0, 6), 1 / 6),
@@ -272,7 +275,7 @@ export const hardswishOp = activation(
   "hardswish",
   "x * hardsigmoid(x).",
   [],
-  (b, x) => mul(b, mul(b, x, clamp(b, add(b, x, 3), 0, 6)), 1 / 6),
+  (b, x) => mul(b, x, mul(b, clamp(b, add(b, x, 3), 0, 6), 1 / 6)),
   (b, node, [g]) => {
     const [x] = node.inputs;
     const between = where(b, lt(b, x, 3), add(b, mul(b, x, 1 / 3), 0.5), 1);
@@ -282,6 +285,7 @@ export const hardswishOp = activation(
 
 export const preluOp: OpDef = {
   name: "prelu",
+  torch: "F.prelu",
   doc: "x where it is positive, else the weight times x: one weight for all, or one for each channel (axis 1).",
   fuses: "composite",
   params: [tensor("x"), tensor("weight")],
@@ -334,6 +338,7 @@ export function alongChannels(b: Builder, v: Value, x: TensorType): Value {
 
 export const gluOp: OpDef = {
   name: "glu",
+  torch: "F.glu",
   doc: "Of two halves of x along an axis (the last by default), the first times the sigmoid of the second.",
   fuses: "composite",
   params: [tensor("x"), axis("axis", { default: -1 })],

@@ -54,6 +54,7 @@ function ofLastAxes(name: string, types: readonly TensorType[], b: Requirer): re
 
 export const layerNormOp: OpDef = {
   name: "layer_norm",
+  torch: "F.layer_norm",
   doc: "(x - mean) / sqrt(var + eps) over the last axis (the last axes, where weight has more), times weight plus bias.",
   fuses: "composite",
   params: [
@@ -111,6 +112,7 @@ function normalized(
 
 export const rmsNormOp: OpDef = {
   name: "rms_norm",
+  torch: "F.rms_norm",
   doc: "x / sqrt(mean(x^2) + eps) over the last axis (the last axes, where weight has more), times weight. `eps` is what a single has after 1 by default, as PyTorch's.",
   fuses: "composite",
   params: [tensor("x"), tensor("weight", { optional: true }), float("eps", { default: 2 ** -23 })],
@@ -154,6 +156,7 @@ const rootMeanSquare = (b: Builder, x: Value, over: readonly number[], eps: numb
 
 export const normalizeOp: OpDef = {
   name: "normalize",
+  torch: "",
   doc: "(x - mean) / sqrt(var + eps); statistics of rank 1 lie along `axis` (1, the channels), others broadcast.",
   fuses: "composite",
   params: [
@@ -262,6 +265,7 @@ const EPS = float("eps", { default: 1e-5 });
 
 export const groupNormOp: OpDef = {
   name: "group_norm",
+  torch: "F.group_norm",
   doc: "(x - mean) / sqrt(var + eps) of x [N, C, ...] over each of `groups` groups of channels, times weight plus bias, one a channel.",
   fuses: "composite",
   params: [tensor("x"), int("groups", { aliases: ["num_groups"] }), ...optionalScales, EPS],
@@ -293,6 +297,7 @@ export const groupNormOp: OpDef = {
 
 export const instanceNormOp: OpDef = {
   name: "instance_norm",
+  torch: "F.instance_norm",
   doc: "(x - mean) / sqrt(var + eps) of x [N, C, ...] over the axes behind the channels, times weight plus bias, one a channel.",
   fuses: "composite",
   params: [tensor("x"), ...optionalScales, EPS],
@@ -320,6 +325,7 @@ export const instanceNormOp: OpDef = {
 
 export const batchNormOp: OpDef = {
   name: "batch_norm",
+  torch: "F.batch_norm",
   doc: "(x - mean) / sqrt(var + eps) of x [N, C, ...] with one mean and variance a channel that are given, times weight plus bias: PyTorch's F.batch_norm in eval mode. Those of the batch itself are moments(x, axes = [0, 2, 3]); BatchNorm2d of std/nn keeps the running ones.",
   fuses: "composite",
   params: [tensor("x"), tensor("mean"), tensor("var"), ...optionalScales, EPS],
@@ -340,6 +346,7 @@ export const batchNormOp: OpDef = {
 
 export const localResponseNormOp: OpDef = {
   name: "local_response_norm",
+  torch: "F.local_response_norm",
   doc: "x [N, C, ...] / (k + alpha * mean of the squares of `size` neighbouring channels) ^ beta; channels beyond the first and the last are 0.",
   fuses: "composite",
   params: [
@@ -382,6 +389,7 @@ export const localResponseNormOp: OpDef = {
 
 export const l2NormalizeOp: OpDef = {
   name: "l2_normalize",
+  torch: "F.normalize",
   doc: "x divided by its Euclidean norm along an axis (1 by default, as PyTorch's F.normalize), or by `eps` where that is larger.",
   fuses: "composite",
   params: [tensor("x"), axis("axis", { default: 1 }), float("eps", { default: 1e-12 })],

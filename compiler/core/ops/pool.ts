@@ -174,6 +174,7 @@ function pools(
 
   const maxPool: OpDef = {
     name: named("max"),
+    torch: `F.${named("max")}`,
     doc: `The largest of each window of x ${image}. The gradient goes to the first largest.`,
     fuses: "fold",
     params: [tensor("x"), ...poolParams],
@@ -382,6 +383,7 @@ function pools(
 
   const avgPool: OpDef = {
     name: named("avg"),
+    torch: `F.${named("avg")}`,
     doc: `The mean of each window of x ${image}; with count_include_pad (as PyTorch) the padding counts.`,
     fuses: "composite",
     params: [

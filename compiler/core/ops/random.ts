@@ -175,6 +175,7 @@ export const randintOp: OpDef = {
 const LEAST = 2 ** -25;
 export const categoricalOp: OpDef = {
   name: "categorical",
+  torch: "torch.distributions.Categorical(logits = x).sample",
   doc: "A class (i32) drawn for each row along an axis (the last by default), with probabilities softmax(x): of probabilities p, categorical(log(p)) is PyTorch's multinomial of one sample. A class at -inf is never drawn.",
   fuses: "composite",
   params: [tensor("x"), ...KEYS, axis("axis", { default: -1 }), HASH],
@@ -211,6 +212,7 @@ const dropping = (
 ): OpDef => ({
   name,
   doc,
+  torch: `F.${name}`,
   fuses: "composite",
   params: [
     tensor("x"),

@@ -51,6 +51,7 @@ import {
   isFiniteOp,
   isNanOp,
   log,
+  maximum,
   mul,
   ne,
   or,
@@ -85,6 +86,7 @@ function foldOp(
   const op: OpDef = {
     name,
     doc,
+    torch: name === "prod" ? undefined : `torch.a${name}`,
     fuses: "fold",
     reduction: reductionOf(() => op),
     ...keepsByView,
@@ -321,6 +323,7 @@ export const stdOp: OpDef = {
 
 export const normOp: OpDef = {
   name: "norm",
+  torch: "torch.linalg.vector_norm",
   doc: "The p-norm over axes, sum(|x|^p)^(1/p), as PyTorch's linalg.vector_norm: of p = 2 by default; inf and -inf give the largest and the smallest magnitude, 0 counts what is not 0.",
   fuses: "composite",
   params: [...reductionParams, float("p", { default: 2, aliases: ["ord"] })],
@@ -334,9 +337,9 @@ export const normOp: OpDef = {
     if (!g || p === 0) return [undefined];
     const wide = (v: Value): Value => spread(b, v, x.type, over);
     if (Math.abs(p) === Number.POSITIVE_INFINITY) {
-      // Those that are as large share it.
+      // Those that are as large share it; beside a NaN there are none.
       const hits = cast(b, eq(b, abs(b, x), wide(y)), x.type.dtype);
-      const count = reshape(b, sum(b, hits, over), g.type.shape);
+      const count = maximum(b, reshape(b, sum(b, hits, over), g.type.shape), 1);
       return [mul(b, mul(b, sign(b, x), hits), wide(div(b, g, count)))];
     }
     if (p === 1) return [mul(b, wide(g), sign(b, x))];
@@ -375,6 +378,7 @@ export const vectorNorm = (b: Builder, x: Value, over: readonly number[], keepdi
 
 export const vecdotOp: OpDef = {
   name: "vecdot",
+  torch: "torch.linalg.vecdot",
   doc: "sum(x * y) along an axis (the last by default), as PyTorch's linalg.vecdot; the others broadcast. Of two vectors x @ y is the same.",
   fuses: "composite",
   params: [tensor("x"), tensor("y"), axis("axis", { default: -1 })],
@@ -416,6 +420,7 @@ export const vecdotOp: OpDef = {
 
 export const momentsOp: OpDef = {
   name: "moments",
+  torch: "torch.var_mean",
   doc: "(mean, variance) over axes, the variance biased: what batch norm normalises with.",
   fuses: "composite",
   params: [

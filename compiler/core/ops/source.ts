@@ -99,6 +99,7 @@ export const size: OpDef = {
 /** 0, 1, … extent - 1: attrs extent, dtype. */
 export const iota: OpDef = {
   name: "iota",
+  torch: "torch.arange",
   doc: "The integers 0 .. extent - 1 as a vector.",
   fuses: "map",
   params: [

