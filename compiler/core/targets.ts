@@ -47,6 +47,17 @@ export interface Target {
     readonly wide: number;
   };
   /**
+   * For calls where those are too few to keep the device busy: a smaller tile, where there are fewer than `below` of it. Where sizes
+   * are open, products have a kernel for either, and a call runs one of them.
+   */
+  readonly few?: {
+    readonly below: number;
+    readonly tile: Target["tile"] & {
+      /** Sets of threads that share out the terms of a tile. */
+      readonly slices: number;
+    };
+  };
+  /**
    * Sizes that loops divide by are constants of a pipeline, so that layers of other sizes have pipelines of their own. A GPU
    * divides by what it does not know in some twenty operations and compiles in milliseconds; a software adapter divides in
    * one or two and takes a second.
@@ -126,6 +137,7 @@ export const gpuNvidia: Target = {
   requires: { ...gpu.requires, adapters: ["nvidia"] },
   split: { ...gpu.split, groups: 448 },
   tile: { ...gpu.tile, high: 8, wide: 8 },
+  few: { below: 512, tile: { rows: 32, cols: 32, depth: 32, high: 4, wide: 4, slices: 2 } },
 };
 /** A software adapter with subgroups of eight (lavapipe): register tiles by subgroup broadcast, no barriers. */
 export const cpuSubgroup: Target = {

@@ -81,7 +81,13 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
           about,
         }),
       );
-      for (const step of own.slice(1)) late.add(step);
+      // Those that wait for what the first of them leaves.
+      const left = new Set(temporaries);
+      const first = Math.max(
+        0,
+        own.findIndex((step) => binds(step, left)),
+      );
+      for (const step of own.slice(first + 1)) late.add(step);
       return own;
     }
     const key = roots.map(keyOf).join("|");
@@ -98,6 +104,9 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
         for (const { code } of s.launches.list) verifyKernel(code, rulesOf(target));
   return { graph: fused.graph, steps, alias: fused.alias, inPlace, narrowed: layouts.narrowed };
 }
+
+const binds = (s: Step, values: ReadonlySet<Value>): boolean =>
+  s.kind === "launch" && s.launches.list.some((l) => l.buffers.some((b) => values.has(b.value)));
 
 /**
  * What adds up the parts of a sum waits until somebody reads it, or overwrites what it reads: such steps then stand side by

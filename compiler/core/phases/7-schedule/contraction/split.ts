@@ -25,7 +25,7 @@ import type { Emitter } from "../../../kernel/emitter.ts";
 import { loadsOf } from "../../../kernel/scalar.ts";
 import { limitOf } from "../../../targets.ts";
 import { emitterFor, finish, groupName, groupX, laneX } from "../common.ts";
-import { type Job, type Launch, type Launches, oneLaunch, temporary } from "../family.ts";
+import { type Job, type Launch, type Launches, temporary } from "../family.ts";
 import { type Nest, storeFunction } from "./nest.ts";
 
 /** Parts, at most. */
@@ -82,35 +82,60 @@ function partsFor(
   };
 }
 
+/** The parts of k of a product: how many, and what they leave for the launch that adds them up. */
+export class Parts {
+  /** One where k stays whole. */
+  readonly count: Dim;
+  readonly partial: Value | undefined;
+  private readonly job: Job;
+  private readonly n: Nest;
+
+  constructor(job: Job, n: Nest, count: Dim) {
+    this.job = job;
+    this.n = n;
+    this.count = count;
+    if (isConst(count, 1)) return;
+    // Nothing is left behind where there is one part.
+    const slabs = mul(count, n.batch.extent, whetherMany(count));
+    this.partial = temporary("parts", n.dtype, [slabs, n.row.extent, n.col.extent], job.group.anchor);
+  }
+  /** `most` parts at most; `steps` as `splitsOf` was told. */
+  static countOf(job: Job, n: Nest, most: number, tiles: Dim, steps?: Dim): Dim {
+    return most === 1 ? dim(1) : partsFor(job, n, tiles, steps, most).count;
+  }
+  /** The kernels of the tiles, and what adds up. */
+  launches(...first: Launch[]): Launches {
+    const { job, n, partial, count } = this;
+    if (!partial) return { list: first, temporaries: [] };
+    return { list: [...first, joined(job, n, partial, count)], temporaries: [partial] };
+  }
+}
+
 /** The tiles of one kernel, cut or whole: which tile a workgroup has, what it sums, and where that goes. */
 export class Cut {
   /** The tile by number. */
   readonly tile: X;
-  private readonly job: Job;
+  /** Workgroups of the kernel. */
+  readonly groups: Dim;
   private readonly n: Nest;
   private readonly em: Emitter;
-  private readonly tiles: Dim;
-  /** Parts, and the one of this workgroup; one where k stays whole. */
-  private readonly count: Dim;
+  private readonly parts: Parts;
+  /** The one of this workgroup; undefined where k stays whole. */
   private readonly part: X | undefined;
-  private partial: Value | undefined;
 
-  /** In `most` parts at most; `steps` as `splitsOf` was told. */
-  constructor(job: Job, n: Nest, em: Emitter, most: number, tiles: Dim, steps?: Dim) {
-    this.job = job;
+  constructor(n: Nest, em: Emitter, tiles: Dim, parts: Parts) {
     this.n = n;
     this.em = em;
-    this.tiles = tiles;
-    this.count = most === 1 ? dim(1) : partsFor(job, n, tiles, steps, most).count;
-    const cut = !isConst(this.count, 1);
-    this.tile = cut ? em.let("tile", bin("%", groupX(), em.dim(tiles))) : groupX();
-    this.part = cut ? em.let("part", bin("/", groupX(), em.dim(tiles))) : undefined;
+    this.parts = parts;
+    this.groups = mul(tiles, parts.count);
+    this.tile = parts.partial ? em.let("tile", bin("%", groupX(), em.dim(tiles))) : groupX();
+    this.part = parts.partial ? em.let("part", bin("/", groupX(), em.dim(tiles))) : undefined;
   }
   /** What of an axis of k the workgroup sums: whole `grain`s. */
   range(extent: Dim, grain: number): { readonly from: X; readonly end: X } {
-    const { em, part } = this;
+    const { em, part, parts } = this;
     if (!part) return { from: lit(0), end: em.dim(extent) };
-    const size = mul(ceilDiv(ceilDiv(extent, this.count), grain), grain);
+    const size = mul(ceilDiv(ceilDiv(extent, parts.count), grain), grain);
     const from = em.let("first", bin("*", part, em.dim(size)));
     return {
       from,
@@ -119,24 +144,13 @@ export class Cut {
   }
   /** The function that takes sums on, and the batch it is told. */
   store(batch: X): { readonly name: string; readonly batch: X } {
-    const { em, n, part, count } = this;
-    if (!part) return { name: storeFunction(em, n), batch };
-    // Nothing is left behind where there is one part.
-    const slabs = mul(count, n.batch.extent, whetherMany(count));
-    this.partial = temporary("parts", n.dtype, [slabs, n.row.extent, n.col.extent], this.job.group.anchor);
+    const { em, n, part } = this;
+    const { partial, count } = this.parts;
+    if (!part || !partial) return { name: storeFunction(em, n), batch };
     return {
-      name: storePart(em, n, this.partial, count),
+      name: storePart(em, n, partial, count),
       batch: em.let("slab", bin("+", bin("*", part, em.dim(n.batch.extent)), batch)),
     };
-  }
-  /** Workgroups of the kernel. */
-  get groups(): Dim {
-    return mul(this.tiles, this.count);
-  }
-  launches(first: Launch): Launches {
-    const { partial, count } = this;
-    if (!partial) return oneLaunch(first);
-    return { list: [first, joined(this.job, this.n, partial, count)], temporaries: [partial] };
   }
 }
 /** 1 where there are several parts, 0 where there is one. */

@@ -22,7 +22,7 @@ import { subgroupOf } from "../../../targets.ts";
 import { emitterFor, finish, groupName, laneX } from "../common.ts";
 import type { Family, Job, Launches } from "../family.ts";
 import { costOf, describe, type Nest, type Segment } from "./nest.ts";
-import { Cut, splitsOf } from "./split.ts";
+import { Cut, Parts, splitsOf } from "./split.ts";
 import { inBlocks, type LongSum, longSum, SERIAL } from "./sums.ts";
 
 /** `split`: parts of k at most. */
@@ -85,7 +85,8 @@ function subgroupTiles(job: Job, n: Nest, t: Choice): Launches {
   const L = t.lanes;
   const TN = L * 4;
   const { TM, rowTiles, colTiles, all } = tilesOf(t, n);
-  const cut = new Cut(job, n, em, t.split, all, stepsOf(job, n));
+  const parts = new Parts(job, n, Parts.countOf(job, n, t.split, all, stepsOf(job, n)));
+  const cut = new Cut(n, em, all, parts);
   const tileRow = em.let("tile_row", bin("%", cut.tile, em.dim(rowTiles)));
   const rest = em.let("tile_rest", bin("/", cut.tile, em.dim(rowTiles)));
   const tileCol = isConst(batch.extent, 1) ? rest : em.let("tile_col", bin("%", rest, em.dim(colTiles)));
@@ -150,7 +151,7 @@ function subgroupTiles(job: Job, n: Nest, t: Choice): Launches {
     nest: describe(n, `tile ${TM} rows x ${TN} columns`),
     subgroups: true,
   });
-  return cut.launches(launch);
+  return parts.launches(launch);
 }
 /** One product of the sum, added into the accumulators. */
 function subgroupSegment(

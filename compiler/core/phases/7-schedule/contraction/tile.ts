@@ -1,18 +1,32 @@
 // Contractions as tiles in workgroup memory: both factors are staged, each thread owns some rows x columns of the tile.
 // In: a nest. Out: one launch, or two where k is cut.
-import { ceilDiv, isConst, mul } from "../../../dims/dim.ts";
-import { bin, call, lit, sharedAt, variable, widen, type X } from "../../../kernel/code.ts";
+import {
+  add,
+  asConst,
+  ceilDiv,
+  type Dim,
+  dim,
+  floorDiv,
+  isConst,
+  min,
+  mul,
+  product,
+  sub,
+} from "../../../dims/dim.ts";
+import { bin, call, lit, type Stmt, sharedAt, variable, widen, type X } from "../../../kernel/code.ts";
+import type { Emitter } from "../../../kernel/emitter.ts";
 import { limitOf, type Target } from "../../../targets.ts";
 import { emitterFor, finish, groupName, laneX } from "../common.ts";
-import type { Family, Job, Launches } from "../family.ts";
+import type { Family, Job, Launch } from "../family.ts";
 import { costOf, describe, type Nest } from "./nest.ts";
-import { Cut, splitsOf } from "./split.ts";
+import { Cut, Parts, splitsOf } from "./split.ts";
 import { Places, readingOf, type Sides, Staging } from "./staging.ts";
 import { isLong, longSum, SERIAL } from "./sums.ts";
 
 /**
  * `high`, `wide`: rows and columns of a thread. `pad`: elements between the rows of one term and the next's in workgroup
- * memory, against bank conflicts. `ahead`: turns that are loaded into registers while one is multiplied.
+ * memory, against bank conflicts. `ahead`: turns that are loaded into registers while one is multiplied. `slices`: sets of
+ * threads that share out the terms of a turn; each has the whole tile, and their sums are added up at the end.
  */
 type Tile = {
   readonly rows: number;
@@ -22,28 +36,75 @@ type Tile = {
   readonly wide: number;
   readonly pad: number;
   readonly ahead: number;
+  readonly slices: number;
 };
-/** `split`: parts of k at most. */
-type Choice = Tile & { readonly split: number };
+/**
+ * `split`: parts of k at most. `few`: 1 where calls that have few tiles take the target's smaller ones instead, by a kernel of
+ * their own.
+ */
+type Choice = Tile & { readonly split: number; readonly few: 0 | 1 };
 
 export const tileFamily: Family<Choice> = {
   name: "contraction.tile",
+  version: 2,
   choices(job) {
     const nest = job.group.kind === "contraction" ? job.nest() : undefined;
     if (!nest) return [];
     const { target } = job.ctx;
     const [first, ...others] = tilesFor(target, nest);
-    const splits = splitsOf(job, nest, tilesOf(first, nest, target).all);
+    const small = smallTile(target, nest);
+    // Of sizes that are known, the better of the two.
+    const few = small && fewTiles(target, small, nest);
+    const main = few && isConst(few, 1) ? small : first;
+    const cut = (t: Tile): Choice[] =>
+      splitsOf(job, nest, tilesOf(t, nest, target).all).map((split) => ({ ...t, split, few: 0 }));
+    const either =
+      few && asConst(few) === undefined ? splitsOf(job, nest, tilesOf(small, nest, target).all) : [];
     return [
-      ...splits.map((split) => ({ ...first, split })),
-      ...others.filter((c) => fits(c, nest, target)).map((c) => ({ ...c, split: 1 })),
+      ...either.slice(0, 1).map((split): Choice => ({ ...first, split, few: 1 })),
+      ...cut(main),
+      ...[first, ...others]
+        .filter((t) => t !== main && fits(t, nest, target))
+        .map((t): Choice => ({ ...t, split: 1, few: 0 })),
     ];
   },
-  lower: (job, choice) => workgroupTiles(job, job.nest() as Nest, choice),
+  lower(job, choice) {
+    const n = job.nest() as Nest;
+    const { target } = job.ctx;
+    const countFor = (t: Tile): Dim => Parts.countOf(job, n, choice.split, tilesOf(t, n, target).all);
+    const small = choice.few === 1 ? smallTile(target, n) : undefined;
+    if (!small) {
+      const parts = new Parts(job, n, countFor(choice));
+      return parts.launches(workgroupTiles(job, n, choice, parts, dim(1)));
+    }
+    // What adds up parts is the same for both.
+    const few = fewTiles(target, small, n);
+    const many = sub(1, few);
+    const parts = new Parts(job, n, add(mul(many, countFor(choice)), mul(few, countFor(small))));
+    return parts.launches(
+      workgroupTiles(job, n, choice, parts, many),
+      workgroupTiles(job, n, small, parts, few),
+    );
+  },
 };
 
-const FOUR = { high: 4, wide: 4, pad: 4, ahead: 0 };
-const EIGHT = { high: 8, wide: 8, pad: 4, ahead: 0 };
+/** The target's tile for calls that have few of the usual one; undefined where long sums take the registers. */
+function smallTile({ few, tile }: Target, n: Nest): Tile | undefined {
+  if (!few || isLong(n)) return undefined;
+  // Of sums that one turn of the usual tile holds, a deeper one would be half empty.
+  const short = n.segments.every(
+    (q) => (asConst(product(q.k.map((x) => x.extent))) ?? tile.depth + 1) <= tile.depth,
+  );
+  return { ...FOUR, ...few.tile, depth: short ? tile.depth : few.tile.depth };
+}
+/** 1 where a call has few of the small tiles, else 0. */
+function fewTiles(target: Target, small: Tile, n: Nest): Dim {
+  const { all } = tilesOf(small, n, target);
+  return sub(1, min(1, floorDiv(all, target.few?.below ?? 1)));
+}
+
+const FOUR = { high: 4, wide: 4, pad: 4, ahead: 0, slices: 1 };
+const EIGHT = { high: 8, wide: 8, pad: 4, ahead: 0, slices: 1 };
 const TILES: readonly Tile[] = [
   { rows: 64, cols: 64, depth: 16, ...FOUR },
   { rows: 64, cols: 64, depth: 16, ...EIGHT },
@@ -60,6 +121,7 @@ function tilesFor({ tile }: Target, n: Nest): readonly Tile[] {
     wide: Math.min(tile.wide, most),
     pad: FOUR.pad,
     ahead: FOUR.ahead,
+    slices: FOUR.slices,
   };
   return [
     first,
@@ -74,14 +136,14 @@ function shapeOf(t: Tile, n: Nest, target: Target) {
   const RM = fours ? t.high : n.window > 4 ? n.window : 4 - (4 % n.window);
   const threadsX = t.cols / t.wide;
   // A window that does not divide four takes fewer rows a thread, and must not take more threads than there may be.
-  const most = Math.floor(limitOf(target, "maxComputeInvocationsPerWorkgroup") / threadsX);
+  const most = Math.floor(limitOf(target, "maxComputeInvocationsPerWorkgroup") / (threadsX * t.slices));
   const threadsY = Math.min(most, Math.max(1, Math.floor(t.rows / RM)));
   return { fours, RM, threadsX, threadsY };
 }
 function sidesOf(t: Tile, n: Nest, target: Target): Sides {
   const { RM, threadsX, threadsY } = shapeOf(t, n, target);
   const rows = threadsY * RM;
-  return { rows, cols: t.cols, depth: t.depth, pitch: rows + t.pad, threads: threadsX * threadsY };
+  return { rows, cols: t.cols, depth: t.depth, pitch: rows + t.pad, threads: threadsX * threadsY * t.slices };
 }
 function fits(t: Tile, n: Nest, target: Target): boolean {
   const { pitch, cols, depth } = sidesOf(t, n, target);
@@ -94,7 +156,8 @@ function tilesOf(t: Tile, n: Nest, target: Target) {
   return { rowTiles, colTiles, all: mul(rowTiles, colTiles, n.batch.extent) };
 }
 
-function workgroupTiles(job: Job, n: Nest, t: Choice): Launches {
+/** `when`: 1 for calls that this is for, 0 for others. */
+function workgroupTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): Launch {
   const { s, batch, dtype } = n;
   const { target } = job.ctx;
   const em = emitterFor(job.ctx, s);
@@ -102,7 +165,7 @@ function workgroupTiles(job: Job, n: Nest, t: Choice): Launches {
   const sides = sidesOf(t, n, target);
   const { depth, pitch } = sides;
   const { rowTiles, colTiles, all } = tilesOf(t, n, target);
-  const cut = new Cut(job, n, em, t.split, all);
+  const cut = new Cut(n, em, all, parts);
   const tileRow = em.let("tile_row", bin("%", cut.tile, em.dim(rowTiles)));
   const rest = em.let("tile_rest", bin("/", cut.tile, em.dim(rowTiles)));
   const tileCol = isConst(batch.extent, 1) ? rest : em.let("tile_col", bin("%", rest, em.dim(colTiles)));
@@ -110,7 +173,8 @@ function workgroupTiles(job: Job, n: Nest, t: Choice): Launches {
   em.bind(batch, batchV);
   const row0 = em.let("row_0", bin("*", tileRow, lit(sides.rows)));
   const col0 = em.let("col_0", bin("*", tileCol, lit(t.cols)));
-  const { tx, ty } = threadAt(em, threadsX, threadsY);
+  const { lane, slice } = sliceAt(em, threadsX * threadsY, t.slices);
+  const { tx, ty } = threadAt(em, lane, threadsX, threadsY);
   // What a thread has: rows that follow each other from `myRow` and from each step on, and so columns, four by four.
   const run = fours ? 4 : RM;
   const myRow = em.let("my_row", bin("*", ty, lit(run)));
@@ -118,14 +182,20 @@ function workgroupTiles(job: Job, n: Nest, t: Choice): Launches {
   const colParts = t.wide / 4;
 
   const tileA = em.shared("tile_a", dtype, 1, pitch * depth);
-  const tileB = em.shared("tile_b", dtype, 4, (t.cols / 4) * depth);
+  // Sums of slices travel through it, one vector a thread.
+  const vectors = (t.cols / 4) * depth;
+  const tileB = em.shared("tile_b", dtype, 4, slice ? Math.max(vectors, sides.threads) : vectors);
   const accs = Array.from({ length: RM }, () => Array.from({ length: colParts }, () => em.fresh("c")));
   for (const name of accs.flat()) em.put({ k: "var", name, x: widen(lit(0, dtype), 4) });
   const long = longSum(em, n, accs.flat());
+  // Where the terms of a slice begin.
+  const terms = depth / t.slices;
+  const sliceA = slice ? em.let("slice_a", bin("+", bin("*", slice, lit(terms * pitch)), myRow)) : myRow;
+  const sliceB = slice ? em.let("slice_b", bin("+", bin("*", slice, lit((terms * t.cols) / 4)), tx)) : tx;
   const multiply = (): void =>
-    em.loop(undefined, "kk", lit(depth), (kk) => {
-      const a0 = em.let("at_a", bin("+", bin("*", kk, lit(pitch)), myRow));
-      const b0 = em.let("at_b", bin("+", bin("*", kk, lit(t.cols / 4)), tx));
+    em.loop(undefined, "kk", lit(terms), (kk) => {
+      const a0 = em.let("at_a", bin("+", bin("*", kk, lit(pitch)), sliceA));
+      const b0 = em.let("at_b", bin("+", bin("*", kk, lit(t.cols / 4)), sliceB));
       const bs = accs[0].map((_, j) => em.let("b", sharedAt(tileB, bin("+", b0, lit(j * threadsX)))));
       accs.forEach((list, i) => {
         const a = em.let("a", sharedAt(tileA, bin("+", a0, lit(rowAt(i)))));
@@ -187,13 +257,27 @@ function workgroupTiles(job: Job, n: Nest, t: Choice): Launches {
       );
   }
   long?.finish();
+  // Results of a window, and four columns of it, are one slice's.
+  const ownerOf = (i: number, j: number): X => lit((Math.floor(i / n.window) * colParts + j) % t.slices);
+  const isOwner = (slice: X, i: number, j: number): X => call("eq", [slice, ownerOf(i, j)], "bool");
+  const named = accs.flatMap((list, i) => list.map((name, j) => ({ name, i, j })));
+  for (const { name, i, j } of slice ? named : []) {
+    em.put({ k: "setShared", name: tileB.name, index: laneX(), x: variable(name, dtype, 4) });
+    em.put({ k: "barrier" });
+    const sums = Array.from({ length: t.slices }, (_, q) =>
+      sharedAt(tileB, bin("+", lane, lit(q * threadsX * threadsY))),
+    );
+    const sum: Stmt = { k: "set", name, x: sums.reduce((a, b) => bin("+", a, b)) };
+    em.put({ k: "if", cond: isOwner(slice as X, i, j), body: [sum] });
+    em.put({ k: "barrier" });
+  }
   const store = cut.store(batchV);
   const first = bin("+", row0, myRow);
   const outCol = em.let("out_col", bin("+", col0, bin("*", tx, lit(4))));
   const outRow = em.let("out_row", bin("/", first, lit(n.window)));
   for (let i = 0; i < RM; i += n.window)
-    for (let j = 0; j < colParts; j++)
-      em.put({
+    for (let j = 0; j < colParts; j++) {
+      const run: Stmt = {
         k: "run",
         fn: store.name,
         args: [
@@ -202,24 +286,37 @@ function workgroupTiles(job: Job, n: Nest, t: Choice): Launches {
           bin("+", outCol, lit(j * threadsX * 4)),
           ...Array.from({ length: n.window }, (_, p) => variable(accs[i + p][j], dtype, 4)),
         ],
-      });
-  const launch = finish(em, s, {
+      };
+      em.put(slice ? { k: "if", cond: isOwner(slice, i, j), body: [run] } : run);
+    }
+  return finish(em, s, {
     name: groupName(job.group),
-    family: `contraction.tile ${sides.rows}x${t.cols}x${depth}, ${RM}x${t.wide} a thread`,
+    family: `contraction.tile ${sides.rows}x${t.cols}x${depth}, ${RM}x${t.wide} a thread${slice ? ` of ${t.slices} slices` : ""}`,
     workgroup: sides.threads,
-    groups: cut.groups,
+    groups: mul(cut.groups, when),
     cost: costOf(n),
     nest: describe(n, `workgroup tile ${sides.rows} rows x ${t.cols} columns x ${depth}`),
   });
-  return cut.launches(launch);
+}
+
+/** A thread's number in its slice, and the slice; undefined where there is one. */
+function sliceAt(
+  em: Emitter,
+  threads: number,
+  slices: number,
+): { readonly lane: X; readonly slice: X | undefined } {
+  if (slices === 1) return { lane: laneX(), slice: undefined };
+  return {
+    lane: em.let("lane_of", bin("%", laneX(), lit(threads))),
+    slice: em.let("slice", bin("/", laneX(), lit(threads))),
+  };
 }
 
 /**
  * Where a thread stands in its tile: eight columns by four rows of threads are neighbours, so that what a subgroup reads of
  * both factors is little.
  */
-function threadAt(em: ReturnType<typeof emitterFor>, threadsX: number, threadsY: number) {
-  const lane = laneX();
+function threadAt(em: Emitter, lane: X, threadsX: number, threadsY: number) {
   if (threadsX <= 8 || threadsX % 8 !== 0 || threadsY % 4 !== 0)
     return {
       tx: em.let("tx", bin("%", lane, lit(threadsX))),
