@@ -116,6 +116,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
   const printed = new KernelTexts(options.minify ?? false);
   const tables = new Map<string, KernelTable>();
   const shared = new SharedLayouts();
+  const schedules = new Schedules();
   const programs: Program[] = options.targets.map((target) => {
     const kernels = new KernelTable();
     tables.set(target.name, kernels);
@@ -130,7 +131,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
         target,
         identity: new Identity(),
         prepared: new Set(),
-        schedules: new Schedules(),
+        schedules,
         describe: (g, way) =>
           options.nameWays && way !== undefined
             ? { site: way, label: way }

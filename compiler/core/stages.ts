@@ -29,7 +29,7 @@ export function emitStage(stage: Exclude<Stage, "ast">, built: Built, target: st
         const head = `kernel ${table.name(k)} (${c.family}, workgroup ${c.workgroup})`;
         const constants = table.constants(k);
         if (like) return `${head}\n  ${like} with ${constants}`;
-        const buffers = c.buffers.map((b, n) => `${table.access(k)[n]} ${b.name}: ${typeText(b.value.type)}`);
+        const buffers = c.buffers.map((b, n) => `${table.access(k)[n]} ${b.name}: ${typeText(b.type)}`);
         return [
           head,
           ...(constants ? [`  constants ${constants}`] : []),

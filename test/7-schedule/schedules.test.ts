@@ -4,7 +4,7 @@ import { describe, expect, it, vi } from "vitest";
 import { check } from "../../compiler/core/index.ts";
 import { families } from "../../compiler/core/phases/7-schedule/families.ts";
 import { build } from "../../compiler/core/pipeline.ts";
-import { targets } from "../../compiler/core/targets.ts";
+import { baseline, gpu, gpuNvidia, targets } from "../../compiler/core/targets.ts";
 import { projectFile } from "../support/files.ts";
 
 function checked(source: string, name?: string) {
@@ -28,14 +28,23 @@ model Deep(layers: int = ${layers}) {
 train fit for Deep { minimize loss; with adam(lr = 0.01) }`;
 
 describe("equal groups", () => {
+  /** How many groups are scheduled for a model. */
+  const made = (layers: number, list = targets.slice(0, 1)): number => {
+    const spies = families.map((f) => vi.spyOn(f, "lower"));
+    build(checked(net(layers)), { targets: list, place: () => "" });
+    const calls = spies.reduce((n, spy) => n + spy.mock.calls.length, 0);
+    for (const spy of spies) spy.mockRestore();
+    return calls;
+  };
+  it("of targets are scheduled once where both would have answered alike", () => {
+    const own = made(3, [gpu]);
+    expect(made(3, [gpu, baseline])).toBe(own);
+    // Products have other tiles; what is element by element has not.
+    const other = made(3, [gpu, gpuNvidia]);
+    expect(other).toBeGreaterThan(own);
+    expect(other).toBeLessThan(own + made(3, [gpuNvidia]) - 5);
+  });
   it("of layers are scheduled once", () => {
-    const made = (layers: number): number => {
-      const spies = families.map((f) => vi.spyOn(f, "lower"));
-      build(checked(net(layers)), { targets: targets.slice(0, 1), place: () => "" });
-      const calls = spies.reduce((n, spy) => n + spy.mock.calls.length, 0);
-      for (const spy of spies) spy.mockRestore();
-      return calls;
-    };
     const few = made(3);
     expect(few).toBeGreaterThan(10);
     // What joins the gradients of all parameters, and the update of all, are kernels of their own.

@@ -18,7 +18,7 @@ import { baseline, rulesOf } from "../../compiler/core/targets.ts";
 
 const value = createBuilder().make(input, [], { name: "x", dtype: "f32", shape: [dim(64)] }, "x");
 const slot = (name: string, access: BufferSlot["access"] = "read", wide = false): BufferSlot => ({
-  value,
+  type: value.type,
   dtype: "f32",
   name,
   access,

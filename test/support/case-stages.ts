@@ -150,7 +150,7 @@ const familyStage = (family: string): Stage => ({
 });
 const launchLines = ({ code, groups }: Launch): string[] => [
   `${code.name} (${code.family}, workgroup ${code.workgroup}) grid ${print(groups)}`,
-  ...code.buffers.map((b) => `  ${b.name}: ${typeText(b.value.type)}`),
+  ...code.buffers.map((b) => `  ${b.name}: ${typeText(b.type)}`),
   ...code.nest.map((line) => `  ${line}`),
 ];
 

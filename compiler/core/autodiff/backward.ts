@@ -35,6 +35,7 @@ function propagate(
 ): Gradients {
   const order = activeNodes(outputs, wrt, stop);
   const active = new Set(order);
+  const wanted = new Set(wrt);
   const grads = new Map<Value, Value>();
   const contribute = (v: Value, g: Value | undefined): void => {
     if (!g || !isFloat(v.type.dtype)) return;
@@ -52,7 +53,7 @@ function propagate(
   for (const node of order.reverse()) {
     const flowing = node.outs.map((v) => (stop.has(v) ? undefined : grads.get(v)));
     if (flowing.every((g) => g === undefined)) continue;
-    const needed = node.inputs.map((v) => active.has(v.node) || wrt.includes(v));
+    const needed = node.inputs.map((v) => active.has(v.node) || wanted.has(v));
     const origin = derivedOrigin(node.origin, `gradient of ${node.op.name}`);
     b.at(origin, () => {
       gradientsOf(b, node, flowing, needed).forEach((g, i) => {

@@ -40,7 +40,7 @@ export function beside(parts: readonly Launch[], words: Words): Launch {
   let before: X | undefined;
   let groups = dim(0);
   const overrides: OverrideSlot[] = [];
-  for (const { code, uniforms: given, groups: own } of parts) {
+  for (const { code, uniforms: given, groups: own, buffers: bound } of parts) {
     const renamed = new Map<string, string>();
     const nameOf = (name: string): string => {
       let made = renamed.get(name);
@@ -54,11 +54,12 @@ export function beside(parts: readonly Launch[], words: Words): Launch {
     const constants = new Map(code.overrides.map((o) => [o, { name: nameOf(o.name) }]));
     overrides.push(...constants.values());
     const slotOf = new Map<BufferSlot, BufferSlot>();
-    for (const b of code.buffers) {
-      let slot = buffers.get(b.value);
+    for (const [i, b] of code.buffers.entries()) {
+      const { value } = bound[i];
+      let slot = buffers.get(value);
       if (!slot) {
         slot = { ...b, name: nameOf(b.name) };
-        buffers.set(b.value, slot);
+        buffers.set(value, slot);
       }
       if (b.access === "read_write") slot.access = b.access;
       slot.wide ||= b.wide;
@@ -90,14 +91,13 @@ export function beside(parts: readonly Launch[], words: Words): Launch {
     before = end;
   }
   const [first] = parts;
-  const list = [...buffers.values()];
   return {
     code: {
       name: `${first.code.name}_and_${parts.length - 1}`,
       family: `${first.code.family}, ${parts.length} side by side`,
       uniforms,
       overrides,
-      buffers: list,
+      buffers: [...buffers.values()],
       shared,
       functions,
       workgroup: first.code.workgroup,
@@ -108,7 +108,7 @@ export function beside(parts: readonly Launch[], words: Words): Launch {
     groups,
     uniforms: values,
     overrides: parts.flatMap((p) => p.overrides),
-    buffers: list,
+    buffers: [...buffers].map(([value, { access }]) => ({ value, access })),
     cost: add(...parts.map((p) => p.cost)),
   };
 }

@@ -1,7 +1,7 @@
 // Kernel code: the statements of one kernel, as data. What a kernel means stays apart from how it is
 // written down (backends/). In: schedules build it through the Emitter. Out: KernelCode, printed or inspected.
 import type { Dim } from "../dims/dim.ts";
-import type { DType, Value } from "../ir/types.ts";
+import type { DType, TensorType } from "../ir/types.ts";
 
 export type Width = 1 | 4;
 
@@ -98,9 +98,10 @@ export interface OverrideSlot {
   readonly name: string;
 }
 
-/** A storage binding: one buffer range, one element type. */
+/** A storage binding: one buffer range, one element type. What it is bound to, a launch says. */
 export interface BufferSlot {
-  readonly value: Value;
+  /** Of the value that it was made for. */
+  readonly type: TensorType;
   /** Of its elements in memory: kernels compute with the value's own type. */
   readonly dtype: DType;
   name: string;

@@ -25,6 +25,7 @@ import {
 } from "./code.ts";
 import { lanesAlong, strideAlong } from "./facts.ts";
 import { overflowed } from "./functions.ts";
+import type { Binding } from "./launch.ts";
 import { identityOf, indexForm, linearOffset, type ScalarContext } from "./lowering.ts";
 import { Names, type Words } from "./names.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "./scalar.ts";
@@ -60,6 +61,8 @@ export class Emitter {
   readonly s: ScalarContext;
   private readonly lying: Lying;
   readonly buffers: BufferSlot[] = [];
+  /** What each buffer is bound to. */
+  private readonly bound: Value[] = [];
   readonly uniforms: UniformSlot[] = [];
   readonly functions: CodeFunction[] = [];
   private readonly uniformByKey = new Map<string, UniformSlot>();
@@ -134,14 +137,20 @@ export class Emitter {
   }
 
   buffer(value: Value, access: "read" | "read_write"): BufferSlot {
-    let slot = this.buffers.find((b) => b.value === value);
+    const at = this.bound.indexOf(value);
+    let slot = this.buffers[at];
     if (!slot) {
       const dtype = this.lying.dtype(value);
-      slot = { value, dtype, name: this.fresh(bufferName(value)), access, wide: false };
+      slot = { type: value.type, dtype, name: this.fresh(bufferName(value)), access, wide: false };
       this.buffers.push(slot);
+      this.bound.push(value);
     }
     if (access === "read_write") slot.access = access;
     return slot;
+  }
+  /** What the kernel reads and writes, once it is all there. */
+  get bindings(): readonly Binding[] {
+    return this.buffers.map(({ access }, i) => ({ value: this.bound[i], access }));
   }
   /** A size as an expression: small literals are text, everything else a word of the uniform block. */
   dim(d: Dim): X {

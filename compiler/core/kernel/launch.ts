@@ -5,7 +5,12 @@ import { dim } from "../dims/dim.ts";
 import type { DType, Graph, Node, OpDef, Value } from "../ir/types.ts";
 import type { BufferSlot, KernelCode } from "./code.ts";
 
-/** One kernel and its grid. */
+/** What a buffer of a kernel is bound to. */
+export interface Binding {
+  readonly value: Value;
+  readonly access: BufferSlot["access"];
+}
+/** One kernel, its grid, and what it is bound to. Equal groups share the code, and with it what is found out about it. */
 export interface Launch {
   readonly code: KernelCode;
   /** Number of workgroups. */
@@ -14,8 +19,8 @@ export interface Launch {
   readonly uniforms: readonly Dim[];
   /** Values of the code's overrides. */
   readonly overrides: readonly number[];
-  /** What it binds, reads and writes, in order. */
-  readonly buffers: readonly BufferSlot[];
+  /** What it reads and writes: one for each buffer of the code. */
+  readonly buffers: readonly Binding[];
   /** Floating-point operations, roughly. */
   readonly cost: Dim;
 }

@@ -44,13 +44,20 @@ export const passes: readonly Pass[] = [
   { name: "loops", run: (g) => lowerLoops(g) },
 ];
 
-/** The first pass that asks what the target is like. Those before it know of a target only what it claims. */
+/** The first pass that asks how many operands there may be, and nothing else. Those before it ask what is claimed. */
 const OWN = passes.findIndex((p) => p.name === "limit-operands");
 
-/** What those passes have made of one graph: the graph, and what was asked about claims on the way. */
-export type Simplified = { readonly graph: Graph; readonly asked: ReadonlyMap<Node, boolean> }[];
+/**
+ * What the passes have made of one graph: what came out of the first ones, what was asked about claims on the way, and what the
+ * others made of that, by operands.
+ */
+export type Simplified = {
+  readonly graph: Graph;
+  readonly asked: ReadonlyMap<Node, boolean>;
+  readonly done: Map<number | undefined, Graph>;
+}[];
 
-/** `known` is kept for one graph, and for targets that differ in what the first passes do not ask. */
+/** `known` is kept for one graph, and for targets that differ in what is asked of them. */
 export function simplify(
   graph: Graph,
   options: SimplifyOptions,
@@ -73,10 +80,14 @@ export function simplify(
       asked.set(n, answer);
       return answer;
     };
-    first = { graph: run(passes.slice(0, OWN), graph, { ...options, claims: recorded }), asked };
+    const made = run(passes.slice(0, OWN), graph, { ...options, claims: recorded });
+    first = { graph: made, asked, done: new Map() };
     known.push(first);
   }
-  return run(passes.slice(OWN), first.graph, options);
+  const { inference, operands } = options;
+  const out = first.done.get(operands) ?? run(passes.slice(OWN), first.graph, { inference, operands });
+  first.done.set(operands, out);
+  return out;
 }
 
 /** Composites become their definitions, in loops' bodies as well. */

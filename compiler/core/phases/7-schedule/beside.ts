@@ -32,7 +32,7 @@ export function runBeside(
   for (const [root, source] of routine.inPlace) updates.set(source, [...(updates.get(source) ?? []), root]);
   /** Bytes that have several names (all parameters at once, and one) are not told apart here. */
   const shared = (v: Value): boolean => isFlat(v.node.attrs.path) || isRun(v.node.attrs.path);
-  const small = once((s: Step): Launch | undefined => {
+  const smallOf = (s: Step): Launch | undefined => {
     if (s.kind !== "launch" || s.launches.list.length !== 1) return undefined;
     const [l] = s.launches.list;
     if (l.code.family !== "map" && l.code.family !== "rows") return undefined;
@@ -40,16 +40,30 @@ export function runBeside(
     if (stored.some((v) => overwritten.has(v) && shared(v))) return undefined;
     const elements = stored.reduce((n, v) => n + evaluateAll(product(v.type.shape), NOMINAL), 0);
     return elements <= SMALL ? l : undefined;
+  };
+  const small = steps.map(smallOf);
+  /** Where a value is made, and where one that is overwritten is read or written. */
+  const makers = new Map<Value, number[]>();
+  const touchers = new Map<Value, number[]>();
+  const note = (by: Map<Value, number[]>, v: Value, i: number): void => {
+    const list = by.get(v);
+    if (list) list.push(i);
+    else by.set(v, [i]);
+  };
+  steps.forEach((s, i) => {
+    for (const v of madeBy(s)) for (const m of [v, ...(updates.get(v) ?? [])]) note(makers, baseOf(m), i);
+    if (s.kind === "launch")
+      for (const l of s.launches.list)
+        for (const b of l.buffers) if (overwritten.has(b.value)) note(touchers, b.value, i);
   });
-  const made = once((s: Step) =>
-    madeBy(s).flatMap((v) => [baseOf(v), ...(updates.get(v) ?? []).map(baseOf)]),
-  );
   const left: (Step | undefined)[] = [...steps];
+  /** The step that a step runs beside. */
+  const taken = new Map<number, number>();
   const out: Step[] = [];
   for (let i = 0; i < left.length; i++) {
     const s = left[i];
     if (!s) continue;
-    const first = small(s);
+    const first = small[i];
     if (!first) {
       out.push(s);
       continue;
@@ -58,40 +72,34 @@ export function runBeside(
     const from: LaunchStep[] = [s as LaunchStep];
     const bound = new Set(first.buffers.map((b) => b.value));
     let used = first.uniforms.length + 1;
-    // What is made from here on is not there yet.
-    const later = new Set<Value>();
-    /** What is read or written from here on: it may not be overwritten earlier than it is. */
-    const touched = new Set<Value>();
-    const make = (step: Step): void => {
-      for (const v of made(step)) later.add(v);
-      if (step.kind === "launch")
-        for (const l of step.launches.list) for (const b of l.buffers) touched.add(b.value);
-    };
-    make(s);
+    /** One of these is a step from here on to the one before `j`, which did not run before. */
+    const among = (places: readonly number[] | undefined, j: number): boolean =>
+      places?.some((k) => k >= i && k < j && (taken.get(k) ?? i) === i) ?? false;
     for (let j = i + 1; j < left.length && j <= i + FARTHEST && parts.length < MOST_PARTS; j++) {
       const t = left[j];
       if (!t) continue;
       // What a loop runs is not looked into.
       if (t.kind === "loop") break;
-      const l = small(t);
+      const l = small[j];
       const fits =
         l !== undefined &&
         l.code.family === first.code.family &&
         l.code.workgroup === first.code.workgroup &&
+        // What is made from here on is not there yet; what is read or written may not be overwritten earlier than it is.
         l.buffers.every((b) =>
           b.access === "read_write"
-            ? !(overwritten.has(b.value) && touched.has(b.value))
-            : !later.has(baseOf(b.value)),
+            ? !among(touchers.get(b.value), j)
+            : !among(makers.get(baseOf(b.value)), j),
         ) &&
         new Set([...bound, ...l.buffers.map((b) => b.value)]).size <= most &&
         used + l.uniforms.length + 1 < words;
-      make(t);
       if (!fits || !l) continue;
       parts.push(l);
       from.push(t as LaunchStep);
       for (const b of l.buffers) bound.add(b.value);
       used += l.uniforms.length + 1;
       left[j] = undefined;
+      taken.set(j, i);
     }
     if (parts.length === 1) {
       out.push(s);
@@ -105,15 +113,6 @@ export function runBeside(
     });
   }
   return out;
-}
-
-/** The function, asked once of each: steps are looked at from all that come before. */
-function once<T>(f: (s: Step) => T): (s: Step) => T {
-  const known = new Map<Step, T>();
-  return (s) => {
-    if (!known.has(s)) known.set(s, f(s));
-    return known.get(s) as T;
-  };
 }
 
 /** What a step stores. */

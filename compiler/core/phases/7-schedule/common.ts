@@ -86,7 +86,7 @@ export function finish(
     groups: resolve(parts.groups),
     uniforms: em.uniforms.map((u) => resolve(u.dim)),
     overrides: [],
-    buffers: em.buffers,
+    buffers: em.bindings,
     cost: roughly(resolve(parts.cost)),
   };
 }

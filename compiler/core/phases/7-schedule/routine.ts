@@ -23,7 +23,7 @@ export interface Scheduling {
   readonly identity: Identity;
   /** Keys of the derived weights that have a kernel. */
   readonly prepared: Set<string>;
-  /** What equal groups share. */
+  /** What equal groups share, of all programs. */
   readonly schedules: Schedules;
   /** `way`: the class of the group, where somebody picks how it is computed. */
   readonly describe: (g: Region, way: string | undefined) => About;
@@ -48,8 +48,9 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
   const ctx: ScheduleContext = { fused, layouts, target, packed, placing, pick };
   const most = limitOf(target, "maxStorageBuffersPerShaderStage");
   const launchesOf = (g: Region): Launches => {
-    const make = (): Launches => scheduleGroup(ctx, g);
-    const made = p.pick ? make() : p.schedules.launches(ctx, laid, g, make);
+    const made = p.pick
+      ? scheduleGroup(ctx, g)
+      : p.schedules.launches(ctx, laid, g, (own) => scheduleGroup(own, g));
     for (const { code, buffers } of made.list) {
       if (buffers.length > most)
         throw new InternalError(
@@ -127,18 +128,34 @@ function delayed(
     );
   };
   const out: Step[] = [];
-  let waiting: Step[] = [];
-  for (const s of steps) {
-    const all = new Set(bound(s, false));
-    const writes = new Set(bound(s, true));
-    const ready = (w: Step): boolean =>
-      bound(w, true).some((v) => all.has(v)) || bound(w, false).some((v) => writes.has(v));
-    out.push(...waiting.filter(ready));
-    waiting = waiting.filter((w) => !ready(w));
-    if (late.has(s)) waiting.push(s);
-    else out.push(s);
+  /** What waits, in order, and who of it writes or binds a value. */
+  const waiting = new Map<Step, number>();
+  const writers = new Map<Value, Step[]>();
+  const binders = new Map<Value, Step[]>();
+  const note = (by: Map<Value, Step[]>, values: readonly Value[], s: Step): void => {
+    for (const v of values) {
+      const list = by.get(v);
+      if (list) list.push(s);
+      else by.set(v, [s]);
+    }
+  };
+  for (const [i, s] of steps.entries()) {
+    const all = bound(s, false);
+    const writes = bound(s, true);
+    const ready = new Set(
+      [...all.flatMap((v) => writers.get(v) ?? []), ...writes.flatMap((v) => binders.get(v) ?? [])].filter(
+        (w) => waiting.has(w),
+      ),
+    );
+    out.push(...[...ready].sort((a, b) => (waiting.get(a) as number) - (waiting.get(b) as number)));
+    for (const w of ready) waiting.delete(w);
+    if (late.has(s)) {
+      waiting.set(s, i);
+      note(writers, writes, s);
+      note(binders, all, s);
+    } else out.push(s);
   }
-  return [...out, ...waiting];
+  return [...out, ...waiting.keys()];
 }
 
 /** Where roots are really stored: over the state they update, or in the slice of what the loop emits. */

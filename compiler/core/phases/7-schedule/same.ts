@@ -1,15 +1,16 @@
-// Equal groups are scheduled once, whichever layer they are in. In: a group, as its kernels see it. Out: Launches: those of
-// an equal one before it, on this one's values. Equal is: the same operators on operands of the same types that lie alike,
-// down to what is read from buffers. So are the author's names for these, which every layer of a kind has alike: a kernel
-// says nobody else's.
+// Equal groups are scheduled once, whichever layer they are in, and whichever target they are for, as far as it would have
+// answered alike what was asked of it. In: a group, as its kernels see it. Out: Launches: those of an equal one before it, on
+// this one's values: the same kernel code, bound otherwise. Equal is: the same operators on operands of the same types that lie
+// alike, down to what is read from buffers. So are the author's names for these, which every layer of a kind has alike: a
+// kernel says nobody else's.
 import { InternalError } from "../../diagnostics/index.ts";
 import { attrsText, opKey, typeText } from "../../ir/build.ts";
 import type { Node, Value } from "../../ir/types.ts";
 import { bufferName } from "../../kernel/emitter.ts";
 import { type Launch, type Launches, temporary } from "../../kernel/launch.ts";
-import { rebound } from "../../kernel/rebind.ts";
 import { isStoredFor, type Region } from "../../regions/region.ts";
 import type { Laid } from "../6-layout/layout.ts";
+import { Asked } from "./asked.ts";
 import { groupName } from "./common.ts";
 import type { ScheduleContext } from "./family.ts";
 
@@ -66,20 +67,29 @@ function seen(ctx: ScheduleContext, laid: Laid, g: Region): Seen | undefined {
   return { text: parts.join("\n"), values: [...values.keys()] };
 }
 
-/** What has been scheduled for one target. */
+interface Made {
+  readonly launches: Launches;
+  readonly values: readonly Value[];
+  /** What it has to do with the target it was made for. */
+  readonly asked: Asked;
+}
+/** What has been scheduled, for all targets. */
 export class Schedules {
-  private readonly known = new Map<
-    string,
-    { readonly launches: Launches; readonly values: readonly Value[] }
-  >();
+  private readonly known = new Map<string, Made[]>();
+  /** Targets may share a group. */
+  private readonly texts = new Map<Region, Seen | undefined>();
 
-  launches(ctx: ScheduleContext, laid: Laid, g: Region, make: () => Launches): Launches {
-    const own = seen(ctx, laid, g);
-    if (!own) return make();
-    const old = this.known.get(own.text);
+  launches(ctx: ScheduleContext, laid: Laid, g: Region, make: (ctx: ScheduleContext) => Launches): Launches {
+    if (!this.texts.has(g)) this.texts.set(g, seen(ctx, laid, g));
+    const own = this.texts.get(g);
+    if (!own) return make(ctx);
+    const list = this.known.get(own.text) ?? [];
+    this.known.set(own.text, list);
+    const old = list.find((m) => m.asked.alike(ctx.target));
     if (old) return moved(old.launches, old.values, own.values, g);
-    const launches = make();
-    this.known.set(own.text, { launches, values: own.values });
+    const asked = new Asked(ctx.target);
+    const launches = make({ ...ctx, target: asked.target });
+    list.push({ launches, values: own.values, asked });
     return launches;
   }
 }
@@ -102,8 +112,7 @@ function moved(made: Launches, from: readonly Value[], to: readonly Value[], g: 
     return now;
   };
   const list = made.list.map((l): Launch => {
-    const code = rebound(l.code, nowOf);
-    return { ...l, code, buffers: code.buffers };
+    return { ...l, buffers: l.buffers.map((b) => ({ ...b, value: nowOf(b.value) })) };
   });
   return { list, temporaries };
 }

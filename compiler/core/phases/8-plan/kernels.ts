@@ -48,8 +48,8 @@ export class KernelTexts {
 }
 
 /** Header lines: what a reader needs to follow the numbers. */
-function aboutKernel({ code, groups, uniforms, overrides }: Launch): string[] {
-  const operands = code.buffers.map((b) => `${b.name}: ${typeText(b.value.type)}`);
+function aboutKernel({ code, groups, uniforms, overrides, buffers }: Launch): string[] {
+  const operands = code.buffers.map((b, i) => `${b.name}: ${typeText(buffers[i].value.type)}`);
   const sizes = code.uniforms
     .map((u, i) => `${u.name} = ${uniforms[i].key}`)
     .filter((_, i) => (asConst(uniforms[i]) ?? 0) > -1e6 && (asConst(uniforms[i]) ?? 0) < 1e9);
@@ -59,6 +59,17 @@ function aboutKernel({ code, groups, uniforms, overrides }: Launch): string[] {
     `grid: ${groups.key} workgroups of ${code.workgroup}`,
     ...(sizes.length > 0 ? [`there: ${sizes.join(", ")}`] : []),
   ];
+}
+
+/** Launches share code. */
+const keys = new WeakMap<KernelCode, Map<string, string>>();
+function keyOf(code: KernelCode, access: readonly AccessMode[]): string {
+  const known = keys.get(code) ?? new Map<string, string>();
+  keys.set(code, known);
+  const how = access.join();
+  const key = known.get(how) ?? kernelKey(code, access);
+  known.set(how, key);
+  return key;
 }
 
 export class KernelTable {
@@ -71,7 +82,7 @@ export class KernelTable {
   /** Index of the kernel of this launch, bound so; `site` says who uses it (shapes, source line). */
   add(launch: Launch, access: readonly AccessMode[], site: string): number {
     const { code, overrides } = launch;
-    const key = kernelKey(code, access);
+    const key = keyOf(code, access);
     const whole = `${overrides.join()}|${key}`;
     let index = this.rowOf.get(whole);
     if (index === undefined) {

@@ -217,8 +217,8 @@ export function nestOf(ctx: ScheduleContext, g: Region): Nest | undefined {
   // Where no axis of k lies side by side in the first factor, but one of its rows does, that is the innermost row.
   const first4 = swap ? c.b : c.a;
   const side = (axis: Axis): boolean => isMultipleOf(axis.extent, 4) && liesAlong(ctx, s, first4, axis);
-  const inner =
-    windowAxes.length === 0 && ctx.target.fastShared && !c.k.some(side) ? ranked.find(side) : undefined;
+  const beside = windowAxes.length === 0 && !c.k.some(side) ? ranked.find(side) : undefined;
+  const inner = beside && ctx.target.fastShared ? beside : undefined;
   const rows = inner ? [...ranked.filter((a) => a !== inner), inner] : ranked;
   const cols = rank(colsOf);
   const batches = rank(c.batch);
