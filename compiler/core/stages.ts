@@ -102,7 +102,8 @@ function planText(program: Program, stages: readonly StageReport[]): string {
     for (const u of e.derived) block(program.derived[u].body, [], "prepare");
     block(e.body, [], "dispatch");
     if (s) lines.push(`${print(s.dispatches)} dispatches`);
-    if (s) lines.push(`peak ${s.peak} bytes (bound ${s.bound}) at nominal sizes`);
+    const [, nominal] = s?.memory() ?? [];
+    if (nominal) lines.push(`peak ${nominal.peak} bytes (bound ${nominal.bound}) at nominal sizes`);
     lines.push("");
   }
   return lines.join("\n");

@@ -69,12 +69,12 @@ function placed(order: readonly number[], spans: readonly Span[], sizes: readonl
     let best = -1;
     let room = Number.POSITIVE_INFINITY;
     let place = 0;
-    there.forEach((k) => {
-      if (spans[k].from > to || spans[k].to < from) return;
+    for (const k of there) {
+      if (spans[k].from > to || spans[k].to < from) continue;
       const gap = starts[k] - end;
       if (gap >= sizes[i] && gap < room) [best, room] = [end, gap];
       end = Math.max(end, starts[k] + sizes[k]);
-    });
+    }
     starts[i] = best < 0 ? end : best;
     while (place < there.length && starts[there[place]] <= starts[i]) place++;
     there.splice(place, 0, i);

@@ -164,8 +164,14 @@ export const sub = (a: DimLike, b: DimLike): Dim => add(a, neg(b));
 
 export function mul(...xs: DimLike[]): Dim {
   let out = ONE;
-  for (const x of xs) out = mul2(out, dim(x));
-  return out;
+  let literal = 1;
+  for (const x of xs) {
+    const d = dim(x);
+    const c = asConst(d);
+    if (c === undefined) out = mul2(out, d);
+    else literal = exact(literal * c);
+  }
+  return out === ONE ? dim(literal) : scaled(out, literal);
 }
 function scaled(a: Dim, by: number): Dim {
   if (by === 0) return ZERO;

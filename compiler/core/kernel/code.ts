@@ -77,13 +77,13 @@ export function withParts(x: X, parts: readonly X[]): X {
       return x;
   }
 }
-const depths = new WeakMap<X, number>();
-/** How many expressions lie within one another. */
-export function depthOf(x: X): number {
-  let depth = depths.get(x);
+/** How many expressions lie within one another; `known` keeps the answers. */
+export function depthOf(x: X, known: Map<X, number>): number {
+  let depth = known.get(x);
   if (depth === undefined) {
-    depth = 1 + Math.max(0, ...partsOf(x).map(depthOf));
-    depths.set(x, depth);
+    depth = 0;
+    for (const part of partsOf(x)) depth = Math.max(depth, depthOf(part, known));
+    known.set(x, ++depth);
   }
   return depth;
 }

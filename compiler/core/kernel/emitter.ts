@@ -71,6 +71,7 @@ export class Emitter {
   /** Of the words of the uniform block, a scope of its own. */
   private readonly members: Names;
   private readonly arrays = new Map<string, SharedArray>();
+  private readonly depths = new Map<X, number>();
   private uses = new Map<Scalar, number>();
   stack: Block[] = [newBlock()];
   /** A schedule's way of computing folds at given depths (cooperatively, by tiles). */
@@ -236,7 +237,7 @@ export class Emitter {
         (this.uses.get(x) ?? 1) > 1 ||
         x.kind === "load" ||
         x.kind === "div" ||
-        depthOf(made) >= DEEPEST)
+        depthOf(made, this.depths) >= DEEPEST)
     ) {
       const name = this.fresh(nameOf(x));
       block.stmts.push({ k: "let", name, x: made });
@@ -554,7 +555,10 @@ export const combine = (how: keyof typeof COMBINE_NAME, acc: X, x: X): X =>
 /** How far apart a coordinate is in four neighbouring lanes, from a multiple of four on, where that is one number. */
 const stepAlong = (x: Scalar, lane: Axis): Dim | undefined =>
   x.kind === "axis" || x.kind === "index" || x.kind === "div" ? strideAlong(x, lane, 4) : undefined;
-const memoKey = (x: Scalar, lane: Axis | undefined): string | number => (lane ? `${x.id}/${lane.id}` : x.id);
+/** Of one number for each scalar, and for each that is asked for four wide along an axis. */
+const memoKey = (x: Scalar, lane: Axis | undefined): number =>
+  lane ? -1 - (x.id * MOST_AXES + lane.id) : x.id;
+const MOST_AXES = 2 ** 20;
 const isAtomic = (x: X): boolean =>
   x.k === "var" ||
   x.k === "lit" ||

@@ -62,6 +62,9 @@ export const linearOffset = (
   at: readonly Scalar[],
 ): Scalar => s.iadd(...at.map((c, i) => s.imul(c, strides[i])), 0);
 
+/** Three numbers below this, and one of a function, are one that is exact: fewer than 2 ** 11 functions. */
+const MOST_SCALARS = 2 ** 21;
+
 const NONE: readonly Axis[] = [];
 /** Both of two lists that are sorted by id; one of them where it has all. */
 function united(a: readonly Axis[], b: readonly Axis[]): readonly Axis[] {
@@ -103,7 +106,8 @@ export function createLowering(
 ): ScalarContext {
   let nextId = 0;
   let nextAxis = 0;
-  const table = new Map<string, Scalar>();
+  const table = new Map<string | number, Scalar>();
+  const functions = new Map<string, number>();
   const axisValues = new Map<Axis, Scalar>();
   const opaques = new Map<string, Dim>();
   const opaqueByKey = new Map<string, Dim>();
@@ -114,7 +118,18 @@ export function createLowering(
     return all;
   };
   type Fields = { [K in Scalar["kind"]]: Omit<ScalarOf<K>, "id" | "free" | "dtype"> }[Scalar["kind"]];
-  const intern = (key: string, dtype: DType, freeAxes: readonly Axis[], fields: Fields): Scalar => {
+  /** A function of one or two, by numbers: no text is made for it. */
+  const callKey = (fn: string, args: readonly Scalar[]): string | number => {
+    if (args.length > 2 || nextId >= MOST_SCALARS) return `${fn}(${args.map((a) => a.id)})`;
+    let f = functions.get(fn);
+    if (f === undefined) {
+      f = functions.size;
+      functions.set(fn, f);
+    }
+    const second = args.length > 1 ? args[1].id + 1 : 0;
+    return (f * MOST_SCALARS + args[0].id) * MOST_SCALARS + second;
+  };
+  const intern = (key: string | number, dtype: DType, freeAxes: readonly Axis[], fields: Fields): Scalar => {
     const old = table.get(key);
     if (old) return old;
     const made = { id: nextId++, dtype, free: freeAxes, ...fields } as Scalar;
@@ -259,7 +274,7 @@ export function createLowering(
       if (known !== undefined && (known < 0 || (most !== undefined && known >= most)))
         return s.const("bool", 0);
       const to = index([], dim(extent));
-      return intern(`inside(${x.id},${to.id})`, "bool", x.free, {
+      return intern(callKey("inside", [x, to]), "bool", x.free, {
         kind: "call",
         fn: "inside",
         args: [x, to],
@@ -275,7 +290,7 @@ export function createLowering(
         fn,
         args.map((a) => a.dtype),
       );
-      return intern(`${fn}(${args.map((a) => a.id)})`, dtype, free(args), { kind: "call", fn, args });
+      return intern(callKey(fn, args), dtype, free(args), { kind: "call", fn, args });
     },
     select(cond, yes, no) {
       if (cond.kind === "const") return cond.value ? yes : no;
@@ -297,7 +312,7 @@ export function createLowering(
         if (dtype === "f32" || dtype === "f16") return s.const(dtype, v);
         if (dtype === "bool") return s.const("bool", v !== 0 ? 1 : 0);
       }
-      return intern(`cast_${dtype}(${x.id})`, dtype, x.free, {
+      return intern(callKey(`cast_${dtype}`, [x]), dtype, x.free, {
         kind: "call",
         fn: `cast_${dtype}`,
         args: [x],

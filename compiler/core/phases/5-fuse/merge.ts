@@ -43,14 +43,17 @@ export function mergeMaps(p: Partition): void {
     }
   }
   // What is inlined by now is part of who computes it: regions wait for regions.
-  const homeOf = (v: Value): Draft[] => {
-    const home = p.homeOf(v);
-    return home ? [home] : [];
-  };
   const order = new UnitOrder<Draft>(
     ordered(p),
-    (g) => [...readsOf(g)].flatMap(homeOf),
-    (g) => g.roots.flatMap((r) => [...(readers.get(r) ?? [])]),
+    (g, to) => {
+      for (const v of readsOf(g)) {
+        const home = p.homeOf(v);
+        if (home) to.push(home);
+      }
+    },
+    (g, to) => {
+      for (const r of g.roots) to.push(...(readers.get(r) ?? []));
+    },
   );
   const size = (g: Draft): number =>
     coneOf(

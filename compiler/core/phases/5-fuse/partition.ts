@@ -1,6 +1,6 @@
 // The regions of a graph while they are made: who is in which, what each would store and read, and what may still be joined.
 // The steps of fusion (contractions, reductions, inline, fit, merge) change it; what comes out is `Region`s.
-import { asConst, equal, product, symbols } from "../../dims/dim.ts";
+import { asConst, type Dim, equal, product, symbols } from "../../dims/dim.ts";
 import { attrsHaveSymbols, usersOf } from "../../ir/build.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { factsOf } from "../../regions/facts.ts";
@@ -31,7 +31,7 @@ export interface Draft extends Region {
 
 /** A region, or a node that is in none. */
 type Unit = Draft | Node;
-const membersOf = (u: Unit): readonly Node[] => ("nodes" in u ? [...u.nodes] : [u]);
+const membersOf = (u: Unit): Iterable<Node> => ("nodes" in u ? u.nodes : [u]);
 
 /** Nodes a region takes in after its anchor. */
 const LARGEST_REGION = 96;
@@ -44,7 +44,16 @@ const MOST_INLINED = 1024;
 
 export const isView = (n: Node): boolean => n.op.fuses === "view";
 export const shapeKey = (v: Value): string => v.type.shape.map((d) => d.key).join();
-export const elements = (v: Value) => product(v.type.shape);
+/** By type: values share those, and are asked for the number again and again. */
+const counts = new WeakMap<Value["type"], Dim>();
+export function elements(v: Value): Dim {
+  let n = counts.get(v.type);
+  if (!n) {
+    n = product(v.type.shape);
+    counts.set(v.type, n);
+  }
+  return n;
+}
 
 export class Partition {
   readonly graph: Graph;
@@ -94,8 +103,13 @@ export class Partition {
     this.position = new Map(graph.nodes.map((n, i) => [n, i]));
     this.order = new UnitOrder<Unit>(
       graph.nodes,
-      (u) => membersOf(u).flatMap((n) => n.inputs.map((v) => this.unitOf(v.node))),
-      (u) => membersOf(u).flatMap((n) => n.outs.flatMap((v) => this.usersOf(v).map((m) => this.unitOf(m)))),
+      (u, to) => {
+        for (const n of membersOf(u)) for (const v of n.inputs) to.push(this.unitOf(v.node));
+      },
+      (u, to) => {
+        for (const n of membersOf(u))
+          for (const v of n.outs) for (const m of this.usersOf(v)) to.push(this.unitOf(m));
+      },
     );
     this.sinks = new Set([...graph.results.map((r) => r.value), ...graph.writes.map((w) => w.value)]);
     for (const w of graph.writes) {
@@ -351,8 +365,7 @@ export class Partition {
     // Only pointwise kernels update in place (the planner's rule).
     return g.kind === "map" ? this.bindingsOf(reads, roots) : new Set([...reads, ...roots]).size + room;
   }
-  fits(g: Draft): boolean {
-    const exits = this.storedBy(g);
+  fits(g: Draft, exits: readonly Value[] = this.storedBy(g)): boolean {
     const max = this.options.maxBindings;
     // In place or not, what is read is bound.
     const reads = this.readsOf(exits, g, max);

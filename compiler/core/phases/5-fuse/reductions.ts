@@ -42,7 +42,10 @@ function growRows(p: Partition, n: Node): void {
     equal(elements(m.inputs[0]), fullCount) &&
     factsOf(m).rowReduction;
   const added: Node[] = [];
-  const fits = (): boolean => p.fits(g) && rowsOf(p, g, p.storedBy(g)) !== undefined;
+  const fits = (): boolean => {
+    const stored = p.storedBy(g);
+    return p.fits(g, stored) && rowsOf(p, g, stored) !== undefined;
+  };
   /** Takes the youngest out again until what is left is one kernel. */
   const shrink = (to = 0): void => {
     while (added.length > to && !fits()) p.drop(g, added.pop() as Node);

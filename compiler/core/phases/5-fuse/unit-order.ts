@@ -12,15 +12,15 @@ const MOST_BETWEEN = 8000;
 
 export class UnitOrder<Unit> {
   private readonly labels = new Map<Unit, number>();
-  /** What a unit needs, and what needs it; itself may be among them. */
-  private readonly before: (u: Unit) => readonly Unit[];
-  private readonly after: (u: Unit) => readonly Unit[];
+  /** Add what a unit needs, and what needs it; itself may be among them. */
+  private readonly before: (u: Unit, to: Unit[]) => void;
+  private readonly after: (u: Unit, to: Unit[]) => void;
 
   /** `units` in an order in which each comes after what it needs. */
   constructor(
     units: readonly Unit[],
-    before: (u: Unit) => readonly Unit[],
-    after: (u: Unit) => readonly Unit[],
+    before: (u: Unit, to: Unit[]) => void,
+    after: (u: Unit, to: Unit[]) => void,
   ) {
     this.before = before;
     this.after = after;
@@ -43,35 +43,35 @@ export class UnitOrder<Unit> {
     const seen = new Set<Unit>();
     let looked = 0;
     const stack = starts.filter((u) => this.label(u) >= bound);
+    const needed: Unit[] = [];
     for (let u = stack.pop(); u; u = stack.pop()) {
       if (u === low) return undefined;
       if (seen.has(u)) continue;
       seen.add(u);
-      for (const b of this.before(u)) {
+      needed.length = 0;
+      this.before(u, needed);
+      for (const b of needed) {
         if (++looked > most) return undefined;
         if (this.label(b) >= bound && !seen.has(b)) stack.push(b);
       }
     }
     return seen;
   }
+  /** What a unit needs beside another. */
+  private beside(u: Unit, other: Unit): Unit[] {
+    const needed: Unit[] = [];
+    this.before(u, needed);
+    return needed.filter((x) => x !== u && x !== other);
+  }
   /** True when both can be computed at once: neither waits for something that waits for the other. */
   joinable(a: Unit, b: Unit): boolean {
     const [low, high] = this.label(a) <= this.label(b) ? [a, b] : [b, a];
-    return (
-      this.between(
-        this.before(high).filter((u) => u !== low && u !== high),
-        low,
-      ) !== undefined
-    );
+    return this.between(this.beside(high, low), low) !== undefined;
   }
   /** Before two units become one: makes room, so that the one may stand where the first of them stood. */
   prepare(a: Unit, b: Unit): number {
     const [low, high] = this.label(a) <= this.label(b) ? [a, b] : [b, a];
-    const first = this.between(
-      this.before(high).filter((u) => u !== low && u !== high),
-      low,
-      Number.POSITIVE_INFINITY,
-    );
+    const first = this.between(this.beside(high, low), low, Number.POSITIVE_INFINITY);
     if (!first) throw new InternalError("fuse", "what is to be one kernel waits for itself");
     if (first.size === 0) return this.label(low);
     let top = -1;
@@ -82,7 +82,7 @@ export class UnitOrder<Unit> {
     for (let u = stack.pop(); u; u = stack.pop()) {
       if (last.has(u) || u === high || this.label(u) > top) continue;
       last.add(u);
-      for (const x of this.after(u)) stack.push(x);
+      this.after(u, stack);
     }
     const byLabel = (x: Unit, y: Unit): number => this.label(x) - this.label(y);
     const list = [...[...first].sort(byLabel), ...[...last].sort(byLabel)];
@@ -95,11 +95,14 @@ export class UnitOrder<Unit> {
   }
   /** A node stands by itself again: where it stood, or between what it needs and what needs it. */
   restore(n: Unit, was: number): void {
-    const low = Math.max(-1, ...this.before(n).map((u) => this.label(u)));
-    const high = Math.min(
-      Number.MAX_SAFE_INTEGER,
-      ...this.after(n).flatMap((u) => (u === n ? [] : [this.label(u)])),
-    );
+    const before: Unit[] = [];
+    const after: Unit[] = [];
+    this.before(n, before);
+    this.after(n, after);
+    let low = -1;
+    let high = Number.MAX_SAFE_INTEGER;
+    for (const u of before) low = Math.max(low, this.label(u));
+    for (const u of after) if (u !== n) high = Math.min(high, this.label(u));
     this.labels.set(n, was > low && was < high ? was : low + (Math.min(high, low + 1) - low) / 2);
   }
 }

@@ -85,14 +85,14 @@ export function runBeside(
         l !== undefined &&
         l.code.family === first.code.family &&
         l.code.workgroup === first.code.workgroup &&
+        used + l.uniforms.length + 1 < words &&
+        bound.size + l.buffers.filter((b) => !bound.has(b.value)).length <= most &&
         // What is made from here on is not there yet; what is read or written may not be overwritten earlier than it is.
         l.buffers.every((b) =>
           b.access === "read_write"
             ? !among(touchers.get(b.value), j)
             : !among(makers.get(baseOf(b.value)), j),
-        ) &&
-        new Set([...bound, ...l.buffers.map((b) => b.value)]).size <= most &&
-        used + l.uniforms.length + 1 < words;
+        );
       if (!fits || !l) continue;
       parts.push(l);
       from.push(t as LaunchStep);

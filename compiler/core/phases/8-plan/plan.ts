@@ -35,9 +35,8 @@ export interface EntryInput {
 
 /** What `--emit` and the summary say about an entry. */
 export interface EntryReport {
-  readonly peak: number;
-  readonly bound: number;
-  readonly memory: readonly MemoryAt[];
+  /** Bytes of the arena where the sizes that are open are 1, and where they are nominal. Worked out when it is asked for. */
+  readonly memory: () => readonly MemoryAt[];
   /** What a call runs: a loop's as often as it runs. */
   readonly dispatches: Dim;
 }
@@ -159,9 +158,12 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     train: e.train,
   };
   const { alignment } = p.target.backend.rules;
-  const memory = [1, NOMINAL].map((size) => memoryAt(plan, planner.tenants, size, alignment));
-  const { peak, bound } = memory[1];
-  return { plan, report: { peak, bound, memory, dispatches: dispatchesOf(steps) } };
+  let known: readonly MemoryAt[] | undefined;
+  const memory = (): readonly MemoryAt[] => {
+    known ??= [1, NOMINAL].map((size) => memoryAt(plan, planner.tenants, size, alignment));
+    return known;
+  };
+  return { plan, report: { memory, dispatches: dispatchesOf(steps) } };
 }
 
 /** No step, and no result, reads a place of the arena that nothing has written. */
@@ -182,8 +184,12 @@ function checkWritten(steps: readonly Planned[], given: readonly Store[], result
         read(s.from, s.label);
         write(s.to);
       } else {
-        for (const [i, x] of s.stores.entries()) if (!s.writes[i]) read(x, s.site);
-        for (const [i, x] of s.stores.entries()) if (s.writes[i]) write(x);
+        s.stores.forEach((x, i) => {
+          if (!s.writes[i]) read(x, s.site);
+        });
+        s.stores.forEach((x, i) => {
+          if (s.writes[i]) write(x);
+        });
       }
     }
   };
