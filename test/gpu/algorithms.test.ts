@@ -8,12 +8,14 @@ import type { Attrs, Dense, DType, Graph, OpDef, Value } from "../../compiler/co
 import { broadcastTo, cast, reshape, sum } from "../../compiler/core/ops/axes.ts";
 import { convolutions } from "../../compiler/core/ops/conv.ts";
 import { dot } from "../../compiler/core/ops/dot.ts";
-import { add, mul, relu } from "../../compiler/core/ops/elementwise.ts";
-import { gatherGradOp, scatterAddOp } from "../../compiler/core/ops/lookup.ts";
+import { add, div, gt, mul, relu, roundOp, sub, where } from "../../compiler/core/ops/elementwise.ts";
+import { applyOp, opNamed } from "../../compiler/core/ops/index.ts";
+import { gatherGradOp, takeGradOp } from "../../compiler/core/ops/lookup.ts";
 import { transpose } from "../../compiler/core/ops/movement.ts";
 import { softmax } from "../../compiler/core/ops/nn.ts";
 import { pooling } from "../../compiler/core/ops/pool.ts";
-import { cumsumOp } from "../../compiler/core/ops/reduce.ts";
+import { cumprodOp, cumsumOp } from "../../compiler/core/ops/running.ts";
+import { argsort, putOp, scatterOp, sortOp, topKOp } from "../../compiler/core/ops/sort.ts";
 import { input as inputOp } from "../../compiler/core/ops/source.ts";
 import { build } from "../../compiler/core/pipeline.ts";
 import { targets } from "../../compiler/core/targets.ts";
@@ -102,6 +104,31 @@ const running: readonly Case[] = [
     range: [-1000, 1000],
   },
   {
+    name: "products",
+    inputs: [["f32", [3, "K"]]],
+    make: (b, [x]) => b.make(cumprodOp, [add(b, mul(b, x, 0.01), 1)], { axis: 1, reverse: false }),
+    at: [{ K: 2500 }, { K: 40 }],
+  },
+  {
+    name: "the largest so far, and where it was, in a few lines and in many",
+    inputs: [["f32", ["R", "K"]]],
+    make: (b, [x]) => {
+      const [y, index] = applyOp(b, opNamed("cummax") as OpDef, { x, axis: 1 });
+      return add(b, y, cast(b, index, "f32"));
+    },
+    at: [
+      { R: 2, K: 2100 },
+      { R: 300, K: 40 },
+    ],
+  },
+  {
+    name: "the smallest of whole numbers so far",
+    inputs: [["i32", ["K", 5]]],
+    make: (b, [x]) => applyOp(b, opNamed("cummin") as OpDef, { x, axis: 0 })[0],
+    at: [{ K: 1500 }],
+    range: [-100000, 100000],
+  },
+  {
     name: "half precision",
     inputs: [["f32", [3, 700]]],
     make: (b, [x]) => cast(b, b.make(cumsumOp, [cast(b, x, "f16")], { axis: 1, reverse: false }), "f32"),
@@ -116,7 +143,7 @@ const scattered: readonly Case[] = [
       ["i32", ["N", 3]],
       ["f32", ["N", 3, 12]],
     ],
-    make: op(scatterAddOp, { axis: 0, extent: 700 }),
+    make: op(takeGradOp, { axis: 0, extent: 700 }),
     at: [{ N: 150 }, { N: 0 }, { N: 1 }],
     // Some are outside.
     range: [-3, 705],
@@ -127,7 +154,7 @@ const scattered: readonly Case[] = [
       ["i32", [2000]],
       ["f32", [2, 2000, 7]],
     ],
-    make: op(scatterAddOp, { axis: 1, extent: 70_000 }),
+    make: op(takeGradOp, { axis: 1, extent: 70_000 }),
     at: [{}],
     range: [68_999, 69_000],
   },
@@ -139,7 +166,7 @@ const scattered: readonly Case[] = [
       ["f32", ["E", 16]],
     ],
     make: (b, [index, g, like]) =>
-      b.make(scatterAddOp, [index, mul(b, g, 2)], { axis: 0, extent: like.type.shape[0] }),
+      b.make(takeGradOp, [index, mul(b, g, 2)], { axis: 0, extent: like.type.shape[0] }),
     at: [{ E: 300 }],
     range: [-1, 300],
   },
@@ -163,6 +190,54 @@ const scattered: readonly Case[] = [
       cast(b, b.make(gatherGradOp, [index, cast(b, g, "f16")], { axis: 1, extent: 100 }), "f32"),
     at: [{}],
     range: [0, 99],
+  },
+];
+
+const sorted: readonly Case[] = [
+  {
+    name: "one long line, and what comes of its order",
+    inputs: [["f32", ["N"]]],
+    make: (b, [x]) => applyOp(b, sortOp, { x })[0],
+    at: [{ N: 5000 }, { N: 1 }, { N: 0 }, { N: 65 }],
+  },
+  {
+    name: "many lines along an axis within, falling, with equal ones and NaN",
+    inputs: [["f32", [3, "K", 30]]],
+    make: (b, [x]) => {
+      const few = b.make(roundOp, [mul(b, x, 3)]);
+      return argsort(b, where(b, gt(b, few, 2), div(b, sub(b, few, few), 0), few), 1, true);
+    },
+    at: [{ K: 200 }, { K: 70 }],
+  },
+  {
+    name: "whole numbers below 0, the largest few",
+    inputs: [["i32", [5, 300]]],
+    make: (b, [x]) => applyOp(b, topKOp, { x, k: 70 })[0],
+    at: [{}],
+    range: [-1000, 1000],
+  },
+  {
+    name: "the way back from the largest few",
+    inputs: [
+      ["f32", ["B", 400]],
+      ["f32", ["B", 5]],
+    ],
+    make: (b, [x, g]) => {
+      const [, index] = applyOp(b, topKOp, { x, k: 5 });
+      return b.make(putOp, [index, mul(b, g, 2)], { axis: 1, extent: 400 });
+    },
+    at: [{ B: 7 }, { B: 0 }],
+  },
+  {
+    name: "a scatter, of which the last stays",
+    inputs: [
+      ["f32", [6, 300]],
+      ["i32", [6, "K"]],
+      ["f32", [6, "K"]],
+    ],
+    make: (b, [x, index, source]) => applyOp(b, scatterOp, { x, index, source })[0],
+    at: [{ K: 400 }, { K: 0 }, { K: 1 }],
+    range: [-2, 302],
   },
 ];
 
@@ -355,7 +430,8 @@ async function agree(
       // Terms are added in one order, whatever the device.
       const key = `${c.name} ${JSON.stringify(sizes)} ${way}`;
       const bits = String(got.y.data);
-      if (cases === scattered && (sums.get(key) ?? bits) !== bits) wrong.push(`${key}: other bits`);
+      if ((cases === scattered || cases === sorted) && (sums.get(key) ?? bits) !== bits)
+        wrong.push(`${key}: other bits`);
       sums.set(key, bits);
     }
   net.dispose();
@@ -399,6 +475,7 @@ describe.each(targets.map((t) => [t.name, t] as const))("on %s", (_name, target)
   for (const [name, cases] of [
     ["running sum", running],
     ["scatter", scattered],
+    ["sort", sorted],
     ["contraction", products],
     ["matrix-vector", vectors],
     ["strip", strips],

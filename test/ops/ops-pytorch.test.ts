@@ -32,7 +32,7 @@ describe("operators agree with PyTorch", () => {
       const xs = c.operands.map((how, i) => {
         const name = `${c.name}.${i}`;
         const values = operand(name, how);
-        const dtype = values instanceof Int32Array ? "i32" : "f32";
+        const dtype = how.rule === "literal" ? how.dtype : values instanceof Int32Array ? "i32" : "f32";
         data[name] = dense(dtype, how.shape, values);
         return b.make(input, [], { name, dtype, shape: how.shape.map((n) => dim(n)) });
       });
@@ -40,10 +40,13 @@ describe("operators agree with PyTorch", () => {
         Object.entries(c.attrs).map(([k, v]) => [k, INFINITE.has(v) ? Number(v) : v]),
       );
       const tensors = op.params.filter((p) => p.kind === "tensor");
-      xs.forEach((x, i) => {
-        args[tensors[i].name] = x;
-      });
-      const [y] = applyOp(b, op, args);
+      const list = op.params.find((p) => p.kind === "tensors");
+      if (list) args[list.name] = xs;
+      else
+        xs.forEach((x, i) => {
+          args[tensors[i].name] = x;
+        });
+      const [y, ...others] = applyOp(b, op, args);
       data.direction = dense("f32", c.shape, signed(`${c.name}.direction`, c.shape));
       const direction = b.make(input, [], {
         name: "direction",
@@ -52,14 +55,22 @@ describe("operators agree with PyTorch", () => {
       });
       const one = b.make(full, [], { value: 1, dtype: "f32", shape: [] });
       const wrt = xs.filter((x) => isFloat(x.type.dtype));
-      const grads = backward(b, [sum(b, mul(b, y, direction))], [one], wrt).map(
-        (g, i) => g ?? b.make(full, [], { value: 0, dtype: "f32", shape: [...wrt[i].type.shape] }),
+      const smooth = isFloat(y.type.dtype);
+      const found = smooth ? backward(b, [sum(b, mul(b, y, direction))], [one], wrt) : [];
+      const grads = wrt.map(
+        (x, i) => found[i] ?? b.make(full, [], { value: 0, dtype: "f32", shape: [...x.type.shape] }),
       );
-      const { results } = evaluate(graphOf([...xs, direction], [y, ...grads]), data);
+      const { results } = evaluate(graphOf([...xs, direction], [y, ...grads, ...others]), data);
       expect(results.y0.shape).toEqual(c.shape);
+      others.forEach((_, i) => {
+        figures.check(`${c.name}/other.${i}`, results[`y${1 + grads.length + i}`].data, {
+          rtol: 1e-6,
+          atol: 1e-7,
+        });
+      });
       figures.check(`${c.name}/y`, results.y0.data, { rtol: 1e-6, atol: 1e-7 });
       wrt.forEach((x, i) => {
-        if (!there.has(`${c.name}/grad.${xs.indexOf(x)}`)) return;
+        if (!smooth || !there.has(`${c.name}/grad.${xs.indexOf(x)}`)) return;
         figures.check(`${c.name}/grad.${xs.indexOf(x)}`, results[`y${i + 1}`].data, {
           rtol: 1e-6,
           atol: 1e-7,

@@ -29,10 +29,19 @@ const elsewhere = new Set([
 const byGradient = new Set([
   "attention_grad_query",
   "attention_grad_key",
+  "arrange",
+  "put",
+  "put_each",
   ...RANKS.flatMap((rank) =>
-    ["max_pool#d_index", "max_pool#d_grad", "max_pool#d_select", "sum_pool#d_grad"].map((name) =>
-      name.replace("#", String(rank)),
-    ),
+    [
+      "windows#d_grad",
+      "adaptive_max_pool#d_index",
+      "adaptive_max_pool#d_grad",
+      "max_pool#d_index",
+      "max_pool#d_grad",
+      "max_pool#d_select",
+      "sum_pool#d_grad",
+    ].map((name) => name.replace("#", String(rank))),
   ),
 ]);
 

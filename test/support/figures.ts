@@ -12,9 +12,10 @@ export type Recipe =
   | { readonly rule: "integers"; readonly shape: readonly number[]; readonly below: number }
   | {
       readonly rule: "literal";
-      readonly dtype: "f32" | "i32";
+      readonly dtype: "f32" | "i32" | "bool";
       readonly shape: readonly number[];
-      readonly data: readonly number[];
+      /** What is no number in JSON is a word. */
+      readonly data: readonly (number | string)[];
     };
 
 /** What the numbers of a large tensor come down to. */
@@ -27,7 +28,7 @@ export interface Summary {
   readonly first: readonly number[];
 }
 
-/** One case of the figure "operators"; tensors `NAME/y` and `NAME/grad.I`. */
+/** One case of the figure "operators"; tensors `NAME/y`, `NAME/other.I` where there are several results, and `NAME/grad.I`. */
 export interface OperatorCase {
   readonly name: string;
   readonly op: string;
@@ -142,7 +143,9 @@ export function operand(name: string, how: Recipe): Float32Array | Int32Array {
     case "integers":
       return integers(name, how.shape, how.below);
     case "literal":
-      return how.dtype === "i32" ? Int32Array.from(how.data) : Float32Array.from(how.data);
+      return how.dtype === "f32"
+        ? Float32Array.from(how.data.map(Number))
+        : Int32Array.from(how.data.map(Number));
   }
 }
 

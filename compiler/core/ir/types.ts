@@ -168,9 +168,11 @@ export interface OpParam {
   readonly aliases?: readonly string[];
   /** The dtype of a literal given here, where it is not its neighbours'. */
   readonly literal?: DType;
+  /** For `tensors`: one that stands alone is a list of one. */
+  readonly alone?: boolean;
   /** Never written by the user: the checker gives it by this name (`seed`, `step`, `hash`, `training`). */
   readonly implicit?: boolean;
-  /** For `name`: the allowed words. */
+  /** For `name`: the allowed words; for `tuple`: those that stand for numbers. */
   readonly among?: readonly string[];
   readonly doc?: string;
 }

@@ -36,6 +36,14 @@ export const DEAR = 8;
 
 const isFloat = (t: DType): boolean => t === "f32" || t === "f16";
 
+function sortKey(t: DType, x: number): number {
+  if (!isFloat(t)) return t === "i32" ? (x ^ 0x80000000) >>> 0 : x;
+  if (Number.isNaN(x)) return 0xffffffff;
+  const bits = new Uint32Array(Float32Array.of(x).buffer)[0];
+  if (x === 0) return 0x80000000;
+  return (bits > 0x80000000 ? ~bits : bits ^ 0x80000000) >>> 0;
+}
+
 const EXACT: Tolerance = { ulp: 0 };
 /** An unary float function. */
 const unary = (js: (x: number) => number, tolerance: Tolerance = EXACT, cost = 1): ScalarFunction => ({
@@ -151,6 +159,8 @@ const table = {
   inside: { arity: 2, result: "bool", js: (_t, x, extent) => (x >= 0 && x < extent ? 1 : 0) },
   select: { arity: 3, js: (_t, c, x, y) => (c ? x : y) },
   shift_right: { arity: 2, js: (_t, x, y) => x >>> y },
+  /** A number without sign that is larger where x comes later in an order: zeros are one, and NaN comes last. */
+  sort_key: { arity: 1, result: "u32", cost: 6, js: sortKey },
   threefry_a: {
     arity: 4,
     result: "u32",

@@ -138,6 +138,7 @@ function attribute(op: OpDef, p: OpParam, a: Attr): Attr {
     case "axes":
       return (Array.isArray(a) ? a : [a]).map(integer);
     case "tuple": {
+      if (typeof a === "string" && p.among?.includes(a)) return a;
       const length = p.length as number;
       const list = (Array.isArray(a) ? a : new Array(length).fill(a)).map(integer);
       return list.length === length ? list : wrong(tupleText(p));

@@ -137,18 +137,40 @@ function convolutionsOver(rank: number, examples: Examples): readonly OpDef[] {
     return a;
   }
 
+  /** PyTorch's words: none, or as much as keeps the size, an odd element of it behind. */
+  function paddingOf(word: string, w: TensorType, attrs: Attrs): Attrs {
+    if (word === "valid") return { padding: everyWhere(rank, 0), padding_high: everyWhere(rank, 0) };
+    if (numbersAt(attrs, "stride").some((n) => n !== 1))
+      fail("E0607", `${name}: padding "same" is for a stride of 1`, { attr: "padding" });
+    const total = along.map((d) => {
+      const kernel = asConst(w.shape[2 + d] ?? ONE);
+      if (kernel === undefined)
+        return fail("E0506", `${name}: padding "same" needs a kernel of known size`, { attr: "padding" });
+      return numbersAt(attrs, "dilation")[d] * (kernel - 1);
+    });
+    return { padding: total.map((n) => Math.floor(n / 2)), padding_high: total.map((n) => Math.ceil(n / 2)) };
+  }
+
   const conv: OpDef = {
     name,
     doc: `Convolution of x ${imageText(rank)} with weight ${spatialText(rank, "out, C / groups", (a) => a.word)}, plus bias [out].`,
     fuses: "fold",
-    params: [tensor("x"), tensor("weight"), tensor("bias", { optional: true }), ...windowParams],
-    complete: (_types, attrs) => ({
-      stride: attrs.stride ?? everyWhere(rank, 1),
-      padding: attrs.padding ?? everyWhere(rank, 0),
-      dilation: attrs.dilation ?? everyWhere(rank, 1),
-      groups: attrs.groups ?? 1,
-      padding_high: attrs.padding_high ?? attrs.padding ?? everyWhere(rank, 0),
-    }),
+    params: [
+      tensor("x"),
+      tensor("weight"),
+      tensor("bias", { optional: true }),
+      ...windowParams.map((p) => (p.name === "padding" ? { ...p, among: ["same", "valid"] } : p)),
+    ],
+    complete: ([, w], attrs) => {
+      const whole = {
+        stride: attrs.stride ?? everyWhere(rank, 1),
+        padding: attrs.padding ?? everyWhere(rank, 0),
+        dilation: attrs.dilation ?? everyWhere(rank, 1),
+        groups: attrs.groups ?? 1,
+        padding_high: attrs.padding_high ?? attrs.padding ?? everyWhere(rank, 0),
+      };
+      return typeof attrs.padding === "string" ? { ...whole, ...paddingOf(attrs.padding, w, whole) } : whole;
+    },
     scales: { operand: 1, from: 0, axis: 1 },
     infer: (types, attrs, b) => {
       const [x, w] = types;

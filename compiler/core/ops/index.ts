@@ -1,6 +1,7 @@
 // The list of all operators: adding one touches its family's file and, for a new family, this list.
 // In: the families. Out: lookup by name, and which operator a call in the language means.
 import type { OpDef } from "../ir/types.ts";
+import { adaptives } from "./adaptive.ts";
 import { arranging } from "./arrange.ts";
 import { attentions } from "./attention.ts";
 import { broadcastToOp, castOp, reshapeOp, sumOp } from "./axes.ts";
@@ -8,6 +9,7 @@ import { convolutions } from "./conv.ts";
 import { copy, pack } from "./copy.ts";
 import { customOp, variableOp } from "./custom.ts";
 import { contractions } from "./dot.ts";
+import { einsums } from "./einsum.ts";
 import { elementwise, maximumOp, minimumOp } from "./elementwise.ts";
 import { joins } from "./joins.ts";
 import { lookups } from "./lookup.ts";
@@ -18,7 +20,10 @@ import { norms } from "./norms.ts";
 import { pooling } from "./pool.ts";
 import { random } from "./random.ts";
 import { maxOp, minOp, reductions } from "./reduce.ts";
+import { resizes } from "./resize.ts";
+import { runnings } from "./running.ts";
 import { loop, outside, pick, scan } from "./scan.ts";
+import { sorts } from "./sort.ts";
 import { constant, full, hyper, input, iota, param, seed, size, state } from "./source.ts";
 
 export { type Argument, type Arguments, applyOp, bindArguments } from "./apply.ts";
@@ -30,11 +35,13 @@ export const opFamilies: readonly { readonly title: string; readonly ops: readon
   { title: "Casts, shapes and sums", ops: [castOp, reshapeOp, broadcastToOp, sumOp] },
   { title: "Element by element", ops: elementwise },
   { title: "Movement", ops: [...movement, ...joins, ...arranging] },
-  { title: "Reductions and scans", ops: reductions },
-  { title: "Products of matrices", ops: contractions },
+  { title: "Reductions and scans", ops: [...reductions, ...runnings] },
+  { title: "Products of matrices", ops: [...contractions, ...einsums] },
   { title: "Convolutions", ops: convolutions },
-  { title: "Pools", ops: pooling },
+  { title: "Pools and windows", ops: [...pooling, ...adaptives] },
+  { title: "Images at other sizes", ops: resizes },
   { title: "Lookups", ops: lookups },
+  { title: "Order and scatters", ops: sorts },
   { title: "Random numbers", ops: random },
   { title: "Softmax and activations", ops: networks },
   { title: "Norms", ops: norms },

@@ -37,7 +37,7 @@ import { eachOffset, stridesOf } from "./dense.ts";
 import { add as addValues, and, eq, ge, le, lt, where } from "./elementwise.ts";
 import { iota as iotaOp } from "./source.ts";
 
-const needIndex = (name: string, t: TensorType, operand: number): void => {
+export const needIndex = (name: string, t: TensorType, operand: number): void => {
   if (t.dtype !== "i32") fail("E0404", `${name}: the index is ${t.dtype}, not i32`, { operand });
 };
 const clampTo = (s: Lowering, index: Scalar, last: Dim): Scalar =>
@@ -91,7 +91,7 @@ export const takeOp: OpDef = {
     const along = numberAt(node.attrs, "axis");
     return [
       g && isFloat(g.type.dtype)
-        ? b.make(scatterAddOp, [index, g], { axis: along, extent: x.type.shape[along] })
+        ? b.make(takeGradOp, [index, g], { axis: along, extent: x.type.shape[along] })
         : undefined,
       undefined,
     ];
@@ -116,8 +116,8 @@ export const takeOp: OpDef = {
     { shapes: [[3], []], dtypes: ["f32", "i32"], range: [-2, 4], grad: false },
   ],
 };
-export const [scatterAddOp, scatterAddEach] = algorithm({
-  name: "scatter_add",
+export const [takeGradOp, takeGradEach] = algorithm({
+  name: "take_grad",
   doc: "The gradient of take: zeros with `extent` rows along the axis, each slice of g added to the row its index names, if there is one.",
   fuses: "fold",
   exposed: false,
@@ -317,6 +317,49 @@ export const [gatherGradOp, gatherGradEach] = algorithm({
       attrs: { axis: 1, extent: 5 },
     },
   ],
+});
+
+/** What `scatter` overwrites with (scatter.ts). Here, because it sorts as a gather's gradient does. */
+export const [scatterLastOp, scatterLastEach] = algorithm({
+  name: "scatter_last",
+  doc: "Along an axis of `extent` places: where in the line the last index stands that names the place, -1 where none does.",
+  fuses: "fold",
+  exposed: false,
+  params: [tensor("index"), axis("axis"), size("extent")],
+  infer: ([index], attrs) => [
+    { dtype: "i32", shape: index.shape.map((d, i) => (i === attrs.axis ? dimAt(attrs, "extent") : d)) },
+  ],
+  noGrad: "the result is an index",
+  reference: ([index], attrs, [out]) => {
+    const along = numberAt(attrs, "axis");
+    const strides = stridesOf(out.shape);
+    const own = stridesOf(index.shape)[along];
+    out.data.fill(-1);
+    eachOffset(
+      index.shape,
+      strides.map((v, i) => (i === along ? 0 : v)),
+      0,
+      (flat, o) => {
+        const place = index.data[flat];
+        if (place < 0 || place >= out.shape[along]) return;
+        const at = o + place * strides[along];
+        out.data[at] = Math.max(out.data[at], Math.floor(flat / own) % index.shape[along]);
+      },
+    );
+  },
+  lower: (s, node, at) => {
+    const [index] = node.inputs;
+    const along = numberAt(node.attrs, "axis");
+    const last = s.fold("max", [index.type.shape[along]], (k) => {
+      const place = s.read(
+        index,
+        at.map((p, i) => (i === along ? k : p)),
+      );
+      return s.select(s.call("eq", place, at[along]), k, s.const("i32", -1));
+    });
+    return s.call("max", last, s.const("i32", -1));
+  },
+  examples: [{ shapes: [[3, 4]], dtypes: ["i32"], attrs: { axis: 1, extent: 5 }, grad: false }],
 });
 
 // ------------------------------------------------------------------------------- indicators: one_hot, triangles
@@ -533,12 +576,14 @@ export const update = (b: Builder, x: Value, block: Value, at: readonly Value[])
 
 export const lookups: readonly OpDef[] = [
   takeOp,
-  scatterAddOp,
-  scatterAddEach,
+  takeGradOp,
+  takeGradEach,
   embeddingOp,
   gatherOp,
   gatherGradOp,
   gatherGradEach,
+  scatterLastOp,
+  scatterLastEach,
   oneHotOp,
   trilOp,
   triuOp,

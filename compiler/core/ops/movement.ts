@@ -1,8 +1,9 @@
 // Movement: transpose, slice, flip, pad. In: tensors. Out: the same elements at other coordinates; views are index
 // arithmetic in whatever reads them. What joins and parts tensors is in joins.ts.
 import { add, type Dim, dim, isConst, mul, sub } from "../dims/dim.ts";
-import type { Builder, OpDef, TensorType, Value } from "../ir/types.ts";
+import type { Attrs, Builder, OpDef, TensorType, Value } from "../ir/types.ts";
 import type { Scalar } from "../kernel/scalar.ts";
+import { sum } from "./axes.ts";
 import {
   atLeast,
   axes,
@@ -18,9 +19,11 @@ import {
   sizes,
   tensor,
   typeText,
+  word,
   zerosLike,
 } from "./define.ts";
 import { eachOffset, stridesOf } from "./dense.ts";
+import { add as addValues } from "./elementwise.ts";
 
 // -------------------------------------------------------------------------------------------- transpose
 
@@ -264,20 +267,138 @@ export function flip(b: Builder, x: Value, over: readonly number[]): Value {
 
 // -------------------------------------------------------------------------------------------------- pad
 
+/** What stands around x where it is of x itself. */
+const BORDERS = ["reflect", "replicate", "circular"];
+
+export const borderOp: OpDef = {
+  name: "pad_border",
+  doc: "x with what its own elements say around it (mode): reflect, replicate or circular.",
+  fuses: "view",
+  exposed: false,
+  params: [tensor("x"), sizes("low"), sizes("high"), word("mode", { among: BORDERS })],
+  infer: ([x], attrs, b) => {
+    const [low, high] = [dimsAt(attrs, "low"), dimsAt(attrs, "high")];
+    const { mode } = attrs;
+    const rank = x.shape.length;
+    if (low.length !== rank || high.length !== rank)
+      fail("E0304", `pad: low and high name each of the ${rank} axes`, { operand: 0 });
+    for (const [name, amounts] of [
+      ["low", low],
+      ["high", high],
+    ] as const)
+      amounts.forEach((d, i) => {
+        atLeast(d, dim(0), "pad: an amount", b, () =>
+          fail("E0607", "pad: a negative amount", { attr: name }),
+        );
+        if (isConst(d, 0)) return;
+        const need = mode === "reflect" ? add(d, 1) : mode === "circular" ? d : dim(1);
+        atLeast(x.shape[i], need, `pad: elements of axis ${i} to ${String(mode)}`, b, () =>
+          fail(
+            "E0302",
+            `pad: ${d.key} elements of mode ${String(mode)} need ${need.key} on axis ${i} of ${typeText(x)}`,
+            {
+              attr: name,
+            },
+          ),
+        );
+      });
+    return [{ dtype: x.dtype, shape: x.shape.map((d, i) => add(low[i], d, high[i])) }];
+  },
+  reference: ([x], attrs, [out]) => {
+    const low = numbersAt(attrs, "low");
+    const strides = stridesOf(x.shape);
+    const inside = (p: number, n: number): number => {
+      if (attrs.mode === "circular") return (p + n) % n;
+      if (attrs.mode === "replicate") return Math.min(Math.max(p, 0), n - 1);
+      return n - 1 - Math.abs(n - 1 - Math.abs(p));
+    };
+    const own = stridesOf(out.shape);
+    for (let flat = 0; flat < out.data.length; flat++)
+      out.data[flat] =
+        x.data[
+          x.shape.reduce((o, n, i) => {
+            const at = Math.floor(flat / own[i]) % out.shape[i];
+            return o + inside(at - low[i], n) * strides[i];
+          }, 0)
+        ];
+  },
+  vjp: (b, node, [g]) => [g && borderGrad(b, g, node.inputs[0], node.attrs)],
+  lower: (s, node, at) => {
+    const x = node.inputs[0];
+    const [low, high] = [dimsAt(node.attrs, "low"), dimsAt(node.attrs, "high")];
+    const coords = at.map((p, i) => {
+      if (isConst(low[i], 0) && isConst(high[i], 0)) return p;
+      const n = x.type.shape[i];
+      const q = s.iadd(p, sub(dim(0), low[i]));
+      if (node.attrs.mode === "replicate") return s.call("min", s.call("max", q, s.dim(0)), s.dim(sub(n, 1)));
+      if (node.attrs.mode === "circular") return s.imod(s.iadd(q, n), n);
+      const a = s.call("max", q, s.imul(q, -1));
+      return s.call("min", a, s.iadd(s.imul(a, -1), mul(sub(n, 1), 2)));
+    });
+    return s.read(x, coords);
+  },
+  examples: [
+    { shapes: [[3, 4]], attrs: { low: [2, 1], high: [1, 3], mode: "reflect" } },
+    { shapes: [[3, 1]], attrs: { low: [2, 1], high: [0, 3], mode: "replicate" } },
+    { shapes: [[2, 3]], attrs: { low: [2, 0], high: [1, 3], mode: "circular" } },
+  ],
+};
+/** Axis by axis, last first: what came of the elements themselves, and of those before and behind that are theirs, too. */
+function borderGrad(b: Builder, g: Value, x: Value, attrs: Attrs): Value {
+  const [low, high] = [dimsAt(attrs, "low"), dimsAt(attrs, "high")];
+  let out = g;
+  for (let i = x.type.shape.length - 1; i >= 0; i--) {
+    const n = x.type.shape[i];
+    const all = out;
+    const behind = add(low[i], n);
+    out = sliceAxis(b, all, i, low[i], n);
+    const put = (part: Value, before: Dim): void => {
+      const zero = all.type.shape.map(() => dim(0));
+      const size = part.type.shape[i];
+      const at = (d: Dim): Dim[] => zero.map((z, k) => (k === i ? d : z));
+      out = addValues(b, out, pad(b, part, at(before), at(sub(n, add(before, size)))));
+    };
+    if (!isConst(low[i], 0)) {
+      const part = sliceAxis(b, all, i, 0, low[i]);
+      if (attrs.mode === "circular") put(part, sub(n, low[i]));
+      else if (attrs.mode === "reflect") put(flip(b, part, [i]), dim(1));
+      else put(sum(b, part, [i], true), dim(0));
+    }
+    if (!isConst(high[i], 0)) {
+      const part = sliceAxis(b, all, i, behind, high[i]);
+      if (attrs.mode === "circular") put(part, dim(0));
+      else if (attrs.mode === "reflect") put(flip(b, part, [i]), sub(n, add(high[i], 1)));
+      else put(sum(b, part, [i], true), sub(n, 1));
+    }
+  }
+  return out;
+}
+
 export const padOp: OpDef = {
   name: "pad",
   torch: "F.pad",
-  doc: "x with `low` and `high` elements of `value` around it per axis, and `interior` of them between neighbours.",
+  doc: "x with `low` and `high` elements of `value` around it per axis, and `interior` of them between neighbours. Other modes than constant take what is around it from x: reflect (mirrored at the first and last element), replicate (these) or circular.",
   fuses: "view",
+  inline: (_types, attrs) => attrs.mode !== undefined,
+  expand: (b, node) => [
+    b.make(borderOp, [node.inputs[0]], {
+      low: node.attrs.low,
+      high: node.attrs.high,
+      mode: node.attrs.mode,
+    }),
+  ],
   params: [
     tensor("x"),
     sizes("low"),
     sizes("high", { optional: true, doc: "as `low` by default" }),
     float("value", { default: 0 }),
     ints("interior", { optional: true }),
+    word("mode", { default: "constant", among: ["constant", ...BORDERS] }),
   ],
-  complete: ([x], attrs) => ({
+  complete: ([x], { mode, ...attrs }) => ({
     ...attrs,
+    // A constant is what there is without it.
+    ...(mode === undefined || mode === "constant" ? {} : { mode }),
     high: attrs.high ?? attrs.low,
     value: attrs.value ?? 0,
     interior: attrs.interior ?? x.shape.map(() => 0),
@@ -352,6 +473,7 @@ export const padOp: OpDef = {
     { shapes: [[3]], attrs: { low: [2] } },
     { shapes: [[2, 3]], attrs: { low: [0, 1], high: [1, 1], interior: [1, 2] } },
     { shapes: [[2]], attrs: { low: [1] }, dtypes: ["i32"], grad: false },
+    { shapes: [[2, 3]], attrs: { low: [1, 2], high: [0, 1], mode: "reflect" } },
   ],
 };
 export function pad(
@@ -366,4 +488,4 @@ export function pad(
   return b.make(padOp, [x], { low: low.map(dim), high: high.map(dim), value, interior: [...interior] });
 }
 
-export const movement: readonly OpDef[] = [transposeOp, sliceOp, flipOp, padOp];
+export const movement: readonly OpDef[] = [transposeOp, sliceOp, flipOp, borderOp, padOp];

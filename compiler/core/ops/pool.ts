@@ -2,10 +2,22 @@
 // or over the windows that contain an element (backwards), so that nothing scatters. A max pool's gradient goes to the first
 // largest element of a window, as PyTorch's does: its place is computed once (max_pool2d_index), and both directions select
 // by it. The rank is a number: the pools over one, two and three axes are one definition.
-import { add, asConst, ceilDiv, type Dim, dim, floorDiv, ONE } from "../dims/dim.ts";
+import {
+  add,
+  asConst,
+  ceilDiv,
+  type Dim,
+  dim,
+  exactQuotient,
+  floorDiv as floorDivDims,
+  mul,
+  ONE,
+  product,
+  sub,
+} from "../dims/dim.ts";
 import type { Attrs, Builder, ConcreteAttrs, OpDef, OpExample, TensorType, Value } from "../ir/types.ts";
 import type { Lowering, Scalar } from "../kernel/scalar.ts";
-import { broadcastTo } from "./axes.ts";
+import { broadcastTo, reshape } from "./axes.ts";
 import {
   allowDtypes,
   atLeast,
@@ -14,14 +26,23 @@ import {
   dimsAt,
   FLOATS,
   fail,
+  float,
   full,
+  isFloat,
+  numberAt,
   numbersAt,
   type Requirer,
   rankOf,
+  sameShapes,
+  sameSize,
+  sizes as sizesParam,
+  sizeValue,
   tensor,
 } from "./define.ts";
-import { div } from "./elementwise.ts";
+import { add as addValues, div, floorDiv, mul as mulValues, pow, rem } from "./elementwise.ts";
+import { gatherOp, needIndex, place } from "./lookup.ts";
 import { pad, sliceAxis } from "./movement.ts";
+import { scatterOp } from "./sort.ts";
 import {
   directions,
   elementAt,
@@ -45,15 +66,15 @@ const poolOf = (a: Attrs | ConcreteAttrs): Pool => ({ ...windowOf(a), kernel: nu
 /** Elements a window spans in a direction. */
 const reach = (a: Pool, d: number): number => asConst(spanOf(a.kernel[d], a.dilation[d])) as number;
 
-/** The positions of windows in each direction, by PyTorch's rule. */
-function positions(name: string, x: TensorType, attrs: Attrs, b: Requirer): Dim[] {
+/** The positions of windows in each direction, by PyTorch's rule. A pool has some of the image in each of its windows. */
+function positions(name: string, x: TensorType, attrs: Attrs, b: Requirer, pools = true): Dim[] {
   const a = poolOf(attrs);
   const rank = a.kernel.length;
   rankOf(name, x, 2 + rank, 0, `an input ${imageText(rank)}`);
   if ([...a.kernel, ...a.stride, ...a.dilation].some((n) => n < 1))
     fail("E0607", `${name}: kernel, stride and dilation are at least 1`, { attr: "kernel" });
   return directions(rank).map((d) => {
-    if (a.padding[d] * 2 > a.kernel[d])
+    if (pools && a.padding[d] * 2 > a.kernel[d])
       fail("E0607", `${name}: padding ${a.padding[d]} is more than half of kernel ${a.kernel[d]}`, {
         attr: "padding",
       });
@@ -63,7 +84,7 @@ function positions(name: string, x: TensorType, attrs: Attrs, b: Requirer): Dim[
         operand: 0,
       }),
     );
-    if (!boolAt(attrs, "ceil_mode")) return add(floorDiv(room, a.stride[d]), 1);
+    if (!boolAt(attrs, "ceil_mode")) return add(floorDivDims(room, a.stride[d]), 1);
     const count = add(ceilDiv(room, a.stride[d]), 1);
     // A last window that starts in the padding behind is left out.
     const [n, extent] = [asConst(count), asConst(x.shape[2 + d])];
@@ -110,6 +131,20 @@ function eachTap(
   for (let p = 0; p < x[0] * x[1]; p++)
     for (const r of runs)
       for (let k = 0; k < r.count; k++) f(r.tap, p * area + r.image + k * step, p * places + r.window + k);
+}
+
+/** The same where windows' elements are told apart, [N, C, taps, positions]. */
+function eachOfWindows(
+  x: readonly number[],
+  windows: readonly number[],
+  a: Pool,
+  f: (image: number, window: number) => void,
+): void {
+  const rank = a.kernel.length;
+  const [taps, places] = [sizeOf(a.kernel), sizeOf(windows.slice(2 + rank))];
+  eachTap(x, [...windows.slice(0, 2), ...windows.slice(2 + rank)], a, (tap, image, window) =>
+    f(image, (Math.floor(window / places) * taps + tap) * places + (window % places)),
+  );
 }
 
 /**
@@ -421,7 +456,311 @@ function pools(
     return along.reduce((v, d) => sliceAxis(b, v, 2 + d, 0, size[d]), counts);
   }
 
-  return [maxPool, maxIndex, maxGrad, maxSelect, sumPool, sumGrad, avgPool];
+  // -------------------------------------------------------------------------------- places of the largest, and back
+
+  const maxPlaces: OpDef = {
+    name: named("max", "_with_indices"),
+    torch: `F.max_pool${rank}d(…, return_indices=True)`,
+    doc: `(values, indices): ${named("max")} of x ${image}, and where in its image each was found (row-major, i32), as PyTorch's return_indices.`,
+    fuses: "composite",
+    params: [tensor("x"), ...poolParams],
+    complete: completePool,
+    infer: (types, attrs, b) => {
+      const [y] = pooled(named("max"))(types, attrs, b);
+      return [y, { dtype: "i32", shape: y.shape }];
+    },
+    inline: () => true,
+    expand: (b, node) => {
+      const [x] = node.inputs;
+      const y = b.make(maxPool, [x], node.attrs);
+      const a = poolOf(node.attrs);
+      let rest = b.make(maxIndex, [x, y], node.attrs);
+      const taps: Value[] = [];
+      for (const d of [...along].reverse()) {
+        taps[d] = rem(b, rest, a.kernel[d]);
+        rest = floorDiv(b, rest, a.kernel[d]);
+      }
+      const { shape } = y.type;
+      const index = along.reduce<Value>(
+        (flat, d) => {
+          const extent = broadcastTo(b, sizeValue(b, x.type.shape[2 + d]), shape);
+          const window = addValues(b, mulValues(b, place(b, shape, 2 + d), a.stride[d]), -a.padding[d]);
+          const at = addValues(b, window, mulValues(b, taps[d], a.dilation[d]));
+          return addValues(b, mulValues(b, flat, extent), at);
+        },
+        full(b, 0, { dtype: "i32", shape }),
+      );
+      return [y, index];
+    },
+    examples: examples.slice(0, 2),
+  };
+  const maxUnpool: OpDef = {
+    name: `max_unpool${rank}d`,
+    torch: `F.max_unpool${rank}d`,
+    doc: `Zeros with each element of x where its index says in its image (row-major, as ${named("max", "_with_indices")} gives it), as PyTorch's; the image's \`size\` is what the pool took, the smallest such by default. Where several go to one place, the last one stays.`,
+    fuses: "composite",
+    params: [
+      tensor("x"),
+      tensor("indices"),
+      ...poolParams.slice(0, 3),
+      sizesParam("size", { optional: true, aliases: ["output_size"] }),
+    ],
+    complete: ([x], { size, ...attrs }) => {
+      const stride = numbersAt({ stride: attrs.stride ?? attrs.kernel }, "stride");
+      const padding = attrs.padding ?? everyWhere(rank, 0);
+      const a = { stride, padding: numbersAt({ padding }, "padding"), kernel: numbersAt(attrs, "kernel") };
+      const least = along.map((d) =>
+        add(mul(sub(x.shape[2 + d] ?? ONE, 1), a.stride[d]), a.kernel[d] - 2 * a.padding[d]),
+      );
+      return { kernel: attrs.kernel, stride, padding, size: size ?? least };
+    },
+    infer: ([x, indices], attrs, b) => {
+      const name = `max_unpool${rank}d`;
+      allowDtypes(name, [x], FLOATS);
+      rankOf(name, x, 2 + rank, 0, `an input ${image}`);
+      needIndex(name, indices, 1);
+      sameShapes(name, [x, indices], b);
+      const size = dimsAt(attrs, "size");
+      if (size.length !== rank)
+        fail("E0607", `${name}: ${size.length} sizes for ${rank} axes`, { attr: "size" });
+      return [{ dtype: x.dtype, shape: [...x.shape.slice(0, 2), ...size] }];
+    },
+    indexes: (_types, attrs) => [
+      {
+        operand: 1,
+        extent: product(dimsAt(attrs, "size")),
+        use: `max_unpool${rank}d to ${product(dimsAt(attrs, "size")).key} places`,
+      },
+    ],
+    // Each element has the gradient of its place, as in PyTorch, where several have one, too.
+    vjp: (b, node, [g]) => {
+      const [x, indices] = node.inputs;
+      if (!g) return [undefined, undefined];
+      const taken = b.make(gatherOp, [lines(b, g), lines(b, indices)], { axis: 2 });
+      return [reshape(b, taken, x.type.shape), undefined];
+    },
+    expand: (b, node) => {
+      const [x, indices] = node.inputs;
+      const { dtype, shape } = node.outs[0].type;
+      const zeros = full(b, 0, { dtype, shape: [...shape.slice(0, 2), product(shape.slice(2))] });
+      const put = b.make(scatterOp, [zeros, lines(b, indices), lines(b, x)], { axis: 2 });
+      return [reshape(b, put, shape)];
+    },
+    examples: [
+      {
+        shapes: [
+          [1, 2, ...everyWhere(rank, 2)],
+          [1, 2, ...everyWhere(rank, 2)],
+        ],
+        dtypes: ["f32", "i32"],
+        attrs: { kernel: 2, size: everyWhere(rank, 5) },
+        range: [0, 2 ** rank - 1],
+        grad: false,
+      },
+    ],
+  };
+
+  // ------------------------------------------------------------------------------------------- norms of windows
+
+  const lpPool: OpDef = {
+    name: named("lp"),
+    torch: `F.${named("lp")}`,
+    doc: `The p-norm of each window of x ${image}: (sum of x ** p) ** (1 / p), as PyTorch's lp_pool.`,
+    fuses: "composite",
+    params: [
+      tensor("x"),
+      float("norm_type"),
+      ...poolParams.slice(0, 2),
+      ...poolParams.filter((p) => p.name === "ceil_mode"),
+    ],
+    complete: (types, attrs) => ({
+      ...completePool(types, attrs),
+      norm_type: attrs.norm_type,
+    }),
+    infer: (types, attrs, b) => {
+      if (numberAt(attrs, "norm_type") === 0)
+        fail("E0607", `${named("lp")}: norm_type is 0`, { attr: "norm_type" });
+      return pooled(named("lp"))(types, attrs, b);
+    },
+    expand: (b, node) => {
+      const [x] = node.inputs;
+      const { norm_type, ...attrs } = node.attrs;
+      const p = Number(norm_type);
+      // Of a window that hangs over the edge (ceil_mode) PyTorch takes the mean times a whole window's elements.
+      const total = mulValues(
+        b,
+        b.make(avgPool, [pow(b, x, p)], { ...attrs, count_include_pad: true }),
+        sizeOf(poolOf(node.attrs).kernel),
+      );
+      return [pow(b, total, 1 / p)];
+    },
+    examples: averages.slice(0, 1).map(({ shapes, attrs }) => ({
+      shapes,
+      attrs: { norm_type: 2, kernel: attrs?.kernel, stride: attrs?.stride },
+      range: [0.2, 1],
+    })),
+  };
+
+  // ------------------------------------------------------------------------------------------ windows themselves
+
+  const windowShape = (x: TensorType, attrs: Attrs, b: Requirer): readonly Dim[] => [
+    ...x.shape.slice(0, 2),
+    ...poolOf(attrs).kernel.map((n) => dim(n)),
+    ...positions(`unfold${rank}d`, x, attrs, b, false),
+  ];
+  const windows: OpDef = {
+    name: `windows${rank}d`,
+    doc: `The elements of each window of x ${image}, zeros beside it: [N, C, taps, positions].`,
+    fuses: "view",
+    exposed: false,
+    params: [tensor("x"), ...poolParams],
+    complete: completePool,
+    infer: ([x], attrs, b) => [{ dtype: x.dtype, shape: windowShape(x, attrs, b) }],
+    reference: ([x], attrs, [out]) =>
+      eachOfWindows(x.shape, out.shape, poolOf(attrs), (image, window) => {
+        out.data[window] = x.data[image];
+      }),
+    vjp: (b, node, [g]) => [
+      g && isFloat(g.type.dtype)
+        ? b.make(windowsGrad, [g], withSize(node.attrs, node.inputs[0].type))
+        : undefined,
+    ],
+    lower: (s, node, [n, c, ...at]) => {
+      const element = elementAt(s, poolOf(node.attrs), at.slice(rank), at.slice(0, rank));
+      return s.read(node.inputs[0], [n, c, ...element], guardOf(node.attrs, 0));
+    },
+    examples: examples.slice(0, 2),
+  };
+  const windowsGrad: OpDef = {
+    name: `windows${rank}d_grad`,
+    doc: `Windows' elements added up where they overlap: [N, C, taps, positions] -> ${image} of the given size.`,
+    fuses: "fold",
+    exposed: false,
+    params: [tensor("g"), ...poolParams, { name: "size", kind: "dims" }],
+    complete: completePool,
+    infer: toSize,
+    reference: ([g], attrs, [out]) =>
+      eachOfWindows(out.shape, g.shape, poolOf(attrs), (image, window) => {
+        out.data[image] += g.data[window];
+      }),
+    vjp: (b, node, [h]) => [h && b.make(windows, [h], withoutSize(node.attrs))],
+    lower: (s, node, [n, c, ...element]) => {
+      const [g] = node.inputs;
+      const a = poolOf(node.attrs);
+      const over = element.map((h, d) => windowsAt(s, a, d, h));
+      return s.fold(
+        "add",
+        over.map((w) => w.count),
+        (...k) => {
+          const hits = over.map((w, d) => w.at(k[d]));
+          const at = [n, c, ...hits.map((h) => h.tap), ...hits.map((h) => h.window)];
+          // A tap that is none is masked; it is read where there is one.
+          const guard = { outside: 0, guard: along.flatMap((d) => [2 + d, 2 + rank + d]) };
+          return hits
+            .flatMap((h) => h.on)
+            .reduce((x, on) => s.select(on, x, s.const(g.type.dtype, 0)), s.read(g, at, guard));
+        },
+        loops,
+      );
+    },
+    examples: [],
+  };
+  const unfold: OpDef = {
+    name: rank === 2 ? "unfold" : `unfold${rank}d`,
+    torch: rank === 2 ? "F.unfold" : "",
+    doc: `The elements of each window of x ${image} as columns: [N, C * taps, positions], as PyTorch's unfold (im2col).`,
+    fuses: "composite",
+    params: [tensor("x"), poolParams[0], perAxis(rank, "stride", { default: 1 }), ...poolParams.slice(2, 4)],
+    complete: (types, attrs) =>
+      completePool(types, { ...attrs, stride: attrs.stride ?? everyWhere(rank, 1) }),
+    infer: ([x], attrs, b) => {
+      const [n, c, ...rest] = windowShape(x, attrs, b);
+      return [
+        { dtype: x.dtype, shape: [n, product([c, ...rest.slice(0, rank)]), product(rest.slice(rank))] },
+      ];
+    },
+    inline: () => true,
+    expand: (b, node) => [reshape(b, b.make(windows, [node.inputs[0]], node.attrs), node.outs[0].type.shape)],
+    examples: examples
+      .slice(0, 2)
+      .map(({ shapes, attrs }) => ({ shapes, attrs: { ...attrs, ceil_mode: undefined } })),
+  };
+  const fold: OpDef = {
+    name: rank === 2 ? "fold" : `fold${rank}d`,
+    torch: rank === 2 ? "F.fold" : "",
+    doc: `Columns of windows [N, C * taps, positions] added up where they overlap: ${image} of the given size, as PyTorch's fold (col2im).`,
+    fuses: "composite",
+    params: [
+      tensor("x"),
+      sizesParam("size", { aliases: ["output_size"] }),
+      poolParams[0],
+      perAxis(rank, "stride", { default: 1 }),
+      ...poolParams.slice(2, 4),
+    ],
+    complete: (types, { size, ...attrs }) => ({
+      ...completePool(types, { ...attrs, stride: attrs.stride ?? everyWhere(rank, 1) }),
+      size,
+    }),
+    infer: ([x], attrs, b) => {
+      const name = rank === 2 ? "fold" : `fold${rank}d`;
+      allowDtypes(name, [x], FLOATS);
+      rankOf(name, x, 3, 0, "columns [N, C * taps, positions]");
+      const size = dimsAt(attrs, "size");
+      if (size.length !== rank)
+        fail("E0607", `${name}: ${size.length} sizes for ${rank} axes`, { attr: "size" });
+      const taps = sizeOf(poolOf(attrs).kernel);
+      const channels = exactQuotient(x.shape[1], taps);
+      if (!channels)
+        fail("E0302", `${name}: ${x.shape[1].key} rows do not divide by ${taps} taps`, { operand: 0 });
+      const shape = [x.shape[0], channels as Dim, ...size];
+      const places = product(positions(name, { dtype: x.dtype, shape }, attrs, b, false));
+      sameSize(x.shape[2], places, `${name}: positions`, b, () =>
+        fail("E0302", `${name}: x has ${x.shape[2].key} positions, an image of this size ${places.key}`, {
+          operand: 0,
+        }),
+      );
+      return [{ dtype: x.dtype, shape }];
+    },
+    inline: () => true,
+    expand: (b, node) => {
+      const [x] = node.inputs;
+      const type = node.outs[0].type;
+      const shape = windowShape(type, withoutSize(node.attrs), b);
+      return [b.make(windowsGrad, [reshape(b, x, shape)], node.attrs)];
+    },
+    // The columns of two taps and three places on each axis.
+    examples: [
+      {
+        shapes: [[2, 2 * 2 ** rank, 3 ** rank]],
+        attrs: { size: everyWhere(rank, 4), kernel: 2 },
+      },
+      {
+        shapes: [[1, 2 ** rank, 2 ** rank]],
+        attrs: { size: everyWhere(rank, 3), kernel: 2, stride: 2, padding: 1, dilation: 2 },
+      },
+    ],
+  };
+  return [
+    maxPool,
+    maxIndex,
+    maxGrad,
+    maxSelect,
+    sumPool,
+    sumGrad,
+    avgPool,
+    maxPlaces,
+    maxUnpool,
+    lpPool,
+    windows,
+    windowsGrad,
+    unfold,
+    fold,
+  ];
+}
+/** Images as lines of elements. */
+function lines(b: Builder, v: Value): Value {
+  const { shape } = v.type;
+  return reshape(b, v, [...shape.slice(0, 2), product(shape.slice(2))]);
 }
 
 const example = (shape: readonly number[], attrs: OpExample["attrs"]): OpExample => ({

@@ -19,7 +19,6 @@ import {
   sum,
 } from "./axes.ts";
 import {
-  algorithm,
   allowDtypes,
   atLeast,
   axis,
@@ -40,7 +39,7 @@ import {
   tensor,
   type ValueOrNumber,
 } from "./define.ts";
-import { eachOffset, reduceDense, reducedStrides, times, wrap } from "./dense.ts";
+import { eachOffset, reduceDense, reducedStrides, times } from "./dense.ts";
 import {
   abs,
   add,
@@ -576,65 +575,6 @@ function argOp(name: "argmax" | "argmin", extremum: typeof max): OpDef {
 export const argmaxOp = argOp("argmax", max);
 export const argminOp = argOp("argmin", min);
 
-// ------------------------------------------------------------------------------------------------ cumsum
-
-export const [cumsumOp, cumsumEach] = algorithm({
-  name: "cumsum",
-  doc: "Running sums along an axis; `reverse` starts at its end.",
-  fuses: "fold",
-  params: [tensor("x"), axis("axis", { default: 0 }), bool("reverse", { default: false })],
-  complete: ([x], attrs) => ({
-    axis: normalizeAxis("cumsum", (attrs.axis as number) ?? 0, x.shape.length),
-    reverse: boolAt(attrs, "reverse"),
-  }),
-  infer: ([x]) => {
-    allowDtypes("cumsum", [x], NUMBERS);
-    return [x];
-  },
-  reference: ([x], attrs, [out]) => {
-    const along = numberAt(attrs, "axis");
-    const extent = x.shape[along];
-    const others = x.shape.filter((_, i) => i !== along);
-    const stride = x.shape.slice(along + 1).reduce((a, d) => a * d, 1);
-    const own = x.shape.map((_, i) => x.shape.slice(i + 1).reduce((a, d) => a * d, 1));
-    eachOffset(
-      others,
-      own.filter((_, i) => i !== along),
-      0,
-      (_flat, start) => {
-        let total = 0;
-        for (let k = 0; k < extent; k++) {
-          const at = start + (boolAt(attrs, "reverse") ? extent - 1 - k : k) * stride;
-          total = wrap(x.dtype, total + x.data[at]);
-          out.data[at] = total;
-        }
-      },
-    );
-  },
-  vjp: (b, node, [g]) => [
-    g && isFloat(g.type.dtype)
-      ? b.make(cumsumOp, [g], { axis: node.attrs.axis, reverse: !boolAt(node.attrs, "reverse") })
-      : undefined,
-  ],
-  lower: (s, node, at) => {
-    const x = node.inputs[0];
-    const along = numberAt(node.attrs, "axis");
-    return s.fold("add", [x.type.shape[along]], (k) => {
-      const v = s.read(
-        x,
-        at.map((p, i) => (i === along ? k : p)),
-      );
-      const on = boolAt(node.attrs, "reverse") ? s.call("ge", k, at[along]) : s.call("le", k, at[along]);
-      return s.select(on, v, s.const(x.type.dtype, 0));
-    });
-  },
-  examples: [
-    { shapes: [[2, 4]], attrs: { axis: 1 } },
-    { shapes: [[3, 2]], attrs: { axis: 0, reverse: true } },
-    { shapes: [[2, 70]], attrs: { axis: 1 }, grad: false },
-  ],
-});
-
 export const reductions: readonly OpDef[] = [
   maxOp,
   minOp,
@@ -650,6 +590,4 @@ export const reductions: readonly OpDef[] = [
   logsumexpOp,
   argmaxOp,
   argminOp,
-  cumsumOp,
-  cumsumEach,
 ];

@@ -1,7 +1,8 @@
 """Single operators where PyTorch's conventions matter: values, and gradients along a hash-made direction.
 
 A case is (name, operator as mdl spells it, operands, attributes, what PyTorch computes). An operand is a shape (made by
-the rule "signed"), a ("ints", shape, below) or a list of literal numbers.
+the rule "signed"), a ("ints", shape, below), a ("literal_ints", list), a ("bools", list) or a list of literal numbers. Of
+several results the first is compared, and the others beside it; what has no gradient is compared by value alone.
 """
 
 import math
@@ -13,6 +14,31 @@ from torch.nn import functional as F
 import hashing
 
 ints = lambda shape, below: ("ints", shape, below)
+literal = lambda values: ("literal_ints", values)
+bools = lambda values: ("bools", values)
+nan, inf = float("nan"), float("inf")
+
+
+def unpool(x, i, kernel, **more):
+    return getattr(F, f"max_unpool{x.dim() - 2}d")(x, i.long(), kernel, **more)
+
+
+def rotated(x, base=10000.0, interleaved=False, positions=None):
+    """Llama's rotary embedding, as Hugging Face has it (halves) or as Meta has it (pairs)."""
+    d = x.shape[-1]
+    rate = base ** (-torch.arange(0, d, 2, dtype=x.dtype) / d)
+    positions = torch.arange(x.shape[-2], dtype=x.dtype) if positions is None else positions.to(x.dtype)
+    angle = positions[..., None] * rate
+    if interleaved:
+        pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], d // 2, 2)) * torch.polar(torch.ones_like(angle), angle)
+        return torch.view_as_real(pairs).reshape(x.shape)
+    c, s = torch.cat([angle, angle], -1).cos(), torch.cat([angle, angle], -1).sin()
+    half = torch.cat([-x[..., d // 2 :], x[..., : d // 2]], -1)
+    return x * c + half * s
+
+
+def gqa(q, k, v, **more):
+    return F.scaled_dot_product_attention(q, k, v, enable_gqa=True, **more)
 
 CASES = [
     ("relu_at_zero", "relu", [[-1.0, -0.0, 0.0, 2.0]], {}, F.relu),
@@ -198,6 +224,111 @@ def batch_norm(x, mean, var, weight, bias):
     """F.batch_norm takes no gradients of its statistics."""
     along = lambda v: v.reshape(1, -1, *[1] * (x.dim() - 2))
     return (x - along(mean)) / torch.sqrt(along(var) + 1e-5) * along(weight) + along(bias)
+    # Order.
+    ("sort", "sort", [[3, 9]], {}, lambda x: x.sort(stable=True, dim=-1)),
+    ("sort_falling_axis", "sort", [[7, 2, 3]], {"axis": 0, "descending": True}, lambda x: x.sort(stable=True, dim=0, descending=True)),
+    ("sort_specials", "sort", [[[nan, 1.0, -inf, inf, -0.0, 0.0, 1.0, nan, -1.0]]], {}, lambda x: x.sort(stable=True, dim=-1)),
+    ("sort_specials_falling", "sort", [[[nan, 1.0, -inf, inf, -0.0, 0.0, 1.0, nan, -1.0]]], {"descending": True}, lambda x: x.sort(stable=True, dim=-1, descending=True)),
+    ("argsort_ints", "argsort", [ints([2, 12], 5)], {"descending": True}, lambda x: x.argsort(stable=True, dim=-1, descending=True)),
+    ("top_k", "top_k", [[3, 11]], {"k": 4}, lambda x: x.topk(4)),
+    ("top_k_smallest_axis", "top_k", [[8, 3]], {"k": 3, "axis": 0, "largest": False}, lambda x: x.topk(3, 0, largest=False)),
+    ("top_k_nan", "top_k", [[[1.0, nan, 5.0, -2.0, inf]]], {"k": 3}, lambda x: x.topk(3)),
+    # Running.
+    ("cumsum", "cumsum", [[3, 5]], {"axis": 1}, lambda x: x.cumsum(1)),
+    ("cumprod", "cumprod", [[3, 6]], {"axis": 1}, lambda x: x.cumprod(1)),
+    ("cumprod_zeros", "cumprod", [[[2.0, 3.0, 0.0, 4.0, 5.0], [0.0, 2.0, 0.0, 1.0, 3.0], [2.0, -1.0, 0.5, 4.0, 3.0], [1.0, 2.0, 3.0, 4.0, 0.0]]], {"axis": 1},
+     lambda x: x.cumprod(1)),
+    ("cummax", "cummax", [[[1.0, 3.0, 2.0, 3.0, nan, 5.0], [2.0, 1.0, 2.0, -inf, inf, inf]]], {"axis": 1}, lambda x: x.cummax(1)),
+    ("cummin", "cummin", [[4, 3]], {"axis": 0}, lambda x: x.cummin(0)),
+    # Scatters.
+    ("scatter", "scatter", [[3, 6], literal([[0, 5, 2], [1, 0, 3], [4, 3, 2]]), [3, 3]], {"axis": 1}, lambda x, i, s: x.scatter(1, i.long(), s)),
+    ("scatter_add", "scatter_add", [[6, 3], ints([8, 3], 6), [8, 3]], {"axis": 0}, lambda x, i, s: x.scatter_add(0, i.long(), s)),
+    ("index_add", "index_add", [[2, 5, 3], ints([7], 5), [2, 7, 3]], {"axis": 1}, lambda x, i, s: x.index_add(1, i.long(), s)),
+    ("segment_sum", "segment_sum", [[9, 2], ints([9], 4)], {"segments": 4}, lambda x, i: torch.zeros(4, 2, dtype=x.dtype).index_add(0, i.long(), x)),
+    ("gather", "gather", [[3, 6], ints([3, 8], 6)], {"axis": 1}, lambda x, i: x.gather(1, i.long())),
+    # Borders.
+    ("pad_reflect", "pad", [[1, 2, 4, 5]], {"low": [0, 0, 1, 3], "high": [0, 0, 3, 2], "mode": "reflect"}, lambda x: F.pad(x, (3, 2, 1, 3), "reflect")),
+    ("pad_replicate", "pad", [[2, 1, 3, 2]], {"low": [0, 0, 4, 1], "high": [0, 0, 0, 3], "mode": "replicate"}, lambda x: F.pad(x, (1, 3, 4, 0), "replicate")),
+    ("pad_circular", "pad", [[1, 2, 4, 3]], {"low": [0, 0, 1, 3], "high": [0, 0, 4, 0], "mode": "circular"}, lambda x: F.pad(x, (3, 0, 1, 4), "circular")),
+    ("pad_reflect_1d", "pad", [[2, 2, 5]], {"low": [0, 0, 4], "high": [0, 0, 4], "mode": "reflect"}, lambda x: F.pad(x, (4, 4), "reflect")),
+    # Windows.
+    ("conv2d_padding_same", "conv2d", [[1, 2, 5, 6], [3, 2, 4, 3], [3]], {"padding": "same", "dilation": [1, 2]},
+     lambda x, w, b: F.conv2d(x, w, b, padding="same", dilation=(1, 2))),
+    ("conv1d_padding_valid", "conv1d", [[1, 2, 9], [3, 2, 4], [3]], {"padding": "valid", "stride": 2}, lambda x, w, b: F.conv1d(x, w, b, stride=2, padding="valid")),
+    ("lp_pool1d", "lp_pool1d", [[[[0.5, 1.0, 2.0, 0.25, 3.0, 0.75, 1.5]]]], {"norm_type": 3, "kernel": 3, "stride": 2}, lambda x: F.lp_pool1d(x, 3, 3, 2)),
+    ("lp_pool2d", "lp_pool2d", [[2, 2, 6, 7]], {"norm_type": 2, "kernel": [2, 3]}, lambda x: F.lp_pool2d(x, 2, (2, 3))),
+    ("lp_pool2d_ceil", "lp_pool2d", [[1, 2, 5, 7]], {"norm_type": 2, "kernel": 3, "stride": 2, "ceil_mode": True}, lambda x: F.lp_pool2d(x, 2, 3, 2, ceil_mode=True)),
+    ("adaptive_avg_pool1d", "adaptive_avg_pool1d", [[2, 3, 11]], {"size": 4}, lambda x: F.adaptive_avg_pool1d(x, 4)),
+    ("adaptive_avg_pool2d", "adaptive_avg_pool2d", [[2, 2, 7, 10]], {"size": [3, 4]}, lambda x: F.adaptive_avg_pool2d(x, (3, 4))),
+    ("adaptive_avg_pool2d_even", "adaptive_avg_pool2d", [[1, 2, 6, 4]], {"size": [3, 1]}, lambda x: F.adaptive_avg_pool2d(x, (3, 1))),
+    ("adaptive_avg_pool2d_larger", "adaptive_avg_pool2d", [[1, 2, 2, 3]], {"size": [6, 5]}, lambda x: F.adaptive_avg_pool2d(x, (6, 5))),
+    ("adaptive_avg_pool3d", "adaptive_avg_pool3d", [[1, 2, 3, 5, 4]], {"size": [2, 3, 3]}, lambda x: F.adaptive_avg_pool3d(x, (2, 3, 3))),
+    ("adaptive_max_pool1d", "adaptive_max_pool1d", [[2, 3, 11]], {"size": 4}, lambda x: F.adaptive_max_pool1d(x, 4)),
+    ("adaptive_max_pool2d", "adaptive_max_pool2d", [[2, 2, 7, 5]], {"size": [3, 2]}, lambda x: F.adaptive_max_pool2d(x, (3, 2))),
+    ("adaptive_max_pool2d_tie", "adaptive_max_pool2d", [[[[[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]]]], {"size": 2}, lambda x: F.adaptive_max_pool2d(x, 2)),
+    ("adaptive_max_pool3d", "adaptive_max_pool3d", [[1, 2, 3, 4, 5]], {"size": 2}, lambda x: F.adaptive_max_pool3d(x, 2)),
+    ("max_pool1d_with_indices", "max_pool1d_with_indices", [[2, 2, 9]], {"kernel": 3, "stride": 2, "padding": 1}, lambda x: F.max_pool1d(x, 3, 2, 1, return_indices=True)),
+    ("max_pool2d_with_indices", "max_pool2d_with_indices", [[2, 2, 7, 6]], {"kernel": 3, "stride": 2, "padding": 1, "dilation": [1, 2]},
+     lambda x: F.max_pool2d(x, 3, 2, 1, (1, 2), return_indices=True)),
+    ("max_pool3d_with_indices", "max_pool3d_with_indices", [[1, 2, 4, 5, 4]], {"kernel": 2}, lambda x: F.max_pool3d(x, 2, return_indices=True)),
+    ("max_unpool2d", "max_unpool2d", [[1, 1, 2, 2], literal([[[[5, 2], [8, 15]]]])], {"kernel": 2}, lambda x, i: unpool(x, i, 2)),
+    ("max_unpool2d_size", "max_unpool2d", [[1, 2, 2, 2], literal([[[[5, 2], [10, 19]], [[0, 3], [16, 24]]]])], {"kernel": 2, "size": [5, 5]}, lambda x, i: unpool(x, i, 2, output_size=(5, 5))),
+    ("max_unpool1d", "max_unpool1d", [[1, 2, 3], literal([[[1, 2, 5], [0, 3, 4]]])], {"kernel": 2}, lambda x, i: unpool(x, i, 2)),
+    ("max_unpool3d", "max_unpool3d", [[1, 1, 1, 1, 2], literal([[[[[5, 10]]]]])], {"kernel": 2}, lambda x, i: unpool(x, i, 2)),
+    ("unfold", "unfold", [[2, 3, 6, 5]], {"kernel": [2, 3], "stride": [1, 2], "padding": 1}, lambda x: F.unfold(x, (2, 3), padding=1, stride=(1, 2))),
+    ("unfold_dilation", "unfold", [[1, 2, 7, 8]], {"kernel": 3, "dilation": [2, 3], "padding": [2, 3]}, lambda x: F.unfold(x, 3, dilation=(2, 3), padding=(2, 3))),
+    ("fold", "fold", [[2, 12, 12]], {"size": [4, 5], "kernel": 2}, lambda x: F.fold(x, (4, 5), 2)),
+    ("fold_rest", "fold", [[1, 18, 9]], {"size": [6, 7], "kernel": 3, "stride": 2, "padding": [1, 0]}, lambda x: F.fold(x, (6, 7), 3, stride=2, padding=(1, 0))),
+    # Other sizes.
+    ("interpolate_nearest", "interpolate", [[1, 2, 5, 7]], {"size": [3, 11]}, lambda x: F.interpolate(x, (3, 11))),
+    ("interpolate_nearest_scale", "interpolate", [[1, 2, 3, 5]], {"scale": 2}, lambda x: F.interpolate(x, scale_factor=2)),
+    ("interpolate_nearest_scale_rest", "interpolate", [[2, 1, 7]], {"scale": 1.5}, lambda x: F.interpolate(x, scale_factor=1.5)),
+    ("interpolate_linear", "interpolate", [[2, 2, 5]], {"size": 8, "mode": "linear"}, lambda x: F.interpolate(x, 8, mode="linear")),
+    ("interpolate_bilinear", "interpolate", [[2, 2, 4, 5]], {"size": [7, 3], "mode": "bilinear"}, lambda x: F.interpolate(x, (7, 3), mode="bilinear")),
+    ("interpolate_bilinear_corners", "interpolate", [[1, 2, 4, 5]], {"size": [7, 3], "mode": "bilinear", "align_corners": True},
+     lambda x: F.interpolate(x, (7, 3), mode="bilinear", align_corners=True)),
+    ("interpolate_bilinear_scale", "interpolate", [[1, 2, 3, 5]], {"scale": 1.5, "mode": "bilinear"}, lambda x: F.interpolate(x, scale_factor=1.5, mode="bilinear")),
+    ("interpolate_bilinear_double", "interpolate", [[1, 2, 3, 4]], {"scale": 2, "mode": "bilinear", "align_corners": True},
+     lambda x: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)),
+    ("interpolate_bilinear_one", "interpolate", [[1, 2, 1, 4]], {"size": [3, 1], "mode": "bilinear", "align_corners": True},
+     lambda x: F.interpolate(x, (3, 1), mode="bilinear", align_corners=True)),
+    ("interpolate_bicubic", "interpolate", [[1, 2, 5, 4]], {"size": [8, 3], "mode": "bicubic"}, lambda x: F.interpolate(x, (8, 3), mode="bicubic")),
+    ("interpolate_bicubic_corners", "interpolate", [[1, 2, 3, 5]], {"size": [7, 9], "mode": "bicubic", "align_corners": True},
+     lambda x: F.interpolate(x, (7, 9), mode="bicubic", align_corners=True)),
+    ("interpolate_trilinear", "interpolate", [[1, 2, 3, 4, 2]], {"size": [5, 3, 4], "mode": "trilinear"}, lambda x: F.interpolate(x, (5, 3, 4), mode="trilinear")),
+    ("pixel_shuffle", "pixel_shuffle", [[2, 12, 3, 2]], {"factor": 2}, lambda x: F.pixel_shuffle(x, 2)),
+    ("pixel_unshuffle", "pixel_unshuffle", [[2, 2, 6, 3]], {"factor": 3}, lambda x: F.pixel_unshuffle(x, 3)),
+    *[
+        (f"grid_sample_{mode}_{padding}{'_corners' if align else ''}", "grid_sample", [[2, 2, 4, 5], [[[[-0.9, -0.8], [0.3, 0.7], [1.4, -1.3]], [[-2.6, 0.1], [0.93, 0.98], [0.05, 2.9]]]] * 2],
+         {"mode": mode, "padding": padding, "align_corners": align},
+         lambda x, g, mode=mode, padding=padding, align=align: F.grid_sample(x, g, mode, padding, align))
+        for mode in ("bilinear", "nearest") for padding in ("zeros", "border", "reflection") for align in (False, True)
+    ],
+    ("grid_sample_3d", "grid_sample", [[1, 2, 3, 4, 2], [1, 2, 3, 2, 3]], {}, lambda x, g: F.grid_sample(x, g, align_corners=False)),
+    # Sums by letters.
+    ("einsum_chain", "einsum", [[2, 3, 4], [4, 5], [3, 5, 2]], {"equation": "bij,jk,ikc->bc"}, lambda *x: torch.einsum("bij,jk,ikc->bc", *x)),
+    ("einsum_implicit", "einsum", [[3, 4], [4, 5]], {"equation": "ca, ab"}, lambda *x: torch.einsum("ca, ab", *x)),
+    ("einsum_ellipsis", "einsum", [[2, 1, 3, 4], [5, 4, 2]], {"equation": "...ij,...jk->...ki"}, lambda *x: torch.einsum("...ij,...jk->...ki", *x)),
+    ("einsum_diagonal", "einsum", [[4, 4, 3]], {"equation": "iij->ji"}, lambda x: torch.einsum("iij->ji", x)),
+    ("einsum_trace", "einsum", [[4, 4]], {"equation": "ii"}, lambda x: torch.einsum("ii", x)),
+    ("einsum_heads", "einsum", [[2, 5, 3, 4], [2, 6, 3, 4]], {"equation": "bqhd,bkhd->bhqk"}, lambda *x: torch.einsum("bqhd,bkhd->bhqk", *x)),
+    ("einsum_bilinear", "einsum", [[3, 4], [2, 4, 5], [3, 5]], {"equation": "bi,oij,bj->bo"}, lambda *x: torch.einsum("bi,oij,bj->bo", *x)),
+    ("einsum_outer", "einsum", [[3], [4]], {"equation": "i,j"}, lambda *x: torch.einsum("i,j", *x)),
+    # Attention.
+    ("attention_grouped", "attention", [[2, 4, 5, 4], [2, 2, 6, 4], [2, 2, 6, 3]], {}, gqa),
+    ("attention_grouped_causal", "attention", [[1, 6, 5, 4], [1, 2, 5, 4], [1, 2, 5, 4]], {"causal": True}, lambda q, k, v: gqa(q, k, v, is_causal=True)),
+    ("attention_grouped_mask", "attention", [[1, 4, 3, 4], [1, 2, 5, 4], [1, 2, 5, 4], [4, 3, 5]], {}, lambda q, k, v, m: gqa(q, k, v, attn_mask=m)),
+    ("attention_cross_bool", "attention", [[2, 2, 3, 4], [2, 2, 5, 4], [2, 2, 5, 4], bools([[True, True, False, True, False], [True] * 5, [False, True] * 2 + [False]])], {},
+     lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m)),
+    ("rotary_halves", "rotary_embedding", [[2, 3, 5, 6]], {}, rotated),
+    ("rotary_pairs", "rotary_embedding", [[2, 5, 8]], {"interleaved": True, "base": 500000.0}, lambda x: rotated(x, 500000.0, True)),
+    ("rotary_positions", "rotary_embedding", [[2, 3, 4], literal([[7], [4000]])], {}, lambda x, p: rotated(x, positions=p.expand(2, 3))),
+]
+
+
+def number(v):
+    """As JSON has it: what is no number there is a word."""
+    return v if math.isfinite(v) else "NaN" if math.isnan(v) else "Infinity" if v > 0 else "-Infinity"
 
 
 def operand(case, index, spec):
@@ -205,13 +336,16 @@ def operand(case, index, spec):
     name = f"{case}.{index}"
     if isinstance(spec, tuple) and spec[0] == "ints":
         return hashing.integers(name, spec[1], spec[2]), {"rule": "integers", "shape": spec[1], "below": spec[2]}
+    if isinstance(spec, tuple) and spec[0] == "bools":
+        value = np.array(spec[1], dtype=bool)
+        return value, {"rule": "literal", "shape": list(value.shape), "dtype": "bool", "data": value.astype(int).reshape(-1).tolist()}
     if isinstance(spec, tuple):
         value = np.array(spec[1], dtype=np.int32)
         return value, {"rule": "literal", "shape": list(value.shape), "dtype": "i32", "data": value.reshape(-1).tolist()}
     if all(isinstance(v, int) for v in spec):
         return hashing.signed(name, spec), {"rule": "signed", "shape": spec}
     value = np.array(spec, dtype=np.float32)
-    return value, {"rule": "literal", "shape": list(value.shape), "dtype": "f32", "data": value.reshape(-1).tolist()}
+    return value, {"rule": "literal", "shape": list(value.shape), "dtype": "f32", "data": [number(v) for v in value.reshape(-1).tolist()]}
 
 
 def written(v):
@@ -227,9 +361,14 @@ def figure():
         for x in xs:
             x.requires_grad_(x.dtype == torch.float64)
         y = compute(*xs)
+        y, *others = y if isinstance(y, tuple) else (y,)
+        for i, other in enumerate(others):
+            tensors[f"{name}/other.{i}"] = other.numpy().astype(np.float64)
         direction = torch.tensor(hashing.signed(f"{name}.direction", list(y.shape)).astype(np.float64))
-        (y * direction).sum().backward()
-        tensors[f"{name}/y"] = y.detach().numpy()
+        if y.requires_grad:
+            # A sum with a direction is not a number where y is not, and neither are products with it: y alone tells.
+            y.backward(direction)
+        tensors[f"{name}/y"] = y.detach().numpy().astype(np.float64)
         for i, x in enumerate(xs):
             # None where PyTorch has no derivative (the classes' weights of a cross entropy).
             if x.requires_grad and x.grad is not None:

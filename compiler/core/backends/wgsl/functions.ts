@@ -377,6 +377,15 @@ ${ERFC_TAIL}
   return select(x, bitcast<T>(m), m > U(0x7f800000u));
 }`,
   },
+  // Negative numbers the other way round, below the others; zeros are one, and NaN is above all.
+  sort_key: {
+    body: `(x: T) -> U {
+  let b = bitcast<U>(x);
+  let m = b & U(0x7fffffffu);
+  let k = select(b ^ U(0x80000000u), ~b, b > U(0x80000000u));
+  return select(select(k, U(0x80000000u), m == U()), U(0xffffffffu), m > U(0x7f800000u));
+}`,
+  },
   floor_div_i32: {
     body: `(x: I, y: I) -> I {
   let q = x / y;
@@ -596,6 +605,16 @@ const spellings: Readonly<Record<ScalarFunctionName, Spell>> = {
   inside: (_t, w, x, extent) => `${typeName("u32", w)}(${x}) < ${typeName("u32", w)}(${extent})`,
   select: (_t, _w, c, x, y) => `select(${y}, ${x}, ${c})`,
   shift_right: infix(">>"),
+  sort_key: (t, w, x) => {
+    if (isFloat(t))
+      return withPrelude(
+        "sort_key",
+        w,
+        (call) => `${call}(${t === "f16" ? `${typeName("f32", w)}(${x})` : x})`,
+      );
+    const bits = `${typeName("u32", w)}(${x})`;
+    return t === "i32" ? `${bits} ^ ${splat(w, "0x80000000u")}` : bits;
+  },
   threefry_a: (_t, w, ...x) => withPrelude("threefry", w, (call) => `${call}(${x.join(", ")})[0]`),
   threefry_b: (_t, w, ...x) => withPrelude("threefry", w, (call) => `${call}(${x.join(", ")})[1]`),
 };

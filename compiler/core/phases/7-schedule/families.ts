@@ -9,6 +9,7 @@ import { mapFamily } from "./map.ts";
 import { prefixFamily } from "./prefix.ts";
 import { rowsFamily } from "./rows/rows.ts";
 import { scatterFamily } from "./scatter.ts";
+import { putFamily, sortFamily } from "./sort.ts";
 import { stripFamily } from "./strip.ts";
 
 export const families: readonly Family[] = [
@@ -16,6 +17,8 @@ export const families: readonly Family[] = [
   attentionGradFamily,
   prefixFamily,
   scatterFamily,
+  sortFamily,
+  putFamily,
   stripFamily,
   vectorFamily,
   subgroupFamily,

@@ -1,4 +1,4 @@
-// Running sums along an axis in the time that reading takes. Where the axis is innermost the threads of a workgroup share a
+// Running sums (and products, and extrema: "sum" below is any of them) along an axis in the time that reading takes. Where the axis is innermost the threads of a workgroup share a
 // line: each adds up neighbours, the sums before it come through workgroup memory. Elsewhere a thread has lines of its own,
 // which lie beside its neighbours'. Few long lines are cut into parts: the parts' sums, their running sums, and then each
 // part from where it begins. Sums are cascades, as a fold's are: what a block adds up to is one term of the next level.
@@ -30,9 +30,9 @@ import {
   type X,
 } from "../../kernel/code.ts";
 import type { Emitter } from "../../kernel/emitter.ts";
-import type { ScalarContext } from "../../kernel/lowering.ts";
-import type { Scalar } from "../../kernel/scalar.ts";
-import { cumsumOp } from "../../ops/reduce.ts";
+import { identityOf, type ScalarContext } from "../../kernel/lowering.ts";
+import type { Combine, Scalar } from "../../kernel/scalar.ts";
+import { runningOf } from "../../ops/running.ts";
 import type { Target } from "../../targets.ts";
 import { decode, emitterFor, finish, groupLowering, groupX, laneX } from "./common.ts";
 import {
@@ -62,11 +62,11 @@ const nominal = (d: Dim): number => asConst(substitute(d, () => NOMINAL)) ?? Num
 
 export const prefixFamily: Family<Choice> = {
   name: "running sum",
-  claims: (node) => node.op === cumsumOp && (asConst(lengthOf(node)) ?? SHORT + 1) > SHORT,
+  claims: (node) => runningOf(node) !== undefined && (asConst(lengthOf(node)) ?? SHORT + 1) > SHORT,
   room: 1,
   choices({ group, ctx: { target } }) {
     const node = group.anchor;
-    if (node.op !== cumsumOp) return [];
+    if (runningOf(node) === undefined) return [];
     const { shape } = node.outs[0].type;
     const axis = node.attrs.axis as number;
     const innermost = shape.slice(axis + 1).every((d) => isConst(d, 1));
@@ -115,6 +115,8 @@ interface Place {
 }
 export interface Sums {
   readonly name: string;
+  /** How elements are combined; sums where absent. */
+  readonly combine?: Combine;
   /** Elements of a part and how many there are; whole lines where absent. */
   readonly parts?: { readonly size: number; readonly count: Dim };
   /** What stands before the first element. */
@@ -156,13 +158,15 @@ function runningSum({ ctx, group }: Job, choice: Choice): Launches {
     };
   };
   const sums = choice.by === "workgroup" ? sumsByWorkgroup : sumsByThread;
+  const combine = runningOf(node);
+  const { name } = node.op;
   const whole = lines();
   const running = (l: Lines) => ({
     value: out,
     at: (p: Place, k: Scalar) => at(p.line, k, l.s),
   });
   if (choice.part === 0)
-    return oneLaunch(sums(ctx, whole, choice, { name: "cumsum", running: running(whole) }));
+    return oneLaunch(sums(ctx, whole, choice, { name, combine, running: running(whole) }));
   const count = ceilDiv(shape[axis], choice.part);
   const parts = { size: choice.part, count };
   const many = product(rows);
@@ -171,7 +175,8 @@ function runningSum({ ctx, group }: Job, choice: Choice): Launches {
   const before = temporary("part_begins", sumType, inner ? [many, count] : [count, many], node);
   const place = (row: Scalar, part: Scalar): readonly Scalar[] => (inner ? [row, part] : [part, row]);
   const first = sums(ctx, whole, choice, {
-    name: "cumsum_parts",
+    name: `${name}_parts`,
+    combine,
     parts,
     total: { value: sumOf, at: (p) => place(p.row, p.part) },
   });
@@ -184,18 +189,27 @@ function runningSum({ ctx, group }: Job, choice: Choice): Launches {
     read: ([row], k) => s.load(sumOf, place(row, k)),
   };
   const second = sumsOfParts(ctx, between, {
-    name: "cumsum_begins",
+    name: `${name}_begins`,
+    combine,
     running: { value: before, before: true, at: (p, k) => place(p.row, k) },
   });
   const again = lines();
   const third = sums(ctx, again, choice, {
-    name: "cumsum",
+    name,
+    combine,
     parts,
     begin: (p) => again.s.load(before, place(p.row, p.part)),
     running: running(again),
   });
   return { list: [first, second, third], temporaries: [sumOf, before] };
 }
+
+/** Two of them combined. */
+type Both = (a: X, b: X) => X;
+const bothOf = (combine: Combine = "add"): Both => {
+  if (combine === "add" || combine === "mul") return (a, b) => bin(combine === "add" ? "+" : "*", a, b);
+  return (a, b) => call(combine, [a, b], a.dtype);
+};
 
 /** Terms of one level of a long sum. */
 const BLOCK = 16;
@@ -210,14 +224,14 @@ function levelsOf(size: Dim, step: number): readonly number[] {
  */
 function cascade(
   em: Emitter,
-  of: { readonly dtype: DType; readonly width: Width },
+  of: { readonly dtype: DType; readonly width: Width; readonly none: X; readonly both: Both },
   range: { readonly from: X; readonly end: X; readonly step: number },
   levels: readonly number[],
   before: X,
   each: (at: X, before: X) => X,
 ): X {
   const sum = em.fresh("sum");
-  em.put({ k: "var", name: sum, x: widen(em.literal(0, of.dtype), of.width) });
+  em.put({ k: "var", name: sum, x: widen(of.none, of.width) });
   const now = variable(sum, of.dtype, of.width);
   const [size, ...rest] = levels;
   em.loop(
@@ -225,7 +239,7 @@ function cascade(
     "from",
     range.end,
     (from) => {
-      const here = em.let("before", bin("+", before, now));
+      const here = em.let("before", of.both(before, now));
       const add =
         size === undefined
           ? each(from, here)
@@ -241,7 +255,7 @@ function cascade(
               here,
               each,
             );
-      em.put({ k: "set", name: sum, x: bin("+", now, add) });
+      em.put({ k: "set", name: sum, x: of.both(now, add) });
     },
     range.from,
     lit(size ?? range.step),
@@ -276,7 +290,8 @@ export function sumsByWorkgroup(
   em.count([x]);
   const sizeX = em.dim(size);
   const exact = isMultipleOf(size, span);
-  const zero = em.literal(0, dtype);
+  const both = bothOf(sums.combine);
+  const zero = em.literal(identityOf(sums.combine ?? "add", dtype), dtype);
   /** The thread's elements of a turn, four at a time. */
   const quads = (mine: X, body: (at: X, v: X) => void): void =>
     em.loop(
@@ -303,7 +318,7 @@ export function sumsByWorkgroup(
     const v = em.fresh(name);
     em.put({ k: "var", name: v, x: zero });
     const now = variable(v, dtype);
-    em.loop(undefined, "i", below, (i) => em.put({ k: "set", name: v, x: bin("+", now, add(i)) }), from);
+    em.loop(undefined, "i", below, (i) => em.put({ k: "set", name: v, x: both(now, add(i)) }), from);
     return now;
   };
   /** `span` elements from `from` on; gives their sum. */
@@ -312,12 +327,8 @@ export function sumsByWorkgroup(
     const four = em.fresh("four");
     em.put({ k: "var", name: four, x: widen(zero, 4) });
     const sum4 = variable(four, dtype, 4);
-    quads(mine, (_at, v) => em.put({ k: "set", name: four, x: bin("+", sum4, v) }));
-    const one = bin(
-      "+",
-      bin("+", partOf(sum4, 0), partOf(sum4, 1)),
-      bin("+", partOf(sum4, 2), partOf(sum4, 3)),
-    );
+    quads(mine, (_at, v) => em.put({ k: "set", name: four, x: both(sum4, v) }));
+    const one = both(both(partOf(sum4, 0), partOf(sum4, 1)), both(partOf(sum4, 2), partOf(sum4, 3)));
     // The turn before may still be read.
     if (loops) em.put({ k: "barrier" });
     em.put({ k: "setShared", name: own.name, index: laneX(), x: one });
@@ -335,12 +346,12 @@ export function sumsByWorkgroup(
       const others = accumulate("others", lit(0), mates, (i) => sharedAt(teams, i));
       const near = accumulate("near", bin("*", mates, lit(team)), laneX(), (i) => sharedAt(own, i));
       const run = em.fresh("run");
-      em.put({ k: "var", name: run, x: bin("+", before, bin("+", others, near)) });
+      em.put({ k: "var", name: run, x: both(before, both(others, near)) });
       const now = variable(run, dtype);
       const where = sums.running.at(place, s.axisValue(k));
       quads(mine, (at, v) => {
         const steps = [now];
-        for (let i = 0; i < 4; i++) steps.push(em.let("to", bin("+", steps[i], partOf(v, i))));
+        for (let i = 0; i < 4; i++) steps.push(em.let("to", both(steps[i], partOf(v, i))));
         const shown = vec(without ? steps.slice(0, 4) : steps.slice(1));
         const out =
           value.type.dtype === dtype ? shown : call(`cast_${value.type.dtype}`, [shown], value.type.dtype);
@@ -363,7 +374,7 @@ export function sumsByWorkgroup(
   else
     total = cascade(
       em,
-      { dtype, width: 1 },
+      { dtype, width: 1, none: zero, both },
       { from: lit(0), end: sizeX, step: span },
       levelsOf(size, span),
       begin,
@@ -426,14 +437,16 @@ export function sumsByThread(
     isConst(many, 1)
       ? em.store(to, at, partOf(v, 0), undefined)
       : em.store(to, at, v, r, { at: s.axisValue(r), extent: many });
-  const begin = widen(sums.begin ? em.x(sums.begin(place), r) : em.literal(0, dtype), 4);
+  const both = bothOf(sums.combine);
+  const zero = em.literal(identityOf(sums.combine ?? "add", dtype), dtype);
+  const begin = widen(sums.begin ? em.x(sums.begin(place), r) : zero, 4);
   const sizeX = em.dim(size);
   const step = sums.parts?.size ?? 0;
   const from = cut ? em.let("first", bin("*", em.x(s.axisValue(p)), lit(step))) : lit(0);
   const end = cut ? em.let("last", call("min", [bin("+", from, lit(step)), sizeX], "i32")) : sizeX;
   const total = cascade(
     em,
-    { dtype, width: 4 },
+    { dtype, width: 4, none: zero, both },
     { from, end, step: 1 },
     levelsOf(cut ? dim(step) : size, 1),
     begin,
@@ -442,7 +455,7 @@ export function sumsByThread(
       const v = widen(em.x(x, r), 4);
       if (sums.running) {
         const { value, before: without } = sums.running;
-        const shown = without ? before : em.let("to", bin("+", before, v));
+        const shown = without ? before : em.let("to", both(before, v));
         const out =
           value.type.dtype === dtype ? shown : call(`cast_${value.type.dtype}`, [shown], value.type.dtype);
         store(value, sums.running.at(place, s.axisValue(k)), out);

@@ -1,19 +1,15 @@
 // Rows summed by index (the gradients of take and gather) in the time of terms plus rows: the terms are sorted by their row,
-// stably, and each row adds up its own in index order. The order is fixed whatever the device, so are the bits.
-// Sorting is by digits: a thread counts the digits of a block of terms, running sums of the counts say where each block's
-// terms of each digit go, and the thread puts them there; nothing is atomic. A row with very many terms is summed in
-// segments: those that hold nothing else are summed beforehand, each by a thread of its own.
-// In: a scatter that the family claims. Out: three launches a digit, and three.
+// stably (digits.ts), and each row adds up its own in index order. The order is fixed whatever the device, so are the bits.
+// A row with very many terms is summed in segments: those that hold nothing else are summed beforehand, each by a thread of
+// its own. Where the last term of each row is asked for (a scatter that overwrites), that is the last of its run.
+// In: a scatter that the family claims. Out: three launches a digit, and three, or two.
 import {
   add,
   asConst,
   ceilDiv,
   type Dim,
-  dim,
   isConst,
   isMultipleOf,
-  max,
-  min,
   mul,
   product,
   sub,
@@ -22,13 +18,13 @@ import {
 import type { DType, Node, Value } from "../../ir/types.ts";
 import { bin, call, lit, variable, type Width, widen, type X } from "../../kernel/code.ts";
 import { rowMajor } from "../../kernel/coordinates.ts";
-import type { Emitter } from "../../kernel/emitter.ts";
 import type { ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar } from "../../kernel/scalar.ts";
-import { gatherGradOp, scatterAddOp } from "../../ops/lookup.ts";
-import { decode, emitterFor, finish, groupLowering, groupX, laneX } from "./common.ts";
+import { gatherGradOp, scatterLastOp, takeGradOp } from "../../ops/lookup.ts";
+import { decode } from "./common.ts";
+import { bitsFor, sortByDigits } from "./digits.ts";
 import { type Family, type Job, type Launch, type Launches, temporary } from "./family.ts";
-import { sumsOfParts } from "./prefix.ts";
+import { Thread } from "./thread.ts";
 
 /** Bits of a digit; blocks whose digits are counted apart, at most; terms of a segment. */
 type Choice = { readonly digit: number; readonly blocks: number; readonly segment: number };
@@ -36,8 +32,6 @@ type Choice = { readonly digit: number; readonly blocks: number; readonly segmen
 /** Products of terms and elements up to which every element looks at every term: one launch, and no more work than these. */
 const FEW = 262_144;
 const NOMINAL = 32;
-/** Terms of a block, at least. */
-const BLOCK = 64;
 const nominal = (d: Dim): number => asConst(substitute(d, () => NOMINAL)) ?? Number.POSITIVE_INFINITY;
 
 export const scatterFamily: Family<Choice> = {
@@ -74,13 +68,13 @@ interface Shape {
   at(s: ScalarContext, outer: readonly Scalar[], row: Scalar, inner: readonly Scalar[]): readonly Scalar[];
 }
 function scatterOf(node: Node): Shape | undefined {
-  if (node.op !== scatterAddOp && node.op !== gatherGradOp) return undefined;
+  if (node.op !== takeGradOp && node.op !== gatherGradOp && node.op !== scatterLastOp) return undefined;
   const [index, g] = node.inputs;
   const axis = node.attrs.axis as number;
   const { shape } = node.outs[0].type;
   const indices = index.type.shape;
   const terms = product(indices);
-  if (node.op === scatterAddOp)
+  if (node.op === takeGradOp)
     return {
       terms,
       looks: terms,
@@ -105,7 +99,11 @@ function scatterOf(node: Node): Shape | undefined {
       const there = at.map((c, i) => (i === axis ? place : c));
       return s.select(inside, rowMajor(s, there, shape), s.const("i32", -1));
     },
-    term: (s, _outer, term) => s.read(g, decode(s, term, indices)),
+    // The last of them says where along the axis it stands, a sum what it is.
+    term: (s, _outer, term) => {
+      const at = decode(s, term, indices);
+      return node.op === scatterLastOp ? at[axis] : s.read(g, at);
+    },
     at: (s, _outer, row) => decode(s, row, shape),
   };
 }
@@ -115,14 +113,12 @@ class Scatter {
   private readonly choice: Choice;
   private readonly node: Node;
   private readonly of: Shape;
-  private readonly threads: number;
 
   constructor(job: Job, choice: Choice) {
     this.job = job;
     this.choice = choice;
     this.node = job.group.anchor;
     this.of = scatterOf(this.node) as Shape;
-    this.threads = job.ctx.target.mapThreads;
   }
 
   launches(): Launches {
@@ -136,24 +132,23 @@ class Scatter {
     };
     // Rows and one more number, for what belongs to none.
     const most = asConst(rows);
-    const bits = most === undefined ? 31 : Math.max(1, Math.ceil(Math.log2(most + 1)));
-    const passes = Math.ceil(bits / this.choice.digit);
-    const width = Math.ceil(bits / passes);
-    const count = min(this.choice.blocks, ceilDiv(terms, BLOCK));
-    let sorted: { keys: Value; order: Value } | undefined;
-    for (let pass = 0; pass < passes; pass++) {
-      const digits = { shift: pass * width, many: 2 ** width };
-      const counts = make("counts", "i32", [dim(digits.many), count]);
-      const places = make("places", "i32", [dim(digits.many), count]);
-      list.push(this.counting(sorted?.keys, counts, digits));
-      list.push(this.starting(counts, places));
-      const next = { keys: make("keys", "i32", [terms]), order: make("order", "i32", [terms]) };
-      list.push(this.placing(sorted, places, next, digits));
-      sorted = next;
-    }
-    const { keys, order } = sorted as { keys: Value; order: Value };
+    const bits = most === undefined ? 31 : bitsFor(most);
+    const sorted = sortByDigits(this.job, this.choice, {
+      name: "scatter",
+      lines: [],
+      size: terms,
+      bits,
+      key: (s, _line, term) => this.keyOf(s, term),
+    });
+    list.push(...sorted.list);
+    temporaries.push(...sorted.temporaries);
+    const { keys, order } = sorted;
     const starts = make("starts", "i32", [add(rows, 1)]);
     list.push(this.bounds(keys, starts));
+    if (this.node.op === scatterLastOp) {
+      list.push(this.lasts(order, starts));
+      return { list, temporaries };
+    }
     const segments = make("segments", this.sumType, [
       product(this.of.outer),
       ceilDiv(terms, this.choice.segment),
@@ -167,109 +162,18 @@ class Scatter {
     return dtype === "f16" ? "f32" : dtype;
   }
 
-  // --- sorting -----------------------------------------------------------------------------------------------------------
   /** The row of each term as a number in 0 .. rows, the last for none. */
-  private keyOf(s: ScalarContext, keys: Value | undefined, term: Scalar): Scalar {
-    if (keys) return s.load(keys, [term]);
+  private keyOf(s: ScalarContext, term: Scalar): Scalar {
     const row = this.of.row(s, term);
     const rows = s.dim(this.of.rows);
     return s.select(s.call("and", s.call("ge", row, s.dim(0)), s.call("lt", row, rows)), row, rows);
-  }
-  /** A kernel of one thread a block; `each` runs for each of its terms, with its key and digit. */
-  private blocks(
-    name: string,
-    keys: Value | undefined,
-    table: Value,
-    digits: { readonly shift: number; readonly many: number },
-    before: (k: Thread, at: readonly Scalar[], digit: Axis) => void,
-    each: (k: Thread, at: readonly Scalar[], term: Axis, key: X) => void,
-  ): Launch {
-    const { terms } = this.of;
-    const count = table.type.shape[1];
-    const k = new Thread(this.job, count, this.threads);
-    const { s, em } = k;
-    const block = s.axis("block", count);
-    em.bind(block, k.index);
-    const digit = s.axis("digit", digits.many);
-    const at = [s.axisValue(digit), s.axisValue(block)];
-    before(k, at, digit);
-    const size = max(BLOCK, ceilDiv(terms, this.choice.blocks));
-    const first = em.let("first", bin("*", k.index, em.dim(size)));
-    const last = em.let("last", call("min", [bin("+", first, em.dim(size)), em.dim(terms)], "i32"));
-    const term = s.axis("term", terms);
-    em.loop(
-      term,
-      "term",
-      last,
-      () => {
-        const key = em.let("key", em.x(this.keyOf(s, keys, s.axisValue(term))));
-        const high = digits.shift === 0 ? key : bin(">>", key, lit(digits.shift));
-        em.bind(digit, em.let("digit", bin("%", high, lit(digits.many))));
-        each(k, at, term, key);
-      },
-      first,
-    );
-    return k.finish(name, mul(terms, 4), [
-      `grid block in 0 .. ${count.key}`,
-      `  thread term of the block, digit ${digits.shift / Math.log2(digits.many) + 1}`,
-    ]);
-  }
-  private counting(
-    keys: Value | undefined,
-    counts: Value,
-    digits: { readonly shift: number; readonly many: number },
-  ): Launch {
-    return this.blocks(
-      "scatter_count",
-      keys,
-      counts,
-      digits,
-      ({ em }, at, digit) =>
-        em.loop(digit, "digit", lit(digits.many), () => em.store(counts, at, lit(0), undefined)),
-      ({ s, em }, at) =>
-        em.store(counts, at, em.let("next", bin("+", em.x(s.load(counts, at)), lit(1))), undefined),
-    );
-  }
-  /** Where each block's terms of each digit begin. */
-  private starting(counts: Value, places: Value): Launch {
-    const s = groupLowering(this.job.ctx, this.job.group);
-    const { shape } = counts.type;
-    const at = (k: Scalar): readonly Scalar[] => decode(s, k, shape);
-    return sumsOfParts(
-      this.job.ctx,
-      { s, rows: [], size: product(shape), dtype: "i32", read: (_line, k) => s.load(counts, at(k)) },
-      { name: "scatter_places", running: { value: places, before: true, at: (_p, k) => at(k) } },
-    );
-  }
-  private placing(
-    from: { readonly keys: Value; readonly order: Value } | undefined,
-    places: Value,
-    to: { readonly keys: Value; readonly order: Value },
-    digits: { readonly shift: number; readonly many: number },
-  ): Launch {
-    return this.blocks(
-      "scatter_sort",
-      from?.keys,
-      places,
-      digits,
-      () => {},
-      ({ s, em }, at, term, key) => {
-        const place = s.axis("place", this.of.terms);
-        const here = em.let("place", em.x(s.load(places, at)));
-        em.bind(place, here);
-        em.store(places, at, bin("+", here, lit(1)), undefined);
-        em.store(to.keys, [s.axisValue(place)], key, undefined);
-        const order = from ? s.load(from.order, [s.axisValue(term)]) : s.axisValue(term);
-        em.store(to.order, [s.axisValue(place)], em.x(order), undefined);
-      },
-    );
   }
 
   // --- sums --------------------------------------------------------------------------------------------------------------
   /** The first place of each row's terms, and behind the last row the end of all. */
   private bounds(keys: Value, starts: Value): Launch {
     const { terms, rows } = this.of;
-    const k = new Thread(this.job, add(terms, 1), this.threads);
+    const k = new Thread(this.job, add(terms, 1));
     const { s, em } = k;
     const place = s.axis("place", add(terms, 1));
     em.bind(place, k.index);
@@ -287,7 +191,7 @@ class Scatter {
       () => em.store(starts, [s.axisValue(row)], k.index, undefined),
       em.let("from", em.x(from)),
     );
-    return k.finish("scatter_starts", add(terms, rows), [
+    return k.finish("scatter", "scatter_starts", add(terms, rows), [
       `grid place in 0 .. ${terms.key} + 1`,
       "  thread row that begins there",
     ]);
@@ -306,7 +210,7 @@ class Scatter {
     const many = product(inner);
     const wide = !isConst(many, 1);
     const quads = wide ? ceilDiv(many, 4) : many;
-    const k = new Thread(this.job, mul(product(outer), between, quads), this.threads);
+    const k = new Thread(this.job, mul(product(outer), between, quads));
     const { s, em } = k;
     const lane = s.axis("inner", many);
     const rest = wide ? em.let("rest", bin("/", k.index, em.dim(quads))) : k.index;
@@ -354,10 +258,12 @@ class Scatter {
     em.store(segments, e.flat, sum, e.lane, e.tail);
     const body = em.pop();
     em.put({ k: "if", cond: whole, body });
-    return e.k.finish("scatter_segments", mul(terms, product(this.of.outer), product(this.of.inner)), [
-      `grid segment of ${segment} terms`,
-      "  thread its sum, where it is of one row",
-    ]);
+    return e.k.finish(
+      "scatter",
+      "scatter_segments",
+      mul(terms, product(this.of.outer), product(this.of.inner)),
+      [`grid segment of ${segment} terms`, "  thread its sum, where it is of one row"],
+    );
   }
   private termAt(e: ReturnType<Scatter["elements"]>, order: Value, at: Scalar): Scalar {
     const { s } = e.k;
@@ -387,6 +293,7 @@ class Scatter {
       out.type.dtype === this.sumType ? sum : call(`cast_${out.type.dtype}`, [sum], out.type.dtype);
     em.store(out, this.of.at(s, e.outer, row, e.inner), cast, e.lane, e.tail);
     return e.k.finish(
+      "scatter",
       "scatter_add",
       mul(add(this.of.terms, rows), product(this.of.outer), product(this.of.inner)),
       [
@@ -394,6 +301,26 @@ class Scatter {
         "  thread its terms in index order, whole segments at once (root)",
       ],
     );
+  }
+  /** Where the last term of each row stands, or -1. */
+  private lasts(order: Value, starts: Value): Launch {
+    const { rows, terms } = this.of;
+    const [out] = this.node.outs;
+    const k = new Thread(this.job, rows);
+    const { s, em } = k;
+    const row = s.axis("row", rows);
+    em.bind(row, k.index);
+    const at = s.axisValue(row);
+    const [from, to] = [s.load(starts, [at]), s.load(starts, [s.iadd(at, 1)])];
+    const last = s.call("max", s.iadd(to, -1), s.dim(0));
+    const place = this.of.term(s, [], s.load(order, [last]), []);
+    const found = s.select(s.call("lt", from, to), place, s.const("i32", -1));
+    em.count([found]);
+    em.store(out, this.of.at(s, [], at, []), em.x(found), undefined);
+    return k.finish("scatter", "scatter_last", add(terms, rows), [
+      `grid row in 0 .. ${rows.key}`,
+      "  thread its last term (root)",
+    ]);
   }
   /** What runs of terms add up to, in order; sixteen are one term of the sum. */
   private sum(
@@ -435,34 +362,5 @@ class Scatter {
     const body = em.pop();
     em.put({ k: "if", cond: bin("<", first.from, last.to), body });
     return total;
-  }
-}
-
-/** A kernel of one thread for each of so many. */
-class Thread {
-  readonly s: ScalarContext;
-  readonly em: Emitter;
-  readonly index: X;
-  private readonly count: Dim;
-  private readonly threads: number;
-
-  constructor(job: Job, count: Dim, threads: number) {
-    this.s = groupLowering(job.ctx, job.group);
-    this.em = emitterFor(job.ctx, this.s);
-    this.count = count;
-    this.threads = threads;
-    const { em } = this;
-    this.index = em.let("i", bin("+", bin("*", groupX(), lit(threads)), laneX()));
-    em.put({ k: "if", cond: bin(">=", this.index, em.dim(count)), body: [{ k: "return" }] });
-  }
-  finish(name: string, cost: Dim, nest: readonly string[]): Launch {
-    return finish(this.em, this.s, {
-      name,
-      family: `scatter ${this.threads} threads`,
-      workgroup: this.threads,
-      groups: ceilDiv(this.count, this.threads),
-      cost,
-      nest,
-    });
   }
 }

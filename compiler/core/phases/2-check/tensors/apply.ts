@@ -80,7 +80,8 @@ function bind(ctx: Ctx, trace: Trace, def: OpDef, args: readonly ArgVal[], site:
       out.args[p.name] = v;
       out.spans.push({ ...arg, val: tensorVal(v) });
     } else if (p.kind === "tensors") {
-      if (arg.val.kind !== "list" && arg.val.kind !== "tuple")
+      const list = p.alone && isTensor(arg.val) ? { items: [arg.val] } : arg.val;
+      if (!("items" in list))
         fail(
           ctx,
           "E0605",
@@ -89,8 +90,8 @@ function bind(ctx: Ctx, trace: Trace, def: OpDef, args: readonly ArgVal[], site:
         );
       // Literals in a list take the dtype of the list's tensors (places of an update are ints, whatever it updates).
       const beside =
-        p.literal ?? arg.val.items.map((item) => tensorTypeOf(item)?.dtype).find((d) => d !== undefined);
-      const values = arg.val.items.map((item) =>
+        p.literal ?? list.items.map((item) => tensorTypeOf(item)?.dtype).find((d) => d !== undefined);
+      const values = list.items.map((item) =>
         toTensor(ctx, item, arg.span, isLiteral(item) ? literalDType(item, beside) : undefined),
       );
       out.args[p.name] = values;
@@ -161,6 +162,18 @@ function attribute(ctx: Ctx, def: OpDef, p: OpParam, arg: ArgVal): Attr {
       fail(ctx, "E0506", `${def.name}: ${p.name} is a static int, given ${describe(x)}`, arg.span)
     );
   };
+  const named = (word: string, among: readonly string[]): string =>
+    among.includes(word)
+      ? word
+      : failName(
+          ctx,
+          "E0606",
+          `${def.name}: ${p.name} is not "${word}"`,
+          word,
+          among,
+          arg.span,
+          `choose ${among.map((w) => `"${w}"`).join(" or ")}`,
+        );
   const items = v.kind === "list" || v.kind === "tuple" ? v.items : undefined;
   if (items) hold(ctx, arg.span, items.length);
   switch (p.kind) {
@@ -172,6 +185,7 @@ function attribute(ctx: Ctx, def: OpDef, p: OpParam, arg: ArgVal): Attr {
       return items ? items.map(int) : [int(v)];
     case "tuple": {
       const length = p.length as number;
+      if (v.kind === "string" && p.among) return named(v.value, p.among);
       if (!items) return new Array<number>(length).fill(int(v));
       return items.length === length ? items.map(int) : wrong(tupleText(p));
     }
@@ -182,17 +196,7 @@ function attribute(ctx: Ctx, def: OpDef, p: OpParam, arg: ArgVal): Attr {
       return v.kind === "bool" ? v.value : wrong("true or false");
     case "name":
       if (v.kind !== "string") return wrong(`one of ${(p.among ?? []).map((w) => `"${w}"`).join(", ")}`);
-      if (p.among && !p.among.includes(v.value))
-        failName(
-          ctx,
-          "E0606",
-          `${def.name}: ${p.name} is not "${v.value}"`,
-          v.value,
-          p.among,
-          arg.span,
-          `choose ${p.among.map((w) => `"${w}"`).join(" or ")}`,
-        );
-      return v.value;
+      return p.among ? named(v.value, p.among) : v.value;
     case "dtype":
       return v.kind === "dtype" ? v.dtype : wrong("a dtype, such as f32");
     case "dim":
