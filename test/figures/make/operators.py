@@ -217,13 +217,6 @@ CASES = [
     *[(f"cross_entropy_probabilities_{r}", "cross_entropy", [[2, 3, 2], [[[0.2, 0.1], [0.5, 0.6], [0.3, 0.3]], [[1.0, 0.0], [0.0, 0.25], [0.0, 0.75]]], [0.5, 1.0, 2.0]],
        {"reduction": r, "label_smoothing": s},
        (lambda r, s: lambda x, y, w: F.cross_entropy(x, y, w.detach(), reduction=r, label_smoothing=s))(r, s)) for r, s in [("none", 0.1), ("mean", 0.0), ("sum", 0.3)]],
-]
-
-
-def batch_norm(x, mean, var, weight, bias):
-    """F.batch_norm takes no gradients of its statistics."""
-    along = lambda v: v.reshape(1, -1, *[1] * (x.dim() - 2))
-    return (x - along(mean)) / torch.sqrt(along(var) + 1e-5) * along(weight) + along(bias)
     # Order.
     ("sort", "sort", [[3, 9]], {}, lambda x: x.sort(stable=True, dim=-1)),
     ("sort_falling_axis", "sort", [[7, 2, 3]], {"axis": 0, "descending": True}, lambda x: x.sort(stable=True, dim=0, descending=True)),
@@ -324,6 +317,12 @@ def batch_norm(x, mean, var, weight, bias):
     ("rotary_pairs", "rotary_embedding", [[2, 5, 8]], {"interleaved": True, "base": 500000.0}, lambda x: rotated(x, 500000.0, True)),
     ("rotary_positions", "rotary_embedding", [[2, 3, 4], literal([[7], [4000]])], {}, lambda x, p: rotated(x, positions=p.expand(2, 3))),
 ]
+
+
+def batch_norm(x, mean, var, weight, bias):
+    """F.batch_norm takes no gradients of its statistics."""
+    along = lambda v: v.reshape(1, -1, *[1] * (x.dim() - 2))
+    return (x - along(mean)) / torch.sqrt(along(var) + 1e-5) * along(weight) + along(bias)
 
 
 def number(v):
