@@ -45,13 +45,17 @@ export const subgroupFamily: Family<Choice> = {
   lower: (job, choice) => subgroupTiles(job, job.nest() as Nest, choice),
 };
 
-/** How the first factor comes, four along k or one by one, and the loops over k, the last one innermost. */
+/**
+ * The loops over k, the last one innermost; of that, how many terms are in a turn (`KU`), and whether the first factor
+ * comes four along it (`alongK`), or one by one. Accumulators are more than registers: each turn loads and stores them, so
+ * one term a turn is slow however it is loaded.
+ */
 function loopsOf(em: Emitter, n: Nest, q: Segment) {
   const aLoads = loadsOf(q.a).filter((l) => l.free.some((x) => q.k.includes(x)));
   const alongK = [...q.k].reverse().find((x) => isMultipleOf(x.extent, 4) && accessAlong(em, x, aLoads));
   const inner = alongK ?? innermostK(n.s, q.k);
-  const KU = alongK ? 4 : 1;
-  return { aLoads, KU, loops: [...q.k.filter((x) => x !== inner && !isConst(x.extent, 1)), inner] };
+  const loops = [...q.k.filter((x) => x !== inner && !isConst(x.extent, 1)), inner];
+  return { aLoads, alongK: alongK !== undefined, KU: termsOf(inner), loops };
 }
 /** Four elements at once, in all loads that depend on the axis. */
 function accessAlong(em: Emitter, x: Axis, loads: readonly ScalarOf<"load">[]): boolean {
@@ -171,10 +175,10 @@ function subgroupSegment(
   const { s, row, col } = n;
   const { L, TM, acc, accs } = t;
   // The first factor comes four along k, four rows at once, or one by one.
-  const { aLoads, KU, loops: kLoops } = loopsOf(em, n, q);
+  const { aLoads, alongK, KU, loops: kLoops } = loopsOf(em, n, q);
   const inner = kLoops[kLoops.length - 1];
   const byRows =
-    KU === 1 && TM % 4 === 0 && TM / 4 <= L * Math.ceil(TM / 4 / L) && accessAlong(em, row, aLoads);
+    !alongK && TM % 4 === 0 && TM / 4 <= L * Math.ceil(TM / 4 / L) && accessAlong(em, row, aLoads);
   // One copy of the first factor per group of rows a lane loads.
   const aOf: { x: Scalar; axis: Axis }[] = [];
   for (let i = 0; i < (byRows ? Math.ceil(TM / 4 / L) : Math.ceil(TM / L)); i++) {
@@ -185,7 +189,7 @@ function subgroupSegment(
   em.count([...aOf.map((x) => x.x), q.b]);
   const bLoads = loadsOf(q.b);
   const transposeB =
-    KU === 4 &&
+    alongK &&
     !accessAlong(
       em,
       col,
@@ -193,23 +197,28 @@ function subgroupSegment(
     ) &&
     accessAlong(em, inner, bLoads);
   const step = (): void => {
-    const as = aOf.map((x) =>
-      em.let("a", byRows ? widen(em.x(x.x, x.axis), 4) : KU === 4 ? widen(em.x(x.x, inner), 4) : em.x(x.x)),
-    );
+    const turn = Array.from({ length: KU }, (_, u) => u);
+    // Of the rows of a group, the terms of a turn: one load along k, or one for each.
+    const as = aOf.map((x): readonly X[] => {
+      if (alongK) {
+        const four = em.let("a", widen(em.x(x.x, inner), 4));
+        return turn.map((u) => part(four, u));
+      }
+      return turn.map((u) => {
+        const at = em.shift(x.x, inner, u);
+        return em.let("a", byRows ? widen(em.x(at, x.axis), 4) : em.x(at));
+      });
+    });
     let bs: X[];
     if (transposeB) {
       const columns = [0, 1, 2, 3].map((j) => widen(em.x(em.shift(q.b, col, j), inner), 4));
       bs = [0, 1, 2, 3].map((u) => em.let("b", vec(columns.map((x) => part(x, u)))));
     } else
-      bs = Array.from({ length: KU }, (_, u) => em.let("b", widen(em.x(em.shift(q.b, inner, u), col), 4)));
+      bs = turn.map((u) => em.let("b", widen(em.x(em.shift(q.b, inner, u), col), 4)));
     for (let i = 0; i < TM; i++) {
       let sum = acc(i);
       for (let u = 0; u < KU; u++) {
-        const from: X = byRows
-          ? part(as[Math.floor(i / 4 / L)], i % 4)
-          : KU === 4
-            ? part(as[Math.floor(i / L)], u)
-            : as[Math.floor(i / L)];
+        const from: X = byRows ? part(as[Math.floor(i / 4 / L)][u], i % 4) : as[Math.floor(i / L)][u];
         const lane = byRows ? Math.floor(i / 4) % L : i % L;
         sum = {
           k: "bin",
@@ -280,9 +289,12 @@ function rowsPerTile(most: number, window: number, rows: Dim): number {
   if (known !== undefined) while (tile > 8 && tile % (2 * window) === 0 && tile / 2 >= known) tile /= 2;
   return tile;
 }
-/** Where nothing is contiguous, the longest axis goes innermost and window-like ones outside. */
+/** Where nothing is contiguous, what gives most terms a turn goes innermost; of those the longest, window-like ones outside. */
 function innermostK(s: ScalarContext, k: readonly Axis[]): Axis {
   const live = k.filter((a) => !isConst(a.extent, 1));
   if (live.length === 0) return k[0] ?? s.axis("k", 1);
-  return [...live].sort((a, b) => (asConst(a.extent) ?? 1e6) - (asConst(b.extent) ?? 1e6)).at(-1) as Axis;
+  const length = (a: Axis): number => asConst(a.extent) ?? 1e6;
+  return [...live].sort((a, b) => termsOf(a) - termsOf(b) || length(a) - length(b)).at(-1) as Axis;
 }
+/** Terms of a turn of the loop over an axis: as many as divide it, four at most. */
+const termsOf = (k: Axis): number => [4, 3, 2].find((n) => isMultipleOf(k.extent, n)) ?? 1;
