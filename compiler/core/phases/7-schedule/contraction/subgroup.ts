@@ -197,24 +197,28 @@ function subgroupSegment(
     ) &&
     accessAlong(em, inner, bLoads);
   const step = (): void => {
-    const turn = Array.from({ length: KU }, (_, u) => u);
+    // An axis for each further term, so that what their places are made of is written once.
+    const turn = Array.from({ length: KU }, (_, u) => {
+      if (u === 0) return inner;
+      const axis = s.axis(inner.name, inner.extent);
+      em.bind(axis, em.let(inner.name, bin("+", em.x(s.axisValue(inner)), lit(u))));
+      return axis;
+    });
+    const at = (x: Scalar, k: Axis): Scalar =>
+      k === inner ? x : s.substitute(x, new Map([[inner, s.axisValue(k)]]));
     // Of the rows of a group, the terms of a turn: one load along k, or one for each.
     const as = aOf.map((x): readonly X[] => {
       if (alongK) {
         const four = em.let("a", widen(em.x(x.x, inner), 4));
-        return turn.map((u) => part(four, u));
+        return turn.map((_, u) => part(four, u));
       }
-      return turn.map((u) => {
-        const at = em.shift(x.x, inner, u);
-        return em.let("a", byRows ? widen(em.x(at, x.axis), 4) : em.x(at));
-      });
+      return turn.map((k) => em.let("a", byRows ? widen(em.x(at(x.x, k), x.axis), 4) : em.x(at(x.x, k))));
     });
     let bs: X[];
     if (transposeB) {
       const columns = [0, 1, 2, 3].map((j) => widen(em.x(em.shift(q.b, col, j), inner), 4));
       bs = [0, 1, 2, 3].map((u) => em.let("b", vec(columns.map((x) => part(x, u)))));
-    } else
-      bs = turn.map((u) => em.let("b", widen(em.x(em.shift(q.b, inner, u), col), 4)));
+    } else bs = turn.map((k) => em.let("b", widen(em.x(at(q.b, k), col), 4)));
     for (let i = 0; i < TM; i++) {
       let sum = acc(i);
       for (let u = 0; u < KU; u++) {
