@@ -2,7 +2,7 @@
 // In: nothing. Out: types only (the compiler imports them type-only; the runtime interprets them). One artefact holds one
 // Program per target; programs share kernel texts. Sizes are expressions evaluated at the call.
 
-export const PROGRAM_VERSION = 3;
+export const PROGRAM_VERSION = 4;
 
 export type DType = "f32" | "f16" | "i32" | "u32" | "bool";
 
@@ -250,39 +250,42 @@ export interface Packed
    * those of loops go on counting from its end.
    */
   readonly exprs: readonly (number | string)[];
-  readonly accesses: readonly Kernel["access"][];
   readonly kernels: readonly PackedKernel[];
   /**
-   * Steps without their places, in ExprIds. The first number (coded) is what is done: 0 copies (bytes it reads, bytes it
-   * writes), 1 clears (bytes), 2 loops (count), and from 3 on it is a kernel: groups, cost (-1: none), bytes of each binding,
-   * uniforms.
+   * Steps without their places, in ExprIds. The first number (coded) is what is done: 0 copies, 1 clears, 2 loops (count), and
+   * from 3 on it is a kernel: groups, cost (-1: none), uniforms.
    */
   readonly calls: readonly (readonly number[])[];
   /** Of dispatches the site, of other steps the label. */
   readonly sites: readonly string[];
   /**
-   * Where a range begins that is no whole slot: the buffer (by its index in BUFFERS) and the offset in bytes (coded); or
-   * buffer, offset as ExprId, and slot (-1: none). Parameters and state come first and are not said again. Each but those
-   * with a slot has a row behind the last of `exprs`.
+   * Ranges that are no whole slot: the buffer (by its index in BUFFERS), the bytes, and the offset in bytes (coded); or buffer,
+   * bytes, offset as ExprId, and slot (-1: none). Parameters and state, each a whole, come first and are not said again: they
+   * have two rows behind the last of `exprs`, offset and bytes; of the others those without a slot have one.
    */
-  readonly places: readonly (readonly [number, number] | readonly [number, ExprId, number])[];
+  readonly places: readonly (readonly [number, ExprId, number] | readonly [number, ExprId, ExprId, number])[];
   /** What all targets say of an entry. */
   readonly heads: readonly PackedHead[];
   readonly programs: readonly PackedProgram[];
 }
 /** Path, shape, index of its init, and what is not as usual: f32, no aliases, placed behind the one before. */
 export type PackedTensor = readonly [string, readonly number[], number, Partial<TensorSpec>?];
-/** Name, text, index into `accesses`, words of the uniform block, and the rest. */
-export type PackedKernel = readonly [string, number, number, number, Partial<Kernel>?];
-/** Steps: call (coded) and site (coded), then the places (PackedPlace), or of a loop its symbol, rows and steps. */
+/**
+ * Name, text, and what is not as usual: how buffers are bound as its text says (`accessOf`), and a block of as many words as a
+ * call gives it.
+ */
+export type PackedKernel = readonly [string, number, Partial<Kernel>?];
+/** Steps: site (coded), then the places (PackedPlace), or of a loop its symbol, rows and steps. */
 export type PackedStep =
-  | readonly [number, number, ...PackedPlace[]]
-  | readonly [number, number, string, readonly (number | string)[], readonly PackedStep[]];
-/** A slot, from its beginning; or, below 0, -1 - 2d for the place d further in the table than the last one, 2d for d before. */
+  | readonly [number, ...PackedPlace[]]
+  | readonly [number, string, readonly (number | string)[], readonly PackedStep[]];
+/**
+ * A whole slot (coded); or -1 - n for a place: n % 3 says of what (parameters, state, others), and the rest how far it is
+ * behind the last one of these. Coded differences d from here on are 2d, or -1 - 2d where d is below 0.
+ */
 export type PackedPlace = number;
-/** A path of the model's: its index in parameters and state (coded), or the text. */
+/** A path of the model's: n % 2 says of what (parameters, state), the rest is coded; or the text. */
 export type PackedPath = number | string;
-type Bytes<T> = Omit<T, "range"> & { readonly bytes: ExprId };
 export interface PackedHead
   extends Omit<
     EntryPlan,
@@ -296,9 +299,9 @@ export interface PackedHead
     | "writesParams"
     | "writesState"
   > {
-  readonly inputs: readonly Bytes<Port>[];
-  readonly outputs: readonly Bytes<Port>[];
-  readonly implicit: readonly Bytes<EntryPlan["implicit"][number]>[];
+  readonly inputs: readonly Omit<Port, "range">[];
+  readonly outputs: readonly Omit<Port, "range">[];
+  readonly implicit: readonly Omit<EntryPlan["implicit"][number], "range">[];
   readonly writesParams: readonly PackedPath[];
   readonly writesState: readonly PackedPath[];
 }
@@ -311,8 +314,13 @@ export type PackedEntry = readonly [
   readonly number[],
 ];
 export interface PackedProgram extends Omit<Program, "kernels" | "entries" | "derived"> {
+  /**
+   * Of all steps, those of loops behind the loop: 0 for the one that the program before has at the same place in its own
+   * order, else coded (one more where that is not below 0).
+   */
+  readonly calls: readonly number[];
   readonly entries: readonly PackedEntry[];
-  /** Name, sources, slots, steps, earlier units (coded). */
+  /** Name, sources, slots, steps, and how far back the units are that it reads (coded). */
   readonly derived: readonly (readonly [
     string,
     readonly PackedPath[],

@@ -25,6 +25,10 @@ export const blockText = (words: number): string =>
 export const bufferText = (i: number, how: string): string =>
   `@group(0)@binding(${i})var<storage,read${how === "K" ? "_write" : ""}>${String.fromCharCode(64 + i)}:array<`;
 
+/** How the buffers are bound, as a whole text says it. */
+export const accessOf = (text: string): ("read" | "read_write")[] =>
+  Array.from(text.matchAll(/var<storage, ?(\w+)/g), ([, how]) => how as "read");
+
 export function unfold(text: string): string {
   if (text[0] !== "#") return text;
   let word = 0;

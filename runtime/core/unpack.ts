@@ -6,6 +6,7 @@ import {
   BUFFERS,
   type EntryPlan,
   type Expr,
+  type ExprId,
   type Packed,
   type PackedPath,
   type PackedPlace,
@@ -16,7 +17,7 @@ import {
   type TensorSpec,
 } from "./program.ts";
 import { alignTo, itemBytes, sizeOf } from "./tensor.ts";
-import { unfold } from "./unfold.ts";
+import { accessOf, unfold } from "./unfold.ts";
 
 /** `from` is the id of the first. */
 const rowsOf = (rows: readonly (number | string)[], from = 0): Expr[] =>
@@ -35,12 +36,13 @@ const counter = (): ((d: number) => number) => {
   };
 };
 
+const half = (code: number): number => (code % 2 ? (-1 - code) / 2 : code / 2);
+
 export function unpack(packed: Packed): Artefact {
   const {
-    texts,
+    texts: folded,
     inits,
     exprs: rows,
-    accesses,
     kernels: own,
     calls: coded,
     sites,
@@ -49,9 +51,15 @@ export function unpack(packed: Packed): Artefact {
     ...rest
   } = packed;
   const kind = counter();
-  const calls = coded.map(([k, ...row]) => [kind(k), ...row] as const);
-  const kernels = own.map(([name, text, access, uniformWords, more]) => {
-    return { name, text, access: accesses[access], uniformWords, ...more };
+  const texts = folded.map(unfold);
+  const words: number[] = [];
+  const calls = coded.map(([k, ...row]) => {
+    const what = kind(k);
+    words[what - 3] = row.length;
+    return [what, ...row] as const;
+  });
+  const kernels = own.map(([name, text, more], i) => {
+    return { name, text, access: accessOf(texts[text]), uniformWords: words[i], ...more };
   });
 
   const tensors = (list: readonly PackedTensor[], role: TensorSpec["role"]): TensorSpec[] => {
@@ -65,80 +73,88 @@ export function unpack(packed: Packed): Artefact {
   };
   const params = tensors(packed.params, "param");
   const state = tensors(packed.state, "buffer");
-  const specs = [...params, ...state];
-  const paths = (list: readonly PackedPath[], index = counter()): string[] =>
-    list.map((p) => (typeof p === "string" ? p : specs[index(p)].path));
+  const paths = (list: readonly PackedPath[], index = [counter(), counter()]): string[] =>
+    list.map((p) => (typeof p === "string" ? p : [params, state][p % 2][index[p % 2](half(p >> 1))].path));
 
   const exprs = rowsOf(rows);
   const zero = exprs.indexOf(0);
   const literal = (n: number): number => exprs.push(n) - 1;
-  type Place = Pick<Range, "buffer" | "offset" | "slot">;
-  const places: Place[] = specs.map((s, i) => ({
-    buffer: BUFFERS[+(i >= params.length)],
-    offset: literal(s.offset),
-  }));
+  const places = [params, state].map((specs, i) =>
+    specs.map((s): Range => ({ buffer: BUFFERS[i], offset: literal(s.offset), bytes: literal(s.bytes) })),
+  );
   const offset = counter();
-  for (const [buffer, at, slot] of others)
-    places.push({
+  places.push(
+    others.map(([buffer, bytes, at, slot]) => ({
       buffer: BUFFERS[buffer],
       offset: slot === undefined ? literal(offset(at)) : at,
+      bytes,
       ...(slot === undefined || slot < 0 ? {} : { slot }),
-    });
+    })),
+  );
+  let before: number[] = [];
 
   return {
     ...rest,
-    texts: texts.map(unfold),
+    texts,
     params,
     state,
-    programs: packed.programs.map((program) => {
-      const [call, site, place, source, slot] = [counter(), counter(), counter(), counter(), counter()];
-      const half = (code: number): number => (code % 2 ? (-1 - code) / 2 : code / 2);
-      const range = (code: PackedPlace, bytes: number): Range =>
-        code < 0
-          ? { ...places[place(half(code))], bytes }
-          : { buffer: "arena", slot: slot(half(-1 - code)), offset: zero, bytes };
-      const block = (rows: readonly Expr[], steps: readonly PackedStep[], end = exprs.length): Block => ({
+    programs: packed.programs.map(({ calls: codes, ...program }) => {
+      const [site, slot, ...place] = [counter(), counter(), counter(), counter(), counter()];
+      const source = [counter(), counter()];
+      const range = (code: PackedPlace, slots: readonly ExprId[]): Range => {
+        const of = (-1 - code) % 3;
+        if (code < 0) return places[of][place[of](half((-1 - code - of) / 3))];
+        const i = slot(half(code));
+        return { buffer: "arena", slot: i, offset: zero, bytes: slots[i] };
+      };
+      const ids: number[] = [];
+      const block = (
+        slots: readonly ExprId[],
+        steps: readonly PackedStep[],
+        rows: readonly Expr[] = exprs,
+        end = exprs.length,
+      ): Block => ({
         exprs: rows,
-        steps: steps.map(([a, b, ...rest]): Step => {
-          const [kind, x, y, ...more] = calls[call(a)];
-          const label = sites[site(b)];
-          const codes = rest as PackedPlace[];
-          if (kind === 0) return { kind: "copy", from: range(codes[0], x), to: range(codes[1], y), label };
-          if (kind === 1) return { kind: "clear", range: range(codes[0], x), label };
+        steps: steps.map(([a, ...rest]): Step => {
+          const by = codes[ids.length];
+          const id = by === 0 ? before[ids.length] : (ids.at(-1) ?? 0) + by - +(by > 0);
+          ids.push(id);
+          const [kind, x, y, ...uniforms] = calls[id];
+          const label = sites[site(a)];
           if (kind === 2) {
             const [symbol, own, nested] = rest as unknown as [string, (number | string)[], PackedStep[]];
-            const body = block(rowsOf(own, end), nested, end + own.length);
+            const body = block(slots, nested, rowsOf(own, end), end + own.length);
             return { kind: "loop", symbol, count: x, body, label };
           }
+          const bind = (rest as PackedPlace[]).map((place) => range(place, slots));
+          if (kind === 0) return { kind: "copy", from: bind[0], to: bind[1], label };
+          if (kind === 1) return { kind: "clear", range: bind[0], label };
           return {
             kind: "dispatch",
             kernel: kind - 3,
-            bind: codes.map((code, i) => range(code, more[i])),
-            uniforms: more.slice(codes.length),
+            bind,
+            uniforms,
             groups: x,
             ...(y < 0 ? {} : { cost: y }),
             site: label,
           };
         }),
       });
-      return {
+      const unpacked = {
         ...program,
         kernels,
-        derived: program.derived.map(([name, sources, slots, steps, derived]) => ({
+        derived: program.derived.map(([name, sources, slots, steps, derived], i) => ({
           name,
           sources: paths(sources, source),
-          body: block(exprs, steps),
+          body: block(slots, steps),
           slots,
-          derived: derived.map(counter()),
+          derived: derived.map(counter()).map((back) => i - back),
         })),
         entries: program.entries.map(([id, slots, steps, ports, derived]): EntryPlan => {
           const head = heads[id];
-          const body = block(exprs, steps);
+          const body = block(slots, steps);
           let next = 0;
-          const placed = <T extends { readonly bytes: number }>({ bytes, ...port }: T) => ({
-            ...port,
-            range: range(ports[next++], bytes),
-          });
+          const placed = <T>(port: T) => ({ ...port, range: range(ports[next++], slots) });
           return {
             ...head,
             solve: exprs,
@@ -153,6 +169,8 @@ export function unpack(packed: Packed): Artefact {
           };
         }),
       };
+      before = ids;
+      return unpacked;
     }),
   };
 }

@@ -32,8 +32,10 @@ export interface EmittedModule {
 export function emitModule(artefact: Artefact, options: EmitOptions): EmittedModule {
   const from = options.source ? ` from ${oneLine(options.source)}` : "";
   const header = `${artefact.name}: made${from} by ${options.compiler ?? "mdl"}; do not edit.`;
-  const folded = options.minify ? { ...artefact, texts: artefact.texts.map(brief) } : artefact;
-  const { texts, ...rest } = pack(ordered(folded));
+  const written = options.minify ? artefact.texts.map(brief) : artefact.texts;
+  const order = alikeTogether(written);
+  const texts = order.map((i) => written[i]);
+  const { texts: _, ...rest } = pack(ordered(artefact, order));
   const parts = options.minify
     ? [
         lineComment(header),
@@ -50,9 +52,7 @@ export function emitModule(artefact: Artefact, options: EmitOptions): EmittedMod
   return { js, dts: emitTypes(artefact, header) };
 }
 
-/** With texts that are alike together. */
-function ordered(artefact: Artefact): Artefact {
-  const order = alikeTogether(artefact.texts);
+function ordered(artefact: Artefact, order: readonly number[]): Artefact {
   const at = new Map(order.map((old, i) => [old, i]));
   return {
     ...artefact,

@@ -20,6 +20,7 @@ import {
   type Step,
   type TensorSpec,
 } from "../../../../runtime/core/program.ts";
+import { accessOf } from "../../../../runtime/core/unfold.ts";
 import { flatData } from "./text.ts";
 
 /** Values in order of their first use; equal ones are one. */
@@ -67,8 +68,8 @@ class Coder {
     return d;
   }
 }
-const below = (d: number): number => (d < 0 ? 2 * d : -1 - 2 * d);
-const above = (d: number): number => -1 - below(d);
+/** From 0 on. */
+const above = (d: number): number => (d < 0 ? -1 - 2 * d : 2 * d);
 
 const coded = (list: readonly number[]): number[] => {
   const coder = new Coder();
@@ -76,12 +77,20 @@ const coded = (list: readonly number[]): number[] => {
 };
 
 type Place = Packed["places"][number];
-const isLiteral = (place: Place): boolean => place.length === 2;
+const isLiteral = (place: Place): boolean => place.length === 3;
 
 /** What is counted through the blocks of a program. */
-interface Writer extends Readonly<Record<"call" | "site" | "place" | "path" | "slot", Coder>> {
+interface Writer extends Readonly<Record<"site" | "slot", Coder>> {
+  /** Of parameters, of state, of others. */
+  readonly place: readonly Coder[];
+  /** Of parameters, of state. */
+  readonly path: readonly Coder[];
   /** By the program's own numbers. */
   readonly kernelAt: readonly number[];
+  /** In the order in which they are said: of the program before, and of this one; and how they are said. */
+  readonly before: readonly number[];
+  readonly calls: number[];
+  readonly codes: number[];
 }
 
 /** Renumbers a block's ExprIds. */
@@ -106,7 +115,6 @@ function renumbered(rows: readonly Expr[], add: (e: Expr) => ExprId, outer?: Ids
 
 export function pack(artefact: Artefact): Packed {
   const exprs = new Table<Expr>((e) => (typeof e === "string" ? `$${e}` : String(e)));
-  const accesses = new Table<Kernel["access"]>(String);
   const kernels = new Table<PackedKernel>();
   const calls = new Table<readonly number[]>(String);
   const sites = new Table<string>(String);
@@ -127,40 +135,59 @@ export function pack(artefact: Artefact): Packed {
   let inLoops = 0;
 
   const specs = [...artefact.params, ...artefact.state];
-  const indexOf = new Map(specs.map(({ path }, i) => [path, i]));
-  const paths = (list: readonly string[], coder = new Coder()): PackedPath[] =>
+  /** Whether it is state (0, 1), and its index there. */
+  const told = (i: number): readonly [number, number] =>
+    i < artefact.params.length ? [0, i] : [1, i - artefact.params.length];
+  const indexOf = new Map(specs.map(({ path }, i) => [path, told(i)]));
+  const paths = (
+    list: readonly string[],
+    coders: readonly Coder[] = [new Coder(), new Coder()],
+  ): PackedPath[] =>
     list.map((path) => {
-      const i = indexOf.get(path);
-      return i === undefined ? path : coder.code(i);
+      const [of, i] = indexOf.get(path) ?? [];
+      return of === undefined ? path : 2 * above(coders[of].code(i as number)) + of;
     });
 
   // Parameters and state have a place each, before the others.
   const placeOf = new Map(
-    specs.map(({ offset }, i) => [`${i < artefact.params.length ? "params" : "state"} ${offset}`, i]),
+    specs.map(({ offset, bytes }, i) => [`${BUFFERS[told(i)[0]]} ${offset} ${bytes}`, told(i)]),
   );
-  const placeIn = (w: Writer, { buffer, slot, offset }: Range, ids: Ids): PackedPlace => {
+  const placeIn = (
+    w: Writer,
+    { buffer, slot, offset, bytes }: Range,
+    ids: Ids,
+    slots: readonly ExprId[],
+  ): PackedPlace => {
     const literal = ids.row(offset);
-    if (slot !== undefined && buffer === "arena" && literal === 0) return above(w.slot.code(slot));
-    const known = slot === undefined ? placeOf.get(`${buffer} ${literal}`) : undefined;
-    if (known !== undefined) return below(w.place.code(known));
+    const code = (of: number, i: number): PackedPlace => -1 - (3 * above(w.place[of].code(i)) + of);
+    if (slot === undefined) {
+      const known = placeOf.get(`${buffer} ${literal} ${ids.row(bytes)}`);
+      if (known) return code(...known);
+    } else if (buffer === "arena" && literal === 0 && ids(bytes) === slots[slot])
+      return above(w.slot.code(slot));
     const where = BUFFERS.indexOf(buffer);
     const plain = slot === undefined && typeof literal === "number";
-    const place: Place = plain ? [where, literal] : [where, ids(offset), slot ?? -1];
-    return below(w.place.code(specs.length + places.id(place)));
+    const place: Place = plain ? [where, ids(bytes), literal] : [where, ids(bytes), ids(offset), slot ?? -1];
+    return code(2, places.id(place));
   };
 
   const steps = (
     list: readonly Step[],
     ids: Ids,
     w: Writer,
+    /** Bytes of slots. */
+    slots: readonly ExprId[],
     /** The row after the last one in force. */
     end = inLoops,
   ): PackedStep[] => {
-    const place = (range: Range): PackedPlace => placeIn(w, range, ids);
-    const head = (row: readonly number[], label: string): [number, number] => [
-      w.call.code(calls.id(row)),
-      w.site.code(sites.id(label)),
-    ];
+    const place = (range: Range): PackedPlace => placeIn(w, range, ids, slots);
+    const head = (row: readonly number[], label: string): number => {
+      const id = calls.id(row);
+      const by = id - (w.calls.at(-1) ?? 0);
+      w.codes.push(w.before[w.calls.length] === id ? 0 : by < 0 ? by : by + 1);
+      w.calls.push(id);
+      return w.site.code(sites.id(label));
+    };
     // biome-ignore lint/suspicious/useIterableCallbackReturn: every kind of step returns
     return list.map((s: Step): PackedStep => {
       switch (s.kind) {
@@ -170,15 +197,14 @@ export function pack(artefact: Artefact): Packed {
             3 + w.kernelAt[kernel],
             ids(groups),
             cost === undefined ? -1 : ids(cost),
-            ...bind.map((r) => ids(r.bytes)),
             ...uniforms.map(ids),
           ];
-          return [...head(row, label), ...bind.map(place)];
+          return [head(row, label), ...bind.map(place)];
         }
         case "copy":
-          return [...head([0, ids(s.from.bytes), ids(s.to.bytes)], s.label), place(s.from), place(s.to)];
+          return [head([0], s.label), place(s.from), place(s.to)];
         case "clear":
-          return [...head([1, ids(s.range.bytes)], s.label), place(s.range)];
+          return [head([1], s.label), place(s.range)];
         case "loop": {
           const { count, label, symbol, body } = s;
           const begin = head([2, ids(count)], label);
@@ -186,24 +212,25 @@ export function pack(artefact: Artefact): Packed {
           const inner = renumbered(body.exprs, (e) => end + own.push(e) - 1, ids);
           // All of them now: a loop in the loop counts on.
           for (let id = ids.end; id < inner.end; id++) inner(id);
-          const nested = steps(body.steps, inner, w, end + own.length);
-          return [...begin, symbol, rowsOf(own, end), nested];
+          const nested = steps(body.steps, inner, w, slots, end + own.length);
+          return [begin, symbol, rowsOf(own, end), nested];
         }
       }
     });
   };
-  const block = (b: Block, w: Writer): PackedStep[] => steps(b.steps, idsIn(b.exprs), w);
+  /** Slots and steps. */
+  const block = (b: Block, bytes: readonly ExprId[], w: Writer) => {
+    const ids = idsIn(b.exprs);
+    const slots = bytes.map(ids);
+    return [slots, steps(b.steps, ids, w, slots)] as const;
+  };
 
   const entry = (e: EntryPlan, w: Writer) => {
     const { symbols, solve, checks, body, inputs, outputs, slots, implicit, derived, ...rest } = e;
     const { writesParams, writesState, ...head } = rest;
     const ids = idsIn(body.exprs);
-    const sized = <T extends { readonly range: Range }>({ range, ...port }: T) => ({
-      ...port,
-      bytes: ids(range.bytes),
-    });
-    const port = (p: EntryPlan["inputs"][number]) => ({
-      ...sized(p),
+    const port = ({ range: _, ...p }: EntryPlan["inputs"][number]) => ({
+      ...p,
       shape: p.shape.map(ids),
       indexes: p.indexes?.map((x) => ({
         ...x,
@@ -217,37 +244,59 @@ export function pack(artefact: Artefact): Packed {
       checks: checks.map((c) => ({ ...c, left: ids(c.left), right: ids(c.right) })),
       inputs: inputs.map(port),
       outputs: outputs.map(port),
-      implicit: implicit.map(sized),
+      implicit: implicit.map(({ range: _, ...i }) => i),
       writesParams: paths(writesParams),
       writesState: paths(writesState),
     });
-    const packed = block(body, w);
-    const ports = [...inputs, ...outputs, ...implicit].map((p) => placeIn(w, p.range, ids));
-    return [id, slots.map(ids), packed, ports, coded(derived)] as const;
+    const packed = block(body, slots, w);
+    const ports = [...inputs, ...outputs, ...implicit].map((p) => placeIn(w, p.range, ids, packed[0]));
+    return [id, ...packed, ports, coded(derived)] as const;
   };
 
-  const kernelRow = ({ name, text, access, uniformWords, ...rest }: Kernel): PackedKernel =>
-    [name, text, accesses.id(access), uniformWords, ...unusual(rest, {})] as unknown as PackedKernel;
+  /** Kernels that are dispatched with as many words as they say. */
+  const called = new Set<string>();
+  for (const { kernels, derived, entries } of artefact.programs) {
+    const visit = (list: readonly Step[]): void => {
+      for (const s of list) {
+        if (s.kind === "dispatch" && kernels[s.kernel].uniformWords === s.uniforms.length + 2)
+          called.add(flatData(kernels[s.kernel]));
+        if (s.kind === "loop") visit(s.body.steps);
+      }
+    };
+    for (const { body } of [...derived, ...entries]) visit(body.steps);
+  }
+  const kernelRow = (kernel: Kernel): PackedKernel => {
+    const { name, text, uniformWords, ...rest } = kernel;
+    const said = called.has(flatData(kernel)) ? rest : { uniformWords, ...rest };
+    return [
+      name,
+      text,
+      ...unusual(said, { access: accessOf(artefact.texts[text]) }),
+    ] as unknown as PackedKernel;
+  };
+
+  let before: readonly number[] = [];
 
   const program = (p: Program): Packed["programs"][number] => {
     const { kernels: own, entries, derived, ...rest } = p;
     const w: Writer = {
       kernelAt: own.map((k) => kernels.id(kernelRow(k))),
-      call: new Coder(),
+      before,
+      calls: [],
+      codes: [],
       site: new Coder(),
-      place: new Coder(),
-      path: new Coder(),
+      place: [new Coder(), new Coder(), new Coder()],
+      path: [new Coder(), new Coder()],
       slot: new Coder(),
     };
-    const unit = (u: Program["derived"][number]) =>
-      [
-        u.name,
-        paths(u.sources, w.path),
-        u.slots.map(idsIn(u.body.exprs)),
-        block(u.body, w),
-        coded(u.derived),
-      ] as const;
-    return { ...rest, derived: derived.map(unit), entries: entries.map((e) => entry(e, w)) };
+    const unit = (u: Program["derived"][number], i: number) => {
+      const earlier = coded(u.derived.map((d) => i - d));
+      return [u.name, paths(u.sources, w.path), ...block(u.body, u.slots, w), earlier] as const;
+    };
+    const units = derived.map(unit);
+    const packed = { ...rest, derived: units, entries: entries.map((e) => entry(e, w)), calls: w.codes };
+    before = w.calls;
+    return packed;
   };
 
   const tensors = (list: readonly TensorSpec[], usual: TensorSpec["role"]): PackedTensor[] => {
@@ -263,8 +312,9 @@ export function pack(artefact: Artefact): Packed {
 
   // Twice, because rows of loops are numbered from where those of all blocks end.
   artefact.programs.forEach(program);
-  inLoops = exprs.rows.length + specs.length + places.rows.filter(isLiteral).length;
+  inLoops = exprs.rows.length + 2 * specs.length + places.rows.filter(isLiteral).length;
   for (const table of [calls, sites, places, heads]) table.clear();
+  before = [];
   const programs = artefact.programs.map(program);
   const { params, state, ...rest } = artefact;
   const kinds = new Coder();
@@ -275,11 +325,10 @@ export function pack(artefact: Artefact): Packed {
     state: tensors(state, "buffer"),
     inits: inits.rows,
     exprs: rowsOf(exprs.rows),
-    accesses: accesses.rows,
     kernels: kernels.rows,
     calls: calls.rows.map(([kind, ...row]) => [kinds.code(kind), ...row]),
     sites: sites.rows,
-    places: places.rows.map((p) => (isLiteral(p) ? [p[0], offsets.code(p[1])] : p)),
+    places: places.rows.map((p) => (p.length === 3 ? [p[0], p[1], offsets.code(p[2])] : p)),
     heads: heads.rows,
     programs,
   };
