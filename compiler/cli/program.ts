@@ -2,6 +2,7 @@
 // that help comes at once.
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { targets } from "../core/index.ts";
+import { completion, SHELLS, type Shell } from "./completion.ts";
 import { EXIT, explain } from "./failure.ts";
 import { collect, parseBind, parseSet, parseSize } from "./models.ts";
 import { harmless, painterFor, styleFor, wantsColor } from "./style.ts";
@@ -12,6 +13,19 @@ const STAGES = ["ast", "graph", "fused", "kernels", "wgsl", "plan"];
 function positive(text: string): number {
   const n = Number(text);
   if (!Number.isSafeInteger(n) || n < 1) throw new InvalidArgumentError("expected an integer of at least 1.");
+  return n;
+}
+
+function notNegative(text: string): number {
+  const n = Number(text);
+  if (text.trim() === "" || !Number.isFinite(n) || n < 0)
+    throw new InvalidArgumentError("expected a number of at least 0.");
+  return n;
+}
+
+function probability(text: string): number {
+  const n = notNegative(text);
+  if (n <= 0 || n > 1) throw new InvalidArgumentError("expected a number above 0, of at most 1.");
   return n;
 }
 
@@ -196,6 +210,40 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     });
 
   program
+    .command("generate")
+    .summary("text from a model, token by token")
+    .description(
+      "Streams text from a character or byte-pair model, on this machine's GPU. The model needs an entry that scores the next token, such as next(id: i32[1], at: i32) -> f32[1, vocab], with what came before in buffers.",
+    )
+    .argument("<model.mdl|module.js>", "the source, or a compiled module")
+    .requiredOption("--prompt <TEXT>", "what the text begins with")
+    .option("--weights <F>", "parameters: a safetensors file")
+    .option(
+      "--tokenizer <F>",
+      "a tokenizer.json of Hugging Face (byte-level BPE), a JSON list of characters, or a text: its characters, sorted",
+    )
+    .option("--tokens <N>", "at most so many new ones", positive, 200)
+    .option("--temperature <T>", "below 1 the likely are likelier; 0 takes the likeliest", notNegative, 1)
+    .option("--top-k <K>", "draw among the K likeliest", positive)
+    .option("--top-p <P>", "draw among the likeliest that have this probability together", probability)
+    .option("--seed <S>", "the same seed gives the same text")
+    .option("--entry <E>", "the entry that scores the next token (default: the one that can)")
+    .addOption(target())
+    .option("--model <M>", "this model of the source")
+    .option("--set <k=v>", "an argument of the model; may be repeated", parseSet)
+    .addHelpText(
+      "after",
+      examples(
+        'mdl generate transformer.mdl --model GPT --weights gpt.safetensors --tokenizer shakespeare.txt --prompt "ROMEO:"',
+        'mdl generate build/gpt2.js --weights gpt2.safetensors --tokenizer tokenizer.json --prompt "Once" --top-p 0.9',
+      ),
+    )
+    .action(async (file, flags) => {
+      const { generateCommand } = await import("./commands/generate.ts");
+      finish((await generateCommand(file, flags)) ?? 0);
+    });
+
+  program
     .command("summary")
     .summary("a model's layers: shapes, parameters, arithmetic, memory")
     .description(
@@ -341,5 +389,38 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
       const { opsCommand } = await import("./commands/ops.ts");
       opsCommand(name);
     });
+
+  program
+    .command("doc")
+    .summary("print what doc comments say")
+    .description(
+      "Prints the documentation of the standard library, of one of its modules or names, or of a source: what stands in /// comments.",
+    )
+    .argument("[std/nn|FILE|NAME]", "a module, a source, or a name of the library (default: a list)")
+    .argument("[NAME]", "a declaration of the module or source")
+    .option("--markdown", "for a page")
+    .addHelpText(
+      "after",
+      examples("mdl doc", "mdl doc LSTM", "mdl doc std/loss", "mdl doc net.mdl --markdown"),
+    )
+    .action(async (where, name, flags) => {
+      const { docCommand } = await import("./commands/doc.ts");
+      docCommand(where, name, flags);
+    });
+
+  program
+    .command("completion")
+    .summary("print a script that completes mdl in a shell")
+    .description("Prints a script for your shell, which then completes commands, options and their values.")
+    .addArgument(new Argument("<shell>", "which shell").choices(SHELLS))
+    .addHelpText(
+      "after",
+      examples(
+        "mdl completion bash >> ~/.bashrc",
+        "source <(mdl completion zsh)",
+        "mdl completion fish > ~/.config/fish/completions/mdl.fish",
+      ),
+    )
+    .action((shell: Shell) => void process.stdout.write(completion(program, shell)));
   return program;
 }

@@ -42,6 +42,7 @@ export {
 } from "./diagnostics/index.ts";
 // Graphs, for importers and tools: sizes, nodes, text, operators.
 export { type Dim, type DimLike, dim, print as printSize, sym } from "./dims/dim.ts";
+export { type Documented, type DocumentedFile, documented } from "./document.ts";
 export { stdSources } from "./generated/std.ts";
 export { createBuilder, finishGraph, type GraphBuilder, typeText } from "./ir/build.ts";
 export { constantsOf, type Data, literalData } from "./ir/data.ts";

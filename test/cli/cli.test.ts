@@ -52,6 +52,7 @@ describe("help", () => {
     expect(commands).toEqual([
       "compile",
       "run",
+      "generate",
       "summary",
       "profile",
       "tune",
@@ -59,6 +60,8 @@ describe("help", () => {
       "fmt",
       "doctor",
       "ops",
+      "doc",
+      "completion",
     ]);
     for (const command of commands) {
       const help = await here([command, "--help"]);

@@ -1,5 +1,5 @@
-// `mdl fmt`, `mdl summary` and `--watch`: what a person meets.
-import { spawn } from "node:child_process";
+// `mdl fmt`, `mdl summary`, `mdl doc`, `mdl completion` and `--watch`: what a person meets.
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -145,5 +145,91 @@ describe("compile --watch", () => {
     } finally {
       child.kill("SIGKILL");
     }
+  });
+});
+
+describe("doc", () => {
+  it("says what doc comments say, of the library and of sources", () => {
+    const list = run(["doc"]);
+    expect(list.out).toMatch(/^std\/nn {2}The layers of everyday models/m);
+    expect(list.out).toMatch(/^ {2}LayerNorm +Layer normalisation over the last axis\.$/m);
+    const one = run(["doc", "GRU"]).out;
+    expect(one).toMatch(/^layer GRU\(d: int, h: int/);
+    expect(one).toMatch(/^ {2}param weight_ih_l0: f32\[3 \* h, d\]/m);
+    expect(run(["doc", "std/nn", "Grue"]).err).toContain("there is no Grue in std/nn; did you mean GRU?");
+    write(
+      "own.mdl",
+      [
+        "/// A file of one's own,",
+        "/// over two lines.",
+        "",
+        "// ------- parts",
+        "",
+        "/// A layer.",
+        "///",
+        "///   as code",
+        "layer A(d: int = 3) {",
+        "  /// What it weighs.",
+        "  param w: f32[d] = ones() if d > 2",
+        "  private fn hidden(x: f32[d]) { x }",
+        "  fn forward(x: f32[d]) -> f32[d] { hidden(x) * w }",
+        "}",
+        "k = 2 ** 3",
+      ].join("\n"),
+    );
+    expect(run(["doc", "own.mdl", "--markdown"]).out).toBe(
+      [
+        "# own.mdl",
+        "A file of one's own, over two lines.",
+        "## Parts",
+        "**layer `A(d: int = 3)`**",
+        "A layer.",
+        "```text\n  as code\n```",
+        "- param `w: f32[d] = ones() if d > 2`: What it weighs.\n- fn `forward(x: f32[d]) -> f32[d]`",
+        "**constant `k = 2 ** 3`**\n",
+      ].join("\n\n"),
+    );
+    expect(run(["doc", "own.mdl", "A"]).out).toContain(
+      "param w: f32[d] = ones() if d > 2\n      What it weighs.",
+    );
+    expect(run(["doc", "nowhere.mdl"]).err).toContain("nowhere.mdl: no such file");
+    write("broken.mdl", "layer {");
+    expect(run(["doc", "broken.mdl"]).code).toBe(1);
+  });
+});
+
+describe("completion", () => {
+  it("knows commands, options and choices in bash", () => {
+    const script = run(["completion", "bash"]).out;
+    const completes = (...words: string[]): string[] => {
+      const bash = spawnSync(
+        "bash",
+        [
+          "-c",
+          `${script}\nCOMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _mdl; printf '%s\\n' "\${COMPREPLY[@]}"`,
+          "x",
+          "mdl",
+          ...words,
+        ],
+        { encoding: "utf8", cwd: folder },
+      );
+      expect(bash.stderr).toBe("");
+      return bash.stdout.split("\n").filter(Boolean);
+    };
+    expect(completes("co")).toEqual(["compile", "completion"]);
+    expect(completes("run", "--in")).toEqual(["--input"]);
+    expect(completes("compile", "x.mdl", "--precision", "f")).toEqual(["f32", "f16-weights", "f16"]);
+    expect(completes("completion", "")).toEqual(["bash", "zsh", "fish"]);
+    write("some_model.mdl", "");
+    expect(completes("check", "some_m")).toEqual(["some_model.mdl"]);
+  });
+
+  it.for(["zsh", "fish"])("is a script that %s can read", (shell, context) => {
+    const { code, out } = run(["completion", shell]);
+    expect(code).toBe(0);
+    for (const word of ["compile", "precision", "f16-weights"]) expect(out).toContain(word);
+    const read = spawnSync(shell, ["-n"], { input: out, encoding: "utf8" });
+    if (read.error) return context.skip(`no ${shell} here`);
+    expect(read.stderr).toBe("");
   });
 });
