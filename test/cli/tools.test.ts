@@ -3,6 +3,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { decodePng, encodePng } from "../../compiler/cli/pictures/png.ts";
 import { example, testCli } from "../support/cli.ts";
 
 const { folder, run, main } = testCli();
@@ -156,7 +157,7 @@ describe("doc", () => {
     const one = run(["doc", "GRU"]).out;
     expect(one).toMatch(/^layer GRU\(d: int, h: int/);
     expect(one).toMatch(/^ {2}param weight_ih_l0: f32\[3 \* h, d\]/m);
-    expect(run(["doc", "std/nn", "Grue"]).err).toContain("there is no Grue in std/nn; did you mean GRU?");
+    expect(run(["doc", "std/nn", "LayerNrm"]).err).toContain("did you mean LayerNorm?");
     write(
       "own.mdl",
       [
@@ -231,5 +232,72 @@ describe("completion", () => {
     const read = spawnSync(shell, ["-n"], { input: out, encoding: "utf8" });
     if (read.error) return context.skip(`no ${shell} here`);
     expect(read.stderr).toBe("");
+  });
+});
+
+describe("run with pictures and archives", () => {
+  it("takes a picture, scales and normalises it, and gives pictures and archives back", () => {
+    write(
+      "pictures.mdl",
+      "model M {\n  fn invert(x: f32[N, 3, 4, 6]) -> (y: f32[N, 3, 4, 6], m: f32[N, 3]) {\n    (y = 1 - x, m = mean(x, axes = [2, 3]))\n  }\n}\n",
+    );
+    writeFileSync(
+      path("red.png"),
+      encodePng(
+        12,
+        8,
+        3,
+        Uint8Array.from({ length: 288 }, (_, i) => (i % 3 ? 51 : 255)),
+      ),
+    );
+    const args = ["run", "pictures.mdl", "invert", "--device", "cpu", "--input", "x=red.png"];
+    const refused = run(args);
+    expect([refused.code, refused.err]).toEqual([1, expect.stringContaining("--resize scales it")]);
+    const done = run([
+      ...args,
+      "--resize",
+      "--output",
+      "y=out.png",
+      "--output",
+      "all.npz",
+      "--output",
+      "m=-",
+    ]);
+    expect([done.code, JSON.parse(done.out)]).toEqual([0, [[1, 0.2, 0.2]]]);
+    expect(done.err).toContain("wrote out.png");
+    const out = decodePng(readFileSync(path("out.png")));
+    expect([out.width, out.height, ...out.data.subarray(0, 3)]).toEqual([6, 4, 0, 204, 204]);
+    // What was written is read again.
+    const again = run([
+      "run",
+      "pictures.mdl",
+      "invert",
+      "--device",
+      "cpu",
+      "--input",
+      "x=all.npz:y",
+      "--output",
+      "m=-",
+    ]);
+    expect(JSON.parse(again.out)[0][0]).toBeCloseTo(0, 6);
+    const normal = run([
+      ...args,
+      "--resize",
+      "crop",
+      "--mean",
+      "0.5,0.2,0",
+      "--std",
+      "0.5",
+      "--output",
+      "m=-",
+    ]);
+    expect(JSON.parse(normal.out)).toEqual([[1, 0, 0.4]]);
+    const wrong = run([...args, "--resize", "--mean", "1,2", "--output", "m=-"]);
+    expect([wrong.code, wrong.err]).toEqual([
+      1,
+      expect.stringContaining("red.png has 3 channels here, and --mean 2 numbers"),
+    ]);
+    expect(run([...args, "--resize", "round"]).code).toBe(2);
+    expect(run([...args, "--std", "0"]).err).toContain("--std divides, and 0 cannot");
   });
 });

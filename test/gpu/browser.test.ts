@@ -53,7 +53,7 @@ test("the compiler runs in a page: a source with an import, checked, compiled, l
   });
   expect(await page.evaluate('import("/main.js").then(({ main }) => main())')).toEqual({
     results: [2, 0, 6],
-    refused: "E0201 there is no twise here",
+    refused: "E0201 there is no rellu here",
     text: "x = 1\n",
   });
 });
