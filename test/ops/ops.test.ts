@@ -2,55 +2,15 @@
 // gradient of the gradient. Generated from the definitions: an operator without examples fails here.
 import { describe, expect, it } from "vitest";
 import { allOps } from "../../compiler/core/ops/index.ts";
-import { RANKS } from "../../compiler/core/ops/window.ts";
 import { buildCase, checkGradient, checkLowering, checkTypes } from "../support/opcheck.ts";
-
-/** Leaves bind data, and what planning makes is tested there. */
-const elsewhere = new Set([
-  "input",
-  "param",
-  "state",
-  "seed",
-  "hyper",
-  "constant",
-  "outside",
-  "full",
-  "size",
-  "iota",
-  "copy",
-  "pack",
-  "pick",
-  "scan",
-  "loop",
-  "custom",
-  "variable",
-]);
-/** Made by gradients of operators that are tested here, which tests them: their operands belong together. */
-const byGradient = new Set([
-  "attention_grad_query",
-  "attention_grad_key",
-  "arrange",
-  "put",
-  "put_each",
-  ...RANKS.flatMap((rank) =>
-    [
-      "windows#d_grad",
-      "adaptive_max_pool#d_index",
-      "adaptive_max_pool#d_grad",
-      "max_pool#d_index",
-      "max_pool#d_grad",
-      "max_pool#d_select",
-      "sum_pool#d_grad",
-    ].map((name) => name.replace("#", String(rank))),
-  ),
-]);
+import { BY_GRADIENT, ELSEWHERE } from "../support/operator-cases.ts";
 
 for (const op of allOps) {
-  if (elsewhere.has(op.name)) continue;
+  if (ELSEWHERE.has(op.name)) continue;
   describe(op.name, () => {
     it("is documented, has examples, and a gradient or a reason for none", () => {
       expect(op.doc.length).toBeGreaterThan(0);
-      if (!byGradient.has(op.name)) expect(op.examples.length).toBeGreaterThan(0);
+      if (!BY_GRADIENT.has(op.name)) expect(op.examples.length).toBeGreaterThan(0);
       expect(op.vjp !== undefined || op.noGrad !== undefined || op.expand !== undefined).toBe(true);
       if (op.fuses === "composite" || op.fuses === "algorithm") expect(op.expand).toBeDefined();
       else expect(op.lower).toBeDefined();

@@ -67,7 +67,7 @@ export const attentionOp: OpDef = {
       fail("E0506", "attention: scale is needed where the last axis is not a known number", {
         attr: "scale",
       });
-    return { causal: boolAt(attrs, "causal"), scale: attrs.scale ?? 1 / Math.sqrt(d ?? 1) };
+    return { causal: boolAt(attrs, "causal"), scale: attrs.scale ?? 1 / Math.sqrt(d || 1) };
   },
   infer: (inputs, _attrs, b) => {
     const [q, k, v, mask] = inputs;
@@ -110,7 +110,9 @@ export const attentionOp: OpDef = {
       if (mask.dtype !== "bool" && mask.dtype !== q.dtype)
         fail("E0404", `attention: the mask is ${mask.dtype}, not bool or ${q.dtype}`, { operand: 3 });
       const scores = [...batch, q.shape[rank - 2], k.shape[rank - 2]];
-      if (broadcastShapes("attention", [scores, mask.shape], b).length > rank)
+      const wide = broadcastShapes("attention", [scores, mask.shape], b);
+      // Scores are as wide as they are: of one query there is one row, whatever the mask has.
+      if (wide.length > rank || wide.some((d, i) => isConst(scores[i], 1) && !isConst(d, 1)))
         fail(
           "E0301",
           `attention: mask ${shapeText(mask.shape)} does not broadcast to scores ${shapeText(scores)}`,

@@ -456,6 +456,8 @@ function convolutionsOver(rank: number, examples: Examples): readonly OpDef[] {
         );
       }
       const size = along.map((d) => {
+        if (isConst(x.shape[2 + d], 0))
+          fail("E0302", `${transposedName}: axis ${2 + d} of the input is empty`, { operand: 0 });
         const n = add(
           mul(sub(x.shape[2 + d], 1), a.stride[d]),
           spanOf(w.shape[2 + d], a.dilation[d]),

@@ -871,7 +871,7 @@ export const maskedFillOp: OpDef = {
     if (mask.dtype !== "bool")
       fail("E0404", `masked_fill: the mask is ${mask.dtype}, not bool`, { operand: 1 });
     const value = numberAt(attrs, "value");
-    if (!isFloat(x.dtype) && !Number.isInteger(value))
+    if (!isFloat(x.dtype) && (!Number.isInteger(value) || (x.dtype === "bool" && value !== 0 && value !== 1)))
       fail("E0402", `masked_fill: ${value} does not adapt to ${x.dtype}`, { attr: "value" });
     return [{ dtype: x.dtype, shape: sameShapes("masked_fill", [x, mask], b) }];
   },

@@ -1,6 +1,6 @@
 // Norms: x less its mean, divided by its deviation, over rows, channels or groups of them. In: tensors, scales. Out:
 // composites in forms that fusion sees through: folds over axes, and maps around them.
-import { asConst, type Dim, dim, exactQuotient, floorDiv, mul as mulDims } from "../dims/dim.ts";
+import { asConst, type Dim, dim, exactQuotient, floorDiv, isConst, mul as mulDims } from "../dims/dim.ts";
 import type { Builder, OpDef, TensorType, Value } from "../ir/types.ts";
 import { reshape, sum } from "./axes.ts";
 import {
@@ -367,6 +367,7 @@ export const localResponseNormOp: OpDef = {
     const [x] = node.inputs;
     const [size, alpha, beta, k] = ["size", "alpha", "beta", "k"].map((name) => numberAt(node.attrs, name));
     const [n, channels, ...space] = x.type.shape;
+    if (x.type.shape.some((d) => isConst(d, 0))) return [x];
     // Channels as the rows of an image: a window of `size` rows, the larger half of the others before it.
     const image = reshape(b, square(b, x), [n, dim(1), channels, mulDims(...space)]);
     const before = Math.floor(size / 2);

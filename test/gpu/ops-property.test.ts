@@ -1,0 +1,25 @@
+// Calls of operators drawn at random on the adapter: kernels of every target, results and gradients, against the reference
+// evaluator; NaN and infinity among the values. Many calls are one module. The seed and the counts are printed.
+import { describe, expect, it } from "vitest";
+import { targets } from "../../compiler/core/targets.ts";
+import { firstSeed, patient } from "../support/budget.ts";
+import { testDevice } from "../support/device.ts";
+import { runDrawn } from "../support/operator-runs.ts";
+
+const CASES = 40;
+
+describe.each(targets.map((target, i) => ({ name: target.name, target, i })))("on $name", ({ target, i }) => {
+  it("drawn calls of operators are what the reference says", async (context) => {
+    const { device } = await testDevice(context);
+    const seed = firstSeed(100_000) + i * CASES;
+    const rounds = patient ? 10 : 1;
+    for (let k = 0; k < rounds; k++) {
+      const { wrong, ...counts } = await runDrawn(device, target, seed + 1000 * k, CASES);
+      console.log(
+        `operators drawn from seed ${seed + 1000 * k} for ${target.name}: ${JSON.stringify(counts)}`,
+      );
+      expect(wrong).toEqual([]);
+      expect(counts.cases).toBeGreaterThan(CASES / 2);
+    }
+  });
+});
