@@ -12,7 +12,7 @@ import {
   type Value,
 } from "../compiler/core/ir/types.ts";
 import { ANY, isFloat } from "../compiler/core/ops/define.ts";
-import { type Argument, applyOp, opFamilies } from "../compiler/core/ops/index.ts";
+import { type Argument, applyOp, byName, opFamilies } from "../compiler/core/ops/index.ts";
 import { input } from "../compiler/core/ops/source.ts";
 import { dense, evaluate } from "../compiler/core/reference/evaluate.ts";
 
@@ -85,7 +85,8 @@ function call(op: OpDef, example: OpExample, letters: boolean, to?: { from: DTyp
     args[p.name] = p.kind === "tensors" ? own : own[0];
     const labels = p.kind === "tensors" ? own.map((_, i) => `${p.name}${i}`) : [p.name];
     names.push(...labels.map((l) => (p.implicit ? "" : l)));
-    if (!p.implicit) written.push(p.kind === "tensors" ? `[${labels.join(", ")}]` : p.name);
+    const value = p.kind === "tensors" ? `[${labels.join(", ")}]` : p.name;
+    if (!p.implicit) written.push(byName(op, p) ? `${p.name} = ${value}` : value);
   }
   const results = applyOp(b, op, args);
   const attrs = Object.entries(example.attrs ?? {}).flatMap(([k, v]) => {

@@ -69,7 +69,7 @@ export {
   type ParamInfo,
   type PortInfo,
 } from "./model.ts";
-export { applyOp, exposedOps, opForCall, opNamed } from "./ops/index.ts";
+export { applyOp, byName, exposedOps, opForCall, opNamed } from "./ops/index.ts";
 export * as sources from "./ops/source.ts";
 export { spatialAxes } from "./ops/window.ts";
 export type { CheckResult, SetValue } from "./phases/2-check/check.ts";

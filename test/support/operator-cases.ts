@@ -242,11 +242,14 @@ export function drawn(seed: number, among: readonly OpDef[] = drawable): Drawn {
     if (one.shapes.every((s) => count(s) <= MOST) && taken(op, one)) example = one;
   }
   example ??= d.pick(op.examples);
-  const symbols = d.chance(0.3)
-    ? example.shapes.map((s) => s.map((n, i) => (n > 1 ? i : -1)).filter((i) => i >= 0))
-    : [];
-  // Windows of two operands aside: what is not finite meets padding, which is 0 in kernels, and nothing in the reference.
+  // Windows over another operand: their sizes are numbers, and what is not finite meets padding, which is 0 in kernels, and
+  // nothing in the reference.
   const windows = op.params.filter(isTensor).length > 1 && op.params.some((p) => p.kind === "tuple");
+  const symbols = d.chance(0.3)
+    ? example.shapes.map((s, k) =>
+        windows && k > 0 ? [] : s.map((n, i) => (n > 1 ? i : -1)).filter((i) => i >= 0),
+      )
+    : [];
   return { op, example, symbols, special: d.chance(0.25) && !windows, seed };
 }
 

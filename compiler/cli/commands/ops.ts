@@ -3,6 +3,7 @@
 import {
   type Attr,
   applyOp,
+  byName,
   closest,
   createBuilder,
   dim,
@@ -221,7 +222,8 @@ function exampleText(op: OpDef, example: OpExample): string | undefined {
     at += own.length;
     args[p.name] = p.kind === "tensors" ? own : own[0];
     const labels = p.kind === "tensors" ? own.map((_, i) => `${p.name}${i}`) : [p.name];
-    names.push(p.kind === "tensors" ? `[${labels.join(", ")}]` : p.name);
+    const value = p.kind === "tensors" ? `[${labels.join(", ")}]` : p.name;
+    names.push(byName(op, p) ? `${p.name} = ${value}` : value);
     labels.forEach((l, i) => void types.push(`${l}: ${typeText(own[i].type)}`));
   }
   try {

@@ -52,6 +52,11 @@ export const axis = param("axis");
 export const axes = param("axes");
 export const tuple = param("tuple");
 export const dtype = param("dtype");
+/** Whether an operand is written with its name where attributes are: one stands before it (group_norm's groups). */
+export const byName = (op: Pick<OpDef, "params">, p: OpParam): boolean =>
+  op.params
+    .slice(0, op.params.indexOf(p))
+    .some((q) => !q.implicit && q.kind !== "tensor" && q.kind !== "tensors");
 /** What a tuple's parameter takes, in words. */
 export const tupleText = (p: OpParam): string =>
   p.length === 1 ? "an int" : `an int or a list of ${["two", "three"][(p.length ?? 0) - 2] ?? p.length}`;

@@ -876,7 +876,10 @@ export const maskedFillOp: OpDef = {
     return [{ dtype: x.dtype, shape: sameShapes("masked_fill", [x, mask], b) }];
   },
   expand: (b, { inputs: [x, mask], attrs }) => [where(b, mask, numberAt(attrs, "value"), x)],
-  examples: [{ ...pair(), dtypes: ["f32", "bool"], attrs: { value: -2 } }],
+  examples: [
+    { ...pair(), dtypes: ["f32", "bool"], attrs: { value: -2 } },
+    { ...pair(), dtypes: ["bool", "bool"], attrs: { value: 1 }, grad: false },
+  ],
 };
 
 export const nanToNumOp: OpDef = {

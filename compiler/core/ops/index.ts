@@ -28,6 +28,7 @@ import { constant, full, hyper, input, iota, param, seed, size, state } from "./
 
 export { type Argument, type Arguments, applyOp, bindArguments } from "./apply.ts";
 export { broadcastTo, broadcastTogether } from "./axes.ts";
+export { byName } from "./define.ts";
 
 /** Operators by what they do, in the order that lists and pages have them. */
 export const opFamilies: readonly { readonly title: string; readonly ops: readonly OpDef[] }[] = [
@@ -51,14 +52,14 @@ export const opFamilies: readonly { readonly title: string; readonly ops: readon
 ];
 export const allOps: readonly OpDef[] = opFamilies.flatMap((family) => family.ops);
 
-const byName = new Map<string, OpDef>();
+const named = new Map<string, OpDef>();
 for (const op of allOps) {
-  if (byName.has(op.name)) throw new Error(`two operators are called ${op.name}`);
-  byName.set(op.name, op);
+  if (named.has(op.name)) throw new Error(`two operators are called ${op.name}`);
+  named.set(op.name, op);
 }
 
 /** The operator of a name, as in graph text; any, also those the language does not expose. */
-export const opNamed = (name: string): OpDef | undefined => byName.get(name);
+export const opNamed = (name: string): OpDef | undefined => named.get(name);
 
 /** Operators a program may call, in the order of the families. */
 export const exposedOps: readonly OpDef[] = allOps.filter((o) => o.exposed !== false);
@@ -74,6 +75,6 @@ const pairs: { readonly [name: string]: readonly [OpDef, OpDef] } = {
 export function opForCall(name: string, positional: number): OpDef | undefined {
   const pair = pairs[name];
   if (pair) return positional >= 2 ? pair[0] : pair[1];
-  const op = byName.get(name);
+  const op = named.get(name);
   return op && op.exposed !== false ? op : undefined;
 }
