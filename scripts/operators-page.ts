@@ -91,7 +91,7 @@ function call(op: OpDef, example: OpExample, letters: boolean, to?: { from: DTyp
   const results = applyOp(b, op, args);
   const attrs = Object.entries(example.attrs ?? {}).flatMap(([k, v]) => {
     const p = op.params.find((q) => q.name === k || q.aliases?.includes(k));
-    return p?.implicit ? [] : [`${k} = ${attrText(v, p)}`];
+    return p?.implicit || v === undefined ? [] : [`${k} = ${attrText(v, p)}`];
   });
   return { values, results, names, text: `${op.name}(${[...written, ...attrs].join(", ")})` };
 }

@@ -78,7 +78,7 @@ function entryOf(op: OpDef, k: number): { text: string; entry: OperatorEntry } |
     }
     for (const [key, v] of Object.entries(e.attrs ?? {})) {
       const p = op.params.find((q) => q.name === key || q.aliases?.includes(key));
-      if (!p?.implicit) args.push(`${key} = ${written(v, p)}`);
+      if (v !== undefined && !p?.implicit) args.push(`${key} = ${written(v, p)}`);
     }
     const call = `${op.name}(${args.join(", ")})`;
     const names = Array.from({ length: count }, (_, i) => `r${i}`);

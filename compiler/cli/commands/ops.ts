@@ -228,9 +228,9 @@ function exampleText(op: OpDef, example: OpExample): string | undefined {
   }
   try {
     const results = applyOp(b, op, args as Parameters<typeof applyOp>[2]);
-    const attrs = Object.entries(example.attrs ?? {}).map(
-      ([k, v]) => `${k} = ${isWord(op, k) ? JSON.stringify(v) : attrText(v as Attr)}`,
-    );
+    const attrs = Object.entries(example.attrs ?? {})
+      .filter(([, v]) => v !== undefined)
+      .map(([k, v]) => `${k} = ${isWord(op, k) ? JSON.stringify(v) : attrText(v as Attr)}`);
     const result = results.map((v) => typeText(v.type)).join(", ");
     return `${op.name}(${[...names, ...attrs].join(", ")})  // ${types.join(", ")} -> ${result}`;
   } catch {
