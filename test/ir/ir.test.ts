@@ -209,7 +209,7 @@ interface Index {
 describe("facts about index expressions", () => {
   /** Draws an expression >= 0 over some axes of literal and symbolic extents, as lowerings build them. */
   function draw(random: () => number): { s: ScalarContext; axes: Axis[]; index: Index } {
-    const s = createLowering(() => undefined);
+    const s = createLowering();
     const below = (n: number): number => Math.floor(random() * n);
     const extents = [dim(4), dim(8), dim(3), dim(12), sym("A"), mul(4, sym("A")), dim(1), dim(6)];
     const axes = Array.from({ length: 1 + below(3) }, (_, i) =>
@@ -326,7 +326,7 @@ describe("facts about index expressions", () => {
     expect(proven).toBeGreaterThan(250);
   });
   it("are shown where schedules need them", () => {
-    const s = createLowering(() => undefined);
+    const s = createLowering();
     const [n, c] = [s.axis("n", sym("N")), s.axis("c", 8)];
     const linear = s.iadd(s.imul(s.axisValue(n), 8), s.axisValue(c));
     expect(inRange(linear, mul(8, sym("N")))).toBe(true);

@@ -40,6 +40,8 @@ export interface ScalarContext extends Lowering {
   rewrite(x: Scalar, f: (s: Scalar) => Scalar | undefined): Scalar;
   /** What opaque symbols stand for. */
   readonly opaques: ReadonlyMap<string, Dim>;
+  /** One that goes on from here by itself: what either makes from now on, the other knows nothing of. */
+  fork(): ScalarContext;
 }
 
 /** The fold that an operator's expression is, but for the rounding of a sum in half precision. */
@@ -99,18 +101,37 @@ export function identityOf(combine: Combine, dtype: DType): number {
       : row.int;
 }
 
-/** `plain`: sizes that might stay parameters of the kernel (opaque ones) are what they are. */
+/** All that a lowering has made. */
+interface Made {
+  readonly nextId: number;
+  readonly nextAxis: number;
+  readonly table: ReadonlyMap<string | number, Scalar>;
+  readonly functions: ReadonlyMap<string, number>;
+  readonly axisValues: ReadonlyMap<Axis, Scalar>;
+  readonly opaques: ReadonlyMap<string, Dim>;
+  readonly opaqueByKey: ReadonlyMap<string, Dim>;
+  readonly read: ReadonlyMap<string, Scalar>;
+}
+
+/**
+ * `resolve`: what elements of a value are, by their coordinates, where that is no load. `plain`: sizes that might stay parameters of the kernel
+ * (opaque ones) are what they are.
+ */
 export function createLowering(
-  resolve: (value: Value, at: readonly Scalar[]) => Scalar | undefined,
+  resolve: (s: ScalarContext, value: Value) => ((at: readonly Scalar[]) => Scalar) | undefined = () =>
+    undefined,
   plain = false,
+  from?: Made,
 ): ScalarContext {
-  let nextId = 0;
-  let nextAxis = 0;
-  const table = new Map<string | number, Scalar>();
-  const functions = new Map<string, number>();
-  const axisValues = new Map<Axis, Scalar>();
-  const opaques = new Map<string, Dim>();
-  const opaqueByKey = new Map<string, Dim>();
+  let nextId = from?.nextId ?? 0;
+  let nextAxis = from?.nextAxis ?? 0;
+  const table = new Map(from?.table);
+  const functions = new Map(from?.functions);
+  const axisValues = new Map(from?.axisValues);
+  const opaques = new Map(from?.opaques);
+  const opaqueByKey = new Map(from?.opaqueByKey);
+  /** What was resolved, by value and coordinates. */
+  const read = new Map(from?.read);
 
   const free = (xs: readonly Scalar[]): readonly Axis[] => {
     let all: readonly Axis[] = NONE;
@@ -146,8 +167,31 @@ export function createLowering(
   const scaled = (x: Scalar, by: Dim): readonly IndexTerm[] =>
     indexForm(x).terms.map((t) => ({ coef: dMul(t.coef, by), atom: t.atom }));
 
+  const resolved = (value: Value, at: readonly Scalar[]): Scalar | undefined => {
+    const how = resolve(s, value);
+    if (!how) return undefined;
+    const key = `${value.node.id}.${value.index}(${at.map((a) => a.id)})`;
+    let out = read.get(key);
+    if (!out) {
+      out = how(at);
+      read.set(key, out);
+    }
+    return out;
+  };
+
   const s: ScalarContext = {
     opaques,
+    fork: () =>
+      createLowering(resolve, plain, {
+        nextId,
+        nextAxis,
+        table,
+        functions,
+        axisValues,
+        opaques,
+        opaqueByKey,
+        read,
+      }),
     axis: (name, extent) => ({ id: nextAxis++, name, extent: dim(extent) }),
     axisValue(axis) {
       let made = axisValues.get(axis);
@@ -261,7 +305,7 @@ export function createLowering(
       const coords = at.map((x, i) =>
         isConst(shape[i], 1) && opts?.outside === undefined ? index([], ZERO) : x,
       );
-      const inner = resolve(value, coords) ?? s.load(value, coords);
+      const inner = resolved(value, coords) ?? s.load(value, coords);
       if (opts?.outside === undefined) return inner;
       const guards = (opts.guard ?? shape.map((_, i) => i)).map((i) => s.inside(at[i], shape[i]));
       const ok = guards.reduce((a, b) => s.call("and", a, b), s.const("bool", 1));

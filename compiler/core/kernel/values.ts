@@ -14,21 +14,13 @@ export function loweringFor(
   copyOf: (v: Value) => Value | undefined = () => undefined,
   literal = false,
 ): ScalarContext {
-  const memo = new Map<string, Scalar>();
-  const s: ScalarContext = createLowering((value, at) => {
+  return createLowering((s, value) => {
     const copy = copyOf(value);
-    if (copy) return s.load(copy, at);
-    const op = value.node.op;
-    if (op.fuses === "source" || !op.lower || stored(value)) return undefined;
-    const key = `${value.node.id}.${value.index}(${at.map((a) => a.id)})`;
-    let out = memo.get(key);
-    if (!out) {
-      out = op.lower(s, value.node, at, value.index);
-      memo.set(key, out);
-    }
-    return out;
+    if (copy) return (at) => s.load(copy, at);
+    const { fuses, lower } = value.node.op;
+    if (fuses === "source" || !lower || stored(value)) return undefined;
+    return (at) => lower(s, value.node, at, value.index);
   }, literal);
-  return s;
 }
 /** One element of `value` (itself inlined) over fresh axes. */
 export function lowerValue(s: ScalarContext, value: Value): { at: Axis[]; x: Scalar } {
@@ -47,7 +39,7 @@ export function lowerValue(s: ScalarContext, value: Value): { at: Axis[]; x: Sca
 }
 /** A node's own expression: its operands are loads. */
 export function isolated(n: Node): { s: ScalarContext; at: Axis[]; x: Scalar } {
-  const s = createLowering(() => undefined);
+  const s = createLowering();
   return { s, ...lowerValue(s, n.outs[0]) };
 }
 /** A view whose last axis runs along its operand's elements, or stays at one: read through it, they are read as they lie. */

@@ -1,5 +1,6 @@
-// What scheduling asks of a target, taken down: whoever would have answered alike can have what was made. In: a target. Out:
-// the same to ask, and what it was asked.
+// What scheduling asks of a target, taken down: whoever would have answered alike can have what was made. In: a target, and how
+// something is made for it. Out: that, or what was made for another one.
+import type { Region } from "../../regions/region.ts";
 import type { Target } from "../../targets.ts";
 
 /** A part of a target that is data: what it holds is asked one by one. Lists, and what holds functions, are one answer. */
@@ -8,6 +9,10 @@ const isData = (x: unknown): x is Readonly<Record<string, unknown>> =>
   x !== null &&
   !Array.isArray(x) &&
   Object.values(x).every((v) => typeof v !== "function");
+/** What a part that is watched is. */
+const watchedParts = new WeakMap<object, unknown>();
+const plain = (x: unknown): unknown =>
+  typeof x === "object" && x !== null && watchedParts.has(x) ? plain(watchedParts.get(x)) : x;
 const alike = (a: unknown, b: unknown): boolean =>
   a === b || (Array.isArray(a) && Array.isArray(b) && JSON.stringify(a) === JSON.stringify(b));
 
@@ -33,14 +38,14 @@ export class Asked {
   }
   private watched(of: object, path: readonly string[]): object {
     const parts = new Map<PropertyKey, object>();
-    return new Proxy(of, {
+    const out = new Proxy(of, {
       get: (from, name) => {
         const known = parts.get(name);
         if (known) return known;
         const answer: unknown = Reflect.get(from, name);
         const here = [...path, String(name)];
-        if (isData(answer)) {
-          const part = this.watched(answer, here);
+        if (isData(plain(answer))) {
+          const part = this.watched(answer as object, here);
           parts.set(name, part);
           return part;
         }
@@ -49,5 +54,33 @@ export class Asked {
         return answer;
       },
     });
+    watchedParts.set(out, of);
+    return out;
+  }
+}
+
+/** What is made for targets, once for those that would have answered alike. */
+export class ForTargets<T> {
+  private readonly list: { readonly asked: Asked; readonly made: T }[] = [];
+
+  of(target: Target, make: (target: Target) => T): T {
+    const old = this.list.find((m) => m.asked.alike(target));
+    if (old) return old.made;
+    const asked = new Asked(target);
+    const made = make(asked.target);
+    this.list.push({ asked, made });
+    return made;
+  }
+}
+/** What is made of a group, by what it is; targets may share a group. */
+export class OfGroups<T> {
+  private readonly known = new WeakMap<Region, Map<string, ForTargets<T>>>();
+
+  of(group: Region, what: string, target: Target, make: (target: Target) => T): T {
+    const own = this.known.get(group) ?? new Map<string, ForTargets<T>>();
+    this.known.set(group, own);
+    const all = own.get(what) ?? new ForTargets<T>();
+    own.set(what, all);
+    return all.of(target, make);
   }
 }

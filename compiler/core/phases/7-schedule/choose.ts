@@ -4,10 +4,13 @@ import type { Node } from "../../ir/types.ts";
 import { withOverrides } from "../../kernel/overrides.ts";
 import type { Region } from "../../regions/region.ts";
 import type { Target } from "../../targets.ts";
+import { OfGroups } from "./asked.ts";
 import { type Nest, nestOf, vectorNestOf } from "./contraction/nest.ts";
 import { families } from "./families.ts";
 import type { Family, Job, Launches, Offer, ScheduleContext } from "./family.ts";
 import { tuned } from "./tuned.ts";
+
+const nests = new OfGroups<Nest | undefined>();
 
 export function jobOf(ctx: ScheduleContext, group: Region): Job {
   let nest: { readonly made: Nest | undefined } | undefined;
@@ -15,14 +18,13 @@ export function jobOf(ctx: ScheduleContext, group: Region): Job {
     ctx,
     group,
     nest() {
-      nest ??= {
-        made:
-          group.kind === "contraction"
-            ? nestOf(ctx, group)
-            : group.kind === "rows"
-              ? vectorNestOf(ctx, group)
-              : undefined,
-      };
+      if (!nest) {
+        const describe = { contraction: nestOf, rows: vectorNestOf }[group.kind as string];
+        const made =
+          describe && nests.of(group, "nest", ctx.target, (target) => describe({ ...ctx, target }, group));
+        // What the kernels of one target are made of is not known to another's.
+        nest = { made: made && { ...made, s: made.s.fork() } };
+      }
       return nest.made;
     },
   };

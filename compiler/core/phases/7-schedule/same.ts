@@ -10,7 +10,7 @@ import { bufferName } from "../../kernel/emitter.ts";
 import { type Launch, type Launches, temporary } from "../../kernel/launch.ts";
 import { isStoredFor, type Region } from "../../regions/region.ts";
 import type { Laid } from "../6-layout/layout.ts";
-import { Asked } from "./asked.ts";
+import { ForTargets } from "./asked.ts";
 import { groupName } from "./common.ts";
 import type { ScheduleContext } from "./family.ts";
 
@@ -70,12 +70,10 @@ function seen(ctx: ScheduleContext, laid: Laid, g: Region): Seen | undefined {
 interface Made {
   readonly launches: Launches;
   readonly values: readonly Value[];
-  /** What it has to do with the target it was made for. */
-  readonly asked: Asked;
 }
 /** What has been scheduled, for all targets. */
 export class Schedules {
-  private readonly known = new Map<string, Made[]>();
+  private readonly known = new Map<string, ForTargets<Made>>();
   /** Targets may share a group. */
   private readonly texts = new Map<Region, Seen | undefined>();
 
@@ -83,14 +81,11 @@ export class Schedules {
     if (!this.texts.has(g)) this.texts.set(g, seen(ctx, laid, g));
     const own = this.texts.get(g);
     if (!own) return make(ctx);
-    const list = this.known.get(own.text) ?? [];
-    this.known.set(own.text, list);
-    const old = list.find((m) => m.asked.alike(ctx.target));
-    if (old) return moved(old.launches, old.values, own.values, g);
-    const asked = new Asked(ctx.target);
-    const launches = make({ ...ctx, target: asked.target });
-    list.push({ launches, values: own.values, asked });
-    return launches;
+    const known = this.known.get(own.text) ?? new ForTargets<Made>();
+    this.known.set(own.text, known);
+    const { values } = own;
+    const made = known.of(ctx.target, (target) => ({ launches: make({ ...ctx, target }), values }));
+    return made.values === values ? made.launches : moved(made.launches, made.values, values, g);
   }
 }
 

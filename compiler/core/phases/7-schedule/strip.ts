@@ -18,6 +18,8 @@ import type { ScalarContext } from "../../kernel/lowering.ts";
 import { type Axis, foldsOf, loadsOf, type Scalar, type ScalarOf } from "../../kernel/scalar.ts";
 import { workOf } from "../../kernel/work.ts";
 import { factsOf } from "../../regions/facts.ts";
+import type { Region } from "../../regions/region.ts";
+import { OfGroups } from "./asked.ts";
 import { emitterFor, finish, groupLowering, groupName, groupX, laneX, lowerRoot } from "./common.ts";
 import { type Family, type Job, type Launch, oneLaunch, type ScheduleContext } from "./family.ts";
 
@@ -40,8 +42,17 @@ export const stripFamily: Family<Choice> = {
       { across: 1, down: 1, threads },
     ].filter((c) => c.across * c.down * strip.taps <= MOST && (c.down === 1 || strip.down >= 0));
   },
-  lower: (job, choice) => oneLaunch(strips(job, choice)),
+  lower: (job, choice) => {
+    const what = `${choice.down} by ${choice.across}, ${choice.threads}`;
+    const { ctx, group } = job;
+    // Written out, they are the longest kernels, and alike on all targets.
+    return oneLaunch(
+      written.of(group, what, ctx.target, (target) => strips({ ...job, ctx: { ...ctx, target } }, choice)),
+    );
+  },
 };
+const written = new OfGroups<Launch>();
+const described = new OfGroups<Strip | undefined>();
 
 interface Strip {
   /** Axes of the first root, outermost first as they lie; the last is the channel. */
@@ -56,7 +67,10 @@ interface Strip {
 const sameShape = (a: Value, b: Value): boolean =>
   a.type.shape.length === b.type.shape.length && a.type.shape.every((d, i) => equal(d, b.type.shape[i]));
 
-function stripOf({ ctx, group: g }: Job): Strip | undefined {
+const stripOf = ({ ctx, group }: Job): Strip | undefined =>
+  described.of(group, "strip", ctx.target, (target) => describe({ ...ctx, target }, group));
+
+function describe(ctx: ScheduleContext, g: Region): Strip | undefined {
   if (g.kind !== "map" && !factsOf(g.anchor).contraction?.narrow) return undefined;
   const [first] = g.roots;
   const order = ctx.layouts.order(first);

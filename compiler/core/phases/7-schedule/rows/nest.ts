@@ -6,8 +6,10 @@ import type { Value } from "../../../ir/types.ts";
 import { rowMajor } from "../../../kernel/coordinates.ts";
 import { foldOf, type ScalarContext } from "../../../kernel/lowering.ts";
 import { type Axis, children, loadsOf, type Scalar, type ScalarOf } from "../../../kernel/scalar.ts";
+import type { Region } from "../../../regions/region.ts";
+import { OfGroups } from "../asked.ts";
 import { decode, groupLowering, lowerRoot } from "../common.ts";
-import type { Job } from "../family.ts";
+import type { Job, ScheduleContext } from "../family.ts";
 
 type Fold = ScalarOf<"fold">;
 
@@ -29,17 +31,21 @@ export interface Rows {
   readonly folds: ReadonlyMap<Fold, Axis>;
 }
 
+const described = new OfGroups<Rows>();
 const known = new WeakMap<Job, Rows>();
 export function rowsOf(job: Job): Rows {
   let rows = known.get(job);
   if (!rows) {
-    rows = describe(job);
+    const { ctx, group } = job;
+    const made = described.of(group, "rows", ctx.target, (target) => describe({ ...ctx, target }, group));
+    // What the kernels of one target are made of is not known to another's.
+    rows = { ...made, s: made.s.fork() };
     known.set(job, rows);
   }
   return rows;
 }
 
-function describe({ ctx, group: g }: Job): Rows {
+function describe(ctx: ScheduleContext, g: Region): Rows {
   const { layouts } = ctx;
   const s = groupLowering(ctx, g);
   // The anchor says what a row is.
