@@ -1,15 +1,17 @@
 // Coordinates of a tensor's elements as index scalars: a linear index from them, and back.
-import { type Dim, isConst, product } from "../dims/dim.ts";
+import { type Dim, isConst, mul, ONE, product } from "../dims/dim.ts";
 import type { ScalarContext } from "./lowering.ts";
 import type { Scalar } from "./scalar.ts";
 
 /** Row-major linear index. */
 export function rowMajor(s: ScalarContext, at: readonly Scalar[], shape: readonly Dim[]): Scalar {
-  let out = s.dim(0);
-  at.forEach((c, i) => {
-    out = s.iadd(s.imul(out, shape[i]), c);
-  });
-  return out;
+  const strides: Dim[] = [];
+  let step = ONE;
+  for (let i = at.length - 1; i >= 0; i--) {
+    strides[i] = step;
+    step = mul(step, shape[i]);
+  }
+  return s.isum(at, strides);
 }
 /** Coordinates of a linear index over `extents`, outermost first: what `rowMajor` takes back. */
 export function decode(s: ScalarContext, linear: Scalar, extents: readonly Dim[]): Scalar[] {

@@ -4,7 +4,17 @@
 // In: Scalars and the blocks a schedule opens. Out: statements. Separate from the schedules because all of them share it.
 
 import { InternalError } from "../diagnostics/index.ts";
-import { asConst, type Dim, dim, isConst, literalDivisor, mul, ONE, product } from "../dims/dim.ts";
+import {
+  asConst,
+  type Dim,
+  type DimLike,
+  dim,
+  isConst,
+  literalDivisor,
+  mul,
+  ONE,
+  product,
+} from "../dims/dim.ts";
 import type { DType, Value } from "../ir/types.ts";
 import {
   type BufferSlot,
@@ -261,11 +271,15 @@ export class Emitter {
         // What changes in outer loops only is summed there, once.
         const deep = x.terms.filter((t) => this.depthOf(t.atom) === depth);
         if (deep.length < x.terms.length && depth > 0) {
-          const shallow = this.s.iadd(
-            ...x.terms.filter((t) => !deep.includes(t)).map((t) => this.s.imul(t.atom, t.coef)),
-            x.offset,
-          );
-          const rest = this.s.iadd(...deep.map((t) => this.s.imul(t.atom, t.coef)), 0);
+          const outer = x.terms.filter((t) => !deep.includes(t));
+          const sum = (terms: typeof outer, offset: DimLike): Scalar =>
+            this.s.isum(
+              terms.map((t) => t.atom),
+              terms.map((t) => t.coef),
+              offset,
+            );
+          const shallow = sum(outer, x.offset);
+          const rest = sum(deep, 0);
           return bin("+", this.x(shallow, lane), this.x(rest, lane));
         }
         let sum: X | undefined;

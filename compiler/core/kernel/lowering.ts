@@ -34,6 +34,8 @@ export interface ScalarContext extends Lowering {
   foldOver(combine: Combine, axes: readonly Axis[], body: Scalar): Scalar;
   /** 0 <= x < extent as a bool. */
   inside(x: Scalar, extent: DimLike): Scalar;
+  /** The sum of all these, each times a size, and of an offset. */
+  isum(xs: readonly Scalar[], by: readonly DimLike[], offset?: DimLike): Scalar;
   /** Replaces axes by index scalars, simplifying again. */
   substitute(x: Scalar, by: ReadonlyMap<Axis, Scalar>): Scalar;
   /** Rebuilds bottom-up, replacing nodes for which `f` gives something. */
@@ -59,10 +61,10 @@ export function indexForm(x: Scalar): { terms: readonly IndexTerm[]; offset: Dim
 
 /** The linear offset of an element in a buffer whose axes have these strides. */
 export const linearOffset = (
-  s: Pick<Lowering, "iadd" | "imul">,
+  s: Pick<ScalarContext, "isum">,
   strides: readonly Dim[],
   at: readonly Scalar[],
-): Scalar => s.iadd(...at.map((c, i) => s.imul(c, strides[i])), 0);
+): Scalar => s.isum(at, strides);
 
 /** Three numbers below this, and one of a function, are one that is exact: fewer than 2 ** 11 functions. */
 const MOST_SCALARS = 2 ** 21;
@@ -236,6 +238,16 @@ export function createLowering(
       }
       return index(terms, offset);
     },
+    isum(xs, by, from = 0) {
+      const terms: IndexTerm[] = [];
+      let offset = dim(from);
+      xs.forEach((x, i) => {
+        const f = indexForm(x);
+        for (const t of f.terms) terms.push({ coef: dMul(t.coef, by[i]), atom: t.atom });
+        if (f.offset !== ZERO) offset = dAdd(offset, dMul(f.offset, by[i]));
+      });
+      return index(terms, offset);
+    },
     imul(x, by) {
       if (isConst(by, 1)) return x;
       return index(scaled(x, dim(by)), dMul(indexForm(x).offset, by));
@@ -291,7 +303,7 @@ export function createLowering(
       });
       return index([...whole, { coef: ONE, atom }], wholeOffset);
     },
-    imod: (x, by) => s.iadd(x, s.imul(s.idiv(x, by), dNeg(dim(by)))),
+    imod: (x, by) => s.isum([x, s.idiv(x, by)], [1, dNeg(dim(by))]),
     load(value, at) {
       return intern(`l${value.node.id}.${value.index}(${at.map((a) => a.id)})`, value.type.dtype, free(at), {
         kind: "load",
