@@ -181,6 +181,20 @@ const scattered: readonly Case[] = [
     range: [-2, 302],
   },
   {
+    name: "elements of lines, as many as the call has",
+    inputs: [
+      ["i32", ["R", "K"]],
+      ["f32", ["R", "K"]],
+      ["f32", ["R", "E"]],
+    ],
+    make: (b, [index, g, like]) => b.make(gatherGradOp, [index, g], { axis: 1, extent: like.type.shape[1] }),
+    at: [
+      { R: 3, K: 500, E: 300 },
+      { R: 2, K: 3, E: 1 },
+    ],
+    range: [-1, 300],
+  },
+  {
     name: "elements along an axis within, in half precision",
     inputs: [
       ["i32", [5, 400, 6]],
@@ -220,10 +234,10 @@ const sorted: readonly Case[] = [
     name: "the way back from the largest few",
     inputs: [
       ["f32", ["B", 400]],
-      ["f32", ["B", 5]],
+      ["f32", ["B", 50]],
     ],
     make: (b, [x, g]) => {
-      const [, index] = applyOp(b, topKOp, { x, k: 5 });
+      const [, index] = applyOp(b, topKOp, { x, k: 50 });
       return b.make(putOp, [index, mul(b, g, 2)], { axis: 1, extent: 400 });
     },
     at: [{ B: 7 }, { B: 0 }],

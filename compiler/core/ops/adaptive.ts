@@ -2,13 +2,26 @@
 // are to be on each axis. Out: folds. Window i of o over n elements is [floor(i n / o), ceil((i + 1) n / o)): uneven where o does
 // not divide n, and the windows that contain an element are the windows of the way back, o and n exchanged. So a sum's gradient
 // is a sum to the old size, and nothing scatters.
-import { add, asConst, ceilDiv, type Dim, dim, exactQuotient, ONE, product, sub } from "../dims/dim.ts";
+import {
+  add,
+  asConst,
+  ceilDiv,
+  type Dim,
+  dim,
+  exactQuotient,
+  isConst,
+  ONE,
+  product,
+  sub,
+} from "../dims/dim.ts";
 import type { Attrs, Builder, OpDef, OpExample, TensorType, Value } from "../ir/types.ts";
 import type { Lowering, Scalar } from "../kernel/scalar.ts";
 import { broadcastTo, reshape } from "./axes.ts";
 import { allowDtypes, dimsAt, FLOATS, fail, full, rankOf, sizes, tensor } from "./define.ts";
 import { div } from "./elementwise.ts";
 import { gatherOp } from "./lookup.ts";
+import { pooling } from "./pool.ts";
+import { mean } from "./reduce.ts";
 import { directions, imageText, RANKS, spatialAxes } from "./window.ts";
 
 /** The window at a place on one axis of n elements and o windows: at most `most` taps, the first at `at(0)`. */
@@ -75,6 +88,8 @@ function eachWindow(
 /** Larger than any place. */
 const NOWHERE = 2147483647;
 
+const opOf = (name: string): OpDef => pooling.find((op) => op.name === name) as OpDef;
+
 function adaptive(rank: number, examples: readonly OpExample[]): readonly OpDef[] {
   const image = imageText(rank);
   const params = [tensor("x"), sizes("size")];
@@ -127,11 +142,34 @@ function adaptive(rank: number, examples: readonly OpExample[]): readonly OpDef[
     infer: infer(`adaptive_avg_pool${rank}d`),
     expand: (b, node) => {
       const [x] = node.inputs;
+      const size = dimsAt(node.attrs, "size");
+      if (size.every((d) => isConst(d, 1)))
+        return [
+          mean(
+            b,
+            x,
+            directions(rank).map((d) => 2 + d),
+            true,
+          ),
+        ];
+      const even = evenPool(x.type, node.attrs);
+      if (even) return [b.make(opOf(`avg_pool${rank}d`), [x], { ...even, count_include_pad: true })];
       const total = b.make(sumPool, [x], node.attrs);
       return [div(b, total, broadcastTo(b, counts(b, x, node.attrs), total.type.shape))];
     },
     examples,
   };
+  /** The pool it is where windows of one known size lie side by side. */
+  function evenPool(x: TensorType, attrs: Attrs): Attrs | undefined {
+    const kernel = dimsAt(attrs, "size").map((o, d) => {
+      const whole = exactQuotient(x.shape[2 + d], o);
+      return whole && asConst(whole);
+    });
+    const same = (n: number): readonly number[] => directions(rank).map(() => n);
+    return kernel.every((n) => n !== undefined)
+      ? { kernel, stride: kernel, padding: same(0), dilation: same(1), ceil_mode: false }
+      : undefined;
+  }
   function counts(b: Builder, x: Value, attrs: Attrs): Value {
     const from = x.type.shape.slice(2);
     const whole = dimsAt(attrs, "size").map((o, d) => exactQuotient(from[d], o));
@@ -149,6 +187,10 @@ function adaptive(rank: number, examples: readonly OpExample[]): readonly OpDef[
     params,
     complete,
     infer: infer(`adaptive_max_pool${rank}d`),
+    inline: ([x], attrs) => evenPool(x, attrs) !== undefined,
+    expand: (b, node) => [
+      b.make(opOf(`max_pool${rank}d`), node.inputs, evenPool(node.inputs[0].type, node.attrs)),
+    ],
     reference: ([x], _attrs, [out]) => {
       out.data.fill(-Infinity);
       eachWindow(x.shape, out.shape, (window, element) => {
@@ -241,6 +283,7 @@ const EXAMPLES: readonly (readonly OpExample[])[] = [
   [
     { shapes: [[2, 2, 7]], attrs: { size: 3 } },
     { shapes: [[1, 2, 3]], attrs: { size: 7 } },
+    { shapes: [[2, 2, 4]], attrs: { size: 1 } },
   ],
   [
     { shapes: [[1, 2, 5, 7]], attrs: { size: [3, 2] } },

@@ -262,7 +262,6 @@ export const einsumOp: OpDef = {
     },
     { shapes: [[3, 3]], attrs: { equation: "ii->i" } },
     { shapes: [[3, 3]], attrs: { equation: "ii" } },
-    { shapes: [[3, 4]], attrs: { equation: "ij->j" } },
     { shapes: [[3], [4]], attrs: { equation: "i,j->ji" } },
     {
       shapes: [

@@ -405,6 +405,12 @@ export const gridSampleOp: OpDef = {
     checkGrid(x, grid, b);
     return [{ dtype: x.dtype, shape: [...x.shape.slice(0, 2), ...grid.shape.slice(1, -1)] }];
   },
+  vjp: (b, node, [g], backward) => {
+    const [x, grid] = node.inputs;
+    return g
+      ? backward(b, [gridSample(b, x, grid, node.attrs, true)], [g], [x, grid])
+      : [undefined, undefined];
+  },
   expand: (b, node) => [gridSample(b, node.inputs[0], node.inputs[1], node.attrs)],
   examples: [
     {
@@ -418,14 +424,15 @@ export const gridSampleOp: OpDef = {
         [1, 2, 3, 4],
         [1, 3, 2, 2],
       ],
-      attrs: { padding: "border", align_corners: true },
+      attrs: { mode: "nearest", padding: "border" },
+      grad: false,
     },
     {
       shapes: [
         [1, 1, 4, 3],
         [1, 3, 3, 2],
       ],
-      attrs: { padding: "reflection" },
+      attrs: { padding: "reflection", align_corners: true },
       range: [-2, 2],
     },
     {
@@ -433,14 +440,6 @@ export const gridSampleOp: OpDef = {
         [1, 2, 2, 3, 2],
         [1, 2, 1, 2, 3],
       ],
-    },
-    {
-      shapes: [
-        [1, 2, 3, 4],
-        [1, 3, 2, 2],
-      ],
-      attrs: { mode: "nearest" },
-      grad: false,
     },
   ],
 };
@@ -455,17 +454,24 @@ function checkGrid(x: TensorType, grid: TensorType, b: Requirer): void {
   sameSize(x.shape[0], grid.shape[0], "grid_sample: images and grids", b, refuse);
   sameSize(grid.shape[rank + 1], dim(rank), "grid_sample: coordinates of the grid", b, refuse);
 }
-function gridSample(b: Builder, x: Value, grid: Value, attrs: Attrs): Value {
-  const rank = x.type.shape.length - 2;
-  const [n, c, ...image] = x.type.shape;
-  const out = grid.type.shape.slice(1, -1);
-  const points = product(out);
+/** Where a point's value comes from: a corner of the cell around it. */
+interface Corner {
+  /** The element among those of all images, [N, points]. */
+  readonly row: Value;
+  /** How much of it, [N, points]; all where absent. */
+  readonly weight: Value | undefined;
+}
+function cornersOf(b: Builder, x: TensorType, grid: Value, attrs: Attrs): readonly Corner[] {
+  const rank = x.shape.length - 2;
+  const [n, , ...image] = x.shape;
+  const points = product(grid.type.shape.slice(1, -1));
   const align = boolAt(attrs, "align_corners");
   const padding = String(attrs.padding);
+  const nearest = attrs.mode === "nearest";
+  const { dtype } = grid.type;
   const shape = [n, points];
   const flat = reshape(b, grid, [n, points, dim(rank)]);
-  /** A size as a float of the grid's dtype, for each point. */
-  const float = (d: Dim): Value => broadcastTo(b, cast(b, sizeValue(b, d), grid.type.dtype), shape);
+  const float = (d: Dim): Value => broadcastTo(b, cast(b, sizeValue(b, d), dtype), shape);
   // Coordinates in elements, outermost axis first: the grid has them innermost first.
   const at = image.map((size, d) => {
     const g = reshape(b, sliceAxis(b, flat, 2, rank - 1 - d, 1), shape);
@@ -477,56 +483,58 @@ function gridSample(b: Builder, x: Value, grid: Value, attrs: Attrs): Value {
     const inside = padding === "reflection" ? reflected(b, p, extent, align) : p;
     return clampBetween(b, inside, subValues(b, extent, 1));
   });
-  const ends = attrs.mode === "nearest" ? [0] : [0, 1];
-  const low = at.map((p) => b.make(attrs.mode === "nearest" ? roundOp : floorOp, [p]));
-  // Corners of the cell around each point: which element, and how much of it.
-  const corners: { readonly row: Value; readonly weight: Value | undefined }[] = [];
+  const low = at.map((p) => b.make(nearest ? roundOp : floorOp, [p]));
+  const corners: Corner[] = [];
   const visit = (d: number, row: Value, weight: Value | undefined): void => {
-    if (d === rank) return void corners.push({ row, weight });
-    for (const end of ends) {
-      const place = end === 0 ? low[d] : addValues(b, low[d], 1);
-      const t = subValues(b, at[d], low[d]);
-      const share = ends.length === 1 ? undefined : end === 0 ? subValues(b, 1, t) : t;
-      const last = subValues(b, float(image[d]), 1);
-      const seen = and(b, ge(b, place, 0), le(b, place, last));
-      const part = share ? where(b, seen, share, 0) : where(b, seen, 1, 0);
-      const own =
-        padding === "zeros" || share
-          ? part.type.dtype === grid.type.dtype
-            ? part
-            : cast(b, part, grid.type.dtype)
-          : undefined;
-      const index = cast(b, clampBetween(b, place, last), "i32");
+    if (d === rank) {
+      corners.push({ row, weight });
+      return;
+    }
+    const t = subValues(b, at[d], low[d]);
+    const last = subValues(b, float(image[d]), 1);
+    for (const end of nearest ? [0] : [0, 1]) {
+      const there = end === 0 ? low[d] : addValues(b, low[d], 1);
+      const seen = and(b, ge(b, there, 0), le(b, there, last));
+      const share = nearest ? cast(b, seen, dtype) : where(b, seen, end === 0 ? subValues(b, 1, t) : t, 0);
+      // Moved inside, the nearest is always there.
+      const own = nearest && padding !== "zeros" ? undefined : share;
+      const index = cast(b, clampBetween(b, there, last), "i32");
       const size = broadcastTo(b, sizeValue(b, image[d]), shape);
-      visit(
-        d + 1,
-        addValues(b, mulValues(b, row, size), index),
-        weight && own ? mulValues(b, weight, own) : (weight ?? own),
-      );
+      const both = weight && own ? mulValues(b, weight, own) : (weight ?? own);
+      visit(d + 1, addValues(b, mulValues(b, row, size), index), both);
     }
   };
-  const first = place(b, shape, 0);
-  visit(0, first, undefined);
-  // All corners of all points in one look-up of rows [N * elements, C], so that the gradient is one sum by index.
-  const order = [0, ...image.map((_, d) => 2 + d), 1];
-  const rows = reshape(b, transpose(b, x, order), [mul(n, product(image)), c]);
-  const index = concat(
-    b,
-    corners.map(({ row }) => reshape(b, row, [dim(1), ...shape])),
-    0,
-  );
-  const taken = b.make(takeOp, [rows, index], { axis: 0 });
-  const weights = corners.every(({ weight }) => weight !== undefined)
-    ? concat(
-        b,
-        corners.map(({ weight }) => reshape(b, weight as Value, [dim(1), ...shape, dim(1)])),
-        0,
-      )
-    : undefined;
-  const all = weights ? mulValues(b, taken, broadcastTo(b, weights, taken.type.shape)) : taken;
-  const total = sum(b, all, [0]);
-  const moved = transpose(b, total, [0, 2, 1]);
-  return reshape(b, moved, [n, c, ...out]);
+  visit(0, place(b, shape, 0), undefined);
+  return corners;
+}
+/**
+ * Corner by corner, or, `stacked`, all corners of all points by one look-up: then the image's gradient is one sum by index,
+ * and channels are added up once for the grid's.
+ */
+function gridSample(b: Builder, x: Value, grid: Value, attrs: Attrs, stacked = false): Value {
+  const [n, c, ...image] = x.type.shape;
+  const out = grid.type.shape.slice(1, -1);
+  const corners = cornersOf(b, x.type, grid, attrs);
+  // Channels innermost: rows of elements.
+  const moved = transpose(b, x, [0, ...image.map((_, d) => 2 + d), 1]);
+  const rows = reshape(b, moved, [mul(n, product(image)), c]);
+  const read = (row: Value, weight: Value | undefined): Value => {
+    const taken = b.make(takeOp, [rows, row], { axis: 0 });
+    if (!weight) return taken;
+    const column = reshape(b, weight, [...weight.type.shape, dim(1)]);
+    return mulValues(b, taken, broadcastTo(b, column, taken.type.shape));
+  };
+  const all = (values: readonly Value[]): Value =>
+    concat(
+      b,
+      values.map((v) => reshape(b, v, [dim(1), ...v.type.shape])),
+      0,
+    );
+  const weights = corners.flatMap(({ weight }) => weight ?? []);
+  const total = stacked
+    ? sum(b, read(all(corners.map(({ row }) => row)), weights.length > 0 ? all(weights) : undefined), [0])
+    : corners.map(({ row, weight }) => read(row, weight)).reduce((p, q) => addValues(b, p, q));
+  return reshape(b, transpose(b, total, [0, 2, 1]), [n, c, ...out]);
 }
 /** Between 0 and the last element; the gradient of what is moved is 0. */
 const clampBetween = (b: Builder, p: Value, last: Value): Value => {

@@ -146,7 +146,8 @@ const isFew = (s: ScalarContext, axes: readonly Axis[]): boolean =>
 
 function rowReduction(n: Node): boolean {
   const x = foldOf(isolated(n).x);
-  if (!x) return false;
+  // Nothing has no rows.
+  if (!x || isConst(product(n.outs[0].type.shape), 0)) return false;
   let ok = true;
   const visit = (y: Scalar): void => {
     if (

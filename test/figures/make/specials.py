@@ -131,13 +131,21 @@ REDUCE = {
     "max(x, axis = 1)": lambda x: x.amax(1), "min(x, axis = 1)": lambda x: x.amin(1),
     "logsumexp(x, axis = 1)": lambda x: x.logsumexp(1), "softmax(x, axis = 1)": lambda x: x.softmax(1),
     "log_softmax(x, axis = 1)": lambda x: x.log_softmax(1), "var(x, axis = 1)": lambda x: x.var(1),
-    "cumsum(x, axis = 1)": lambda x: x.cumsum(1),
+    "cumsum(x, axis = 1)": lambda x: x.cumsum(1), "cumprod(x, axis = 1)": lambda x: x.cumprod(1),
+    "cummax(x, axis = 1)[0]": lambda x: x.cummax(1)[0], "cummin(x, axis = 1)[0]": lambda x: x.cummin(1)[0],
+    "sort(x, axis = 1)[0]": lambda x: x.sort(stable=True, dim=1)[0],
+    "top_k(x, 2)[0]": lambda x: x.topk(2)[0],
     # Of what has a square: PyTorch takes it in double precision.
     "std(clamp(x, -10, 10) + (x - x), axis = 1)": lambda x: (x.clamp(-10, 10) + (x - x)).std(1),
     **{f"norm(x, axis = 1, p = {p})": (lambda p: lambda x: torch.linalg.vector_norm(x, float(p), dim=1))(p) for p in ("2", "1", "3", "inf", "-inf", "0")},
     "l2_normalize(x)": F.normalize, "glu(x)": F.glu,
 }
-INDICES = {"argmax(x, axis = 1)": lambda x: x.argmax(1), "argmin(x, axis = 1)": lambda x: x.argmin(1)}
+INDICES = {
+    "argmax(x, axis = 1)": lambda x: x.argmax(1), "argmin(x, axis = 1)": lambda x: x.argmin(1),
+    "argsort(x, axis = 1)": lambda x: x.argsort(stable=True, dim=1),
+    "argsort(x, axis = 1, descending = true)": lambda x: x.argsort(stable=True, dim=1, descending=True),
+    "cummax(x, axis = 1)[1]": lambda x: x.cummax(1)[1], "cummin(x, axis = 1)[1]": lambda x: x.cummin(1)[1],
+}
 
 
 def number(v):
@@ -165,7 +173,9 @@ def gradient(f, *xs):
 # The language refuses a gradient that is zero everywhere.
 FLAT = ("sign", "floor", "ceil", "round", "trunc")
 # That of a product divides by the element, which PyTorch's does not: NaN stays, but so it does where PyTorch has infinity.
-FLAT += ("prod",)
+FLAT += ("prod", "cumprod")
+# Of equal ones PyTorch takes any.
+FLAT += ("top_k",)
 
 
 def one(table, x, grad=True):
@@ -186,6 +196,8 @@ POOLS = {
     "max_pool2d(p, 3, stride = 1, padding = 1)": lambda p: F.max_pool2d(p, 3, 1, 1),
     "avg_pool2d(p, 2)": lambda p: F.avg_pool2d(p, 2),
     "max_pool2d(relu(p), 2)": lambda p: F.max_pool2d(F.relu(p), 2),
+    "adaptive_max_pool2d(p, [3, 3])": lambda p: F.adaptive_max_pool2d(p, 3),
+    'pad(p, low = [0, 0, 1, 2], mode = "reflect")': lambda p: F.pad(p, (2, 2, 1, 1), "reflect"),
 }
 # Integers: shifts by fewer than 0 and more than 31 places among them.
 IA = [0, 1, -1, 5, -7, 2147483647, -2147483648, 123456789]

@@ -38,7 +38,10 @@ export const scatterFamily: Family<Choice> = {
   name: "scatter",
   claims(node) {
     const of = scatterOf(node);
-    return of !== undefined && nominal(mul(of.looks, product(node.outs[0].type.shape))) > FEW;
+    if (!of) return false;
+    // Where the call alone knows how many terms there are, and how many places, no product of them is few.
+    if (asConst(of.looks) === undefined && asConst(of.places) === undefined) return true;
+    return nominal(mul(of.looks, product(node.outs[0].type.shape))) > FEW;
   },
   room: 4,
   choices({ group, ctx: { target } }) {
@@ -57,6 +60,8 @@ interface Shape {
   /** How many terms there are, and how many of them an element of the result would look at. */
   readonly terms: Dim;
   readonly looks: Dim;
+  /** How many places of a line, or of the result, an index may name. */
+  readonly places: Dim;
   /** Rows of the result, and the axes around them. */
   readonly rows: Dim;
   readonly outer: readonly Dim[];
@@ -78,6 +83,7 @@ function scatterOf(node: Node): Shape | undefined {
     return {
       terms,
       looks: terms,
+      places: shape[axis],
       rows: shape[axis],
       outer: shape.slice(0, axis),
       inner: shape.slice(axis + 1),
@@ -89,6 +95,7 @@ function scatterOf(node: Node): Shape | undefined {
   return {
     terms,
     looks: indices[axis],
+    places: shape[axis],
     rows: product(shape),
     outer: [],
     inner: [],
