@@ -277,6 +277,7 @@ function bindStatics(
     if (!arg && !p.default)
       fail(caller, "E0601", `${name} needs ${p.name.name}`, site, {
         secondary: [{ span: p.span, text: "has no default" }],
+        help: `its parameters are ${params.map((q) => q.name.name).join(", ")}`,
       });
     const raw = arg ? arg.val : evaluate(inside, p.default as ast.Expr);
     const val = coerceStatic(

@@ -474,6 +474,9 @@ class Pass {
         ? `${e.name} is bound below; bind it before this declaration`
         : (importFor(e.name, this.resolve) ?? pointer(e.name, this.known(names)));
     this.out.report("E0201", message, e.span, help === undefined ? {} : { help });
+    // An import that was meant here is not one too many.
+    const meant = help && /^did you mean (\w+)\?$/.exec(help)?.[1];
+    if (meant) this.usedTop.add(meant);
   }
 }
 

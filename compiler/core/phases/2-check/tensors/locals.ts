@@ -67,6 +67,8 @@ function bindLocal(
         help: old.kind === "carry" ? "make it the value of the loop's body" : "give it another name",
       }),
     );
+    // What was meant from here on is not known.
+    if (old === here) ctx.scope.names.set(name.name, { ...old, val: ERROR });
     return;
   }
   ctx.scope.names.set(name.name, { val, kind, span: name.span });
