@@ -181,14 +181,15 @@ export function stringLiteral(token: IToken, at: Span, out: Diagnostics): String
   return { kind: "string", value: parts.join(""), span: at };
 }
 
-/** `"a" | "b"` is one type of two words; anything else with a bar is a union. */
+/** `"a" | "b"` is one type of two words, in a union as well; anything else with a bar is a union. */
 export function typeOfChoices(choices: readonly Type[]): Type {
   if (choices.length === 1) return choices[0];
   const span = cover(choices[0].span, choices[choices.length - 1].span);
   const words = choices.flatMap((c) => (c.kind === "enum_type" ? c.values : []));
-  const others = choices.filter((c) => c.kind !== "enum_type");
-  if (others.length === 0) return { kind: "enum_type", values: words, span };
-  return { kind: "union_type", types: choices, span };
+  const word: Type = { kind: "enum_type", values: words, span: words[0]?.span ?? span };
+  const types = choices.filter((c, i) => c.kind !== "enum_type" || choices.findIndex((d) => d.kind === "enum_type") === i);
+  if (types.length === 1) return { ...word, span };
+  return { kind: "union_type", types: types.map((c) => (c.kind === "enum_type" ? word : c)), span };
 }
 
 // ----------------------------------------------------------------------------------------------- targets

@@ -89,7 +89,13 @@ export function checkTree(
 ): CheckResult {
   let models: CheckedModel[] | undefined;
   guard(out, tree, () => {
-    const { root, modules } = loadModules(tree, file, options, builtins, out);
+    const { root, modules } = loadModules(
+      tree,
+      file,
+      { ...options, whole: table !== undefined },
+      builtins,
+      out,
+    );
     for (const m of modules) {
       const ours = m.file.startsWith("std/");
       if (!ours || table) checkNames(m, options.resolve, builtins, ours ? new Diagnostics() : out, table);

@@ -19,7 +19,7 @@ import {
 } from "../values/context.ts";
 import { checkRange } from "../values/ranges.ts";
 import { takeApart } from "../values/targets.ts";
-import { boundaryDType, evalDim } from "../values/types.ts";
+import { boundaryDType, evalDims } from "../values/types.ts";
 import {
   type ArgVal,
   describe,
@@ -185,12 +185,14 @@ function declareSlot(ctx: Ctx, statics: Scope, m: ast.ParamDecl | ast.BufferDecl
     fail(ctx, "E0404", `a param is f32 or f16, not ${dtype}`, m.type.dtype.span, {
       help: "make it a buffer",
     });
-  const shape = m.type.dims.map((d) => {
+  const shape = m.type.dims.flatMap((d) => {
     if (d.kind === "ellipsis") return fail(ctx, "E0206", "the rank of a parameter is written out", d.span);
-    const size = asConst(evalDim({ ...ctx, scope: statics }, d));
-    if (size === undefined) return fail(ctx, "E0506", "a parameter's shape is static", d.span);
-    if (size < 0) return fail(ctx, "E0504", `a size of ${size}`, d.span);
-    return size;
+    return evalDims({ ...ctx, scope: statics }, d).map((dim) => {
+      const size = asConst(dim);
+      if (size === undefined) return fail(ctx, "E0506", "a parameter's shape is static", d.span);
+      if (size < 0) return fail(ctx, "E0504", `a size of ${size}`, d.span);
+      return size;
+    });
   });
   if (shape.length > LIMITS.rank) fail(ctx, "E0304", `a tensor has at most ${LIMITS.rank} axes`, m.type.span);
   if (shape.reduce((a, b) => a * b, 1) > LIMITS.elements)

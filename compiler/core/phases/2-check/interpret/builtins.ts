@@ -197,6 +197,10 @@ const table: Readonly<Record<string, Fn>> = {
   },
   /** `ntuple(3, 2)` is [3, 3], and `ntuple([3, 5], 2)` what it is given: sizes of layers, one for all axes or one for each. */
   ntuple: (ctx, args, site) => {
+    if (args.length === 1) {
+      const [{ val }] = args;
+      return val.kind === "list" || val.kind === "tuple" ? val : { kind: "list", items: [val] };
+    }
     const [x, n] = one(ctx, "ntuple", ["x", "n"], args, site);
     const count = asNumber(n.val);
     if (n.val.kind !== "int" || count === undefined || count < 0)

@@ -3,6 +3,7 @@
 import { didYouMean, pointer } from "../../../diagnostics/nearest.ts";
 import type { Diagnostics } from "../../../diagnostics/report.ts";
 import type * as ast from "../../../syntax/ast.ts";
+import { Library } from "./library.ts";
 
 /** What a top-level name stands for. */
 export type Item = ast.LayerDecl | ast.ModelDecl | ast.FnDecl | ast.OpDecl | ast.BindMember;
@@ -21,6 +22,8 @@ export interface Module {
 export interface Files {
   readonly resolve: (path: string) => string | undefined;
   readonly parse: ast.Parse;
+  /** Read the standard library as a whole: for editors, who look at all of it. */
+  readonly whole?: boolean;
 }
 
 /** Names that are there without being declared. */
@@ -42,7 +45,7 @@ export function resolvePath(from: string, to: string): string | undefined {
   return (from.startsWith("/") && parts[0] !== "" ? "/" : "") + parts.join("/");
 }
 
-const STD = ["std/nn", "std/loss", "std/init", "std/train"];
+const STD = ["std/nn", "std/loss", "std/metric"];
 
 /** `import { Linear } from "std/nn"`, where the standard library has that name. */
 export function importFor(name: string, resolve: (path: string) => string | undefined): string | undefined {
@@ -55,7 +58,7 @@ export function importFor(name: string, resolve: (path: string) => string | unde
 export function loadModules(
   root: ast.SourceFile,
   file: string,
-  { resolve, parse }: Files,
+  { resolve, parse, whole = false }: Files,
   builtins: Builtins,
   out: Diagnostics,
 ): { readonly root: Module; readonly modules: readonly Module[] } {
@@ -71,14 +74,19 @@ export function loadModules(
     };
     loaded.set(name, module);
     loading.push(name);
-    for (const item of source.items) {
+    declareAll(module, source.items);
+    loading.pop();
+    return module;
+  };
+  const declareAll = (module: Module, items: readonly ast.Item[]): void => {
+    for (const item of items) {
       if (item.kind === "import") importInto(module, item);
       else if (item.kind !== "train" && item.kind !== "error")
         declare(module, item.name, item, module, false);
     }
-    loading.pop();
-    return module;
   };
+  /** Files of the standard library that are read piece by piece. */
+  const libraries = new Map<Module, Library>();
   const declare = (into: Module, name: ast.Ident, item: Item, from: Module, imported: boolean): void => {
     const old = into.names.get(name.name);
     if (old) {
@@ -127,18 +135,27 @@ export function loadModules(
         fail();
         return;
       }
-      const parsed = parse(text, path);
+      const library = !whole && path.startsWith("std/") && Library.divides(text) ? new Library(text) : undefined;
+      const parsed = parse(library ? "" : text, path);
       for (const d of parsed.diagnostics) out.add(d);
       if (parsed.diagnostics.some((d) => d.severity === "error")) {
         fail();
         return;
       }
       module = load(parsed.ast, path);
+      if (library) libraries.set(module, library);
+    }
+    const library = libraries.get(module);
+    if (library) {
+      const text = library.take(item.names.map((n) => n.name.name));
+      const parsed = text === "" ? undefined : parse(text, path);
+      for (const d of parsed?.diagnostics ?? []) out.add(d);
+      if (parsed) declareAll(module, parsed.ast.items);
     }
     for (const n of item.names) {
       const found = module.names.get(n.name.name);
       if (!found || found.imported) {
-        const own = [...module.names].filter(([, v]) => !v.imported).map(([k]) => k);
+        const own = library?.names() ?? [...module.names].filter(([, v]) => !v.imported).map(([k]) => k);
         const home = importFor(n.name.name, resolve);
         const help = builtins.has(n.name.name)
           ? `${n.name.name} needs no import`

@@ -71,6 +71,11 @@ export function bindSymbol(ctx: Ctx, name: string, value: Dim, span: Span): void
 
 /** A dim of a type or a list of sizes. */
 export function evalDim(ctx: Ctx, e: ast.Expr): Dim {
+  const all = evalDims(ctx, e);
+  return all.length === 1 ? all[0] : fail(ctx, "E0505", "a size is an int, not a list", e.span);
+}
+/** The same where a static list stands for its items. */
+export function evalDims(ctx: Ctx, e: ast.Expr): Dim[] {
   for (const name of namesIn(e)) {
     if (
       !isSymbolName(name.name) ||
@@ -83,8 +88,10 @@ export function evalDim(ctx: Ctx, e: ast.Expr): Dim {
     });
   }
   const v = ctx.shared.interpreter.expr(ctx, e);
-  if (v.kind === "int") return v.dim;
-  return fail(ctx, "E0505", `a size is an int, not ${describe(v)}`, e.span);
+  const sizes = v.kind === "list" ? v.items : [v];
+  return sizes.map((s) =>
+    s.kind === "int" ? s.dim : fail(ctx, "E0505", `a size is an int, not ${describe(s)}`, e.span),
+  );
 }
 
 /** One parameter and what is given for it. */
