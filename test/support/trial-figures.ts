@@ -15,7 +15,7 @@ import { integers, parameter, probe, signed, unitFloats } from "./hashing.ts";
 type Rule =
   | { readonly rule: "signed" | "unit" | "bool"; readonly shape: readonly number[] }
   | { readonly rule: "integers"; readonly shape: readonly number[]; readonly below: number }
-  | { readonly rule: "literal"; readonly shape: readonly number[]; readonly data: readonly number[] };
+  | { readonly rule: "literal"; readonly shape: readonly number[]; readonly data: readonly (number | boolean)[] };
 
 export interface TrialFigure {
   readonly source: string;
@@ -97,9 +97,10 @@ function trialInput(f: TrialFigure, name: string, dtype: string): Operand {
     case "integers":
       return { dtype: "i32", shape, data: integers(key, shape, how.below) };
     case "literal":
+      if (dtype === "bool") return { dtype, shape, data: Uint8Array.from(how.data, Number) };
       return dtype === "f32"
-        ? { dtype, shape, data: Float32Array.from(how.data) }
-        : { dtype: "i32", shape, data: Int32Array.from(how.data) };
+        ? { dtype, shape, data: Float32Array.from(how.data, Number) }
+        : { dtype: "i32", shape, data: Int32Array.from(how.data, Number) };
   }
 }
 

@@ -1168,6 +1168,290 @@ case(
 )
 
 
+# ------------------------------------------------------------------------------------- std's layers and losses
+
+
+class Recurrent(nn.Module):
+    def __init__(self, d=5, h=4):
+        super().__init__()
+        self.lstm = nn.LSTM(d, h, num_layers=2, bidirectional=True, batch_first=True)
+        self.proj = nn.LSTM(d, h, proj_size=3, batch_first=True)
+        self.gru = nn.GRU(d, h, num_layers=2, bidirectional=True, batch_first=True)
+        self.rnn = nn.RNN(d, h, nonlinearity="relu", num_layers=2, batch_first=True)
+
+    def pack(self, net, x, lengths):
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        y, s = net(packed)
+        return nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=x.shape[1])[0], s
+
+    def packed(self, x, lengths):
+        y, (s, c) = self.pack(self.lstm, x, lengths)
+        return {"y": y, "s": s, "c": c}
+
+    def masked(self, x, mask):
+        y, s = self.pack(self.gru, x, mask.sum(1))
+        return {"y": y, "s": s}
+
+    def begun(self, x, s):
+        y, n = self.rnn(x, s)
+        return {"y": y, "s": n}
+
+    def projected(self, x):
+        y, (s, c) = self.proj(x)
+        return {"y": y, "s": s[0], "c": c[0]}
+
+    def loss(self, x, lengths, mask, s):
+        p, q = self.packed(x, lengths), self.masked(x, mask)
+        total = (p["y"] ** 2).sum() + (p["s"] * p["c"]).sum() + (q["y"] * q["s"][3][:, None, :1]).sum()
+        return total + (self.begun(x, s)["y"] ** 2).sum() + (self.projected(x)["y"] ** 2).sum()
+
+
+class Cells(nn.Module):
+    def __init__(self, d=3, h=4):
+        super().__init__()
+        self.lstm, self.gru, self.rnn = nn.LSTMCell(d, h), nn.GRUCell(d, h), nn.RNNCell(d, h, bias=False)
+
+    def step(self, x, s, c):
+        n, m = self.lstm(x, (s, c))
+        return {"s": n, "c": m, "g": self.gru(x, s), "r": self.rnn(x, s)}
+
+    def loss(self, x, s, c):
+        o = self.step(x, s, c)
+        return (o["s"] * o["c"]).sum() + (o["g"] * o["r"]).sum()
+
+
+class Transformers(nn.Module):
+    def __init__(self, d=8, heads=2):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(d, heads, 12, 0.0, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(d), enable_nested_tensor=False)
+        layer = nn.TransformerDecoderLayer(d, heads, 12, 0.0, "gelu", norm_first=True, batch_first=True)
+        self.decoder = nn.TransformerDecoder(layer, 1)
+        self.cross = nn.MultiheadAttention(d, heads, kdim=5, vdim=3, batch_first=True)
+
+    def encode(self, x, padding):
+        return self.encoder(x, src_key_padding_mask=padding)
+
+    def decode(self, y, x, padding):
+        t = y.shape[1]
+        future = torch.ones(t, t, dtype=torch.bool).triu(1)
+        return self.decoder(y, self.encode(x, padding), tgt_mask=future, memory_key_padding_mask=padding)
+
+    def attend(self, y, k, v, mask, bias):
+        of = lambda m: self.cross(y, k, v, attn_mask=m, need_weights=False)[0]
+        return {"masked": of(mask), "biased": of(bias)}
+
+    def loss(self, y, x, padding, k, v, mask, bias):
+        a = self.attend(y, k, v, mask, bias)
+        return (self.decode(y, x, padding) ** 2).mean() + (a["masked"] * a["biased"]).mean()
+
+
+class VisionBlocks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        stem = [nn.Conv2d(3, 4, (3, 2), (2, 1), (1, 0), bias=False), nn.BatchNorm2d(4, affine=False), nn.PReLU(4)]
+        for i, l in enumerate(stem):
+            setattr(self, str(i), l)
+        self.same = nn.Conv2d(4, 4, 4, padding="same", dilation=2, groups=2)
+        self.norms = nn.Sequential(
+            nn.InstanceNorm2d(4, affine=True), nn.GroupNorm(2, 4), nn.LocalResponseNorm(3, alpha=0.5),
+            nn.MaxPool2d((2, 1), ceil_mode=True),
+        )
+        self.mobile = InvertedResidual(4, 4, 1, 2)
+        self.squeeze = nn.Module()
+        self.squeeze.fc1, self.squeeze.fc2 = nn.Conv2d(4, 2, 1), nn.Conv2d(2, 4, 1)
+        n = self.next = nn.Module()
+        n.conv1, n.bn1 = nn.Conv2d(4, 4, 1, bias=False), nn.BatchNorm2d(4)
+        n.conv2, n.bn2 = nn.Conv2d(4, 4, 3, padding=1, groups=2, bias=False), nn.BatchNorm2d(4)
+        n.conv3, n.bn3 = nn.Conv2d(4, 16, 1, bias=False), nn.BatchNorm2d(16)
+        n.downsample = nn.Sequential(nn.Conv2d(4, 16, 1, bias=False), nn.BatchNorm2d(16))
+        self.up = nn.ConvTranspose2d(16, 2, (2, 3), (2, 1), (0, 1))
+        self.vgg = nn.Sequential(
+            nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(),
+        )
+        self.scale, self.root = nn.LayerNorm([6, 2]), nn.RMSNorm(2, eps=1e-6)
+
+    def features(self, x):
+        for i in range(3):
+            x = getattr(self, str(i))(x)
+        x = self.mobile(self.norms(self.same(x)))
+        s = self.squeeze
+        x = x * torch.sigmoid(s.fc2(F.relu(s.fc1(x.mean((2, 3), keepdim=True)))))
+        n = self.next
+        y = F.relu(n.bn2(n.conv2(F.relu(n.bn1(n.conv1(x))))))
+        x = F.relu(n.bn3(n.conv3(y)) + n.downsample(x))
+        return self.vgg(self.up(x))
+
+    def loss(self, x):
+        y = self.features(x)
+        z = self.root(self.scale(y.reshape(x.shape[0], 6, 2, -1)[:, :, :, 0]))
+        return (y * y).mean() + (z**3).mean()
+
+
+class Tables(nn.Module):
+    def __init__(self, d=4):
+        super().__init__()
+        self.words, self.bag = nn.Embedding(9, d, padding_idx=0), nn.EmbeddingBag(9, d)
+        self.conv, self.bn, self.pair = nn.Conv1d(d, d, 3, padding="same"), nn.BatchNorm1d(d), nn.Bilinear(d, d, 3)
+
+    def scores(self, ids):
+        return self.pair(self.bn(self.conv(self.words(ids).mT)).mean(2), self.bag(ids))
+
+
+class Activations(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(4))
+        self.net = nn.Sequential(nn.BatchNorm3d(2), nn.InstanceNorm3d(2), nn.Dropout3d(0.0), nn.Flatten(2, 3), DoubleConv(2, 2))
+        self._each = [
+            nn.ReLU(), nn.ReLU6(), nn.LeakyReLU(0.2), nn.ELU(0.7), nn.SELU(), nn.CELU(1.5), nn.GELU(), nn.GELU("tanh"),
+            nn.SiLU(), nn.Mish(), nn.Sigmoid(), nn.LogSigmoid(), nn.Tanh(), nn.Tanhshrink(), nn.Softplus(2.0), nn.Softsign(),
+            nn.Softshrink(0.3), nn.Hardshrink(0.3), nn.Hardsigmoid(), nn.Hardswish(), nn.Hardtanh(-0.4, 0.6), nn.Softmax(1),
+            nn.LogSoftmax(-1), nn.Identity(),
+        ]
+
+    def all(self, x):
+        return torch.stack([f(3 * x * self.scale) for f in self._each])
+
+    def others(self, x, v):
+        length = x.shape[2]
+        i = torch.arange(math.ceil(length / 2), dtype=D)
+        angle = torch.arange(4, dtype=D)[:, None] * 10000.0 ** (-2 * i / length)
+        places = torch.stack([angle.sin(), angle.cos()], 2).reshape(4, -1)[:, :length]
+        return {"a": F.glu(F.instance_norm(x + places), 1).flatten(1), "b": self.net(v)}
+
+    def loss(self, x, y, v):
+        o = self.others(y, v)
+        return (self.all(x) ** 2).mean() + (o["a"] ** 2).mean() + (o["b"] ** 2).mean()
+
+
+class Losses(nn.Module):
+    def __init__(self, n=5):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(n))
+
+    def all(self, x, y, p, t, sign):
+        a, w = x * self.w, self.w.detach().abs() + 0.5
+        var = p - 0.1
+        return {
+            "l1": F.l1_loss(a, y, reduction="sum"),
+            "smooth": F.smooth_l1_loss(a, y, beta=0.5),
+            "huber": F.huber_loss(a, y, delta=0.7, reduction="none"),
+            "bce": F.binary_cross_entropy(torch.sigmoid(a), p),
+            "logits": F.binary_cross_entropy_with_logits(a, p, pos_weight=2 * self.w.detach()),
+            "weighed": F.binary_cross_entropy_with_logits(a, p, weight=y, reduction="sum"),
+            "nll": F.nll_loss(a.log_softmax(1), t, ignore_index=1, weight=w),
+            "kl": F.kl_div(a.log_softmax(1), p, reduction="batchmean"),
+            "kl_log": F.kl_div(a.log_softmax(1), y.log_softmax(1), log_target=True, reduction="mean"),
+            "poisson": F.poisson_nll_loss(a, 4 * p, full=True),
+            "gaussian": 0.5 * ((var.clamp(min=0.2)).log() + (a - y) ** 2 / var.clamp(min=0.2)).mean() + 0.5 * math.log(2 * math.pi),
+            "hinge": F.hinge_embedding_loss(a[:, 0], sign),
+            "soft": F.soft_margin_loss(a[:, 0], sign),
+            "ranking": F.margin_ranking_loss(a[:, 0], y[:, 0], sign, margin=0.3),
+            "margin": F.multi_margin_loss(a, t, margin=0.5),
+            "multilabel": F.multilabel_soft_margin_loss(a, p, w),
+            "cosine": F.cosine_similarity(a, y),
+            "embedding": F.cosine_embedding_loss(a, y, sign, margin=0.1),
+            "triplet": F.triplet_margin_loss(a, y, p, swap=True),
+            "triplet1": F.triplet_margin_loss(a, y, p, p=1.0, reduction="sum"),
+            "entropy": F.cross_entropy(a, t, weight=w, ignore_index=1, label_smoothing=0.1),
+        }
+
+    def total(self, x, y, p, t, sign):
+        return sum(v.sum() for v in self.all(x, y, p, t, sign).values())
+
+
+class CTC(nn.Module):
+    def __init__(self, c=4):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(c))
+
+    def each(self, x, y, frames, lengths, reduction="none"):
+        return F.ctc_loss((x + self.bias).log_softmax(2), y, frames, lengths, reduction=reduction)
+
+
+class Metrics(nn.Module):
+    def all(self, x, y):
+        n, c = x.shape
+        p = x.argmax(1)
+        one = lambda v: F.one_hot(v, c).to(D)
+        hits, guessed, real = (one(p) * one(y)).sum(0), one(p).sum(0), one(y).sum(0)
+        safe = lambda a, b: torch.where(b == 0, 0, a / torch.where(b == 0, 1, b))
+        z = 2 * x + 0.1
+        return {
+            "right": (p == y).to(D).mean(),
+            "top2": (x.topk(2, 1).indices == y[:, None]).any(1).to(D).mean(),
+            "confusion": one(y).T @ one(p),
+            "precise": safe(hits, guessed).mean(),
+            "found": safe(hits, real),
+            "f1": safe(2 * hits, guessed + real).mean(),
+            "micro": safe(2 * hits.sum(), (guessed + real).sum()),
+            "overlap": safe(hits, guessed + real - hits).mean(),
+            "perplexed": F.cross_entropy(x, y).exp(),
+            "r2": 1 - ((z - x) ** 2).sum() / ((z - z.mean()) ** 2).sum(),
+        }
+
+
+lengths = {"lengths": L([4, 2, 3]), "mask": L([[True] * 4, [True, True, False, False], [True, True, True, False]])}
+case(
+    "recurrent", "layers", "Recurrent", Recurrent, {"x": S(3, 4, 5), **lengths, "s": S(2, 3, 4)},
+    {
+        "packed": lambda m, x, lengths: m.packed(x, lengths),
+        "masked": lambda m, x, mask: m.masked(x, mask),
+        "begun": lambda m, x, s: m.begun(x, s),
+        "projected": lambda m, x: m.projected(x),
+    },
+    {"fit": Step(lambda m, x, lengths, mask, s: m.loss(x, lengths, mask, s))},
+)
+case(
+    "cells", "layers", "Cells", Cells, {"x": S(2, 3), "s": S(2, 4), "c": S(2, 4)},
+    {"step": lambda m, x, s, c: m.step(x, s, c)}, {"fit": Step(lambda m, x, s, c: m.loss(x, s, c))},
+)
+case(
+    "transformers", "layers", "Transformers", Transformers,
+    {
+        "y": S(2, 3, 8), "x": S(2, 4, 8), "padding": L([[False] * 4, [False, False, False, True]]), "k": S(2, 4, 5),
+        "v": S(2, 4, 3), "mask": L([[False, True, False, True], [False] * 4, [True, False, False, False]]), "bias": S(3, 4),
+    },
+    {
+        "encode": lambda m, x, padding: m.encode(x, padding),
+        "decode": lambda m, y, x, padding: m.decode(y, x, padding),
+        "attend": lambda m, y, k, v, mask, bias: m.attend(y, k, v, mask, bias),
+    },
+    {"fit": Step(lambda m, y, x, padding, k, v, mask, bias: m.loss(y, x, padding, k, v, mask, bias))},
+)
+case(
+    "images", "layers", "Images", VisionBlocks, {"x": S(3, 3, 7, 5)},
+    {"features": lambda m, x: m.features(x)}, {"fit": Step(lambda m, x: m.loss(x))},
+)
+case(
+    "tables", "layers", "Tables", Tables, {"ids": L([[7, 3, 0, 0], [4, 8, 1, 0], [2, 2, 5, 6]]), "y": I(3, 3)},
+    {"scores": lambda m, ids: m.scores(ids)}, {"fit": Step(lambda m, ids, y: F.cross_entropy(m.scores(ids), y))},
+)
+case(
+    "activations", "layers", "Activations", Activations, {"x": S(3, 4), "y": S(2, 4, 5), "v": S(2, 2, 2, 3, 4)},
+    {"all": lambda m, x: m.all(x), "others": lambda m, y, v: m.others(y, v)},
+    {"fit": Step(lambda m, x, y, v: m.loss(x, y, v))},
+)
+case(
+    "losses", "losses", "Losses", Losses,
+    {"x": S(4, 5), "y": S(4, 5), "p": U(4, 5), "t": L([0, 1, 4, 2]), "sign": L([1.0, -1.0, -1.0, 1.0])},
+    {"all": lambda m, x, y, p, t, sign: m.all(x, y, p, t, sign)},
+    {"fit": Step(lambda m, x, y, p, t, sign: m.total(x, y, p, t, sign), lr=0.01)},
+)
+case(
+    "ctc", "losses", "CTC", CTC,
+    {
+        "x": S(6, 4, 4), "y": L([[1, 1, 2], [3, 2, 0], [1, 0, 0], [2, 3, 1]]), "frames": L([6, 4, 5, 3]),
+        "lengths": L([3, 2, 1, 3]),
+    },
+    {"each": lambda m, x, y, frames, lengths: m.each(x, y, frames, lengths)},
+    {"fit": Step(lambda m, x, y, frames, lengths: m.each(x, y, frames, lengths, "mean"))},
+)
+case("metrics", "losses", "Metrics", Metrics, {"x": S(9, 4), "y": I(4, 9)}, {"all": lambda m, x, y: m.all(x, y)}, {})
+
+
 if __name__ == "__main__":
     wanted = sys.argv[1:]
     figures = {}

@@ -17,7 +17,7 @@ export function readSlot(ctx: Ctx, slot: Slot, span: Span): Value {
   }
   const attrs = { path, dtype: own.dtype, shape: own.shape.map((d) => dim(d)) };
   return trace.b.at({ span: own.span, path: "", calls: [], derived: [] }, () =>
-    trace.b.make(own.kind === "param" ? paramOp : stateOp, [], attrs, own.name),
+    trace.b.make(own.kind === "param" ? paramOp : stateOp, [], attrs, path.slice(path.lastIndexOf(".") + 1)),
   );
 }
 
