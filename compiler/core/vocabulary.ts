@@ -29,7 +29,10 @@ const FUNCTIONS: Readonly<Record<string, readonly [signature: string, doc: strin
     "f, to be computed again in the backward pass; accepted, and nothing is saved yet.",
   ],
   eval: ["layer.eval()", "The layer in eval mode, whatever the mode around it."],
-  ntuple: ["ntuple(x, n = 1)", "A list of n as it is, any other value n times: ntuple(3, 2) is [3, 3]. Without n a list of any length."],
+  ntuple: [
+    "ntuple(x, n = 1)",
+    "A list of n as it is, any other value n times: ntuple(3, 2) is [3, 3]. Without n a list of any length.",
+  ],
   len: ["len(list)", "How many items a list or tuple has."],
   reversed: ["reversed(list)", "The list from its end."],
   enumerate: ["enumerate(list)", "Pairs of index and item."],

@@ -15,7 +15,11 @@ import { integers, parameter, probe, signed, unitFloats } from "./hashing.ts";
 type Rule =
   | { readonly rule: "signed" | "unit" | "bool"; readonly shape: readonly number[] }
   | { readonly rule: "integers"; readonly shape: readonly number[]; readonly below: number }
-  | { readonly rule: "literal"; readonly shape: readonly number[]; readonly data: readonly (number | boolean)[] };
+  | {
+      readonly rule: "literal";
+      readonly shape: readonly number[];
+      readonly data: readonly (number | boolean)[];
+    };
 
 export interface TrialFigure {
   readonly source: string;

@@ -1304,6 +1304,12 @@ class Activations(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(4))
         self.net = nn.Sequential(nn.BatchNorm3d(2), nn.InstanceNorm3d(2), nn.Dropout3d(0.0), nn.Flatten(2, 3), DoubleConv(2, 2))
+        self.edges = nn.Sequential(*[nn.Conv2d(2, 2, 3, padding=1, padding_mode=m) for m in ("reflect", "replicate", "circular")])
+        self._sizes = [
+            nn.AdaptiveMaxPool3d((2, 3, 4)), nn.AdaptiveAvgPool3d((1, 2, 4)), nn.Flatten(2, 3), nn.Upsample(scale_factor=2, mode="bilinear"),
+            nn.PixelUnshuffle(2), nn.AdaptiveMaxPool2d((2, 3)), nn.PixelShuffle(2), nn.Upsample(size=(5, 7)),
+            nn.AdaptiveAvgPool2d((3, 2)), nn.Flatten(2), nn.AdaptiveAvgPool1d(4), nn.AdaptiveMaxPool1d(3),
+        ]
         self._each = [
             nn.ReLU(), nn.ReLU6(), nn.LeakyReLU(0.2), nn.ELU(0.7), nn.SELU(), nn.CELU(1.5), nn.GELU(), nn.GELU("tanh"),
             nn.SiLU(), nn.Mish(), nn.Sigmoid(), nn.LogSigmoid(), nn.Tanh(), nn.Tanhshrink(), nn.Softplus(2.0), nn.Softsign(),
@@ -1323,7 +1329,16 @@ class Activations(nn.Module):
 
     def loss(self, x, y, v):
         o = self.others(y, v)
-        return (self.all(x) ** 2).mean() + (o["a"] ** 2).mean() + (o["b"] ** 2).mean()
+        total = (self.all(x) ** 2).mean() + (o["a"] ** 2).mean() + (o["b"] ** 2).mean()
+        return total + self.resized(v).mean() + (self.edged(v) ** 2).mean()
+
+    def resized(self, v):
+        for f in self._sizes:
+            v = f(v)
+        return v
+
+    def edged(self, v):
+        return self.edges(v[:, :, 0])
 
 
 class Losses(nn.Module):
@@ -1431,7 +1446,7 @@ case(
 )
 case(
     "activations", "layers", "Activations", Activations, {"x": S(3, 4), "y": S(2, 4, 5), "v": S(2, 2, 2, 3, 4)},
-    {"all": lambda m, x: m.all(x), "others": lambda m, y, v: m.others(y, v)},
+    {"all": lambda m, x: m.all(x), "others": lambda m, y, v: m.others(y, v), "resized": lambda m, v: m.resized(v), "edged": lambda m, v: m.edged(v)},
     {"fit": Step(lambda m, x, y, v: m.loss(x, y, v))},
 )
 case(

@@ -187,7 +187,9 @@ export function typeOfChoices(choices: readonly Type[]): Type {
   const span = cover(choices[0].span, choices[choices.length - 1].span);
   const words = choices.flatMap((c) => (c.kind === "enum_type" ? c.values : []));
   const word: Type = { kind: "enum_type", values: words, span: words[0]?.span ?? span };
-  const types = choices.filter((c, i) => c.kind !== "enum_type" || choices.findIndex((d) => d.kind === "enum_type") === i);
+  const types = choices.filter(
+    (c, i) => c.kind !== "enum_type" || choices.findIndex((d) => d.kind === "enum_type") === i,
+  );
   if (types.length === 1) return { ...word, span };
   return { kind: "union_type", types: types.map((c) => (c.kind === "enum_type" ? word : c)), span };
 }

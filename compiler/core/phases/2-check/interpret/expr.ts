@@ -2,6 +2,7 @@
 // graph being built. A failure is reported where it happens and abandons the statement, so that one run reports many.
 
 import { foreign } from "../../../diagnostics/foreign.ts";
+import type { Span } from "../../../diagnostics/report.ts";
 import { asConst, ceilDiv, floorDiv } from "../../../dims/dim.ts";
 import type { Value } from "../../../ir/types.ts";
 import { opNamed } from "../../../ops/index.ts";
@@ -41,6 +42,7 @@ import {
   describe,
   ERROR,
   floatVal,
+  type Instance,
   intVal,
   NONE,
   parts,
@@ -315,6 +317,24 @@ function givesCallable(ctx: Ctx, e: ast.CallExpr): boolean {
   return e.callee.name === "checkpoint" || e.callee.name === "grad";
 }
 
+/** A member by the word that paths have for it, as in `lstm.weight_ih_l0`. */
+function calledMember(instance: Instance, word: string): { val: Val; span?: Span } | undefined {
+  for (const [name, called] of instance.called) {
+    const val = instance.members.get(name) as Val;
+    const items = parts(val);
+    const of: [string, Val][] =
+      typeof called === "string" ? [[called, val]] : called.map((c, i) => [c, items?.[i] ?? ERROR]);
+    for (const [c, v] of of) {
+      const found =
+        c === word ? { val: v } : c === "" && v.kind === "instance" ? memberOf(v.instance, word) : undefined;
+      if (found) return found;
+    }
+  }
+  return undefined;
+}
+const memberOf = (instance: Instance, name: string): { val: Val; span?: Span } | undefined =>
+  instance.members.has(name) ? { val: instance.members.get(name) as Val } : calledMember(instance, name);
+
 function member(ctx: Ctx, e: ast.MemberExpr): Val {
   const object = evalExpr(ctx, e.object);
   const name = e.name.name;
@@ -331,7 +351,7 @@ function member(ctx: Ctx, e: ast.MemberExpr): Val {
         instance.scope.names.get(name) ??
         (instance.args.has(name)
           ? { val: instance.args.get(name) as Val, span: paramOf(instance.decl.params, name)?.name.span }
-          : undefined);
+          : calledMember(instance, name));
       if (!b) {
         const what = instance.decl.kind === "model" ? "model" : "layer";
         return failName(

@@ -135,7 +135,8 @@ export function loadModules(
         fail();
         return;
       }
-      const library = !whole && path.startsWith("std/") && Library.divides(text) ? new Library(text) : undefined;
+      const library =
+        !whole && path.startsWith("std/") && Library.divides(text) ? new Library(text) : undefined;
       const parsed = parse(library ? "" : text, path);
       for (const d of parsed.diagnostics) out.add(d);
       if (parsed.diagnostics.some((d) => d.severity === "error")) {
