@@ -137,6 +137,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
             ? { site: way, label: way }
             : describeRegion(g, options.place),
         pick: options.pick,
+        flat: flatPlaces(params),
         verify: options.verify,
       },
       planning: { target, kernels, derived, places },
@@ -373,6 +374,14 @@ function sized<T>(name: string, at: Span, body: () => T): T {
       ]);
     throw e;
   }
+}
+
+/** Where each parameter lies in a flat tensor that some step trains. */
+function flatPlaces({ flats }: ParamPlaces): Scheduling["flat"] {
+  const places = new Map<string, { readonly path: string; readonly offset: number }>();
+  for (const { path, offsets } of [...flats.values()].flat())
+    for (const [of, offset] of offsets) places.set(of, { path, offset });
+  return (path) => places.get(path);
 }
 
 /** Those of a list that lie in a flat tensor, with their places. */

@@ -63,6 +63,11 @@ export interface Target {
    * one or two and takes a second.
    */
   readonly literalDivisors: boolean;
+  /**
+   * Into how many stretches the workgroups of kernels side by side are dealt out, by turns: 1 where the device takes them as
+   * it gets to them. A software adapter gives each of its threads a stretch of all, whatever these have to do.
+   */
+  readonly ways: number;
   /** Workgroup memory is a memory of its own, faster than where buffers lie. */
   readonly fastShared: boolean;
   /** What was measured to be better than the first choice of a family, on the adapters that it requires. */
@@ -115,6 +120,7 @@ export const gpu: Target = {
   rows: { groups: 128, alone: 1 << 15, back: 1 << 18, ahead: 4 },
   tile: { rows: 64, cols: 64, depth: 16, high: 4, wide: 4 },
   literalDivisors: true,
+  ways: 1,
   fastShared: true,
 };
 /**
@@ -151,6 +157,7 @@ export const cpuSubgroup: Target = {
   rows: { groups: 16, alone: 1 << 14, back: 1 << 30, ahead: 1 },
   tile: { rows: 32, cols: 32, depth: 16, high: 4, wide: 4 },
   literalDivisors: false,
+  ways: 8,
   fastShared: false,
 };
 

@@ -1,12 +1,13 @@
 // Several kernels as one: each takes a stretch of the workgroups. In: launches of one workgroup size that do not wait for each
 // other. Out: a launch that does the work of all, in one dispatch. What each computes is untouched, but for names and for how
-// it finds the number of its workgroup.
-import { add, dim } from "../dims/dim.ts";
+// it finds the number of its workgroup, and its values where several lie in one that is bound once.
+import { add, ceilDiv, type Dim, dim, floorDiv, mul } from "../dims/dim.ts";
 import type { Value } from "../ir/types.ts";
 import {
   type BufferSlot,
   bin,
   type CodeFunction,
+  lit,
   type OverrideSlot,
   type SharedArray,
   type Stmt,
@@ -21,7 +22,43 @@ import { rewriting } from "./rewrite.ts";
 /** The name under which every kernel finds the number of its workgroup. */
 const GROUP = "group";
 
-export function beside(parts: readonly Launch[], words: Words): Launch {
+/** A value in which others lie, and where one of them begins, in elements: a multiple of four. */
+export interface Within {
+  readonly whole: Value;
+  readonly at: Dim;
+}
+/** Of values that one kernel binds, those that are found in a whole: where it holds several, it is bound in their place. */
+export function found(
+  values: Iterable<Value>,
+  within: (v: Value) => Within | undefined,
+): ReadonlyMap<Value, Within> {
+  const byWhole = new Map<Value, Map<Value, Within>>();
+  for (const v of values) {
+    const at = within(v);
+    if (at) byWhole.set(at.whole, (byWhole.get(at.whole) ?? new Map<Value, Within>()).set(v, at));
+  }
+  return new Map([...byWhole.values()].filter((list) => list.size > 1).flatMap((list) => [...list]));
+}
+
+/** Threads of these wait for each other: all of a workgroup have to be there. */
+export const waits = ({ code }: Launch): boolean => code.subgroups || code.shared.length > 0;
+
+/**
+ * One launch for all of them. `ways`: of so many workgroups that follow one another, each is of another part of the whole
+ * (1: they run in order), for devices that deal out workgroups to their threads in stretches.
+ */
+export function beside(
+  given: readonly Launch[],
+  words: Words,
+  within: (v: Value) => Within | undefined = () => undefined,
+  ways = 1,
+): Launch {
+  // Threads of the others may be gone by the end of their stretch, as far as a device can tell.
+  const parts = [...given.filter(waits), ...given.filter((l) => !waits(l))];
+  const places = found(
+    parts.flatMap((l) => l.buffers.map((b) => b.value)),
+    within,
+  );
   const names = new Names(words);
   const uniforms: UniformSlot[] = [];
   const values: Launch["uniforms"][number][] = [];
@@ -34,11 +71,14 @@ export function beside(parts: readonly Launch[], words: Words): Launch {
     return made;
   };
   const buffers = new Map<Value, BufferSlot>();
-  const shared: SharedArray[] = [];
+  /** A workgroup is one part's: arrays of one kind serve all. */
+  const shared = new Map<string, SharedArray[]>();
   const functions: CodeFunction[] = [];
   const body: Stmt[] = [];
   let before: X | undefined;
   let groups = dim(0);
+  const whole = add(...parts.map((l) => l.groups));
+  const all = ways === 1 ? variable(GROUP, "i32") : dealt(whole, ways, word);
   const overrides: OverrideSlot[] = [];
   for (const { code, uniforms: given, groups: own, buffers: bound } of parts) {
     const renamed = new Map<string, string>();
@@ -54,8 +94,10 @@ export function beside(parts: readonly Launch[], words: Words): Launch {
     const constants = new Map(code.overrides.map((o) => [o, { name: nameOf(o.name) }]));
     overrides.push(...constants.values());
     const slotOf = new Map<BufferSlot, BufferSlot>();
+    const begins = new Map<BufferSlot, X>();
     for (const [i, b] of code.buffers.entries()) {
-      const { value } = bound[i];
+      const place = places.get(bound[i].value);
+      const value = place?.whole ?? bound[i].value;
       let slot = buffers.get(value);
       if (!slot) {
         slot = { ...b, name: nameOf(b.name) };
@@ -64,6 +106,24 @@ export function beside(parts: readonly Launch[], words: Words): Launch {
       if (b.access === "read_write") slot.access = b.access;
       slot.wide ||= b.wide;
       slotOf.set(b, slot);
+      if (place) {
+        const fours = word({ dim: place.at, name: "begin" }, floorDiv(place.at, 4));
+        begins.set(b, { k: "uniform", slot: fours, dtype: "i32", width: 1 });
+      }
+    }
+    const arrays = new Map<string, number>();
+    for (const a of code.shared) {
+      const kind = `${a.dtype} ${a.width}`;
+      const nth = arrays.get(kind) ?? 0;
+      arrays.set(kind, nth + 1);
+      const list = shared.get(kind) ?? [];
+      shared.set(kind, list);
+      const there = list[nth];
+      if (!there) list.push({ ...a, name: nameOf(a.name) });
+      else {
+        renamed.set(a.name, there.name);
+        if (there.size < a.size) list[nth] = { ...there, size: a.size };
+      }
     }
     const end: X = {
       k: "uniform",
@@ -72,43 +132,61 @@ export function beside(parts: readonly Launch[], words: Words): Launch {
       width: 1,
     };
     groups = add(groups, own);
-    const all = variable(GROUP, "i32");
-    const mine = before ? variable(names.fresh(GROUP), "i32") : all;
+    const mine = before || ways > 1 ? variable(names.fresh(GROUP), "i32") : all;
     const { stmt, fn } = rewriting({
       name: nameOf,
       buffer: (b) => slotOf.get(b) as BufferSlot,
+      place: (b, index, width) => {
+        const begin = begins.get(b);
+        if (!begin) return index;
+        return bin("+", index, width === 4 ? begin : bin("*", begin, lit(4)));
+      },
       uniform: (x) => ({ ...x, slot: slots.get(x.slot) as UniformSlot }),
       override: (slot) => constants.get(slot) as OverrideSlot,
       variable: (x) => (x.name === GROUP ? mine : x.name === "lane" ? x : { ...x, name: nameOf(x.name) }),
     });
-    for (const a of code.shared) shared.push({ ...a, name: nameOf(a.name) });
     for (const f of code.functions) functions.push(fn(f));
     const inside: Stmt[] =
-      before && mine.k === "var" ? [{ k: "let", name: mine.name, x: bin("-", all, before) }] : [];
+      mine !== all && mine.k === "var"
+        ? [{ k: "let", name: mine.name, x: before ? bin("-", all, before) : all }]
+        : [];
     const below = bin("<", all, end);
     const cond = before ? bin("&&", bin(">=", all, before), below) : below;
     body.push({ k: "if", cond, body: [...inside, ...code.body.map(stmt)] });
     before = end;
   }
-  const [first] = parts;
+  const [first] = given;
+  const families = new Set(parts.map((p) => p.code.family));
   return {
     code: {
       name: `${first.code.name}_and_${parts.length - 1}`,
-      family: `${first.code.family}, ${parts.length} side by side`,
+      family: `${[...families].join(" and ")}, ${parts.length} side by side`,
       uniforms,
       overrides,
       buffers: [...buffers.values()],
-      shared,
+      shared: [...shared.values()].flat(),
       functions,
       workgroup: first.code.workgroup,
       body,
       subgroups: parts.some((p) => p.code.subgroups),
       nest: parts.flatMap((p) => p.code.nest),
     },
-    groups,
+    groups: ways === 1 ? whole : mul(ceilDiv(whole, ways), ways),
     uniforms: values,
     overrides: parts.flatMap((p) => p.overrides),
     buffers: [...buffers].map(([value, { access }]) => ({ value, access })),
     cost: add(...parts.map((p) => p.cost)),
   };
+}
+
+/** The number that a workgroup has in the whole, where neighbours are far apart. */
+function dealt(
+  whole: Dim,
+  ways: number,
+  word: (slot: UniformSlot, value: Launch["uniforms"][number]) => UniformSlot,
+): X {
+  const each = ceilDiv(whole, ways);
+  const group = variable(GROUP, "i32");
+  const size: X = { k: "uniform", slot: word({ dim: each, name: "each" }, each), dtype: "i32", width: 1 };
+  return bin("+", bin("*", bin("%", group, lit(ways)), size), bin("/", group, lit(ways)));
 }

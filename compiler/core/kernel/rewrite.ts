@@ -6,12 +6,15 @@ import {
   type OverrideSlot,
   partsOf,
   type Stmt,
+  type Width,
   withParts,
   type X,
 } from "./code.ts";
 
 export interface Rewriting {
   readonly buffer: (b: BufferSlot) => BufferSlot;
+  /** Where an element, or four of them, lies in what is bound now. */
+  readonly place?: (b: BufferSlot, index: X, width: Width) => X;
   /** Of what is declared in the code: locals, arrays, functions. */
   readonly name?: (name: string) => string;
   readonly variable?: (x: Extract<X, { k: "var" }>) => X;
@@ -21,6 +24,7 @@ export interface Rewriting {
 
 export function rewriting(to: Rewriting) {
   const name = to.name ?? ((text: string) => text);
+  const place = to.place ?? ((_b: BufferSlot, index: X) => index);
   const made = new Map<X, X>();
   const expr = (x: X): X => {
     if (x.k === "lit") return x;
@@ -41,7 +45,7 @@ export function rewriting(to: Rewriting) {
       case "override":
         return to.override ? { ...x, slot: to.override(x.slot) } : x;
       case "load":
-        return { ...x, buffer: to.buffer(x.buffer) };
+        return { ...x, buffer: to.buffer(x.buffer), index: place(x.buffer, x.index, x.width) };
       case "call":
         return to.name && x.fn.startsWith("fn:") ? { ...x, fn: `fn:${name(x.fn.slice(3))}` } : x;
       case "shared":
@@ -71,7 +75,12 @@ export function rewriting(to: Rewriting) {
       case "if":
         return { ...s, cond: expr(s.cond), body: s.body.map(stmt) };
       case "store":
-        return { ...s, buffer: to.buffer(s.buffer), index: expr(s.index), x: expr(s.x) };
+        return {
+          ...s,
+          buffer: to.buffer(s.buffer),
+          index: place(s.buffer, expr(s.index), s.x.width),
+          x: expr(s.x),
+        };
       case "setShared":
         return { ...s, name: name(s.name), index: expr(s.index), x: expr(s.x) };
       case "run":

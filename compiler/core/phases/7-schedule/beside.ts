@@ -1,14 +1,15 @@
-// Small kernels that do not wait for each other run side by side in one dispatch: the copies of weights, the running
-// statistics of a network's norms, the sums behind its biases. A dispatch costs more than they do.
+// Kernels that do not wait for each other run side by side in one dispatch: a layer's gradients by its weight and by its
+// input, the copies of weights, the sums behind biases. Each launch costs, and few of them fill a device by themselves.
 // In: what runs for a graph, in order. Out: the same with fewer launches.
 import { evaluateAll, NOMINAL, product } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
-import { beside } from "../../kernel/beside.ts";
+import { beside, found, type Within, waits } from "../../kernel/beside.ts";
+import type { Stmt } from "../../kernel/code.ts";
 import { type Launch, oneLaunch, type Step } from "../../kernel/launch.ts";
 import { isFlat, isRun } from "../../ops/source.ts";
 import { limitOf, type Target } from "../../targets.ts";
 
-/** Elements, at nominal sizes, up to which a kernel is small: what it stores lives longer where it runs earlier. */
+/** Elements, at nominal sizes, that a kernel may store earlier than it has to: they live longer. */
 const SMALL = 1 << 17;
 /** Kernels in one. */
 const MOST_PARTS = 8;
@@ -19,10 +20,14 @@ const FARTHEST = 400;
 
 type LaunchStep = Extract<Step, { kind: "launch" }>;
 
+/** Where values lie within others: parameters in all of them, gradients in what they are packed into. */
+export type Lying = (v: Value) => Within | undefined;
+
 export function runBeside(
   steps: readonly Step[],
   routine: { readonly alias: ReadonlyMap<Value, Value>; readonly inPlace: ReadonlyMap<Value, Value> },
   target: Target,
+  within: Lying = () => undefined,
 ): Step[] {
   const most = limitOf(target, "maxStorageBuffersPerShaderStage");
   const words = Math.min(MOST_WORDS, limitOf(target, "maxUniformWords"));
@@ -32,16 +37,27 @@ export function runBeside(
   for (const [root, source] of routine.inPlace) updates.set(source, [...(updates.get(source) ?? []), root]);
   /** Bytes that have several names (all parameters at once, and one) are not told apart here. */
   const shared = (v: Value): boolean => isFlat(v.node.attrs.path) || isRun(v.node.attrs.path);
-  const smallOf = (s: Step): Launch | undefined => {
+  const nominal = (list: readonly Value[]): number =>
+    list.reduce((n, v) => n + evaluateAll(product(v.type.shape), NOMINAL), 0);
+  /** A step that may stand beside others. */
+  const singleOf = (s: Step): Launch | undefined => {
     if (s.kind !== "launch" || s.launches.list.length !== 1) return undefined;
     const [l] = s.launches.list;
-    if (l.code.family !== "map" && l.code.family !== "rows") return undefined;
     const stored = l.buffers.filter((b) => b.access === "read_write").map((b) => b.value);
     if (stored.some((v) => overwritten.has(v) && shared(v))) return undefined;
-    const elements = stored.reduce((n, v) => n + evaluateAll(product(v.type.shape), NOMINAL), 0);
-    return elements <= SMALL ? l : undefined;
+    return waits(l) && returns(l.code.body) ? undefined : l;
   };
-  const small = steps.map(smallOf);
+  /** Whether it may run as soon as it can: what it stores then lives longer, and what it reads may live shorter. */
+  const isEarly = (l: Launch | undefined): boolean => {
+    if (!l) return false;
+    const [stored, read] = [true, false].map((is) =>
+      l.buffers.filter((b) => (b.access === "read_write") === is).map((b) => b.value),
+    );
+    const more = nominal(stored.filter((v) => !within(v)));
+    return more <= SMALL || more <= nominal(read.filter((v) => v.node.op.fuses !== "source"));
+  };
+  const single = steps.map(singleOf);
+  const early = single.map(isEarly);
   /** Where a value is made, and where one that is overwritten is read or written. */
   const makers = new Map<Value, number[]>();
   const touchers = new Map<Value, number[]>();
@@ -63,7 +79,7 @@ export function runBeside(
   for (let i = 0; i < left.length; i++) {
     const s = left[i];
     if (!s) continue;
-    const first = small[i];
+    const first = single[i];
     if (!first) {
       out.push(s);
       continue;
@@ -71,7 +87,7 @@ export function runBeside(
     const parts: Launch[] = [first];
     const from: LaunchStep[] = [s as LaunchStep];
     const bound = new Set(first.buffers.map((b) => b.value));
-    let used = first.uniforms.length + 1;
+    let used = wordsOf(first);
     /** One of these is a step from here on to the one before `j`, which did not run before. */
     const among = (places: readonly number[] | undefined, j: number): boolean =>
       places?.some((k) => k >= i && k < j && (taken.get(k) ?? i) === i) ?? false;
@@ -80,13 +96,12 @@ export function runBeside(
       if (!t) continue;
       // What a loop runs is not looked into.
       if (t.kind === "loop") break;
-      const l = small[j];
+      const l = early[j] ? single[j] : undefined;
       const fits =
         l !== undefined &&
-        l.code.family === first.code.family &&
         l.code.workgroup === first.code.workgroup &&
-        used + l.uniforms.length + 1 < words &&
-        bound.size + l.buffers.filter((b) => !bound.has(b.value)).length <= most &&
+        used + wordsOf(l) < words &&
+        bindings([...bound, ...l.buffers.map((b) => b.value)], within) <= most &&
         // What is made from here on is not there yet; what is read or written may not be overwritten earlier than it is.
         l.buffers.every((b) =>
           b.access === "read_write"
@@ -97,7 +112,7 @@ export function runBeside(
       parts.push(l);
       from.push(t as LaunchStep);
       for (const b of l.buffers) bound.add(b.value);
-      used += l.uniforms.length + 1;
+      used += wordsOf(l);
       left[j] = undefined;
       taken.set(j, i);
     }
@@ -108,12 +123,23 @@ export function runBeside(
     const sites = [...new Set(from.map((f) => f.about.site))];
     out.push({
       kind: "launch",
-      launches: oneLaunch(beside(parts, target.backend.words)),
+      launches: oneLaunch(beside(parts, target.backend.words, within, target.ways)),
       about: { site: sites.join("; "), label: `${from[0].about.label} and ${parts.length - 1} more` },
     });
   }
   return out;
 }
+
+/** Words of a part, and where its buffers may begin. */
+const wordsOf = (l: Launch): number => l.uniforms.length + 1 + l.buffers.length;
+/** Buffers that kernels with these values bind. */
+function bindings(values: readonly Value[], within: Lying): number {
+  const places = found(values, within);
+  return new Set(values.map((v) => places.get(v)?.whole ?? v)).size;
+}
+/** Some thread may leave it before the others. */
+const returns = (body: readonly Stmt[]): boolean =>
+  body.some((s) => s.k === "return" || ((s.k === "if" || s.k === "for") && returns(s.body)));
 
 /** What a step stores. */
 function madeBy(s: Step): readonly Value[] {
