@@ -89,12 +89,9 @@ export const takeOp: OpDef = {
   vjp: (b, node, [g]) => {
     const [x, index] = node.inputs;
     const along = numberAt(node.attrs, "axis");
-    return [
-      g && isFloat(g.type.dtype)
-        ? b.make(takeGradOp, [index, g], { axis: along, extent: x.type.shape[along] })
-        : undefined,
-      undefined,
-    ];
+    if (!g || !isFloat(g.type.dtype)) return [undefined, undefined];
+    if (index.node.op === iotaOp) return [placed(b, g, along, x.type.shape), undefined];
+    return [b.make(takeGradOp, [index, g], { axis: along, extent: x.type.shape[along] }), undefined];
   },
   lower: (s, node, at) => {
     const [x, index] = node.inputs;
@@ -116,6 +113,13 @@ export const takeOp: OpDef = {
     { shapes: [[3], []], dtypes: ["f32", "i32"], range: [-2, 4], grad: false },
   ],
 };
+/** The gradient of taking the first slices, each once: g among zeros, or as much of it as there is room for. */
+function placed(b: Builder, g: Value, along: number, shape: readonly Dim[]): Value {
+  const rows = b.make(iotaOp, [], { extent: shape[along], dtype: "i32" });
+  const taken = b.make(takeOp, [g, rows], { axis: along });
+  const lifted = shape.map((d, i) => (i === along ? d : dim(1)));
+  return whereInside(b, rows, g.type.shape[along], taken, (v) => reshape(b, v, lifted));
+}
 export const [takeGradOp, takeGradEach] = algorithm({
   name: "take_grad",
   doc: "The gradient of take: zeros with `extent` rows along the axis, each slice of g added to the row its index names, if there is one.",

@@ -409,18 +409,27 @@ export class Partition {
   storedBy(g: Draft): Value[] {
     const exits = this.exitsOf(g);
     const kept = new Set(exits);
+    /** Who reads a value in the course of computing others again. */
+    const readers = new Map<Value, Set<Node>>();
     for (const e of [...exits].reverse()) {
       kept.delete(e);
-      const small = e.node === g.anchor ? undefined : this.againFrom(e, g, kept);
-      for (const v of small ?? [e]) kept.add(v);
+      const own = new Set([...this.usersOf(e).filter((u) => !g.nodes.has(u)), ...(readers.get(e) ?? [])]);
+      const again = e.node === g.anchor ? undefined : this.againFrom(e, g, kept, own.size);
+      for (const v of again?.small ?? [e]) kept.add(v);
+      for (const v of again?.large ?? []) readers.set(v, new Set([...(readers.get(v) ?? []), ...own]));
     }
     return [...kept].sort((a, b) => a.node.id - b.node.id);
   }
   /**
-   * What else a region has to store, so that others can compute `e` from what is `kept` and from stored values; undefined
-   * where that is not cheap.
+   * What else a region has to store, so that so many readers can compute `e` from what is `kept` and from stored values, and
+   * what of that is as large as `e`; undefined where that is not cheap.
    */
-  private againFrom(e: Value, g: Draft, kept: ReadonlySet<Value>): Value[] | undefined {
+  private againFrom(
+    e: Value,
+    g: Draft,
+    kept: ReadonlySet<Value>,
+    readers: number,
+  ): { readonly small: ReadonlySet<Value>; readonly large: ReadonlySet<Value> } | undefined {
     if (e.node.op.fuses !== "map" || this.isShown(e)) return undefined;
     const size = elements(e);
     // One element of what the region reduces to is there for many of these.
@@ -452,10 +461,9 @@ export class Partition {
         else return undefined;
       }
     }
-    const users = this.usersOf(e).filter((u) => !g.nodes.has(u));
-    if (large.size > (users.length === 1 ? 2 : 1)) return undefined;
+    if (large.size > (readers === 1 ? 2 : 1)) return undefined;
     // A contraction reads it over and over.
-    return leaves.size <= 1 || !this.hot.has(e) ? [...small] : undefined;
+    return leaves.size <= 1 || !this.hot.has(e) ? { small, large } : undefined;
   }
   /** Says what a grown region stores. */
   settle(g: Draft): void {

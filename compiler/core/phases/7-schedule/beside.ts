@@ -101,13 +101,13 @@ export function runBeside(
         l !== undefined &&
         l.code.workgroup === first.code.workgroup &&
         used + wordsOf(l) < words &&
-        bindings([...bound, ...l.buffers.map((b) => b.value)], within) <= most &&
         // What is made from here on is not there yet; what is read or written may not be overwritten earlier than it is.
         l.buffers.every((b) =>
           b.access === "read_write"
             ? !among(touchers.get(b.value), j)
             : !among(makers.get(baseOf(b.value)), j),
-        );
+        ) &&
+        bindings([...bound, ...l.buffers.map((b) => b.value)], within) <= most;
       if (!fits || !l) continue;
       parts.push(l);
       from.push(t as LaunchStep);
