@@ -440,6 +440,8 @@ export class Partition {
     const small = new Set<Value>();
     for (const n of inner) {
       if (inner.size > MOST_AGAIN || factsOf(n).heavy > 0) return undefined;
+      // What is picked by an index, or from several.
+      if (isView(n) && n.inputs.length > 1) return undefined;
       for (const v of n.inputs) {
         const map = v.node.op.fuses === "map";
         if (kept.has(v) || this.isStoredFor(v, g)) {

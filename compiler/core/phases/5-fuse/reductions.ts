@@ -86,7 +86,9 @@ function growRows(p: Partition, n: Node): void {
   extend();
   shrink(least);
   for (let i = 0; i < MOST_SIBLINGS; i++) {
-    const sibling = siblings(p, g, fullCount).find((m) => alike(m) && p.joinable(g, m));
+    const sibling = [...siblings(p, g, fullCount), ...partners(p, g, rowCount)].find(
+      (m) => alike(m) && p.joinable(g, m),
+    );
     if (!sibling) break;
     const before = added.length;
     p.join(g, sibling);
@@ -157,6 +159,32 @@ function siblings(p: Partition, g: Draft, fullCount: Dim): Node[] {
           next.push(...u.outs);
       }
     front = next;
+  }
+  return [...found].sort((a, b) => a.id - b.id).slice(0, NEAREST);
+}
+/** Reductions of other values that are in none, and meet what the region makes of its rows: a sum and the count it is divided by. */
+function partners(p: Partition, g: Draft, rowCount: Dim): Node[] {
+  const found = new Set<Node>();
+  const seen = new Set<Node>(g.nodes);
+  const ofRows = (n: Node): boolean =>
+    !p.region.has(n) &&
+    (n.op.fuses === "map" || isView(n)) &&
+    p.isDerived(n) === g.derived &&
+    equal(elements(n.outs[0]), rowCount);
+  const above = (n: Node): void => {
+    if (seen.has(n) || p.region.has(n) || p.distance(n, g.anchor) > FAR) return;
+    seen.add(n);
+    if (n.op.fuses === "fold") found.add(n);
+    else if (ofRows(n)) for (const v of n.inputs) above(v.node);
+  };
+  let front = p.exitsOf(g).filter((v) => equal(elements(v), rowCount));
+  for (let depth = 0; depth < SIBLING_DEPTH && front.length > 0; depth++) {
+    const met = front.flatMap((v) => p.usersOf(v)).filter((u) => !seen.has(u) && ofRows(u));
+    for (const u of met) {
+      seen.add(u);
+      for (const v of u.inputs) above(v.node);
+    }
+    front = met.flatMap((u) => u.outs);
   }
   return [...found].sort((a, b) => a.id - b.id).slice(0, NEAREST);
 }

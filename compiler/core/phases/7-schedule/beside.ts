@@ -15,8 +15,9 @@ const SMALL = 1 << 17;
 const MOST_PARTS = 8;
 /** Words of its uniform block, which grow as its text does. */
 const MOST_WORDS = 256;
-/** Steps that a kernel is taken forward over. */
+/** Steps that a kernel is taken forward over; so many, whatever it stores. */
 const FARTHEST = 400;
+const NEAR = 8;
 
 type LaunchStep = Extract<Step, { kind: "launch" }>;
 
@@ -96,7 +97,7 @@ export function runBeside(
       if (!t) continue;
       // What a loop runs is not looked into.
       if (t.kind === "loop") break;
-      const l = early[j] ? single[j] : undefined;
+      const l = early[j] || j - i <= NEAR ? single[j] : undefined;
       const fits =
         l !== undefined &&
         l.code.workgroup === first.code.workgroup &&
