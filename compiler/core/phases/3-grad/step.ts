@@ -149,6 +149,23 @@ export function trainStep(
    */
   const correction = (beta: number): Value =>
     beta === 0 ? fill(b, 1) : neg(b, expm1(b, mul(b, cast(b, count, "f32"), Math.log(beta))));
+  /** What Adam's second moments and its steps are multiplied by: side by side, so that the update binds one buffer for both. */
+  const factors = (): readonly Value[] => {
+    const list = [
+      rsqrt(b, correction(Number(arg("beta2", 0.999)))),
+      div(b, host("lr"), correction(Number(arg("beta1", 0.9)))),
+    ];
+    const offsets = list.map((_, i) => i * APART);
+    const packed = b.make(
+      pack,
+      list.map((v) => reshape(b, v, [dim(1)])),
+      { offsets, total: list.length * APART },
+      "factors",
+    );
+    return offsets.map((at) =>
+      reshape(b, b.make(sliceOp, [packed], { starts: [dim(at)], sizes: [dim(1)], steps: [1] }), []),
+    );
+  };
   const groups = flats.flatMap((flat): Group[] => {
     const list = [...reached].filter(([path]) => flat.offsets.has(path));
     if (list.length === 0) return [];
@@ -207,15 +224,9 @@ export function trainStep(
     const [m0, v0] = g.moments.map((m) => over(m.old));
     const m = add(b, mul(b, m0, beta1), mul(b, grad, 1 - beta1));
     const v = add(b, mul(b, v0, beta2), mul(b, square(b, grad), 1 - beta2));
-    const denominator = add(
-      b,
-      mul(b, sqrt(b, v), spread(rsqrt(b, correction(beta2)))),
-      Number(arg("eps", 1e-8)),
-    );
-    return {
-      moments: [m, v],
-      param: sub(b, start, mul(b, div(b, m, denominator), spread(div(b, host("lr"), correction(beta1))))),
-    };
+    const [root, rate] = factors().map(spread);
+    const denominator = add(b, mul(b, sqrt(b, v), root), Number(arg("eps", 1e-8)));
+    return { moments: [m, v], param: sub(b, start, mul(b, div(b, m, denominator), rate)) };
   };
 
   const flatten = (v: Value): Value => cast(b, reshape(b, v, [product(v.type.shape)]), "f32");
