@@ -3,6 +3,7 @@
 import { print } from "../../compiler/core/dims/dim.ts";
 import { typeText } from "../../compiler/core/ir/build.ts";
 import type { Graph, Node, Value } from "../../compiler/core/ir/types.ts";
+import { bufferName } from "../../compiler/core/kernel/emitter.ts";
 import type { Step } from "../../compiler/core/kernel/launch.ts";
 import { verifyKernel } from "../../compiler/core/kernel/verify.ts";
 import { passes } from "../../compiler/core/phases/4-simplify/simplify.ts";
@@ -12,7 +13,7 @@ import { inPlaceWrites } from "../../compiler/core/phases/6-layout/in-place.ts";
 import { layout, printLaid } from "../../compiler/core/phases/6-layout/layout.ts";
 import { chooseLayouts, type Layouts, seenAsBytes } from "../../compiler/core/phases/6-layout/layouts.ts";
 import { packWeights } from "../../compiler/core/phases/6-layout/weights.ts";
-import { runBeside } from "../../compiler/core/phases/7-schedule/beside.ts";
+import { lyingIn, runBeside } from "../../compiler/core/phases/7-schedule/beside.ts";
 import {
   isClaimed,
   jobOf,
@@ -161,12 +162,21 @@ const besideStage: Stage = {
     const { layouts, packing, packed } = layOut(graph, options);
     const ctx: ScheduleContext = { fused: packed, layouts, target: options.target, packed: packing.packed };
     const steps = packed.groups.map((g): Step => {
+      if (g.kind === "pack") {
+        const offsets = g.anchor.attrs.offsets as readonly number[];
+        const parts = g.anchor.inputs.map((value, i) => ({ value, offset: offsets[i] }));
+        return { kind: "pack", whole: g.roots[0], parts };
+      }
       const launches = scheduleGroup(ctx, g);
       return { kind: "launch", launches, about: { site: "", label: "" } };
     });
+    const bound = ({ buffers }: Launch): string => buffers.map((b) => bufferName(b.value)).join(", ");
     const lines = (list: readonly Step[]): string[] =>
-      list.flatMap((s) => (s.kind === "launch" ? s.launches.list.map((l) => launchLines(l)[0]) : []));
-    const after = runBeside(steps, { alias: packed.alias, inPlace: new Map() }, options.target);
+      list.flatMap((s) =>
+        s.kind === "launch" ? s.launches.list.map((l) => `${launchLines(l)[0]} [${bound(l)}]`) : [],
+      );
+    const routine = { alias: packed.alias, inPlace: new Map() };
+    const after = runBeside(steps, routine, options.target, lyingIn(steps, graph, packed.alias));
     for (const s of after)
       if (s.kind === "launch")
         for (const { code } of s.launches.list) verifyKernel(code, rulesOf(options.target));

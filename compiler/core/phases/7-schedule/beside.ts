@@ -1,8 +1,8 @@
 // Kernels that do not wait for each other run side by side in one dispatch: a layer's gradients by its weight and by its
 // input, the copies of weights, the sums behind biases. Each launch costs, and few of them fill a device by themselves.
 // In: what runs for a graph, in order. Out: the same with fewer launches.
-import { evaluateAll, NOMINAL, product } from "../../dims/dim.ts";
-import type { Value } from "../../ir/types.ts";
+import { dim, evaluateAll, NOMINAL, product } from "../../dims/dim.ts";
+import type { Graph, Value } from "../../ir/types.ts";
 import { beside, found, type Within, waits } from "../../kernel/beside.ts";
 import type { Stmt } from "../../kernel/code.ts";
 import { type Launch, oneLaunch, type Step } from "../../kernel/launch.ts";
@@ -23,6 +23,31 @@ type LaunchStep = Extract<Step, { kind: "launch" }>;
 
 /** Where values lie within others: parameters in all of them, gradients in what they are packed into. */
 export type Lying = (v: Value) => Within | undefined;
+/** The flat tensor that a parameter lies in, by path, and where, in elements. */
+export type FlatPlaces = (path: string) => { readonly path: string; readonly offset: number } | undefined;
+
+/** Which values lie in others: operands of packs, and parameters, where the graph knows all of them as one. */
+export function lyingIn(
+  steps: readonly Step[],
+  graph: Graph,
+  alias: ReadonlyMap<Value, Value>,
+  flat?: FlatPlaces,
+): Lying {
+  const places = new Map<Value, Within>();
+  for (const s of steps)
+    if (s.kind === "pack")
+      for (const { value, offset } of s.parts)
+        if (value.type.dtype === s.whole.type.dtype)
+          places.set(alias.get(value) ?? value, { whole: s.whole, at: dim(offset) });
+  const params = graph.nodes.filter((n) => n.op.name === "param");
+  const byPath = new Map(params.map((n) => [n.attrs.path, n.outs[0]]));
+  for (const n of params) {
+    const at = flat?.(String(n.attrs.path));
+    const whole = at && byPath.get(at.path);
+    if (whole) places.set(n.outs[0], { whole, at: dim(at.offset) });
+  }
+  return (v) => places.get(v);
+}
 
 export function runBeside(
   steps: readonly Step[],

@@ -1,19 +1,17 @@
 // What runs for a graph: its groups as launches, in order. In: a graph that is fused and laid out, and the loop whose body it
 // is. Out: a Routine.
 import { InternalError } from "../../diagnostics/report.ts";
-import { dim } from "../../dims/dim.ts";
 import type { Identity } from "../../ir/identity.ts";
 import type { Node, Value } from "../../ir/types.ts";
-import type { Within } from "../../kernel/beside.ts";
 import { decode, rowMajor } from "../../kernel/coordinates.ts";
 import type { Placing } from "../../kernel/emitter.ts";
 import type { About, Launches, Routine, Step } from "../../kernel/launch.ts";
 import { verifyKernel } from "../../kernel/verify.ts";
 import { loopAttrs } from "../../ops/scan.ts";
-import type { Fused, Region } from "../../regions/region.ts";
+import type { Region } from "../../regions/region.ts";
 import { limitOf, rulesOf, type Target } from "../../targets.ts";
 import type { Laid } from "../6-layout/layout.ts";
-import { type Lying, runBeside } from "./beside.ts";
+import { type FlatPlaces, lyingIn, runBeside } from "./beside.ts";
 import { scheduleGroup } from "./choose.ts";
 import type { Job, Offer, ScheduleContext } from "./family.ts";
 import type { Schedules } from "./same.ts";
@@ -30,8 +28,8 @@ export interface Scheduling {
   /** `way`: the class of the group, where somebody picks how it is computed. */
   readonly describe: (g: Region, way: string | undefined) => About;
   readonly pick?: (offers: readonly Offer[], way: string) => number;
-  /** The flat tensor that a parameter lies in, and where, in elements. */
-  readonly flat?: (path: string) => { readonly path: string; readonly offset: number } | undefined;
+  /** The flat tensor that a parameter lies in. */
+  readonly flat?: FlatPlaces;
   /** Looks at every kernel (kernel/verify.ts). */
   readonly verify?: boolean;
 }
@@ -104,7 +102,7 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
     delayed(single, late, fused.alias),
     { alias: fused.alias, inPlace },
     target,
-    lyingIn(single, fused, p.flat),
+    lyingIn(single, fused.graph, fused.alias, p.flat),
   );
   // The others were looked at when they were made.
   const seen = new Set(single);
@@ -117,24 +115,6 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
 
 const binds = (s: Step, values: ReadonlySet<Value>): boolean =>
   s.kind === "launch" && s.launches.list.some((l) => l.buffers.some((b) => values.has(b.value)));
-
-/** Which values lie in others: operands of packs, and parameters, where the graph knows all of them as one. */
-function lyingIn(steps: readonly Step[], { graph, alias }: Fused, flat: Scheduling["flat"]): Lying {
-  const places = new Map<Value, Within>();
-  for (const s of steps)
-    if (s.kind === "pack")
-      for (const { value, offset } of s.parts)
-        if (value.type.dtype === s.whole.type.dtype)
-          places.set(alias.get(value) ?? value, { whole: s.whole, at: dim(offset) });
-  const params = graph.nodes.filter((n) => n.op.name === "param");
-  const byPath = new Map(params.map((n) => [n.attrs.path, n.outs[0]]));
-  for (const n of params) {
-    const at = flat?.(String(n.attrs.path));
-    const whole = at && byPath.get(at.path);
-    if (whole) places.set(n.outs[0], { whole, at: dim(at.offset) });
-  }
-  return (v) => places.get(v);
-}
 
 /**
  * What adds up the parts of a sum waits until somebody reads it, or overwrites what it reads: such steps then stand side by

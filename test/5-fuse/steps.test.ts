@@ -1,0 +1,22 @@
+// How many dispatches a training step is: what the project holds itself to, on GPUs and on software adapters.
+import { describe, expect, it } from "vitest";
+import { compile } from "../../compiler/core/index.ts";
+import { projectFile } from "../support/files.ts";
+
+const targets = ["gpu", "cpu-subgroup"];
+
+describe("dispatches of a training step", () => {
+  it.each([
+    { name: "ConvNet", file: "dsl-examples/convnet.mdl", model: "ConvNet", most: 24 },
+    { name: "ResNet-20", file: "dsl-examples/resnet20.mdl", most: 110 },
+    { name: "GPT of four blocks", file: "dsl-examples/transformer.mdl", model: "GPT", most: 110 },
+    { name: "MobileNetV2", file: "bench/models/compile/mobilenetv2.mdl", most: 285 },
+  ])("$name: $most at most", ({ file, model, most }) => {
+    const { report } = compile(projectFile(file), file, { model, entries: ["fit_step"], targets });
+    expect(report.entries.map((e) => e.target)).toEqual(targets);
+    for (const { target, nominalDispatches } of report.entries) {
+      expect(nominalDispatches, target).toBeLessThanOrEqual(most);
+      expect(nominalDispatches, target).toBeGreaterThan(0);
+    }
+  });
+});
