@@ -18,6 +18,7 @@ import {
   stopGradient,
   tanh,
 } from "../../compiler/core/ops/elementwise.ts";
+import { takeOp } from "../../compiler/core/ops/lookup.ts";
 import { swapLast } from "../../compiler/core/ops/movement.ts";
 import { softmax } from "../../compiler/core/ops/nn.ts";
 import { argmaxOp } from "../../compiler/core/ops/reduce.ts";
@@ -48,6 +49,26 @@ describe("backward", () => {
     const y = add(b, mul(b, x, x), mul(b, x, 3));
     const [g] = backward(b, [y], [one(b)], [x]);
     expect([...run([x], [g as Value], { x: dense("f32", [], [5]) })[0]]).toEqual([13]);
+  });
+  it.each([
+    [5, 3],
+    [3, 5],
+    [4, 4],
+  ])("moves what goes back through a lookup of %i rows by the first %i numbers", (rows, many) => {
+    const b = createBuilder();
+    const x = tensor(b, "x", rows, 2);
+    const w = tensor(b, "w", many, 2);
+    const numbers = b.make(iota, [], { extent: dim(many), dtype: "i32" });
+    const taken = b.make(takeOp, [x, numbers], { axis: 0 });
+    const [g] = backward(b, [taken], [w], [x]) as Value[];
+    const graph = graphOf([x, w], [g]);
+    expect(graph.nodes.map((n) => n.op.fuses)).not.toContain("algorithm");
+    const data = Array.from({ length: 2 * many }, (_, i) => i + 1);
+    const [dx] = run([x, w], [g], {
+      x: dense("f32", [rows, 2], new Array(2 * rows).fill(0)),
+      w: dense("f32", [many, 2], data),
+    });
+    expect([...dx]).toEqual(Array.from({ length: 2 * rows }, (_, i) => data[i] ?? 0));
   });
   it("gives gradients of values in the middle and of what they are made from", () => {
     const b = createBuilder();
