@@ -1,6 +1,6 @@
 // What a file of declarations is for, from its doc comments: for `mdl doc`, docs/std.md and editors. In: a source. Out: its
 // declarations as data, in the order of the text. Nothing is checked: a file that parses can be documented.
-import { type Diagnostic, MdlError } from "./diagnostics/index.ts";
+import { type Diagnostic, MdlError, type Span } from "./diagnostics/index.ts";
 import { parse } from "./phases/1-parse/parse.ts";
 import { printExpr, printType } from "./phases/1-parse/print.ts";
 import type * as ast from "./syntax/ast.ts";
@@ -11,6 +11,7 @@ export interface Documented {
   /** As it is called or declared: `Linear(cin: int, cout: int, bias: bool = true)`. */
   readonly signature: string;
   readonly doc?: string;
+  readonly span: Span;
   /** The heading comment above it, where the file is in parts (`// ---- pooling`). */
   readonly part?: string;
   /** Of layers and models: parameters, buffers, instances and fns, in their order. */
@@ -52,12 +53,13 @@ const made = (
   kind: Documented["kind"],
   name: string,
   signature: string,
-  node: { readonly doc?: string },
+  node: { readonly doc?: string; readonly span: Span },
   members: readonly Documented[] = [],
 ): Documented => ({
   kind,
   name,
   signature,
+  span: node.span,
   ...(node.doc === undefined ? {} : { doc: node.doc }),
   members,
 });

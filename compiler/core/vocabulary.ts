@@ -1,13 +1,12 @@
 // Every name that a program can use without declaring it, but for the operators (ops/index.ts has those): layers and fns of
 // the standard library, initialisers, static functions, optimisers, schedules, penalties. In: the tables that define them
 // and the library's sources. Out: names, parameters and a sentence each, for hosts (`mdl ops`, editors).
+import { documented } from "./document.ts";
 import { stdSources } from "./generated/std.ts";
-import { parse } from "./phases/1-parse/parse.ts";
 import { OPTIMIZER_PARAMS, optimizerParams } from "./phases/2-check/entries/optimizer.ts";
 import { INITIALIZERS } from "./phases/2-check/instances/init.ts";
 import { BUILTINS } from "./phases/2-check/interpret/builtins.ts";
 import { OPTIMIZERS, SCHEDULES } from "./phases/2-check/interpret/schedules.ts";
-import type * as ast from "./syntax/ast.ts";
 
 export interface Word {
   readonly name: string;
@@ -104,28 +103,14 @@ function optimiser(kind: (typeof OPTIMIZERS)[number]): Word {
 }
 
 /** Layers and fns of the standard library, from its sources. */
-function library(): Word[] {
-  return Object.entries(stdSources).flatMap(([module, text]) => {
-    const { ast: file } = parse(text, module);
-    return file.items.flatMap((item): Word[] => {
-      if (item.kind !== "layer" && item.kind !== "fn") return [];
-      const decl: ast.LayerDecl | ast.FnDecl = item;
-      const source = text.slice(decl.span.start, decl.span.end);
-      // The head of the declaration, up to its body, says names, types and defaults as the author wrote them.
-      const head = source.slice(0, source.indexOf("{")).replace(/\s+/g, " ").trim();
-      return [
-        {
-          name: decl.name.name,
-          kind: decl.kind === "layer" ? "layer" : "fn",
-          signature: head.replace(/^(layer|fn) /, ""),
-          doc: (decl.doc ?? "").replace(/\s+/g, " ").trim(),
-          module,
-          source,
-        },
-      ];
-    });
-  });
-}
+const library = (): Word[] =>
+  Object.entries(stdSources).flatMap(([module, text]) =>
+    documented(text, module).items.flatMap(({ kind, name, signature, doc = "", span }): Word[] => {
+      if (kind !== "layer" && kind !== "fn") return [];
+      const source = text.slice(span.start, span.end);
+      return [{ name, kind, signature, doc: doc.replace(/\s+/g, " ").trim(), module, source }];
+    }),
+  );
 
 /** All of them, in the order they are listed. Computed when asked for: parsing the library takes milliseconds. */
 export function vocabulary(): readonly Word[] {

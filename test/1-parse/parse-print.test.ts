@@ -121,6 +121,26 @@ describe("format", () => {
     }
   });
 
+  it("means the same wherever comments, blanks and line ends are put", () => {
+    const marks = ["\n", " // c\n", "\n\n\n", "  ", "\n// d\n", " /// e\n", ";", "\r\n"];
+    const sources = allSources();
+    const mark = fc.tuple(fc.double({ min: 0, max: 1, noNaN: true }), fc.constantFrom(...marks));
+    fc.assert(
+      fc.property(fc.nat(sources.length - 1), fc.array(mark, { maxLength: 4 }), (which, places) => {
+        let { text } = sources[which];
+        for (const [where, what] of places) {
+          const at = Math.floor(where * text.length);
+          text = text.slice(0, at) + what + text.slice(at);
+        }
+        fc.pre(parse(text, "t.mdl").diagnostics.every((d) => d.severity !== "error"));
+        // Throws where it would not.
+        const after = format(text, "t.mdl");
+        expect(format(after, "t.mdl")).toBe(after);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
   it("puts what belongs together in columns", () => {
     same(
       "layer L(d: int, affine: bool = true) {",

@@ -298,7 +298,9 @@ export class ExprPrinter {
       }
       case "for":
       case "scan": {
-        const head = this.loopHead(node) ?? this.brokenLoopHead(node, indent);
+        const flat = this.loopHead(node);
+        const fits = flat !== undefined && column + flat.length + 2 <= width;
+        const head = fits ? flat : this.brokenLoopHead(node, indent, column);
         return `${head} ${this.block(node.body, indent, after(column, head) + 1)}`;
       }
       case "fn_expr": {
@@ -314,15 +316,22 @@ export class ExprPrinter {
     return this.block({ ...node, multiline: true }, indent, 0);
   }
 
-  private brokenLoopHead(node: ast.ForExpr | ast.ScanExpr, indent: number): string {
+  private brokenLoopHead(node: ast.ForExpr | ast.ScanExpr, indent: number, column: number): string {
     const target = targetText(node.target);
-    const expr = (e: ast.Expr): string => this.expr(e, indent, indent + 8, 2);
-    const start =
-      node.kind === "for"
-        ? `for ${target} in ${expr(node.iterable)}`
-        : `scan ${target} over ${expr(node.sequence)} axis ${expr(node.axis)}`;
-    const carries = node.carries.map((c) => `${c.name.name} = ${expr(c.value)}`).join(", ");
-    return carries === "" ? start : `${start} with ${carries}`;
+    let text = node.kind === "for" ? `for ${target} in ` : `scan ${target} over `;
+    const more = (e: ast.Expr): void => {
+      text += this.expr(e, indent, after(column, text), 2);
+    };
+    more(node.kind === "for" ? node.iterable : node.sequence);
+    if (node.kind === "scan") {
+      text += " axis ";
+      more(node.axis);
+    }
+    node.carries.forEach((c, i) => {
+      text += `${i === 0 ? " with" : ","} ${c.name.name} = `;
+      more(c.value);
+    });
+    return text;
   }
 
   private argList(node: ast.CallExpr, indent: number, column: number, tail: number): string {

@@ -3,6 +3,7 @@
  * from the printers of nodes, which say what the texts are.
  */
 import type * as ast from "../../syntax/ast.ts";
+import { documented } from "./trivia.ts";
 
 export const width = 120;
 export const step = 2;
@@ -12,6 +13,8 @@ export interface Entry {
   readonly text: string;
   readonly trivia?: ast.Trivia;
   readonly doc?: string;
+  /** `///` directly above it would be its doc. */
+  readonly documented?: boolean;
   readonly cells?: readonly string[];
   readonly columns?: Columns;
 }
@@ -42,7 +45,9 @@ export function body(entries: readonly Entry[], indent: number, inner: readonly 
   entries.forEach((entry, i) => {
     const { trivia, doc } = entry;
     comments(trivia?.leading ?? []);
-    if (trivia?.blankBefore === true) blank();
+    // A comment that is no doc stays none.
+    const apart = entry.documented && /^\/(?!\/)/.test(trivia?.leading.at(-1)?.text ?? "");
+    if (trivia?.blankBefore === true || apart) blank();
     for (const line of doc?.split("\n") ?? [])
       out.push(`${pad}///${line === "" ? "" : " "}${line}`.trimEnd());
     out.push(`${pad}${texts[i]}${trailing[i]}`);
@@ -92,9 +97,10 @@ export function hasComments(node: ast.Node): boolean {
   );
 }
 
-export function triviaOf(node: ast.Node): { readonly trivia?: ast.Trivia; readonly doc?: string } {
+export function triviaOf(node: ast.Node): Pick<Entry, "trivia" | "doc" | "documented"> {
   const doc = "doc" in node ? node.doc : undefined;
   return {
+    ...(documented.has(node.kind) ? { documented: true } : {}),
     ...(node.trivia === undefined ? {} : { trivia: node.trivia }),
     ...(doc === undefined ? {} : { doc }),
   };

@@ -87,7 +87,10 @@ class Printer extends ExprPrinter {
       }
       case "layer":
       case "model": {
-        const params = node.params.length === 0 ? "" : this.params(node.params, 0, node.kind.length + 1, 2);
+        const params =
+          node.params.length === 0
+            ? ""
+            : this.params(node.params, 0, node.kind.length + 1 + node.name.name.length, 2);
         const inner = node.trivia?.inner ?? [];
         const members = node.members.map((m) => this.member(m, step));
         const head = `${node.kind} ${node.name.name}${params}`;

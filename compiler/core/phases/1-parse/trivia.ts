@@ -24,7 +24,17 @@ type Building = {
   blankBefore: boolean;
 };
 
-const documented = new Set(["layer", "model", "fn", "op", "train", "param_decl", "buffer_decl", "bind"]);
+/** Declarations that `///` lines directly above them document. */
+export const documented: ReadonlySet<string> = new Set([
+  "layer",
+  "model",
+  "fn",
+  "op",
+  "train",
+  "param_decl",
+  "buffer_decl",
+  "bind",
+]);
 
 export function attachTrivia(root: SourceFile, text: string, comments: readonly IToken[]): SourceFile {
   const attacher = new Attacher(text, root.span.file);
