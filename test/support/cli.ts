@@ -26,7 +26,8 @@ export function testCli(): Cli {
   let main = "";
   beforeAll(async () => {
     main = await bundle("compiler/cli/main.ts");
-  });
+    // The runtime is bundled, too, which takes a while on a machine that has other things to do.
+  }, 60_000);
   afterAll(() => {
     rmSync(main, { force: true });
     rmSync(folder, { recursive: true, force: true });
