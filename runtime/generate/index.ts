@@ -7,7 +7,7 @@
 // - at most one integer without axes (`at: i32`): its place, from 0. The cache of what came before is in the net's buffers;
 // - any others only as state that comes back under the same name (`s: f32[B, h]` of a recurrent net), from zeros;
 // - one more result, of floats, whose last axis is the vocabulary: the scores.
-import type { NetBase, Signal } from "../core/api.ts";
+import type { Signal } from "../core/api.ts";
 import { InputError } from "../core/errors.ts";
 import { evaluateRows } from "../core/expr.ts";
 import type { Artefact, EntryPlan, Packed, Port } from "../core/program.ts";
@@ -41,6 +41,17 @@ export interface Generated {
   readonly text: string;
 }
 
+/** What is used of a loaded net: a module's own, or one of `mdlc/runtime`. */
+export interface Generator {
+  reset(): Promise<void>;
+  readonly entries: object;
+}
+/** What a module exports as `artefact`, or `compile` gives. */
+export interface Compiled {
+  readonly version: number;
+  readonly name: string;
+}
+
 type Call = (inputs: Readonly<Record<string, unknown>>, options?: object) => Promise<Record<string, Tensor>>;
 
 /** What an entry's ports are for. */
@@ -58,11 +69,11 @@ interface Roles {
 
 /** Every token as it is drawn; ends after `tokens`, at a token of `stop`, and where the context is full. */
 export async function* generate(
-  net: NetBase,
-  artefact: Artefact | Packed,
+  net: Generator,
+  artefact: Compiled,
   options: GenerateOptions,
 ): AsyncGenerator<Generated, void, undefined> {
-  const roles = rolesOf("calls" in artefact ? unpack(artefact) : artefact, options.entry);
+  const roles = rolesOf(artefact, options.entry);
   const { tokenizer, prompt, tokens = 128, signal } = options;
   checkOptions(options);
   const words = seedWords(options.seed ?? 0);
@@ -78,9 +89,7 @@ export async function* generate(
       "prompt",
       `the prompt has ${ids.length} tokens, ${roles.entry.name} takes ${roles.context} at most`,
     );
-  const call = (net as unknown as { readonly entries: Readonly<Record<string, Call>> }).entries[
-    roles.entry.name
-  ];
+  const call = (net.entries as Readonly<Record<string, Call>>)[roles.entry.name];
   // Without a place or state of its own, what the net remembers is in its buffers.
   if (!roles.place && roles.state.length === 0) await net.reset();
 
@@ -148,7 +157,10 @@ function checkOptions({ temperature, topK, topP, tokens }: GenerateOptions): voi
 }
 
 /** The entry that can be generated from, and what its ports are. */
-export function rolesOf(artefact: Artefact, name?: string): Roles {
+export function rolesOf(given: Compiled, name?: string): Roles {
+  const artefact = "calls" in given ? unpack(given as Packed) : (given as Artefact);
+  if (!Array.isArray(artefact.programs) || artefact.programs.length === 0)
+    throw new InputError("artefact", "expected what a module exports as artefact, or compile gives");
   const { entries } = artefact.programs[0];
   const reasons: string[] = [];
   const able: Roles[] = [];

@@ -120,6 +120,9 @@ describe("an entry that can be generated from", () => {
   });
 
   it("or refused with the reason", () => {
+    // As a module's types have it.
+    const typed: { readonly version: number; readonly name: string } = { version: 3, name: "M" };
+    expect(() => rolesOf(typed)).toThrow("expected what a module exports as artefact");
     expect(() => roles("fn f(x: f32[N]) -> f32[N] { x }")).toThrow(
       "M has no entry that text can be generated from, such as next(id: i32[1], at: i32) -> f32[1, vocab] (f: it takes no tokens)",
     );
