@@ -159,7 +159,7 @@ function checkOptions({ temperature, topK, topP, tokens }: GenerateOptions): voi
 /** The entry that can be generated from, and what its ports are. */
 export function rolesOf(given: Compiled, name?: string): Roles {
   const artefact = "calls" in given ? unpack(given as Packed) : (given as Artefact);
-  if (!Array.isArray(artefact.programs) || artefact.programs.length === 0)
+  if (!artefact.programs?.length)
     throw new InputError("artefact", "expected what a module exports as artefact, or compile gives");
   const { entries } = artefact.programs[0];
   const reasons: string[] = [];

@@ -5,6 +5,7 @@ import { load } from "../../../runtime/core/index.ts";
 import {
   bytes,
   characters,
+  type Generator,
   generate,
   huggingFace,
   rolesOf,
@@ -85,7 +86,7 @@ export async function generateCommand(path: string, flags: GenerateFlags): Promi
       entry: entry.name,
       signal: ended.signal,
     };
-    for await (const { text } of generate(net, artefact, options)) {
+    for await (const { text } of generate(net as Generator & typeof net, artefact, options)) {
       drawn++;
       process.stdout.write(shown(text));
     }
