@@ -10,7 +10,7 @@ import type { SpirvModule } from "./spirv/module.ts";
 import { type Trace, traceSpirv } from "./spirv/trace.ts";
 
 /** Of how figures come about: to be counted up where that changes, since figures are kept. */
-const MODEL = 3;
+const MODEL = 4;
 
 export interface EstimateOptions {
   readonly chips: readonly string[];

@@ -344,11 +344,18 @@ function unitCycles(
 ): number {
   const outer = loops.filter((l) => l.parent === undefined);
   const longest = Math.max(0, ...outer.map((l) => l.turns));
-  const run = (most: number): number => simulate(pathOf(list, loops, most), { wave, waves, groups }).cycles;
+  const run = (most: number | ((l: Loop) => number)): number =>
+    simulate(pathOf(list, loops, most), { wave, waves, groups }).cycles;
   const turn = pathOf(list, loops, 2).length - pathOf(list, loops, 1).length;
   const turns = Math.min(TURNS.most, Math.max(TURNS.least, Math.ceil(INSTRUCTIONS / Math.max(1, turn))));
   if (longest <= turns * 1.2) return run(Number.POSITIVE_INFINITY);
   const few = Math.floor(turns * 0.4);
-  const [a, b] = [run(few), run(turns)];
-  return b + ((b - a) / (turns - few)) * (longest - turns);
+  const begun = run(turns);
+  // Of loops that follow each other, each goes on at its own pace.
+  return outer
+    .filter((l) => l.turns > turns)
+    .reduce((sum, l) => {
+      const less = run((x) => (x === l ? few : turns));
+      return sum + ((begun - less) / (turns - few)) * (l.turns - turns);
+    }, begun);
 }

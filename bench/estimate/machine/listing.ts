@@ -187,7 +187,12 @@ export const executions = (list: readonly Listed[], loops: readonly Loop[]): num
  * so both sides of a divergent if run; but an else is jumped over where the then-side says so, of two sides the one with loops
  * is taken, and what has only loops that are not entered is jumped over.
  */
-export function pathOf(list: readonly Listed[], loops: readonly Loop[], most: number): number[] {
+export function pathOf(
+  list: readonly Listed[],
+  loops: readonly Loop[],
+  most: number | ((outer: Loop) => number),
+): number[] {
+  const limit = (l: Loop): number => (typeof most === "number" ? most : most(l));
   const out: number[] = [];
   const starts = new Map<number, Loop[]>();
   for (const l of loops) starts.set(l.first, [...(starts.get(l.first) ?? []), l]);
@@ -201,7 +206,7 @@ export function pathOf(list: readonly Listed[], loops: readonly Loop[], most: nu
     for (let i = first; i <= last; ) {
       const l = (starts.get(i) ?? []).find((x) => !inside.includes(x) && x.last <= last);
       if (l) {
-        const turns = Math.round(l.parent === undefined ? Math.min(l.turns, most) : l.turns);
+        const turns = Math.round(l.parent === undefined ? Math.min(l.turns, limit(l)) : l.turns);
         for (let t = 0; t < turns; t++) walk(l.first, l.last, [...inside, l]);
         i = l.last + 1;
         continue;

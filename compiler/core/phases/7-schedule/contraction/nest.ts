@@ -16,7 +16,7 @@ import {
   substitute,
 } from "../../../dims/dim.ts";
 import type { DType, Value } from "../../../ir/types.ts";
-import { bin, type Stmt, variable, type Width, type X } from "../../../kernel/code.ts";
+import { bin, type Stmt, variable, type Width, widen, type X } from "../../../kernel/code.ts";
 import { applySplits, type Contraction, contractionOf, splitsOf } from "../../../kernel/contraction.ts";
 import { rowMajor } from "../../../kernel/coordinates.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
@@ -267,11 +267,21 @@ export function nestOf(ctx: ScheduleContext, g: Region): Nest | undefined {
   };
 }
 
+/** Emits what takes the accumulators of a result to the roots; its name. */
+export const storeFunction = (em: Emitter, n: Nest): string => emitStore(em, n, false).name;
+
+/** A function that stores, and what else than place and accumulators it is told: what it reads by the column alone. */
+export interface Store {
+  readonly name: string;
+  /** What it reads for a column, loaded in the block that asks. */
+  readonly byColumn: (col: X) => readonly X[];
+}
 /**
- * Emits `store(batch, row, col, v...)`, which takes the accumulators of a result (one for each position of its window) to
- * the roots, and returns its name.
+ * Emits `store(batch, row, col, v..., b...)`, which takes the accumulators of a result (one for each position of its window) to
+ * the roots. What is read by the column alone (a bias) is loaded by who calls it, where `apart`: once for all rows of a thread,
+ * before each of them is looked at.
  */
-export function storeFunction(em: Emitter, n: Nest): string {
+export function emitStore(em: Emitter, n: Nest, apart: boolean): Store {
   const { s, col, batch, window } = n;
   const { values, roots, where, total, windows, windowAxes, windowExtents, rows, to } = n.epilogue;
   // Roots in terms of the outer row: window positions are literal here.
@@ -335,6 +345,15 @@ export function storeFunction(em: Emitter, n: Nest): string {
     }
     em.define(s.substitute(s.substitute(total, at), toOuter), accs[p], col);
   }
+  const own = new Set(apart ? finalRoots.flatMap(loadsOf) : []);
+  const apartLoads = [...own].filter(
+    (l) => l.dtype === "f32" && l.free.includes(col) && l.free.every((a) => a === col),
+  );
+  for (const l of apartLoads) {
+    const b = em.fresh("b");
+    params.push({ name: b, dtype: l.dtype, width: 4 });
+    em.define(l, variable(b, l.dtype, 4), col);
+  }
   em.count(finalRoots);
   const storeAt = where.map((list) => list.map((x) => s.substitute(x, toOuter)));
   const inRows = bin("<", variable(rowName, "i32"), em.dim(orow.extent));
@@ -351,7 +370,13 @@ export function storeFunction(em: Emitter, n: Nest): string {
     },
   ];
   em.functions.push({ name, params, body: guarded });
-  return name;
+  const byColumn = (at: X): readonly X[] =>
+    apartLoads.map((l) => {
+      const axis = s.axis("col", col.extent);
+      em.bind(axis, at);
+      return em.let("by_col", widen(em.x(s.substitute(l, new Map([[col, s.axisValue(axis)]])), axis), 4));
+    });
+  return { name, byColumn };
 }
 
 /**

@@ -26,7 +26,7 @@ import { loadsOf } from "../../../kernel/scalar.ts";
 import { limitOf } from "../../../targets.ts";
 import { emitterFor, finish, groupName, groupX, laneX } from "../common.ts";
 import { type Job, type Launch, type Launches, temporary } from "../family.ts";
-import { type Nest, storeFunction } from "./nest.ts";
+import { emitStore, type Nest, type Store, storeFunction } from "./nest.ts";
 
 /** Parts, at most. */
 const MOST = 64;
@@ -142,13 +142,14 @@ export class Cut {
       end: em.let("last", call("min", [bin("+", from, em.dim(size)), em.dim(extent)], "i32")),
     };
   }
-  /** The function that takes sums on, and the batch it is told. */
-  store(batch: X): { readonly name: string; readonly batch: X } {
+  /** The function that takes sums on, and the batch it is told; `apart` as `emitStore` takes it. */
+  store(batch: X, apart = false): Store & { readonly batch: X } {
     const { em, n, part } = this;
     const { partial, count } = this.parts;
-    if (!part || !partial) return { name: storeFunction(em, n), batch };
+    if (!part || !partial) return { ...emitStore(em, n, apart), batch };
     return {
       name: storePart(em, n, partial, count),
+      byColumn: () => [],
       batch: em.let("slab", bin("+", bin("*", part, em.dim(n.batch.extent)), batch)),
     };
   }

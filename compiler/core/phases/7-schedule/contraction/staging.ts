@@ -85,6 +85,8 @@ export class Staging {
   private readonly extent: Dim;
   /** The last axis of k is whole turns: the terms of one have the others in common. */
   private readonly whole: boolean;
+  /** Terms of a turn by number, of which those past the last are the last. */
+  private readonly terms = new Map<Scalar, Axis>();
 
   /** Emits what does not depend on k; `row` and `col` are where the tile begins. */
   constructor(
@@ -129,7 +131,7 @@ export class Staging {
         );
         const within = places.within(`${key} ${along}`, kX, depth);
         const term = s.iadd(s.axisValue(within), along === "k" ? 0 : step);
-        const { at, linear } = this.at(term);
+        const { at, linear } = this.at(term, along === "k" && width === 4);
         const base = places.once(`put ${key} ${along}`, () =>
           em.let("to_a", bin("+", bin("*", kX, lit(pitch)), rowX)),
         );
@@ -160,7 +162,7 @@ export class Staging {
     return this.spread(quads, quads * sides.depth, "b", places).map(({ near, far, step, only, key, e }) => {
       const col = places.col(key, bin("*", near, lit(4)));
       const within = places.within(key, far, sides.depth);
-      const { at, linear } = this.at(s.iadd(s.axisValue(within), step));
+      const { at, linear } = this.at(s.iadd(s.axisValue(within), step), false);
       return {
         x: s.substitute(q.b, new Map([...at, [n.col, s.axisValue(col)]])),
         lane: col,
@@ -187,15 +189,21 @@ export class Staging {
       return { near, far, step: even ? (i * threads) / inner : 0, only, key, e };
     });
   }
-  /** The axes of k at a term of the turn, and the number of the term among all. */
-  private at(within: Scalar): { readonly at: Map<Axis, Scalar>; readonly linear: Scalar } {
+  /**
+   * The axes of k at a term of the turn, and the number of the term among all; past the last one, where the last one is. Of `four`
+   * terms side by side, past it is where counting on leads.
+   */
+  private at(within: Scalar, four: boolean): { readonly at: Map<Axis, Scalar>; readonly linear: Scalar } {
     const { n, k, sides, whole } = this;
     const { s } = n;
     const { depth } = sides;
     const turn = s.axisValue(this.turn);
     const linear = s.iadd(s.imul(turn, depth), within);
     const extents = k.map((a) => a.extent);
-    if (!whole) return { at: new Map(decode(s, linear, extents).map((x, i) => [k[i], x])), linear };
+    if (!whole) {
+      const term = four || !this.short ? linear : s.axisValue(this.bounded(linear));
+      return { at: new Map(decode(s, term, extents).map((x, i) => [k[i], x])), linear };
+    }
     const outer = extents.slice(0, -1);
     const last = exactQuotient(extents[outer.length], depth) as Dim;
     const places = decode(s, turn, [...outer, last]);
@@ -204,10 +212,23 @@ export class Staging {
     return { at, linear };
   }
 
+  /** The last turn has terms that are none. */
+  private get short(): boolean {
+    return !isMultipleOf(this.extent, this.sides.depth);
+  }
+  private bounded(linear: Scalar): Axis {
+    const axis = this.terms.get(linear) ?? this.n.s.axis("term", this.extent);
+    this.terms.set(linear, axis);
+    return axis;
+  }
+
   /** Loads what the thread brings of the bound turn. */
   load(): readonly X[] {
-    const { em, n, extent, sides } = this;
-    const short = !isMultipleOf(extent, sides.depth);
+    const { em, n, extent, short } = this;
+    for (const [linear, axis] of this.terms) {
+      const last = bin("-", em.dim(extent), lit(1));
+      em.bind(axis, em.let("term", call("min", [em.x(linear), last], "i32")));
+    }
     return this.slots.map(({ x, lane, width, term }) => {
       const value = widen(em.x(x, lane), width);
       // Parts of it are asked for one by one.

@@ -162,7 +162,10 @@ function workgroupTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): La
   const { target } = job.ctx;
   const em = emitterFor(job.ctx, s);
   const { fours, RM, threadsX, threadsY } = shapeOf(t, n, target);
-  const sides = sidesOf(t, n, target);
+  const whole = sidesOf(t, n, target);
+  const readings = n.segments.map((q) => readingOf(em, n, q, whole));
+  // Threads that stand along k store a term's rows each; those along rows meet no bank twice.
+  const sides = readings.some((r) => r.along === "k") ? whole : { ...whole, pitch: whole.rows };
   const { depth, pitch } = sides;
   const { rowTiles, colTiles, all } = tilesOf(t, n, target);
   const cut = new Cut(n, em, all, parts);
@@ -206,9 +209,7 @@ function workgroupTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): La
       });
     });
   const places = new Places(em, n, row0, col0);
-  const stagings = n.segments.map(
-    (q) => new Staging(em, n, q, readingOf(em, n, q, sides), sides, tileA, tileB, places),
-  );
+  const stagings = n.segments.map((q, i) => new Staging(em, n, q, readings[i], sides, tileA, tileB, places));
   for (const staging of stagings) {
     const { from, end } = cut.range(staging.turns, 1);
     const flush = (turn: X): void => {
@@ -271,20 +272,24 @@ function workgroupTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): La
     em.put({ k: "if", cond: isOwner(slice as X, i, j), body: [sum] });
     em.put({ k: "barrier" });
   }
-  const store = cut.store(batchV);
+  const store = cut.store(batchV, true);
   const first = bin("+", row0, myRow);
-  const outCol = em.let("out_col", bin("+", col0, bin("*", tx, lit(4))));
   const outRow = em.let("out_row", bin("/", first, lit(n.window)));
+  const columns = Array.from({ length: colParts }, (_, j) => {
+    const x = em.let("out_col", bin("+", col0, bin("+", bin("*", tx, lit(4)), lit(j * threadsX * 4))));
+    return { x, read: store.byColumn(x) };
+  });
   for (let i = 0; i < RM; i += n.window)
-    for (let j = 0; j < colParts; j++) {
+    for (const [j, column] of columns.entries()) {
       const run: Stmt = {
         k: "run",
         fn: store.name,
         args: [
           store.batch,
           bin("+", outRow, lit(rowAt(i) / n.window)),
-          bin("+", outCol, lit(j * threadsX * 4)),
+          column.x,
           ...Array.from({ length: n.window }, (_, p) => variable(accs[i + p][j], dtype, 4)),
+          ...column.read,
         ],
       };
       em.put(slice ? { k: "if", cond: isOwner(slice, i, j), body: [run] } : run);
