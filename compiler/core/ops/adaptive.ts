@@ -166,7 +166,7 @@ function adaptive(rank: number, examples: readonly OpExample[]): readonly OpDef[
       return whole && asConst(whole);
     });
     const same = (n: number): readonly number[] => directions(rank).map(() => n);
-    return kernel.every((n) => n !== undefined)
+    return kernel.every((n) => n !== undefined && n > 0)
       ? { kernel, stride: kernel, padding: same(0), dilation: same(1), ceil_mode: false }
       : undefined;
   }

@@ -266,9 +266,16 @@ function pools(
         "min",
         a.kernel,
         (...taps) => {
-          const v = s.read(x, [n, c, ...elementAt(s, a, position, taps)], guardOf(node.attrs, -Infinity));
+          const there = [n, c, ...elementAt(s, a, position, taps)];
+          const guard = guardOf(node.attrs, -Infinity);
+          const v = s.read(x, there, guard);
           const tap = tapNumber(s, a, taps);
-          const found = s.select(s.call("eq", v, top), tap, s.const("i32", NO_TAP));
+          // Beside the image is nothing to be found, also where all of a window is as small as that.
+          const is = s.call("eq", v, top);
+          const inside = guard
+            ? s.call("and", is, s.call("eq", s.read(x, there, { ...guard, outside: Infinity }), top))
+            : is;
+          const found = s.select(inside, tap, s.const("i32", NO_TAP));
           return s.select(s.call("is_nan", v), s.iadd(s.imul(tap, -1), -1), found);
         },
         loops,
