@@ -3,7 +3,7 @@
 import { asConst, type Dim, equal, product, symbols } from "../../dims/dim.ts";
 import { attrsHaveSymbols, usersOf } from "../../ir/build.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
-import { factsOf } from "../../regions/facts.ts";
+import { factsOf, shapeOf } from "../../regions/facts.ts";
 import { isStoredFor, type Region, type RegionKind } from "../../regions/region.ts";
 import { UnitOrder } from "./unit-order.ts";
 
@@ -84,6 +84,9 @@ export class Partition {
   private readonly stood = new Map<Node, number>();
   /** Values that are written to state, by path (through views that keep the order). */
   private readonly writtenTo = new Map<Value, string>();
+  /** How regions of one shape are cut into rows (reductions.ts). */
+  readonly rowsByShape = new Map<string, readonly (readonly number[] | undefined)[] | "none">();
+  private readonly shapes = new Map<Node, string | undefined>();
   private readonly derivedNodes = new Set<Node>();
   private readonly fromParams = new Set<Node>();
 
@@ -161,6 +164,12 @@ export class Partition {
   }
   usersOf(v: Value): readonly Node[] {
     return this.users.get(v) ?? [];
+  }
+
+  /** All that a node's expression is made of, as a short text. */
+  shapeOf(n: Node): string | undefined {
+    if (!this.shapes.has(n)) this.shapes.set(n, shapeOf(n));
+    return this.shapes.get(n);
   }
 
   // --- members -------------------------------------------------------------------------------------------------------

@@ -255,11 +255,53 @@ export function rowsOf(
   roots: readonly Value[] = g.roots,
 ): ReadonlyMap<Value, readonly number[]> | undefined {
   for (const r of roots) if (foldsOutside(p, r.node, g)) return undefined;
-  // What else is computed outside has no say in it, stored or inlined: it is a load here.
+  // What else is computed outside has no say in it, so layers that are alike have one answer.
+  const key = rowsKey(p, g, roots);
+  let own = key === undefined ? undefined : p.rowsByShape.get(key);
+  if (own === undefined) {
+    own = rowsWithin(g, roots) ?? "none";
+    if (key !== undefined) p.rowsByShape.set(key, own);
+  }
+  if (own === "none") return undefined;
+  const out = new Map<Value, readonly number[]>();
+  for (const [i, e] of roots.entries()) {
+    const rows = own[i] ?? rowsAsRead(p, g, e);
+    if (!rows) return undefined;
+    out.set(e, rows);
+  }
+  return out;
+}
+/** What says how a region computes these: equal for regions of equal nodes that read each other alike. */
+function rowsKey(p: Partition, g: Draft, roots: readonly Value[]): string | undefined {
+  const inside = new Map<Node, number>();
+  const outside = new Map<Value, number>();
+  const parts: string[] = [];
+  const read = (v: Value): string => {
+    const at = inside.get(v.node);
+    if (at !== undefined) return `${at}.${v.index}`;
+    if (!outside.has(v)) outside.set(v, outside.size);
+    return `o${outside.get(v)}`;
+  };
+  for (const n of [...g.nodes].sort((a, b) => a.id - b.id)) {
+    const shape = p.shapeOf(n);
+    if (shape === undefined) return undefined;
+    parts.push(`${shape}<${n.inputs.map(read).join()}>`);
+    inside.set(n, inside.size);
+  }
+  return roots.every((r) => inside.has(r.node))
+    ? `${parts.join("|")} ${roots.map(read).join()} ${inside.get(g.anchor)}`
+    : undefined;
+}
+/**
+ * The rows of each root, as far as the region's own nodes tell; undefined for a root in which nothing is folded. Undefined
+ * where they are not one kernel's.
+ */
+function rowsWithin(g: Draft, roots: readonly Value[]): (readonly number[] | undefined)[] | undefined {
+  // What is computed outside is a load here, stored or inlined.
   const s = loweringFor((v) => !g.nodes.has(v.node));
   const rowCount = elements(g.anchor.outs[0]);
   const reductions = [...g.nodes].filter((n) => n.op.fuses === "fold");
-  const out = new Map<Value, readonly number[]>();
+  const out: (readonly number[] | undefined)[] = [];
   for (const e of roots) {
     const at = e.type.shape.map((d, i) => s.axis(`i${i}`, d));
     const x = s.read(
@@ -276,9 +318,7 @@ export function rowsOf(
     };
     visit(x);
     if (folds.length === 0) {
-      const rows = rowsAsRead(p, g, e);
-      if (!rows) return undefined;
-      out.set(e, rows);
+      out.push(undefined);
       continue;
     }
     // The root's coordinates that its reductions see are its row, and each reduction is the region's own at that row.
@@ -296,10 +336,7 @@ export function rowsOf(
     );
     if (folds.some((f) => !known.has(f))) return undefined;
     const whole = equal(elements(e), rowCount);
-    out.set(
-      e,
-      at.flatMap((a, i) => ((whole ? !isConst(a.extent, 1) : free.has(a)) ? [i] : [])),
-    );
+    out.push(at.flatMap((a, i) => ((whole ? !isConst(a.extent, 1) : free.has(a)) ? [i] : [])));
   }
   return out;
 }
