@@ -50,6 +50,8 @@ export function shortNames(k: KernelCode): ShortNames {
   const block = (list: readonly Stmt[], depth: number): void => {
     const counts: Counts = new Map();
     const at = depth === 0 ? "" : letters(depth - 1);
+    // Where nothing is named, names within are no deeper: a kernel beside others is spelled as it is alone.
+    const within = list.some((s) => "name" in s && s.k !== "set") ? depth + 1 : depth;
     for (const s of list) {
       if (s.k === "let") give(s.name, kindOf(s.x) + at, counts);
       else if (s.k === "var") give(s.name, `c${at}`, counts);
@@ -58,7 +60,7 @@ export function shortNames(k: KernelCode): ShortNames {
         // Loops of one block are over when the next begins.
         to.set(s.name, `k${at}`);
         block(s.body, depth + 1);
-      } else if (s.k === "if") block(s.body, depth + 1);
+      } else if (s.k === "if") block(s.body, within);
     }
   };
   for (const f of k.functions) {
