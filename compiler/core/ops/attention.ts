@@ -8,7 +8,7 @@ import {
   allowDtypes,
   bool,
   boolAt,
-  broadcastShapes,
+  broadcastsTo,
   FLOATS,
   fail,
   float,
@@ -110,9 +110,7 @@ export const attentionOp: OpDef = {
       if (mask.dtype !== "bool" && mask.dtype !== q.dtype)
         fail("E0404", `attention: the mask is ${mask.dtype}, not bool or ${q.dtype}`, { operand: 3 });
       const scores = [...batch, q.shape[rank - 2], k.shape[rank - 2]];
-      const wide = broadcastShapes("attention", [scores, mask.shape], b);
-      // Scores are as wide as they are: of one query there is one row, whatever the mask has.
-      if (wide.length > rank || wide.some((d, i) => isConst(scores[i], 1) && !isConst(d, 1)))
+      if (!broadcastsTo("attention", mask.shape, scores, b))
         fail(
           "E0301",
           `attention: mask ${shapeText(mask.shape)} does not broadcast to scores ${shapeText(scores)}`,
@@ -389,7 +387,7 @@ export const rotaryOp: OpDef = {
       if (positions.dtype !== "i32")
         fail("E0404", `rotary_embedding: positions are ${positions.dtype}, not i32`, { operand: 1 });
       const rows = x.shape.slice(0, -1);
-      if (broadcastShapes("rotary_embedding", [rows, positions.shape], b).length > rows.length)
+      if (!broadcastsTo("rotary_embedding", positions.shape, rows, b))
         fail("E0301", `rotary_embedding: positions ${shapeText(positions.shape)} for ${shapeText(rows)}`, {
           operand: 1,
         });

@@ -166,6 +166,17 @@ export function broadcastShapes(
   return out;
 }
 
+/** Whether a shape broadcasts to another that stays as it is: a literal 1 of that one expands no more. */
+export function broadcastsTo(
+  name: string,
+  from: readonly Dim[],
+  to: readonly Dim[],
+  require?: Requirer,
+): boolean {
+  const wide = broadcastShapes(name, [to, from], require);
+  return wide.length === to.length && wide.every((d, i) => !isConst(to[i], 1) || isConst(d, 1));
+}
+
 export function rankOf(name: string, t: TensorType, rank: number, operand: number, layout: string): void {
   if (t.shape.length !== rank) fail("E0304", `${name} takes ${layout}, given ${typeText(t)}`, { operand });
 }

@@ -6,7 +6,7 @@ import { reshape, sum } from "./axes.ts";
 import {
   allowDtypes,
   axis,
-  broadcastShapes,
+  broadcastsTo,
   FLOATS,
   fail,
   float,
@@ -189,10 +189,10 @@ export const normalizeOp: OpDef = {
             { operand },
           ),
         );
-      } else if (broadcastShapes("normalize", [x.shape, t.shape], b).length > x.shape.length)
+      } else if (!broadcastsTo("normalize", t.shape, x.shape, b))
         fail(
           "E0302",
-          `normalize: statistics ${shapeText(t.shape)} have more axes than ${shapeText(x.shape)}`,
+          `normalize: statistics ${shapeText(t.shape)} do not broadcast to ${shapeText(x.shape)}`,
           { operand },
         );
     });
