@@ -41,7 +41,7 @@ import {
   placesOf,
   readWeights,
 } from "./store.ts";
-import { fromGpu, itemBytes, sizeOf, Tensor, toGpu } from "./tensor.ts";
+import { type AnyView, fromGpu, itemBytes, sizeOf, Tensor, toGpu } from "./tensor.ts";
 import type { Words } from "./threefry.ts";
 import type { Ring, TrainPiece } from "./train.ts";
 import { keepOnGpu, readBack, upload } from "./transfer.ts";
@@ -334,14 +334,11 @@ class LoadedNet {
   #lostText(): string | undefined {
     if (!this.#recovery.unsaved) return undefined;
     const { steps, hasSnapshot } = this.#recovery;
-    const count = [...this.#steps].map(([block, n]) => [block, n - (steps.get(block) ?? 0)] as const);
-    const gone = count
-      .filter(([, n]) => n > 0)
-      .map(([block, n]) => `${n} step${n > 1 ? "s" : ""} of ${block}`);
-    const at = [...steps].map(([block, n]) => `step ${n} of ${block}`);
-    return `what ${gone.join(", ") || "calls"} changed since ${hasSnapshot ? "the last snapshot" : "it was loaded"} is gone. Another device was opened, and the model goes on from ${
-      hasSnapshot ? `that snapshot${at.length ? ` (${at.join(", ")})` : ""}` : "its weights as loaded"
-    }: restore() a snapshot of yours, or let the net take them as it goes: load({ snapshotEvery: 100 })`;
+    const { gone, at } = this.#pieces.train?.stepsLost(this.#steps, steps) ?? {};
+    const [since, from] = hasSnapshot
+      ? ["the last snapshot", `that snapshot${at ? ` (${at})` : ""}`]
+      : ["it was loaded", "its weights as loaded"];
+    return `what ${gone || "calls"} changed since ${since} is gone. Another device was opened, and the model goes on from ${from}: restore() a snapshot of yours, or let the net take them as it goes: load({ snapshotEvery: 100 })`;
   }
 
   #unlessDisposed<T>(promise: Promise<T>): Promise<T> {
@@ -431,7 +428,7 @@ class LoadedNet {
     entry: EntryPlan,
     gpu: GpuPlan<BoundEntry>,
     sources: Given["sources"],
-    implicit: readonly (Float32Array | Uint32Array)[],
+    implicit: readonly AnyView[],
     options: CallOptions,
     alone: Alone | undefined,
   ): Promise<{ done: Promise<unknown> | object }> {
@@ -556,32 +553,10 @@ class LoadedNet {
   }
 
   /** The runtime's own inputs: the seed and the host's scalars of the step. */
-  #implicit(entry: EntryPlan, { seed, hyper }: CallOptions): (Float32Array | Uint32Array)[] {
-    const step = this.#stepOf(entry);
-    // Later scalars may be computed from earlier ones (a step size from lr), so that an override reaches both.
-    const names: Record<string, number | undefined> = Object.assign(Object.create(null), {
-      step,
-      total_steps: this.#options.train?.totalSteps,
-      ...hyper,
-    });
-    return entry.implicit.map(({ name, dtype, value }) => {
-      if (value === undefined) {
-        if (name !== "seed") throw bug(`${name} has no value`);
-        return Uint32Array.from(seed ?? this.#seed);
-      }
-      const given = Object.hasOwn(hyper, name) ? hyper[name] : undefined;
-      const number = given ?? this.#trainPiece().evaluateHost(value, names);
-      // As the GPU will have it: 1e39 is infinite there.
-      if (!Number.isFinite(Math.fround(number))) {
-        const by = given === undefined ? "by its schedule" : "as given";
-        throw new InputError(
-          "hyperparameter",
-          `${entry.name}: ${name} is ${number} at step ${step}, ${by}; it must be a finite number. Nothing was changed`,
-        );
-      }
-      names[name] = number;
-      return toGpu(dtype, dtype === "i32" ? Int32Array.of(number) : Float32Array.of(number));
-    }) as (Float32Array | Uint32Array)[];
+  #implicit(entry: EntryPlan, { seed, hyper }: CallOptions): AnyView[] {
+    const total = this.#options.train?.totalSteps;
+    const scalars = entry.train && this.#trainPiece().scalarsOf(entry, this.#stepOf(entry), total, hyper);
+    return entry.implicit.map((_, i) => scalars?.[i] ?? Uint32Array.from(seed ?? this.#seed));
   }
 
   // ------------------------------------------------------------------------------------ derived weights
@@ -731,7 +706,7 @@ class LoadedNet {
   }
 
   async restore(snapshot: api.Snapshot): Promise<void> {
-    const kept = takeSnapshot(this.#artefact, snapshot);
+    const kept = takeSnapshot(this.#artefact, snapshot, this.#pieces.train);
     await this.#inOrder(async () => {
       this.#recovery.replace(kept);
       this.#fill(kept);

@@ -50,11 +50,9 @@ export function startDawn(): Promise<GPU> {
 }
 
 async function createDawn(node: NodeProcess): Promise<GPU> {
-  // Not a literal, nor one after minification, so that a bundler for the browser does not look for the package.
-  const name = ["web", "gpu"].join("");
   let dawn: { create(flags: string[]): GPU };
   try {
-    dawn = (await import(name)) as typeof dawn;
+    dawn = await nodeModule("webgpu");
   } catch (cause) {
     host[DAWN] = undefined; // the package may be there at the next try
     const missing = (cause as { code?: string }).code === "ERR_MODULE_NOT_FOUND";
@@ -270,6 +268,7 @@ interface NodePath {
   resolve(...parts: string[]): string;
 }
 
+/** By a name that no bundler for the browser follows: not a literal, nor one after minification. */
 async function nodeModule<T>(name: string): Promise<T> {
   return (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as T;
 }

@@ -132,7 +132,7 @@ export interface EntryPlan {
   readonly symbols: readonly { readonly name: string; readonly value: ExprId }[];
   /** Table of `symbols[].value`: over names `input.axis` only. */
   readonly solve: readonly Expr[];
-  /** Evaluated before anything runs; over symbols and names `input.axis`. Each input axis is checked here, too. */
+  /** Evaluated before anything runs; over symbols. That each input is of its port's shape is checked before. */
   readonly checks: readonly Check[];
   readonly body: Block;
   /** Rows of body.exprs used by ports. Shapes of inputs are checked against them. */

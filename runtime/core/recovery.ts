@@ -6,9 +6,10 @@ import { InputError } from "./errors.ts";
 import { copyBytes } from "./files.ts";
 import { describe } from "./inputs.ts";
 import type { Artefact, TensorSpec } from "./program.ts";
-import { initialBytes, type LoadedTensor, put, signatureOf } from "./store.ts";
+import { type Flat, initialBytes, type LoadedTensor, put, signatureOf } from "./store.ts";
 import { alignTo, tagOf } from "./tensor.ts";
 import { seedOf, seedWords, type Words } from "./threefry.ts";
+import type { TrainPiece } from "./train.ts";
 
 /** A snapshot of ours. */
 export interface Kept {
@@ -98,15 +99,20 @@ export class Recovery {
 
   /** What the model goes on from; nothing is unsaved then. */
   recover(seed: Words): Kept {
-    const { params, state, ...rest } = this.#kept ?? {
-      params: initialBytes(this.#artefact, "params", seed),
-      state: initialBytes(this.#artefact, "state", seed),
-      steps: new Map<string, number>(),
-      seed,
+    const kept = this.#kept;
+    const bytesOf = (flat: Flat): Uint8Array => {
+      const bytes = kept?.[flat].slice() ?? initialBytes(this.#artefact, flat, seed, this.#loaded);
+      if (kept)
+        for (const { place, data } of this.#loaded.values())
+          if (place.flat === flat) put(place.spec, data, bytes);
+      return bytes;
     };
-    const bytes = { params: params.slice(), state: state.slice() };
-    for (const { place, data } of this.#loaded.values()) put(place.spec, data, bytes[place.flat]);
-    return { ...rest, ...bytes };
+    return {
+      steps: this.steps,
+      seed: kept?.seed ?? seed,
+      params: bytesOf("params"),
+      state: bytesOf("state"),
+    };
   }
 
   /** The model is on a device again, as `recover` gave it. */
@@ -140,7 +146,7 @@ export function giveSnapshot(artefact: Artefact, { params, state, steps, seed }:
 }
 
 /** A caller's snapshot, copied; refused with an InputError where it is none, or another model's. */
-export function takeSnapshot(artefact: Artefact, given: unknown): Kept {
+export function takeSnapshot(artefact: Artefact, given: unknown, train: TrainPiece | undefined): Kept {
   const refuse = (why: string): InputError =>
     new InputError("snapshot", `${artefact.name} cannot be restored: ${why}`);
   const not = (what: string, value: unknown): InputError => refuse(`${what}, given ${describe(value)}`);
@@ -165,18 +171,10 @@ export function takeSnapshot(artefact: Artefact, given: unknown): Kept {
   };
   const words = typeof seed === "number" || typeof seed === "bigint" ? seedWords(seed) : undefined;
   if (!words) throw not("its seed is an integer from 0 or a bigint", seed);
-  if (typeof steps !== "object" || steps === null) throw not("its steps are an object", steps);
-  const blocks = artefact.programs.flatMap((p) => p.entries.flatMap((e) => e.train?.block ?? []));
-  const counts = new Map<string, number>(Object.entries(steps));
-  for (const [block, count] of counts) {
-    if (!blocks.includes(block)) throw refuse(`it has steps of ${block}, and there is no such train block`);
-    if (!Number.isSafeInteger(count) || count < 0)
-      throw not(`its steps of ${block} are an integer from 0`, count);
-  }
   return {
     params: bytesOf("params", params, artefact.paramBytes),
     state: bytesOf("state", state, artefact.stateBytes),
-    steps: counts,
+    steps: train?.takeSteps(artefact, steps, refuse) ?? new Map(),
     seed: words,
   };
 }

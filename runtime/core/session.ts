@@ -20,6 +20,12 @@ export interface GpuPlan<P extends BoundPlan = BoundPlan> {
   arena: GPUBuffer | undefined;
 }
 
+export interface Readable {
+  readonly staging: GPUBuffer;
+  copy(encoder: GPUCommandEncoder): void;
+  read(): Promise<ArrayBuffer[]>;
+}
+
 /** Floating-point operations a millisecond, for splitting submits: low guesses, so that a submit is rather too short. */
 const SOFTWARE_RATE = 5e6;
 const GPU_RATE = 5e8;
@@ -371,30 +377,43 @@ export class Session {
     }
   }
 
-  /** Reads parts of buffers back, in one submit. */
-  async read(
+  /** Room for copies of parts of buffers: how they get there, and what they are once that was submitted. */
+  readable(
     parts: readonly { readonly from: GPUBuffer; readonly offset: number; readonly bytes: number }[],
-  ): Promise<ArrayBuffer[]> {
+  ): Readable {
+    let total = 0;
+    const places = parts.map((part) => {
+      const at = total;
+      const size = alignTo(part.bytes, 4);
+      total += size;
+      return { ...part, at, size };
+    });
+    const staging = this.takeStaging(total);
+    return {
+      staging,
+      copy: (encoder) => {
+        for (const { from, offset, at, size } of places)
+          if (size > 0) encoder.copyBufferToBuffer(from, offset, staging, at, size);
+      },
+      read: async () => {
+        const all = await this.readStaging(staging, total);
+        return places.map(({ at, size }) => (parts.length === 1 ? all : all.slice(at, at + size)));
+      },
+    };
+  }
+
+  /** Reads parts of buffers back, in one submit. */
+  async read(parts: Parameters<Session["readable"]>[0]): Promise<ArrayBuffer[]> {
     this.check();
-    const total = parts.reduce((n, p) => n + alignTo(p.bytes, 4), 0);
-    const { value: staging, accepted } = this.guarded(() => {
-      const staging = this.takeStaging(total);
+    const { value: there, accepted } = this.guarded(() => {
+      const made = this.readable(parts);
       const encoder = this.device.createCommandEncoder();
-      let at = 0;
-      for (const { from, offset, bytes } of parts) {
-        if (bytes > 0) encoder.copyBufferToBuffer(from, offset, staging, at, alignTo(bytes, 4));
-        at += alignTo(bytes, 4);
-      }
+      made.copy(encoder);
       this.device.queue.submit([encoder.finish()]);
-      return staging;
+      return made;
     });
-    const [all] = await Promise.all([this.readStaging(staging, total), accepted]);
-    let at = 0;
-    return parts.map(({ bytes }) => {
-      const part = all.slice(at, at + alignTo(bytes, 4));
-      at += alignTo(bytes, 4);
-      return part;
-    });
+    const [all] = await Promise.all([there.read(), accepted]);
+    return all;
   }
 
   /** What a rejected GPU promise means. */

@@ -6,7 +6,7 @@ import { attempt, openBytes } from "./files.ts";
 import { describe, takeValue } from "./inputs.ts";
 import type { Artefact, TensorSpec } from "./program.ts";
 import { convert, type FileTensor, HEAD_BYTES, headerLength, parseHeader } from "./safetensors.ts";
-import { type AnyArray, arrayOf, sizeOf, toGpu, typeText } from "./tensor.ts";
+import { type AnyArray, alignTo, arrayOf, sizeOf, toGpu, typeText } from "./tensor.ts";
 import { drawKey, fnv1a, normal, randomBits, uniformFromBits, type Words } from "./threefry.ts";
 
 export type Flat = "params" | "state";
@@ -68,12 +68,16 @@ export function put(spec: TensorSpec, data: AnyArray, into: Uint8Array): void {
   );
 }
 
-/** One flat buffer's bytes as the model declares them. */
-export function initialBytes(artefact: Artefact, flat: Flat, seed: Words): Uint8Array {
-  const bytes = new Uint8Array(
-    Math.ceil((flat === "params" ? artefact.paramBytes : artefact.stateBytes) / 4) * 4,
-  );
-  for (const spec of artefact[flat]) put(spec, initial(spec, seed), bytes);
+/** One flat buffer's bytes as the model declares them, but for the tensors that are in `loaded`. */
+export function initialBytes(
+  artefact: Artefact,
+  flat: Flat,
+  seed: Words,
+  loaded?: ReadonlyMap<TensorSpec, LoadedTensor>,
+): Uint8Array {
+  const bytes = new Uint8Array(alignTo(flat === "params" ? artefact.paramBytes : artefact.stateBytes, 4));
+  // Drawing takes longer than reading.
+  for (const spec of artefact[flat]) put(spec, loaded?.get(spec)?.data ?? initial(spec, seed), bytes);
   return bytes;
 }
 

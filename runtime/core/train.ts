@@ -3,10 +3,11 @@
 // inference module can leave it out (index.ts, inference.ts).
 import { bug, InputError, MdlRuntimeError, NonFiniteError } from "./errors.ts";
 import { COPY_DST, COPY_SRC } from "./flags.ts";
+import { describe } from "./inputs.ts";
 import type { BoundPort } from "./plan.ts";
-import type { EntryPlan, HostExpr } from "./program.ts";
+import type { Artefact, EntryPlan, HostExpr } from "./program.ts";
 import type { Session } from "./session.ts";
-import { alignTo, fromGpu, inspect } from "./tensor.ts";
+import { type AnyView, alignTo, fromGpu, inspect, toGpu } from "./tensor.ts";
 
 /** Host expressions know these, which work on numbers (0 is false), and what `Math` has. */
 const OPERATORS: Readonly<Record<string, (a: number, b: number, c: number) => number>> = {
@@ -51,6 +52,38 @@ export function evaluateHost(expr: HostExpr, names: Readonly<Record<string, numb
   return (known as Readonly<Record<string, (...x: number[]) => number>>)[name](
     ...args.map((arg) => evaluateHost(arg, names)),
   );
+}
+
+/** The scalars of a step, by their place among its implicit inputs: the caller's (`hyper`), else by their schedules. */
+export function scalarsOf(
+  entry: EntryPlan,
+  step: number,
+  totalSteps: number | undefined,
+  hyper: Readonly<Record<string, number>>,
+): AnyView[] {
+  // Later ones may be computed from earlier ones (a step size from lr), so that an override reaches both.
+  const names: Record<string, number | undefined> = Object.assign(Object.create(null), {
+    step,
+    total_steps: totalSteps,
+    ...hyper,
+  });
+  const scalars: AnyView[] = [];
+  entry.implicit.forEach(({ name, dtype, value }, i) => {
+    if (value === undefined) return;
+    const given = Object.hasOwn(hyper, name) ? hyper[name] : undefined;
+    const number = given ?? evaluateHost(value, names);
+    // As the GPU will have it: 1e39 is infinite there.
+    if (!Number.isFinite(Math.fround(number))) {
+      const by = given === undefined ? "by its schedule" : "as given";
+      throw new InputError(
+        "hyperparameter",
+        `${entry.name}: ${name} is ${number} at step ${step}, ${by}; it must be a finite number. Nothing was changed`,
+      );
+    }
+    names[name] = number;
+    scalars[i] = toGpu(dtype, dtype === "i32" ? Int32Array.of(number) : Float32Array.of(number));
+  });
+  return scalars;
 }
 
 /** The most steps whose figures are kept for reading. */
@@ -169,5 +202,38 @@ export function keepFigures(
   };
 }
 
-export const trainPiece = { evaluateHost, makeRing, keepFigures };
+/** A snapshot's counts of finished steps. */
+export function takeSteps(
+  artefact: Artefact,
+  steps: unknown,
+  refuse: (why: string) => InputError,
+): Map<string, number> {
+  if (typeof steps !== "object" || steps === null)
+    throw refuse(`its steps are an object, given ${describe(steps)}`);
+  const blocks = artefact.programs.flatMap((p) => p.entries.flatMap((e) => e.train?.block ?? []));
+  const counts = new Map<string, number>(Object.entries(steps));
+  for (const [block, count] of counts) {
+    if (!blocks.includes(block)) throw refuse(`it has steps of ${block}, and there is no such train block`);
+    if (!Number.isSafeInteger(count) || count < 0)
+      throw refuse(`its steps of ${block} are an integer from 0, given ${describe(count)}`);
+  }
+  return counts;
+}
+
+/** What of training a device takes along when it is lost, and where the model goes on: for messages. */
+export function stepsLost(
+  steps: ReadonlyMap<string, number>,
+  kept: ReadonlyMap<string, number>,
+): { gone: string; at: string } {
+  const gone = [...steps].map(([block, n]) => [block, n - (kept.get(block) ?? 0)] as const);
+  return {
+    gone: gone
+      .filter(([, n]) => n > 0)
+      .map(([block, n]) => `${n} step${n > 1 ? "s" : ""} of ${block}`)
+      .join(", "),
+    at: [...kept].map(([block, n]) => `step ${n} of ${block}`).join(", "),
+  };
+}
+
+export const trainPiece = { scalarsOf, makeRing, keepFigures, takeSteps, stepsLost };
 export type TrainPiece = typeof trainPiece;

@@ -5,14 +5,14 @@ import { COPY_DST, COPY_SRC, STORAGE } from "./flags.ts";
 import type { Source } from "./inputs.ts";
 import type { BoundEntry, BoundPort } from "./plan.ts";
 import type { GpuPlan, Session } from "./session.ts";
-import { alignTo, fromGpu, sizeOf, Tensor, toGpu } from "./tensor.ts";
+import { type AnyView, alignTo, fromGpu, sizeOf, Tensor, toGpu } from "./tensor.ts";
 
 /** Writes inputs into their ranges; what is on the GPU already is copied by the returned function. */
 export function upload(
   session: Session,
   plan: BoundEntry,
   sources: readonly Source[],
-  implicit: readonly (Float32Array | Uint32Array)[],
+  implicit: readonly AnyView[],
 ): (encoder: GPUCommandEncoder) => void {
   const copies: { readonly from: GPUBuffer; readonly to: BoundPort }[] = [];
   plan.inputs.forEach((input, i) => {
@@ -77,35 +77,16 @@ export async function readBack(
   ports: readonly BoundPort[],
   before: (encoder: GPUCommandEncoder) => void,
 ): Promise<Record<string, Tensor>> {
-  const total = ports.reduce((n, { range }) => n + alignTo(range.bytes, 4), 0);
-  const staging = total > 0 ? session.takeStaging(total) : undefined;
-  runOrFree(session, gpu, before, staging ? [staging] : [], (encoder) => {
-    let at = 0;
-    for (const { range } of ports) {
-      const size = alignTo(range.bytes, 4);
-      if (size > 0) {
-        encoder.copyBufferToBuffer(
-          session.buffer(range.buffer),
-          range.offset,
-          staging as GPUBuffer,
-          at,
-          size,
-        );
-      }
-      at += size;
-    }
-  });
+  const parts = ports.map(({ range }) => ({ ...range, from: session.buffer(range.buffer) }));
+  const { staging, copy, read } = session.readable(parts);
+  runOrFree(session, gpu, before, [staging], copy);
   // Even a call that returns nothing is done only when the GPU is.
-  let bytes = new ArrayBuffer(0);
-  if (staging) bytes = await session.readStaging(staging, total);
-  else await session.wait(session.device.queue.onSubmittedWorkDone());
-  let at = 0;
+  if (!parts.some((part) => part.bytes > 0)) await session.wait(session.device.queue.onSubmittedWorkDone());
+  const bytes = await read();
   // By entries, here and below: a result may be called `__proto__`.
   return Object.fromEntries(
-    ports.map(({ port, shape, range }) => {
-      const part = ports.length === 1 ? bytes : bytes.slice(at, at + alignTo(range.bytes, 4));
-      at += alignTo(range.bytes, 4);
-      return [port.name, new Tensor(port.dtype, [...shape], fromGpu(port.dtype, part, sizeOf(shape)))];
+    ports.map(({ port, shape }, i) => {
+      return [port.name, new Tensor(port.dtype, [...shape], fromGpu(port.dtype, bytes[i], sizeOf(shape)))];
     }),
   );
 }

@@ -2,6 +2,8 @@
 
 /** What kernels say often, by the letter that stands for it; no kernel has these letters otherwise. Longer ones come first. */
 export const PHRASES: Readonly<Record<string, string>> = {
+  I: "(a:i32,a1:i32,a2:i32,",
+  J: "subgroupBroadcast(",
   N: ";let x=i32(u32(",
   Q: "workgroupBarrier();",
   R: "i32(u32(",
@@ -11,6 +13,8 @@ export const PHRASES: Readonly<Record<string, string>> = {
   W: "vec4f(",
   X: "u32(p.",
   Y: "let ",
+  '"': "var<workgroup>S",
+  "~": "vec4<bool>(",
 };
 
 /** How a kernel of `$1` threads begins. */
@@ -35,7 +39,7 @@ export function unfold(text: string): string {
   const last: Record<string, number> = {};
   let rest = text
     .slice(1)
-    .replace(/[NQRT-Y]/g, (letter) => PHRASES[letter])
+    .replace(/[IJNQRT-Y"~]/g, (letter) => PHRASES[letter])
     .replace(
       /\bp\.(?:\?(\d*)|a((?:[1-9]\d{0,8})?)(?!\w))|(?<!\.)\b(let )?([xlbv][a-z]?)(\?\d*|!-?\d+|(?:[1-9]\d{0,8})?)(?![\w(:<.])/g,
       (_, by, field, defines, stem, number) => {

@@ -11,7 +11,7 @@ import type {
   Range,
 } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
-import { add, asConst, type Dim, dim, NOMINAL, sym } from "../../dims/dim.ts";
+import { add, asConst, type Dim, dim, NOMINAL } from "../../dims/dim.ts";
 import type { Block } from "../../ir/blocks.ts";
 import type { IndexRange, Value } from "../../ir/types.ts";
 import type { Routine } from "../../kernel/launch.ts";
@@ -119,25 +119,9 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     }
   }
   const { solve, values } = solveSymbols(graph);
-  const checks: Check[] = [];
-  for (const n of graph.inputs)
-    n.outs[0].type.shape.forEach((d, i) => {
-      const actual = `${String(n.attrs.name)}.${i}`;
-      if (d.key === values.get(d.key)?.text) return;
-      checks.push({
-        left: table.id(sym(actual)),
-        relation: "==",
-        right: table.id(d),
-        message: `axis ${i} of ${String(n.attrs.name)} is ${d.key}`,
-      });
-    });
-  for (const c of graph.constraints)
-    checks.push({
-      left: table.id(c.left),
-      relation: c.relation,
-      right: table.id(c.right),
-      message: c.message,
-    });
+  const checks = graph.constraints.map(({ left, relation, right, message }): Check => {
+    return { left: table.id(left), relation, right: table.id(right), message };
+  });
   const slots = planner.tenants.map((bytes) => table.id(bytes));
   const plan: EntryPlan = {
     name: e.name,

@@ -36,9 +36,17 @@ function beginOf(text: string): string {
   return size && text.startsWith(whole, from) ? text.replace(whole, `@${size};`) : text;
 }
 
-export function brief(text: string): string {
+/** With what is its own alone, folded. */
+export function ownOf(text: string): string {
   if (OURS.test(text)) return text;
   const folded = fold(beginOf(headOf(text)));
-  if (folded[0] !== "#") return text;
-  return Object.entries(PHRASES).reduce((t, [letter, phrase]) => t.replaceAll(phrase, letter), folded);
+  return folded[0] === "#" ? folded : text;
 }
+
+/** In letters. */
+export const spelled = (own: string): string =>
+  own[0] === "#"
+    ? Object.entries(PHRASES).reduce((t, [letter, phrase]) => t.replaceAll(phrase, letter), own)
+    : own;
+
+export const brief = (text: string): string => spelled(ownOf(text));

@@ -3,7 +3,7 @@
 import type { Artefact } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
 import { runtimes } from "../../generated/runtime-text.ts";
-import { brief } from "./brief.ts";
+import { ownOf, spelled } from "./brief.ts";
 import { alikeTogether } from "./order.ts";
 import { pack } from "./pack.ts";
 import { data, flatData, lineComment, oneLine, template } from "./text.ts";
@@ -32,9 +32,9 @@ export interface EmittedModule {
 export function emitModule(artefact: Artefact, options: EmitOptions): EmittedModule {
   const from = options.source ? ` from ${oneLine(options.source)}` : "";
   const header = `${artefact.name}: made${from} by ${options.compiler ?? "mdl"}; do not edit.`;
-  const written = options.minify ? artefact.texts.map(brief) : artefact.texts;
+  const written = options.minify ? artefact.texts.map(ownOf) : artefact.texts;
   const order = alikeTogether(written);
-  const texts = order.map((i) => written[i]);
+  const texts = order.map((i) => (options.minify ? spelled(written[i]) : written[i]));
   const { texts: _, ...rest } = pack(ordered(artefact, order));
   const parts = options.minify
     ? [

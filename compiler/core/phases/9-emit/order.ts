@@ -5,31 +5,32 @@
 const linesOf = (text: string): Set<string> =>
   new Set(text.split(/[;{}\n]/).flatMap((line) => (/^\s*(\/\/|$)/.test(line) ? [] : [line.trim()])));
 
-/** The shortest first; each is followed by the one that is most like it, of those that are left. */
+/** How many texts back are looked at, and how much less each of them counts. */
+const BACK = 6;
+const FADE = 0.8;
+
+/** The shortest first; each is followed by the one, of those that are left, of which the latest ones say the largest part. */
 export function alikeTogether(texts: readonly string[]): number[] {
   const lines = texts.map(linesOf);
-  const having = new Map<string, number[]>();
-  lines.forEach((own, i) => {
-    for (const line of own) {
-      const all = having.get(line);
-      if (all) all.push(i);
-      else having.set(line, [i]);
-    }
-  });
   const left = new Set(texts.keys());
   const order: number[] = [];
   let next: number | undefined;
   for (const i of left) if (next === undefined || texts[i].length < texts[next].length) next = i;
   while (next !== undefined) {
-    const last: number = next;
-    left.delete(last);
-    order.push(last);
-    const shared = new Float64Array(texts.length);
-    for (const line of lines[last]) for (const i of having.get(line) ?? []) shared[i] += line.length;
+    left.delete(next);
+    order.push(next);
+    const said = new Map<string, number>();
+    const latest = order.slice(-BACK);
+    latest.forEach((i, k) => {
+      for (const line of lines[i]) said.set(line, FADE ** (latest.length - 1 - k) * line.length);
+    });
     let best = -1;
     next = undefined;
     for (const i of left) {
-      const likeness = shared[i] / (texts[i].length + texts[last].length);
+      let shared = 0;
+      for (const line of lines[i]) shared += said.get(line) ?? 0;
+      // A short text is soon like another.
+      const likeness = shared / (texts[i].length + 200);
       if (likeness > best) [best, next] = [likeness, i];
     }
   }
