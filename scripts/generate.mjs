@@ -30,7 +30,7 @@ function stdSources() {
 }
 
 /** What a module may be made without, and the file that takes another's place then. */
-const SWAPS = { node: "page.ts", indexes: "no-indexes.ts" };
+const SWAPS = { node: "page.ts", indexes: "no-indexes.ts", recovery: "unwritten.ts" };
 
 /** The runtime as one ES module, as short as it gets, without these parts; and where its lines may end. */
 async function runtimeText(entry, without) {
@@ -63,9 +63,12 @@ async function runtimes() {
   for (const entry of ["index.ts", "inference.ts"])
     for (const node of [[], ["node"]])
       for (const indexes of [[], ["indexes"]]) {
-        const without = [...node, ...indexes];
-        const name = [...(entry === "index.ts" ? [] : ["train"]), ...without].join();
-        all[name] = await runtimeText(entry, without);
+        // A training step writes.
+        for (const recovery of entry === "index.ts" ? [[]] : [[], ["recovery"]]) {
+          const without = [...node, ...indexes, ...recovery];
+          const name = [...(entry === "index.ts" ? [] : ["train"]), ...without].join();
+          all[name] = await runtimeText(entry, without);
+        }
       }
   return all;
 }

@@ -8,6 +8,7 @@ import type { DType, EntryPlan, Port } from "./program.ts";
 import {
   type AnyArray,
   arrayOf,
+  heldBy,
   isGone,
   itemBytes,
   sizeOf,
@@ -231,13 +232,8 @@ function shaped(what: string, sizes: unknown, { count, source }: Flat): Taken {
 }
 
 function dtypeError(dtype: DType, what: string, given: string): InputError {
-  const takes = {
-    f32: "a Float32Array",
-    f16: "a Float32Array",
-    i32: "an Int32Array (or another of signed integers, or of bytes)",
-    u32: "a Uint32Array",
-    bool: "a Uint8Array",
-  }[dtype];
+  const takes =
+    dtype === "i32" ? "an Int32Array (or another of signed integers, or of bytes)" : `a ${heldBy(dtype)}`;
   return new InputError(
     "input-dtype",
     `${what} takes ${takes}, nested arrays, a Tensor or a GPUBuffer, given ${given}`,
@@ -271,14 +267,8 @@ function takeView(dtype: DType, view: ArrayBufferView, what: string): AnyArray {
   // Narrower integers (i8 and u8 in the model) are i32 on the device.
   if (dtype === "i32" && ["Int8Array", "Uint8Array", "Uint8ClampedArray", "Int16Array"].includes(tag ?? ""))
     return Int32Array.from(view as unknown as Iterable<number>);
-  const fits = {
-    f32: ["Float32Array"],
-    f16: ["Float32Array", "Float16Array"],
-    i32: ["Int32Array"],
-    u32: ["Uint32Array"],
-    bool: ["Uint8Array"],
-  }[dtype];
-  if (!tag || !fits.includes(tag)) throw dtypeError(dtype, what, describe(view));
+  if (tag !== heldBy(dtype) && !(dtype === "f16" && tag === "Float16Array"))
+    throw dtypeError(dtype, what, describe(view));
   return array;
 }
 

@@ -27,11 +27,12 @@ import {
 import { type BoundEntry, type BoundPlan, bindBlock, bindEntry } from "./plan.ts";
 import { timePlan, workOf } from "./profile.ts";
 import type { Artefact, EntryPlan } from "./program.ts";
-import { giveSnapshot, type Kept, Recovery, takeSnapshot } from "./recovery.ts";
+import { type Kept, Recovery } from "./recovery.ts";
 import { formatSafetensors } from "./safetensors.ts";
 import { neededFeatures, neededUnits, trainStepOf } from "./select.ts";
 import { type GpuPlan, Session } from "./session.ts";
 import { abortable } from "./signals.ts";
+import { giveSnapshot, takeSnapshot } from "./snapshot.ts";
 import {
   findPlace,
   hostData,
@@ -142,9 +143,6 @@ class LoadedNet {
   #age = 1;
   #lostAge = 0;
   #loss: DeviceLostError | undefined;
-  /** Since the last snapshot: calls that wrote, and when it was. */
-  #written = 0;
-  #keptAt = performance.now();
 
   private constructor(artefact: Artefact, options: LastingOptions, pieces: Pieces) {
     this.name = artefact.name;
@@ -309,7 +307,7 @@ class LoadedNet {
     old.close(old.lostError());
     try {
       await this.#openSession();
-      lost = this.#lostText();
+      lost = this.#recovery.lostText(this.#steps);
       const draws = this.#draws;
       this.#fill(this.#recovery.recover(this.#seed));
       // The count of draws is the host's: it goes back only where the rest does.
@@ -328,17 +326,6 @@ class LoadedNet {
       this.#lostAge = age;
       if (this.#age === age) this.#age++;
     }
-  }
-
-  /** What goes with a device that is lost now; undefined where nothing does. */
-  #lostText(): string | undefined {
-    if (!this.#recovery.unsaved) return undefined;
-    const { steps, hasSnapshot } = this.#recovery;
-    const { gone, at } = this.#pieces.train?.stepsLost(this.#steps, steps) ?? {};
-    const [since, from] = hasSnapshot
-      ? ["the last snapshot", `that snapshot${at ? ` (${at})` : ""}`]
-      : ["it was loaded", "its weights as loaded"];
-    return `what ${gone || "calls"} changed since ${since} is gone. Another device was opened, and the model goes on from ${from}: restore() a snapshot of yours, or let the net take them as it goes: load({ snapshotEvery: 100 })`;
   }
 
   #unlessDisposed<T>(promise: Promise<T>): Promise<T> {
@@ -483,10 +470,7 @@ class LoadedNet {
     const every = this.#options.snapshotEvery as
       | { readonly steps?: number; readonly ms?: number }
       | undefined;
-    if (!every || this.#lasting(entry).length === 0) return false;
-    this.#written++;
-    const { steps = Number.POSITIVE_INFINITY, ms = Number.POSITIVE_INFINITY } = every;
-    return this.#written >= steps || performance.now() - this.#keptAt >= ms;
+    return !!every && this.#lasting(entry).length > 0 && this.#recovery.isDue(every);
   }
 
   #sameDevice(entry: EntryPlan, { sources }: Given, made: Session): void {
@@ -685,8 +669,6 @@ class LoadedNet {
     const { paramBytes, stateBytes } = this.#artefact;
     const moment = this.#recovery.now();
     const [steps, seed] = [new Map(this.#steps), this.#seed];
-    this.#written = 0;
-    this.#keptAt = performance.now();
     const parts = [
       { from: session.buffer("params"), offset: 0, bytes: paramBytes },
       { from: session.buffer("state"), offset: 0, bytes: stateBytes },
@@ -706,7 +688,7 @@ class LoadedNet {
   }
 
   async restore(snapshot: api.Snapshot): Promise<void> {
-    const kept = takeSnapshot(this.#artefact, snapshot, this.#pieces.train);
+    const kept = takeSnapshot(this.#artefact, snapshot);
     await this.#inOrder(async () => {
       this.#recovery.replace(kept);
       this.#fill(kept);
@@ -772,7 +754,7 @@ class LoadedNet {
     this.#session?.close(new DisposedError(this.name));
     this.#plans.clear();
     this.#units.clear();
-    this.#recovery.clear();
+    this.#recovery.replace(undefined);
   }
 
   async close(): Promise<void> {

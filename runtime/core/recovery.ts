@@ -1,24 +1,12 @@
-// What a lost device is recovered from: the last snapshot, what was loaded or set since, and which values calls have written
-// that neither of them has. In: what happens to parameters and state. Out: bytes to begin with, and what would be lost.
-// Touches no GPU. All bytes here are the runtime's own: what comes in and goes out is copied.
-import type * as api from "./api.ts";
-import { InputError } from "./errors.ts";
-import { copyBytes } from "./files.ts";
+// What a lost device is recovered from where entries write: unwritten.ts, and the last snapshot, and which values calls have
+// written that neither has. In: what happens to parameters and state. Out: what would be lost, too.
 import { describe } from "./inputs.ts";
-import type { Artefact, TensorSpec } from "./program.ts";
-import { type Flat, initialBytes, type LoadedTensor, put, signatureOf } from "./store.ts";
-import { alignTo, tagOf } from "./tensor.ts";
-import { seedOf, seedWords, type Words } from "./threefry.ts";
-import type { TrainPiece } from "./train.ts";
+import type { TensorSpec } from "./program.ts";
+import type { LoadedTensor } from "./store.ts";
+import type { Words } from "./threefry.ts";
+import { type Kept, type takeSteps as take, Recovery as Unwritten } from "./unwritten.ts";
 
-/** A snapshot of ours. */
-export interface Kept {
-  readonly params: Uint8Array;
-  readonly state: Uint8Array;
-  /** Finished steps by train block. */
-  readonly steps: ReadonlyMap<string, number>;
-  readonly seed: Words;
-}
+export type { Kept } from "./unwritten.ts";
 
 /** A moment: what is written before it is in a snapshot that is begun at it. */
 export interface Moment {
@@ -28,10 +16,7 @@ export interface Moment {
   readonly loaded: ReadonlyMap<TensorSpec, LoadedTensor>;
 }
 
-export class Recovery {
-  readonly #artefact: Artefact;
-  #kept: Kept | undefined;
-  #loaded = new Map<TensorSpec, LoadedTensor>();
+export class Recovery extends Unwritten {
   /** When each path was last written by a call. */
   #unsaved = new Map<string, number>();
   #clock = 0;
@@ -39,142 +24,79 @@ export class Recovery {
   #era = 0;
   /** How often state alone was reset. */
   #resets = 0;
+  /** Since the last snapshot: calls that wrote, and when it was. */
+  #written = 0;
+  #keptAt = performance.now();
 
-  constructor(artefact: Artefact) {
-    this.#artefact = artefact;
-  }
-
-  /** Calls have written these. */
-  wrote(paths: readonly string[]): void {
+  override wrote(paths: readonly string[]): void {
     this.#clock++;
     for (const path of paths) this.#unsaved.set(path, this.#clock);
   }
 
-  /** Whether something was written that would be lost with the device. */
-  get unsaved(): boolean {
-    return this.#unsaved.size > 0;
+  override isDue({
+    steps = Number.POSITIVE_INFINITY,
+    ms = Number.POSITIVE_INFINITY,
+  }: Parameters<Unwritten["isDue"]>[0]): boolean {
+    return ++this.#written >= steps || performance.now() - this.#keptAt >= ms;
   }
 
-  /** Tensors that were loaded or set; their data is kept. */
-  put(tensors: readonly LoadedTensor[]): void {
-    for (const tensor of tensors) {
-      this.#loaded.set(tensor.place.spec, tensor);
-      this.#unsaved.delete(tensor.place.spec.path);
-    }
+  override lostText(steps: ReadonlyMap<string, number>): string | undefined {
+    if (this.#unsaved.size === 0) return undefined;
+    const { kept } = this;
+    const gone = [...steps]
+      .map(([block, n]) => [block, n - (kept?.steps.get(block) ?? 0)] as const)
+      .filter(([, n]) => n > 0)
+      .map(([block, n]) => `${n} step${n > 1 ? "s" : ""} of ${block}`);
+    const at = [...(kept?.steps ?? [])].map(([block, n]) => `step ${n} of ${block}`);
+    return `what ${gone.join(", ") || "calls"} changed since ${kept ? "the last snapshot" : "it was loaded"} is gone. Another device was opened, and the model goes on from ${
+      kept ? `that snapshot${at.length ? ` (${at.join(", ")})` : ""}` : "its weights as loaded"
+    }: restore() a snapshot of yours, or let the net take them as it goes: load({ snapshotEvery: 100 })`;
   }
 
-  now(): Moment {
-    return { clock: this.#clock, era: this.#era, resets: this.#resets, loaded: new Map(this.#loaded) };
+  override put(tensors: readonly LoadedTensor[]): void {
+    super.put(tensors);
+    for (const { place } of tensors) this.#unsaved.delete(place.spec.path);
   }
 
-  /** Takes a snapshot of that moment, unless something else has taken the model's place since. */
-  keep(kept: Kept, { clock, era, resets, loaded }: Moment): void {
+  override now(): Moment {
+    this.#written = 0;
+    this.#keptAt = performance.now();
+    return { clock: this.#clock, era: this.#era, resets: this.#resets, loaded: new Map(this.loaded) };
+  }
+
+  override keep(kept: Kept, { clock, era, resets, loaded }: Moment): void {
     if (era !== this.#era) return;
-    this.#kept = resets === this.#resets ? kept : this.#withoutState(kept);
-    for (const [spec, tensor] of loaded) if (this.#loaded.get(spec) === tensor) this.#loaded.delete(spec);
+    this.kept = resets === this.#resets ? kept : this.withoutState(kept);
+    for (const [spec, tensor] of loaded) if (this.loaded.get(spec) === tensor) this.loaded.delete(spec);
     for (const [path, at] of this.#unsaved) if (at <= clock) this.#unsaved.delete(path);
   }
 
-  /** From now on the model is as in `kept`, or as it begins. */
-  replace(kept: Kept | undefined): void {
+  override replace(kept: Kept | undefined): void {
+    super.replace(kept);
     this.#era++;
-    this.#kept = kept;
-    this.#loaded.clear();
     this.#unsaved.clear();
   }
 
-  /** State is as it begins, which is returned; parameters stay what they are. */
-  resetState(seed: Words): Uint8Array {
+  override resetState(seed: Words): Uint8Array {
     this.#resets++;
-    const state = initialBytes(this.#artefact, "state", seed);
-    if (this.#kept) this.#kept = this.#withoutState(this.#kept);
-    for (const [spec, { place }] of this.#loaded) if (place.flat === "state") this.#loaded.delete(spec);
-    for (const { path } of this.#artefact.state) this.#unsaved.delete(path);
-    return state;
+    for (const { path } of this.artefact.state) this.#unsaved.delete(path);
+    return super.resetState(seed);
   }
 
-  #withoutState(kept: Kept): Kept {
-    return { ...kept, state: initialBytes(this.#artefact, "state", kept.seed), steps: new Map() };
-  }
-
-  /** What the model goes on from; nothing is unsaved then. */
-  recover(seed: Words): Kept {
-    const kept = this.#kept;
-    const bytesOf = (flat: Flat): Uint8Array => {
-      const bytes = kept?.[flat].slice() ?? initialBytes(this.#artefact, flat, seed, this.#loaded);
-      if (kept)
-        for (const { place, data } of this.#loaded.values())
-          if (place.flat === flat) put(place.spec, data, bytes);
-      return bytes;
-    };
-    return {
-      steps: this.steps,
-      seed: kept?.seed ?? seed,
-      params: bytesOf("params"),
-      state: bytesOf("state"),
-    };
-  }
-
-  /** The model is on a device again, as `recover` gave it. */
-  recovered(): void {
+  override recovered(): void {
     this.#unsaved.clear();
   }
-
-  get hasSnapshot(): boolean {
-    return this.#kept !== undefined;
-  }
-
-  /** Finished steps there. */
-  get steps(): ReadonlyMap<string, number> {
-    return this.#kept?.steps ?? new Map();
-  }
-
-  clear(): void {
-    this.replace(undefined);
-  }
 }
 
-/** A snapshot for the caller. */
-export function giveSnapshot(artefact: Artefact, { params, state, steps, seed }: Kept): api.Snapshot {
-  return {
-    signature: signatureOf(artefact),
-    params: params.slice(),
-    state: state.slice(),
-    steps: Object.fromEntries(steps),
-    seed: seedOf(seed),
-  };
-}
-
-/** A caller's snapshot, copied; refused with an InputError where it is none, or another model's. */
-export function takeSnapshot(artefact: Artefact, given: unknown, train: TrainPiece | undefined): Kept {
-  const refuse = (why: string): InputError =>
-    new InputError("snapshot", `${artefact.name} cannot be restored: ${why}`);
-  const not = (what: string, value: unknown): InputError => refuse(`${what}, given ${describe(value)}`);
-  if (typeof given !== "object" || given === null) throw not("expected a snapshot", given);
-  const { signature, params, state, steps, seed } = given as Readonly<Record<keyof api.Snapshot, unknown>>;
-  if (signature !== signatureOf(artefact)) {
-    throw refuse(
-      typeof signature === "number"
-        ? "this snapshot is of another model, with other parameters"
-        : "expected a snapshot, which has a signature",
-    );
+export const takeSteps: typeof take = (artefact, steps, refuse) => {
+  const not = (what: string, value: unknown): Error => refuse(`${what}, given ${describe(value)}`);
+  if (typeof steps !== "object" || steps === null) throw not("its steps are an object", steps);
+  const blocks = artefact.programs.flatMap((p) => p.entries.flatMap((e) => e.train?.block ?? []));
+  const counts = new Map<string, number>(Object.entries(steps));
+  for (const [block, count] of counts) {
+    if (!blocks.includes(block)) throw refuse(`it has steps of ${block}, and there is no such train block`);
+    if (!Number.isSafeInteger(count) || count < 0)
+      throw not(`its steps of ${block} are an integer from 0`, count);
   }
-  const bytesOf = (name: string, value: unknown, size: number): Uint8Array => {
-    if (tagOf(value) !== "Uint8Array") throw not(`its ${name} are a Uint8Array`, value);
-    const view = value as Uint8Array;
-    // A view of memory that is gone has no bytes, and cannot be copied.
-    const bytes = view.byteLength ? copyBytes(view) : new Uint8Array();
-    if (bytes.length === alignTo(size, 4)) return bytes;
-    throw refuse(
-      `its ${name} have ${bytes.length} bytes instead of ${alignTo(size, 4)}${bytes.length ? "" : " (were they transferred elsewhere?)"}`,
-    );
-  };
-  const words = typeof seed === "number" || typeof seed === "bigint" ? seedWords(seed) : undefined;
-  if (!words) throw not("its seed is an integer from 0 or a bigint", seed);
-  return {
-    params: bytesOf("params", params, artefact.paramBytes),
-    state: bytesOf("state", state, artefact.stateBytes),
-    steps: train?.takeSteps(artefact, steps, refuse) ?? new Map(),
-    seed: words,
-  };
-}
+  return counts;
+};

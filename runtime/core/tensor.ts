@@ -27,14 +27,11 @@ export interface Remote {
   free(): void;
 }
 
-/** The class that holds elements outside the GPU, by its tag: of another realm (an iframe, a vm context), too. */
-const HELD: Readonly<Record<DType, string>> = {
-  f32: "Float32Array",
-  f16: "Float32Array",
-  i32: "Int32Array",
-  u32: "Uint32Array",
-  bool: "Uint8Array",
-};
+/** What holds elements outside the GPU. */
+const CLASSES = { f32: Float32Array, f16: Float32Array, i32: Int32Array, u32: Uint32Array, bool: Uint8Array };
+
+/** The tag of that class: an array's of another realm (an iframe, a vm context) has it, too. */
+export const heldBy = (dtype: DType): string => CLASSES[dtype].name;
 
 export const tagOf = (view: unknown): string | undefined =>
   ArrayBuffer.isView(view)
@@ -78,14 +75,17 @@ export class Tensor<D extends DType = DType> implements api.Tensor<D> {
 
   /** Without `data`, `remote` says where the elements are. */
   constructor(dtype: D, shape: readonly number[], data: AnyArray | undefined, remote?: Remote) {
-    if (typeof dtype !== "string" || !Object.hasOwn(HELD, dtype))
-      throw new InputError("tensor", `a Tensor is of ${Object.keys(HELD).join(", ")}, given ${told(dtype)}`);
-    this.#dtype = dtype;
-    this.#shape = takeShape(shape, "a Tensor");
-    if (!remote && tagOf(data) !== HELD[dtype])
+    if (typeof dtype !== "string" || !Object.hasOwn(CLASSES, dtype))
       throw new InputError(
         "tensor",
-        `a Tensor of ${dtype} has a ${HELD[dtype]}, given ${tagOf(data) ?? typeof data}`,
+        `a Tensor is of ${Object.keys(CLASSES).join(", ")}, given ${told(dtype)}`,
+      );
+    this.#dtype = dtype;
+    this.#shape = takeShape(shape, "a Tensor");
+    if (!remote && tagOf(data) !== heldBy(dtype))
+      throw new InputError(
+        "tensor",
+        `a Tensor of ${dtype} has a ${heldBy(dtype)}, given ${tagOf(data) ?? typeof data}`,
       );
     this.#count = sizeOf(this.#shape);
     if (data && data.length !== this.#count)
@@ -166,18 +166,9 @@ export class Tensor<D extends DType = DType> implements api.Tensor<D> {
 
 /** Elements from the GPU's bytes (a copy that is ours). */
 export function fromGpu(dtype: DType, bytes: ArrayBuffer, count: number): AnyArray {
-  switch (dtype) {
-    case "f32":
-      return new Float32Array(bytes, 0, count);
-    case "i32":
-      return new Int32Array(bytes, 0, count);
-    case "u32":
-      return new Uint32Array(bytes, 0, count);
-    case "bool":
-      return Uint8Array.from(new Uint32Array(bytes, 0, count));
-    case "f16":
-      return Float32Array.from(new Uint16Array(bytes, 0, count), f16ToNumber);
-  }
+  if (dtype === "bool") return Uint8Array.from(new Uint32Array(bytes, 0, count));
+  if (dtype === "f16") return Float32Array.from(new Uint16Array(bytes, 0, count), f16ToNumber);
+  return new CLASSES[dtype](bytes, 0, count);
 }
 
 /** An array that queue.writeBuffer takes in every browser: memory neither shared nor resizable. */
@@ -197,14 +188,7 @@ export function toGpu(dtype: DType, data: AnyArray): AnyView {
 }
 
 /** A bare constructor per dtype, as held outside the GPU. */
-export const arrayOf = (dtype: DType, length: number): AnyArray =>
-  dtype === "i32"
-    ? new Int32Array(length)
-    : dtype === "u32"
-      ? new Uint32Array(length)
-      : dtype === "bool"
-        ? new Uint8Array(length)
-        : new Float32Array(length);
+export const arrayOf = (dtype: DType, length: number): AnyArray => new CLASSES[dtype](length);
 
 const word = new DataView(new ArrayBuffer(4));
 

@@ -3,9 +3,8 @@
 // inference module can leave it out (index.ts, inference.ts).
 import { bug, InputError, MdlRuntimeError, NonFiniteError } from "./errors.ts";
 import { COPY_DST, COPY_SRC } from "./flags.ts";
-import { describe } from "./inputs.ts";
 import type { BoundPort } from "./plan.ts";
-import type { Artefact, EntryPlan, HostExpr } from "./program.ts";
+import type { EntryPlan, HostExpr } from "./program.ts";
 import type { Session } from "./session.ts";
 import { type AnyView, alignTo, fromGpu, inspect, toGpu } from "./tensor.ts";
 
@@ -202,38 +201,5 @@ export function keepFigures(
   };
 }
 
-/** A snapshot's counts of finished steps. */
-export function takeSteps(
-  artefact: Artefact,
-  steps: unknown,
-  refuse: (why: string) => InputError,
-): Map<string, number> {
-  if (typeof steps !== "object" || steps === null)
-    throw refuse(`its steps are an object, given ${describe(steps)}`);
-  const blocks = artefact.programs.flatMap((p) => p.entries.flatMap((e) => e.train?.block ?? []));
-  const counts = new Map<string, number>(Object.entries(steps));
-  for (const [block, count] of counts) {
-    if (!blocks.includes(block)) throw refuse(`it has steps of ${block}, and there is no such train block`);
-    if (!Number.isSafeInteger(count) || count < 0)
-      throw refuse(`its steps of ${block} are an integer from 0, given ${describe(count)}`);
-  }
-  return counts;
-}
-
-/** What of training a device takes along when it is lost, and where the model goes on: for messages. */
-export function stepsLost(
-  steps: ReadonlyMap<string, number>,
-  kept: ReadonlyMap<string, number>,
-): { gone: string; at: string } {
-  const gone = [...steps].map(([block, n]) => [block, n - (kept.get(block) ?? 0)] as const);
-  return {
-    gone: gone
-      .filter(([, n]) => n > 0)
-      .map(([block, n]) => `${n} step${n > 1 ? "s" : ""} of ${block}`)
-      .join(", "),
-    at: [...kept].map(([block, n]) => `step ${n} of ${block}`).join(", "),
-  };
-}
-
-export const trainPiece = { scalarsOf, makeRing, keepFigures, takeSteps, stepsLost };
+export const trainPiece = { scalarsOf, makeRing, keepFigures };
 export type TrainPiece = typeof trainPiece;

@@ -78,6 +78,7 @@ function unused(artefact: Artefact, { host = "any" }: EmitOptions): string[] {
     train: !entries.some((e) => e.train),
     node: host === "page",
     indexes: !entries.some((e) => e.inputs.some((p) => p.indexes?.length)),
+    recovery: !entries.some((e) => e.train || e.writesParams.length + e.writesState.length > 0),
   };
   return Object.entries(left).flatMap(([part, out]) => (out ? [part] : []));
 }
