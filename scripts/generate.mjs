@@ -1,7 +1,7 @@
 // Writes compiler/core/generated/: what the compiler carries as text. It is generated because compiler/core may not
 // read files: the standard library's sources (compiler/core/std/*.mdl), the runtime that a module inlines (with and
-// without its training part, what it knows of Node, and more: runtime/core/index.ts and inference.ts and what they import,
-// each as one minified ES module that keeps its exports), and the types of a module's `.d.ts` (runtime/core/api.ts from its line on).
+// without its training part, what it knows of Node, and more: runtime/core/index.ts and what it imports, each time as one
+// minified ES module that keeps its exports), and the types of a module's `.d.ts` (runtime/core/api.ts from its line on).
 // Files are only written when their text changes, so that a watching vitest and a build's time stamps stay quiet.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
@@ -30,12 +30,12 @@ function stdSources() {
 }
 
 /** What a module may be made without, and the file that takes another's place then. */
-const SWAPS = { node: "page.ts", indexes: "no-indexes.ts", recovery: "unwritten.ts" };
+const SWAPS = { node: "page.ts", indexes: "no-indexes.ts", train: "no-train.ts", recovery: "unwritten.ts" };
 
 /** The runtime as one ES module, as short as it gets, without these parts; and where its lines may end. */
-async function runtimeText(entry, without) {
+async function runtimeText(without) {
   const bundle = await rolldown({
-    input: join(runtimeDir, entry),
+    input: join(runtimeDir, "index.ts"),
     platform: "neutral",
     transform: { target: "es2022" },
     logLevel: "silent",
@@ -60,15 +60,12 @@ async function runtimeText(entry, without) {
 /** With and without each part: by what is left out. */
 async function runtimes() {
   const all = {};
-  for (const entry of ["index.ts", "inference.ts"])
-    for (const node of [[], ["node"]])
-      for (const indexes of [[], ["indexes"]]) {
-        // A training step writes.
-        for (const recovery of entry === "index.ts" ? [[]] : [[], ["recovery"]]) {
-          const without = [...node, ...indexes, ...recovery];
-          const name = [...(entry === "index.ts" ? [] : ["train"]), ...without].join();
-          all[name] = await runtimeText(entry, without);
-        }
+  // A training step writes.
+  for (const node of [[], ["node"]])
+    for (const indexes of [[], ["indexes"]])
+      for (const steps of [[], ["train"], ["train", "recovery"]]) {
+        const without = [...node, ...indexes, ...steps];
+        all[without.join()] = await runtimeText(without);
       }
   return all;
 }

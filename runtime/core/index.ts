@@ -1,10 +1,4 @@
-// The runtime: what a module with training steps inlines, and the package export `mdlc/runtime`.
-import type * as api from "./api.ts";
-import { loadWith } from "./load.ts";
-import type { Net } from "./net.ts";
-import type { Artefact, Packed } from "./program.ts";
-import { trainPiece } from "./train.ts";
-
+// The runtime: what a module inlines, and the package export `mdlc/runtime`.
 export type {
   Booleans,
   CallOptions,
@@ -28,9 +22,6 @@ export type {
   WeightsOptions,
 } from "./api.ts";
 export * from "./exports.ts";
+export { load } from "./load.ts";
 export type { Net } from "./net.ts";
 export type * from "./program.ts";
-
-/** Opens a model: device, pipelines, weights. Nothing is compiled after it resolves. */
-export const load = (artefact: Artefact | Packed, options?: api.LoadOptions): Promise<Net> =>
-  loadWith(artefact, options, { train: trainPiece });

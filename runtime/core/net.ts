@@ -4,7 +4,6 @@
 import { openDevice } from "./adapter.ts";
 import type * as api from "./api.ts";
 import {
-  bug,
   type DeviceLostError,
   DisposedError,
   didYouMean,
@@ -29,7 +28,7 @@ import { timePlan, workOf } from "./profile.ts";
 import type { Artefact, EntryPlan } from "./program.ts";
 import { type Kept, Recovery } from "./recovery.ts";
 import { formatSafetensors } from "./safetensors.ts";
-import { neededFeatures, neededUnits, trainStepOf } from "./select.ts";
+import { neededFeatures, neededUnits } from "./select.ts";
 import { type GpuPlan, Session } from "./session.ts";
 import { abortable } from "./signals.ts";
 import { giveSnapshot, takeSnapshot } from "./snapshot.ts";
@@ -44,13 +43,8 @@ import {
 } from "./store.ts";
 import { type AnyView, fromGpu, itemBytes, sizeOf, Tensor, toGpu } from "./tensor.ts";
 import type { Words } from "./threefry.ts";
-import type { Ring, TrainPiece } from "./train.ts";
+import { encodeStep, type Ring, scalarsOf, trainStepOf } from "./train.ts";
 import { keepOnGpu, readBack, upload } from "./transfer.ts";
-
-/** The parts that a module may leave out. */
-export interface Pieces {
-  readonly train?: TrainPiece;
-}
 
 export type Call = (inputs?: { readonly [name: string]: unknown }, options?: object) => Promise<unknown>;
 
@@ -120,7 +114,6 @@ class LoadedNet {
   readonly entries: Record<string, Call> = Object.create(null);
   readonly #artefact: Artefact;
   readonly #options: LastingOptions;
-  readonly #pieces: Pieces;
   readonly #places: ReadonlyMap<string, Place>;
   readonly #recovery: Recovery;
   #session: Session | undefined;
@@ -144,11 +137,10 @@ class LoadedNet {
   #lostAge = 0;
   #loss: DeviceLostError | undefined;
 
-  private constructor(artefact: Artefact, options: LastingOptions, pieces: Pieces) {
+  private constructor(artefact: Artefact, options: LastingOptions) {
     this.name = artefact.name;
     this.#artefact = artefact;
     this.#options = options;
-    this.#pieces = pieces;
     this.#places = placesOf(artefact);
     this.#recovery = new Recovery(artefact);
     this.#seed = takeSeed("seed", options.seed ?? 0);
@@ -156,10 +148,10 @@ class LoadedNet {
     this.#counter = draws.find((i) => i.counter !== undefined)?.counter;
   }
 
-  static async load(artefact: Artefact, given: unknown, pieces: Pieces): Promise<LoadedNet> {
+  static async load(artefact: Artefact, given: unknown): Promise<LoadedNet> {
     // Weights are large, and the rest is not needed after load.
     const { weights, onProgress, onIgnored, signal, ...options } = takeLoadOptions(artefact, given);
-    const net = new LoadedNet(artefact, options, pieces);
+    const net = new LoadedNet(artefact, options);
     try {
       await abortable(signal, () => net.#open(weights, tellerOf(onProgress, onIgnored)));
     } catch (error) {
@@ -373,12 +365,6 @@ class LoadedNet {
     }
   }
 
-  #trainPiece(): TrainPiece {
-    const { train } = this.#pieces;
-    if (!train) throw bug("this module was made without its training part");
-    return train;
-  }
-
   /** Submits a call; `done` is its result. `made` is the session in force when it was made. */
   async #begin(
     entry: EntryPlan,
@@ -499,20 +485,13 @@ class LoadedNet {
   ): Promise<unknown> | object {
     const session = this.#now;
     const { outputs } = gpu.plan;
-    if (!entry.train) {
-      const ports = wanted ? outputs.filter((o) => wanted.includes(o.port.name)) : outputs;
-      if (!stay) return readBack(session, gpu, ports, copyInputs);
-      const kept = keepOnGpu(session, gpu, ports, copyInputs);
-      this.#track(session.wait(session.device.queue.onSubmittedWorkDone())).catch(nothing);
-      return kept;
-    }
-    const train = this.#trainPiece();
-    const ring = this.#rings.get(entry.name) ?? train.makeRing(session, outputs);
-    this.#rings.set(entry.name, ring);
-    const { copy, result } = train.keepFigures(ring, entry, outputs, this.#stepOf(entry));
-    session.run(gpu, copyInputs, copy);
+    const ports = wanted ? outputs.filter((o) => wanted.includes(o.port.name)) : outputs;
+    if (!entry.train && !stay) return readBack(session, gpu, ports, copyInputs);
+    const kept = entry.train
+      ? encodeStep(session, gpu, entry, this.#stepOf(entry), this.#rings, copyInputs)
+      : keepOnGpu(session, gpu, ports, copyInputs);
     this.#track(session.wait(session.device.queue.onSubmittedWorkDone())).catch(nothing);
-    return result;
+    return kept;
   }
 
   #plan(entry: EntryPlan, given: Pick<Given, "names" | "key">): GpuPlan<BoundEntry> {
@@ -539,7 +518,7 @@ class LoadedNet {
   /** The runtime's own inputs: the seed and the host's scalars of the step. */
   #implicit(entry: EntryPlan, { seed, hyper }: CallOptions): AnyView[] {
     const total = this.#options.train?.totalSteps;
-    const scalars = entry.train && this.#trainPiece().scalarsOf(entry, this.#stepOf(entry), total, hyper);
+    const scalars = entry.train && scalarsOf(entry, this.#stepOf(entry), total, hyper);
     return entry.implicit.map((_, i) => scalars?.[i] ?? Uint32Array.from(seed ?? this.#seed));
   }
 
@@ -769,15 +748,14 @@ const notReady = (name: string): InputError =>
   new InputError("not-ready", `${name} was not made ready: name it in load({ entries: […] })`);
 
 /** Methods that an entry of the same name does not hide; `then` would make the net a promise. */
-export async function openNet(artefact: Artefact, options: unknown, pieces: Pieces): Promise<Net> {
-  const net = await LoadedNet.load(artefact, options, pieces);
+export async function openNet(artefact: Artefact, options: unknown): Promise<Net> {
+  const net = await LoadedNet.load(artefact, options);
   for (const [name, call] of Object.entries(net.entries)) {
     if (!(name in net) && name !== "then")
       Object.defineProperty(net, name, { value: call, enumerable: true });
   }
-  Object.defineProperty(net, Symbol.dispose ?? Symbol.for("Symbol.dispose"), { value: () => net.dispose() });
-  Object.defineProperty(net, Symbol.asyncDispose ?? Symbol.for("Symbol.asyncDispose"), {
-    value: () => net.close(),
-  });
+  const ends = { dispose: () => net.dispose(), asyncDispose: () => net.close() };
+  for (const [name, value] of Object.entries(ends))
+    Object.defineProperty(net, Symbol[name as "dispose"] ?? Symbol.for(`Symbol.${name}`), { value });
   return net as unknown as Net;
 }

@@ -1,13 +1,8 @@
 // What of a program is made ready. In: a program and the entries that are wanted. Out: the program with these entries, and
 // the kernels and derived weights they need.
 import { didYouMean, InputError } from "./errors.ts";
-import type { Block, EntryPlan, Program } from "./program.ts";
-
-/** The entry that is `train_step`, too: the only training step, where no entry has that name. */
-export function trainStepOf(entries: readonly EntryPlan[]): EntryPlan | undefined {
-  const steps = entries.filter((e) => e.train);
-  return steps.length === 1 && !entries.some((e) => e.name === "train_step") ? steps[0] : undefined;
-}
+import type { Block, Program } from "./program.ts";
+import { trainStepOf } from "./train.ts";
 
 export function selectEntries(program: Program, names: readonly string[] | undefined): Program {
   if (!names) return program;

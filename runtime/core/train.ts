@@ -1,11 +1,11 @@
 // What only modules with training steps carry: the host's scalars of a step, and results that stay on the GPU until they
 // are read. In: a train entry's plan and what a step left in the ring. Out: numbers, lazily. Apart from the rest so that an
-// inference module can leave it out (index.ts, inference.ts).
+// inference module can leave it out (no-train.ts is in its place there).
 import { bug, InputError, MdlRuntimeError, NonFiniteError } from "./errors.ts";
 import { COPY_DST, COPY_SRC } from "./flags.ts";
-import type { BoundPort } from "./plan.ts";
+import type { BoundEntry, BoundPort } from "./plan.ts";
 import type { EntryPlan, HostExpr } from "./program.ts";
-import type { Session } from "./session.ts";
+import type { GpuPlan, Session } from "./session.ts";
 import { type AnyView, alignTo, fromGpu, inspect, toGpu } from "./tensor.ts";
 
 /** Host expressions know these, which work on numbers (0 is false), and what `Math` has. */
@@ -201,5 +201,25 @@ export function keepFigures(
   };
 }
 
-export const trainPiece = { scalarsOf, makeRing, keepFigures };
-export type TrainPiece = typeof trainPiece;
+/** The entry that is `train_step`, too: the only training step, where no entry has that name. */
+export function trainStepOf(entries: readonly EntryPlan[]): EntryPlan | undefined {
+  const steps = entries.filter((e) => e.train);
+  return steps.length === 1 && !entries.some((e) => e.name === "train_step") ? steps[0] : undefined;
+}
+
+/** Runs a step and keeps its figures; what reads them is its result. */
+export function encodeStep(
+  session: Session,
+  gpu: GpuPlan<BoundEntry>,
+  entry: EntryPlan,
+  step: number,
+  rings: Map<string, Ring>,
+  before: (encoder: GPUCommandEncoder) => void,
+): object {
+  const { outputs } = gpu.plan;
+  const ring = rings.get(entry.name) ?? makeRing(session, outputs);
+  rings.set(entry.name, ring);
+  const { copy, result } = keepFigures(ring, entry, outputs, step);
+  session.run(gpu, before, copy);
+  return result;
+}

@@ -126,6 +126,14 @@ describe("a module's text", () => {
     }));
     const taking = emitModule({ ...adder, programs: ids }, { runtime: "inline" }).js;
     expect([taking, inference].map((js) => js.includes("index-range"))).toEqual([true, false]);
+    // And what a lost device takes along where entries write.
+    const losing = adder.programs.map((p) => ({
+      ...p,
+      entries: p.entries.map((e) => ({ ...e, writesState: ["count"] })),
+    }));
+    const writing = emitModule({ ...adder, programs: losing }, { runtime: "inline" }).js;
+    const loses = (js: string): boolean => js.includes("restore() a snapshot of yours");
+    expect([training, writing, inference].map(loses)).toEqual([true, true, false]);
     // Nor what only Node has, for pages.
     for (const artefact of [tiny, adder])
       for (const minify of [true, false]) {

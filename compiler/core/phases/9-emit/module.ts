@@ -74,11 +74,12 @@ ${START}`;
 /** The parts of the runtime that a module does without, in the order in which `runtimes` names them. */
 function unused(artefact: Artefact, { host = "any" }: EmitOptions): string[] {
   const entries = artefact.programs.flatMap((p) => p.entries);
+  const trains = entries.some((e) => e.train);
   const left = {
-    train: !entries.some((e) => e.train),
     node: host === "page",
     indexes: !entries.some((e) => e.inputs.some((p) => p.indexes?.length)),
-    recovery: !entries.some((e) => e.train || e.writesParams.length + e.writesState.length > 0),
+    train: !trains,
+    recovery: !trains && !entries.some((e) => e.writesParams.length + e.writesState.length > 0),
   };
   return Object.entries(left).flatMap(([part, out]) => (out ? [part] : []));
 }
