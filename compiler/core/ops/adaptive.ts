@@ -17,7 +17,18 @@ import {
 import type { Attrs, Builder, OpDef, OpExample, TensorType, Value } from "../ir/types.ts";
 import type { Lowering, Scalar } from "../kernel/scalar.ts";
 import { broadcastTo, reshape } from "./axes.ts";
-import { allowDtypes, dimsAt, FLOATS, fail, full, rankOf, sizes, tensor } from "./define.ts";
+import {
+  allowDtypes,
+  atLeast,
+  dimsAt,
+  FLOATS,
+  fail,
+  full,
+  rankOf,
+  shapeText,
+  sizes,
+  tensor,
+} from "./define.ts";
 import { div } from "./elementwise.ts";
 import { gatherOp } from "./lookup.ts";
 import { pooling } from "./pool.ts";
@@ -99,7 +110,7 @@ function adaptive(rank: number, examples: readonly OpExample[]): readonly OpDef[
   };
   const infer =
     (name: string): OpDef["infer"] =>
-    ([x], attrs) => {
+    ([x], attrs, b) => {
       allowDtypes(name, [x], FLOATS);
       rankOf(name, x, 2 + rank, 0, `an input ${image}`);
       const size = dimsAt(attrs, "size");
@@ -107,6 +118,13 @@ function adaptive(rank: number, examples: readonly OpExample[]): readonly OpDef[
         fail("E0607", `${name}: size is ${rank === 1 ? "one number" : `${rank} numbers`} above 0`, {
           attr: "size",
         });
+      // As in PyTorch: of nothing there is no window.
+      for (const d of directions(rank)) {
+        const axis = 2 + d;
+        atLeast(x.shape[axis], ONE, `${name}: elements of axis ${axis}`, b, () =>
+          fail("E0302", `${name}: axis ${axis} of ${shapeText(x.shape)} is empty`, { operand: 0 }),
+        );
+      }
       return [{ dtype: x.dtype, shape: [...x.shape.slice(0, 2), ...size] }];
     };
   const sizeOf = (x: TensorType): Attrs => ({ size: x.shape.slice(2) });
@@ -166,7 +184,7 @@ function adaptive(rank: number, examples: readonly OpExample[]): readonly OpDef[
       return whole && asConst(whole);
     });
     const same = (n: number): readonly number[] => directions(rank).map(() => n);
-    return kernel.every((n) => n !== undefined && n > 0)
+    return kernel.every((n) => n !== undefined)
       ? { kernel, stride: kernel, padding: same(0), dilation: same(1), ceil_mode: false }
       : undefined;
   }
