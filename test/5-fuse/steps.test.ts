@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { compile } from "../../compiler/core/index.ts";
 import { projectFile } from "../support/files.ts";
 
-const targets = ["gpu", "cpu-subgroup"];
+const targets = ["cpu-subgroup", "gpu"];
 
 describe("dispatches of a training step", () => {
   it.each([

@@ -13,8 +13,9 @@ import { limitOf, type Target } from "../../targets.ts";
 const SMALL = 1 << 17;
 /** Kernels in one. */
 const MOST_PARTS = 8;
-/** Words of its uniform block, which grow as its text does. */
+/** Words of its uniform block, and statements: its text grows with both. */
 const MOST_WORDS = 256;
+const MOST_STATEMENTS = 600;
 /** Steps that a kernel is taken forward over; so many, whatever it stores. */
 const FARTHEST = 400;
 const NEAR = 8;
@@ -114,6 +115,7 @@ export function runBeside(
     const from: LaunchStep[] = [s as LaunchStep];
     const bound = new Set(first.buffers.map((b) => b.value));
     let used = wordsOf(first);
+    let statements = statementsOf(first);
     /** One of these is a step from here on to the one before `j`, which did not run before. */
     const among = (places: readonly number[] | undefined, j: number): boolean =>
       places?.some((k) => k >= i && k < j && (taken.get(k) ?? i) === i) ?? false;
@@ -127,6 +129,7 @@ export function runBeside(
         l !== undefined &&
         l.code.workgroup === first.code.workgroup &&
         used + wordsOf(l) < words &&
+        statements + statementsOf(l) <= MOST_STATEMENTS &&
         // What is made from here on is not there yet; what is read or written may not be overwritten earlier than it is.
         l.buffers.every((b) =>
           b.access === "read_write"
@@ -139,6 +142,7 @@ export function runBeside(
       from.push(t as LaunchStep);
       for (const b of l.buffers) bound.add(b.value);
       used += wordsOf(l);
+      statements += statementsOf(l);
       left[j] = undefined;
       taken.set(j, i);
     }
@@ -158,6 +162,11 @@ export function runBeside(
 
 /** Words of a part, and where its buffers may begin. */
 const wordsOf = (l: Launch): number => l.uniforms.length + 1 + l.buffers.length;
+const statementsOf = ({ code }: Launch): number => {
+  const count = (list: readonly Stmt[]): number =>
+    list.reduce((n, s) => n + 1 + (s.k === "if" || s.k === "for" ? count(s.body) : 0), 0);
+  return count(code.body) + code.functions.reduce((n, f) => n + count(f.body), 0);
+};
 /** Buffers that kernels with these values bind. */
 function bindings(values: readonly Value[], within: Lying): number {
   const places = found(values, within);
