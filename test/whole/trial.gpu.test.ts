@@ -29,6 +29,7 @@ const USUAL = [
   "custom",
   "gcn",
   "bert",
+  "ctc",
 ];
 
 for (const [name, f] of Object.entries(trialFigures).filter(([name]) => patient || USUAL.includes(name)))
