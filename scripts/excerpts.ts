@@ -117,7 +117,7 @@ const excerpts: Readonly<Record<string, (c: Compiled, source: string) => string>
       /^\/\/ \w+: (map|rows|contraction|attention)/,
     );
     text = thin(text, /^ +var c/, 2);
-    text = thin(text, /^ +c\w* \+=/, 2);
+    text = thin(text, /^ +c\w* \+?= /, 2);
     text = thin(text, /^ +let /, 5, 2);
     return clipAll(text, 140);
   },
@@ -146,7 +146,7 @@ const excerpts: Readonly<Record<string, (c: Compiled, source: string) => string>
       ...bind.map((range, i) => said(`  bind[${i}]`, range)),
       said("slots", entry.slots),
       said("body.exprs", entry.body.exprs),
-      said("checks[0]", entry.checks[0]),
+      said("solve", entry.solve),
     ].join("\n");
   },
   /** What a user's TypeScript sees. */
