@@ -85,11 +85,7 @@ describe("definitions", () => {
     ["what an import names", at("Linear"), `layer Linear std/nn:${lineOf("layer Linear(")}`],
     ["a fn of another file", at("scaled(total"), "fn scaled ops.mdl:2"],
     ["an argument's name", at("factor = 0.5"), "parameter factor ops.mdl:2"],
-    [
-      "an argument's name in a layer",
-      at("padding = 1"),
-      `parameter padding std/nn:${lineOf("layer Conv2d(")}`,
-    ],
+    ["an argument's name in a layer", at("padding = 1"), `parameter padding std/nn:${lineOf("  padding: ")}`],
     ["a member of another instance", at("gain[0"), "param gain main.mdl:8"],
     ["a symbol", at("H, W]) {", 0), "symbol H main.mdl:9"],
     ["what a gradient is of", at("w); d(w)"), "parameter w main.mdl:23"],

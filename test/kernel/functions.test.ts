@@ -95,6 +95,7 @@ describe("dtypes", () => {
 function dtypesOf(fn: string): readonly DType[] {
   if (["and", "or", "xor", "not"].includes(fn)) return ["bool"];
   if (fn === "inside") return ["i32"];
+  if (fn.startsWith("bitwise_")) return ["i32", "u32"];
   if (fn === "shift_right" || fn.startsWith("threefry")) return ["u32"];
   if (
     ["add", "sub", "mul", "floor_div", "rem", "max", "min", "clamp", "relu", "lt", "le", "gt", "ge"].includes(

@@ -20,8 +20,8 @@ function rebuilt(code: KernelCode, change: (field: string, of: Json, value: unkn
     const out: Json = Array.isArray(x) ? [] : {};
     made.set(x, out);
     for (const [field, value] of Object.entries(x)) {
-      // Values of the graph and sizes are not the kernel's.
-      const own = field === "dim" || (field === "value" && isJson(value)) ? {} : value;
+      // Types of the graph's values and sizes are not the kernel's.
+      const own = field === "dim" || (field === "type" && isJson(value)) ? {} : value;
       (out as { [field: string]: unknown })[field] = isJson(own) ? copy(own) : change(field, x, own);
     }
     return out;

@@ -201,7 +201,7 @@ function originOf(text: string): Origin {
   const [, where, derived] = /^(.*?)((?: ?\([^()]*\))*)$/.exec(text) as unknown as [string, string, string];
   const path = where.split(" ").at(-1) ?? "";
   return {
-    path: /^[A-Za-z_]\w*(\.\w+)*$/.test(path) ? path : "",
+    path: /^\w+(\.\w+)*$/.test(path) ? path : "",
     calls: [],
     derived: [...derived.matchAll(/\(([^()]*)\)/g)].map((m) => m[1]),
   };

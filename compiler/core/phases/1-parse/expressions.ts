@@ -186,7 +186,11 @@ export function typeOfChoices(choices: readonly Type[]): Type {
   if (choices.length === 1) return choices[0];
   const span = cover(choices[0].span, choices[choices.length - 1].span);
   const words = choices.flatMap((c) => (c.kind === "enum_type" ? c.values : []));
-  const word: Type = { kind: "enum_type", values: words, span: words[0]?.span ?? span };
+  const word: Type = {
+    kind: "enum_type",
+    values: words,
+    span: words.length > 0 ? cover(words[0].span, words[words.length - 1].span) : span,
+  };
   const types = choices.filter(
     (c, i) => c.kind !== "enum_type" || choices.findIndex((d) => d.kind === "enum_type") === i,
   );

@@ -248,8 +248,8 @@ class RowsKernel {
       ? bin("-", end, lit(1))
       : this.even(k)
         ? bin("-", end, lit(4))
-        : bin("*", bin("/", bin("-", end, lit(1)), lit(4)), lit(4));
-    em.bind(axis, em.let("k", call("min", [wanted, em.let("last", last)], "i32")));
+        : em.let("last", bin("*", bin("/", bin("-", end, lit(1)), lit(4)), lit(4)));
+    em.bind(axis, em.let("k", call("min", [wanted, last], "i32")));
     const ok =
       lane || this.even(k)
         ? bin("<", wanted, end)
