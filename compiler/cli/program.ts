@@ -94,8 +94,15 @@ function makeProgram(finish: (code: number) => void): Command {
       `${examples("mdl compile convnet.mdl -o build", "mdl run convnet.mdl predict --weights convnet.safetensors --input x=digit.npy --top 3", "mdl doctor")}
 Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 70 a bug in mdl`,
     );
+  // Options that several commands have: an Option is one command's own.
   const target = (): Option =>
     new Option("--target <T>", `kernels for this kind of adapter (${targets.map((t) => t.name).join(", ")})`);
+  const weights = (): Option => new Option("--weights <F>", "parameters: a safetensors file");
+  const size = (what: string): Option =>
+    new Option("--size <N=32>", `${what} (default: 1); may be repeated`).argParser(parseSize);
+  const model = (what = "this model of the source"): Option => new Option("--model <M>", what);
+  const set = (): Option =>
+    new Option("--set <k=v>", "an argument of the model; may be repeated").argParser(parseSet);
 
   program
     .command("compile")
@@ -105,8 +112,8 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     )
     .argument("<model.mdl>", "the source")
     .option("-o, --out <DIR>", "where to write", ".")
-    .option("--model <M>", "this model of the file (default: each of them)")
-    .option("--set <k=v>", "an argument of the model; may be repeated", parseSet)
+    .addOption(model("this model of the file (default: each of them)"))
+    .addOption(set())
     .option("--entry <E>", "only this entry, or training step NAME_step; may be repeated", collect)
     .option("--bind <N=8>", "fix a size: kernels for this one only; may be repeated", parseBind)
     .addOption(target().argParser(collect).default(undefined, "all of them"))
@@ -161,7 +168,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     )
     .argument("<model.mdl|module.js>", "the source, or a compiled module")
     .argument("[ENTRY]", "what to call; without it, the entries are listed")
-    .option("--weights <F>", "parameters: a safetensors file")
+    .addOption(weights())
     .option(
       "--input <name=FILE>",
       "an input: .npy, .npz:NAME, .json, .csv, .png, .jpg, .bin (raw little-endian), - for standard input, or a number; may be repeated",
@@ -192,8 +199,8 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     )
     .addOption(target())
     .option("--top <K>", "of each row, the K classes with the largest values", positive)
-    .option("--model <M>", "this model of the source")
-    .option("--set <k=v>", "an argument of the model; may be repeated", parseSet)
+    .addOption(model())
+    .addOption(set())
     .addHelpText(
       "after",
       examples(
@@ -217,7 +224,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     )
     .argument("<model.mdl|module.js>", "the source, or a compiled module")
     .requiredOption("--prompt <TEXT>", "what the text begins with")
-    .option("--weights <F>", "parameters: a safetensors file")
+    .addOption(weights())
     .option(
       "--tokenizer <F>",
       "a tokenizer.json of Hugging Face (byte-level BPE), a JSON list of characters, or a text: its characters, sorted",
@@ -229,8 +236,8 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .option("--seed <S>", "the same seed gives the same text")
     .option("--entry <E>", "the entry that scores the next token (default: the one that can)")
     .addOption(target())
-    .option("--model <M>", "this model of the source")
-    .option("--set <k=v>", "an argument of the model; may be repeated", parseSet)
+    .addOption(model())
+    .addOption(set())
     .addHelpText(
       "after",
       examples(
@@ -251,11 +258,11 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     )
     .argument("<model.mdl>", "the source")
     .argument("[ENTRY]", "an entry, or a training step NAME_step (default: the first entry)")
-    .option("--size <N=32>", "a size of the inputs (default: 1); may be repeated", parseSize)
+    .addOption(size("a size of the inputs"))
     .option("--depth <D>", "layers within layers, so deep", positive)
     .option("--json", "as JSON, for tools")
-    .option("--model <M>", "this model of the source")
-    .option("--set <k=v>", "an argument of the model; may be repeated", parseSet)
+    .addOption(model())
+    .addOption(set())
     .addHelpText(
       "after",
       examples(
@@ -277,16 +284,16 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     )
     .argument("<model.mdl|module.js>", "the source, or a compiled module")
     .argument("[ENTRY]", "what to call, or train for the training step; without it, the entries are listed")
-    .option("--size <N=32>", "a size of the inputs that are drawn (default: 1); may be repeated", parseSize)
+    .addOption(size("a size of the inputs that are drawn"))
     .option("--input <name=FILE>", "an input, as mdl run takes it; may be repeated", collect)
-    .option("--weights <F>", "parameters: a safetensors file")
+    .addOption(weights())
     .option("--runs <R>", "medians over as many runs", positive, 10)
     .option("--top <K>", "rows of the table, the slowest first", positive, 20)
     .option("--trace <FILE>", "write a trace for chrome://tracing or ui.perfetto.dev")
     .option("--json <FILE>", "write all figures")
     .addOption(target())
-    .option("--model <M>", "this model of the source")
-    .option("--set <k=v>", "an argument of the model; may be repeated", parseSet)
+    .addOption(model())
+    .addOption(set())
     .addHelpText(
       "after",
       examples(
@@ -310,10 +317,10 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .option("--budget <TIME>", "how long it may take: 30s, 5m", parseTime, 30)
     .option("-o, --out <FILE>", "where to write the table", "tuning.json")
     .option("--entry <E>", "only this entry, or training step NAME_step; may be repeated", collect)
-    .option("--size <N=32>", "a size of the inputs that are drawn (default: 1); may be repeated", parseSize)
+    .addOption(size("a size of the inputs that are drawn"))
     .addOption(target())
-    .option("--model <M>", "this model of the source")
-    .option("--set <k=v>", "an argument of the model; may be repeated", parseSet)
+    .addOption(model())
+    .addOption(set())
     .addHelpText(
       "after",
       examples(
@@ -331,8 +338,8 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .summary("report what is wrong with sources")
     .description("Checks sources and prints everything there is to say about them.")
     .argument("<FILE...>", "sources")
-    .option("--model <M>", "this model of the source (default: each of them)")
-    .option("--set <k=v>", "an argument of the model; may be repeated", parseSet)
+    .addOption(model("this model of the source (default: each of them)"))
+    .addOption(set())
     .option("--json", "as JSON, for tools")
     .addHelpText(
       "after",
