@@ -201,7 +201,7 @@ function subgroupSegment(
     const turn = Array.from({ length: KU }, (_, u) => {
       if (u === 0) return inner;
       const axis = s.axis(inner.name, inner.extent);
-      em.bind(axis, em.let(inner.name, bin("+", em.x(s.axisValue(inner)), lit(u))));
+      em.bind(axis, bin("+", em.x(s.axisValue(inner)), lit(u)));
       return axis;
     });
     const at = (x: Scalar, k: Axis): Scalar =>
