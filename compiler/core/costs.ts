@@ -57,7 +57,9 @@ export function layerCosts(model: CheckedModel, graph: Graph, sizes: Sizes): Lay
   for (const n of graph.nodes) if (n.op.fuses !== "source") at(n.origin.path).last = n;
 
   // What is called by no name of its own is a part of what holds it.
-  const rows = [{ path: "", layer: model.name }, ...model.layers.filter((l) => l.path !== "")];
+  const rows = [{ path: "", layer: model.name }, ...model.layers].filter(
+    ({ path }, i, all) => all.findIndex((l) => l.path === path) === i,
+  );
   return rows.map(({ path, layer }) => {
     const within = (other: string): boolean => path === "" || other === path || other.startsWith(`${path}.`);
     const inside = [...own].flatMap(([p, cost]) => (within(p) ? [cost] : []));

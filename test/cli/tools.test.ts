@@ -84,6 +84,8 @@ describe("summary", () => {
     ]);
     expect(code).toBe(0);
     const s = JSON.parse(out);
+    // What paths call by no word of its own (a level of the LSTM) is a part of what holds it.
+    expect(s.layers.map((l: { path: string }) => l.path)).toEqual(["", "embed", "lstm", "lstm.drop", "head"]);
     const lstm = s.layers.find((l: { path: string }) => l.path === "lstm");
     // Both products of each of ten steps: 4 rows by (64 + 128) by 512.
     expect(lstm).toMatchObject({
