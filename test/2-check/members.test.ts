@@ -17,10 +17,7 @@ layer Stack(d: int) {
   levels as ["" for k in 0..4] = [Level(d, floor(k / 2), ["", "_reverse"][k % 2]) for k in 0..4]
   fn forward(x: f32[N, d]) -> f32[N, d] { x |> levels }
 }
-model M { rnn = Stack(3)  fn f(x: f32[N, 3]) -> f32[N, 3] { rnn(x) } }`.replace(
-      "rnn = Stack(3)  ",
-      "rnn = Stack(3); ",
-    );
+model M { rnn = Stack(3); fn f(x: f32[N, 3]) -> f32[N, 3] { rnn(x) } }`;
     expect(paths(source)).toEqual([
       "rnn.weight_l0",
       "rnn.bias_l0",

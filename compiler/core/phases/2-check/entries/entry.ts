@@ -54,13 +54,16 @@ export function checkEntry(shared: Shared, model: Instance, decl: ast.FnDecl): C
   };
 }
 
+/** The inputs of a graph by their names. */
+export type Ports = Map<string, PortInfo & { readonly value: Value }>;
+
 /** Binds a model's fn to inputs of the graph. Inputs made before by the same name are the same. */
 export function bindEntry(
   ctx: Ctx,
   trace: Trace,
   decl: ast.FnDecl,
   solved: Solved,
-  ports: Map<string, PortInfo & { readonly value: Value }>,
+  ports: Ports,
   given: ReadonlyMap<string, ArgVal> = new Map(),
 ): void {
   const tensors: { p: ast.Param; type: ast.TensorType }[] = [];
@@ -131,8 +134,6 @@ export function bindEntry(
     note(ctx, p.name.span, tensorVal(value));
   }
 }
-
-type Ports = Map<string, PortInfo & { readonly value: Value }>;
 
 /** A static parameter: what is given, its default, or an `int` that the call gives, which is a size. */
 function bindStaticInput(
@@ -224,7 +225,7 @@ function traceEntry(shared: Shared, model: Instance, decl: ast.FnDecl, solved: S
   const trace = newTrace(decl.name.name);
   const fn: FnVal = { kind: "fn", decl, module: model.module, self: model, pinned: false };
   const ctx: Ctx = { ...frame({ ...baseCtx(shared, model.module), trace, mode: "eval" }, fn) };
-  const ports = new Map<string, PortInfo & { readonly value: Value }>();
+  const ports: Ports = new Map();
   shared.depth = 0;
   shared.iterations = 0;
   return spendGraph(shared, trace, () => {

@@ -37,7 +37,7 @@ import {
   tensorVal,
   type Val,
 } from "../values/values.ts";
-import { bindEntry } from "./entry.ts";
+import { bindEntry, type Ports } from "./entry.ts";
 import { optimizer } from "./optimizer.ts";
 import { type Solved, untilSolved } from "./solve.ts";
 import { newTrace, seal } from "./trace.ts";
@@ -175,7 +175,7 @@ function traceLoss(
   const trace = newTrace(decl.name.name);
   shared.depth = 0;
   shared.iterations = 0;
-  const ports = new Map<string, PortInfo & { readonly value: Value }>();
+  const ports: Ports = new Map();
   const ctx: Ctx = {
     ...baseCtx(shared, model.module),
     scope: new Scope(model.scope, true),
@@ -230,7 +230,7 @@ interface Block {
   readonly trace: Trace;
   readonly model: Instance;
   readonly solved: Solved;
-  readonly ports: Map<string, PortInfo & { readonly value: Value }>;
+  readonly ports: Ports;
   readonly symbols: Map<string, Val>;
 }
 

@@ -4,7 +4,7 @@ import { didYouMean } from "../../../diagnostics/nearest.ts";
 import type { LayerInfo } from "../../../model.ts";
 import type * as ast from "../../../syntax/ast.ts";
 import { baseCtx, type Ctx, fail, LIMITS, recover, type Shared, step } from "../values/context.ts";
-import { type Instance, owner, type Slot, type Val } from "../values/values.ts";
+import { calledParts, type Instance, owner, type Slot, type Val } from "../values/values.ts";
 
 /** All values in the order of declaration, instances, lists and slots alike. */
 export function place(
@@ -23,12 +23,8 @@ export function place(
       instance.path = path;
       if (instance !== root) layers.push({ path, layer: instance.decl.name.name });
     }
-    for (const [name, val] of instance.members) {
-      const called = instance.called.get(name) ?? name;
-      if (typeof called === "string") visit(val, join(path, called));
-      else if (val.kind === "list" || val.kind === "tuple")
-        for (const [i, v] of val.items.entries()) visit(v, join(path, called[i]));
-    }
+    for (const name of instance.members.keys())
+      for (const [word, val] of calledParts(instance, name)) visit(val, join(path, word));
     for (const [name, val] of instance.args) visit(val, join(path, name));
   };
   const visit = (val: Val, path: string): void => {

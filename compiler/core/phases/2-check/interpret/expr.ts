@@ -39,6 +39,7 @@ import {
 import {
   type ArgVal,
   boolVal,
+  calledParts,
   describe,
   ERROR,
   floatVal,
@@ -318,22 +319,18 @@ function givesCallable(ctx: Ctx, e: ast.CallExpr): boolean {
 }
 
 /** A member by the word that paths have for it, as in `lstm.weight_ih_l0`. */
-function calledMember(instance: Instance, word: string): { val: Val; span?: Span } | undefined {
-  for (const [name, called] of instance.called) {
-    const val = instance.members.get(name) as Val;
-    const items = parts(val);
-    const of: [string, Val][] =
-      typeof called === "string" ? [[called, val]] : called.map((c, i) => [c, items?.[i] ?? ERROR]);
-    for (const [c, v] of of) {
-      const found =
-        c === word ? { val: v } : c === "" && v.kind === "instance" ? memberOf(v.instance, word) : undefined;
+function calledMember(instance: Instance, word: string): { readonly val: Val } | undefined {
+  for (const name of instance.called.keys())
+    for (const [called, val] of calledParts(instance, name)) {
+      if (called === word) return { val };
+      // Called by nothing: its members are this one's.
+      if (called !== "" || val.kind !== "instance") continue;
+      const own = val.instance.members.get(word);
+      const found = own ? { val: own } : calledMember(val.instance, word);
       if (found) return found;
     }
-  }
   return undefined;
 }
-const memberOf = (instance: Instance, name: string): { val: Val; span?: Span } | undefined =>
-  instance.members.has(name) ? { val: instance.members.get(name) as Val } : calledMember(instance, name);
 
 function member(ctx: Ctx, e: ast.MemberExpr): Val {
   const object = evalExpr(ctx, e.object);
@@ -347,7 +344,7 @@ function member(ctx: Ctx, e: ast.MemberExpr): Val {
           callee: { kind: "builtin", name: "eval" },
           args: [{ val: object, span: e.object.span }],
         };
-      const b =
+      const b: { readonly val: Val; readonly span?: Span } | undefined =
         instance.scope.names.get(name) ??
         (instance.args.has(name)
           ? { val: instance.args.get(name) as Val, span: paramOf(instance.decl.params, name)?.name.span }

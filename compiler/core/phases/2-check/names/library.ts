@@ -50,7 +50,7 @@ export class Library {
       out += this.text.slice(start, end).replace(/^\/\/.*$/gm, blank);
       at = end;
     }
-    return wanted.length === 0 ? "" : out;
+    return out;
   }
 }
 

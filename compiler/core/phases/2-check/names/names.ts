@@ -1,7 +1,8 @@
 // Names by the text alone: unknown ones everywhere, also in layers and fns that no model uses, and locals and imports that
 // are never read. In: a module. Out: diagnostics. Separate from the interpreter, which only sees what a model reaches; where
 // both find the same mistake they say it in the same words, and it is shown once.
-import { pointer } from "../../../diagnostics/nearest.ts";
+import { foreign } from "../../../diagnostics/foreign.ts";
+import { closest } from "../../../diagnostics/nearest.ts";
 import type { Diagnostics, Span } from "../../../diagnostics/report.ts";
 import type * as ast from "../../../syntax/ast.ts";
 import { childrenOf, namesOf } from "../../../syntax/walk.ts";
@@ -468,15 +469,19 @@ class Pass {
     if (this.module.names.has(e.name) || this.module.missing.has(e.name) || this.builtins.has(e.name)) return;
     const message = `there is no ${e.name} here`;
     // Many mistakes are told of without a search for what was meant.
-    const help = this.out.knows("E0201", message, e.span)
-      ? undefined
-      : this.later?.has(e.name)
-        ? `${e.name} is bound below; bind it before this declaration`
-        : (importFor(e.name, this.resolve) ?? pointer(e.name, this.known(names)));
+    const help = this.out.knows("E0201", message, e.span) ? undefined : this.unknown(names, e.name);
     this.out.report("E0201", message, e.span, help === undefined ? {} : { help });
+  }
+
+  private unknown(names: Names, name: string): string | undefined {
+    if (this.later?.has(name)) return `${name} is bound below; bind it before this declaration`;
+    const told = importFor(name, this.resolve) ?? foreign(name);
+    if (told !== undefined) return told;
+    const near = closest(name, this.known(names));
+    if (near === undefined) return undefined;
     // An import that was meant here is not one too many.
-    const meant = help && /^did you mean (\w+)\?$/.exec(help)?.[1];
-    if (meant) this.usedTop.add(meant);
+    this.usedTop.add(near);
+    return `did you mean ${near}?`;
   }
 }
 

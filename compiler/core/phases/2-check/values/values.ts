@@ -226,3 +226,10 @@ export function parts(val: Val): readonly Val[] | undefined {
   if (val.kind === "tuple" || val.kind === "list") return val.items;
   return val.kind === "record" ? [...val.fields.values()] : undefined;
 }
+
+/** A member as paths have it: what they call it, or each item of its list, with the value. */
+export function calledParts(instance: Instance, name: string): readonly (readonly [string, Val])[] {
+  const val = instance.members.get(name) as Val;
+  const called = instance.called.get(name) ?? name;
+  return typeof called === "string" ? [[called, val]] : (parts(val) ?? []).map((v, i) => [called[i], v]);
+}
