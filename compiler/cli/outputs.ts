@@ -22,12 +22,14 @@ export interface Output {
 type Results = Readonly<Record<string, Result>>;
 
 /** A file's contents, of one result each; a picture may be several. */
-const FORMATS: Readonly<Record<string, (result: Result) => Uint8Array | string | readonly Uint8Array[]>> = {
+const FORMATS: Readonly<
+  Record<string, (result: Result, name: string) => Uint8Array | string | readonly Uint8Array[]>
+> = {
   ".npy": ({ dtype, shape, data }) => formatNpy(dtype, shape, data),
   ".bin": raw,
   ".json": (result) => `${jsonText(result)}\n`,
   ".csv": (result) => formatCsv(result.shape, (i) => numberText(result, i).replaceAll('"', "")),
-  ".npz": (result) => formatNpz([["result", result]]),
+  ".npz": (result, name) => formatNpz([[name, result]]),
   ".png": (result) => toPictures(result).map((p) => encodePng(p.width, p.height, p.channels, p.data)),
 };
 /** Of all results together. */
@@ -82,12 +84,11 @@ function filesOf(all: readonly (readonly [string, Result])[], path: string): Out
   const extension = extname(path);
   const format = extension.toLowerCase();
   const stem = path.slice(0, -extension.length);
-  if (format === ".npz" || (all.length > 1 && Object.hasOwn(TOGETHER, format)))
-    return [{ path, data: TOGETHER[format](all) }];
+  if (all.length > 1 && Object.hasOwn(TOGETHER, format)) return [{ path, data: TOGETHER[format](all) }];
   return all.flatMap(([name, result]) => {
     const own = all.length === 1 ? stem : `${stem}.${name}`;
     try {
-      const data = FORMATS[format](result);
+      const data = FORMATS[format](result, name);
       if (!Array.isArray(data)) return [{ path: `${own}${extension}`, data: data as Uint8Array | string }];
       return data.map((d: Uint8Array, i) => ({
         path: data.length === 1 ? `${own}${extension}` : `${own}.${i}${extension}`,

@@ -35,6 +35,12 @@ export interface ChoiceFlags {
 
 export const isModule = (file: string): boolean => [".js", ".mjs"].includes(extname(file).toLowerCase());
 
+/** Refuses options that choose what is compiled where that is done already. */
+export function refuseChoices(file: string, { model, set }: ChoiceFlags): void {
+  if (isModule(file) && (model !== undefined || set !== undefined))
+    throw new UsageError(`--model and --set choose what is compiled, and ${file} is compiled`);
+}
+
 /** A source, and the model of it that is meant. */
 export class SourceModel {
   readonly path: string;
@@ -73,6 +79,14 @@ export class SourceModel {
     return this.#within(() => compile(text, file, { ...this.#options, ...options }));
   }
 
+  /** Compiles these entries, to be run; says what there is to warn of. */
+  open(entries: readonly string[], target: string | undefined): Runnable {
+    const compiled = this.compile({ entries, targets: target === undefined ? undefined : [target] });
+    this.warn(compiled);
+    const { artefact } = compiled;
+    return { artefact, load: (options) => load(artefact, options), compiled };
+  }
+
   /** On standard error. */
   warn({ diagnostics }: Compiled): void {
     if (diagnostics.length === 0) return;
@@ -99,11 +113,7 @@ export function compileSource(
     );
   }
   source.pick(entry);
-  const targets = flags.target === undefined ? undefined : [flags.target];
-  const compiled = source.compile({ entries: [entry], targets });
-  source.warn(compiled);
-  const { artefact } = compiled;
-  return { artefact, load: (options) => load(artefact, options), compiled };
+  return source.open([entry], flags.target);
 }
 
 export async function importModule(path: string): Promise<Runnable> {

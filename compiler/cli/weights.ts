@@ -25,6 +25,12 @@ export async function loadWeights(artefact: Artefact, path: string): Promise<Ten
   }
 }
 
+/** As `load` takes them. */
+export const byPath = (
+  tensors: Tensors,
+): Record<string, { readonly data: AnyArray; readonly shape: readonly number[] }> =>
+  Object.fromEntries([...tensors].map(([spec, data]) => [spec.path, { data, shape: spec.shape }]));
+
 /** The file that the module loads: the model's own paths, in its order and dtypes. */
 export function formatWeights(artefact: Artefact, tensors: Tensors): Uint8Array {
   const all = [...artefact.params, ...artefact.state].flatMap((spec) => {

@@ -110,13 +110,14 @@ export function formatZip(
   let at = 0;
   for (const { name, data } of files) {
     const text = new TextEncoder().encode(name);
+    const sum = crc32(data);
     const head = (signature: number, length: number, from: number): DataView => {
       const view = new DataView(new ArrayBuffer(length));
       view.setUint32(0, signature, true);
       view.setUint16(from, 20, true);
       view.setUint16(from + 2, 0x800, true); // names are UTF-8
       view.setUint16(from + 8, 0x21, true); // the first of January 1980
-      view.setUint32(from + 10, crc32(data), true);
+      view.setUint32(from + 10, sum, true);
       view.setUint32(from + 14, data.length, true);
       view.setUint32(from + 18, data.length, true);
       view.setUint16(from + 22, text.length, true);

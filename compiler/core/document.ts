@@ -29,24 +29,17 @@ export function documented(source: string, file: string): DocumentedFile {
   const { ast: tree, diagnostics } = parse(source, file);
   if (diagnostics.some((d: Diagnostic) => d.severity === "error")) throw new MdlError(diagnostics);
   let part: string | undefined;
-  let doc: string | undefined;
-  const items = tree.items.flatMap((item, i): Documented[] => {
+  const items = tree.items.flatMap((item): Documented[] => {
     const leading = item.trivia?.leading ?? [];
-    if (i === 0) {
-      // What stands above the first declaration with a blank line between, or above the imports.
-      const own = leading.filter((c) => c.text.startsWith("/")).map((c) => c.text.slice(1).replace(/^ /, ""));
-      const text = own.length
-        ? own.join("\n")
-        : item.kind === "import" && "doc" in item
-          ? String(item.doc)
-          : undefined;
-      doc = text;
-    }
     for (const c of leading) part = /^ -{4,} *(.+?) *$/.exec(c.text)?.[1] ?? part;
     const one = documentedItem(item);
     return one ? [{ ...one, ...(part === undefined ? {} : { part }) }] : [];
   });
-  return { ...(doc === undefined ? {} : { doc }), items };
+  // Above the first declaration with a blank line between, or above the imports.
+  const doc = (tree.items[0]?.trivia?.leading ?? [])
+    .filter((c) => c.text.startsWith("/"))
+    .map((c) => c.text.slice(1).replace(/^ /, ""));
+  return { ...(doc.length === 0 ? {} : { doc: doc.join("\n") }), items };
 }
 
 const made = (

@@ -1,7 +1,6 @@
 // `mdl generate`: text from a model that scores the next token, as it is drawn. In: a source or a module, weights, a vocabulary, a
 // prompt. Out: text on standard output; what it took on standard error.
 import { InputError } from "../../../runtime/core/errors.ts";
-import { load } from "../../../runtime/core/index.ts";
 import {
   bytes,
   characters,
@@ -21,10 +20,11 @@ import {
   isModule,
   parseSeed,
   type Runnable,
+  refuseChoices,
   SourceModel,
 } from "../runnable.ts";
 import { count, harmless, styleFor } from "../style.ts";
-import { loadWeights } from "../weights.ts";
+import { byPath, loadWeights } from "../weights.ts";
 
 export interface GenerateFlags extends ChoiceFlags {
   readonly prompt: string;
@@ -40,8 +40,7 @@ export interface GenerateFlags extends ChoiceFlags {
 
 export async function generateCommand(path: string, flags: GenerateFlags): Promise<number | undefined> {
   const compiled = isModule(path);
-  if (compiled && (flags.model !== undefined || flags.set !== undefined))
-    throw new UsageError(`--model and --set choose what is compiled, and ${path} is compiled`);
+  refuseChoices(path, flags);
   const seed = flags.seed === undefined ? 0n : parseSeed(flags.seed);
   const code = await runAgainQuietly();
   if (code !== undefined) return code;
@@ -62,9 +61,7 @@ export async function generateCommand(path: string, flags: GenerateFlags): Promi
   const ended = new AbortController();
   const end = (): void => ended.abort();
   const net = await made.load({
-    weights:
-      weights &&
-      Object.fromEntries([...weights].map(([spec, data]) => [spec.path, { data, shape: spec.shape }])),
+    weights: weights && byPath(weights),
     target: flags.target,
     entries: [entry.name],
   });
@@ -112,13 +109,7 @@ function compileEntries(path: string, flags: GenerateFlags): Runnable {
   const source = new SourceModel(path, flags);
   const names = source.checked.entries.map((e) => e.name);
   if (flags.entry !== undefined) source.pick(flags.entry);
-  const compiled = source.compile({
-    entries: flags.entry === undefined ? names : [flags.entry],
-    targets: flags.target === undefined ? undefined : [flags.target],
-  });
-  source.warn(compiled);
-  const { artefact } = compiled;
-  return { artefact, load: (options) => load(artefact, options), compiled };
+  return source.open(flags.entry === undefined ? names : [flags.entry], flags.target);
 }
 
 /** What the library says of what was given is the input's fault. */

@@ -9,9 +9,16 @@ import { writeFiles } from "../files.ts";
 import { parseArgument, readInputs, type Value } from "../inputs.ts";
 import { type Ceilings, measureCeilings } from "../profile/ceilings.ts";
 import { traceText } from "../profile/trace.ts";
-import { type ChoiceFlags, compileSource, entryOf, importModule, isModule } from "../runnable.ts";
+import {
+  type ChoiceFlags,
+  compileSource,
+  entryOf,
+  importModule,
+  isModule,
+  refuseChoices,
+} from "../runnable.ts";
 import { bytesText, count, harmless, type Style, styleFor, table } from "../style.ts";
-import { loadWeights } from "../weights.ts";
+import { byPath, loadWeights } from "../weights.ts";
 
 export interface ProfileFlags extends ChoiceFlags {
   readonly weights?: string;
@@ -34,8 +41,7 @@ export async function profileCommand(
   flags: ProfileFlags,
 ): Promise<number | undefined> {
   const made = isModule(file);
-  if (made && (flags.model !== undefined || flags.set !== undefined))
-    throw new UsageError(`--model and --set choose what is compiled, and ${file} is compiled`);
+  refuseChoices(file, flags);
   const code = await runAgainQuietly();
   if (code !== undefined) return code;
   const wanted = name === "train" ? "train_step" : name;
@@ -44,11 +50,9 @@ export async function profileCommand(
   const sizes = sizesOf(entry, flags.size ?? {});
   const values = inputsOf(entry, sizes, flags);
   const weights = flags.weights === undefined ? undefined : await loadWeights(artefact, flags.weights);
-  const byPath =
-    weights && Object.fromEntries([...weights].map(([s, data]) => [s.path, { data, shape: s.shape }]));
   await requestGpu();
   const net = await load({
-    weights: byPath,
+    weights: weights && byPath(weights),
     target: flags.target,
     entries: [entry.name],
     train: { totalSteps: TOTAL_STEPS },

@@ -13,9 +13,17 @@ import { checkOutput, type Output, parseOutput, writeResults } from "../outputs.
 import type { PictureOptions } from "../pictures/tensor.ts";
 import { type Result, shapeText, topText } from "../print-tensor.ts";
 import { evaluateEntry } from "../reference.ts";
-import { compileSource, entryOf, importModule, isModule, parseSeed, type Runnable } from "../runnable.ts";
+import {
+  compileSource,
+  entryOf,
+  importModule,
+  isModule,
+  parseSeed,
+  type Runnable,
+  refuseChoices,
+} from "../runnable.ts";
 import { harmless, styleFor } from "../style.ts";
-import { beginning, loadWeights, type Tensors } from "../weights.ts";
+import { beginning, byPath, loadWeights, type Tensors } from "../weights.ts";
 
 export interface RunFlags {
   readonly model?: string;
@@ -44,9 +52,7 @@ export async function runCommand(
       `--device cpu evaluates the graph, and ${file} holds none: give the .mdl source, as in mdl run model.mdl ${entry ?? "ENTRY"} --device cpu`,
     );
   }
-  if (compiled && (flags.model !== undefined || flags.set !== undefined)) {
-    throw new UsageError(`--model and --set choose what is compiled, and ${file} is compiled`);
-  }
+  refuseChoices(file, flags);
   if (flags.device === "cpu" && flags.target !== undefined) {
     throw new UsageError("--target picks kernels, and --device cpu runs none");
   }
@@ -125,13 +131,15 @@ async function onGpu(
   { entry, values, weights, seed }: GivenCall,
   target: string | undefined,
 ): Promise<Results> {
-  const byPath =
-    weights &&
-    Object.fromEntries([...weights].map(([spec, data]) => [spec.path, { data, shape: spec.shape }]));
   let net: NetBase;
   try {
     await requestGpu();
-    net = await open({ weights: byPath, target, seed, train: { totalSteps: TOTAL_STEPS } });
+    net = await open({
+      weights: weights && byPath(weights),
+      target,
+      seed,
+      train: { totalSteps: TOTAL_STEPS },
+    });
   } catch (error) {
     throw (error as Error).name === UnsupportedError.name ? new NoGpu("no GPU", { cause: error }) : error;
   }

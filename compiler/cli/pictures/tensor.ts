@@ -43,14 +43,9 @@ export function toTensor(
   port: Port,
   options: PictureOptions,
 ): { readonly data: AnyArray; readonly shape: readonly number[] } {
-  const { channels, height, width } = wanted(entry, port);
-  const {
-    width: w,
-    height: h,
-    data,
-    channels: has,
-    most,
-  } = fitted(picture, { channels, height, width }, port, options);
+  const want = wanted(entry, port);
+  const { channels } = want;
+  const { width: w, height: h, data, channels: has, most } = fitted(picture, want, port, options);
   const floats = port.dtype === "f32" || port.dtype === "f16";
   const { mean, std } = options;
   for (const [name, list] of Object.entries({ mean, std }))
@@ -79,7 +74,7 @@ export function toTensor(
 
 function fitted(
   picture: Picture,
-  { height = picture.height, width = picture.width, ...given }: Wanted,
+  { height = picture.height, width = picture.width }: Wanted,
   port: Port,
   { resize }: PictureOptions,
 ): Picture {
@@ -88,7 +83,6 @@ function fitted(
     throw new PictureError(
       `is ${picture.width} by ${picture.height} pixels (width by height), and ${port.name}: ${typeText(port.dtype, port.shapeText)} takes ${width} by ${height}; --resize scales it, --resize crop scales it and takes the middle`,
     );
-  void given;
   if (resize === "stretch") return resized(picture, width, height);
   const scale = Math.max(width / picture.width, height / picture.height);
   const cover = (side: number, least: number): number => Math.max(least, Math.round(side * scale));
