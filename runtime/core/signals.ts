@@ -2,7 +2,7 @@
 import type * as api from "./api.ts";
 import { MdlRuntimeError } from "./errors.ts";
 
-const reasonOf = (signal: api.Signal): unknown =>
+export const reasonOf = (signal: api.Signal): unknown =>
   signal.reason ?? new MdlRuntimeError("aborted", "this was aborted by its signal");
 
 /**

@@ -11,7 +11,8 @@ import type { Signal } from "../core/api.ts";
 import { InputError } from "../core/errors.ts";
 import { evaluateRows } from "../core/expr.ts";
 import type { Artefact, EntryPlan, Packed, Port } from "../core/program.ts";
-import { arrayOf, type Tensor, typeText } from "../core/tensor.ts";
+import { reasonOf } from "../core/signals.ts";
+import { arrayOf, sizeOf, type Tensor, typeText } from "../core/tensor.ts";
 import { drawKey, fnv1a, randomBits, seedWords, uniformFromBits } from "../core/threefry.ts";
 import { unpack } from "../core/unpack.ts";
 import { type Sampling, sample } from "./sample.ts";
@@ -99,10 +100,7 @@ export async function* generate(
       port.name,
       {
         shape,
-        data: arrayOf(
-          port.dtype,
-          shape.reduce((a, b) => a * b, 1),
-        ),
+        data: arrayOf(port.dtype, sizeOf(shape)),
       },
     ]),
   );
@@ -130,7 +128,7 @@ export async function* generate(
     at = ids.length;
   } else for (; at < ids.length; at++) scores = await step([ids[at]], at, at === ids.length - 1);
   for (let n = 0; n < tokens; n++) {
-    signal?.aborted && abort(signal);
+    if (signal?.aborted) throw reasonOf(signal);
     const id = sample(scores, options, uniformFromBits(randomBits(key, n)));
     if (id === undefined) throw new InputError("scores", `${roles.entry.name}: all scores are NaN`);
     if (stop.has(id)) return;
@@ -138,10 +136,6 @@ export async function* generate(
     if (at >= roles.context) return;
     if (n + 1 < tokens) scores = await step([id], at++, true);
   }
-}
-
-function abort(signal: Signal): never {
-  throw signal.reason ?? new Error("aborted");
 }
 
 function checkOptions({ temperature, topK, topP, tokens }: GenerateOptions): void {
