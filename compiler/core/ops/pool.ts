@@ -205,6 +205,35 @@ function pools(
   const withSize = (attrs: Attrs, x: TensorType): Attrs => ({ ...attrs, size: x.shape.slice(2) });
   const withoutSize = ({ size: _size, ...attrs }: Attrs): Attrs => attrs;
 
+  /**
+   * The sum over the windows that contain an element: `term` of each one's position, the tap that the element is there, and
+   * what holds where it is one.
+   */
+  const overWindows = (
+    s: Lowering,
+    a: Pool,
+    element: readonly Scalar[],
+    term: (window: readonly Scalar[], taps: readonly Scalar[], on: readonly Scalar[]) => Scalar,
+  ): Scalar => {
+    const over = element.map((h, d) => windowsAt(s, a, d, h));
+    return s.fold(
+      "add",
+      over.map((w) => w.count),
+      (...k) => {
+        const hits = over.map((w, d) => w.at(k[d]));
+        return term(
+          hits.map((h) => h.window),
+          hits.map((h) => h.tap),
+          hits.flatMap((h) => h.on),
+        );
+      },
+      loops,
+    );
+  };
+  /** x where all of these hold, elsewhere 0. */
+  const where = (s: Lowering, on: readonly Scalar[], x: Scalar): Scalar =>
+    on.reduce((v, p) => s.select(p, v, s.const(x.dtype, 0)), x);
+
   // ------------------------------------------------------------------------------------------- max pooling
 
   const maxPool: OpDef = {
@@ -302,26 +331,14 @@ function pools(
     lower: (s, node, [n, c, ...element]) => {
       const [index, g] = node.inputs;
       const a = poolOf(node.attrs);
-      const over = element.map((h, d) => windowsAt(s, a, d, h));
-      return s.fold(
-        "add",
-        over.map((w) => w.count),
-        (...k) => {
-          const hits = over.map((w, d) => w.at(k[d]));
-          const at = [n, c, ...hits.map((h) => h.window)];
-          const guard = guardAlong(along, 0);
-          const tap = tapNumber(
-            s,
-            a,
-            hits.map((h) => h.tap),
-          );
-          // Outside the windows the gradient read is 0, so the index there does not matter.
-          const hit = s.call("eq", s.read(index, at, guard), tap);
-          const on = hits.flatMap((h) => h.on).reduce((p, w) => s.call("and", p, w), hit);
-          return s.select(on, s.read(g, at, guard), s.const(g.type.dtype, 0));
-        },
-        loops,
-      );
+      const guard = guardAlong(along, 0);
+      return overWindows(s, a, element, (window, taps, on) => {
+        const at = [n, c, ...window];
+        // Outside the windows the gradient read is 0, so the index there does not matter.
+        const hit = s.call("eq", s.read(index, at, guard), tapNumber(s, a, taps));
+        const all = on.reduce((p, w) => s.call("and", p, w), hit);
+        return s.select(all, s.read(g, at, guard), s.const(g.type.dtype, 0));
+      });
     },
     examples: [],
   };
@@ -405,19 +422,9 @@ function pools(
     vjp: (b, node, [h]) => [h && b.make(sumPool, [h], withoutSize(node.attrs))],
     lower: (s, node, [n, c, ...element]) => {
       const [g] = node.inputs;
-      const a = poolOf(node.attrs);
-      const over = element.map((h, d) => windowsAt(s, a, d, h));
-      return s.fold(
-        "add",
-        over.map((w) => w.count),
-        (...k) => {
-          const hits = over.map((w, d) => w.at(k[d]));
-          const value = s.read(g, [n, c, ...hits.map((h) => h.window)], guardAlong(along, 0));
-          return hits
-            .flatMap((h) => h.on)
-            .reduce((x, on) => s.select(on, x, s.const(g.type.dtype, 0)), value);
-        },
-        loops,
+      const guard = guardAlong(along, 0);
+      return overWindows(s, poolOf(node.attrs), element, (window, _taps, on) =>
+        where(s, on, s.read(g, [n, c, ...window], guard)),
       );
     },
     examples: [],
@@ -653,21 +660,10 @@ function pools(
     vjp: (b, node, [h]) => [h && b.make(windows, [h], withoutSize(node.attrs))],
     lower: (s, node, [n, c, ...element]) => {
       const [g] = node.inputs;
-      const a = poolOf(node.attrs);
-      const over = element.map((h, d) => windowsAt(s, a, d, h));
-      return s.fold(
-        "add",
-        over.map((w) => w.count),
-        (...k) => {
-          const hits = over.map((w, d) => w.at(k[d]));
-          const at = [n, c, ...hits.map((h) => h.tap), ...hits.map((h) => h.window)];
-          // A tap that is none is masked; it is read where there is one.
-          const guard = { outside: 0, guard: along.flatMap((d) => [2 + d, 2 + rank + d]) };
-          return hits
-            .flatMap((h) => h.on)
-            .reduce((x, on) => s.select(on, x, s.const(g.type.dtype, 0)), s.read(g, at, guard));
-        },
-        loops,
+      // A tap that is none is masked; it is read where there is one.
+      const guard = { outside: 0, guard: along.flatMap((d) => [2 + d, 2 + rank + d]) };
+      return overWindows(s, poolOf(node.attrs), element, (window, taps, on) =>
+        where(s, on, s.read(g, [n, c, ...taps, ...window], guard)),
       );
     },
     examples: [],
