@@ -7,6 +7,7 @@ import {
   type DimLike,
   dim,
   equal,
+  exactQuotient,
   isConst,
   product,
   sub,
@@ -116,6 +117,13 @@ export function atLeast(left: Dim, right: Dim, message: string, b: Requirer, ref
   const room = sub(left, right);
   if ((asConst(room) ?? 0) < 0) refuse();
   if (!surelyNotNegative(room)) b?.require({ left, relation: ">=", right, message });
+}
+
+/** size = n * by: decided, refused, or left to be checked at the call. */
+export function multipleOf(size: Dim, by: number, message: string, b: Requirer, refuse: () => never): void {
+  if (exactQuotient(size, by)) return;
+  if (asConst(size) !== undefined) refuse();
+  b?.require({ left: size, relation: "divides", right: dim(by), message });
 }
 
 /** All of a shape, as a part of it. */

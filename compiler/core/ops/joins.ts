@@ -1,17 +1,6 @@
 // Joining and parting: concat, stack, split, and axes of extent 1 (squeeze, unsqueeze, flatten).
 // In: tensors. Out: views, and what is said with them.
-import {
-  add,
-  asConst,
-  type Dim,
-  dim,
-  exactQuotient,
-  floorDiv,
-  isConst,
-  ONE,
-  product,
-  sub,
-} from "../dims/dim.ts";
+import { add, type Dim, dim, floorDiv, isConst, ONE, product, sub } from "../dims/dim.ts";
 import type { Attrs, Builder, OpDef, TensorType, Value } from "../ir/types.ts";
 import type { Scalar } from "../kernel/scalar.ts";
 import { reshape } from "./axes.ts";
@@ -22,6 +11,7 @@ import {
   fail,
   int,
   isWhole,
+  multipleOf,
   normalizeAxes,
   normalizeAxis,
   numberAt,
@@ -222,20 +212,12 @@ function partSizes([x]: readonly TensorType[], attrs: Attrs, b?: Requirer): read
       attr: "parts",
       help: `each part is a tensor of its own; there are from 1 to ${MAX_PARTS}`,
     });
-  const size = exactQuotient(extent, parts);
-  if (!size) {
-    if (asConst(extent) !== undefined)
-      fail("E0302", `split: axis ${along} of ${typeText(x)} does not divide into ${parts} parts`, {
-        operand: 0,
-      });
-    b?.require({
-      left: extent,
-      relation: "divides",
-      right: dim(parts),
-      message: `split: axis ${along} into ${parts} parts`,
-    });
-  }
-  return Array.from({ length: parts }, () => size ?? floorDiv(extent, parts));
+  multipleOf(extent, parts, `split: axis ${along} into ${parts} parts`, b, () =>
+    fail("E0302", `split: axis ${along} of ${typeText(x)} does not divide into ${parts} parts`, {
+      operand: 0,
+    }),
+  );
+  return Array.from({ length: parts }, () => floorDiv(extent, parts));
 }
 export const splitOp: OpDef = {
   name: "split",

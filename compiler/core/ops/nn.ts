@@ -1,6 +1,6 @@
 // Composites of networks: softmax and activations (norms are in norms.ts). In: tensors. Out: their definition in simpler
 // operators (`expand`), kept in forms that fusion sees through: folds over an axis and maps around them.
-import { asConst, type Dim, dim, exactQuotient, floorDiv, isConst } from "../dims/dim.ts";
+import { dim, floorDiv, isConst } from "../dims/dim.ts";
 import type { Builder, OpDef, OpExample, TensorType, Value } from "../ir/types.ts";
 import { broadcastTo, cast, reshape, sum, unbroadcast } from "./axes.ts";
 import {
@@ -9,6 +9,7 @@ import {
   FLOATS,
   fail,
   float,
+  multipleOf,
   normalizeAxis,
   numberAt,
   sameDtypes,
@@ -346,23 +347,18 @@ export const gluOp: OpDef = {
   infer: ([x], attrs, b) => {
     allowDtypes("glu", [x], FLOATS);
     const along = numberAt(attrs, "axis");
-    const extent = x.shape[along];
-    const n = asConst(extent);
     const message = `glu: axis ${along} of ${shapeText(x.shape)} in two halves`;
-    if (n !== undefined && n % 2 !== 0) fail("E0302", message, { operand: 0 });
-    if (n === undefined && !exactQuotient(extent, 2))
-      b?.require({ left: extent, relation: "divides", right: dim(2), message });
-    return [{ dtype: x.dtype, shape: x.shape.map((d, i) => (i === along ? half(d) : d)) }];
+    multipleOf(x.shape[along], 2, message, b, () => fail("E0302", message, { operand: 0 }));
+    return [{ dtype: x.dtype, shape: x.shape.map((d, i) => (i === along ? floorDiv(d, 2) : d)) }];
   },
   expand: (b, node) => {
     const [x] = node.inputs;
     const along = numberAt(node.attrs, "axis");
-    const count = half(x.type.shape[along]);
+    const count = floorDiv(x.type.shape[along], 2);
     return [mul(b, sliceAxis(b, x, along, 0, count), sigmoid(b, sliceAxis(b, x, along, count, count)))];
   },
   examples: [{ shapes: [[2, 6]] }, { shapes: [[2, 4, 3]], attrs: { axis: 1 } }],
 };
-const half = (d: Dim): Dim => exactQuotient(d, 2) ?? floorDiv(d, 2);
 
 export const networks: readonly OpDef[] = [
   softmaxOp,

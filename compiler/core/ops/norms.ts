@@ -1,6 +1,6 @@
 // Norms: x less its mean, divided by its deviation, over rows, channels or groups of them. In: tensors, scales. Out:
 // composites in forms that fusion sees through: folds over axes, and maps around them.
-import { asConst, type Dim, dim, exactQuotient, floorDiv, isConst, mul as mulDims } from "../dims/dim.ts";
+import { type Dim, dim, floorDiv, isConst, mul as mulDims } from "../dims/dim.ts";
 import type { Builder, OpDef, TensorType, Value } from "../ir/types.ts";
 import { reshape, sum } from "./axes.ts";
 import {
@@ -11,6 +11,7 @@ import {
   fail,
   float,
   int,
+  multipleOf,
   normalizeAxis,
   numberAt,
   type Requirer,
@@ -274,17 +275,16 @@ export const groupNormOp: OpDef = {
     const [x] = ofChannels("group_norm", types, ["weight", "bias"], b);
     const groups = numberAt(attrs, "groups");
     const message = `group_norm: ${x.shape[1].key} channels in ${groups} groups`;
-    const n = asConst(x.shape[1]);
-    if (groups < 1 || (n !== undefined && n % groups !== 0)) fail("E0302", message, { attr: "groups" });
-    if (n === undefined && !exactQuotient(x.shape[1], groups))
-      b?.require({ left: x.shape[1], relation: "divides", right: dim(groups), message });
+    const refuse = (): never => fail("E0302", message, { attr: "groups" });
+    if (groups < 1) refuse();
+    multipleOf(x.shape[1], groups, message, b, refuse);
     return [x];
   },
   expand: (b, node) => {
     const [x, weight, bias] = node.inputs;
     const groups = numberAt(node.attrs, "groups");
     const [n, channels, ...space] = x.type.shape;
-    const each = exactQuotient(channels, groups) ?? floorDiv(channels, groups);
+    const each = floorDiv(channels, groups);
     const y = overStretches(b, x, [n, dim(groups)], mulDims(each, ...space), numberAt(node.attrs, "eps"));
     return [affine(b, y, weight, bias)];
   },
