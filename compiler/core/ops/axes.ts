@@ -218,6 +218,13 @@ export function reshape(b: Builder, x: Value, shape: readonly Dim[]): Value {
   if (n !== undefined) return full(b, n, { dtype: x.type.dtype, shape });
   return b.make(reshapeOp, [x], { shape: [...shape] });
 }
+/** A vector as one axis of a shape, its other axes 1: to be broadcast. */
+export const onAxis = (b: Builder, x: Value, shape: readonly Dim[], along: number): Value =>
+  reshape(
+    b,
+    x,
+    shape.map((d, i) => (i === along ? d : dim(1))),
+  );
 
 // ---------------------------------------------------------------------------------------- broadcast_to
 

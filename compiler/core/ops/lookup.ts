@@ -7,7 +7,7 @@
 import { add as addDims, asConst, type Dim, dim, sub } from "../dims/dim.ts";
 import type { Builder, Dense, IndexUse, OpDef, TensorType, Value } from "../ir/types.ts";
 import type { Lowering, Scalar } from "../kernel/scalar.ts";
-import { broadcastTo, cast, reshape } from "./axes.ts";
+import { broadcastTo, cast, onAxis, reshape } from "./axes.ts";
 import {
   algorithm,
   atLeast,
@@ -371,15 +371,7 @@ export const [scatterLastOp, scatterLastEach] = algorithm({
 /** iota along one axis of a shape. */
 export function place(b: Builder, shape: readonly Dim[], along: number): Value {
   const line = b.make(iotaOp, [], { extent: shape[along], dtype: "i32" });
-  return broadcastTo(
-    b,
-    reshape(
-      b,
-      line,
-      shape.map((d, i) => (i === along ? d : dim(1))),
-    ),
-    shape,
-  );
+  return broadcastTo(b, onAxis(b, line, shape, along), shape);
 }
 export const oneHotOp: OpDef = {
   name: "one_hot",

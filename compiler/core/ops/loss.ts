@@ -1,8 +1,8 @@
 // Losses the compiler knows: cross_entropy and mse_loss. In: predictions and targets. Out: composites; the other losses
 // are written in mdl (std/loss).
-import { type Dim, dim, equal, product, surelyDiffer } from "../dims/dim.ts";
+import { type Dim, equal, product, surelyDiffer } from "../dims/dim.ts";
 import type { Attrs, Builder, OpDef, TensorType, Value } from "../ir/types.ts";
-import { broadcastTo, cast, reshape, sum } from "./axes.ts";
+import { broadcastTo, cast, onAxis, reshape, sum } from "./axes.ts";
 import {
   allowDtypes,
   axis,
@@ -130,7 +130,7 @@ export const crossEntropyOp: OpDef = {
     const smoothing = smoothingOf(node.attrs);
     const { shape } = x.type;
     const classes = shape[along];
-    const factors = weight && alongClasses(b, cast(b, weight, "f32"), shape, along);
+    const factors = weight && onAxis(b, cast(b, weight, "f32"), shape, along);
     // The mean over those that count; of none it is NaN, as PyTorch's.
     const finished = (each: Value, counted: () => Value): readonly Value[] => {
       const whole = reduction === "none" ? each : sum(b, each);
@@ -214,13 +214,6 @@ export const crossEntropyOp: OpDef = {
 const isProbability = (x: TensorType, target: TensorType): boolean =>
   target.dtype === x.dtype && target.shape.length === x.shape.length;
 const smoothingOf = (attrs: Attrs): number => (attrs.label_smoothing as number | undefined) ?? 0;
-/** Numbers of classes as an axis among others. */
-const alongClasses = (b: Builder, v: Value, shape: readonly Dim[], along: number): Value =>
-  reshape(
-    b,
-    v,
-    shape.map((d, i) => (i === along ? d : dim(1))),
-  );
 
 /** True where a class is one of `classes` and not the one to be ignored. */
 function counted(b: Builder, target: Value, classes: Dim, ignored: number): Value {

@@ -8,6 +8,7 @@ import {
   cast,
   completeAxes,
   keepsByView,
+  onAxis,
   readReduced,
   reduce,
   reducedShape,
@@ -551,15 +552,7 @@ function argOp(name: "argmax" | "argmin", extremum: typeof max): OpDef {
       // Where there is a NaN, nothing is the same and the first NaN it is.
       const hits = isFloat(x.type.dtype) ? or(b, same, b.make(isNanOp, [x])) : same;
       const place = b.make(iotaOp, [], { extent, dtype: "i32" });
-      const places = broadcastTo(
-        b,
-        reshape(
-          b,
-          place,
-          x.type.shape.map((_, i) => (i === along ? extent : dim(1))),
-        ),
-        x.type.shape,
-      );
+      const places = broadcastTo(b, onAxis(b, place, x.type.shape, along), x.type.shape);
       const last = sub(b, sizeValue(b, extent), 1);
       const first = min(b, where(b, hits, places, last), [along]);
       return [reshape(b, first, shape)];

@@ -18,7 +18,7 @@ import {
 } from "../dims/dim.ts";
 import type { Attrs, Builder, ConcreteAttrs, OpDef, TensorType, Value } from "../ir/types.ts";
 import type { Lowering, Scalar } from "../kernel/scalar.ts";
-import { broadcastTo, cast, reshape, sum } from "./axes.ts";
+import { broadcastTo, cast, onAxis, reshape, sum } from "./axes.ts";
 import {
   allowDtypes,
   axis,
@@ -42,6 +42,7 @@ import {
   typeText,
   word,
 } from "./define.ts";
+import { sizeOf } from "./dense.ts";
 import {
   abs,
   add as addValues,
@@ -79,9 +80,8 @@ const placesOf = (attrs: Attrs): Places => ({
 const unitOf = (p: Places): Dim => (p.align ? p.den : mul(p.den, 2));
 /** The element at or below a place, from -1 on. */
 function belowAt(s: Lowering, p: Places, o: Scalar, nearest: boolean): Scalar {
-  if (p.align) return s.idiv(s.imul(o, p.num), p.den);
-  // Of an image's edge, not of an element's centre: PyTorch's rule for nearest.
-  if (nearest) return s.idiv(s.imul(o, p.num), p.den);
+  // For nearest of an image's edge, not of an element's centre: PyTorch's rule.
+  if (p.align || nearest) return s.idiv(s.imul(o, p.num), p.den);
   const unit = unitOf(p);
   // A unit up, so that it is not negative.
   return s.iadd(s.idiv(s.iadd(s.imul(o, mul(p.num, 2)), p.num, sub(unit, p.den)), unit), -1);
@@ -208,8 +208,8 @@ function eachSample(
   f: (from: number, to: number) => void,
 ): void {
   const axis = numberAt(attrs, "axis");
-  const inner = from.slice(axis + 1).reduce((a, n) => a * n, 1);
-  const outer = from.slice(0, axis).reduce((a, n) => a * n, 1);
+  const inner = sizeOf(from.slice(axis + 1));
+  const outer = sizeOf(from.slice(0, axis));
   for (let p = 0; p < outer; p++)
     for (let o = 0; o < to[axis]; o++) {
       const at = Math.min(Math.max(belowOf(attrs, o) + numberAt(attrs, "tap"), 0), from[axis] - 1);
@@ -267,15 +267,7 @@ function resizeAxis(b: Builder, x: Value, axis: number, count: Dim, p: Places, m
   const cubic = mode === "bicubic";
   const t = fractions(b, p, count, cubic);
   const lifted = (v: Value, like: TensorType): Value =>
-    broadcastTo(
-      b,
-      reshape(
-        b,
-        cast(b, v, like.dtype),
-        like.shape.map((d, i) => (i === axis ? d : dim(1))),
-      ),
-      like.shape,
-    );
+    broadcastTo(b, onAxis(b, cast(b, v, like.dtype), like.shape, axis), like.shape);
   return (cubic ? CUBIC : LINEAR)
     .map(({ tap: n, weight }) => {
       const v = tap(n, false);
