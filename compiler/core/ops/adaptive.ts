@@ -31,9 +31,9 @@ import {
 } from "./define.ts";
 import { div } from "./elementwise.ts";
 import { gatherOp } from "./lookup.ts";
-import { pooling } from "./pool.ts";
+import { lines, pooling } from "./pool.ts";
 import { mean } from "./reduce.ts";
-import { directions, imageText, RANKS, spatialAxes } from "./window.ts";
+import { directions, everyWhere, imageText, RANKS, spatialAxes } from "./window.ts";
 
 /** The window at a place on one axis of n elements and o windows: at most `most` taps, the first at `at(0)`. */
 function windowAt(s: Lowering, i: Scalar, n: Dim, o: Dim) {
@@ -183,9 +183,14 @@ function adaptive(rank: number, examples: readonly OpExample[]): readonly OpDef[
       const whole = exactQuotient(x.shape[2 + d], o);
       return whole && asConst(whole);
     });
-    const same = (n: number): readonly number[] => directions(rank).map(() => n);
     return kernel.every((n) => n !== undefined)
-      ? { kernel, stride: kernel, padding: same(0), dilation: same(1), ceil_mode: false }
+      ? {
+          kernel,
+          stride: kernel,
+          padding: everyWhere(rank, 0),
+          dilation: everyWhere(rank, 1),
+          ceil_mode: false,
+        }
       : undefined;
   }
   function counts(b: Builder, x: Value, attrs: Attrs): Value {
@@ -275,11 +280,7 @@ function adaptive(rank: number, examples: readonly OpExample[]): readonly OpDef[
     vjp: (b, node, [h]) => {
       const [index, g] = node.inputs;
       if (!h) return [undefined, undefined];
-      const lines = (v: Value): Value => {
-        const { shape } = v.type;
-        return reshape(b, v, [...shape.slice(0, 2), product(shape.slice(2))]);
-      };
-      const taken = b.make(gatherOp, [lines(h), lines(index)], { axis: 2 });
+      const taken = b.make(gatherOp, [lines(b, h), lines(b, index)], { axis: 2 });
       return [undefined, reshape(b, taken, g.type.shape)];
     },
     lower: (s, node, [n, c, ...element]) => {

@@ -761,7 +761,7 @@ function pools(
   ];
 }
 /** Images as lines of elements. */
-function lines(b: Builder, v: Value): Value {
+export function lines(b: Builder, v: Value): Value {
   const { shape } = v.type;
   return reshape(b, v, [...shape.slice(0, 2), product(shape.slice(2))]);
 }

@@ -15,7 +15,7 @@ import {
   numberAt,
   tensor,
 } from "./define.ts";
-import { eachOffset, times, wrap } from "./dense.ts";
+import { eachOffset, stridesOf, times, wrap } from "./dense.ts";
 import { and, div, eq, ge, isNanOp, mul, or, where } from "./elementwise.ts";
 import { gatherGradOp, place } from "./lookup.ts";
 
@@ -77,7 +77,7 @@ export function eachLine(
   along: number,
   f: (start: number, stride: number, extent: number) => void,
 ): void {
-  const own = x.shape.map((_, i) => x.shape.slice(i + 1).reduce((a, d) => a * d, 1));
+  const own = stridesOf(x.shape);
   eachOffset(
     x.shape.filter((_, i) => i !== along),
     own.filter((_, i) => i !== along),

@@ -463,7 +463,6 @@ function withPrelude(name: string, w: FunctionWidth, text: (call: string) => str
   return { text: text(functionName(name, w)), preludes };
 }
 /** A prelude function in f32, through f32 for f16. */
-/** A prelude function in f32, through f32 for f16. */
 const own =
   (name: string): Spell =>
   (t, w, ...x) =>
@@ -480,6 +479,11 @@ const infix =
   (sign: string): Spell =>
   (_t, _w, x, y) =>
     `${operand(x)} ${sign} ${operand(y)}`;
+/** Of integers, 0 where the second is 0. */
+const unlessZero =
+  (sign: string): Spell =>
+  (t, w, x, y) =>
+    `select(${operand(x)} ${sign} ${operand(y)}, ${typeName(t, w)}(), ${operand(y)} == ${typeName(t, w)}())`;
 /** The bits of a float. */
 const bitsOf = (t: DType, w: FunctionWidth, x: string): string =>
   `bitcast<${typeName("u32", w)}>(${t === "f16" ? `${typeName("f32", w)}(${x})` : x})`;
@@ -509,18 +513,14 @@ const spellings: Readonly<Record<ScalarFunctionName, Spell>> = {
   floor_div: (t, w, x, y) => {
     if (isFloat(t)) return own("floor_div")(t, w, x, y);
     if (t === "i32") return withPrelude("floor_div_i32", w, (call) => `${call}(${x}, ${y})`);
-    return `select(${operand(x)} / ${operand(y)}, ${typeName("u32", w)}(), ${operand(y)} == ${typeName("u32", w)}())`;
+    return unlessZero("/")(t, w, x, y);
   },
   rem: (t, w, x, y) => {
     if (isFloat(t)) return own("rem")(t, w, x, y);
-    return t === "i32"
-      ? withPrelude("rem_i32", w, (call) => `${call}(${x}, ${y})`)
-      : `select(${operand(x)} % ${operand(y)}, ${typeName("u32", w)}(), ${operand(y)} == ${typeName("u32", w)}())`;
+    if (t === "i32") return withPrelude("rem_i32", w, (call) => `${call}(${x}, ${y})`);
+    return unlessZero("%")(t, w, x, y);
   },
-  fmod: (t, w, x, y) =>
-    isFloat(t)
-      ? own("fmod")(t, w, x, y)
-      : `select(${operand(x)} % ${operand(y)}, ${typeName(t, w)}(), ${operand(y)} == ${typeName(t, w)}())`,
+  fmod: (t, w, x, y) => (isFloat(t) ? own("fmod") : unlessZero("%"))(t, w, x, y),
   // exp2(y * log2(x)): the error grows with the exponent of the result.
   pow: own("pow"),
   atan2: own("atan2"),
