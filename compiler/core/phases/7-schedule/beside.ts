@@ -88,9 +88,6 @@ export function runBeside(
   /** Where a value is made, and where one that is overwritten is read or written. */
   const makers = new Map<Value, number[]>();
   const touchers = new Map<Value, number[]>();
-  /** Where a value itself is stored, which a later step reads on in the same binding (a sort's counts). */
-  const whole = new Map<Value, number[]>();
-  const temporary = new Set(steps.flatMap((s) => (s.kind === "launch" ? s.launches.temporaries : [])));
   const note = (by: Map<Value, number[]>, v: Value, i: number): void => {
     const list = by.get(v);
     if (list) list.push(i);
@@ -100,10 +97,7 @@ export function runBeside(
     for (const v of madeBy(s)) for (const m of [v, ...(updates.get(v) ?? [])]) note(makers, baseOf(m), i);
     if (s.kind === "launch")
       for (const l of s.launches.list)
-        for (const b of l.buffers) {
-          if (overwritten.has(b.value)) note(touchers, b.value, i);
-          if (b.access === "read_write" && temporary.has(b.value)) note(whole, b.value, i);
-        }
+        for (const b of l.buffers) if (overwritten.has(b.value)) note(touchers, b.value, i);
   });
   const left: (Step | undefined)[] = [...steps];
   /** The step that a step runs beside. */
@@ -136,11 +130,12 @@ export function runBeside(
         l.code.workgroup === first.code.workgroup &&
         used + wordsOf(l) < words &&
         statements + statementsOf(l) <= MOST_STATEMENTS &&
-        // What is made from here on is not there yet; what is read or written may not be overwritten earlier than it is.
-        l.buffers.every((b) =>
-          b.access === "read_write"
-            ? !among(touchers.get(b.value), j) && !among(whole.get(b.value), j)
-            : !among(makers.get(baseOf(b.value)), j),
+        // What is made from here on is not there yet, to be read or to be written on in (a sort's counts, zeros); what is read
+        // or written may not be overwritten earlier than it is.
+        l.buffers.every(
+          (b) =>
+            !among(makers.get(baseOf(b.value)), j) &&
+            !(b.access === "read_write" && among(touchers.get(b.value), j)),
         ) &&
         bindings([...bound, ...l.buffers.map((b) => b.value)], within) <= most;
       if (!fits || !l) continue;
