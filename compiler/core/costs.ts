@@ -8,6 +8,7 @@ import type { DType, Graph, Node } from "./ir/types.ts";
 import { children, type Scalar } from "./kernel/scalar.ts";
 import { isolated } from "./kernel/values.ts";
 import type { CheckedModel } from "./model.ts";
+import { isFloat } from "./ops/define.ts";
 import { scanAttrs } from "./ops/scan.ts";
 import { expandingBuilder } from "./reference/expand.ts";
 
@@ -110,5 +111,3 @@ function nodeCost(n: Node, sizes: Sizes): { readonly macs: number; readonly flop
   const flops = elements * flopsOf(x);
   return { macs, flops };
 }
-
-const isFloat = (dtype: DType): boolean => dtype === "f32" || dtype === "f16";

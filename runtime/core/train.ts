@@ -99,7 +99,7 @@ export interface Ring {
   taken: number;
 }
 
-export function makeRing(session: Session, ports: readonly BoundPort[]): Ring {
+function makeRing(session: Session, ports: readonly BoundPort[]): Ring {
   const slotBytes = Math.max(4, slotOffsets(ports).total);
   const slots = Math.min(KEPT, Math.max(8, Math.floor(2 ** 20 / slotBytes)));
   return {
@@ -122,7 +122,7 @@ function slotOffsets(ports: readonly BoundPort[]): { at: number[]; total: number
 }
 
 /** Adds the copies that keep a step's figures, and returns what reads them. */
-export function keepFigures(
+function keepFigures(
   ring: Ring,
   entry: EntryPlan,
   ports: readonly BoundPort[],

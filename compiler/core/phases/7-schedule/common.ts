@@ -1,7 +1,7 @@
 // What the kernel families share: lowering a group's roots, linear iteration spaces, the finished kernel.
 // In: a fused group with layouts. Out: a Launch: kernel code, the sizes its uniform block holds, its grid.
 
-import { type Dim, product, roughly, substitute } from "../../dims/dim.ts";
+import { asConst, type Dim, NOMINAL, product, roughly, substitute } from "../../dims/dim.ts";
 import { PART_OF } from "../../ir/build.ts";
 import type { Value } from "../../ir/types.ts";
 import type { KernelCode, X } from "../../kernel/code.ts";
@@ -52,6 +52,8 @@ export function decodeValue(
   });
   return out;
 }
+/** What a size is taken to be where the call alone knows it. */
+export const nominal = (d: Dim): number => asConst(substitute(d, () => NOMINAL)) ?? Number.POSITIVE_INFINITY;
 export const extentOf = (axes: readonly Axis[]): Dim => product(axes.map((a) => a.extent));
 
 export function finish(

@@ -4,18 +4,7 @@
 // part from where it begins. Sums are cascades, as a fold's are: what a block adds up to is one term of the next level.
 // Where workgroup memory is not faster than any other, threads have lines of their own whatever the axis.
 // In: a running sum that the family claims. Out: one launch, or three with two temporaries.
-import {
-  asConst,
-  ceilDiv,
-  type Dim,
-  dim,
-  isConst,
-  isMultipleOf,
-  mul,
-  product,
-  sub,
-  substitute,
-} from "../../dims/dim.ts";
+import { asConst, ceilDiv, type Dim, dim, isConst, isMultipleOf, mul, product, sub } from "../../dims/dim.ts";
 import type { DType, Node, Value } from "../../ir/types.ts";
 import {
   bin,
@@ -29,12 +18,12 @@ import {
   widen,
   type X,
 } from "../../kernel/code.ts";
-import type { Emitter } from "../../kernel/emitter.ts";
+import { combine, type Emitter } from "../../kernel/emitter.ts";
 import { identityOf, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Combine, Scalar } from "../../kernel/scalar.ts";
 import { runningOf } from "../../ops/running.ts";
 import type { Target } from "../../targets.ts";
-import { decode, emitterFor, finish, groupLowering, groupX, laneX } from "./common.ts";
+import { decode, emitterFor, finish, groupLowering, groupX, laneX, nominal } from "./common.ts";
 import {
   type Family,
   type Job,
@@ -54,11 +43,8 @@ type Choice = {
 };
 /** A line as long as this is summed for each element by itself: a window. */
 const SHORT = 32;
-/** What a symbol counts for. */
-const NOMINAL = 32;
 /** Elements of a part where a thread sums it. */
 const PART = 512;
-const nominal = (d: Dim): number => asConst(substitute(d, () => NOMINAL)) ?? Number.POSITIVE_INFINITY;
 
 export const prefixFamily: Family<Choice> = {
   name: "running sum",
@@ -206,10 +192,6 @@ function runningSum({ ctx, group }: Job, choice: Choice): Launches {
 
 /** Two of them combined. */
 type Both = (a: X, b: X) => X;
-const bothOf = (combine: Combine = "add"): Both => {
-  if (combine === "add" || combine === "mul") return (a, b) => bin(combine === "add" ? "+" : "*", a, b);
-  return (a, b) => call(combine, [a, b], a.dtype);
-};
 
 /** Terms of one level of a long sum. */
 const BLOCK = 16;
@@ -290,8 +272,9 @@ export function sumsByWorkgroup(
   em.count([x]);
   const sizeX = em.dim(size);
   const exact = isMultipleOf(size, span);
-  const both = bothOf(sums.combine);
-  const zero = em.literal(identityOf(sums.combine ?? "add", dtype), dtype);
+  const { combine: how = "add" } = sums;
+  const both: Both = (a, b) => combine(how, a, b);
+  const zero = em.literal(identityOf(how, dtype), dtype);
   /** The thread's elements of a turn, four at a time. */
   const quads = (mine: X, body: (at: X, v: X) => void): void =>
     em.loop(
@@ -437,8 +420,9 @@ export function sumsByThread(
     isConst(many, 1)
       ? em.store(to, at, partOf(v, 0), undefined)
       : em.store(to, at, v, r, { at: s.axisValue(r), extent: many });
-  const both = bothOf(sums.combine);
-  const zero = em.literal(identityOf(sums.combine ?? "add", dtype), dtype);
+  const { combine: how = "add" } = sums;
+  const both: Both = (a, b) => combine(how, a, b);
+  const zero = em.literal(identityOf(how, dtype), dtype);
   const begin = widen(sums.begin ? em.x(sums.begin(place), r) : zero, 4);
   const sizeX = em.dim(size);
   const step = sums.parts?.size ?? 0;

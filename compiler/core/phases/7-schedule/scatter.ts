@@ -3,25 +3,14 @@
 // A row with very many terms is summed in segments: those that hold nothing else are summed beforehand, each by a thread of
 // its own. Where the last term of each row is asked for (a scatter that overwrites), that is the last of its run.
 // In: a scatter that the family claims. Out: three launches a digit, and three, or two.
-import {
-  add,
-  asConst,
-  ceilDiv,
-  type Dim,
-  isConst,
-  isMultipleOf,
-  mul,
-  product,
-  sub,
-  substitute,
-} from "../../dims/dim.ts";
+import { add, asConst, ceilDiv, type Dim, isConst, isMultipleOf, mul, product, sub } from "../../dims/dim.ts";
 import type { DType, Node, Value } from "../../ir/types.ts";
 import { bin, call, lit, variable, type Width, widen, type X } from "../../kernel/code.ts";
 import { rowMajor } from "../../kernel/coordinates.ts";
 import type { ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar } from "../../kernel/scalar.ts";
 import { gatherGradOp, scatterLastOp, takeGradOp } from "../../ops/lookup.ts";
-import { decode } from "./common.ts";
+import { decode, nominal } from "./common.ts";
 import { bitsFor, sortByDigits } from "./digits.ts";
 import { type Family, type Job, type Launch, type Launches, temporary } from "./family.ts";
 import { Thread } from "./thread.ts";
@@ -31,8 +20,6 @@ type Choice = { readonly digit: number; readonly blocks: number; readonly segmen
 
 /** Products of terms and elements up to which every element looks at every term: one launch, and no more work than these. */
 const FEW = 262_144;
-const NOMINAL = 32;
-const nominal = (d: Dim): number => asConst(substitute(d, () => NOMINAL)) ?? Number.POSITIVE_INFINITY;
 
 export const scatterFamily: Family<Choice> = {
   name: "scatter",

@@ -1,11 +1,11 @@
 // Lines sorted by their elements, all at once, in the time of the elements (digits.ts): of each place in the order, which
 // element stands there. And the way back, where each index names another place: every element is put where its index says.
 // In: an argsort or a permutation that the family claims. Out: three launches a digit; one or two.
-import { add, asConst, type Dim, mul, product, substitute } from "../../dims/dim.ts";
+import { add, asConst, mul, product } from "../../dims/dim.ts";
 import type { Node } from "../../ir/types.ts";
 import type { Scalar } from "../../kernel/scalar.ts";
 import { argsortOp, keyOf, putOp } from "../../ops/sort.ts";
-import { decode } from "./common.ts";
+import { decode, nominal } from "./common.ts";
 import { sortByDigits } from "./digits.ts";
 import type { Family, Job, Launch, Launches } from "./family.ts";
 import { Thread } from "./thread.ts";
@@ -17,12 +17,10 @@ type Choice = { readonly digit: number; readonly blocks: number };
 const SHORT = 128;
 /** Comparisons up to which that is done for longer lines, too. */
 const FEW = 262_144;
-const NOMINAL = 32;
 /** Indices of a line among which every element looks for its own. */
 const FOLDED = 16;
 /** Lines from which on a digit has few bits: each line has a table of its own. */
 const MANY = 64;
-const nominal = (d: Dim): number => asConst(substitute(d, () => NOMINAL)) ?? Number.POSITIVE_INFINITY;
 
 export const sortFamily: Family<Choice> = {
   name: "sort",

@@ -2,14 +2,14 @@
 // the matrix, so it is read as it lies. Where its columns lie side by side, a thread has four of them, and slices of k are
 // shared out among the threads of a workgroup; where k lies side by side, a workgroup has four columns and its threads share
 // out k. In: a nest of up to four rows. Out: one launch.
-import { asConst, ceilDiv, type Dim, isConst, isMultipleOf, mul, substitute } from "../../../dims/dim.ts";
+import { asConst, ceilDiv, isConst, isMultipleOf, mul } from "../../../dims/dim.ts";
 import { bin, lit, part, sharedAt, variable, vec, widen, type X } from "../../../kernel/code.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
 import { lanesAlong } from "../../../kernel/facts.ts";
 import type { Axis, Scalar } from "../../../kernel/scalar.ts";
 import { loadsOf } from "../../../kernel/scalar.ts";
 import { subgroupOf } from "../../../targets.ts";
-import { emitterFor, finish, groupName, groupX, laneX } from "../common.ts";
+import { emitterFor, finish, groupName, groupX, laneX, nominal } from "../common.ts";
 import { type Family, type Job, type Launch, oneLaunch, type ScheduleContext } from "../family.ts";
 import { costOf, describe, type Nest, storeFunction } from "./nest.ts";
 
@@ -20,8 +20,6 @@ type Choice = { readonly along: "columns" | "k"; readonly lanes: number; readonl
 const ROWS = 4;
 /** A k below this keeps no threads busy. */
 const SHORT = 64;
-const NOMINAL = 32;
-const nominal = (d: Dim): number => asConst(substitute(d, () => NOMINAL)) ?? Number.POSITIVE_INFINITY;
 
 export const vectorFamily: Family<Choice> = {
   name: "matrix-vector",
