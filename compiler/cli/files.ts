@@ -149,6 +149,10 @@ function makeFolder(folder: string): void {
   }
 }
 
+/** A path as the language has it, which joins those of imports with "/". */
+export const sourceName = (path: string): string =>
+  process.platform === "win32" ? path.replaceAll("\\", "/") : path;
+
 /** A source and what it imports: the texts by the names that diagnostics carry. */
 export class SourceFiles {
   /** As diagnostics name it. */
@@ -161,8 +165,7 @@ export class SourceFiles {
   /** `looksAt` is told each file that is asked for, before it is read. */
   constructor(path: string, looksAt?: (file: string) => void) {
     this.#looksAt = looksAt;
-    // The language joins import paths with "/".
-    this.file = process.platform === "win32" ? path.replaceAll("\\", "/") : path;
+    this.file = sourceName(path);
     this.text = readText(path);
     this.#texts.set(this.file, this.text);
   }

@@ -2,7 +2,7 @@
 // declarations as data, in the order of the text. Nothing is checked: a file that parses can be documented.
 import { type Diagnostic, MdlError, type Span } from "./diagnostics/index.ts";
 import { parse } from "./phases/1-parse/parse.ts";
-import { printExpr, printType } from "./phases/1-parse/print.ts";
+import { printExpr, printParam, printType } from "./phases/1-parse/print.ts";
 import type * as ast from "./syntax/ast.ts";
 
 export interface Documented {
@@ -100,11 +100,7 @@ function memberOf(m: ast.Member): Documented[] {
 
 function paramsText(params: readonly ast.Param[], mayBeNone = false): string {
   if (mayBeNone && params.length === 0) return "";
-  const texts = params.map((p) => {
-    const type = p.type.kind === "any_type" ? "" : `: ${printType(p.type)}`;
-    return `${p.name.name}${type}${p.default ? ` = ${printExpr(p.default)}` : ""}`;
-  });
-  return `(${texts.join(", ")})`;
+  return `(${params.map(printParam).join(", ")})`;
 }
 
 const fnText = (node: ast.FnDecl | ast.OpDecl): string =>

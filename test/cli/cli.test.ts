@@ -451,7 +451,7 @@ train fit for Fit { minimize loss;  with sgd(lr = cosine(1e-2)) }
       "an unknown output format",
       ["run", "tiny.mdl", "scores", "--output", "out.xml"],
       2,
-      "--output takes a file that ends in .npy",
+      "--output takes a file that ends in .npy, .bin, .json, .csv, .npz, .png, or -, given out.xml",
     ],
     [
       "an unknown device",

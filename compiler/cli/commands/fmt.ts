@@ -4,7 +4,7 @@ import { readdirSync, statSync } from "node:fs";
 import { extname, join } from "node:path";
 import { format } from "../../core/index.ts";
 import { EXIT, explain, InputFailure, SourceFailure, UsageError, withSources } from "../failure.ts";
-import { readText, writeFiles } from "../files.ts";
+import { readText, sourceName, writeFiles } from "../files.ts";
 import { count, harmless, painterFor, styleFor } from "../style.ts";
 
 export interface FmtFlags {
@@ -55,7 +55,7 @@ function standardInput(name: string, check: boolean): number {
 }
 
 const laidOut = (text: string, path: string): string => {
-  const file = process.platform === "win32" ? path.replaceAll("\\", "/") : path;
+  const file = sourceName(path);
   return withSources(
     (name) => (name === file ? text : undefined),
     () => format(text, file),

@@ -100,17 +100,38 @@ export class MdlParser extends RecoveringParser {
     }));
   });
 
-  private readonly params: Rule<ast.Param[]> = this.RULE("params", () => {
+  private readonly params: Rule<ast.Param[]> = this.RULE("params", () =>
+    this.paramList(() => this.SUBRULE(this.param)),
+  );
+
+  private readonly param: Rule<ast.Param> = this.RULE("param", () =>
+    this.paramOr((name) => {
+      // With anything else behind it, the list's own complaint says more.
+      const next = this.LA(1).tokenType;
+      if (next === t.Comma || next === t.RParen) {
+        this.sink.report("E0110", `the parameter ${name.name} has no type`, name.span, {
+          help: `write ${name.name}: int, ${name.name}: f32[N] or the like`,
+        });
+      }
+      return this.hole(name.span);
+    }),
+  );
+
+  /** A parameter whose type may be left out. */
+  private readonly openParam: Rule<ast.Param> = this.RULE("openParam", () =>
+    this.paramOr((name) => ({ kind: "any_type", span: name.span })),
+  );
+
+  private paramList(param: () => ast.Param): ast.Param[] {
     const params: ast.Param[] = [];
     const open = this.CONSUME(t.LParen);
-    this.inside(open, "list of parameters", "a parameter", () =>
-      this.commaList(params, () => this.SUBRULE(this.param)),
-    );
+    this.inside(open, "list of parameters", "a parameter", () => this.commaList(params, param));
     this.CONSUME(t.RParen);
     return params;
-  });
+  }
 
-  private readonly param: Rule<ast.Param> = this.RULE("param", () => {
+  /** A parameter; `untyped` is its type where none is written. */
+  private paramOr(untyped: (name: ast.Ident) => ast.Type): ast.Param {
     const name = this.name();
     const type = this.OPTION(() => {
       this.CONSUME(t.Colon);
@@ -120,19 +141,14 @@ export class MdlParser extends RecoveringParser {
       this.CONSUME(t.Equals);
       return this.SUBRULE(this.expression);
     });
-    return this.ACTION(() => {
-      // With anything else behind it, the list's own complaint says more.
-      const next = this.LA(1).tokenType;
-      if (type === undefined && (next === t.Comma || next === t.RParen)) {
-        this.sink.report("E0110", `the parameter ${name.name} has no type`, name.span, {
-          help: `write ${name.name}: int, ${name.name}: f32[N] or the like`,
-        });
-      }
-      const span = this.sinceSpan(name.span);
-      const typed = type ?? this.hole(name.span);
-      return { kind: "param" as const, name, type: typed, span, ...opt({ default: value }) };
-    });
-  });
+    return this.ACTION(() => ({
+      kind: "param" as const,
+      name,
+      type: type ?? untyped(name),
+      span: this.sinceSpan(name.span),
+      ...opt({ default: value }),
+    }));
+  }
 
   private readonly fnDecl: Rule<ast.FnDecl> = this.RULE("fnDecl", () => {
     const isPrivate = this.OPTION(() => this.CONSUME(t.Private));
@@ -925,14 +941,10 @@ export class MdlParser extends RecoveringParser {
 
   private readonly fnExpr: Rule<ast.FnExpr> = this.RULE("fnExpr", () => {
     const word = this.CONSUME(t.Fn);
-    const params: ast.Param[] = [];
+    let params: ast.Param[] = [];
     let result: ast.Type | ast.RecordType | undefined;
     this.header(() => {
-      const open = this.CONSUME(t.LParen);
-      this.inside(open, "list of parameters", "a parameter", () =>
-        this.commaList(params, () => this.SUBRULE(this.openParam)),
-      );
-      this.CONSUME(t.RParen);
+      params = this.paramList(() => this.SUBRULE(this.openParam));
       this.OPTION(() => {
         result = this.SUBRULE(this.resultType);
       });
@@ -944,26 +956,6 @@ export class MdlParser extends RecoveringParser {
       body,
       span: this.since(word),
       ...opt({ result }),
-    }));
-  });
-
-  /** A parameter whose type may be left out. */
-  private readonly openParam: Rule<ast.Param> = this.RULE("openParam", () => {
-    const name = this.name();
-    const type = this.OPTION(() => {
-      this.CONSUME(t.Colon);
-      return this.SUBRULE(this.type);
-    });
-    const value = this.OPTION2(() => {
-      this.CONSUME(t.Equals);
-      return this.SUBRULE(this.expression);
-    });
-    return this.ACTION(() => ({
-      kind: "param" as const,
-      name,
-      type: type ?? { kind: "any_type" as const, span: name.span },
-      span: this.sinceSpan(name.span),
-      ...opt({ default: value }),
     }));
   });
 

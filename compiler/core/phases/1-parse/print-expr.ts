@@ -190,12 +190,14 @@ export class ExprPrinter {
   }
 
   protected params(params: readonly ast.Param[], indent: number, column: number, tail: number): string {
-    const texts = params.map((p) => {
-      const type = p.type.kind === "any_type" ? "" : `: ${this.type(p.type, indent + step, 0, 0)}`;
-      const value = p.default === undefined ? "" : ` = ${this.expr(p.default, indent + step, 0, 0)}`;
-      return { text: `${p.name.name}${type}${value}`, ...triviaOf(p) };
-    });
+    const texts = params.map((p) => ({ text: this.param(p, indent + step), ...triviaOf(p) }));
     return group("(", texts, ")", params.some(hasComments), [], indent, column, tail);
+  }
+
+  param(p: ast.Param, indent: number): string {
+    const type = p.type.kind === "any_type" ? "" : `: ${this.type(p.type, indent, 0, 0)}`;
+    const value = p.default === undefined ? "" : ` = ${this.expr(p.default, indent, 0, 0)}`;
+    return `${p.name.name}${type}${value}`;
   }
 
   private loopHead(node: ast.ForExpr | ast.ScanExpr): string | undefined {

@@ -31,6 +31,10 @@ export function printExpr(node: ast.Expr): string {
   return new ExprPrinter().expr(node, 0, 0, 0);
 }
 
+export function printParam(node: ast.Param): string {
+  return new ExprPrinter().param(node, 0);
+}
+
 export function printType(node: ast.Type | ast.RecordType): string {
   return new ExprPrinter().type(node, 0, 0, 0);
 }
