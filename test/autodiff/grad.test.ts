@@ -22,6 +22,7 @@ import { takeOp } from "../../compiler/core/ops/lookup.ts";
 import { swapLast } from "../../compiler/core/ops/movement.ts";
 import { softmax } from "../../compiler/core/ops/nn.ts";
 import { argmaxOp } from "../../compiler/core/ops/reduce.ts";
+import { gridSampleOp } from "../../compiler/core/ops/resize.ts";
 import { makeScan } from "../../compiler/core/ops/scan.ts";
 import { full, input, iota } from "../../compiler/core/ops/source.ts";
 import { dense, evaluate } from "../../compiler/core/reference/evaluate.ts";
@@ -137,18 +138,22 @@ describe("backward", () => {
     const [g] = backward(b, [y], [one(b)], [x]);
     expect([...run([x], [g as Value], { x: dense("f32", [], [3]) })[0]]).toEqual([6]);
   });
-  it("does not differentiate beyond a composite's operands on their behalf", () => {
+  it.each([
     // softmax's operand and the weight it multiplies share a producer: each way counts once.
+    ["a composite's", [4], (b: GraphBuilder, h: Value) => mul(b, softmax(b, h, -1), h)],
+    // Where an image is read is computed from the image (a spatial transformer).
+    ["grid_sample's", [1, 2, 2, 2], (b: GraphBuilder, h: Value) => b.make(gridSampleOp, [h, tanh(b, h)])],
+  ] as const)("does not differentiate beyond %s operands on their behalf", (_, shape, make) => {
     const b = createBuilder();
-    const x = tensor(b, "x", 4);
+    const x = tensor(b, "x", ...shape);
     const h = tanh(b, x);
-    const y = sum(b, mul(b, softmax(b, h, -1), h));
+    const y = sum(b, make(b, h));
     const [g] = backward(b, [y], [one(b)], [x]);
     const random = randomFrom(3);
-    const data = { x: drawDense("f32", [4], random) };
+    const data = { x: drawDense("f32", shape, random) };
     const value = (d: Dense): number => run([x], [y], { x: d })[0][0];
     const [found] = run([x], [g as Value], data);
-    const expected = [0, 1, 2, 3].map((i) => {
+    const expected = Array.from(data.x.data, (_, i) => {
       const at = (delta: number): number => {
         const moved = Float64Array.from(data.x.data);
         moved[i] += delta;

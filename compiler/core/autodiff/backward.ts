@@ -66,10 +66,13 @@ function propagate(
 
 function gradientsOf(b: Builder, node: Node, grads: Gradients, needed: readonly boolean[]): Gradients {
   const { op } = node;
-  if (op.vjp) return op.vjp(b, node, grads, backward);
+  // An operand may be computed from another one: the way between them is not the operator's.
+  const within: typeof backward = (b, outputs, seeds, wrt) =>
+    propagate(b, outputs, seeds, wrt, new Set(node.inputs));
+  if (op.vjp) return op.vjp(b, node, grads, within);
   if (op.expand) {
     const wrt = [...new Set(node.inputs.filter((_, i) => needed[i]))];
-    const found = propagate(b, op.expand(b, node), grads, wrt, new Set(node.inputs));
+    const found = within(b, op.expand(b, node), grads, wrt);
     // An operand that occurs twice gets its whole gradient at the first place.
     return node.inputs.map((v, i) => (node.inputs.indexOf(v) === i ? found[wrt.indexOf(v)] : undefined));
   }

@@ -233,7 +233,7 @@ export interface OpDef {
     b: Builder,
     node: Node,
     grads: readonly (Value | undefined)[],
-    /** For operators that hold a graph of their own. */
+    /** For operators that hold a graph of their own; goes no further than the operands. */
     backward: Backward,
   ): readonly (Value | undefined)[];
   /** Why there is no gradient, where vjp is absent on purpose. */
