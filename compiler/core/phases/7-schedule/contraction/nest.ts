@@ -183,8 +183,8 @@ export function nestOf(ctx: ScheduleContext, g: Region): Nest | undefined {
   const total = joined.sum ?? fold;
   const folds = joined.sum ? joined.folds : [fold];
   const all = folds.map((f) => contractionOf(f));
-  const c = all[0];
-  if (!c || all.some((x) => !x)) return undefined;
+  if (all.some((x) => !x)) return undefined;
+  const c = together(all as Contraction[]);
   const windows = windowFolds(roots, folds[0]);
   const windowAxes = windows.length > 0 ? windows[0].axes : [];
   const literalExtent = (a: Axis): number => {
@@ -379,6 +379,22 @@ export function emitStore(em: Emitter, n: Nest, apart: boolean): Store {
       return em.let("by_col", widen(em.x(s.substitute(l, new Map([[col, s.axisValue(axis)]])), axis), 4));
     });
   return { name, byColumn };
+}
+
+/**
+ * The axes of contractions that are added up. An operand inlined from a broadcast does not see all it is multiplied along:
+ * what is a row of one term may be batch of another, and is batch then.
+ */
+function together(all: readonly Contraction[]): Contraction {
+  const inA = new Set(all.flatMap((q) => q.a.free));
+  const inB = new Set(all.flatMap((q) => q.b.free));
+  const axes = [...new Set(all.flatMap((q) => q.fold.free))];
+  return {
+    ...all[0],
+    rows: axes.filter((x) => inA.has(x) && !inB.has(x)),
+    cols: axes.filter((x) => inB.has(x) && !inA.has(x)),
+    batch: axes.filter((x) => inA.has(x) && inB.has(x)),
+  };
 }
 
 /**
