@@ -4,7 +4,13 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "
 import { join } from "node:path";
 
 const SOURCES = ["compiler", "runtime"];
-const SETTINGS = ["package-lock.json", "tsconfig.json", "tsconfig.build.json", "scripts/generate.mjs"];
+const SETTINGS = [
+  "package-lock.json",
+  "tsconfig.json",
+  "tsconfig.build.json",
+  "scripts/generate.mjs",
+  "scripts/bundle-cli.mjs",
+];
 
 /** Dirent.path until Node 20.12, Dirent.parentPath since. */
 const folderOf = (entry) => entry.parentPath ?? entry.path;

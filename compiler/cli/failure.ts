@@ -8,6 +8,7 @@ import {
   type Painter,
   renderAll,
 } from "../core/index.ts";
+import { sourceStack } from "./stack.ts";
 import { harmless } from "./style.ts";
 
 export const EXIT = { done: 0, input: 1, usage: 2, machine: 3, bug: 70 } as const;
@@ -71,8 +72,7 @@ function bug(error: unknown, paint: Painter, command: string): { text: string; c
   const what =
     error instanceof InternalError ? message : `internal error in ${pass}: ${message}; this is a bug in mdl`;
   const from = error instanceof InternalError && error.cause instanceof Error ? error.cause : error;
-  const stack =
-    from instanceof Error ? (from.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line)) : [];
+  const stack = framesOf(from);
   const text = [
     `${paint.error("internal error")}${paint.strong(harmless(what).replace(/^internal error/, ""))}`,
     `${paint.help("help:")} please report it with the source and this text`,
@@ -81,9 +81,16 @@ function bug(error: unknown, paint: Painter, command: string): { text: string; c
   return { text, code: EXIT.bug };
 }
 
+const framesOf = (error: unknown): string[] =>
+  error instanceof Error
+    ? sourceStack(error.stack ?? "")
+        .split("\n")
+        .filter((line) => /^\s+at /.test(line))
+    : [];
+
 /** The pass that an exception comes from, by the folder of the innermost phase on its stack. */
 const passOf = (error: unknown): string | undefined =>
-  error instanceof Error ? /phases[\\/]\d-(\w+)[\\/]/.exec(error.stack ?? "")?.[1] : undefined;
+  /phases[\\/]\d-(\w+)[\\/]/.exec(framesOf(error).join("\n"))?.[1];
 
 /** A failed system call in words. */
 export function fileTrouble(error: unknown, path?: string): string {
