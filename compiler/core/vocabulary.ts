@@ -23,10 +23,7 @@ export interface Word {
 /** Functions of the static world; `test/2-check/vocabulary.test.ts` holds that none is missing. */
 const FUNCTIONS: Readonly<Record<string, readonly [signature: string, doc: string]>> = {
   identity: ["identity(x)", "x itself; as a layer, one that does nothing (PyTorch's nn.Identity)."],
-  checkpoint: [
-    "checkpoint(f)",
-    "f, to be computed again in the backward pass; accepted, and nothing is saved yet.",
-  ],
+  checkpoint: ["checkpoint(f)", "f, whose insides the backward pass computes again and nobody keeps."],
   eval: ["layer.eval()", "The layer in eval mode, whatever the mode around it."],
   ntuple: [
     "ntuple(x, n = 1)",

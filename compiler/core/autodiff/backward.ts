@@ -68,8 +68,8 @@ function gradientsOf(b: Builder, node: Node, grads: Gradients, needed: readonly 
   const { op } = node;
   // An operand may be computed from another one: the way between them is not the operator's.
   const within: typeof backward = (b, outputs, seeds, wrt) =>
-    propagate(b, outputs, seeds, wrt, new Set(node.inputs));
-  if (op.vjp) return op.vjp(b, node, grads, within);
+    propagate(b, outputs, seeds, wrt, new Set([...node.inputs, ...wrt]));
+  if (op.vjp) return op.vjp(b, node, grads, within, needed);
   if (op.expand) {
     const wrt = [...new Set(node.inputs.filter((_, i) => needed[i]))];
     const found = within(b, op.expand(b, node), grads, wrt);

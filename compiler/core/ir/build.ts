@@ -35,6 +35,8 @@ export interface GraphBuilder extends Builder {
   readonly constraints: readonly Constraint[];
   /** Values made so far (for budgets). */
   readonly count: number;
+  /** The id of the next node. */
+  readonly next: number;
 }
 
 let nextId = 0;
@@ -137,6 +139,9 @@ export function createBuilder(firstId = 0): GraphBuilder {
     get count() {
       return values;
     },
+    get next() {
+      return id;
+    },
     get origin() {
       return origin;
     },
@@ -199,20 +204,20 @@ export const PART_OF = "part of ";
 /** An origin marked as derived by `how` ("gradient of conv2d"). */
 export const derivedOrigin = (o: Origin, how: string): Origin => ({ ...o, derived: [...o.derived, how] });
 
-/** Nodes the sinks need, in topological order (operands before users), iteratively. */
-export function reachable(sinks: readonly Value[]): Node[] {
+/** Nodes the sinks need, of those that count, in topological order (operands before users), iteratively. */
+export function reachable(sinks: readonly Value[], counts: (n: Node) => boolean = () => true): Node[] {
   const seen = new Set<Node>();
   const order: Node[] = [];
   const stack: { node: Node; next: number }[] = [];
   for (const sink of sinks) {
-    if (seen.has(sink.node)) continue;
+    if (seen.has(sink.node) || !counts(sink.node)) continue;
     seen.add(sink.node);
     stack.push({ node: sink.node, next: 0 });
     while (stack.length > 0) {
       const top = stack[stack.length - 1];
       if (top.next < top.node.inputs.length) {
         const child = top.node.inputs[top.next++].node;
-        if (!seen.has(child)) {
+        if (!seen.has(child) && counts(child)) {
           seen.add(child);
           stack.push({ node: child, next: 0 });
         }
@@ -243,6 +248,23 @@ export function finishGraph(parts: GraphParts): Graph {
     ...writes.map((w) => w.value),
   ];
   return { ...parts, writes, constraints: parts.constraints ?? [], nodes: reachable(sinks) };
+}
+
+/** The nodes of a graph anew, on other operands: where each of its values went. */
+export function replay(b: Builder, graph: Graph, operands: readonly Value[]): (v: Value) => Value {
+  const map = new Map<Value, Value>();
+  graph.inputs.forEach((n, i) => {
+    map.set(n.outs[0], operands[i]);
+  });
+  for (const n of graph.nodes) {
+    if (map.has(n.outs[0])) continue;
+    const inputs = n.inputs.map((v) => map.get(v) as Value);
+    const outs = b.at(n.origin, () => b.node(n.op, inputs, n.attrs, n.label));
+    n.outs.forEach((v, i) => {
+      map.set(v, outs[i]);
+    });
+  }
+  return (v) => map.get(v) as Value;
 }
 
 /** Users of each node's results within a graph. */

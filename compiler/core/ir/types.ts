@@ -233,8 +233,10 @@ export interface OpDef {
     b: Builder,
     node: Node,
     grads: readonly (Value | undefined)[],
-    /** For operators that hold a graph of their own; goes no further than the operands. */
+    /** For operators that hold a graph of their own; goes no further than the operands, nor than `wrt`. */
     backward: Backward,
+    /** Of which operands the gradient is asked for; others need not be computed. */
+    needed: readonly boolean[],
   ): readonly (Value | undefined)[];
   /** Why there is no gradient, where vjp is absent on purpose. */
   readonly noGrad?: string;
@@ -268,6 +270,8 @@ export interface OpDef {
    * op with `operand` * s along its axis `from`.
    */
   readonly scales?: { readonly operand: number; readonly from: number; readonly axis: number };
+  /** True where a reader is not to run before all operands are there, though it reads the first alone. */
+  readonly late?: boolean;
   /** True where op(op(a, b), c) with the same attributes is op(a, b, c): many operands may be joined in steps. */
   readonly associative?: boolean;
   /** Composite: the definition, in terms of other operators. Algorithm: what stands for it where no family claims it. */

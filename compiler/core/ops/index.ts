@@ -5,6 +5,7 @@ import { adaptives } from "./adaptive.ts";
 import { arranging } from "./arrange.ts";
 import { attentions } from "./attention.ts";
 import { broadcastToOp, castOp, reshapeOp, sumOp } from "./axes.ts";
+import { afterOp, checkpoint } from "./checkpoint.ts";
 import { convolutions } from "./conv.ts";
 import { copy, pack } from "./copy.ts";
 import { customOp, variableOp } from "./custom.ts";
@@ -48,7 +49,10 @@ export const opFamilies: readonly { readonly title: string; readonly ops: readon
   { title: "Norms", ops: norms },
   { title: "Attention", ops: attentions },
   { title: "Losses", ops: losses },
-  { title: "Of the compiler's own", ops: [copy, pack, scan, loop, pick, outside, customOp, variableOp] },
+  {
+    title: "Of the compiler's own",
+    ops: [copy, pack, scan, loop, pick, outside, customOp, variableOp, checkpoint, afterOp],
+  },
 ];
 export const allOps: readonly OpDef[] = opFamilies.flatMap((family) => family.ops);
 

@@ -2,7 +2,7 @@
 // `xs` operand, the carries, and the captured values; its results are the next carries and then the emitted values.
 // Operands: xs..., initial carries..., captured.... Results: final carries..., emitted values stacked along their axis.
 import { type Dim, type DimLike, dim, equal, print } from "../dims/dim.ts";
-import { createBuilder, finishGraph, sameType, typeText } from "../ir/build.ts";
+import { createBuilder, finishGraph, replay, sameType, typeText } from "../ir/build.ts";
 import {
   type Attr,
   type Attrs,
@@ -191,6 +191,7 @@ function scanGradient(
   node: Node,
   grads: readonly (Value | undefined)[],
   backward: Backward,
+  needed: readonly boolean[],
 ): readonly (Value | undefined)[] {
   const a = scanAttrs(node.attrs);
   const xs = node.inputs.slice(0, a.xs);
@@ -198,10 +199,13 @@ function scanGradient(
   const captured = node.inputs.slice(a.xs + a.carries);
   const saved = makeScan(b, node.inputs, keepingCarries(a)).slice(node.outs.length);
 
-  // Only floats have gradients; the places of the others stay empty.
+  // Only floats have gradients; the places of the others stay empty, and of what nobody asks for. What flows along the carries
+  // is on the way to both.
   const floats = (list: readonly Value[]): number[] =>
     list.map((v, i) => (isFloat(v.type.dtype) ? i : -1)).filter((i) => i >= 0);
-  const [dx, dc, dk] = [floats(xs), floats(carries), floats(captured)];
+  const dx = floats(xs).filter((i) => needed[i]);
+  const dc = floats(carries);
+  const dk = floats(captured).filter((i) => needed[a.xs + a.carries + i]);
   const emits = node.outs.slice(a.carries);
   const flowing = emits.map((v, i) => ({ v, i, g: grads[a.carries + i] })).filter((e) => e.g !== undefined);
 
@@ -288,28 +292,18 @@ function backwardBody(backward: Backward, a: ScanAttrs, p: Places): Graph {
     formals.slice(a.xs, a.xs + a.carries),
     formals.slice(a.xs + a.carries),
   ];
-  const actual = new Map<Value, Value>();
-  const stand = (v: Value): void => {
-    actual.set(v, fresh(String(v.node.attrs.name), v.type));
-  };
-  [...slices, ...before].forEach(stand);
+  const stand = (list: readonly Value[]): Value[] =>
+    list.map((v) => fresh(String(v.node.attrs.name), v.type));
+  const given = [...stand(slices), ...stand(before)];
   const results = a.body.results.map((r) => r.value);
   const seeds: (Value | undefined)[] = results.map(() => undefined);
   for (const i of p.emits) seeds[a.carries + i] = fresh(`d_emit${i}`, results[a.carries + i].type);
   for (const i of p.dc) seeds[i] = fresh(`d_carry${i}`, p.types.carries[i]);
   const sums = p.dk.map((i) => fresh(`d_captured${i}`, p.types.captured[i]));
-  captured.forEach(stand);
+  given.push(...stand(captured));
 
   // The step again, on these inputs.
-  for (const n of a.body.nodes) {
-    if (n.op === input) continue;
-    const ins = n.inputs.map((v) => actual.get(v) as Value);
-    const outs = b.at(n.origin, () => b.node(n.op, ins, n.attrs, n.label));
-    n.outs.forEach((v, i) => {
-      actual.set(v, outs[i]);
-    });
-  }
-  const at = (v: Value): Value => actual.get(v) as Value;
+  const at = replay(b, a.body, given);
   const wrt = [
     ...p.dx.map((i) => slices[i]),
     ...p.dc.map((i) => before[i]),

@@ -7,6 +7,7 @@ import { transform } from "../../ir/transform.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { copy } from "../../ops/copy.ts";
 import { isCarried } from "../../ops/scan.ts";
+import { openCheckpoints } from "./checkpoints.ts";
 import { hoist } from "./hoist.ts";
 import { lowerLoops } from "./loops.ts";
 import { narrow } from "./narrow.ts";
@@ -26,7 +27,9 @@ export interface SimplifyOptions {
 export type Pass = { readonly name: string; readonly run: (g: Graph, o: SimplifyOptions) => Graph };
 
 export const passes: readonly Pass[] = [
-  // First: expansion rebuilds bodies, after which nobody could tell that two were one.
+  // What differentiates is done; what lies within is merged with what lies without.
+  { name: "open-checkpoints", run: (g) => openCheckpoints(g) },
+  // Before expansion, which rebuilds bodies, after which nobody could tell that two were one.
   { name: "merge-scans", run: (g) => mergeScans(g) },
   { name: "expand", run: expand },
   // Needs primitives; what comes out is simplified further.

@@ -55,6 +55,8 @@ export function runBeside(
   routine: { readonly alias: ReadonlyMap<Value, Value>; readonly inPlace: ReadonlyMap<Value, Value> },
   target: Target,
   within: Lying = () => undefined,
+  /** Those that run no earlier than where they stand. */
+  held: ReadonlySet<Step> = new Set(),
 ): Step[] {
   const most = limitOf(target, "maxStorageBuffersPerShaderStage");
   const words = Math.min(MOST_WORDS, limitOf(target, "maxUniformWords"));
@@ -124,6 +126,7 @@ export function runBeside(
       if (!t) continue;
       // What a loop runs is not looked into.
       if (t.kind === "loop") break;
+      if (held.has(t)) continue;
       const l = early[j] || j - i <= NEAR ? single[j] : undefined;
       const fits =
         l !== undefined &&

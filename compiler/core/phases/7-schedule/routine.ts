@@ -8,7 +8,7 @@ import type { Placing } from "../../kernel/emitter.ts";
 import type { About, Launches, Routine, Step } from "../../kernel/launch.ts";
 import { verifyKernel } from "../../kernel/verify.ts";
 import { loopAttrs } from "../../ops/scan.ts";
-import type { Region } from "../../regions/region.ts";
+import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
 import { limitOf, rulesOf, type Target } from "../../targets.ts";
 import type { Laid } from "../6-layout/layout.ts";
 import { type FlatPlaces, lyingIn, runBeside } from "./beside.ts";
@@ -65,6 +65,8 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
   };
   const keyOf = (v: Value): string => `${p.identity.of(v)}@${layouts.order(v).join()} as ${layouts.dtype(v)}`;
   const late = new Set<Step>();
+  /** Those that run where they stand: what they read is there before, and yet they are not wanted before. */
+  const held = new Set<Step>();
   const single = laid.order.flatMap((g): Step | Step[] => {
     const { anchor, roots } = g;
     if (g.kind === "control") return { kind: "loop", node: anchor };
@@ -91,6 +93,7 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
         own.findIndex((step) => binds(step, left)),
       );
       for (const step of own.slice(first + 1)) late.add(step);
+      if (isHeld(g, fused)) for (const step of own) held.add(step);
       return own;
     }
     const key = roots.map(keyOf).join("|");
@@ -103,6 +106,7 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
     { alias: fused.alias, inPlace },
     target,
     lyingIn(single, fused.graph, fused.alias, p.flat),
+    held,
   );
   // The others were looked at when they were made.
   const seen = new Set(single);
@@ -111,6 +115,19 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
       if (s.kind === "launch" && !seen.has(s))
         for (const { code } of s.launches.list) verifyKernel(code, rulesOf(target));
   return { graph: fused.graph, steps, alias: fused.alias, inPlace, narrowed: layouts.narrowed };
+}
+
+/** Whether what a group reads is read behind a node that waits for more than that. */
+function isHeld(g: Region, fused: Fused): boolean {
+  const seen = new Set<Node>();
+  const stack = g.roots.map((r) => r.node);
+  for (let n = stack.pop(); n; n = stack.pop()) {
+    if (seen.has(n)) continue;
+    seen.add(n);
+    if (n.op.late) return true;
+    for (const v of n.inputs) if (!isStoredFor(fused.home, g, v)) stack.push(v.node);
+  }
+  return false;
 }
 
 const binds = (s: Step, values: ReadonlySet<Value>): boolean =>

@@ -17,6 +17,7 @@ export function newTrace(name: string): Trace {
     b,
     name,
     count: () => b.count,
+    next: () => b.next,
     constraints: () => b.constraints,
     indexings: () => b.indexings,
     slices: new Map(),

@@ -190,7 +190,10 @@ function initializer(ctx: Ctx, name: string, args: readonly ArgVal[], site: ast.
 
 const table: Readonly<Record<string, Fn>> = {
   identity: (ctx, args, site) => one(ctx, "identity", ["x"], args, site)[0].val,
-  checkpoint: (ctx, args, site) => one(ctx, "checkpoint", ["f"], args, site)[0].val,
+  checkpoint: (ctx, args, site) => ({
+    kind: "checkpoint",
+    fn: one(ctx, "checkpoint", ["f"], args, site)[0].val,
+  }),
   eval: (ctx, args, site) => {
     const v = one(ctx, "eval", ["layer"], args, site)[0].val;
     return v.kind === "instance" ? { ...v, pinned: true } : v;

@@ -4,6 +4,7 @@ import type { Span } from "../../../diagnostics/report.ts";
 import type * as ast from "../../../syntax/ast.ts";
 import { construct } from "../instances/construct.ts";
 import { applyOperator } from "../tensors/apply.ts";
+import { checkpointed } from "../tensors/checkpoint.ts";
 import { callGrad } from "../tensors/gradient.ts";
 import { readNow } from "../tensors/state.ts";
 import { commit } from "../tensors/stores.ts";
@@ -52,6 +53,8 @@ export function callValue(ctx: Ctx, callee: Val, args: readonly ArgVal[], site: 
       return castTo(ctx, callee.dtype, args, site);
     case "grad":
       return callGrad(ctx, callee, args, site);
+    case "checkpoint":
+      return checkpointed(ctx, site.span, () => callValue(ctx, callee.fn, args, site, at));
     case "partial": {
       const places = args.filter((a) => a.name === undefined);
       const named = args.filter((a) => a.name !== undefined);

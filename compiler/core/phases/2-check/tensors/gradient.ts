@@ -41,10 +41,13 @@ type GradVal = Extract<Val, { kind: "grad" }>;
 
 export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: ast.Expr): Val {
   const trace = traceOf(ctx, site.span, "a gradient");
-  const params = g.fn.kind === "fn" ? g.fn.decl.params.map((p) => p.name.name) : [];
+  let named = g.fn;
+  while (named.kind === "checkpoint") named = named.fn;
+  const fn = named.kind === "fn" ? named.decl : undefined;
+  const params = fn ? fn.params.map((p) => p.name.name) : [];
   const exprs = g.wrt.kind === "list" || g.wrt.kind === "tuple" ? g.wrt.items : [g.wrt];
-  const name = g.fn.kind === "fn" ? g.fn.decl.name.name : describe(g.fn);
-  const matched = g.fn.kind === "fn" ? matchArgs(ctx, name, params, args, site.span) : [...args];
+  const name = fn ? fn.name.name : describe(named);
+  const matched = fn ? matchArgs(ctx, name, params, args, site.span) : [...args];
   const targets: { readonly value: Value; readonly key: string }[] = [];
   let single = exprs.length === 1 && exprs[0].kind !== "pattern";
   const slots = (list: readonly Slot[], e: ast.Expr): void => {
@@ -53,7 +56,7 @@ export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: as
   for (const e of exprs) {
     const at = e.kind === "name" ? params.indexOf(e.name) : -1;
     if (at >= 0) {
-      if (g.fn.kind === "fn") ctx.shared.table?.referTo(e.span, g.fn.decl.params[at].name.span);
+      if (fn) ctx.shared.table?.referTo(e.span, fn.params[at].name.span);
       const arg = matched[at];
       if (!arg || !(isTensor(arg.val) || isLiteral(arg.val)))
         return fail(ctx, "E1103", `${params[at]} is no tensor of this call`, e.span);
@@ -99,9 +102,7 @@ export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: as
       );
     slots([v.slot], e);
   }
-  const given = matched.flatMap((a, i): ArgVal[] =>
-    a ? [g.fn.kind === "fn" ? { ...a, name: params[i] } : a] : [],
-  );
+  const given = matched.flatMap((a, i): ArgVal[] => (a ? [fn ? { ...a, name: params[i] } : a] : []));
   const out = ctx.shared.interpreter.call(ctx, g.fn, given, site, site.span);
   const loss = toTensor(ctx, out, site.span);
   if (loss.type.shape.length > 0 || (loss.type.dtype !== "f32" && loss.type.dtype !== "f16"))

@@ -151,6 +151,8 @@ export interface Trace {
   readonly name: string;
   /** Nodes made so far. */
   readonly count: () => number;
+  /** The id of the node that is made next. */
+  readonly next: () => number;
   /** Conditions of the call so far. */
   readonly constraints: () => readonly Constraint[];
   /** What was used as indices so far. */

@@ -31,6 +31,7 @@ export type Val =
   | { readonly kind: "builtin"; readonly name: string }
   /** A callable with its later arguments given; the first is still to come. */
   | { readonly kind: "partial"; readonly callee: Val; readonly args: readonly ArgVal[] }
+  | { readonly kind: "checkpoint"; readonly fn: Val }
   | { readonly kind: "grad"; readonly fn: Val; readonly wrt: ast.Expr; readonly ctx: unknown }
   | { readonly kind: "init"; readonly make: (shape: readonly number[]) => Init }
   /** A number the host computes at each step (schedules). */
@@ -198,6 +199,8 @@ export function describe(v: Val): string {
       return `the function ${v.name}`;
     case "partial":
       return `${describe(v.callee)} with some arguments`;
+    case "checkpoint":
+      return `${describe(v.fn)} under checkpoint`;
     case "grad":
       return "a gradient function";
     case "init":
