@@ -45,7 +45,7 @@ export function withSources<T>(sources: (file: string) => string | undefined, bo
 }
 
 const MACHINE = ["UnsupportedError", "LimitError", "GpuError", "DeviceLostError"];
-const INPUT = ["InputError", "WeightsError", "NonFiniteError", "MdlRuntimeError"];
+const INPUT = ["InputError", "WeightsError", "NonFiniteError", "MdlRuntimeError", "DataError"];
 
 /** What to print for an error, without a final line break, and the exit code. */
 export function explain(error: unknown, paint: Painter, command: string): { text: string; code: number } {

@@ -7,15 +7,15 @@ import { InputError } from "../../runtime/core/errors.ts";
 import { type Given, takeInputs } from "../../runtime/core/inputs.ts";
 import type { EntryPlan, Port } from "../../runtime/core/program.ts";
 import { type AnyArray, arrayOf, f16ToNumber, typeText } from "../../runtime/core/tensor.ts";
-import { CsvError, parseCsv } from "./csv.ts";
+import { CsvError, parseCsv } from "../../runtime/data/csv.ts";
+import { decodeJpeg, isJpeg } from "../../runtime/data/node/pictures/jpeg.ts";
+import { PictureError } from "../../runtime/data/node/pictures/picture.ts";
+import { decodePng, isPng } from "../../runtime/data/node/pictures/png.ts";
+import { isZip, readZip, ZipError } from "../../runtime/data/node/zip.ts";
+import { isNpy, NpyError, parseNpy } from "../../runtime/data/npy.ts";
 import { InputFailure, UsageError } from "./failure.ts";
 import { readBytes } from "./files.ts";
-import { isNpy, NpyError, parseNpy } from "./npy.ts";
-import { decodeJpeg, isJpeg } from "./pictures/jpeg.ts";
-import { PictureError } from "./pictures/picture.ts";
-import { decodePng, isPng } from "./pictures/png.ts";
 import { type PictureOptions, toTensor } from "./pictures/tensor.ts";
-import { isZip, readZip, ZipError } from "./zip.ts";
 
 /** What takeInputs takes: elements with a shape, or flat ones whose one unknown size is inferred. */
 export type Value = AnyArray | { readonly data: AnyArray; readonly shape: readonly number[] };

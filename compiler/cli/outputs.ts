@@ -3,15 +3,15 @@
 // out.NAME.npy then. `--output y=FILE` is one of the results.
 import { extname } from "node:path";
 import { numberToF16 } from "../../runtime/core/tensor.ts";
-import { formatCsv } from "./csv.ts";
+import { formatCsv } from "../../runtime/data/csv.ts";
+import { PictureError } from "../../runtime/data/node/pictures/picture.ts";
+import { encodePng } from "../../runtime/data/node/pictures/png.ts";
+import { formatZip } from "../../runtime/data/node/zip.ts";
+import { formatNpy } from "../../runtime/data/npy.ts";
 import { InputFailure, UsageError } from "./failure.ts";
 import { type OutputFile, writeFiles } from "./files.ts";
-import { formatNpy } from "./npy.ts";
-import { PictureError } from "./pictures/picture.ts";
-import { encodePng } from "./pictures/png.ts";
 import { toPictures } from "./pictures/tensor.ts";
 import type { Result } from "./print-tensor.ts";
-import { formatZip } from "./zip.ts";
 
 /** Where results go: all of them, or one. */
 export interface Output {

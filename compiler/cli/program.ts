@@ -6,6 +6,7 @@ import { completion, SHELLS, type Shell } from "./completion.ts";
 import { EXIT, explain } from "./failure.ts";
 import { collect, parseBind, parseSet, parseSize } from "./models.ts";
 import { harmless, painterFor, styleFor, wantsColor } from "./style.ts";
+import { parseMap } from "./train/map.ts";
 import { version } from "./version.ts";
 
 const STAGES = ["ast", "graph", "fused", "kernels", "wgsl", "plan"];
@@ -158,6 +159,113 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .action(async (file, flags) => {
       const { compileCommand } = await import("./commands/compile.ts");
       await compileCommand(file, flags);
+    });
+
+  const data = (): Option =>
+    new Option(
+      "--data <KIND:PATH>",
+      "mnist:DIR, cifar10:DIR, cifar100:DIR, images:DIR (a folder a class), csv:FILE, npz:FILE, npy:x=FILE,y=FILE, text:FILE, bytes:FILE, lines:FILE; ?name=value sets an option, as in csv:iris.csv?label=Species",
+    );
+  const val = (what: string): Option => new Option("--val <SHARE|KIND:PATH>", what);
+  const map = (): Option =>
+    new Option(
+      "--map <x=image,…>",
+      "inputs with the columns they take, where names and types do not say",
+    ).argParser(parseMap);
+  const normalize = (): Option =>
+    new Option("--normalize <M:S>", "of pictures: take M off and divide by S, by channel (0.1307:0.3081)");
+
+  program
+    .command("train")
+    .summary("train a model on data")
+    .description(
+      "Runs a train block over data, epoch by epoch, on this machine's GPU; measures what is held out; writes weights, checkpoints, a log. Ctrl-C writes a checkpoint.",
+    )
+    .argument("<model.mdl>", "the source")
+    .argument("[NAME]", "the train block (default: the only one)")
+    .addOption(data())
+    .addOption(
+      val("what is held out: a share of the data, other data, or none (default: the data's own test part)"),
+    )
+    .addOption(map())
+    .option("--epochs <E>", "passes over the data (default: 10)", positive)
+    .option("--steps <S>", "at most so many steps", positive)
+    .option("--batch <B>", "records of a step (default: the block's, else 32)", positive)
+    .option("--lr <R>", "the largest learning rate; the schedule keeps its shape", notNegative)
+    .option(
+      "--schedule <S>",
+      "a schedule in place of the block's: one_cycle, cosine, or a call: one_cycle(3e-3, pct = 0.2)",
+    )
+    .option("--seed <S>", "of parameters, order, augmentation, dropout (default: 0)")
+    .option(
+      "--augment <LIST>",
+      "crop:4, flip, rotate:15, shift:0.1, scale:0.9:1.1, jitter:0.2, erase, mixup:0.2, cutmix:1; as in crop:4,flip",
+    )
+    .addOption(normalize())
+    .option("--drop-last", "leave a last batch out that is not full")
+    .option("--workers <N>", "threads that read and augment ahead (default: none)", notNegative)
+    .option("--save <F>", "write the weights, a safetensors file")
+    .addOption(
+      new Option("--keep <which>", "which weights --save writes").choices(["last", "best"]).default("last"),
+    )
+    .option("--patience <P>", "end after so many epochs that were no better", positive)
+    .option("--init <F>", "begin with what fits of a safetensors file; the rest as declared")
+    .option("--checkpoint <F>", "write a checkpoint after each epoch")
+    .option("--resume <F>", "go on from a checkpoint")
+    .option("--log <F>", "write an object a line: events step, epoch and end")
+    .option("--tensorboard <DIR>", "write what TensorBoard reads")
+    .option("--plot <F>", "write the curves, an SVG")
+    .option("--lr-find", "plot the loss against the learning rate, and train nothing")
+    .addOption(target())
+    .addOption(model())
+    .addOption(set())
+    .addHelpText(
+      "after",
+      examples(
+        "mdl train convnet.mdl --data mnist:mnist --epochs 3 --save convnet.safetensors",
+        "mdl train convnet.mdl --data mnist:mnist --augment crop:2,rotate:10 --schedule one_cycle --lr 3e-3 --checkpoint convnet.ckpt",
+        "mdl train convnet.mdl --resume convnet.ckpt",
+        "mdl train mlp.mdl --set inputs=4 --set classes=3 --data 'csv:iris.csv?label=Species&drop=Id' --val 0.2",
+        "mdl train convnet.mdl --data mnist:mnist --lr-find",
+      ),
+    )
+    .action(async (file, name, flags) => {
+      const { trainCommand } = await import("./commands/train.ts");
+      finish((await trainCommand(file, name, flags)) ?? 0);
+    });
+
+  program
+    .command("eval")
+    .summary("measure weights on data")
+    .description(
+      "Averages every fn that gives one float (loss, accuracy) over data: what is held out of it, where something is.",
+    )
+    .argument("<model.mdl>", "the source")
+    .addOption(weights().makeOptionMandatory())
+    .addOption(data().makeOptionMandatory())
+    .addOption(
+      val("what to measure on: a share of the data as mdl train held it out, other data, or none of it: all"),
+    )
+    .addOption(map())
+    .option("--batch <B>", "records of a call", positive, 100)
+    .option("--seed <S>", "of the share that was held out", "0")
+    .addOption(normalize())
+    .option("--entry <E>", "only this fn; may be repeated", collect)
+    .option("--confusion", "a table of what each class was taken for")
+    .option("--json", "one object of metrics by name, for tools")
+    .addOption(target())
+    .addOption(model())
+    .addOption(set())
+    .addHelpText(
+      "after",
+      examples(
+        "mdl eval convnet.mdl --weights convnet.safetensors --data mnist:mnist --confusion",
+        "mdl eval convnet.mdl --weights convnet.safetensors --data mnist:mnist --json",
+      ),
+    )
+    .action(async (file, flags) => {
+      const { evalCommand } = await import("./commands/eval.ts");
+      finish((await evalCommand(file, flags)) ?? 0);
     });
 
   program

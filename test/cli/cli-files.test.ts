@@ -21,7 +21,6 @@ import { EXIT, explain, InputFailure, UsageError } from "../../compiler/cli/fail
 import { SourceFiles, writeFiles } from "../../compiler/cli/files.ts";
 import { type Argument, readInputs } from "../../compiler/cli/inputs.ts";
 import { modelsOf, parseBind, parseSet } from "../../compiler/cli/models.ts";
-import { formatNpy, parseNpy } from "../../compiler/cli/npy.ts";
 import { jsonText } from "../../compiler/cli/outputs.ts";
 import { topText } from "../../compiler/cli/print-tensor.ts";
 import { bytesText, wantsColor } from "../../compiler/cli/style.ts";
@@ -30,6 +29,7 @@ import { compile } from "../../compiler/core/index.ts";
 import { GpuError, InputError, UnsupportedError } from "../../runtime/core/errors.ts";
 import { tensorText } from "../../runtime/core/print.ts";
 import type { EntryPlan } from "../../runtime/core/program.ts";
+import { formatNpy, parseNpy } from "../../runtime/data/npy.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mdl-cli-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

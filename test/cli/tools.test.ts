@@ -3,7 +3,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { decodePng, encodePng } from "../../compiler/cli/pictures/png.ts";
+import { decodePng, encodePng } from "../../runtime/data/node/pictures/png.ts";
 import { example, testCli } from "../support/cli.ts";
 
 const { folder, run, main } = testCli();

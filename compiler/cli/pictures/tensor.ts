@@ -3,9 +3,9 @@
 // "L" has it; alpha is passed over unless four channels are asked for.
 import type { EntryPlan, Port } from "../../../runtime/core/program.ts";
 import { type AnyArray, arrayOf, typeText } from "../../../runtime/core/tensor.ts";
+import { type Picture, PictureError } from "../../../runtime/data/node/pictures/picture.ts";
+import { cropped, resized } from "../../../runtime/data/node/pictures/resize.ts";
 import type { Result } from "../print-tensor.ts";
-import { type Picture, PictureError } from "./picture.ts";
-import { cropped, resized } from "./resize.ts";
 
 export interface PictureOptions {
   /** Scale to the declared size: each side by itself, or to cover it and take the middle. */

@@ -14,7 +14,8 @@ const WORDS: Readonly<Record<string, number>> = {
   inf: Number.POSITIVE_INFINITY,
 };
 
-function numberOf(cell: string): number | undefined {
+/** The number that a cell says; undefined where it says none. */
+export function numberOf(cell: string): number | undefined {
   const text = /^"(.*)"$/.exec(cell)?.[1].trim() ?? cell;
   if (NUMBER.test(text)) return Number(text);
   const [, sign, word] = /^([-+]?)(\w+)$/.exec(text.toLowerCase()) ?? [];
@@ -22,39 +23,46 @@ function numberOf(cell: string): number | undefined {
   return value === undefined ? undefined : sign === "-" ? -value : value;
 }
 
+interface Cells {
+  readonly rows: readonly { readonly cells: readonly string[] /** From 1. */; readonly line: number }[];
+  readonly heading: readonly string[] | undefined;
+}
+
+/** Lines as cells. A first line is a heading where none of its cells is a number. */
+export function splitCells(text: string): Cells {
+  const lines = text.replace(/^\ufeff/, "").split(/\r\n|\n|\r/);
+  const filled = lines.flatMap((line, i) => (line.trim() === "" ? [] : [{ line: i + 1, text: line }]));
+  const by = [",", ";", "\t"].find((c) => filled[0]?.text.includes(c)) ?? ",";
+  const all = filled.map(({ line, text: own }) => ({
+    line,
+    cells: own.split(by).map((cell) => cell.trim()),
+  }));
+  const headed = all.length > 0 && all[0].cells.every((cell) => numberOf(cell) === undefined);
+  const rows = headed ? all.slice(1) : all;
+  return { rows, heading: headed ? all[0].cells : undefined };
+}
+
 export function parseCsv(text: string): {
   readonly rows: number;
   readonly columns: number;
   readonly data: number[];
 } {
-  const lines = text.replace(/^\ufeff/, "").split(/\r\n|\n|\r/);
-  const first = lines.find((line) => line.trim() !== "") ?? "";
-  const by = [",", ";", "\t"].find((c) => first.includes(c)) ?? ",";
+  const { rows } = splitCells(text);
+  const columns = rows[0]?.cells.length ?? 0;
   const data: number[] = [];
-  let rows = 0;
-  let columns = 0;
-  let headed = false;
-  lines.forEach((line, i) => {
-    if (line.trim() === "") return;
-    const cells = line.split(by).map((cell) => cell.trim());
-    const numbers = cells.map(numberOf);
-    if (rows === 0 && !headed && numbers.every((n) => n === undefined)) {
-      headed = true;
-      return;
-    }
-    if (rows === 0) columns = cells.length;
+  for (const { cells, line } of rows) {
     if (cells.length !== columns)
-      throw new CsvError(`line ${i + 1} has ${cells.length} cells, the first has ${columns}`);
-    numbers.forEach((n, c) => {
+      throw new CsvError(`line ${line} has ${cells.length} cells, the first has ${columns}`);
+    cells.forEach((cell, c) => {
+      const n = numberOf(cell);
       if (n === undefined)
         throw new CsvError(
-          `line ${i + 1}, cell ${c + 1}: expected a number, found ${JSON.stringify(cells[c].slice(0, 24))}`,
+          `line ${line}, cell ${c + 1}: expected a number, found ${JSON.stringify(cell.slice(0, 24))}`,
         );
       data.push(n);
     });
-    rows++;
-  });
-  return { rows, columns, data };
+  }
+  return { rows: rows.length, columns, data };
 }
 
 /** A row a line, of the last axis; all others together are the rows. */

@@ -1,7 +1,7 @@
 // NumPy's .npy format, versions 1 to 3. In: a file's bytes, or a tensor. Out: elements with shape and element type, or bytes.
 // Own code because it is a page, and the packages for it are unmaintained or take the file apart without checking it.
 // Big-endian files and column-major ones are converted; structured, object and complex ones are refused.
-import { f16ToNumber } from "../../runtime/core/tensor.ts";
+import { f16ToNumber } from "../core/tensor.ts";
 
 export interface NpyArray {
   /** As NumPy names it: float32, int64, bool, … */

@@ -1,0 +1,263 @@
+// `mdl train`: a train block's steps over data, on this machine's GPU. In: a source or a module, data, options. Out: weights,
+// checkpoints, a log, curves.
+import { basename, dirname, extname, join } from "node:path";
+import type { LoadOptions, NetBase } from "../../../runtime/core/api.ts";
+import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
+import { signatureOf } from "../../../runtime/core/store.ts";
+import { forEvaluation } from "../../../runtime/data/augment.ts";
+import { batchCount } from "../../../runtime/data/batches.ts";
+import { requestGpu, runAgainQuietly } from "../../../runtime/node/index.ts";
+import type { SetValue } from "../../core/index.ts";
+import { InputFailure, UsageError } from "../failure.ts";
+import { type ChoiceFlags, parseSeed, SourceModel } from "../runnable.ts";
+import { count, grouped, harmless, styleFor } from "../style.ts";
+import { type Checkpoint, type RunSettings, readCheckpoint } from "../train/checkpoint.ts";
+import { scalarEntries } from "../train/evaluate.ts";
+import { findRate } from "../train/lr-find.ts";
+import { checkLabels, matchInputs, matchText } from "../train/match.ts";
+import { Run } from "../train/run.ts";
+import { ratesOf } from "../train/schedule.ts";
+import { openParts, readInit, transformsOf } from "../train/setup.ts";
+
+export interface TrainFlags extends ChoiceFlags {
+  readonly data?: string;
+  readonly val?: string;
+  readonly map?: Readonly<Record<string, string>>;
+  readonly epochs?: number;
+  readonly batch?: number;
+  readonly steps?: number;
+  readonly lr?: number;
+  readonly schedule?: string;
+  readonly seed?: string;
+  readonly augment?: string;
+  readonly normalize?: string;
+  readonly dropLast?: boolean;
+  readonly workers?: number;
+  readonly save?: string;
+  readonly keep: "last" | "best";
+  readonly patience?: number;
+  readonly checkpoint?: string;
+  readonly resume?: string;
+  readonly init?: string;
+  readonly log?: string;
+  readonly plot?: string;
+  readonly tensorboard?: string;
+  readonly lrFind?: boolean;
+  readonly set?: Readonly<Record<string, SetValue>>;
+}
+
+/** Epochs and batches where neither the command line nor the block says. */
+const EPOCHS = 10;
+const BATCH = 32;
+/** Of `--lr-find`, without `--steps`. */
+const FIND_STEPS = 100;
+
+/** As in a shell: 128 and the number of SIGINT. */
+const INTERRUPTED = 130;
+
+export async function trainCommand(
+  file: string,
+  name: string | undefined,
+  flags: TrainFlags,
+): Promise<number | undefined> {
+  const code = await runAgainQuietly();
+  if (code !== undefined) return code;
+  const resumed = flags.resume === undefined ? undefined : readCheckpoint(flags.resume);
+  if (resumed && flags.init !== undefined)
+    throw new UsageError("--init is where a run begins, and --resume goes on with one");
+  const source = new SourceModel(file, flags);
+  const block = pickBlock(source, name ?? resumed?.block);
+  const settings = settingsOf(flags, resumed);
+  const seed = parseSeed(settings.seed);
+  // All that the user gave is read and looked at before a GPU is asked for.
+  const { train, val } = openParts(settings.data, settings.val, seed);
+  const inputs = source.checked.trains.find((t) => t.name === block)?.inputs.map((p) => p.name) ?? [];
+  const metricNames = val ? scalarEntries(source.checked, inputs) : [];
+  const made = source.open([`${block}_step`, ...metricNames], flags.target);
+  const entries = made.artefact.programs[0].entries;
+  const entry = entries.find((e) => e.name === `${block}_step`) as EntryPlan;
+  const metrics = metricNames.map((m) => entries.find((e) => e.name === m) as EntryPlan);
+  const matched = matchInputs(entry, train, settings.map);
+  checkLabels(entry, train, matched);
+  if (val) checkLabels(entry, val, matched);
+  const batch = flags.batch ?? resumed?.settings.batch ?? entry.train?.batch ?? BATCH;
+  const dropLast = flags.dropLast ?? false;
+  const perEpoch = batchCount(train, { batch, last: dropLast ? "drop" : "keep" });
+  if (perEpoch === 0)
+    throw new InputFailure(`${train.name} has ${train.size} records, less than a batch of ${batch}`);
+  const totalSteps = Math.min(settings.epochs * perEpoch, settings.steps ?? Number.POSITIVE_INFINITY);
+  const whole: RunSettings = { ...settings, batch };
+  if (resumed) checkResumed(resumed, made.artefact, whole, train.size, flags);
+  const rates = ratesOf(entry, totalSteps, settings.lr, settings.schedule);
+  const transforms = transformsOf(settings.augment, settings.normalize);
+  const init = flags.init === undefined ? undefined : readInit(made.artefact, flags.init);
+
+  await requestGpu();
+  const net = await open(made.load, { target: flags.target, seed, train: { totalSteps } });
+  let ended: string;
+  try {
+    if (init) await net.loadWeights(init.tensors, { partial: true });
+    if (resumed) await restore(net, resumed, flags.resume as string);
+    describe(made.artefact, net, [
+      [
+        "data",
+        `${count(train.size, "record")}${val ? `, ${grouped(val.size)} held out` : ""}: ${matchText(entry, train, matched)}`,
+      ],
+      [
+        "steps",
+        `${grouped(totalSteps)} of ${batch} records${resumed ? `, going on from ${grouped(resumed.progress.step)}` : ""}`,
+      ],
+      ...(init ? ([["begins", init.text]] as const) : []),
+    ]);
+    if (flags.lrFind) {
+      await findRate({
+        net,
+        entry,
+        train,
+        matched,
+        transforms,
+        batch,
+        seed,
+        steps: flags.steps ?? FIND_STEPS,
+        plot: flags.plot,
+      });
+      return undefined;
+    }
+    if (val && metrics.length === 0)
+      process.stderr.write(
+        `nothing is measured on what is held out: no fn of ${source.checked.name} gives one float of ${inputs.join(", ")}\n`,
+      );
+    const run = new Run({
+      net,
+      entry,
+      metrics,
+      train,
+      val: metrics.length > 0 ? val : undefined,
+      matched,
+      transforms,
+      evalTransforms: forEvaluation(transforms),
+      settings: whole,
+      dropLast,
+      workers: flags.workers ?? 0,
+      totalSteps,
+      rates,
+      from: resumed?.progress,
+      save: flags.save,
+      keep: flags.keep,
+      patience: flags.patience,
+      checkpoint: { path: checkpointPath(file, flags), each: flags.checkpoint !== undefined },
+      log: flags.log,
+      plot: flags.plot,
+      tensorboard: flags.tensorboard,
+      model: source.checked.name,
+      block,
+    });
+    const stop = (): void => run.stop();
+    process.on("SIGINT", stop).on("SIGTERM", stop);
+    try {
+      ended = await run.run();
+    } finally {
+      process.off("SIGINT", stop).off("SIGTERM", stop);
+    }
+  } finally {
+    await net.close();
+  }
+  const { dim } = styleFor(process.stdout);
+  if (ended === "stopped") {
+    const path = checkpointPath(file, flags);
+    process.stdout.write(
+      `stopped; wrote ${harmless(path)}: go on with mdl train ${harmless(file)} --resume ${harmless(path)}\n`,
+    );
+    return INTERRUPTED;
+  }
+  if (ended === "early") process.stdout.write(`stopped early: ${flags.patience} epochs were no better\n`);
+  if (flags.save !== undefined) process.stdout.write(`${dim("wrote")} ${harmless(flags.save)}\n`);
+  return undefined;
+}
+
+const open = (load: (options: LoadOptions) => Promise<NetBase>, options: LoadOptions): Promise<NetBase> =>
+  load(options);
+
+/** The train block that is meant. */
+function pickBlock(source: SourceModel, name: string | undefined): string {
+  const blocks = source.checked.trains.map((t) => t.name);
+  const { name: model } = source.checked;
+  if (blocks.length === 0)
+    throw new InputFailure(
+      `${model} has no train block: train fit for ${model} { minimize loss; with adam(lr = 1e-3) }`,
+    );
+  if (name === undefined && blocks.length > 1)
+    throw new UsageError(
+      `which train block of ${model}? ${blocks.join(", ")}; for example mdl train ${source.path} ${blocks[0]}`,
+    );
+  const wanted = name?.replace(/_step$/, "") ?? blocks[0];
+  if (!blocks.includes(wanted))
+    throw new InputFailure(`${model} has no train block ${name}; its train blocks are ${blocks.join(", ")}`);
+  return wanted;
+}
+
+/** The command line's, else the checkpoint's, else those of the house. */
+function settingsOf(flags: TrainFlags, resumed: Checkpoint | undefined): Omit<RunSettings, "batch"> {
+  const old: Partial<RunSettings> = resumed?.settings ?? {};
+  const data = flags.data ?? old.data;
+  if (data === undefined)
+    throw new UsageError(
+      "--data says what to train on, as in --data mnist:DIR or --data csv:iris.csv?label=Species",
+    );
+  return {
+    data,
+    val: flags.val ?? old.val,
+    map: flags.map ?? old.map,
+    epochs: flags.epochs ?? old.epochs ?? EPOCHS,
+    seed: flags.seed ?? old.seed ?? "0",
+    lr: flags.lr ?? old.lr,
+    schedule: flags.schedule ?? old.schedule,
+    augment: flags.augment ?? old.augment,
+    normalize: flags.normalize ?? old.normalize,
+    steps: flags.steps ?? old.steps,
+  };
+}
+
+/** A checkpoint is of this model, and of data that has the same order. */
+function checkResumed(
+  { snapshot, settings, records, model, progress }: Checkpoint,
+  artefact: Artefact,
+  now: RunSettings,
+  size: number,
+  { resume }: TrainFlags,
+): void {
+  const refuse = (why: string): InputFailure => new InputFailure(`${resume} cannot be gone on with: ${why}`);
+  if (snapshot.signature !== signatureOf(artefact))
+    throw refuse(
+      `it is of ${model === artefact.name ? `another ${model}, with other parameters or another optimiser` : `${model}, and this is ${artefact.name}`}`,
+    );
+  if (records !== size)
+    throw refuse(`its run had ${count(records, "record")}, ${now.data} has ${grouped(size)}`);
+  // Between epochs a run may go on in another way; within one, the order of records would be another.
+  if (progress.batch === 0) return;
+  for (const name of ["batch", "seed"] as const)
+    if (now[name] !== settings[name])
+      throw refuse(`it stopped within an epoch with --${name} ${settings[name]}, given ${now[name]}`);
+}
+
+async function restore(net: NetBase, { snapshot, target }: Checkpoint, path: string): Promise<void> {
+  await net.restore(snapshot);
+  if (net.target !== target)
+    process.stderr.write(
+      `${harmless(path)} was made by kernels of ${target}, these are ${net.target}'s: the last bits may differ\n`,
+    );
+}
+
+/** Beside the weights, else here, by the model's file. */
+function checkpointPath(file: string, { checkpoint, save, resume }: TrainFlags): string {
+  if (checkpoint ?? resume) return (checkpoint ?? resume) as string;
+  if (save !== undefined) return join(dirname(save), `${basename(save, extname(save))}.ckpt`);
+  return `${basename(file, extname(file))}.ckpt`;
+}
+
+function describe(artefact: Artefact, net: NetBase, lines: readonly (readonly [string, string])[]): void {
+  const { bold, dim } = styleFor(process.stdout);
+  const parameters = artefact.params.reduce((n, p) => n + p.shape.reduce((a, b) => a * b, 1), 0);
+  process.stdout.write(`${bold(artefact.name)}, ${count(parameters, "parameter")}, on ${net.target}\n`);
+  for (const [name, text] of lines) process.stdout.write(`  ${dim(name.padEnd(6))} ${harmless(text)}\n`);
+}

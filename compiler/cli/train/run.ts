@@ -1,0 +1,335 @@
+// A training run: epochs, steps, validation, what is written on the way. In: a loaded net and everything the command line decided.
+// Out: a trained net, files, lines. Losses are read back a few times a second: each reading waits for the GPU.
+import { appendFileSync, writeFileSync } from "node:fs";
+import type { NetBase, StepResult } from "../../../runtime/core/api.ts";
+import type { EntryPlan } from "../../../runtime/core/program.ts";
+import type { Transform } from "../../../runtime/data/augment.ts";
+import type { Batch } from "../../../runtime/data/batches.ts";
+import type { Dataset } from "../../../runtime/data/dataset.ts";
+import { Loader } from "../../../runtime/data/node/loader.ts";
+import { writeFiles } from "../files.ts";
+import { harmless, styleFor } from "../style.ts";
+import { chartSvg, curveText, short } from "./chart.ts";
+import { formatCheckpoint, type Progress, type RunSettings } from "./checkpoint.ts";
+import { evaluate, type Metrics } from "./evaluate.ts";
+import type { Matched } from "./match.ts";
+import { ProgressLine, Rows, timeText } from "./progress.ts";
+import type { Rates } from "./schedule.ts";
+import { TensorBoard } from "./tensorboard.ts";
+
+export interface RunOptions {
+  readonly net: NetBase;
+  readonly entry: EntryPlan;
+  /** Entries that are evaluated after each epoch. */
+  readonly metrics: readonly EntryPlan[];
+  readonly train: Dataset;
+  readonly val?: Dataset;
+  readonly matched: Matched;
+  readonly transforms: readonly Transform[];
+  readonly evalTransforms: readonly Transform[];
+  readonly settings: RunSettings;
+  readonly dropLast: boolean;
+  readonly workers: number;
+  readonly totalSteps: number;
+  readonly rates: Rates;
+  readonly from?: Progress;
+  readonly save?: string;
+  readonly keep: "last" | "best";
+  readonly patience?: number;
+  /** Written after each epoch, where it was asked for, and when the run is stopped. */
+  readonly checkpoint: { readonly path: string; readonly each: boolean };
+  readonly log?: string;
+  readonly plot?: string;
+  readonly tensorboard?: string;
+  /** Kept in checkpoints. */
+  readonly model: string;
+  readonly block: string;
+}
+
+/** Milliseconds between two readings of a step's figures. */
+const READ_EVERY = 300;
+
+type Figures = Readonly<Record<string, number>>;
+type StepCall = (inputs: Batch, options?: object) => Promise<StepResult>;
+
+export type Ended = "done" | "stopped" | "early";
+
+export class Run {
+  readonly #options: RunOptions;
+  readonly #line = new ProgressLine();
+  readonly #style = styleFor(process.stdout);
+  readonly #losses: (readonly [number, number])[];
+  readonly #vals: Progress["vals"][number][];
+  readonly #board: TensorBoard | undefined;
+  #step: number;
+  #epoch: number;
+  #batch: number;
+  #waited: number;
+  #best: number | undefined;
+  #stop = false;
+  #reading: Promise<void> | undefined;
+  #failure: { readonly error: unknown } | undefined;
+  #latest: Figures = {};
+  #perSecond: number | undefined;
+  #lastVal: Metrics | undefined;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+    const { from, log, tensorboard } = options;
+    this.#losses = [...(from?.losses ?? [])];
+    this.#vals = [...(from?.vals ?? [])];
+    this.#step = from?.step ?? 0;
+    this.#epoch = from?.epoch ?? 0;
+    this.#batch = from?.batch ?? 0;
+    this.#waited = from?.waited ?? 0;
+    this.#best = from?.best;
+    if (log !== undefined && from === undefined) writeFileSync(log, "");
+    this.#board = tensorboard === undefined ? undefined : new TensorBoard(tensorboard);
+  }
+
+  /** Ends the run after the step under way. */
+  stop(): void {
+    this.#stop = true;
+  }
+
+  async run(): Promise<Ended> {
+    const { settings, train, matched, transforms, dropLast, workers, val } = this.#options;
+    const loader = new Loader(train, {
+      batch: settings.batch,
+      seed: BigInt(settings.seed),
+      last: dropLast ? "drop" : "keep",
+      inputs: matched,
+      augment: transforms,
+      workers,
+    });
+    const { metrics, entry } = this.#options;
+    const reports = entry.train?.reports ?? [];
+    const valNames = val ? metrics.map((m) => `val ${m.name}`) : [];
+    const rows = new Rows(["epoch", "loss", ...reports, ...valNames, "lr", "samples/s", "time"]);
+    const since = performance.now();
+    let ended: Ended = "done";
+    try {
+      for (; this.#epoch < settings.epochs && ended === "done"; ) {
+        const began = performance.now();
+        const before = this.#step;
+        const samples = await this.#trainEpoch(loader);
+        await this.#settle();
+        if (this.#stop && this.#batch < loader.count) {
+          ended = "stopped";
+          break;
+        }
+        const seconds = (performance.now() - began) / 1000;
+        const found = val ? await this.#validate(val) : undefined;
+        this.#epoch++;
+        this.#batch = 0;
+        const mean = this.#meanSince(before);
+        const lr = this.#options.rates.at(this.#step - 1);
+        const perSecond = samples / seconds;
+        this.#line.clear();
+        rows.add([
+          String(this.#epoch),
+          short(mean),
+          ...reports.map((name) => short(this.#latest[name] ?? Number.NaN)),
+          ...(found ? metrics.map((m) => short(found[m.name])) : []),
+          lr === undefined ? "-" : short(lr),
+          String(Math.round(perSecond)),
+          timeText(seconds),
+        ]);
+        this.#log("epoch", { loss: mean, lr, samples_per_s: perSecond, val: found });
+        this.#board?.add(this.#step, {
+          "epoch/loss": mean,
+          ...Object.fromEntries(Object.entries(found ?? {}).map(([k, v]) => [`val/${k}`, v])),
+        });
+        if (found) this.#vals.push({ step: this.#step, metrics: found });
+        const better = this.#judge(found?.["loss"] ?? Object.values(found ?? {})[0] ?? mean);
+        if (better && this.#options.keep === "best") await this.#saveWeights();
+        const { patience } = this.#options;
+        if (patience !== undefined && this.#waited >= patience) ended = "early";
+        if (this.#stop && this.#epoch < settings.epochs) ended = "stopped";
+        if (this.#options.checkpoint.each) await this.#checkpoint();
+        if (this.#step >= this.#options.totalSteps) break;
+      }
+    } finally {
+      this.#line.clear();
+      await loader.close();
+    }
+    if (ended === "stopped") await this.#checkpoint();
+    else if (this.#options.keep === "last" || this.#best === undefined) await this.#saveWeights();
+    const seconds = (performance.now() - since) / 1000;
+    this.#log("end", {
+      loss: this.#losses.at(-1)?.[1],
+      lr: this.#options.rates.at(Math.max(0, this.#step - 1)),
+      samples_per_s: this.#perSecond,
+      val: this.#lastVal,
+      seconds,
+      reason: ended,
+    });
+    this.#curve(seconds);
+    this.#plot();
+    return ended;
+  }
+
+  /** The samples of an epoch, or of what is left of it; ends early where the run is stopped. */
+  async #trainEpoch(loader: Loader): Promise<number> {
+    const { net, entry, settings, totalSteps, rates, train } = this.#options;
+    const call = (net as unknown as { readonly entries: Readonly<Record<string, StepCall>> }).entries[
+      entry.name
+    ];
+    let samples = 0;
+    let last = { time: performance.now(), samples: 0 };
+    let readAt = 0;
+    for await (const batch of loader.epoch(this.#epoch, this.#batch)) {
+      if (this.#stop || this.#step >= totalSteps) break;
+      if (this.#failure) throw this.#failure.error;
+      const result = await call(batch, rates.override(this.#step));
+      const records = Math.min(settings.batch, train.size - this.#batch * settings.batch);
+      samples += records;
+      this.#step++;
+      this.#batch++;
+      const now = performance.now();
+      const final = this.#batch === loader.count || this.#step === totalSteps;
+      if (!this.#reading && (now - readAt > READ_EVERY || final)) {
+        readAt = now;
+        const [step, epoch, lr] = [this.#step, this.#epoch, rates.at(this.#step - 1)];
+        this.#reading = result.read().then(
+          (figures) => {
+            this.#reading = undefined;
+            const time = performance.now();
+            if (samples > last.samples && time > last.time)
+              this.#perSecond = (1000 * (samples - last.samples)) / (time - last.time);
+            last = { time, samples };
+            this.#figures(step, epoch, lr, figures);
+          },
+          (error: unknown) => {
+            this.#reading = undefined;
+            this.#failure ??= { error };
+          },
+        );
+      }
+      // The last one counts for the row, so that an epoch of few steps has a loss, too.
+      if (final) await this.#settle();
+      const remaining = totalSteps - this.#step;
+      this.#line.show({
+        label: `epoch ${this.#epoch + 1}/${settings.epochs}`,
+        done: this.#batch,
+        total: loader.count,
+        figures: this.#latest,
+        perSecond: this.#perSecond,
+        left: this.#perSecond && (remaining * settings.batch) / this.#perSecond,
+      });
+    }
+    return samples;
+  }
+
+  async #settle(): Promise<void> {
+    await this.#reading;
+    if (this.#failure) throw this.#failure.error;
+  }
+
+  #figures(step: number, epoch: number, lr: number | undefined, figures: Figures): void {
+    this.#latest = figures;
+    this.#losses.push([step, figures["loss"]]);
+    this.#log("step", { epoch: epoch + 1, step, lr, samples_per_s: this.#perSecond });
+    this.#board?.add(step, {
+      lr,
+      ...Object.fromEntries(Object.entries(figures).map(([k, v]) => [`train/${k}`, v])),
+      samples_per_s: this.#perSecond,
+    });
+  }
+
+  #log(event: "step" | "epoch" | "end", fields: object): void {
+    const { log } = this.#options;
+    if (log === undefined) return;
+    const all = { event, epoch: this.#epoch, step: this.#step, ...this.#latest, ...fields };
+    appendFileSync(log, `${JSON.stringify(all)}\n`);
+  }
+
+  /** Of the losses that were read after a step; the last one where none was. */
+  #meanSince(before: number): number {
+    const own = this.#losses.filter(([step]) => step > before).map(([, loss]) => loss);
+    return own.length
+      ? own.reduce((a, b) => a + b, 0) / own.length
+      : (this.#losses.at(-1)?.[1] ?? Number.NaN);
+  }
+
+  async #validate(val: Dataset): Promise<Metrics> {
+    const { net, metrics, settings, evalTransforms, matched } = this.#options;
+    this.#line.show({ label: "validating", done: 0, total: 1, figures: this.#latest }, true);
+    const { metrics: found } = await evaluate(net, metrics, val, {
+      batch: settings.batch,
+      transforms: evalTransforms,
+      matched,
+    });
+    this.#lastVal = found;
+    return found;
+  }
+
+  #judge(value: number): boolean {
+    const better = this.#best === undefined || value < this.#best;
+    if (better) this.#best = value;
+    this.#waited = better ? 0 : this.#waited + 1;
+    return better;
+  }
+
+  async #saveWeights(): Promise<void> {
+    const { save, net } = this.#options;
+    if (save === undefined) return;
+    await writeFiles([{ path: save, data: await net.save() }]);
+  }
+
+  async #checkpoint(): Promise<void> {
+    const { net, checkpoint, settings, train, model, block } = this.#options;
+    const data = formatCheckpoint({
+      model,
+      block,
+      target: net.target,
+      records: train.size,
+      settings,
+      progress: {
+        step: this.#step,
+        epoch: this.#epoch,
+        batch: this.#batch,
+        waited: this.#waited,
+        best: this.#best,
+        losses: this.#losses,
+        vals: this.#vals,
+      },
+      snapshot: await net.snapshot(),
+    });
+    await writeFiles([{ path: checkpoint.path, data }]);
+  }
+
+  #curve(seconds: number): void {
+    if (this.#losses.length < 2) return;
+    const { dim, cyan } = this.#style;
+    const text = curveText(
+      this.#losses.map(([, loss]) => loss),
+      60,
+      8,
+      dim,
+    );
+    const last = this.#losses.at(-1)?.[1] as number;
+    process.stdout.write(
+      `\n${cyan(text)}\n  ${dim(`loss ${short(this.#losses[0][1])} to ${short(last)} in ${this.#step} steps, ${timeText(seconds)}`)}\n`,
+    );
+  }
+
+  #plot(): void {
+    const { plot, model, block } = this.#options;
+    if (plot === undefined) return;
+    const losses = this.#losses.map(([x, y]) => ({ x, y }));
+    const names = [...new Set(this.#vals.flatMap((v) => Object.keys(v.metrics)))];
+    const ofVal = (name: string) => ({
+      name: `val ${name}`,
+      points: this.#vals.map((v) => ({ x: v.step, y: v.metrics[name] })),
+    });
+    const charts = [
+      {
+        title: "loss",
+        series: [{ name: "train", points: losses }, ...(names.includes("loss") ? [ofVal("loss")] : [])],
+      },
+      ...names.filter((name) => name !== "loss").map((name) => ({ title: name, series: [ofVal(name)] })),
+    ];
+    writeFileSync(plot, chartSvg(`${harmless(model)}: ${block}`, charts));
+  }
+}

@@ -1,0 +1,145 @@
+// `mdl train` on the adapter: it learns, writes what it says, and goes on bit for bit from where it was stopped; `mdl eval`
+// measures the same.
+import { spawn } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { crc32c } from "../../compiler/cli/train/tensorboard.ts";
+import { BANDS } from "../support/bands.ts";
+import { type Ran, testCli } from "../support/cli.ts";
+import { mnistFiles } from "../support/data-files.ts";
+import { testDevice } from "../support/device.ts";
+
+const { folder, main, run } = testCli();
+beforeAll(() => {
+  writeFileSync(join(folder, "bands.mdl"), BANDS);
+  writeFileSync(
+    join(folder, "wide.mdl"),
+    BANDS.replaceAll("16)", "17)").replaceAll("Linear(16,", "Linear(17,"),
+  );
+  mkdirSync(join(folder, "data"));
+  for (const [name, data] of Object.entries(mnistFiles(200, 80, 8, 4)))
+    writeFileSync(join(folder, "data", name), data);
+});
+const read = (name: string): Buffer => readFileSync(join(folder, name));
+const options = "--data mnist:data --augment shift:0.03,erase:0.1 --seed 5 --epochs 40 --batch 16".split(" ");
+
+/** The command, stopped by Ctrl-C once it has printed its first epoch. */
+function stopped(args: readonly string[]): Promise<Ran> {
+  const child = spawn(process.execPath, [main(), ...args], { cwd: folder });
+  const out = { out: "", err: "" };
+  child.stdout.on("data", (text) => {
+    out.out += text;
+    if (/^ +1 /m.test(out.out)) child.kill("SIGINT");
+  });
+  child.stderr.on("data", (text) => {
+    out.err += text;
+  });
+  return new Promise((resolve) => child.on("close", (code) => resolve({ code, ...out })));
+}
+
+describe("mdl train", () => {
+  it("learns, and writes weights, a log, curves and events", async (context) => {
+    await testDevice(context);
+    const files =
+      "--save whole.safetensors --checkpoint whole.ckpt --log run.jsonl --plot run.svg --tensorboard board";
+    const ran = run(["train", "bands.mdl", ...options, ...files.split(" ")]);
+    expect([ran.code, ran.err]).toEqual([0, ""]);
+    expect(ran.out).toMatch(/^Bands, 1,108 parameters, on /);
+    expect(ran.out).toContain("x: f32[1, 8, 8] as [64], y: i32");
+    const log = read("run.jsonl")
+      .toString()
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(new Set(log.map((e) => e.event))).toEqual(new Set(["step", "epoch", "end"]));
+    for (const e of log)
+      expect(Object.keys(e)).toEqual(
+        expect.arrayContaining(["epoch", "step", "loss", "lr", "samples_per_s"]),
+      );
+    const end = log.at(-1);
+    expect(end).toMatchObject({ event: "end", epoch: 40, step: 520, reason: "done" });
+    expect(end.val.accuracy).toBeGreaterThan(0.95);
+    expect(log.filter((e) => e.event === "epoch")).toHaveLength(40);
+    expect(read("run.svg").toString()).toMatch(/^<svg [\s\S]*polyline[\s\S]*<\/svg>\n$/);
+    // TensorBoard's records: a length with its checksum, data with its own.
+    const [name] = readdirSync(join(folder, "board"));
+    const events = read(join("board", name));
+    let at = 0;
+    for (; at < events.length; ) {
+      const length = events.readUInt32LE(at);
+      const sum = crc32c(events.subarray(at + 12, at + 12 + length));
+      expect(events.readUInt32LE(at + 12 + length)).toBe((((sum >>> 15) | (sum << 17)) + 0xa282ead8) >>> 0);
+      at += length + 16;
+    }
+    expect(at).toBe(events.length);
+    const json = run([
+      "eval",
+      "bands.mdl",
+      "--weights",
+      "whole.safetensors",
+      "--data",
+      "mnist:data",
+      "--json",
+    ]);
+    const metrics = JSON.parse(json.out);
+    expect(metrics.accuracy).toBeCloseTo(end.val.accuracy, 6);
+    expect(metrics.loss).toBeCloseTo(end.val.loss, 5);
+    const table = run([
+      "eval",
+      "bands.mdl",
+      "--weights",
+      "whole.safetensors",
+      "--data",
+      "mnist:data",
+      "--confusion",
+    ]);
+    expect(table.out).toMatch(
+      /^Bands on 80 records of data\/t10k-images-idx3-ubyte.gz\n {2}loss +0\.\d+\n {2}accuracy/,
+    );
+    const counts = table.out.split("\n").slice(-5).join(" ").match(/ \d+ /g) ?? [];
+    expect(counts.length).toBeGreaterThan(2);
+  });
+  it("stopped and resumed, is what it would have been: the same bits", async (context) => {
+    await testDevice(context);
+    const ran = await stopped(["train", "bands.mdl", ...options, "--save", "two.safetensors"]);
+    expect(ran.code).toBe(130);
+    expect(ran.out).toContain("stopped; wrote two.ckpt: go on with mdl train bands.mdl --resume two.ckpt\n");
+    const other = run(["train", "wide.mdl", "--resume", "two.ckpt"]);
+    expect([other.code, other.err]).toEqual([
+      1,
+      "error: two.ckpt cannot be gone on with: it is of another Bands, with other parameters or another optimiser\n",
+    ]);
+    const more = run(["train", "bands.mdl", "--resume", "two.ckpt", "--save", "two.safetensors"]);
+    expect([more.code, more.err]).toEqual([0, ""]);
+    expect(read("two.safetensors").equals(read("whole.safetensors"))).toBe(true);
+  });
+  it("looks for a rate, takes schedules of the language, and ends early", async (context) => {
+    await testDevice(context);
+    const find = run(["train", "bands.mdl", "--data", "mnist:data", "--lr-find", "--plot", "find.svg"]);
+    expect(find.err).toBe("");
+    expect(find.out).toMatch(/the loss falls steepest at lr \d/);
+    const schedule = ["--schedule", "one_cycle", "--lr", "0.02", "--log", "cycle.jsonl"];
+    const cycle = run([
+      "train",
+      "bands.mdl",
+      "--data",
+      "mnist:data",
+      "--epochs",
+      "2",
+      ...schedule,
+      "--init",
+      "whole.safetensors",
+    ]);
+    expect(cycle.err).toBe("");
+    expect(cycle.out).toContain("4 of 4 tensors from whole.safetensors");
+    const [first] = read("cycle.jsonl").toString().split("\n");
+    expect(JSON.parse(first).lr).toBeCloseTo(0.02 / 25, 8);
+    const early = run(
+      "train bands.mdl --data mnist:data --epochs 50 --lr 0 --patience 2 --keep best --save best.safetensors".split(
+        " ",
+      ),
+    );
+    expect(early.out).toContain("stopped early: 2 epochs were no better\n");
+  });
+});

@@ -1,0 +1,19 @@
+// A small net that tells bands apart, and its data, for tests of what trains. In: nothing. Out: texts.
+export const BANDS = `import { Linear } from "std/nn"
+
+model Bands(classes: int = 4) {
+  hidden = Linear(64, 16)
+  head   = Linear(16, classes)
+
+  fn logits(x: f32[N, 64]) -> f32[N, classes]    { x |> hidden |> relu |> dropout(0.1) |> head }
+  fn loss(x: f32[N, 64], y: i32[N]) -> f32       { cross_entropy(logits(x), y) }
+  fn accuracy(x: f32[N, 64], y: i32[N]) -> f32   { mean(f32(argmax(logits(x), axis = -1) == y)) }
+}
+
+train fit for Bands {
+  minimize loss
+  report   accuracy
+  with     adam(lr = cosine(1e-2))
+  batch    16
+}
+`;
