@@ -53,6 +53,21 @@ export function digits(seed, n) {
   return { x, y };
 }
 
+/** `n` digits as MNIST's two files have them: images of bytes, and labels. */
+export function digitFiles(seed, n) {
+  const { x, y } = digits(seed, n);
+  const file = (shape, data) => {
+    const head = new DataView(new ArrayBuffer(4 + 4 * shape.length));
+    head.setUint32(0, 0x800 + shape.length);
+    shape.forEach((size, i) => {
+      head.setUint32(4 + 4 * i, size);
+    });
+    return Buffer.concat([new Uint8Array(head.buffer), data]);
+  };
+  const pixels = Uint8Array.from(x, (v) => Math.round(255 * Math.min(1, Math.max(0, v))));
+  return { pixels, labels: y, images: file([n, SIZE, SIZE], pixels), classes: file([n], Uint8Array.from(y)) };
+}
+
 /** How much ink there is at a place between the dots: bilinear, with an edge between soft and hard. */
 function stroke(glyph, u, v, soft) {
   const dot = (row, column) => glyph[row]?.[column] ?? 0;

@@ -1,12 +1,12 @@
-// What `npm start` shows once everything is there: a model compiled by the command line, trained and asked on this machine,
-// as a user's own program would do it. Without a GPU: a small one, trained before (scripts/digits.safetensors), by the
+// What `npm start` shows once everything is there: a model trained by the command line on digits that are drawn here, compiled
+// with its weights, and asked on this machine, as a user's own program would do it. Without a GPU: a small one, trained before (scripts/digits.safetensors), by the
 // reference evaluator. `node scripts/main-job.mjs --retrain` makes that file again.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { requestGpu, UnsupportedError } from "../dist/runtime/node/index.js";
-import { digits, picture, SIZE } from "./digits.mjs";
+import { digitFiles, digits, picture, SIZE } from "./digits.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const build = join(root, "build");
@@ -26,27 +26,6 @@ function mdl(...args) {
   const cli = join(root, "dist", "compiler", "cli", "main.js");
   const { status } = spawnSync(process.execPath, [cli, ...args], { cwd: root, stdio: "inherit" });
   if (status !== 0) throw new Error(`mdl ended with exit code ${status}`);
-}
-
-/** Numbers as bars, one a column. */
-function curve(values, columns = 60, rows = 8) {
-  const per = Math.max(1, values.length / columns);
-  const means = Array.from({ length: Math.min(columns, values.length) }, (_, i) => {
-    const own = values.slice(
-      Math.floor(i * per),
-      Math.max(Math.floor(i * per) + 1, Math.floor((i + 1) * per)),
-    );
-    return own.reduce((a, b) => a + b, 0) / own.length;
-  });
-  const top = Math.max(...means);
-  const blocks = " ▁▂▃▄▅▆▇█";
-  return Array.from({ length: rows }, (_, row) => {
-    const bars = means.map(
-      (m) => blocks[Math.min(8, Math.max(0, Math.round(((m / top) * rows - (rows - 1 - row)) * 8)))],
-    );
-    const label = row === 0 ? top.toFixed(2) : row === rows - 1 ? "0.00" : "";
-    return `  ${dim(label.padStart(5))} ${paint(36, bars.join(""))}`;
-  }).join("\n");
 }
 
 function show(image, label, scores) {
@@ -83,33 +62,40 @@ async function train(net, seconds, most, lr) {
 
 async function withGpu(adapter) {
   console.log(`${bold("GPU")}  ${adapter.info.description || adapter.info.device || adapter.info.vendor}\n`);
-  mdl("compile", source, "--model", "ConvNet", "-o", "build");
+  const test = writeDigits(join(build, "digits"));
+  const trained = join("build", "trained.safetensors");
+  const model = [source, "--model", "ConvNet"];
+  const how = ["--schedule", "one_cycle", "--lr", "3e-3", "--epochs", "2", "--seed", "1"];
+  mdl("train", ...model, "--data", `mnist:${join("build", "digits")}`, ...how, "--save", trained);
+  console.log("");
+  mdl("compile", ...model, "--weights", trained, "-o", "build");
 
-  console.log(
-    `\n${bold("training")} ${dim("build/convnet.js on digits drawn by scripts/digits.mjs, batches of 32")}`,
-  );
-  const since = performance.now();
   const { load } = await import(pathToFileURL(join(build, "convnet.js")).href);
-  const net = await load({ seed: 1 });
-  const loaded = performance.now() - since;
-  const { losses, milliseconds } = await train(net, 10, 400, 1e-3);
-  console.log(curve(losses));
+  const net = await load({ weights: join(build, "convnet.safetensors"), entries: ["predict", "accuracy"] });
+  const x = Float32Array.from(test.pixels, (v) => v / 255);
+  const { accuracy } = await net.accuracy({ x, y: test.labels });
+  const count = test.labels.length;
   console.log(
-    `  ${losses.length} steps in ${(milliseconds / 1000).toFixed(1)} s, loss ${losses[0].toFixed(2)} to ${losses.at(-1).toFixed(2)}` +
-      ` ${dim(`(kernels ready in ${(loaded / 1000).toFixed(1)} s, target ${net.target})`)}`,
+    `\n${bold("held-out digits")}  ${Math.round(accuracy.item() * count)} of ${count} are right, by build/convnet.js in this program\n`,
   );
-
-  const count = 500;
-  const test = digits(2, count);
-  const { accuracy } = await net.accuracy(test);
-  console.log(`\n${bold("held-out digits")}  ${Math.round(accuracy.item() * count)} of ${count} are right\n`);
-  const image = test.x.subarray(0, PIXELS);
+  const image = x.subarray(0, PIXELS);
   const { predict } = await net.predict({ x: image });
-  show(image, test.y[0], predict.data);
+  show(image, test.labels[0], predict.data);
   net.dispose();
   console.log(
     `\n${dim("what it is made of: build/convnet.js and its types beside it; mdl --help says the rest")}`,
   );
+}
+
+/** Digits as MNIST's files have them, to train on and to hold out. */
+function writeDigits(folder) {
+  mkdirSync(folder, { recursive: true });
+  const [train, test] = [digitFiles(1, 12_000), digitFiles(2, 1000)];
+  for (const [part, { images, classes }] of Object.entries({ train, t10k: test })) {
+    writeFileSync(join(folder, `${part}-images-idx3-ubyte`), images);
+    writeFileSync(join(folder, `${part}-labels-idx1-ubyte`), classes);
+  }
+  return test;
 }
 
 function withoutGpu(reason) {

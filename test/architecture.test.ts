@@ -251,9 +251,21 @@ describe("runtime/core", () => {
     expect(
       show(
         inside(runtime).filter(
-          (i) => i.to.startsWith("compiler/") || /^runtime\/(?:node|generate)\//.test(i.to),
+          (i) => i.to.startsWith("compiler/") || /^runtime\/(?:node|generate|data)\//.test(i.to),
         ),
       ),
+    ).toEqual([]);
+  });
+});
+
+describe("runtime/data", () => {
+  const all = files("runtime/data");
+  it("imports the runtime's core and nothing of the compiler; what is not in its folder node runs in a browser", () => {
+    const outside = inside(all).filter((i) => !/^runtime\/(?:data|core)\//.test(i.to));
+    expect(show(outside.filter((i) => !i.to.startsWith("node:")))).toEqual([]);
+    const anywhere = all.filter((f) => !f.startsWith("runtime/data/node/"));
+    expect(
+      show(inside(anywhere).filter((i) => i.to.startsWith("node:") || i.to.startsWith("runtime/data/node/"))),
     ).toEqual([]);
   });
 });

@@ -1,4 +1,4 @@
-// What a run says while it runs: a line that is written over where standard error is a terminal, and a table, one row an epoch,
+// What a run says while it runs: a line that is written over where there is a terminal, and a table, one row an epoch,
 // on standard output.
 import { bare, styleFor } from "../style.ts";
 import { short } from "./chart.ts";
@@ -24,8 +24,10 @@ export interface Shown {
 }
 
 export class ProgressLine {
-  readonly #on = process.stderr.isTTY === true && process.env["TERM"] !== "dumb";
-  readonly #style = styleFor(process.stderr);
+  // Standard error may go through another program that keeps Dawn's chatter back.
+  readonly #stream = process.stderr.isTTY ? process.stderr : process.stdout;
+  readonly #on = this.#stream.isTTY === true && process.env["TERM"] !== "dumb";
+  readonly #style = styleFor(this.#stream);
   #drawn = 0;
   #there = false;
 
@@ -43,15 +45,15 @@ export class ProgressLine {
     const speed = perSecond === undefined ? [] : [`${Math.round(perSecond)} samples/s`];
     const rest = left === undefined || !Number.isFinite(left) ? [] : [dim(`${timeText(left)} left`)];
     const line = [`${label} ${bar}`, `${done}/${total}`, ...numbers, ...speed, ...rest].join("  ");
-    const width = process.stderr.columns ?? 80;
+    const width = this.#stream.columns ?? 80;
     const plain = bare(line);
-    process.stderr.write(`\r\x1b[2K${plain.length < width ? line : plain.slice(0, width - 1)}`);
+    this.#stream.write(`\r\x1b[2K${plain.length < width ? line : plain.slice(0, width - 1)}`);
     this.#there = true;
   }
 
   /** Makes room for other lines. */
   clear(): void {
-    if (this.#there) process.stderr.write("\r\x1b[2K");
+    if (this.#there) this.#stream.write("\r\x1b[2K");
     this.#there = false;
   }
 }
