@@ -4,7 +4,14 @@
 
 import type { Artefact } from "../../runtime/core/program.ts";
 import { checkBind } from "./bind.ts";
-import { type Diagnostic, Diagnostics, InternalError, LineMap, MdlError } from "./diagnostics/index.ts";
+import {
+  type Diagnostic,
+  Diagnostics,
+  InternalError,
+  LineMap,
+  MdlError,
+  type Span,
+} from "./diagnostics/index.ts";
 import { stdSources } from "./generated/std.ts";
 import type { Data } from "./ir/data.ts";
 import { GraphTextError, parseGraph as parseText } from "./ir/parse.ts";
@@ -20,6 +27,7 @@ import { build as buildModel } from "./pipeline.ts";
 import type { ReferenceModel } from "./reference/net.ts";
 import { type EntrySummary, summarise } from "./report.ts";
 import { emitStage, type Stage } from "./stages.ts";
+import { type Storage, type StoredModel, storedModel } from "./storage.ts";
 import type { SourceFile } from "./syntax/ast.ts";
 import { sameTree } from "./syntax/walk.ts";
 import { allTargets, type Target, type TuningRow } from "./targets.ts";
@@ -75,11 +83,23 @@ export { spatialAxes } from "./ops/window.ts";
 export type { CheckResult, SetValue } from "./phases/2-check/check.ts";
 export type { Definition, DefinitionKind, Names, TypeInInstance } from "./phases/2-check/names/table.ts";
 export { type EmitOptions, type EmittedModule, emitModule } from "./phases/9-emit/index.ts";
+// Weights in few bits, for hosts that write them: `mdl quantize`.
+export { dequantizeWeight, type Quantized, QuantizeError, quantizeWeight } from "./quantize.ts";
 // The judge: results in double precision, without kernels.
 export { dense, EvaluateError } from "./reference/evaluate.ts";
 export { type ReferenceModel, ReferenceNet } from "./reference/net.ts";
 export type { EntrySummary } from "./report.ts";
 export { STAGES, type Stage } from "./stages.ts";
+export {
+  GROUP,
+  STORAGES,
+  type Storage,
+  type StorageName,
+  type StoredModel,
+  type StoredWeight,
+  storageName,
+  storedModel,
+} from "./storage.ts";
 export type { SourceFile } from "./syntax/ast.ts";
 export {
   allTargets as targets,
@@ -187,6 +207,8 @@ export interface BuildOptions {
    * taken otherwise). `way` is the class that a row of a `Tuning` speaks of; dispatches are labelled with it.
    */
   readonly pick?: (offers: readonly Alternative[], way: string) => number;
+  /** Large weights in fewer bits: the module reads what `mdl quantize` makes of them, and has no training steps. */
+  readonly storage?: Storage;
   /** Texts of kernels are short (what is loaded), rather than as a person would have written them. */
   readonly minify?: boolean;
   /** The text the model was checked from, for lines in the names of dispatches; a model of graphs has none. */
@@ -204,6 +226,8 @@ export interface Build {
   /** Entries and steps for the reference evaluator (`ReferenceNet`). */
   readonly reference: ReferenceModel;
   readonly report: { readonly entries: readonly EntrySummary[] };
+  /** Where `storage` was asked for: which weights are stored so, and the training steps that are left out. */
+  readonly stored?: Omit<StoredModel, "model">;
   /** The text of a stage behind the source; of one target where the stage has targets (the first by default). */
   emit(stage: Exclude<Stage, "ast">, target?: string): string;
 }
@@ -212,10 +236,12 @@ export interface Build {
  * Kernels, plans and places of a model, however it was come by. Throws MdlError where options name what is not there, and for
  * sizes and graphs beyond what can be had.
  */
-export function build(model: CheckedModel, options: BuildOptions = {}): Build {
+export function build(given: CheckedModel, options: BuildOptions = {}): Build {
   const problems = new Diagnostics();
   const { source } = options;
-  const start = source ? { file: source.file, start: 0, end: 0 } : model.span;
+  const start = source ? { file: source.file, start: 0, end: 0 } : given.span;
+  const stored = options.storage && storedModel(given, checkedStorage(options.storage, start, problems));
+  const model = stored?.model ?? given;
   const targets = targetsOf(options.targets ?? allTargets, (what, help) => {
     problems.report("E0606", what, start, { help });
   });
@@ -224,7 +250,7 @@ export function build(model: CheckedModel, options: BuildOptions = {}): Build {
     const names = [...model.entries.map((x) => x.name), ...model.trains.map((t) => `${t.name}_step`)];
     if (!names.includes(e) && !(e === "train_step" && model.trains.length === 1))
       problems.report("E0205", `${model.name} has no entry ${e}`, model.span, {
-        help: `it has ${names.join(", ")}`,
+        help: given.trains.length > model.trains.length ? TRAINS_F32 : `it has ${names.join(", ")}`,
       });
   }
   if (options.bind) checkBind(model, options.bind, options.entries, problems);
@@ -250,9 +276,29 @@ export function build(model: CheckedModel, options: BuildOptions = {}): Build {
     model,
     artefact: built.artefact,
     reference: built.reference,
+    ...(stored && { stored: { weights: stored.weights, leftOut: stored.leftOut } }),
     report: { entries: summarise(built) },
     emit: (stage, target) => emitStage(stage, built, target ?? targets[0].name),
   };
+}
+
+const TRAINS_F32 = "training updates weights as they are declared: compile it without storage";
+
+/** A width that there is, and a group that fits into words. */
+function checkedStorage(storage: Storage, at: Span, problems: Diagnostics): Storage {
+  const { bits, group } = storage;
+  if (![16, 8, 4].includes(bits))
+    problems.report("E0607", `weights are stored in 16, 8 or 4 bits, not ${bits}`, at);
+  else if (group !== undefined && bits !== 4)
+    problems.report("E0607", "a group of numbers that share a scale is for 4 bits", at, {
+      help: "8 bits have a scale for each channel, 16 have none",
+    });
+  else if (group !== undefined && !(Number.isSafeInteger(group) && group > 0 && group % 8 === 0))
+    problems.report("E0607", `${group} numbers of 4 bits are no group`, at, {
+      help: "a group is a multiple of 8: 32, 64, 128",
+    });
+  if (problems.hasErrors) throw new MdlError(problems.list());
+  return storage;
 }
 
 /** The targets that were asked for, in the order `load` tries them. */

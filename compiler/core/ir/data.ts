@@ -85,7 +85,8 @@ export function halfBits(x: number): number {
   return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
 }
 
-const ofHalf = (h: number): number => {
+/** The number of these 16 bits. */
+export const ofHalf = (h: number): number => {
   const [exponent, digits] = [(h >>> 10) & 31, h & 1023];
   const size =
     exponent === 31

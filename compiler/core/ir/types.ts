@@ -272,6 +272,8 @@ export interface OpDef {
   readonly scales?: { readonly operand: number; readonly from: number; readonly axis: number };
   /** True where a reader is not to run before all operands are there, though it reads the first alone. */
   readonly late?: boolean;
+  /** Of a view: it is larger than what it shows. What is made of it is not made ahead, though parameters alone decide it. */
+  readonly unpacks?: boolean;
   /** True where op(op(a, b), c) with the same attributes is op(a, b, c): many operands may be joined in steps. */
   readonly associative?: boolean;
   /** Composite: the definition, in terms of other operators. Algorithm: what stands for it where no family claims it. */

@@ -34,7 +34,7 @@ import {
   type X,
 } from "./code.ts";
 import { lanesAlong, strideAlong } from "./facts.ts";
-import { overflowed } from "./functions.ts";
+import { functionTakesLiterals, overflowed } from "./functions.ts";
 import type { Binding } from "./launch.ts";
 import { identityOf, indexForm, linearOffset, type ScalarContext } from "./lowering.ts";
 import { Names, type Words } from "./names.ts";
@@ -307,7 +307,7 @@ export class Emitter {
           return call(x.fn, [this.x(x.args[0], lane), this.word(x.args[1].value, x.dtype)], x.dtype);
         return call(
           x.fn,
-          x.args.map((a) => this.x(a, lane)),
+          x.args.map((a) => (functionTakesLiterals(x.fn) ? knownText(a) : undefined) ?? this.x(a, lane)),
           x.dtype,
         );
       }
@@ -560,6 +560,13 @@ const isFloat = (t: DType): boolean => t === "f32" || t === "f16";
 const converted = (x: X, dtype: DType): X => (x.dtype === dtype ? x : call(`cast_${dtype}`, [x], dtype));
 
 export const COMBINE_NAME = { add: "sum", mul: "prod", max: "most", min: "least" } as const;
+/** An integer that is known, as text. */
+function knownText(x: Scalar): X | undefined {
+  const n = x.dtype === "i32" && x.free.length === 0 ? asConst(indexForm(x).offset) : undefined;
+  return n !== undefined && (x.kind === "const" || (x.kind === "index" && x.terms.length === 0))
+    ? lit(n)
+    : undefined;
+}
 /** The vec4 that holds an element: offsets are not negative, and a shift is cheaper than a signed division. */
 const quarter = (offset: X): X => bin(">>", offset, lit(2));
 /** acc combined with x. */

@@ -2,6 +2,7 @@
 // JavaScript (doubles; integers exact), and how far a kernel's result may be from the meaning. How a backend spells them is
 // its own business (backends/wgsl/functions.ts).
 import { threefry2x32 } from "../../../runtime/core/threefry.ts";
+import { ofHalf } from "../ir/data.ts";
 import type { DType } from "../ir/types.ts";
 import {
   copySign,
@@ -30,6 +31,8 @@ interface ScalarFunction {
   readonly tolerance?: Tolerance;
   /** Additions that take as long, roughly: what a pass weighs computing anew by. 1 by default. */
   readonly cost?: number;
+  /** An argument that is known is text, however large it is, and no word of the uniform block: shifts by it are then known. */
+  readonly literal?: true;
 }
 /** From this cost on a call is dear: rather stored than computed by many readers. */
 export const DEAR = 8;
@@ -159,6 +162,10 @@ const table = {
   inside: { arity: 2, result: "bool", js: (_t, x, extent) => (x >= 0 && x < extent ? 1 : 0) },
   select: { arity: 3, js: (_t, c, x, y) => (c ? x : y) },
   shift_right: { arity: 2, js: (_t, x, y) => x >>> y },
+  /** One of the numbers that lie side by side in a word, the first in its lowest bits: two halves, four bytes, eight of four bits. */
+  unpack_f16: { arity: 2, result: "f32", js: (_t, w, i) => ofHalf((w >>> (16 * i)) & 0xffff), literal: true },
+  unpack_i8: { arity: 2, result: "f32", js: (_t, w, i) => (w << (24 - 8 * i)) >> 24, literal: true },
+  unpack_i4: { arity: 2, result: "f32", js: (_t, w, i) => (w << (28 - 4 * i)) >> 28, literal: true },
   /** A number without sign that is larger where x comes later in an order: zeros are one, and NaN comes last. */
   sort_key: { arity: 1, result: "u32", cost: 6, js: sortKey },
   threefry_a: {
@@ -209,6 +216,7 @@ function functionOf(fn: string): ScalarFunction {
 
 export const functionNames: readonly string[] = Object.keys(table);
 export const functionArity = (fn: string): number => functionOf(fn).arity;
+export const functionTakesLiterals = (fn: string): boolean => functionOf(fn).literal === true;
 export const functionCost = (fn: string): number => functionOf(fn).cost ?? 1;
 export const functionTolerance = (fn: string): Tolerance => functionOf(fn).tolerance ?? EXACT;
 

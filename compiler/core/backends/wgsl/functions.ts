@@ -399,6 +399,12 @@ ${ERFC_TAIL}
   return select(select(r, r + y, (r != I()) & ((r < I()) != (y < I()))), I(), y == I());
 }`,
   },
+  unpack_f16: {
+    perLane: ["U", "I"],
+    body: `(w: U, i: I) -> T {
+  return unpack2x16float(w >> (u32(i) << 4u)).x;
+}`,
+  },
   // What is too small for a normal half would become 0.
   to_half: {
     body: `(x: T) -> T {
@@ -488,6 +494,17 @@ const unlessZero =
 const bitsOf = (t: DType, w: FunctionWidth, x: string): string =>
   `bitcast<${typeName("u32", w)}>(${t === "f16" ? `${typeName("f32", w)}(${x})` : x})`;
 const splat = (w: FunctionWidth, bits: string): string => (w === 1 ? bits : `vec4<u32>(${bits})`);
+/** Of a word, the number of so many bits at a place, its sign in the highest of them. */
+const signed =
+  (bits: number): Spell =>
+  (_t, w, x, i) => {
+    const top = splat(w, `${32 - bits}u`);
+    const place = /^(?:vec4<i32>\()?(\d+)\)?$/.exec(i)?.[1];
+    const up = place
+      ? splat(w, `${32 - bits - bits * Number(place)}u`)
+      : `(${top} - ${typeName("u32", w)}(${i}) * ${splat(w, `${bits}u`)})`;
+    return `${typeName("f32", w)}(bitcast<${typeName("i32", w)}>(${operand(x)} << ${up}) >> ${top})`;
+  };
 /** Of a shift: the places, and the most that a device takes, which counts them modulo 32. */
 const placesOf = (w: FunctionWidth, y: string): readonly [string, string] => [
   `bitcast<${typeName("u32", w)}>(${y})`,
@@ -605,6 +622,9 @@ const spellings: Readonly<Record<ScalarFunctionName, Spell>> = {
   inside: (_t, w, x, extent) => `${typeName("u32", w)}(${x}) < ${typeName("u32", w)}(${extent})`,
   select: (_t, _w, c, x, y) => `select(${y}, ${x}, ${c})`,
   shift_right: infix(">>"),
+  unpack_f16: own("unpack_f16"),
+  unpack_i8: signed(8),
+  unpack_i4: signed(4),
   sort_key: (t, w, x) => {
     if (isFloat(t))
       return withPrelude(

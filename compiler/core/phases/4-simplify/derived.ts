@@ -17,7 +17,7 @@ export function derivedTest(writtenPaths: ReadonlySet<string>): (v: Value) => bo
         ? n.op.name === "param" ||
           n.op.name === "constant" ||
           (n.op.name === "state" && !writtenPaths.has(String(n.attrs.path)))
-        : n.op.fuses !== "control" && n.inputs.every((v) => ok(v.node)));
+        : n.op.fuses !== "control" && !n.op.unpacks && n.inputs.every((v) => ok(v.node)));
     memo.set(n, out);
     return out;
   };

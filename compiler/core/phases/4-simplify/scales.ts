@@ -8,6 +8,7 @@ import { transform } from "../../ir/transform.ts";
 import type { Builder, Graph, OpDef, Value } from "../../ir/types.ts";
 import { broadcastTo, reshape } from "../../ops/axes.ts";
 import { add, mul, neg } from "../../ops/elementwise.ts";
+import { dequantizeOp } from "../../ops/stored.ts";
 import { derivedTest, writtenBy } from "./derived.ts";
 
 /** conv(x, w) * scale + shift; scale and shift are [1, C, 1, …] as the result's rank says, or undefined for 1 and 0. */
@@ -25,7 +26,9 @@ export function foldScales(graph: Graph): Graph {
   return transform(graph, (b, n, inputs) => {
     if (n.op.scales) {
       const [out] = b.node(n.op, inputs, n.attrs, n.label);
-      if (isDerived(inputs[n.op.scales.operand])) affine.set(out, { conv: out });
+      const { operand, from } = n.op.scales;
+      const weight = inputs[operand];
+      if (isDerived(weight) || takesScale(weight, from, isDerived)) affine.set(out, { conv: out });
       return [out];
     }
     const kind = n.op.name;
@@ -88,6 +91,19 @@ const scaleOf = (conv: Value): NonNullable<OpDef["scales"]> =>
 const alongAxis = (size: Dim, axis: number, rank: number): Dim[] =>
   Array.from({ length: rank }, (_, i) => (i === axis ? size : ONE));
 
+/** Decoded where it is read, of parameters: what is multiplied along an axis are the scales, which are few, and made ahead. */
+const takesScale = (w: Value, along: number, isDerived: (v: Value) => boolean): boolean =>
+  w.node.op === dequantizeOp && w.node.attrs.axis !== along && w.node.inputs.every(isDerived);
+
+/** w * scale. */
+function timesScale(b: Builder, w: Value, scale: Value): Value {
+  if (w.node.op !== dequantizeOp) return mul(b, w, broadcastTo(b, scale, w.type.shape));
+  const [words, own] = w.node.inputs;
+  const shape = own?.type.shape.map((d, i) => (isConst(d, 1) ? scale.type.shape[i] : d));
+  const all = own && shape ? mul(b, broadcastTo(b, own, shape), broadcastTo(b, scale, shape)) : scale;
+  return b.make(dequantizeOp, [words, all], w.node.attrs, w.node.label);
+}
+
 function build(b: Builder, a: Affine): Value {
   const { node } = a.conv;
   let out = a.conv;
@@ -95,7 +111,7 @@ function build(b: Builder, a: Affine): Value {
     const { operand, from, axis } = scaleOf(a.conv);
     const w = node.inputs[operand];
     const perOut = reshape(b, a.scale, alongAxis(a.scale.type.shape[axis], from, w.type.shape.length));
-    const scaled = mul(b, w, broadcastTo(b, perOut, w.type.shape));
+    const scaled = timesScale(b, w, perOut);
     out = b.make(
       node.op,
       node.inputs.map((v, i) => (i === operand ? scaled : v)),

@@ -145,7 +145,9 @@ export class Partition {
           ? leafOk
           : n.inputs.length === 0
             ? constant
-            : n.op.fuses !== "control" && n.inputs.every((v) => this.derivedNodes.has(v.node)));
+            : n.op.fuses !== "control" &&
+              !n.op.unpacks &&
+              n.inputs.every((v) => this.derivedNodes.has(v.node)));
       // A prepare program runs before any sizes are known.
       const fixed = ok && !attrsHaveSymbols(n.attrs);
       if (fixed && n.outs.every((v) => v.type.shape.every((d) => asConst(d) !== undefined)))

@@ -2,7 +2,7 @@
 // the matrix, so it is read as it lies. Where its columns lie side by side, a thread has four of them, and slices of k are
 // shared out among the threads of a workgroup; where k lies side by side, a workgroup has four columns and its threads share
 // out k. In: a nest of up to four rows. Out: one launch.
-import { asConst, ceilDiv, isConst, isMultipleOf, mul } from "../../../dims/dim.ts";
+import { asConst, ceilDiv, type Dim, exactQuotient, isConst, isMultipleOf, mul } from "../../../dims/dim.ts";
 import { bin, lit, part, sharedAt, variable, vec, widen, type X } from "../../../kernel/code.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
 import { lanesAlong } from "../../../kernel/facts.ts";
@@ -88,7 +88,9 @@ function vectorProduct(job: Job, n: Nest, t: Choice): Launch {
   // The columns of a thread: four at once, or four one after the other, each with four of k at a time.
   const perRow = byColumns ? 1 : 4;
   const totals = rows.map(() => Array.from({ length: perRow }, () => sumOf("total")));
-  const step = byColumns ? t.slices : t.lanes * 4;
+  // Numbers of k that lie in one word are a thread's, one after the other: it is loaded once.
+  const per = byColumns ? numbersInWord(b, k) : 1;
+  const step = (byColumns ? t.slices : t.lanes * 4) * per;
   // Blocks of k are terms of the total.
   em.loop(
     undefined,
@@ -108,6 +110,14 @@ function vectorProduct(job: Job, n: Nest, t: Choice): Launch {
         k.name,
         end,
         () => {
+          if (per > 1) {
+            const word = inWord(em, s, k, per);
+            for (let i = 0; i < per; i++) {
+              const m = em.let("b", widen(em.x(word.at(b, i), col), 4));
+              for (const [r, x] of rows.entries()) sums[r][0].add(bin("*", widen(word.of(x, i), 4), m));
+            }
+            return;
+          }
           const matrix = byColumns
             ? [widen(em.x(b, col), 4)]
             : [0, 1, 2, 3].map((c) => em.let("b", widen(em.x(em.shift(b, col, c), k), 4)));
@@ -116,7 +126,7 @@ function vectorProduct(job: Job, n: Nest, t: Choice): Launch {
             for (const [c, m] of matrix.entries()) sums[i][c].add(bin("*", vector, m));
           }
         },
-        bin("+", block, byColumns ? slice : bin("*", lane, lit(4))),
+        bin("+", block, byColumns ? bin("*", slice, lit(per)) : bin("*", lane, lit(4))),
         lit(step),
       );
       for (const [i, row] of sums.entries()) for (const [c, x] of row.entries()) totals[i][c].add(x.now);
@@ -145,6 +155,41 @@ function vectorProduct(job: Job, n: Nest, t: Choice): Launch {
     nest: describe(n, `${M} rows x ${width} columns, ${threads} threads along ${t.along}`),
     subgroups: !byColumns && threads === subgroupOf(job.ctx.target),
   });
+}
+/** How many numbers along an axis a matrix has in one word (weights that are stored in few bits), where the axis is whole words. */
+function numbersInWord(matrix: Scalar, axis: Axis): number {
+  const [word] = loadsOf(matrix).filter((l) => l.dtype === "u32");
+  const div = word?.at.find((x) => x.kind === "div" && x.arg.kind === "axis" && x.arg.axis === axis);
+  const by = div?.kind === "div" ? asConst(div.by) : undefined;
+  return by !== undefined && isMultipleOf(axis.extent, by) ? by : 1;
+}
+/** The numbers of the word that `k` is the first of: what an expression is at each, `of` four at a time where they lie so. */
+function inWord(em: Emitter, s: Nest["s"], k: Axis, per: number) {
+  const word = s.axis("word", exactQuotient(k.extent, per) as Dim);
+  em.bind(word, em.let("word", bin("/", em.x(s.axisValue(k)), lit(per))));
+  /** Words, and groups of whole words, have their numbers in common. */
+  const shared = (x: Scalar): Scalar =>
+    s.rewrite(x, (y) => {
+      if (y.kind !== "div" || y.arg.kind !== "axis" || y.arg.axis !== k) return undefined;
+      const words = exactQuotient(y.by, per);
+      return words && s.idiv(s.axisValue(word), words);
+    });
+  const at = (x: Scalar, i: number): Scalar =>
+    s.substitute(shared(x), new Map([[k, s.iadd(s.imul(s.axisValue(word), per), i)]]));
+  const fours = Array.from({ length: per / 4 }, (_, i) => {
+    const four = s.axis("four", k.extent);
+    em.bind(four, bin("+", em.x(s.axisValue(k)), lit(4 * i)));
+    return four;
+  });
+  return {
+    at,
+    of: (x: Scalar, i: number): X => {
+      const four = fours[i >> 2];
+      return four
+        ? part(em.x(s.substitute(x, new Map([[k, s.axisValue(four)]])), four), i % 4)
+        : em.x(at(x, i));
+    },
+  };
 }
 /** Terms that a thread adds up one after the other. */
 const SERIAL = 256;

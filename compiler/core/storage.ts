@@ -1,0 +1,253 @@
+// Weights that are stored in 16, 8 or 4 bits (`--storage`, `mdl quantize`): a checked model becomes one whose large weights are
+// parameters of packed words, with scales, that the graphs decode where they read them (ops/stored.ts). Everything behind knows
+// graphs and parameters only. In: a checked model and a width. Out: such a model, and where each weight went, which is all that
+// quantising needs to know (quantize.ts).
+import { asConst, dim } from "./dims/dim.ts";
+import { createBuilder, usersOf } from "./ir/build.ts";
+import { transform } from "./ir/transform.ts";
+import type { Graph, Node, Value } from "./ir/types.ts";
+import { applySplits, contractionOf, splitsOf } from "./kernel/contraction.ts";
+import { foldOf, indexForm } from "./kernel/lowering.ts";
+import { type Axis, loadsOf, type Scalar } from "./kernel/scalar.ts";
+import { loweringFor, lowerValue } from "./kernel/values.ts";
+import type { CheckedModel, ParamInfo } from "./model.ts";
+import { transpose } from "./ops/movement.ts";
+import { param } from "./ops/source.ts";
+import { dequantizeOp } from "./ops/stored.ts";
+import { expandingBuilder } from "./reference/expand.ts";
+
+/** How large weights are stored: as halves, as bytes with a scale for each channel, as 4 bits with one for each group. */
+export interface Storage {
+  readonly bits: 16 | 8 | 4;
+  /** Of 4 bits: how many numbers side by side share a scale. */
+  readonly group?: number;
+}
+export const STORAGES = ["f16", "int8", "int4"] as const;
+export type StorageName = (typeof STORAGES)[number];
+export const storageName = ({ bits }: Storage): StorageName => (bits === 16 ? "f16" : `int${bits}`);
+/** Numbers of 4 bits that share a scale where nobody says. */
+export const GROUP = 32;
+
+/** A weight that is stored in fewer bits, and how. */
+export interface StoredWeight {
+  readonly path: string;
+  readonly shape: readonly number[];
+  readonly bits: 16 | 8 | 4;
+  /** The axis along which numbers lie in words: one that products sum over. */
+  readonly axis: number;
+  /** Numbers along it that share a scale. */
+  readonly group: number;
+  /** Axes of the weight in the order in which words and scales lie. */
+  readonly order: readonly number[];
+  /** Paths and shapes (axes in that order) of the tensors that hold it. */
+  readonly words: { readonly path: string; readonly shape: readonly number[] };
+  readonly scale?: { readonly path: string; readonly shape: readonly number[] };
+}
+
+export interface StoredModel {
+  readonly model: CheckedModel;
+  readonly weights: readonly StoredWeight[];
+  /** Training steps that are not there: they update weights as they are declared. */
+  readonly leftOut: readonly string[];
+}
+
+/** Weights below this many elements stay as they are: biases, norms, and what would save nothing. */
+const LARGE = 1024;
+/** What is stored has to be smaller than this part of what it was. */
+const WORTH = 0.6;
+
+export function storedModel(model: CheckedModel, storage: Storage): StoredModel {
+  const uses = usesOf(model);
+  const taken = new Set([...model.params, ...model.buffers].flatMap((p) => [p.path, ...p.aliases]));
+  const weights = model.params.flatMap((p) => {
+    const use = uses.get(p.path);
+    const weight = use && storedAs(p, use, storage);
+    return weight && !taken.has(weight.words.path) && !taken.has(weight.scale?.path ?? "") ? [weight] : [];
+  });
+  const byPath = new Map(weights.map((w) => [w.path, w]));
+  return {
+    weights,
+    leftOut: model.trains.map((t) => `${t.name}_step`),
+    model: {
+      ...model,
+      params: model.params.flatMap((p) => paramsOf(p, byPath.get(p.path))),
+      entries: model.entries.map((e) => ({ ...e, graph: decoded(e.graph, byPath) })),
+      trains: [],
+    },
+  };
+}
+
+// ---------------------------------------------------------------------------------------------------- which, and how
+
+/** How products and look-ups read a weight: by axes of it. */
+interface Use {
+  /** Those that a product sums over. */
+  readonly summed: readonly number[];
+  /** The one that words are to lie along, and the one that is to lie side by side. */
+  readonly along: number;
+  readonly column?: number;
+  readonly product: boolean;
+}
+
+/** Weights that nothing but products and look-ups read, in any entry. */
+function usesOf(model: CheckedModel): Map<string, Use> {
+  const uses = new Map<string, Use>();
+  const refused = new Set<string>();
+  for (const { graph: whole } of model.entries) {
+    const graph = transform(whole, () => undefined, expandingBuilder(createBuilder())).graph;
+    const users = usersOf(graph.nodes);
+    const sinks = new Set([...graph.results, ...graph.writes].map((s) => s.value));
+    for (const { path } of graph.writes) refused.add(path);
+    for (const n of graph.nodes) {
+      const path = String(n.attrs.path);
+      if (n.op !== param || refused.has(path)) continue;
+      const found = readersOf(n.outs[0], users, sinks)?.map((u) => useBy(u, n.outs[0]));
+      if (!found?.length || found.includes(undefined)) {
+        if (!found || found.length > 0) refused.add(path);
+        continue;
+      }
+      // A product is what takes the time.
+      const all = [uses.get(path), ...found].filter((u) => u !== undefined);
+      uses.set(path, all.find((u) => u.product) ?? all[0]);
+    }
+  }
+  for (const path of refused) uses.delete(path);
+  return uses;
+}
+
+/** Who reads a value, views looked through; undefined where it is a result, or what a loop or a pack takes whole. */
+function readersOf(
+  v: Value,
+  users: ReadonlyMap<Value, readonly Node[]>,
+  sinks: ReadonlySet<Value>,
+): Node[] | undefined {
+  const out = new Set<Node>();
+  const seen = new Set<Value>([v]);
+  for (const x of seen) {
+    if (sinks.has(x)) return undefined;
+    for (const u of users.get(x) ?? []) {
+      if (u.op.fuses === "view" && !u.op.indexes) for (const o of u.outs) seen.add(o);
+      else if (u.op.lower) out.add(u);
+      else return undefined;
+    }
+  }
+  return [...out];
+}
+
+function useBy(reader: Node, weight: Value): Use | undefined {
+  const s = loweringFor((v) => v.node.op.fuses !== "view" || v.node.op.indexes !== undefined);
+  const { x } = lowerValue(s, reader.outs[0]);
+  const loads = (of: Scalar) => loadsOf(of).filter((l) => l.value === weight);
+  const axesOf = (of: Scalar, wanted: readonly Axis[]): number[] => [
+    ...new Set(loads(of).flatMap((l) => l.at.flatMap((at, i) => (isAlong(at, wanted) ? [i] : [])))),
+  ];
+  if (reader.op.indexes) {
+    // Looked up: what is not looked up lies side by side.
+    const rank = weight.type.shape.length;
+    const last = loads(x).every((l) => l.at[rank - 1]?.kind === "axis") && loads(x).length > 0;
+    return last ? { summed: [rank - 1], along: rank - 1, product: false } : undefined;
+  }
+  const fold = foldOf(x);
+  if (!fold) return undefined;
+  const { x: product } = applySplits(s, fold, contractionOf(fold) ? [] : splitsOf(fold));
+  if (product.kind !== "fold" || product.combine !== "add") return undefined;
+  const { body, axes: k } = product;
+  if (body.kind !== "call" || body.fn !== "mul" || body.args[0] === body.args[1]) return undefined;
+  const [[mine, other], ...more] = [body.args, [...body.args].reverse()].filter(([y]) => loads(y).length > 0);
+  if (!mine || more.length > 0) return undefined;
+  // What it has for itself are columns: one that has none is a filter for each channel, which is small.
+  const columns = mine.free.filter((a) => !k.includes(a) && !other.free.includes(a));
+  if (columns.length === 0) return undefined;
+  const summed = [
+    ...new Set(
+      loads(mine).flatMap((l) =>
+        l.at.flatMap((at, i) => (at.free.length > 0 && at.free.every((a) => k.includes(a)) ? [i] : [])),
+      ),
+    ),
+  ];
+  const along = longest(axesOf(mine, k), weight);
+  if (along === undefined) return undefined;
+  return { summed, along, column: longest(axesOf(mine, columns), weight), product: true };
+}
+/** A coordinate that goes along an axis, one by one. */
+const isAlong = (at: Scalar, axes: readonly Axis[]): boolean => {
+  const { terms } = indexForm(at);
+  return (
+    terms.length === 1 &&
+    asConst(terms[0].coef) === 1 &&
+    terms[0].atom.kind === "axis" &&
+    axes.includes(terms[0].atom.axis)
+  );
+};
+const sizeAt = (v: Value, i: number): number => asConst(v.type.shape[i]) ?? 0;
+const longest = (axes: readonly number[], v: Value): number | undefined =>
+  [...axes].sort((a, b) => sizeAt(v, b) - sizeAt(v, a))[0];
+
+function storedAs(p: ParamInfo, use: Use, storage: Storage): StoredWeight | undefined {
+  const { path, shape, dtype } = p;
+  const elements = shape.reduce((a, b) => a * b, 1);
+  if (dtype !== "f32" || shape.length < 2 || elements < LARGE) return undefined;
+  const { bits } = storage;
+  const { along, column, summed } = use;
+  const name = storageName(storage);
+  const size = shape[along];
+  const most = bits === 4 ? (storage.group ?? GROUP) : size;
+  const grouped = most < size;
+  const group = Math.min(most, size);
+  const others = shape.map((_, i) => i).filter((i) => i !== column);
+  // What is summed innermost is the words' axis; a window's places are outside.
+  if (column !== undefined) others.sort((a, b) => Number(a === along) - Number(b === along) || a - b);
+  const order = column === undefined ? others : [...others, column];
+  const words = shape.map((d, i) => (i === along ? Math.ceil((d * bits) / 32) : d));
+  // One for each channel; of groups, one for each place that is summed over, too.
+  const scales = shape.map((d, i) => {
+    if (i === along) return grouped ? Math.ceil(d / group) : 1;
+    return grouped || !summed.includes(i) ? d : 1;
+  });
+  const lying = (list: readonly number[]): number[] => order.map((i) => list[i]);
+  const count = (list: readonly number[]): number => list.reduce((a, b) => a * b, 1);
+  if (count(words) + (bits === 16 ? 0 : count(scales)) > WORTH * elements) return undefined;
+  return {
+    path,
+    shape,
+    bits,
+    axis: along,
+    group,
+    order,
+    words: { path: `${path}.${name}`, shape: lying(words) },
+    ...(bits === 16 ? {} : { scale: { path: `${path}.${name}_scale`, shape: lying(scales) } }),
+  };
+}
+
+// -------------------------------------------------------------------------------------------------------- the model
+
+/** The parameters that stand for one. */
+function paramsOf(p: ParamInfo, weight: StoredWeight | undefined): ParamInfo[] {
+  if (!weight) return [p];
+  const end = (path: string): string => path.slice(p.path.length);
+  const as = (dtype: "u32" | "f32", { path, shape }: StoredWeight["words"]): ParamInfo => ({
+    ...p,
+    path,
+    aliases: p.aliases.map((a) => a + end(path)),
+    dtype,
+    shape,
+    init: { kind: "constant", value: 0 },
+  });
+  return [as("u32", weight.words), ...(weight.scale ? [as("f32", weight.scale)] : [])];
+}
+
+/** The graph with what it reads of the weights decoded. */
+function decoded(graph: Graph, weights: ReadonlyMap<string, StoredWeight>): Graph {
+  return transform(graph, (b, n) => {
+    const weight = n.op === param ? weights.get(String(n.attrs.path)) : undefined;
+    if (!weight) return undefined;
+    const { order, axis, bits, group } = weight;
+    const back = order.map((_, i) => order.indexOf(i));
+    const part = (dtype: "u32" | "f32", { path, shape }: StoredWeight["words"]): Value => {
+      const label = dtype === "u32" ? n.label : `${n.label ?? "weight"}_scale`;
+      return transpose(b, b.make(param, [], { path, dtype, shape: shape.map((d) => dim(d)) }, label), back);
+    };
+    const parts = [part("u32", weight.words), ...(weight.scale ? [part("f32", weight.scale)] : [])];
+    return [b.make(dequantizeOp, parts, { bits, axis, size: dim(weight.shape[axis]), group }, n.label)];
+  }).graph;
+}
