@@ -203,7 +203,11 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     )
     .addOption(normalize())
     .option("--drop-last", "leave a last batch out that is not full")
-    .option("--workers <N>", "threads that read and augment ahead (default: none)", notNegative)
+    .option(
+      "--workers <N>",
+      "threads that read and augment ahead of the GPU (default: 1 where pictures are decoded or augmented)",
+      notNegative,
+    )
     .option("--save <F>", "write the weights, a safetensors file")
     .addOption(
       new Option("--keep <which>", "which weights --save writes").choices(["last", "best"]).default("last"),

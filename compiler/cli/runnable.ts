@@ -3,10 +3,12 @@
 import { existsSync, statSync } from "node:fs";
 import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { misfit } from "../../runtime/core/adapter.ts";
 import type { LoadOptions, NetBase } from "../../runtime/core/api.ts";
 import { load } from "../../runtime/core/index.ts";
-import type { Artefact, EntryPlan, Packed } from "../../runtime/core/program.ts";
+import type { Artefact, EntryPlan, Packed, Program } from "../../runtime/core/program.ts";
 import { unpack } from "../../runtime/core/unpack.ts";
+import { requestGpu, UnsupportedError } from "../../runtime/node/index.ts";
 import {
   type Compiled,
   type CompileOptions,
@@ -14,6 +16,8 @@ import {
   compile,
   renderAll,
   type SetValue,
+  type Target,
+  targets,
 } from "../core/index.ts";
 import { InputFailure, UsageError, withSources } from "./failure.ts";
 import { SourceFiles } from "./files.ts";
@@ -114,6 +118,22 @@ export function compileSource(
   }
   source.pick(entry);
   return source.open([entry], flags.target);
+}
+
+/**
+ * The target that a module would take on this machine's first adapter, so that the others need not be compiled; undefined
+ * where there is no adapter, which `load` then says.
+ */
+export async function targetHere(): Promise<string | undefined> {
+  try {
+    const adapter = await (await requestGpu()).requestAdapter();
+    const fits = (t: Target): boolean =>
+      adapter !== null && misfit({ requires: t.requires } as Program, adapter) === undefined;
+    return targets.find(fits)?.name;
+  } catch (error) {
+    if (error instanceof UnsupportedError) return undefined;
+    throw error;
+  }
 }
 
 export async function importModule(path: string): Promise<Runnable> {

@@ -57,7 +57,7 @@ const cases: readonly (readonly [string, string, number, string | RegExp])[] = [
     "a map that does not fit",
     "train bands.mdl --data mnist:good --map x=y",
     1,
-    "--map x=y: y: i32 of each record does not fit x: f32[N, 64]",
+    "--map y=x: x: f32[1, 8, 8] of each record does not fit y: i32[N]",
   ],
   [
     "no data",

@@ -4,7 +4,7 @@ import type { EntryPlan } from "../../../runtime/core/program.ts";
 import { forEvaluation } from "../../../runtime/data/augment.ts";
 import { requestGpu, runAgainQuietly } from "../../../runtime/node/index.ts";
 import { InputFailure } from "../failure.ts";
-import { type ChoiceFlags, parseSeed, SourceModel } from "../runnable.ts";
+import { type ChoiceFlags, parseSeed, SourceModel, targetHere } from "../runnable.ts";
 import { count, harmless, styleFor, table } from "../style.ts";
 import { short } from "../train/chart.ts";
 import { confusionText, evaluate, scalarEntries, scoringEntry } from "../train/evaluate.ts";
@@ -44,7 +44,10 @@ export async function evalCommand(file: string, flags: EvalFlags): Promise<numbe
     throw new InputFailure(
       `${checked.name} has no fn that scores classes, f32[N, classes], for a confusion matrix`,
     );
-  const { artefact, load } = source.open([...names, ...(scores ? [scores] : [])], flags.target);
+  const { artefact, load } = source.open(
+    [...names, ...(scores ? [scores] : [])],
+    flags.target ?? (await targetHere()),
+  );
   const weights = await loadWeights(artefact, flags.weights);
   const plan = (name: string): EntryPlan =>
     artefact.programs[0].entries.find((e) => e.name === name) as EntryPlan;

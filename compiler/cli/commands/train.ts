@@ -6,10 +6,11 @@ import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
 import { signatureOf } from "../../../runtime/core/store.ts";
 import { forEvaluation } from "../../../runtime/data/augment.ts";
 import { batchCount } from "../../../runtime/data/batches.ts";
+import type { Plain } from "../../../runtime/data/dataset.ts";
 import { requestGpu, runAgainQuietly } from "../../../runtime/node/index.ts";
 import type { SetValue } from "../../core/index.ts";
 import { InputFailure, UsageError } from "../failure.ts";
-import { type ChoiceFlags, parseSeed, SourceModel } from "../runnable.ts";
+import { type ChoiceFlags, parseSeed, SourceModel, targetHere } from "../runnable.ts";
 import { count, grouped, harmless, styleFor } from "../style.ts";
 import { type Checkpoint, type RunSettings, readCheckpoint } from "../train/checkpoint.ts";
 import { scalarEntries } from "../train/evaluate.ts";
@@ -69,11 +70,11 @@ export async function trainCommand(
   const block = pickBlock(source, name ?? resumed?.block);
   const settings = settingsOf(flags, resumed);
   const seed = parseSeed(settings.seed);
-  // All that the user gave is read and looked at before a GPU is asked for.
+  // All that the user gave is read and looked at before anything is made on a GPU.
   const { train, val } = openParts(settings.data, settings.val, seed);
   const inputs = source.checked.trains.find((t) => t.name === block)?.inputs.map((p) => p.name) ?? [];
   const metricNames = val ? scalarEntries(source.checked, inputs) : [];
-  const made = source.open([`${block}_step`, ...metricNames], flags.target);
+  const made = source.open([`${block}_step`, ...metricNames], flags.target ?? (await targetHere()));
   const entries = made.artefact.programs[0].entries;
   const entry = entries.find((e) => e.name === `${block}_step`) as EntryPlan;
   const metrics = metricNames.map((m) => entries.find((e) => e.name === m) as EntryPlan);
@@ -138,7 +139,8 @@ export async function trainCommand(
       evalTransforms: forEvaluation(transforms),
       settings: whole,
       dropLast,
-      workers: flags.workers ?? 0,
+      // Where there is something to do ahead of the GPU.
+      workers: flags.workers ?? (transforms.length > 0 || isDecoded(train.plain) ? 1 : 0),
       totalSteps,
       rates,
       from: resumed?.progress,
@@ -177,6 +179,10 @@ export async function trainCommand(
 
 const open = (load: (options: LoadOptions) => Promise<NetBase>, options: LoadOptions): Promise<NetBase> =>
   load(options);
+
+/** Whether records are files that are decoded when they are read. */
+const isDecoded = (plain: Plain): boolean =>
+  plain.kind === "subset" ? isDecoded(plain.of) : plain.kind === "pictures";
 
 /** The train block that is meant. */
 function pickBlock(source: SourceModel, name: string | undefined): string {

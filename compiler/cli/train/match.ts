@@ -141,7 +141,7 @@ export function checkLabels(entry: EntryPlan, data: Dataset, matched: Matched): 
         for (const { end, except, use } of ends)
           if (!((value >= 0 && value < end) || value === except))
             throw new InputFailure(
-              `${data.place(record, name)} has ${value} as ${port.name}, expected 0 to ${end - 1} (${use})`,
+              `${data.place(record, name)} has ${value} as ${port.name}, expected 0 to ${end - 1}${except === undefined ? "" : ` or ${except}`} (${use})`,
             );
     }
   }
