@@ -149,6 +149,9 @@ export class Run {
         if (this.#options.checkpoint.each) await this.#checkpoint();
         if (this.#step >= this.#options.totalSteps) break;
       }
+    } catch (error) {
+      this.#log("end", { reason: "failed", message: (error as Error).message });
+      throw error;
     } finally {
       this.#line.clear();
       await loader.close();
