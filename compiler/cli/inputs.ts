@@ -35,14 +35,15 @@ export function parseArgument(text: string): Argument {
 export const portText = (port: Port): string =>
   `${port.name}: ${port.shapeText.length ? typeText(port.dtype, port.shapeText) : port.dtype}`;
 
-/** The entry's inputs by name, and what the runtime makes of them. */
+/** The entry's inputs by name, and what the runtime makes of them; `there` are given already. */
 export function readInputs(
   entry: EntryPlan,
   args: readonly Argument[],
   pictures: PictureOptions = {},
+  there: Readonly<Record<string, Value>> = {},
 ): { values: Record<string, Value>; given: Given } {
   const wanted = entry.inputs.map((p) => p.name);
-  const values: Record<string, Value> = {};
+  const values: Record<string, Value> = { ...there };
   const from = new Map<string, string>();
   let standardInput: string | undefined;
   for (const { name, value } of args) {

@@ -105,6 +105,20 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
   const set = (): Option =>
     new Option("--set <k=v>", "an argument of the model; may be repeated").argParser(parseSet);
 
+  const data = (): Option =>
+    new Option(
+      "--data <KIND:PATH>",
+      "mnist:DIR, cifar10:DIR, cifar100:DIR, images:DIR (a folder a class), csv:FILE, npz:FILE, npy:x=FILE,y=FILE, text:FILE, bytes:FILE, lines:FILE; ?name=value sets an option, as in csv:iris.csv?label=Species",
+    );
+  const val = (what: string): Option => new Option("--val <SHARE|KIND:PATH>", what);
+  const map = (): Option =>
+    new Option(
+      "--map <x=image,…>",
+      "inputs with the columns they take, where names and types do not say",
+    ).argParser(parseMap);
+  const normalize = (): Option =>
+    new Option("--normalize <M:S>", "of pictures: take M off and divide by S, by channel (0.1307:0.3081)");
+
   program
     .command("compile")
     .summary("write a module, its types and its weights")
@@ -160,20 +174,6 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
       const { compileCommand } = await import("./commands/compile.ts");
       await compileCommand(file, flags);
     });
-
-  const data = (): Option =>
-    new Option(
-      "--data <KIND:PATH>",
-      "mnist:DIR, cifar10:DIR, cifar100:DIR, images:DIR (a folder a class), csv:FILE, npz:FILE, npy:x=FILE,y=FILE, text:FILE, bytes:FILE, lines:FILE; ?name=value sets an option, as in csv:iris.csv?label=Species",
-    );
-  const val = (what: string): Option => new Option("--val <SHARE|KIND:PATH>", what);
-  const map = (): Option =>
-    new Option(
-      "--map <x=image,…>",
-      "inputs with the columns they take, where names and types do not say",
-    ).argParser(parseMap);
-  const normalize = (): Option =>
-    new Option("--normalize <M:S>", "of pictures: take M off and divide by S, by channel (0.1307:0.3081)");
 
   program
     .command("train")
@@ -298,6 +298,9 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
       parseNumbers,
     )
     .option("--std <R,G,B>", "of pictures: then divide by this", parseNumbers)
+    .addOption(data())
+    .option("--records <R>", "of --data: one, or some as in 0:16 (default: the first)")
+    .addOption(map())
     .option("--seed <S>", "for parameters that are not given, and random operators", undefined)
     .option(
       "--output <[NAME=]FILE>",
@@ -319,6 +322,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
         "mdl run convnet.mdl predict --weights convnet.safetensors --input x=digit.npy --top 3",
         "mdl run build/convnet.js logits --input x=digits.npy --output scores.npy",
         "mdl run resnet18.mdl predict --input x=cat.jpg --resize crop --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225",
+        "mdl run convnet.mdl predict --weights convnet.safetensors --data mnist:mnist --records 0:4 --top 3",
         "mdl run gpt.mdl next --input id=[17] --input at=3",
         "cat digit.json | mdl run convnet.mdl predict --input x=- --output - --device cpu",
       ),

@@ -23,6 +23,7 @@ import {
   refuseChoices,
 } from "../runnable.ts";
 import { harmless, styleFor } from "../style.ts";
+import { recordInputs } from "../train/setup.ts";
 import { beginning, byPath, loadWeights, type Tensors } from "../weights.ts";
 
 export interface RunFlags {
@@ -30,6 +31,9 @@ export interface RunFlags {
   readonly set?: Readonly<Record<string, SetValue>>;
   readonly weights?: string;
   readonly input?: readonly string[];
+  readonly data?: string;
+  readonly records?: string;
+  readonly map?: Readonly<Record<string, string>>;
   readonly seed?: string;
   readonly output?: readonly string[];
   readonly resize?: "stretch" | "crop" | true;
@@ -115,7 +119,11 @@ async function readCall(
   seed: bigint,
 ): Promise<GivenCall> {
   const entry = entryOf(artefact, name);
-  const inputs = readInputs(entry, args, pictureOptions(flags));
+  const { data, records = "0", map } = flags;
+  const names = args.map((a) => a.name);
+  const there =
+    data === undefined ? {} : recordInputs(entry, data, records, map, pictureOptions(flags), names);
+  const inputs = readInputs(entry, args, pictureOptions(flags), there);
   const weights = flags.weights === undefined ? undefined : await loadWeights(artefact, flags.weights);
   warnOfDrawn(artefact, flags);
   return { entry, ...inputs, weights, seed };

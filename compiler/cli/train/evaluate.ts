@@ -53,8 +53,6 @@ export interface EvaluateOptions {
   readonly transforms: readonly Transform[];
   readonly matched: Matched;
   readonly scorer?: Scorer;
-  /** Asked between batches. */
-  readonly stopped?: () => boolean;
 }
 
 /** Calls that are under way at once. */
@@ -66,7 +64,7 @@ export async function evaluate(
   net: NetBase,
   entries: readonly EntryPlan[],
   data: Dataset,
-  { batch, transforms, matched, scorer, stopped = () => false }: EvaluateOptions,
+  { batch, transforms, matched, scorer }: EvaluateOptions,
 ): Promise<{ readonly metrics: Metrics; readonly confusion?: number[][] }> {
   if (data.size === 0) throw new InputFailure(`${data.name} has no records to evaluate on`);
   const loader = new Loader(data, { batch, shuffle: false, inputs: matched, augment: transforms });
@@ -106,7 +104,6 @@ export async function evaluate(
   };
   const open: Promise<void>[] = [];
   for await (const inputs of loader.epoch(0)) {
-    if (stopped()) break;
     const count = Math.min(batch, data.size - at);
     const work = one(inputs, at, count);
     work.catch(() => undefined); // told when it is awaited

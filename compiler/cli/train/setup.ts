@@ -2,16 +2,19 @@
 // in their parts, transforms, tensors.
 
 import { MdlRuntimeError } from "../../../runtime/core/errors.ts";
-import type { Artefact } from "../../../runtime/core/program.ts";
+import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
 import { convert, parseSafetensors } from "../../../runtime/core/safetensors.ts";
 import type { AnyArray } from "../../../runtime/core/tensor.ts";
 import { parseTransforms, type Transform } from "../../../runtime/data/augment.ts";
+import { type Batch, makeBatch, recipeOf } from "../../../runtime/data/batches.ts";
 import type { Dataset } from "../../../runtime/data/dataset.ts";
 import { openData } from "../../../runtime/data/node/open.ts";
 import { split } from "../../../runtime/data/split.ts";
 import { InputFailure, UsageError } from "../failure.ts";
 import { readBytes } from "../files.ts";
+import type { PictureOptions } from "../pictures/tensor.ts";
 import { count } from "../style.ts";
+import { matchInputs } from "./match.ts";
 
 export interface Parts {
   readonly train: Dataset;
@@ -78,4 +81,46 @@ export function readInit(
     ? `; as declared: ${others.slice(0, 4).join(", ")}${others.length > 4 ? ` and ${others.length - 4} more` : ""}`
     : "";
   return { tensors, text: `${taken} of ${count(specs.length, "tensor")} from ${path}${rest}` };
+}
+
+/** `3`, or `0:16`: from one record to before another. */
+export function parseRecords(text: string): { readonly from: number; readonly to: number } {
+  const [, first, end] = /^(\d+)(?::(\d+))?$/.exec(text) ?? [];
+  const from = Number(first);
+  const to = end === undefined ? from + 1 : Number(end);
+  if (first === undefined || to <= from)
+    throw new UsageError(`--records takes a number or a range, as in 3 or 0:16; given ${text}`);
+  return { from, to };
+}
+
+/** Records of a data set (of what its makers hold out, where they do) as inputs of an entry; those it has no column for are left. */
+export function recordInputs(
+  entry: EntryPlan,
+  data: string,
+  records: string,
+  map: Readonly<Record<string, string>> | undefined,
+  { mean, std }: PictureOptions,
+  given: readonly string[],
+): Batch {
+  const { train, test } = openData(data);
+  const set = test ?? train;
+  const { from, to } = parseRecords(records);
+  if (to > set.size)
+    throw new InputFailure(
+      `${set.name} has ${count(set.size, "record")}, --records ${records} asks for more`,
+    );
+  const open: EntryPlan = { ...entry, inputs: entry.inputs.filter((p) => !given.includes(p.name)) };
+  const inputs = matchInputs(open, set, map);
+  const channels = (mean ?? std)?.length ?? 1;
+  const all = (of: readonly number[] | undefined, value: number): readonly number[] =>
+    of ?? new Array<number>(channels).fill(value);
+  const normalize: Transform[] =
+    mean || std ? [{ kind: "normalize", mean: all(mean, 0), std: all(std, 1) }] : [];
+  const recipe = recipeOf(set, { inputs, augment: normalize });
+  return makeBatch(
+    set,
+    recipe,
+    Int32Array.from({ length: to - from }, (_, i) => from + i),
+    0,
+  );
 }
