@@ -154,13 +154,10 @@ export async function trainCommand(
       model: source.checked.name,
       block,
     });
+    // To the end of the process: a second Ctrl-C does not keep the first from being answered.
     const stop = (): void => run.stop();
     process.on("SIGINT", stop).on("SIGTERM", stop);
-    try {
-      ended = await run.run();
-    } finally {
-      process.off("SIGINT", stop).off("SIGTERM", stop);
-    }
+    ended = await run.run();
   } finally {
     await net.close();
   }
