@@ -45,6 +45,14 @@ export function refuseChoices(file: string, { model, set }: ChoiceFlags): void {
     throw new UsageError(`--model and --set choose what is compiled, and ${file} is compiled`);
 }
 
+/** For commands that ask the source what there is. */
+export function refuseModule(file: string, command: string): void {
+  if (isModule(file))
+    throw new UsageError(
+      `mdl ${command} takes the source, and ${file} is compiled: give the .mdl file, as in mdl ${command} model.mdl`,
+    );
+}
+
 /** A source, and the model of it that is meant. */
 export class SourceModel {
   readonly path: string;

@@ -98,6 +98,9 @@ describe("mdl train", () => {
     expect(table.out).toMatch(
       /^Bands on 80 records of data\/t10k-images-idx3-ubyte.gz\n {2}loss +[\d.e-]+\n {2}accuracy/,
     );
+    const records = ["--data", "mnist:data", "--records", "0:3", "--output", "-"];
+    const scores = run(["run", "bands.mdl", "logits", "--weights", "whole.safetensors", ...records]);
+    expect(JSON.parse(scores.out).logits ?? JSON.parse(scores.out)).toHaveLength(3);
     const counts = table.out.split("\n").slice(-5).join(" ").match(/ \d+ /g) ?? [];
     expect(counts.length).toBeGreaterThan(2);
   });

@@ -60,6 +60,12 @@ const cases: readonly (readonly [string, string, number, string | RegExp])[] = [
     "--map y=x: x: f32[1, 8, 8] of each record does not fit y: i32[N]",
   ],
   [
+    "a module",
+    "train bands.js --data mnist:good",
+    2,
+    "mdl train takes the source, and bands.js is compiled: give the .mdl file, as in mdl train model.mdl",
+  ],
+  [
     "no data",
     "train bands.mdl",
     2,

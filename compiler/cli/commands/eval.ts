@@ -4,7 +4,7 @@ import type { EntryPlan } from "../../../runtime/core/program.ts";
 import { forEvaluation } from "../../../runtime/data/augment.ts";
 import { requestGpu, runAgainQuietly } from "../../../runtime/node/index.ts";
 import { InputFailure } from "../failure.ts";
-import { type ChoiceFlags, parseSeed, SourceModel, targetHere } from "../runnable.ts";
+import { type ChoiceFlags, parseSeed, refuseModule, SourceModel, targetHere } from "../runnable.ts";
 import { count, harmless, styleFor, table } from "../style.ts";
 import { short } from "../train/chart.ts";
 import { confusionText, evaluate, scalarEntries, scoringEntry } from "../train/evaluate.ts";
@@ -26,6 +26,7 @@ export interface EvalFlags extends ChoiceFlags {
 }
 
 export async function evalCommand(file: string, flags: EvalFlags): Promise<number | undefined> {
+  refuseModule(file, "eval");
   const code = await runAgainQuietly();
   if (code !== undefined) return code;
   const source = new SourceModel(file, flags);

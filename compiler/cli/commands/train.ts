@@ -10,7 +10,7 @@ import type { Plain } from "../../../runtime/data/dataset.ts";
 import { requestGpu, runAgainQuietly } from "../../../runtime/node/index.ts";
 import type { SetValue } from "../../core/index.ts";
 import { InputFailure, UsageError } from "../failure.ts";
-import { type ChoiceFlags, parseSeed, SourceModel, targetHere } from "../runnable.ts";
+import { type ChoiceFlags, parseSeed, refuseModule, SourceModel, targetHere } from "../runnable.ts";
 import { count, grouped, harmless, styleFor } from "../style.ts";
 import { type Checkpoint, type RunSettings, readCheckpoint } from "../train/checkpoint.ts";
 import { scalarEntries } from "../train/evaluate.ts";
@@ -61,6 +61,7 @@ export async function trainCommand(
   name: string | undefined,
   flags: TrainFlags,
 ): Promise<number | undefined> {
+  refuseModule(file, "train");
   const code = await runAgainQuietly();
   if (code !== undefined) return code;
   const resumed = flags.resume === undefined ? undefined : readCheckpoint(flags.resume);
