@@ -83,8 +83,7 @@ export async function trainCommand(
   checkLabels(entry, train, matched);
   if (val) checkLabels(entry, val, matched);
   const batch = flags.batch ?? resumed?.settings.batch ?? entry.train?.batch ?? BATCH;
-  const dropLast = flags.dropLast ?? false;
-  const perEpoch = batchCount(train, { batch, last: dropLast ? "drop" : "keep" });
+  const perEpoch = batchCount(train, { batch, last: settings.dropLast ? "drop" : "keep" });
   if (perEpoch === 0)
     throw new InputFailure(`${train.name} has ${train.size} records, less than a batch of ${batch}`);
   const totalSteps = Math.min(settings.epochs * perEpoch, settings.steps ?? Number.POSITIVE_INFINITY);
@@ -139,7 +138,6 @@ export async function trainCommand(
       transforms,
       evalTransforms: forEvaluation(transforms),
       settings: whole,
-      dropLast,
       // Where there is something to do ahead of the GPU.
       workers: flags.workers ?? (transforms.length > 0 || isDecoded(train.plain) ? 1 : 0),
       totalSteps,
@@ -219,6 +217,7 @@ function settingsOf(flags: TrainFlags, resumed: Checkpoint | undefined): Omit<Ru
     augment: flags.augment ?? old.augment,
     normalize: flags.normalize ?? old.normalize,
     steps: flags.steps ?? old.steps,
+    dropLast: flags.dropLast ?? old.dropLast,
   };
 }
 
@@ -239,9 +238,11 @@ function checkResumed(
     throw refuse(`its run had ${count(records, "record")}, ${now.data} has ${grouped(size)}`);
   // Between epochs a run may go on in another way; within one, the order of records would be another.
   if (progress.batch === 0) return;
-  for (const name of ["batch", "seed"] as const)
+  for (const name of ["batch", "seed", "dropLast"] as const)
     if (now[name] !== settings[name])
-      throw refuse(`it stopped within an epoch with --${name} ${settings[name]}, given ${now[name]}`);
+      throw refuse(
+        `it stopped within an epoch with ${name} ${settings[name] ?? false}, given ${now[name] ?? false}`,
+      );
 }
 
 async function restore(net: NetBase, { snapshot, target }: Checkpoint, path: string): Promise<void> {

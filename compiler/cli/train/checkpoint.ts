@@ -22,6 +22,7 @@ export interface RunSettings {
   readonly augment?: string;
   readonly normalize?: string;
   readonly steps?: number;
+  readonly dropLast?: boolean;
 }
 
 /** Where a run stands. */

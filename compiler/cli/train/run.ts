@@ -28,7 +28,6 @@ export interface RunOptions {
   readonly transforms: readonly Transform[];
   readonly evalTransforms: readonly Transform[];
   readonly settings: RunSettings;
-  readonly dropLast: boolean;
   readonly workers: number;
   readonly totalSteps: number;
   readonly rates: Rates;
@@ -61,6 +60,7 @@ export class Run {
   readonly #losses: (readonly [number, number])[];
   readonly #vals: Progress["vals"][number][];
   readonly #board: TensorBoard | undefined;
+  readonly #rows: Rows;
   #step: number;
   #epoch: number;
   #batch: number;
@@ -71,11 +71,13 @@ export class Run {
   #failure: { readonly error: unknown } | undefined;
   #latest: Figures = {};
   #perSecond: number | undefined;
-  #lastVal: Metrics | undefined;
 
   constructor(options: RunOptions) {
     this.#options = options;
-    const { from, log, tensorboard } = options;
+    const { from, log, tensorboard, entry, metrics, val } = options;
+    const measured = val ? metrics.map((m) => `val ${m.name}`) : [];
+    const reports = entry.train?.reports ?? [];
+    this.#rows = new Rows(["epoch", "loss", ...reports, ...measured, "lr", "samples/s", "time"]);
     this.#losses = [...(from?.losses ?? [])];
     this.#vals = [...(from?.vals ?? [])];
     this.#step = from?.step ?? 0;
@@ -93,62 +95,19 @@ export class Run {
   }
 
   async run(): Promise<Ended> {
-    const { settings, train, matched, transforms, dropLast, workers, val } = this.#options;
+    const { settings, train, matched, transforms, workers } = this.#options;
     const loader = new Loader(train, {
       batch: settings.batch,
       seed: BigInt(settings.seed),
-      last: dropLast ? "drop" : "keep",
+      last: settings.dropLast ? "drop" : "keep",
       inputs: matched,
       augment: transforms,
       workers,
     });
-    const { metrics, entry } = this.#options;
-    const reports = entry.train?.reports ?? [];
-    const valNames = val ? metrics.map((m) => `val ${m.name}`) : [];
-    const rows = new Rows(["epoch", "loss", ...reports, ...valNames, "lr", "samples/s", "time"]);
     const since = performance.now();
-    let ended: Ended = "done";
+    let ended: Ended | undefined;
     try {
-      for (; this.#epoch < settings.epochs && ended === "done"; ) {
-        const began = performance.now();
-        const before = this.#step;
-        const samples = await this.#trainEpoch(loader);
-        await this.#settle();
-        if (this.#stop && this.#batch < loader.count) {
-          ended = "stopped";
-          break;
-        }
-        const seconds = (performance.now() - began) / 1000;
-        const found = val ? await this.#validate(val) : undefined;
-        this.#epoch++;
-        this.#batch = 0;
-        const mean = this.#meanSince(before);
-        const lr = this.#options.rates.at(this.#step - 1);
-        const perSecond = samples / seconds;
-        this.#line.clear();
-        rows.add([
-          String(this.#epoch),
-          short(mean),
-          ...reports.map((name) => short(this.#latest[name] ?? Number.NaN)),
-          ...(found ? metrics.map((m) => short(found[m.name])) : []),
-          lr === undefined ? "-" : short(lr),
-          String(Math.round(perSecond)),
-          timeText(seconds),
-        ]);
-        this.#log("epoch", { loss: mean, lr, samples_per_s: perSecond, val: found });
-        this.#board?.add(this.#step, {
-          "epoch/loss": mean,
-          ...Object.fromEntries(Object.entries(found ?? {}).map(([k, v]) => [`val/${k}`, v])),
-        });
-        if (found) this.#vals.push({ step: this.#step, metrics: found });
-        const better = this.#judge(found?.["loss"] ?? Object.values(found ?? {})[0] ?? mean);
-        if (better && this.#options.keep === "best") await this.#saveWeights();
-        const { patience } = this.#options;
-        if (patience !== undefined && this.#waited >= patience) ended = "early";
-        if (this.#stop && this.#epoch < settings.epochs) ended = "stopped";
-        if (this.#options.checkpoint.each) await this.#checkpoint();
-        if (this.#step >= this.#options.totalSteps) break;
-      }
+      while (ended === undefined) ended = await this.#runEpoch(loader);
     } catch (error) {
       this.#log("end", { reason: "failed", message: (error as Error).message });
       throw error;
@@ -161,15 +120,65 @@ export class Run {
     const seconds = (performance.now() - since) / 1000;
     this.#log("end", {
       loss: this.#losses.at(-1)?.[1],
-      lr: this.#options.rates.at(Math.max(0, this.#step - 1)),
+      lr: this.#lr(),
       samples_per_s: this.#perSecond,
-      val: this.#lastVal,
+      val: this.#vals.at(-1)?.metrics,
       seconds,
       reason: ended,
     });
     this.#curve(seconds);
     this.#plot();
     return ended;
+  }
+
+  /** An epoch, or what is left of it, and what is done after one; says how the run ended, where it did. */
+  async #runEpoch(loader: Loader): Promise<Ended | undefined> {
+    const { settings, totalSteps, val, patience, checkpoint, keep } = this.#options;
+    if (this.#epoch >= settings.epochs || this.#step >= totalSteps) return "done";
+    const began = performance.now();
+    const before = this.#step;
+    const samples = await this.#trainEpoch(loader);
+    if (this.#stop && this.#batch < loader.count) return "stopped";
+    const seconds = (performance.now() - began) / 1000;
+    const found = val ? await this.#validate(val) : undefined;
+    this.#epoch++;
+    this.#batch = 0;
+    const mean = this.#meanSince(before);
+    this.#tell(mean, samples / seconds, seconds, found);
+    // By the loss on what is held out, where it is measured, else by that of the training.
+    const better = this.#judge(found?.["loss"] ?? mean);
+    if (better && keep === "best") await this.#saveWeights();
+    if (checkpoint.each) await this.#checkpoint();
+    if (this.#stop && this.#epoch < settings.epochs) return "stopped";
+    return patience !== undefined && this.#waited >= patience ? "early" : undefined;
+  }
+
+  /** The row of an epoch, its event, its points. */
+  #tell(loss: number, perSecond: number, seconds: number, found: Metrics | undefined): void {
+    const { metrics, entry } = this.#options;
+    const reports = entry.train?.reports ?? [];
+    const lr = this.#lr();
+    this.#line.clear();
+    this.#rows.add([
+      String(this.#epoch),
+      short(loss),
+      ...reports.map((name) => short(this.#latest[name] ?? Number.NaN)),
+      ...(found ? metrics.map((m) => short(found[m.name])) : []),
+      lr === undefined ? "-" : short(lr),
+      String(Math.round(perSecond)),
+      timeText(seconds),
+    ]);
+    this.#log("epoch", { loss, lr, samples_per_s: perSecond, val: found });
+    this.#board?.add(this.#step, {
+      "epoch/loss": loss,
+      ...Object.fromEntries(Object.entries(found ?? {}).map(([k, v]) => [`val/${k}`, v])),
+    });
+    if (found) this.#vals.push({ step: this.#step, metrics: found });
+  }
+
+  /** Of the last finished step. */
+  #lr(): number | undefined {
+    return this.#options.rates.at(Math.max(0, this.#step - 1));
   }
 
   /** The samples of an epoch, or of what is left of it; ends early where the run is stopped. */
@@ -221,6 +230,7 @@ export class Run {
         left: this.#perSecond && (remaining * settings.batch) / this.#perSecond,
       });
     }
+    await this.#settle();
     return samples;
   }
 
@@ -263,7 +273,6 @@ export class Run {
       transforms: evalTransforms,
       matched,
     });
-    this.#lastVal = found;
     return found;
   }
 
