@@ -131,6 +131,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .addOption(set())
     .option("--entry <E>", "only this entry, or training step NAME_step; may be repeated", collect)
     .option("--bind <N=8>", "fix a size: kernels for this one only; may be repeated", parseBind)
+    .option("--freeze <P>", "train none of these parameters, as in 'trunk.*'; may be repeated", collect)
     .addOption(target().argParser(collect).default(undefined, "all of them"))
     .addOption(
       new Option(

@@ -172,6 +172,8 @@ export interface CheckOptions {
   readonly model?: string;
   /** The model's own arguments. */
   readonly set?: Readonly<Record<string, SetValue>>;
+  /** Patterns of parameters that nothing trains, beside those that the source says are frozen: `trunk.*`. */
+  readonly freeze?: readonly string[];
   /** Keep what names refer to and what expressions are, for editors. */
   readonly names?: boolean;
 }
@@ -181,12 +183,13 @@ export interface CheckOptions {
  * source can be at fault for: where there are errors, there are no models.
  */
 export function check(source: string, file: string, options: CheckOptions = {}): CheckResult {
-  const { resolve, model, set, names } = options;
+  const { resolve, model, set, freeze, names } = options;
   return checkSource(source, file, {
     parse: parseSource,
     resolve: (path) => stdSources[path] ?? resolve?.(path),
     ...(model === undefined ? {} : { model }),
     ...(set === undefined ? {} : { set }),
+    ...(freeze === undefined ? {} : { freeze }),
     ...(names === undefined ? {} : { names }),
   });
 }

@@ -28,6 +28,7 @@ export interface CompileFlags {
   readonly set?: Readonly<Record<string, SetValue>>;
   readonly entry?: readonly string[];
   readonly bind?: Readonly<Record<string, number>>;
+  readonly freeze?: readonly string[];
   readonly target?: readonly string[];
   readonly tuning?: readonly string[];
   readonly precision?: "f32" | Precision;
@@ -157,6 +158,7 @@ const compileModel = (files: SourceFiles, model: string | undefined, flags: Comp
       set: flags.set,
       entries: flags.entry,
       bind: flags.bind,
+      freeze: flags.freeze,
       targets: targetsWith(flags.tuning ?? [], flags.target, precisionOf(flags)),
       minify: flags.minify,
     }),

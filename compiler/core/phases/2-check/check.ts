@@ -13,7 +13,7 @@ import type * as ast from "../../syntax/ast.ts";
 import { checkEntry } from "./entries/entry.ts";
 import { checkTrain } from "./entries/train.ts";
 import { construct } from "./instances/construct.ts";
-import { place } from "./instances/slots.ts";
+import { matchSlots, place } from "./instances/slots.ts";
 import { builtinNames, isBuiltinName } from "./interpret/builtins.ts";
 import { interpreter } from "./interpret/expr.ts";
 import { damageOf } from "./names/damage.ts";
@@ -44,6 +44,8 @@ export interface CheckOptions {
   /** Only this model. */
   readonly model?: string;
   readonly set?: Readonly<Record<string, SetValue>>;
+  /** Patterns of parameters that nothing trains, beside those that the source says are frozen: `trunk.*`. */
+  readonly freeze?: readonly string[];
   /** Keep what names refer to and what expressions are, for editors: `CheckResult.names`. */
   readonly names?: boolean;
 }
@@ -185,7 +187,7 @@ function checkModels(
     }
   const made: CheckedModel[] = [];
   for (const m of wanted) {
-    const model = contain(() => checkModel(shared(), root, m, options.set ?? {}), undefined);
+    const model = contain(() => checkModel(shared(), root, m, options), undefined);
     if (model) made.push(model);
   }
   return made;
@@ -195,12 +197,16 @@ function checkModel(
   shared: Shared,
   root: Module,
   decl: ast.ModelDecl,
-  set: Readonly<Record<string, SetValue>>,
+  { set = {}, freeze = [] }: CheckOptions,
 ): CheckedModel {
   const ctx = baseCtx(shared, root);
   const instance = construct(ctx, decl, root, modelArgs(ctx, decl, set), decl.name.span, []);
   const { slots, layers } = place(instance, shared);
   shared.slots = slots;
+  for (const text of freeze) {
+    const pattern: ast.Pattern = { kind: "pattern", segments: text.split("."), span: decl.name.span };
+    for (const s of matchSlots(ctx, slots, pattern, "")) s.frozen = true;
+  }
   reservedNames(ctx, root, decl, slots);
   const entries: CheckedEntry[] = [];
   let random = false;
