@@ -198,6 +198,11 @@ const table = {
     "The value of this expression is not used.",
     "bind it to a name, or remove it",
   ),
+  W1101: warning(
+    "parameter without a gradient",
+    "The loss depends on a trained parameter through indices and conditions alone, so that no gradient reaches it.",
+    "freeze it, leave it out of update, or say stop_gradient where its value is used",
+  ),
 };
 
 export type Code = keyof typeof table;

@@ -22,6 +22,7 @@ export function newTrace(name: string): Trace {
     indexings: () => b.indexings,
     slices: new Map(),
     inputs: [],
+    gradients: [],
     state: newState(),
     calls: 0,
     randoms: new Map(),

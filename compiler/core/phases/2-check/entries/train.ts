@@ -114,7 +114,19 @@ function differentiable(ctx: Ctx, graph: Graph, update: readonly Slot[], minimiz
       } else stopped ??= n;
     }
   }
-  if (moved.has(loss.node)) return;
+  if (moved.has(loss.node)) {
+    for (const s of withoutWay(loss, update))
+      report(
+        ctx,
+        "W1101",
+        `${s.paths[0]} gets no gradient: the loss depends on it in steps only`,
+        minimize.value.span,
+        {
+          secondary: [{ span: s.span, text: "declared here" }],
+        },
+      );
+    return;
+  }
   fail(
     ctx,
     "E1101",
@@ -126,6 +138,25 @@ function differentiable(ctx: Ctx, graph: Graph, update: readonly Slot[], minimiz
         : [],
     },
   );
+}
+
+/** What a loss is computed of, but through indices and conditions alone (an argmax, a comparison). */
+function withoutWay(loss: Value, update: readonly Slot[]): readonly Slot[] {
+  const leaves = (counts: (v: Value) => boolean): Set<unknown> => {
+    const seen = new Set<Node>();
+    const found = new Set<unknown>();
+    const open = [loss];
+    for (let v = open.pop(); v; v = open.pop()) {
+      if (seen.has(v.node) || v.node.op === stopGradientOp) continue;
+      seen.add(v.node);
+      if (v.node.op === paramOp) found.add(v.node.attrs.path);
+      open.push(...v.node.inputs.filter(counts));
+    }
+    return found;
+  };
+  const all = leaves(() => true);
+  const smooth = leaves((v) => isFloat(v.type.dtype));
+  return update.filter((s) => all.has(s.paths[0]) && !smooth.has(s.paths[0]));
 }
 
 function staticNumber(ctx: Ctx, model: Instance, e: ast.Expr, what: string): number {

@@ -3,14 +3,24 @@
 
 import { backward } from "../../../autodiff/backward.ts";
 import { reachable } from "../../../ir/build.ts";
-import { OpError, type Value } from "../../../ir/types.ts";
+import { type Node, OpError, type Value } from "../../../ir/types.ts";
 import { variableOp } from "../../../ops/custom.ts";
 import { full, isFloat, zerosLike } from "../../../ops/define.ts";
 import { stopGradientOp } from "../../../ops/elementwise.ts";
+import { input as inputOp } from "../../../ops/source.ts";
 import type * as ast from "../../../syntax/ast.ts";
 import { matchSlots } from "../instances/slots.ts";
 import { matchArgs } from "../values/arguments.ts";
-import { type Ctx, evaluate, fail, failName, originOf, type Trace, traceOf } from "../values/context.ts";
+import {
+  type Ctx,
+  evaluate,
+  fail,
+  failName,
+  originOf,
+  type PendingGradient,
+  type Trace,
+  traceOf,
+} from "../values/context.ts";
 import { type ArgVal, describe, type Slot, tensorVal, type Val } from "../values/values.ts";
 import { readSlot } from "./state.ts";
 import { isLiteral, isTensor, toTensor } from "./tensors.ts";
@@ -48,10 +58,12 @@ export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: as
   const exprs = g.wrt.kind === "list" || g.wrt.kind === "tuple" ? g.wrt.items : [g.wrt];
   const name = fn ? fn.name.name : describe(named);
   const matched = fn ? matchArgs(ctx, name, params, args, site.span) : [...args];
-  const targets: { readonly value: Value; readonly key: string }[] = [];
+  /** `named`: by a name of its own, and not as one of all that a pattern finds. */
+  const targets: { readonly value: Value; readonly key: string; readonly named: boolean }[] = [];
   let single = exprs.length === 1 && exprs[0].kind !== "pattern";
-  const slots = (list: readonly Slot[], e: ast.Expr): void => {
-    for (const s of list) targets.push({ value: readSlot(ctx, s, e.span), key: s.paths[0] ?? s.name });
+  const slots = (list: readonly Slot[], e: ast.Expr, isNamed = false): void => {
+    for (const s of list)
+      targets.push({ value: readSlot(ctx, s, e.span), key: s.paths[0] ?? s.name, named: isNamed });
   };
   for (const e of exprs) {
     const at = e.kind === "name" ? params.indexOf(e.name) : -1;
@@ -65,7 +77,7 @@ export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: as
       );
       const value = variable(trace, toTensor(ctx, arg.val, arg.span, "f32"), others);
       matched[at] = { ...arg, val: tensorVal(value) };
-      targets.push({ value, key: params[at] });
+      targets.push({ value, key: params[at], named: true });
       continue;
     }
     const outer = g.ctx as Ctx;
@@ -100,7 +112,7 @@ export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: as
         e.span,
         params.length > 0 ? { help: `the parameters of ${name} are ${params.join(", ")}` } : {},
       );
-    slots([v.slot], e);
+    slots([v.slot], e, true);
   }
   const given = matched.flatMap((a, i): ArgVal[] => (a ? [fn ? { ...a, name: params[i] } : a] : []));
   const out = ctx.shared.interpreter.call(ctx, g.fn, given, site, site.span);
@@ -127,14 +139,20 @@ export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: as
     }
   });
   // An argument f never uses, or one that every way to it stops: zero would hide a mistake. Where a way leads through
-  // operators whose gradient is zero everywhere (floor, sign), zero is the answer.
-  if (grads.every((v) => v === undefined) && !reaches(loss, new Set(values)))
+  // operators whose gradient is zero everywhere (floor, sign), zero is the answer. Of a pattern's parameters some may be others'.
+  const reached = targets.map(({ value }, i) => grads[i] !== undefined || reaches(loss, new Set([value])));
+  const missing = targets.filter((t, i) => !reached[i] && (t.named || !reached.includes(true)));
+  if (missing.length > 0 || targets.length === 0)
     fail(
       ctx,
       "E1101",
-      `${name} does not depend differentiably on ${targets.map((t) => t.key).join(", ") || "anything"}`,
+      `${name} does not depend differentiably on ${missing.map((t) => t.key).join(", ") || "anything"}`,
       g.wrt.span,
     );
+  const wanted = new Set(values);
+  const fixed = reachedLeaves([loss], wanted);
+  if (fixed.size > 0)
+    trace.gradients.push({ leaves: fixed, wanted, keys: targets.map((t) => t.key), ctx, span: site.span });
   const vals = grads.map((v, i) => tensorVal(v ?? zerosLike(trace.b, targets[i].value)));
   if (single) return vals[0];
   return exprs.length === 1
@@ -144,13 +162,68 @@ export function callGrad(ctx: Ctx, g: GradVal, args: readonly ArgVal[], site: as
 
 /** Whether a value is computed of one of these through floats alone, and not only behind stop_gradient. */
 function reaches(of: Value, wanted: ReadonlySet<Value>): boolean {
+  let found = false;
+  walkFloats([of], (v) => {
+    found ||= wanted.has(v);
+    return !found;
+  });
+  return found;
+}
+
+/** Slices and carries of the scans around that values are computed of through floats, not counting the ways through `wanted`. */
+function reachedLeaves(of: readonly Value[], wanted: ReadonlySet<Value>): Set<Node> {
+  const leaves = new Set<Node>();
+  walkFloats(of, (v) => {
+    if (wanted.has(v)) return false;
+    if (v.node.op === inputOp && v.node.attrs.scan !== undefined) leaves.add(v.node);
+    return true;
+  });
+  return leaves;
+}
+
+/** `visit` says whether to go on to what a value is computed of. */
+function walkFloats(from: readonly Value[], visit: (v: Value) => boolean): void {
   const seen = new Set<Value>();
-  const open = [of];
+  const open = [...from];
   for (let v = open.pop(); v !== undefined; v = open.pop()) {
-    if (wanted.has(v)) return true;
     if (seen.has(v) || !isFloat(v.type.dtype) || v.node.op === stopGradientOp) continue;
     seen.add(v);
-    open.push(...v.node.inputs);
+    if (visit(v)) open.push(...v.node.inputs);
   }
-  return false;
+}
+
+/**
+ * A gradient in a scan's body sees one pass. Where the fn is given a slice or a carry that depends on what the gradient is taken
+ * of, that way is not among what it sees, and it would be another than in the loop written out: refused. `leaves`: what each slice
+ * and carry of the scan comes from, of the passes before, too.
+ */
+export function checkGradients(
+  trace: Trace,
+  gradients: readonly PendingGradient[],
+  leaves: ReadonlyMap<Node, readonly Value[]>,
+): void {
+  for (const g of gradients) {
+    const outer = new Set([...g.leaves].filter((n) => !leaves.has(n)));
+    const seen = new Set<Node>();
+    const open = [...g.leaves].filter((n) => leaves.has(n));
+    for (let n = open.pop(); n; n = open.pop()) {
+      if (seen.has(n)) continue;
+      seen.add(n);
+      const from = leaves.get(n) as readonly Value[];
+      if (from.some((v) => reaches(v, g.wanted)))
+        fail(
+          g.ctx,
+          "E1101",
+          `in a pass of this scan, the gradient does not see that ${n.label ?? "a value"} depends on ${g.keys.join(", ")}`,
+          g.span,
+          {
+            help: `take the gradient of the whole scan, or say that it is a constant: stop_gradient(${n.label ?? "x"})`,
+          },
+        );
+      for (const m of reachedLeaves(from, g.wanted))
+        if (leaves.has(m)) open.push(m);
+        else outer.add(m);
+    }
+    if (outer.size > 0) trace.gradients.push({ ...g, leaves: outer });
+  }
 }

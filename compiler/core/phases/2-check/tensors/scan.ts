@@ -27,6 +27,7 @@ import {
   traceOf,
 } from "../values/context.ts";
 import { asNumber, describe, parts, pathOf, type Slot, tensorVal, type Val } from "../values/values.ts";
+import { checkGradients } from "./gradient.ts";
 import { bindTarget, carriesOf, nextCarries } from "./locals.ts";
 import { readSlot } from "./state.ts";
 import { commit, write } from "./stores.ts";
@@ -47,6 +48,8 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
   }));
   // Buffers that the body writes are carried: what it writes shows when it was traced once.
   let buffers: readonly Stored[] = [];
+  const outside = trace.gradients;
+  trace.gradients = [];
   let pass = traceBody(ctx, e, { aligned, axis, count, initial, buffers });
   for (;;) {
     const known = new Set(buffers.map((s) => pathOf(s.slot)));
@@ -54,6 +57,7 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
     if (found.length === 0) break;
     buffers = [...buffers, ...found];
     trace.randoms = pass.randoms;
+    trace.gradients = [];
     pass = traceBody(ctx, e, { aligned, axis, count, initial, buffers });
   }
   const { slices, carried, next, emitted, state, counter } = pass;
@@ -68,6 +72,17 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
   const counted = reachable(results.map((r) => r.value)).includes(counter.node);
   const looped = counted ? [...aligned, b.make(iota, [], { extent: count, dtype: "u32" })] : aligned;
   const begins = [...initial.map((c) => c.value), ...buffers.map((s) => readSlot(ctx, s.slot, s.span))];
+  const inBody = trace.gradients;
+  trace.gradients = outside;
+  if (inBody.length > 0)
+    checkGradients(
+      trace,
+      inBody,
+      new Map([
+        ...slices.map((v, i): [Node, Value[]] => [v.node, [aligned[i]]]),
+        ...carried.map((v, i): [Node, Value[]] => [v.node, [begins[i], results[i].value]]),
+      ]),
+    );
   const made = extract(`${ctx.fn}.scan`, [...slices, ...(counted ? [counter] : []), ...carried], results);
   const emitAxes = [...emitted.values()].map((v) => Math.min(axis, v.type.shape.length));
   const outs = b.at(originOf(ctx, e.span), () => {

@@ -145,6 +145,15 @@ export interface SliceOf {
   readonly axis: number;
 }
 
+/** A gradient taken in a scan's body: which slices and carries its fn is computed of, and of what it is taken. */
+export interface PendingGradient {
+  readonly leaves: ReadonlySet<Node>;
+  readonly wanted: ReadonlySet<Value>;
+  readonly keys: readonly string[];
+  readonly ctx: Ctx;
+  readonly span: Span;
+}
+
 /** One graph in the making. */
 export interface Trace {
   readonly b: Builder;
@@ -160,6 +169,8 @@ export interface Trace {
   /** What is one slice of a sequence, inside a scan. */
   readonly slices: Map<Node, SliceOf>;
   readonly inputs: Node[];
+  /** Gradients in the body of the scan at hand, until it is known what its carries depend on. */
+  gradients: PendingGradient[];
   state: State;
   calls: number;
   /** Random operations so far by instance path and fn, within one outermost expression. */
