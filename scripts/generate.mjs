@@ -30,7 +30,13 @@ function stdSources() {
 }
 
 /** What a module may be made without, and the file that takes another's place then. */
-const SWAPS = { node: "page.ts", indexes: "no-indexes.ts", train: "no-train.ts", recovery: "unwritten.ts" };
+const SWAPS = {
+  inits: "few-inits.ts",
+  node: "page.ts",
+  indexes: "no-indexes.ts",
+  train: "no-train.ts",
+  recovery: "unwritten.ts",
+};
 
 /** The runtime as one ES module, as short as it gets, without these parts; and where its lines may end. */
 async function runtimeText(without) {
@@ -60,13 +66,17 @@ async function runtimeText(without) {
 /** With and without each part: by what is left out. */
 async function runtimes() {
   const all = {};
-  // A training step writes.
-  for (const node of [[], ["node"]])
+  for (const node of [[], ["node"]]) {
+    // A training step writes.
     for (const indexes of [[], ["indexes"]])
       for (const steps of [[], ["train"], ["train", "recovery"]]) {
-        const without = [...node, ...indexes, ...steps];
+        const without = ["inits", ...node, ...indexes, ...steps];
         all[without.join()] = await runtimeText(without);
       }
+    // Those that have rare initial values are few: they have all else, but for training.
+    for (const train of [[], ["train"]])
+      all[[...node, ...train].join()] = await runtimeText([...node, ...train]);
+  }
   return all;
 }
 

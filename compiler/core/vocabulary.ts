@@ -76,11 +76,15 @@ const PENALTIES: readonly Word[] = (["l1", "l2"] as const).map((name) => ({
   doc: `In minimize: weight times the sum of ${name === "l1" ? "absolute values" : "squares"} of the parameters that the pattern matches, as in ${name}(head.*, 1e-5).`,
 }));
 
-type Params = readonly { readonly name: string; readonly default?: number }[];
+type Params = readonly { readonly name: string; readonly default?: number | string }[];
 const call = (name: string, params: Params): string =>
   `${name}(${params
     .map((p) =>
-      p.default === undefined ? p.name : Number.isNaN(p.default) ? `${p.name}?` : `${p.name} = ${p.default}`,
+      p.default === undefined
+        ? p.name
+        : Number.isNaN(p.default)
+          ? `${p.name}?`
+          : `${p.name} = ${JSON.stringify(p.default)}`,
     )
     .join(", ")})`;
 

@@ -178,7 +178,31 @@ export interface DerivedUnit {
 export type Init =
   | { readonly kind: "constant"; readonly value: number }
   | { readonly kind: "uniform"; readonly low: number; readonly high: number }
-  | { readonly kind: "normal"; readonly mean: number; readonly std: number };
+  | { readonly kind: "normal"; readonly mean: number; readonly std: number }
+  | RareInit;
+/** Those that only modules which have one carry the code of (inits.ts). */
+export type RareInit =
+  /** Normal between low and high. */
+  | {
+      readonly kind: "trunc_normal";
+      readonly mean: number;
+      readonly std: number;
+      readonly low: number;
+      readonly high: number;
+    }
+  /** Rows (axis 0, or if there are fewer, what they hold) of length `gain` at right angles. */
+  | { readonly kind: "orthogonal"; readonly gain: number }
+  /** In each of `groups` that begin `apart` elements from each other, ones at first, first + step, …: `many` of them; else zeros. */
+  | {
+      readonly kind: "ones";
+      readonly first: number;
+      readonly step: number;
+      readonly many: number;
+      readonly groups: number;
+      readonly apart: number;
+    }
+  /** Of a matrix, normal but for `zeros` elements of each column. */
+  | { readonly kind: "sparse"; readonly zeros: number; readonly std: number };
 
 /** A named tensor that outlives calls: in the flat `params` or `state` buffer at a 256-byte-aligned offset. */
 export interface TensorSpec {

@@ -3,11 +3,12 @@
 import type * as api from "./api.ts";
 import { didYouMean, few, InputError, shown, WeightsError } from "./errors.ts";
 import { attempt, openBytes } from "./files.ts";
+import { initial } from "./inits.ts";
 import { describe, takeValue } from "./inputs.ts";
 import type { Artefact, TensorSpec } from "./program.ts";
 import { convert, type FileTensor, HEAD_BYTES, headerLength, parseHeader } from "./safetensors.ts";
-import { type AnyArray, alignTo, arrayOf, sizeOf, toGpu, typeText } from "./tensor.ts";
-import { drawKey, fnv1a, normal, randomBits, uniformFromBits, type Words } from "./threefry.ts";
+import { type AnyArray, alignTo, sizeOf, toGpu, typeText } from "./tensor.ts";
+import { fnv1a, type Words } from "./threefry.ts";
 
 export type Flat = "params" | "state";
 
@@ -43,21 +44,6 @@ export function signatureOf(artefact: Artefact): number {
       [artefact.params, artefact.state].map((l) => l.map((s) => [s.path, s.dtype, s.shape, s.offset])),
     ),
   );
-}
-
-/** A tensor as it begins. */
-function initial(spec: TensorSpec, seed: Words): AnyArray {
-  const { init } = spec;
-  const data = arrayOf(spec.dtype, sizeOf(spec.shape));
-  if (init.kind === "constant") return data.fill(init.value);
-  const key = drawKey(seed, fnv1a(spec.path), 0);
-  for (let i = 0; i < data.length; i++) {
-    data[i] =
-      init.kind === "uniform"
-        ? init.low + (init.high - init.low) * uniformFromBits(randomBits(key, i))
-        : init.mean + init.std * normal(key, i);
-  }
-  return data;
 }
 
 export function put(spec: TensorSpec, data: AnyArray, into: Uint8Array): void {

@@ -57,7 +57,7 @@ describe("a step", () => {
 
   it("takes less memory, as its plan says", () => {
     const [kept, again] = [false, true].map((checkpoint) => {
-      const source = written(deep("for b in blocks with h = x { keep(b)(h) }", 64, 6), checkpoint);
+      const source = written(deep("for b in blocks with h = x { keep(b)(h) }", 64, 4), checkpoint);
       const { report } = compileText(source, { targets: ["gpu"], bind: { N: 2048 }, verify: true });
       const [step, loss] = ["fit_step", "loss"].map((name) => report.entries.find((e) => e.name === name)!);
       return {
@@ -66,8 +66,8 @@ describe("a step", () => {
         loss: [loss.memory[0].peak, loss.dispatches],
       };
     });
-    // Six blocks hold their insides, or one does.
-    expect(again.peak).toBeLessThan(0.4 * kept.peak);
+    // Four blocks hold their insides, or one does.
+    expect(again.peak).toBeLessThan(0.5 * kept.peak);
     // What nobody differentiates is as it was.
     expect(again.loss).toEqual(kept.loss);
   });

@@ -4,5 +4,5 @@ import { budget, firstSeed, untilTimeIsUp } from "../support/budget.ts";
 import { checkDerivatives } from "../support/derivatives.ts";
 
 it("derivatives of random programs agree with differences, first and second", async () => {
-  expect(await untilTimeIsUp(budget(8), firstSeed(1), 60, checkDerivatives)).toBeGreaterThan(5);
+  expect(await untilTimeIsUp(budget(5), firstSeed(1), 60, checkDerivatives)).toBeGreaterThan(5);
 }, 600_000);

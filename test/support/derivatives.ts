@@ -58,7 +58,7 @@ model M {
   private fn energy(e: f32[3, 4]) -> f32 { sum(tanh(e @ w) * e) }
   private fn turn(s: f32[4], a: f32[4]) -> f32[4] { tanh(w @ s + a) * 0.5 }
   fn total(x: f32[3, 4]) -> f32 {
-    h0 = x * 0.7
+    h0 = x * 0.7 + 0.3 * (x @ w)
 ${lines.map((line, k) => `    h${k + 1} = ${line}`).join("\n")}
     sum(tanh(h${lines.length}) * (0.5 + sin(1 + f32(iota(4)))))
   }

@@ -208,8 +208,11 @@ const names: ReadonlyMap<string, string> = new Map([
     'import { gaussian_nll_loss, poisson_nll_loss } from "std/loss"',
   ),
   // Initialisers.
-  ...words("kaiming_normal_ kaiming_normal", "the initialiser is called he_normal()"),
-  ...words("kaiming_uniform_ kaiming_uniform", "the initialiser is called he_uniform()"),
+  ...words("kaiming_normal_", "the initialiser is called kaiming_normal()"),
+  ...words("kaiming_uniform_", "the initialiser is called kaiming_uniform()"),
+  ...words("trunc_normal_ truncated_normal", "the initialiser is called trunc_normal()"),
+  ...words("orthogonal_", "the initialiser is called orthogonal()"),
+  ...words("eye_ dirac_ sparse_", "initialisers are eye(), dirac() and sparse(share)"),
   ...words("xavier_normal_ glorot_normal", "the initialiser is called xavier_normal()"),
   ...words("xavier_uniform_ glorot_uniform", "the initialiser is called xavier_uniform()"),
   ...words(

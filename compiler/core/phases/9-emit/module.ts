@@ -1,6 +1,6 @@
 // The last phase: an artefact becomes an ES module and its types. In: an artefact (data) and where it came from. Out: the
 // text of `NAME.js`, self-contained unless the runtime is to be imported, and of `NAME.d.ts`.
-import type { Artefact } from "../../../../runtime/core/program.ts";
+import type { Artefact, Init } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
 import { runtimes } from "../../generated/runtime-text.ts";
 import { ownOf, spelled } from "./brief.ts";
@@ -71,15 +71,21 @@ const IMPORTED = `import { load as mdlStart } from "mdlc/runtime";
 export * from "mdlc/runtime";
 ${START}`;
 
+/** What runtime/core/few-inits.ts draws. */
+const USUAL: readonly Init["kind"][] = ["constant", "uniform", "normal"];
+
 /** The parts of the runtime that a module does without, in the order in which `runtimes` names them. */
 function unused(artefact: Artefact, { host = "any" }: EmitOptions): string[] {
   const entries = artefact.programs.flatMap((p) => p.entries);
   const trains = entries.some((e) => e.train);
+  // Modules with rare initial values are few: all of them have all else, but for training.
+  const inits = [...artefact.params, ...artefact.state].some((s) => !USUAL.includes(s.init.kind));
   const left = {
+    inits: !inits,
     node: host === "page",
-    indexes: !entries.some((e) => e.inputs.some((p) => p.indexes?.length)),
+    indexes: !inits && !entries.some((e) => e.inputs.some((p) => p.indexes?.length)),
     train: !trains,
-    recovery: !trains && !entries.some((e) => e.writesParams.length + e.writesState.length > 0),
+    recovery: !inits && !trains && !entries.some((e) => e.writesParams.length + e.writesState.length > 0),
   };
   return Object.entries(left).flatMap(([part, out]) => (out ? [part] : []));
 }

@@ -212,6 +212,7 @@ function declareSlot(ctx: Ctx, statics: Scope, m: ast.ParamDecl | ast.BufferDecl
       m.init.span,
     );
   // Integers begin as integers: what a draw or a fraction would be truncated to is not what was meant.
+  if ("why" in init) return fail(ctx, "E0706", `${init.why}, given [${shape.join(", ")}]`, m.init.span);
   const whole = init.kind === "constant" && Number.isInteger(init.value);
   if ((dtype === "i32" || dtype === "u32") && !whole)
     fail(ctx, "E0402", `${m.name.name} is ${dtype} and begins as an int`, m.init.span);

@@ -12,7 +12,7 @@ import { INITIALIZERS } from "../instances/init.ts";
 import { applyOperator, notNegative } from "../tensors/apply.ts";
 import { isTensor } from "../tensors/tensors.ts";
 import { matchArgs } from "../values/arguments.ts";
-import { type Ctx, fail, hold, originOf, spend } from "../values/context.ts";
+import { type Ctx, fail, failName, hold, originOf, spend } from "../values/context.ts";
 import { checkRange } from "../values/ranges.ts";
 import { DTYPES } from "../values/types.ts";
 import {
@@ -171,21 +171,30 @@ function initializer(ctx: Ctx, name: string, args: readonly ArgVal[], site: ast.
   const values = new Map(
     init.params.map((p, i) => {
       const arg = got[i];
-      if (!arg && p.default === undefined) fail(ctx, "E0601", `${name} needs ${p.name}`, site.span);
-      const n = arg ? asNumber(arg.val) : p.default;
-      return [
-        p.name,
-        n ??
-          fail(
+      if (!arg) return [p.name, p.default ?? fail(ctx, "E0601", `${name} needs ${p.name}`, site.span)];
+      if (p.among) {
+        const word = arg.val.kind === "string" ? arg.val.value : undefined;
+        if (word === undefined || !p.among.includes(word))
+          failName(
             ctx,
             "E0605",
-            `${name}: ${p.name} is a number, given ${arg ? describe(arg.val) : "none"}`,
-            arg?.span ?? site.span,
-          ),
+            `${name}: ${p.name} is no ${describe(arg.val)}`,
+            word ?? "",
+            p.among,
+            arg.span,
+          );
+        return [p.name, word as string];
+      }
+      const n = asNumber(arg.val);
+      return [
+        p.name,
+        n ?? fail(ctx, "E0605", `${name}: ${p.name} is a number, given ${describe(arg.val)}`, arg.span),
       ];
     }),
   );
-  return { kind: "init", make: (shape) => init.make(shape, (p) => values.get(p) ?? 0) };
+  const number = (p: string): number => Number(values.get(p));
+  const given = Object.assign(number, { word: (p: string) => String(values.get(p)) });
+  return { kind: "init", make: (shape) => init.make(shape, given) };
 }
 
 const table: Readonly<Record<string, Fn>> = {

@@ -33,7 +33,8 @@ export type Val =
   | { readonly kind: "partial"; readonly callee: Val; readonly args: readonly ArgVal[] }
   | { readonly kind: "checkpoint"; readonly fn: Val }
   | { readonly kind: "grad"; readonly fn: Val; readonly wrt: ast.Expr; readonly ctx: unknown }
-  | { readonly kind: "init"; readonly make: (shape: readonly number[]) => Init }
+  /** `why`: it is none of this shape. */
+  | { readonly kind: "init"; readonly make: (shape: readonly number[]) => Init | { readonly why: string } }
   /** A number the host computes at each step (schedules). */
   | { readonly kind: "host"; readonly expr: HostExpr }
   | { readonly kind: "optimizer"; readonly name: string; readonly args: readonly ArgVal[] }
