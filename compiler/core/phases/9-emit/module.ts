@@ -35,7 +35,8 @@ export function emitModule(artefact: Artefact, options: EmitOptions): EmittedMod
   const written = options.minify ? artefact.texts.map(ownOf) : artefact.texts;
   const order = alikeTogether(written);
   const texts = order.map((i) => (options.minify ? spelled(written[i]) : written[i]));
-  const { texts: _, ...rest } = pack(ordered(artefact, order));
+  const told = options.minify ? undocumented(artefact) : artefact;
+  const { texts: _, ...rest } = pack(ordered(told, order));
   const parts = options.minify
     ? [
         lineComment(header),
@@ -50,6 +51,22 @@ export function emitModule(artefact: Artefact, options: EmitOptions): EmittedMod
       ];
   const js = `${parts.join("\n")}\n${options.runtime === "inline" ? inlined(artefact, options) : IMPORTED}\n`;
   return { js, dts: emitTypes(artefact, header) };
+}
+
+/** Without doc comments, which no runtime reads: the types have them. */
+function undocumented({ doc: _, ...artefact }: Artefact): Artefact {
+  const without = <T extends { readonly doc?: string }>({ doc: _, ...rest }: T): T => rest as T;
+  return {
+    ...artefact,
+    programs: artefact.programs.map((p) => ({
+      ...p,
+      entries: p.entries.map((e) => ({
+        ...without(e),
+        inputs: e.inputs.map(without),
+        outputs: e.outputs.map(without),
+      })),
+    })),
+  };
 }
 
 function ordered(artefact: Artefact, order: readonly number[]): Artefact {
