@@ -78,9 +78,14 @@ export function beside(
   let before: X | undefined;
   let groups = dim(0);
   const whole = add(...parts.map((l) => l.groups));
-  const all = ways === 1 ? variable(GROUP, "i32") : dealt(whole, ways, word);
+  let all = variable(GROUP, "i32");
+  if (ways > 1) {
+    const name = names.fresh(GROUP);
+    body.push({ k: "let", name, x: dealt(all, whole, ways, word) });
+    all = variable(name, "i32");
+  }
   const overrides: OverrideSlot[] = [];
-  for (const { code, uniforms: given, groups: own, buffers: bound } of parts) {
+  for (const [nth, { code, uniforms: given, groups: own, buffers: bound }] of parts.entries()) {
     const renamed = new Map<string, string>();
     const nameOf = (name: string): string => {
       let made = renamed.get(name);
@@ -114,25 +119,30 @@ export function beside(
     const arrays = new Map<string, number>();
     for (const a of code.shared) {
       const kind = `${a.dtype} ${a.width}`;
-      const nth = arrays.get(kind) ?? 0;
-      arrays.set(kind, nth + 1);
+      const at = arrays.get(kind) ?? 0;
+      arrays.set(kind, at + 1);
       const list = shared.get(kind) ?? [];
       shared.set(kind, list);
-      const there = list[nth];
+      const there = list[at];
       if (!there) list.push({ ...a, name: nameOf(a.name) });
       else {
         renamed.set(a.name, there.name);
-        if (there.size < a.size) list[nth] = { ...there, size: a.size };
+        if (there.size < a.size) list[at] = { ...there, size: a.size };
       }
     }
-    const end: X = {
-      k: "uniform",
-      slot: word({ dim: own, name: "end" }, add(groups, own)),
-      dtype: "i32",
-      width: 1,
-    };
     groups = add(groups, own);
-    const mine = before || ways > 1 ? variable(names.fresh(GROUP), "i32") : all;
+    // No workgroup is behind the last part, but those that make the ways equally long.
+    const open = ways === 1 && nth === parts.length - 1;
+    const end: X | undefined = open
+      ? undefined
+      : { k: "uniform", slot: word({ dim: own, name: "end" }, groups), dtype: "i32", width: 1 };
+    let mine = all;
+    const inside: Stmt[] = [];
+    if (before || ways > 1) {
+      const name = names.fresh(GROUP);
+      inside.push({ k: "let", name, x: before ? bin("-", all, before) : all });
+      mine = variable(name, "i32");
+    }
     const { stmt, fn } = rewriting({
       name: nameOf,
       buffer: (b) => slotOf.get(b) as BufferSlot,
@@ -146,13 +156,14 @@ export function beside(
       variable: (x) => (x.name === GROUP ? mine : x.name === "lane" ? x : { ...x, name: nameOf(x.name) }),
     });
     for (const f of code.functions) functions.push(fn(f));
-    const inside: Stmt[] =
-      mine !== all && mine.k === "var"
-        ? [{ k: "let", name: mine.name, x: before ? bin("-", all, before) : all }]
-        : [];
-    const below = bin("<", all, end);
-    const cond = before ? bin("&&", bin(">=", all, before), below) : below;
-    body.push({ k: "if", cond, body: [...inside, ...code.body.map(stmt)] });
+    const bounds = [before && bin(">=", all, before), end && bin("<", all, end)].filter(
+      (x) => x !== undefined,
+    );
+    body.push({
+      k: "if",
+      cond: bounds.reduce((a, b) => bin("&&", a, b)),
+      body: [...inside, ...code.body.map(stmt)],
+    });
     before = end;
   }
   const [first] = given;
@@ -181,12 +192,12 @@ export function beside(
 
 /** The number that a workgroup has in the whole, where neighbours are far apart. */
 function dealt(
+  group: X,
   whole: Dim,
   ways: number,
   word: (slot: UniformSlot, value: Launch["uniforms"][number]) => UniformSlot,
 ): X {
   const each = ceilDiv(whole, ways);
-  const group = variable(GROUP, "i32");
   const size: X = { k: "uniform", slot: word({ dim: each, name: "each" }, each), dtype: "i32", width: 1 };
   return bin("+", bin("*", bin("%", group, lit(ways)), size), bin("/", group, lit(ways)));
 }
