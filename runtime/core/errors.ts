@@ -93,12 +93,17 @@ export function shown(text: string, most = 200): string {
   return part.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, spelledOut);
 }
 
+export const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Whether a value is short to say. */
+export const isPlain = (value: unknown): boolean =>
+  ["string", "number", "bigint", "boolean"].includes(typeof value);
+
 /** A value that is not what was expected: itself where that is short to say, else its type. */
 export function told(value: unknown): string {
   if (value === null) return "null";
-  return ["string", "number", "bigint", "boolean"].includes(typeof value)
-    ? shown(String(value))
-    : typeof value;
+  return isPlain(value) ? shown(String(value)) : typeof value;
 }
 
 /** For lists that may be long, of names that may be anything. */

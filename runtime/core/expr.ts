@@ -4,26 +4,16 @@ import type { Expr, ExprId } from "./program.ts";
 
 export type Names = ReadonlyMap<string, number>;
 
-function apply(op: string, a: number, b: number): number {
-  switch (op) {
-    case "+":
-      return a + b;
-    case "-":
-      return a - b;
-    case "*":
-      return a * b;
-    case "/":
-      return Math.floor(a / b);
-    case "%":
-      return a - b * Math.floor(a / b);
-    case "min":
-      return Math.min(a, b);
-    case "max":
-      return Math.max(a, b);
-    default:
-      return Number.NaN;
-  }
-}
+/** What works on integers and on real numbers alike; `min` and `max` are `Math`'s. */
+export const ARITHMETIC: Readonly<Record<string, (a: number, b: number) => number>> = {
+  "+": (a, b) => a + b,
+  "-": (a, b) => a - b,
+  "*": (a, b) => a * b,
+  "%": (a, b) => a - b * Math.floor(a / b),
+};
+
+const apply = (op: string, a: number, b: number): number =>
+  op === "/" ? Math.floor(a / b) : (ARITHMETIC[op] ?? Math[op as "min" | "max"])(a, b);
 
 /** `outer` and after it the values of `rows`, whose operands are indices into that. */
 export function evaluateRows(rows: readonly Expr[], names: Names, outer: readonly number[]): number[] {

@@ -1,7 +1,7 @@
 // Checks and converts the arguments of a call. In: an entry's ports and what the caller gave. Out: the sizes (symbols and
 // `input.axis`), and for each input its elements or its GPU buffer. Every refusal is an InputError that says what was
 // expected and what was given.
-import { didYouMean, few, InputError, reason, shown, told } from "./errors.ts";
+import { didYouMean, few, InputError, isObject, reason, shown, told } from "./errors.ts";
 import { evaluateRow, firstName } from "./expr.ts";
 import { checkIndexes } from "./indexes.ts";
 import type { DType, EntryPlan, Port } from "./program.ts";
@@ -158,16 +158,11 @@ interface Taken {
 }
 
 const isGpuBuffer = (value: unknown): value is GPUBuffer =>
-  typeof value === "object" && value !== null && "mapState" in value && "usage" in value;
+  isObject(value) && "mapState" in value && "usage" in value;
 
 /** A Tensor, of this module or another: each inlines a class of its own. */
 const isTensor = (value: unknown): value is Tensor =>
-  value instanceof Tensor ||
-  (typeof value === "object" &&
-    value !== null &&
-    "dtype" in value &&
-    "buffer" in value &&
-    "toArray" in value);
+  value instanceof Tensor || (isObject(value) && "dtype" in value && "buffer" in value && "toArray" in value);
 
 /** A value for a tensor of `dtype`; `what` names it in messages. */
 export const takeValue = (dtype: DType, value: unknown, what: string): Taken =>
@@ -193,7 +188,7 @@ function takeAny(dtype: DType, value: unknown, what: string): Taken {
   if (flat) return flat;
   if (typeof value === "number" || typeof value === "boolean" || Array.isArray(value))
     return takeNested(dtype, value, what);
-  if (typeof value === "object" && value !== null && "data" in value && "shape" in value) {
+  if (isObject(value) && "data" in value && "shape" in value) {
     const { data, shape } = value;
     const elements =
       takeFlat(dtype, data, what) ?? (Array.isArray(data) ? takeNested(dtype, data, what) : undefined);

@@ -1,7 +1,7 @@
 // Options as callers give them. In: values of any kind. Out: plain copies of our own, so that nothing of the
 // caller's is read later than the call; or an InputError that says what was expected and what was given.
 import type * as api from "./api.ts";
-import { didYouMean, InputError } from "./errors.ts";
+import { didYouMean, InputError, isObject, isPlain } from "./errors.ts";
 import { describe } from "./inputs.ts";
 import type { Artefact, EntryPlan } from "./program.ts";
 import { seedWords, type Words } from "./threefry.ts";
@@ -15,8 +15,6 @@ const when = (text: string, test: (value: unknown) => boolean): Kind => [
   text,
   (value) => (test(value) ? value : undefined),
 ];
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 const TEXT = when("a string", (v) => typeof v === "string");
 const TEXTS: Kind = [
@@ -74,9 +72,7 @@ function takeOne(what: string, value: unknown, kind: Kind): unknown {
 }
 
 const show = (value: unknown): string =>
-  ["number", "string", "bigint", "boolean"].includes(typeof value)
-    ? JSON.stringify(typeof value === "bigint" ? Number(value) : value)
-    : describe(value);
+  isPlain(value) ? JSON.stringify(typeof value === "bigint" ? Number(value) : value) : describe(value);
 
 export const takeSeed = (what: string, value: unknown): Words =>
   seedWords(takeOne(what, value, SEED) as number | bigint) as Words;

@@ -1,7 +1,7 @@
 // The safetensors format. In: a file's header, or tensors. Out: where each tensor lies with its element type, or a file's
 // bytes. A file is not trusted: what the safetensors library refuses is refused (test/figures/safetensors.json), and so are
 // two tensors of one name.
-import { few, shown, WeightsError } from "./errors.ts";
+import { few, isObject, shown, WeightsError } from "./errors.ts";
 import type { DType } from "./program.ts";
 import {
   type AnyArray,
@@ -51,7 +51,7 @@ const FOREIGN: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /^PK%03%04.*\.npy/,
-    'it is NumPy\'s .npz: in Python, safetensors.numpy.save_file(dict(numpy.load("x.npz")), "x.safetensors") writes one',
+    'it is NumPy\'s .npz: in Python, safetensors.numpy.save_file(dict(numpy.load("model.npz")), "model.safetensors") writes one',
   ],
   [/^PK%03%04/, "it is a zip archive"],
   [/^%93NUMPY/, "it is NumPy's .npy, one array without a name"],
@@ -59,7 +59,7 @@ const FOREIGN: readonly (readonly [RegExp, string])[] = [
   [/^%89HDF/, "it is HDF5 (.h5): write its tensors with the library safetensors"],
   [/^GGUF/, "it is GGUF: take the model's .safetensors"],
   [/^(%..|.){4}TFL3/, "it is a TensorFlow Lite model: write its tensors with the library safetensors"],
-  [/^%08%[01].(%12|:)/, "it is an ONNX model: write its initializers with the library safetensors"],
+  [/^%08%[01].(%12|:)/, "it is an ONNX model: write its tensors with the library safetensors"],
   [/^version https:..git-lfs/, "it is a pointer of Git LFS: git lfs pull brings the file"],
   [/^( |%0[9ad])*</, "it is HTML or XML: is its address right?"],
   [/^( |%0[9ad])*[[{]/, "it is JSON text (an index of several files?): give the .safetensors itself"],
@@ -139,8 +139,6 @@ export function parseHeader(bytes: Uint8Array, size: number): Map<string, FileEn
   return tensors;
 }
 
-const isObject = (x: unknown): x is Record<string, unknown> =>
-  typeof x === "object" && x !== null && !Array.isArray(x);
 const isSizes = (x: unknown): x is number[] =>
   Array.isArray(x) && x.every((d) => Number.isSafeInteger(d) && d >= 0);
 

@@ -2,6 +2,7 @@
 // are read. In: a train entry's plan and what a step left in the ring. Out: numbers, lazily. Apart from the rest so that an
 // inference module can leave it out (no-train.ts is in its place there).
 import { bug, InputError, MdlRuntimeError, NonFiniteError } from "./errors.ts";
+import { ARITHMETIC } from "./expr.ts";
 import { COPY_DST, COPY_SRC } from "./flags.ts";
 import type { BoundEntry, BoundPort } from "./plan.ts";
 import type { EntryPlan, HostExpr } from "./program.ts";
@@ -10,11 +11,8 @@ import { type AnyView, alignTo, fromGpu, inspect, toGpu } from "./tensor.ts";
 
 /** Host expressions know these, which work on numbers (0 is false), and what `Math` has. */
 const OPERATORS: Readonly<Record<string, (a: number, b: number, c: number) => number>> = {
-  "+": (a, b) => a + b,
-  "-": (a, b) => a - b,
-  "*": (a, b) => a * b,
+  ...ARITHMETIC,
   "/": (a, b) => a / b,
-  "%": (a, b) => a - b * Math.floor(a / b),
   "**": (a, b) => a ** b,
   "<": (a, b) => +(a < b),
   "<=": (a, b) => +(a <= b),
