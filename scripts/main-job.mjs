@@ -90,7 +90,7 @@ async function withGpu(adapter) {
 /** Digits as MNIST's files have them, to train on and to hold out. */
 function writeDigits(folder) {
   mkdirSync(folder, { recursive: true });
-  const [train, test] = [digitFiles(1, 12_000), digitFiles(2, 1000)];
+  const [train, test] = [digitFiles(1, 6000), digitFiles(2, 1000)];
   for (const [part, { images, classes }] of Object.entries({ train, t10k: test })) {
     writeFileSync(join(folder, `${part}-images-idx3-ubyte`), images);
     writeFileSync(join(folder, `${part}-labels-idx1-ubyte`), classes);

@@ -114,7 +114,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
   const map = (): Option =>
     new Option(
       "--map <x=image,…>",
-      "inputs with the columns they take, where names and types do not say",
+      "inputs with the columns they take, where names and types do not say; z=normal() draws noise",
     ).argParser(parseMap);
   const normalize = (): Option =>
     new Option("--normalize <M:S>", "of pictures: take M off and divide by S, by channel (0.1307:0.3081)");
@@ -183,7 +183,10 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
       "Runs a train block over data, epoch by epoch, on this machine's GPU; measures what is held out; writes weights, checkpoints, a log. Ctrl-C writes a checkpoint.",
     )
     .argument("<model.mdl>", "the source")
-    .argument("[NAME]", "the train block (default: the only one)")
+    .argument(
+      "[NAME]",
+      "the train block (default: the only one); several take turns: discriminator,generator",
+    )
     .addOption(data())
     .addOption(
       val("what is held out: a share of the data, other data, or none (default: the data's own test part)"),

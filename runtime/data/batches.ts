@@ -12,7 +12,7 @@ import {
   type Transform,
 } from "./augment.ts";
 import { type Column, DataError, type Dataset } from "./dataset.ts";
-import { drawOf, keyOf, permutation } from "./random.ts";
+import { drawOf, keyOf, normal, permutation } from "./random.ts";
 
 /** What an input is made of. */
 export interface InputOf {
@@ -22,6 +22,13 @@ export interface InputOf {
   readonly shape?: readonly number[];
   /** Shares of so many classes instead of the number of one. */
   readonly oneHot?: number;
+}
+
+/** What is drawn for each record, of its own: the noise of a GAN's generator. */
+export interface DrawnInput {
+  readonly draw: "normal" | "uniform";
+  /** Of one record. */
+  readonly shape: readonly number[];
 }
 
 export interface BatchOptions {
@@ -38,7 +45,7 @@ export interface BatchOptions {
   /** The first batch, for going on within an epoch. */
   readonly from?: number;
   /** Inputs by name; without it, the columns under their own names. */
-  readonly inputs?: Readonly<Record<string, string | InputOf>>;
+  readonly inputs?: Readonly<Record<string, string | InputOf | DrawnInput>>;
   /** As `crop:4,flip`, or a list of transforms; they change the columns that are pictures (f32[c, h, w]). */
   readonly augment?: string | readonly Transform[];
 }
@@ -63,14 +70,20 @@ export interface Recipe {
   readonly transforms: readonly Transform[];
   readonly inputs: readonly (Required<Pick<InputOf, "column" | "shape">> &
     Pick<InputOf, "oneHot"> & { readonly name: string })[];
+  readonly drawn: readonly (DrawnInput & { readonly name: string })[];
 }
 
 export function recipeOf(data: Dataset, options: Omit<BatchOptions, "batch">): Recipe {
   const { seed = 0, augment = [] } = options;
   const transforms = typeof augment === "string" ? parseTransforms(augment) : augment;
   const names = options.inputs ?? Object.fromEntries(Object.keys(data.columns).map((name) => [name, name]));
-  const inputs = Object.entries(names).map(([name, given]) => {
-    const from = typeof given === "string" ? { column: given } : given;
+  const given = Object.entries(names);
+  const drawn = given.flatMap(([name, of]) =>
+    typeof of !== "string" && "draw" in of ? [{ ...of, name }] : [],
+  );
+  const inputs = given.flatMap(([name, of]) => {
+    if (typeof of !== "string" && "draw" in of) return [];
+    const from: InputOf = typeof of === "string" ? { column: of } : of;
     if (!Object.hasOwn(data.columns, from.column))
       throw new DataError(
         `${data.name} has no ${from.column}: it has ${Object.keys(data.columns).join(", ")}`,
@@ -81,7 +94,7 @@ export function recipeOf(data: Dataset, options: Omit<BatchOptions, "batch">): R
       throw new DataError(
         `${name}: [${column.shape.join(", ")}] of ${from.column} cannot be laid out as [${shape.join(", ")}]`,
       );
-    return { name, column: from.column, shape, oneHot: from.oneHot };
+    return [{ name, column: from.column, shape, oneHot: from.oneHot }];
   });
   const pictures = inputs.filter((i) => pictureSize(data.columns[i.column]));
   if (transforms.length > 0 && pictures.length === 0)
@@ -96,7 +109,7 @@ export function recipeOf(data: Dataset, options: Omit<BatchOptions, "batch">): R
     throw new DataError(
       `${mixed.kind} blends labels, so the loss has to take shares of classes, y: f32[N, classes], as cross_entropy does, too`,
     );
-  return { seed, transforms, inputs };
+  return { seed, transforms, inputs, drawn };
 }
 
 function pictureSize({ dtype, shape }: Column): Size | undefined {
@@ -138,6 +151,16 @@ export function makeBatch(data: Dataset, recipe: Recipe, records: Int32Array, ep
           own,
           drawOf(key, record),
         );
+    });
+    batch[name] = { data: out, shape: [count, ...shape] };
+  }
+  for (const { name, draw, shape } of recipe.drawn) {
+    const elements = sizeOf(shape);
+    const out = new Float32Array(count * elements);
+    const own = keyOf(recipe.seed, `draw ${name}`, epoch);
+    records.forEach((record, i) => {
+      const next = drawOf(own, record);
+      for (let k = 0; k < elements; k++) out[i * elements + k] = draw === "normal" ? normal(next) : next();
     });
     batch[name] = { data: out, shape: [count, ...shape] };
   }

@@ -13,6 +13,7 @@ export {
   type BatchOptions,
   batchCount,
   batches,
+  type DrawnInput,
   type InputOf,
 } from "./batches.ts";
 export { type Column, DataError, type Dataset, type Elements, fromArrays, subset } from "./dataset.ts";

@@ -32,7 +32,8 @@ export function permutation(n: number, key: Words): Int32Array {
 }
 
 /** A standard normal value. */
-const normal = (draw: Draw): number => Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw());
+export const normal = (draw: Draw): number =>
+  Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw());
 
 /** Marsaglia and Tsang (2000); below 1 by the power of a uniform. */
 function gamma(shape: number, draw: Draw): number {

@@ -9,6 +9,7 @@ import { BANDS } from "../support/bands.ts";
 import { type Ran, testCli } from "../support/cli.ts";
 import { mnistFiles } from "../support/data-files.ts";
 import { testDevice } from "../support/device.ts";
+import { GAN } from "../support/gan.ts";
 
 const { folder, main, run } = testCli();
 beforeAll(() => {
@@ -117,6 +118,23 @@ describe("mdl train", () => {
     const more = run(["train", "bands.mdl", "--resume", "two.ckpt", "--save", "two.safetensors"]);
     expect([more.code, more.err]).toEqual([0, ""]);
     expect(read("two.safetensors").equals(read("whole.safetensors"))).toBe(true);
+  });
+  it("takes turns with several blocks, on noise that is drawn; the same seed gives the same bits", async (context) => {
+    await testDevice(context);
+    writeFileSync(join(folder, "gan.mdl"), GAN);
+    const turns = ["train", "gan.mdl", "discriminator,generator", "--data", "mnist:data", "--val", "none"];
+    const more = ["--map", "z=normal()", "--epochs", "4", "--log", "gan.jsonl"];
+    for (const name of ["one", "other"]) {
+      const ran = run([...turns, ...more, "--save", `${name}.safetensors`]);
+      expect([ran.code, ran.err]).toEqual([0, ""]);
+    }
+    expect(read("one.safetensors").equals(read("other.safetensors"))).toBe(true);
+    const end = JSON.parse(read("gan.jsonl").toString().trimEnd().split("\n").at(-1) as string);
+    expect(end).toMatchObject({ step: 28, reason: "done" });
+    expect(end.generator_loss).toBeGreaterThan(0);
+    expect(run(["train", "gan.mdl", "--data", "mnist:data"]).err).toContain(
+      "discriminator,generator to take turns",
+    );
   });
   it("looks for a rate, takes schedules of the language, and ends early", async (context) => {
     await testDevice(context);

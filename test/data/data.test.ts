@@ -311,6 +311,21 @@ describe("batches", () => {
       "arrays has no q: it has x, y",
     );
   });
+  it("have noise where it is asked for, each record its own", () => {
+    const inputs = { y: "y", z: { draw: "normal", shape: [2, 3] } } as const;
+    const noise = (seed: number, batch: number): Map<number, number[]> => {
+      const all = [...batches(data, { batch, seed, inputs })];
+      expect(all[0]["z"].shape).toEqual([batch, 2, 3]);
+      return new Map(
+        all.flatMap(({ y, z }) =>
+          [...y.data].map((record, i) => [record, [...z.data.subarray(6 * i, 6 * i + 6)]] as const),
+        ),
+      );
+    };
+    expect([...noise(1, 4)].sort()).toEqual([...noise(1, 3)].sort());
+    expect(noise(1, 4).get(3)).not.toEqual(noise(2, 4).get(3));
+    expect(noise(1, 4).get(3)).not.toEqual(noise(1, 4).get(4));
+  });
   it("of a split share no record, and a fifth is a fifth", () => {
     const { train, val } = split(data, 0.2, { seed: 1 });
     expect([train.size, val.size]).toEqual([9, 2]);

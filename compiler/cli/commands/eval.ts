@@ -67,9 +67,9 @@ export async function evalCommand(file: string, flags: EvalFlags): Promise<numbe
   }
   if (entries.length === 0) throw refusal;
   for (const entry of entries) checkLabels(entry, data, matched);
-  const labels = Object.values(matched).find(
-    ({ column }) => data.columns[column].dtype === "i32" && data.columns[column].shape.length === 0,
-  );
+  const labels = Object.values(matched)
+    .flatMap((m) => ("column" in m ? [m.column] : []))
+    .find((column) => data.columns[column].dtype === "i32" && data.columns[column].shape.length === 0);
   if (scores !== undefined && labels === undefined)
     throw new InputFailure(`${data.name} has no column of classes for a confusion matrix`);
   await requestGpu();
@@ -78,7 +78,7 @@ export async function evalCommand(file: string, flags: EvalFlags): Promise<numbe
     batch: flags.batch,
     transforms: forEvaluation(transformsOf(undefined, flags.normalize)),
     matched,
-    scorer: scores !== undefined && labels ? { entry: plan(scores), labels: labels.column } : undefined,
+    scorer: scores !== undefined && labels ? { entry: plan(scores), labels } : undefined,
   }).finally(() => net.close());
   if (flags.json) {
     process.stdout.write(`${JSON.stringify(confusion ? { ...metrics, confusion } : metrics)}\n`);

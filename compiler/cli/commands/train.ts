@@ -6,7 +6,7 @@ import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
 import { signatureOf } from "../../../runtime/core/store.ts";
 import { forEvaluation } from "../../../runtime/data/augment.ts";
 import { batchCount } from "../../../runtime/data/batches.ts";
-import type { Plain } from "../../../runtime/data/dataset.ts";
+import type { Dataset, Plain } from "../../../runtime/data/dataset.ts";
 import { requestGpu, runAgainQuietly } from "../../../runtime/node/index.ts";
 import type { SetValue } from "../../core/index.ts";
 import { InputFailure, UsageError } from "../failure.ts";
@@ -15,7 +15,7 @@ import { count, grouped, harmless, styleFor } from "../style.ts";
 import { type Checkpoint, type RunSettings, readCheckpoint } from "../train/checkpoint.ts";
 import { scalarEntries } from "../train/evaluate.ts";
 import { findRate } from "../train/lr-find.ts";
-import { checkLabels, matchInputs, matchText } from "../train/match.ts";
+import { checkLabels, type Matched, matchInputs, matchText } from "../train/match.ts";
 import { Run } from "../train/run.ts";
 import { ratesOf } from "../train/schedule.ts";
 import { openParts, readInit, transformsOf } from "../train/setup.ts";
@@ -68,28 +68,40 @@ export async function trainCommand(
   if (resumed && flags.init !== undefined)
     throw new UsageError("--init is where a run begins, and --resume goes on with one");
   const source = new SourceModel(file, flags);
-  const block = pickBlock(source, name ?? resumed?.block);
+  const names = pickBlocks(source, name ?? resumed?.block);
   const settings = settingsOf(flags, resumed);
   const seed = parseSeed(settings.seed);
   // All that the user gave is read and looked at before anything is made on a GPU.
   const { train, val } = openParts(settings.data, settings.val, seed);
-  const inputs = source.checked.trains.find((t) => t.name === block)?.inputs.map((p) => p.name) ?? [];
+  const inputs = source.checked.trains
+    .filter((t) => names.includes(t.name))
+    .flatMap((t) => t.inputs.map((p) => p.name));
   const metricNames = val ? scalarEntries(source.checked, inputs) : [];
-  const made = source.open([`${block}_step`, ...metricNames], flags.target ?? (await targetHere()));
-  const entries = made.artefact.programs[0].entries;
-  const entry = entries.find((e) => e.name === `${block}_step`) as EntryPlan;
-  const metrics = metricNames.map((m) => entries.find((e) => e.name === m) as EntryPlan);
-  const matched = matchInputs(entry, train, settings.map);
-  checkLabels(entry, train, matched);
-  if (val) checkLabels(entry, val, matched);
-  const batch = flags.batch ?? resumed?.settings.batch ?? entry.train?.batch ?? BATCH;
+  const made = source.open(
+    [...names.map((block) => `${block}_step`), ...metricNames],
+    flags.target ?? (await targetHere()),
+  );
+  const plan = (of: string): EntryPlan =>
+    made.artefact.programs[0].entries.find((e) => e.name === of) as EntryPlan;
+  const steps = names.map((block) => plan(`${block}_step`));
+  const metrics = metricNames.map(plan);
+  const matched = matchAll(steps, train, settings.map);
+  for (const entry of steps) {
+    checkLabels(entry, train, matched);
+    if (val) checkLabels(entry, val, matched);
+  }
+  const batch = flags.batch ?? resumed?.settings.batch ?? steps[0].train?.batch ?? BATCH;
   const perEpoch = batchCount(train, { batch, last: settings.dropLast ? "drop" : "keep" });
   if (perEpoch === 0)
     throw new InputFailure(`${train.name} has ${train.size} records, less than a batch of ${batch}`);
   const totalSteps = Math.min(settings.epochs * perEpoch, settings.steps ?? Number.POSITIVE_INFINITY);
   const whole: RunSettings = { ...settings, batch };
   if (resumed) checkResumed(resumed, made.artefact, whole, train.size, flags);
-  const rates = ratesOf(entry, totalSteps, settings.lr, settings.schedule);
+  const blocks = steps.map((entry, i) => ({
+    block: names[i],
+    entry,
+    rates: ratesOf(entry, totalSteps, settings.lr, settings.schedule),
+  }));
   const transforms = transformsOf(settings.augment, settings.normalize);
   const init = flags.init === undefined ? undefined : readInit(made.artefact, flags.init);
 
@@ -102,7 +114,7 @@ export async function trainCommand(
     describe(made.artefact, net, [
       [
         "data",
-        `${count(train.size, "record")}${val ? `, ${grouped(val.size)} held out` : ""}: ${matchText(entry, train, matched)}`,
+        `${count(train.size, "record")}${val ? `, ${grouped(val.size)} held out` : ""}: ${matchText(train, matched)}`,
       ],
       [
         "steps",
@@ -113,7 +125,7 @@ export async function trainCommand(
     if (flags.lrFind) {
       await findRate({
         net,
-        entry,
+        entry: only(steps),
         train,
         matched,
         transforms,
@@ -130,7 +142,7 @@ export async function trainCommand(
       );
     const run = new Run({
       net,
-      entry,
+      blocks,
       metrics,
       train,
       val: metrics.length > 0 ? val : undefined,
@@ -141,7 +153,6 @@ export async function trainCommand(
       // Where there is something to do ahead of the GPU.
       workers: flags.workers ?? (transforms.length > 0 || isDecoded(train.plain) ? 1 : 0),
       totalSteps,
-      rates,
       from: resumed?.progress,
       save: flags.save,
       keep: flags.keep,
@@ -151,7 +162,6 @@ export async function trainCommand(
       plot: flags.plot,
       tensorboard: flags.tensorboard,
       model: source.checked.name,
-      block,
     });
     // To the end of the process: a second Ctrl-C does not keep the first from being answered.
     const stop = (): void => run.stop();
@@ -180,8 +190,8 @@ const open = (load: (options: LoadOptions) => Promise<NetBase>, options: LoadOpt
 const isDecoded = (plain: Plain): boolean =>
   plain.kind === "subset" ? isDecoded(plain.of) : plain.kind === "pictures";
 
-/** The train block that is meant. */
-function pickBlock(source: SourceModel, name: string | undefined): string {
+/** The train blocks that are meant: one, or several that take each batch in turn (`discriminator,generator`). */
+function pickBlocks(source: SourceModel, name: string | undefined): string[] {
   const blocks = source.checked.trains.map((t) => t.name);
   const { name: model } = source.checked;
   if (blocks.length === 0)
@@ -190,12 +200,33 @@ function pickBlock(source: SourceModel, name: string | undefined): string {
     );
   if (name === undefined && blocks.length > 1)
     throw new UsageError(
-      `which train block of ${model}? ${blocks.join(", ")}; for example mdl train ${source.path} ${blocks[0]}`,
+      `which train block of ${model}? ${blocks.join(", ")}; for example mdl train ${source.path} ${blocks[0]}, or ${blocks.slice(0, 2).join(",")} to take turns`,
     );
-  const wanted = name?.replace(/_step$/, "") ?? blocks[0];
-  if (!blocks.includes(wanted))
-    throw new InputFailure(`${model} has no train block ${name}; its train blocks are ${blocks.join(", ")}`);
+  const wanted = name?.split(",").map((own) => own.trim().replace(/_step$/, "")) ?? blocks;
+  for (const own of wanted)
+    if (!blocks.includes(own))
+      throw new InputFailure(`${model} has no train block ${own}; its train blocks are ${blocks.join(", ")}`);
   return wanted;
+}
+
+/** Inputs of several steps that have the same name are the same. */
+function matchAll(
+  steps: readonly EntryPlan[],
+  data: Dataset,
+  map: Readonly<Record<string, string>> | undefined,
+): Matched {
+  const own = (entry: EntryPlan): Record<string, string> =>
+    Object.fromEntries(
+      Object.entries(map ?? {}).filter(
+        ([input]) => steps.length === 1 || entry.inputs.some((p) => p.name === input),
+      ),
+    );
+  return Object.assign({}, ...steps.map((entry) => matchInputs(entry, data, own(entry))));
+}
+
+function only(steps: readonly EntryPlan[]): EntryPlan {
+  if (steps.length === 1) return steps[0];
+  throw new UsageError("--lr-find looks for the rate of one train block: name it");
 }
 
 /** The command line's, else the checkpoint's, else those of the house. */

@@ -4,12 +4,12 @@
 
 import type { EntryPlan, Port } from "../../../runtime/core/program.ts";
 import { sizeOf } from "../../../runtime/core/tensor.ts";
-import type { InputOf } from "../../../runtime/data/batches.ts";
+import type { DrawnInput, InputOf } from "../../../runtime/data/batches.ts";
 import type { Column, Dataset } from "../../../runtime/data/dataset.ts";
 import { InputFailure } from "../failure.ts";
 import { portText } from "../inputs.ts";
 
-export type Matched = Readonly<Record<string, InputOf>>;
+export type Matched = Readonly<Record<string, InputOf | DrawnInput>>;
 
 const columnText = (name: string, { dtype, shape }: Column): string =>
   `${name}: ${dtype}${shape.length ? `[${shape.join(", ")}]` : ""}`;
@@ -44,17 +44,36 @@ function asInput(entry: EntryPlan, port: Port, name: string, column: Column): In
     : undefined;
 }
 
+/** Noise has the sizes that are declared, for each record. */
+function drawnShape(entry: EntryPlan, port: Port): number[] {
+  const sizes = sizesOf(entry, port).slice(1);
+  if (port.shape.length > 0 && port.dtype === "f32" && sizes.every((size) => size !== undefined))
+    return sizes as number[];
+  throw new InputFailure(
+    `--map ${port.name}: what is drawn is f32[N, …] of sizes that are numbers, and it is ${portText(port)}`,
+  );
+}
+
+/** The columns that inputs have taken. */
+const columnsOf = (matched: Matched): Set<string> =>
+  new Set(Object.values(matched).flatMap((m) => ("column" in m ? [m.column] : [])));
+
 export function matchInputs(
   entry: EntryPlan,
   data: Dataset,
   map: Readonly<Record<string, string>> = {},
 ): Matched {
   const columns = Object.entries(data.columns);
-  const matched: Record<string, InputOf> = Object.create(null);
+  const matched: Record<string, InputOf | DrawnInput> = Object.create(null);
   for (const [input, name] of Object.entries(map)) {
     const port = entry.inputs.find((p) => p.name === input);
     if (!port)
       throw new InputFailure(`--map ${input}=${name}: ${entry.name} has no input ${input}: ${takes(entry)}`);
+    const draw = /^(normal|uniform)\(\)$/.exec(name)?.[1];
+    if (draw !== undefined) {
+      matched[input] = { draw: draw as DrawnInput["draw"], shape: drawnShape(entry, port) };
+      continue;
+    }
     if (!Object.hasOwn(data.columns, name))
       throw new InputFailure(`--map ${input}=${name}: ${data.name} has no ${name}: ${gives(data)}`);
     const found = asInput(entry, port, name, data.columns[name]);
@@ -71,7 +90,7 @@ export function matchInputs(
     if (found) matched[port.name] = found;
   }
   for (const port of open()) {
-    const used = new Set(Object.values(matched).map((m) => m.column));
+    const used = columnsOf(matched);
     const fits = columns.flatMap(([name, column]) => {
       const found = used.has(name) ? undefined : asInput(entry, port, name, column);
       return found ? [found] : [];
@@ -80,7 +99,7 @@ export function matchInputs(
   }
   const missing = open();
   if (missing.length > 0) {
-    const used = new Set(Object.values(matched).map((m) => m.column));
+    const used = columnsOf(matched);
     const left = columns.map(([name]) => name).filter((name) => !used.has(name));
     const example = missing.map((p, i) => `${p.name}=${left[i] ?? "COLUMN"}`).join(",");
     throw new InputFailure(
@@ -97,14 +116,15 @@ const gives = (data: Dataset): string =>
     .map(([name, column]) => columnText(name, column))
     .join(", ")}`;
 
-/** `x (f32[1, 28, 28]), y`: what was matched, for people. */
-export function matchText(entry: EntryPlan, data: Dataset, matched: Matched): string {
-  return entry.inputs
-    .map((p) => {
-      const { column, shape, oneHot } = matched[p.name];
+/** `x: f32[1, 28, 28], kind = y: i32`: what was matched, for people. */
+export function matchText(data: Dataset, matched: Matched): string {
+  return Object.entries(matched)
+    .map(([input, from]) => {
+      if ("draw" in from) return `${input} drawn (${from.draw})`;
+      const { column, shape, oneHot } = from;
       const how = shape ? ` as [${shape.join(", ")}]` : oneHot ? ` as shares of ${oneHot} classes` : "";
-      const from = columnText(column, data.columns[column]);
-      return column === p.name ? `${from}${how}` : `${p.name} = ${from}${how}`;
+      const text = columnText(column, data.columns[column]);
+      return column === input ? `${text}${how}` : `${input} = ${text}${how}`;
     })
     .join(", ");
 }
@@ -115,7 +135,9 @@ const LOOKED_AT = 2 ** 24;
 /** Integers that an entry uses as indices are inside; else an InputFailure that names the file and the record. */
 export function checkLabels(entry: EntryPlan, data: Dataset, matched: Matched): void {
   for (const port of entry.inputs) {
-    const { column: name, oneHot } = matched[port.name];
+    const from = matched[port.name];
+    if ("draw" in from) continue;
+    const { column: name, oneHot } = from;
     const column = data.columns[name];
     if (column.dtype !== "i32") continue;
     const elements = sizeOf(column.shape);

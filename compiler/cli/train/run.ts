@@ -17,9 +17,17 @@ import { ProgressLine, Rows, timeText } from "./progress.ts";
 import type { Rates } from "./schedule.ts";
 import { TensorBoard } from "./tensorboard.ts";
 
+/** A train block's step, taken with each batch. */
+export interface BlockStep {
+  readonly block: string;
+  readonly entry: EntryPlan;
+  readonly rates: Rates;
+}
+
 export interface RunOptions {
   readonly net: NetBase;
-  readonly entry: EntryPlan;
+  /** In the order in which they take a batch: one, or a GAN's two. The first one's loss is the run's. */
+  readonly blocks: readonly BlockStep[];
   /** Entries that are evaluated after each epoch. */
   readonly metrics: readonly EntryPlan[];
   readonly train: Dataset;
@@ -30,7 +38,6 @@ export interface RunOptions {
   readonly settings: RunSettings;
   readonly workers: number;
   readonly totalSteps: number;
-  readonly rates: Rates;
   readonly from?: Progress;
   readonly save?: string;
   readonly keep: "last" | "best";
@@ -42,7 +49,6 @@ export interface RunOptions {
   readonly tensorboard?: string;
   /** Kept in checkpoints. */
   readonly model: string;
-  readonly block: string;
 }
 
 /** Milliseconds between two readings of a step's figures. */
@@ -50,6 +56,19 @@ const READ_EVERY = 300;
 
 type Figures = Readonly<Record<string, number>>;
 type StepCall = (inputs: Batch, options?: object) => Promise<StepResult>;
+
+/** Figures of the first block have their names, those of others their block's before it. */
+const namedFigures = (blocks: readonly BlockStep[], i: number, figures: Figures): Figures =>
+  i === 0
+    ? figures
+    : Object.fromEntries(Object.entries(figures).map(([k, v]) => [`${blocks[i].block}_${k}`, v]));
+
+/** The run's loss first. */
+const figureNames = (blocks: readonly BlockStep[]): string[] =>
+  blocks.flatMap(({ entry }, i) => {
+    const own = ["loss", ...(entry.train?.reports ?? [])];
+    return Object.keys(namedFigures(blocks, i, Object.fromEntries(own.map((name) => [name, 0]))));
+  });
 
 export type Ended = "done" | "stopped" | "early";
 
@@ -74,10 +93,17 @@ export class Run {
 
   constructor(options: RunOptions) {
     this.#options = options;
-    const { from, log, tensorboard, entry, metrics, val } = options;
+    const { from, log, tensorboard, blocks, metrics, val } = options;
     const measured = val ? metrics.map((m) => `val ${m.name}`) : [];
-    const reports = entry.train?.reports ?? [];
-    this.#rows = new Rows(["epoch", "loss", ...reports, ...measured, "lr", "samples/s", "time"]);
+    this.#rows = new Rows([
+      "epoch",
+      "loss",
+      ...figureNames(blocks).slice(1),
+      ...measured,
+      "lr",
+      "samples/s",
+      "time",
+    ]);
     this.#losses = [...(from?.losses ?? [])];
     this.#vals = [...(from?.vals ?? [])];
     this.#step = from?.step ?? 0;
@@ -87,6 +113,10 @@ export class Run {
     this.#best = from?.best;
     if (log !== undefined && from === undefined) writeFileSync(log, "");
     this.#board = tensorboard === undefined ? undefined : new TensorBoard(tensorboard);
+  }
+
+  get #block(): string {
+    return this.#options.blocks.map((b) => b.block).join(",");
   }
 
   /** Ends the run after the step under way. */
@@ -155,14 +185,15 @@ export class Run {
 
   /** The row of an epoch, its event, its points. */
   #tell(loss: number, perSecond: number, seconds: number, found: Metrics | undefined): void {
-    const { metrics, entry } = this.#options;
-    const reports = entry.train?.reports ?? [];
+    const { metrics, blocks } = this.#options;
     const lr = this.#lr();
     this.#line.clear();
     this.#rows.add([
       String(this.#epoch),
       short(loss),
-      ...reports.map((name) => short(this.#latest[name] ?? Number.NaN)),
+      ...figureNames(blocks)
+        .slice(1)
+        .map((name) => short(this.#latest[name] ?? Number.NaN)),
       ...(found ? metrics.map((m) => short(found[m.name])) : []),
       lr === undefined ? "-" : short(lr),
       String(Math.round(perSecond)),
@@ -178,22 +209,24 @@ export class Run {
 
   /** Of the last finished step. */
   #lr(): number | undefined {
-    return this.#options.rates.at(Math.max(0, this.#step - 1));
+    return this.#options.blocks[0].rates.at(Math.max(0, this.#step - 1));
   }
 
   /** The samples of an epoch, or of what is left of it; ends early where the run is stopped. */
   async #trainEpoch(loader: Loader): Promise<number> {
-    const { net, entry, settings, totalSteps, rates, train } = this.#options;
-    const call = (net as unknown as { readonly entries: Readonly<Record<string, StepCall>> }).entries[
-      entry.name
-    ];
+    const { net, blocks, settings, totalSteps, train } = this.#options;
+    const { entries } = net as unknown as { readonly entries: Readonly<Record<string, StepCall>> };
     let samples = 0;
     let last = { time: performance.now(), samples: 0 };
     let readAt = 0;
     for await (const batch of loader.epoch(this.#epoch, this.#batch)) {
       if (this.#stop || this.#step >= totalSteps) break;
       if (this.#failure) throw this.#failure.error;
-      const result = await call(batch, rates.override(this.#step));
+      const results: StepResult[] = [];
+      for (const { entry, rates } of blocks) {
+        const inputs = Object.fromEntries(entry.inputs.map((p) => [p.name, batch[p.name]]));
+        results.push(await entries[entry.name](inputs, rates.override(this.#step)));
+      }
       const records = Math.min(settings.batch, train.size - this.#batch * settings.batch);
       samples += records;
       this.#step++;
@@ -202,9 +235,13 @@ export class Run {
       const final = this.#batch === loader.count || this.#step === totalSteps;
       if (!this.#reading && (now - readAt > READ_EVERY || final)) {
         readAt = now;
-        const [step, epoch, lr] = [this.#step, this.#epoch, rates.at(this.#step - 1)];
-        this.#reading = result.read().then(
-          (figures) => {
+        const [step, epoch, lr] = [this.#step, this.#epoch, this.#lr()];
+        this.#reading = Promise.all(results.map((r) => r.read())).then(
+          (all) => {
+            const figures = Object.assign(
+              {},
+              ...all.map((own, i) => namedFigures(blocks, i, own as Figures)),
+            ) as Figures;
             this.#reading = undefined;
             const time = performance.now();
             if (samples > last.samples && time > last.time)
@@ -290,10 +327,10 @@ export class Run {
   }
 
   async #checkpoint(): Promise<void> {
-    const { net, checkpoint, settings, train, model, block } = this.#options;
+    const { net, checkpoint, settings, train, model } = this.#options;
     const data = formatCheckpoint({
       model,
-      block,
+      block: this.#block,
       target: net.target,
       records: train.size,
       settings,
@@ -327,7 +364,7 @@ export class Run {
   }
 
   #plot(): void {
-    const { plot, model, block } = this.#options;
+    const { plot, model } = this.#options;
     if (plot === undefined) return;
     const losses = this.#losses.map(([x, y]) => ({ x, y }));
     const names = [...new Set(this.#vals.flatMap((v) => Object.keys(v.metrics)))];
@@ -342,6 +379,6 @@ export class Run {
       },
       ...names.filter((name) => name !== "loss").map((name) => ({ title: name, series: [ofVal(name)] })),
     ];
-    writeFileSync(plot, chartSvg(`${harmless(model)}: ${block}`, charts));
+    writeFileSync(plot, chartSvg(`${harmless(model)}: ${this.#block}`, charts));
   }
 }
