@@ -31,6 +31,9 @@ const fills: {
         break;
       }
   },
+  gap(data, { mean, std, from, to }, key) {
+    for (let i = 0; i < data.length; i++) data[i] = i >= from && i < to ? 0 : mean + std * normal(key, i);
+  },
   /** The Q of a normal matrix whose R has a positive diagonal, by Gram and Schmidt's way, each row twice. */
   orthogonal(data, { gain }, key, shape) {
     const rows = shape[0];

@@ -190,6 +190,14 @@ export type RareInit =
       readonly low: number;
       readonly high: number;
     }
+  /** Normal, but zeros at from to to. */
+  | {
+      readonly kind: "gap";
+      readonly mean: number;
+      readonly std: number;
+      readonly from: number;
+      readonly to: number;
+    }
   /** Rows (axis 0, or if there are fewer, what they hold) of length `gain` at right angles. */
   | { readonly kind: "orthogonal"; readonly gain: number }
   /** In each of `groups` that begin `apart` elements from each other, ones at first, first + step, …: `many` of them; else zeros. */

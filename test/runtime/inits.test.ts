@@ -84,6 +84,21 @@ describe("matrices with a property", () => {
     const at = drawn("4, 2, 2, 3", "dirac(groups = 2)").flatMap((v, i) => (v === 1 ? [i] : []));
     expect(at).toEqual([4, 22, 28, 46]);
   });
+  it("an embedding's padding is zeros, and the rest as ever", () => {
+    const begin = (padding: string) => {
+      const { artefact } = compileText(
+        `import { Embedding } from "std/nn"\nmodel M { table = Embedding(4, 3${padding})\n fn f(i: i32[N]) { table(i) } }`,
+        { targets: ["baseline"] },
+      );
+      return [...beginning(artefact, undefined, 1).values()].flatMap((data) => [...data]);
+    };
+    const plain = begin("");
+    for (const [padding, from] of [
+      [", 1", 3],
+      [", -1", 9],
+    ] as const)
+      expect(begin(padding)).toEqual(plain.map((v, i) => (i >= from && i < from + 3 ? 0 : v)));
+  });
   it("each column has as many zeros as it is to have", () => {
     const x = drawn("10, 40", "sparse(0.25, std = 2.0)");
     const zeros = Array.from({ length: 40 }, (_, c) => x.filter((v, i) => i % 40 === c && v === 0).length);

@@ -78,9 +78,15 @@ export const INITIALIZERS: Readonly<Record<string, Initializer>> = {
       Number.isNaN(g("high")) ? uniform(g("low")) : { kind: "uniform", low: g("low"), high: g("high") },
   },
   normal: {
-    doc: "Normal with this standard deviation and mean.",
-    params: [STD, MEAN],
-    make: (_s, g) => ({ kind: "normal", mean: g("mean"), std: g("std") }),
+    doc: "Normal with this standard deviation and mean; row `zero_row`, where there is one, is zeros.",
+    params: [STD, MEAN, { name: "zero_row", default: Number.NaN }],
+    make: (s, g) => {
+      const [mean, std, row] = [g("mean"), g("std"), g("zero_row")];
+      if (Number.isNaN(row)) return { kind: "normal", mean, std };
+      if (!(row >= 0 && row < (s[0] ?? 0))) return { why: `there is no row ${row}` };
+      const length = count(s.slice(1));
+      return { kind: "gap", mean, std, from: row * length, to: (row + 1) * length };
+    },
   },
   he_normal: {
     doc: "kaiming_normal_ for relu: normal with std = sqrt(2 / fan-in).",

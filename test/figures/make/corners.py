@@ -1,0 +1,127 @@
+"""Makes test/figures/corners.json: what PyTorch's layers and operators do at options that few programs give, with their
+gradients, in double precision.
+
+    /tmp/figures/bin/python test/figures/make/corners.py
+"""
+
+import json
+import os
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+torch.set_default_dtype(torch.float64)
+cases = []
+
+
+def given(t):
+    kind = "bool" if t.dtype == torch.bool else "f32" if t.is_floating_point() else "i32"
+    return {"dtype": kind, "shape": list(t.shape), "data": t.detach().flatten().double().tolist()}
+
+
+def draw(*shape, seed=0):
+    """Values that a float32 holds exactly."""
+    g = torch.Generator().manual_seed(len(cases) * 101 + seed)
+    return torch.randn(shape, generator=g).float().double()
+
+
+def case(name, body, inputs, f, params=None, state=None, mode="eval", wrt=(), after=()):
+    """`body`: members and the fn `f` of the model. `f`: inputs and parameters by name -> results by name; gradients of the
+    sum of the first, element by element times `direction`."""
+    params = params or {}
+    state = state or {}
+    leaves = {k: v.clone().requires_grad_(k in wrt) for k, v in {**inputs, **params}.items()}
+    results = f(**leaves)
+    first = next(iter(results.values()))
+    out = {"results": {k: given(v) for k, v in results.items()}}
+    if wrt:
+        direction = draw(*first.shape, seed=77)
+        grads = torch.autograd.grad((first * direction).sum(), [leaves[k] for k in wrt])
+        out |= {"direction": given(direction), "gradients": {k: given(g) for k, g in zip(wrt, grads)}}
+    cases.append(
+        {"name": name, "mode": mode, "body": body, "inputs": {k: given(v) for k, v in inputs.items()}}
+        | {"params": {k: given(v) for k, v in params.items()}, "state": {k: given(v) for k, v in state.items()}}
+        | out
+    )
+
+
+# Instance norm with running statistics: in training they move, in eval they are used.
+for rank, shape in ((1, (3, 2, 5)), (2, (3, 2, 4, 3)), (3, (2, 2, 3, 2, 2))):
+    make = getattr(nn, f"InstanceNorm{rank}d")
+    axes = ", ".join(str(n) for n in shape[2:])
+    body = f"""norm = InstanceNorm{rank}d(2, momentum = 0.3, affine = true, track_running_stats = true)
+  fn f(x: f32[N, 2, {axes}]) {{ norm(x) }}"""
+
+    def run(mode):
+        def f(x, **params):
+            layer = make(2, momentum=0.3, affine=True, track_running_stats=True)
+            layer.running_mean.copy_(state["norm.running_mean"])
+            layer.running_var.copy_(state["norm.running_var"])
+            layer.train(mode == "train")
+            y = torch.func.functional_call(layer, {k[5:]: v for k, v in params.items()}, (x,))
+            return {"f": y} | ({f"norm.running_{k}": getattr(layer, f"running_{k}") for k in ("mean", "var")} if mode == "train" else {})
+
+        return f
+
+    params = {"norm.weight": draw(2, seed=1), "norm.bias": draw(2, seed=2)}
+    state = {"norm.running_mean": draw(2, seed=3), "norm.running_var": draw(2, seed=4).abs() + 0.5}
+    for mode in ("train", "eval"):
+        case(f"InstanceNorm{rank}d {mode}", body, {"x": draw(*shape) + 0.5}, run(mode), params, state, mode, ("x", "norm.weight", "norm.bias"))
+
+# The weights of attention, and the gradient of them.
+for average in (True, False):
+    layer = nn.MultiheadAttention(6, 2, batch_first=True)
+    params = {f"attn.{k}": draw(*v.shape, seed=i) * 0.4 for i, (k, v) in enumerate(layer.named_parameters())}
+    padding = torch.tensor([[False, False, False, True], [False, False, False, False]])
+    hidden = torch.tensor([[False, True, False, False], [False, False, False, True], [False, False, False, False]])
+
+    def f(q, k, v, p, m, **params):
+        y, w = torch.func.functional_call(
+            layer, {n[5:]: t for n, t in params.items()}, (q, k, v),
+            {"key_padding_mask": p, "attn_mask": m, "average_attn_weights": average},
+        )
+        return {"weights": w, "output": y}
+
+    body = f"""attn = MultiheadAttention(6, 2)
+  fn f(q: f32[B, T, 6], k: f32[B, S, 6], v: f32[B, S, 6], p: bool[B, S], m: bool[T, S]) {{
+    r = attn(q, k, v, p, m, need_weights = true, average_attn_weights = {str(average).lower()})
+    (weights = r.weights, output = r.output)
+  }}"""
+    inputs = {"q": draw(2, 3, 6), "k": draw(2, 4, 6, seed=1), "v": draw(2, 4, 6, seed=2), "p": padding, "m": hidden}
+    case(f"MultiheadAttention's weights, {'a mean' if average else 'by heads'}", body, inputs, f, params, wrt=("q", "k", "attn.in_proj_weight"))
+
+# The row of the padding has no gradient.
+for at in (2, -1):
+    table = draw(5, 3)
+    case(
+        f"Embedding, padding {at}",
+        f"""table = Embedding(5, 3, padding_idx = {at})
+  fn f(ids: i32[N, K]) {{ table(ids) }}""",
+        {"ids": torch.tensor([[0, 2, 4], [2, 4, 1]])},
+        lambda ids, **p: {"f": F.embedding(ids, p["table.weight"], padding_idx=at)},
+        {"table.weight": table},
+        wrt=("table.weight",),
+    )
+
+# CTC by every score, with blanks, repeats, an empty target and one that does not fit.
+scores = draw(6, 4, 5)
+lengths = {"frames": torch.tensor([6, 5, 4, 2]), "lengths": torch.tensor([3, 2, 0, 3])}
+targets = torch.tensor([[1, 1, 2], [3, 4, 1], [1, 2, 3], [1, 2, 2]])
+for reduction in ("none", "mean", "sum"):
+    case(
+        f"ctc_loss {reduction}",
+        f"""fn f(x: f32[T, N, C], y: i32[N, S], frames: i32[N], lengths: i32[N]) {{
+    ctc_loss(log_softmax(x, axis = 2), y, frames, lengths, reduction = "{reduction}", zero_infinity = true)
+  }}""",
+        {"x": scores, "y": targets, **lengths},
+        lambda x, y, frames, lengths: {
+            "f": F.ctc_loss(x.log_softmax(2), y, frames, lengths, reduction=reduction, zero_infinity=True)
+        },
+        wrt=("x",),
+    )
+
+with open(os.path.join(HERE, "..", "corners.json"), "w") as file:
+    json.dump(cases, file, separators=(",", ":"))
+    file.write("\n")
