@@ -6,7 +6,17 @@ import { printExpr, printParam, printType } from "./phases/1-parse/print.ts";
 import type * as ast from "./syntax/ast.ts";
 
 export interface Documented {
-  readonly kind: "layer" | "model" | "fn" | "op" | "train" | "param" | "buffer" | "member" | "constant";
+  readonly kind:
+    | "layer"
+    | "model"
+    | "optimizer"
+    | "fn"
+    | "op"
+    | "train"
+    | "param"
+    | "buffer"
+    | "member"
+    | "constant";
   readonly name: string;
   /** As it is called or declared: `Linear(cin: int, cout: int, bias: bool = true)`. */
   readonly signature: string;
@@ -61,6 +71,7 @@ function documentedItem(item: ast.Item): Documented | undefined {
   switch (item.kind) {
     case "layer":
     case "model":
+    case "optimizer":
       return made(
         item.kind,
         item.name.name,

@@ -51,13 +51,32 @@ export interface CheckedEntry {
   readonly span: Span;
 }
 
-export interface Optimizer {
-  readonly kind: "sgd" | "adam" | "adamw";
-  /** Numbers and schedules by their PyTorch names: lr, momentum, beta1, beta2, eps, weight_decay, … */
-  readonly args: Readonly<Record<string, HostExpr>>;
-  readonly nesterov: boolean;
-  /** Paths whose weight decay is 0. */
-  readonly noDecay: readonly string[];
+/** What a step makes of some parameters: an optimiser with its numbers, traced in f32. */
+export interface UpdateRule {
+  /** Its name. */
+  readonly optimizer: string;
+  /** One graph over scalars, for every element; else one for each shape, of whole parameters. */
+  readonly elementwise: boolean;
+  /**
+   * By shape (`3,4`; of an element-wise one, none). Inputs: `param`, `grad`, `step` (the number of the good step, from 1) and
+   * the host's numbers; its result is the next `param`. What it keeps are `state` leaves and writes, by name.
+   */
+  readonly graphs: ReadonlyMap<string, Graph>;
+  /** What it keeps of each element, or of each parameter. */
+  readonly states: readonly {
+    readonly name: string;
+    readonly init: Init;
+    readonly shape: readonly number[];
+  }[];
+  /** Numbers that the caller of a step may give in their place, by name. */
+  readonly hyper: Readonly<Record<string, HostExpr>>;
+  readonly groups: readonly RuleGroup[];
+}
+/** Parameters with the same numbers. */
+export interface RuleGroup {
+  readonly paths: readonly string[];
+  /** By the name of the graphs' input: of `hyper`'s names. */
+  readonly numbers: Readonly<Record<string, HostExpr>>;
 }
 
 export interface CheckedTrain {
@@ -66,14 +85,26 @@ export interface CheckedTrain {
   /** In train mode: results are `loss` and the reports by name; writes hold running statistics and the random step. */
   readonly lossGraph: Graph;
   readonly inputs: readonly PortInfo[];
+  /** `GRAD_NORM` is one of the step's own. */
   readonly reports: readonly string[];
   /** Paths of the parameters this block trains, in order of declaration. */
   readonly update: readonly string[];
-  readonly optimizer: Optimizer;
+  readonly rules: readonly UpdateRule[];
   readonly batch?: number;
   readonly clip?: { readonly by: "norm" | "value"; readonly limit: number };
+  /** Calls that make one update: their gradients' mean. */
+  readonly accumulate?: number;
+  /** How much of an average of the parameters is kept at each update. */
+  readonly ema?: number;
+  /** Parameters whose rows are no longer than that. */
+  readonly maxNorm: readonly { readonly limit: number; readonly paths: readonly string[] }[];
+  /** What the loss is multiplied by at first, while gradients are computed. */
+  readonly lossScale?: number;
   readonly span: Span;
 }
+
+/** The report that is the norm of all gradients, before they are clipped. */
+export const GRAD_NORM = "grad_norm";
 
 /** An instance of a layer within a model, by the path that its parameters' names begin with. */
 export interface LayerInfo {

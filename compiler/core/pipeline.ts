@@ -107,7 +107,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     model.params,
     begun.map(({ train, gradients }) => useOf(train, gradients)),
   );
-  const { sources, steps, kept, runs } = sourcesOf(model, options, begun, params);
+  const { sources, steps, kept, runs, swaps } = sourcesOf(model, options, begun, params);
   const state = placeState(model.buffers, kept, runs);
   const constants = new ConstantTable();
   const places = new Places(params.places, state.places, constants, runs);
@@ -173,7 +173,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     programs,
   };
   const reference: ReferenceModel = {
-    entries: model.entries.map(({ name, graph }) => ({ name, graph })),
+    entries: [...model.entries.map(({ name, graph }) => ({ name, graph })), ...swaps],
     steps,
     flats: [
       ...[...params.flats.values()].flat().map(({ path, dtype, total, offsets }) => {
@@ -321,6 +321,7 @@ function sourcesOf(
   /** State that steps keep, and buffers that they write as one. */
   const kept: StepState[] = [];
   const runs: BufferRun[] = [];
+  const swaps: ReferenceModel["entries"][number][] = [];
   const bufferAt = placeBuffers(model.buffers);
   for (const e of model.entries)
     if (isWanted(options, e.name))
@@ -350,8 +351,20 @@ function sourcesOf(
       train: { block: t.name, loss: "loss", reports: t.reports, batch: t.batch, flag: step.flag },
       simplified: [],
     });
+    if (step.swap) {
+      swaps.push({ name: step.swap.name, graph: step.swap });
+      sources.push({
+        name: step.swap.name,
+        span: t.span,
+        doc: `Exchanges the parameters that ${t.name} trains and their averages (\`ema\`); called again, it changes them back.`,
+        graph: step.swap,
+        inference: false,
+        ports: [],
+        simplified: [],
+      });
+    }
   }
-  return { sources, steps, kept, runs };
+  return { sources, steps, kept, runs, swaps };
 }
 
 /** Runs a part of an entry's way; a graph or size that grows beyond what can be had is the source's fault. */

@@ -3,10 +3,9 @@
 // and the library's sources. Out: names, parameters and a sentence each, for hosts (`mdl ops`, editors).
 import { documented } from "./document.ts";
 import { stdSources } from "./generated/std.ts";
-import { OPTIMIZER_PARAMS, optimizerParams } from "./phases/2-check/entries/optimizer.ts";
 import { INITIALIZERS } from "./phases/2-check/instances/init.ts";
 import { BUILTINS } from "./phases/2-check/interpret/builtins.ts";
-import { OPTIMIZERS, SCHEDULES } from "./phases/2-check/interpret/schedules.ts";
+import { SCHEDULES } from "./phases/2-check/interpret/schedules.ts";
 
 export interface Word {
   readonly name: string;
@@ -61,13 +60,8 @@ const FUNCTIONS: Readonly<Record<string, readonly [signature: string, doc: strin
   ],
 };
 
-const OPTIMIZER_DOCS: Readonly<Record<(typeof OPTIMIZERS)[number], string>> = {
-  sgd: "torch.optim.SGD; weight decay is added to the gradient.",
-  adam: "torch.optim.Adam; weight decay is added to the gradient.",
-  adamw: "torch.optim.AdamW; weight decay is apart from the gradient.",
-};
 const SETTINGS =
-  'lr and weight_decay take numbers and schedules; no_decay is a list of patterns of parameters that do not decay, as in no_decay = ["*.bias"].';
+  'What is a schedule takes numbers, too; with weight_decay there is no_decay, a list of patterns of parameters that do not decay, as in no_decay = ["*.bias"].';
 
 const PENALTIES: readonly Word[] = (["l1", "l2"] as const).map((name) => ({
   name,
@@ -88,28 +82,21 @@ const call = (name: string, params: Params): string =>
     )
     .join(", ")})`;
 
-function optimiser(kind: (typeof OPTIMIZERS)[number]): Word {
-  const defaults: Readonly<Record<string, number>> = OPTIMIZER_PARAMS[kind];
-  const params = optimizerParams(kind).map((name) => {
-    if (name === "betas") return `betas = (${defaults.beta1}, ${defaults.beta2})`;
-    if (name === "nesterov") return "nesterov = false";
-    return name === "no_decay" ? "no_decay = []" : `${name} = ${defaults[name]}`;
-  });
-  return {
-    name: kind,
-    kind: "optimiser",
-    signature: `${kind}(${params.join(", ")})`,
-    doc: `${OPTIMIZER_DOCS[kind]} ${SETTINGS}`,
-  };
-}
-
-/** Layers and fns of the standard library, from its sources. */
+/** Layers, fns and optimisers of the standard library, from its sources. */
 const library = (): Word[] =>
   Object.entries(stdSources).flatMap(([module, text]) =>
     documented(text, module).items.flatMap(({ kind, name, signature, doc = "", span }): Word[] => {
-      if (kind !== "layer" && kind !== "fn") return [];
       const source = text.slice(span.start, span.end);
-      return [{ name, kind, signature, doc: doc.replace(/\s+/g, " ").trim(), module, source }];
+      const says = doc.replace(/\s+/g, " ").trim();
+      if (kind === "optimizer") {
+        // As it is called: names and defaults.
+        const plain = signature.replace(/(\w+): [^=]+ = /g, "$1 = ").replace(/= \[(\d[^\]]*)\]/g, "= ($1)");
+        const called = plain.includes("weight_decay") ? plain.replace(/\)$/, ", no_decay = [])") : plain;
+        return [{ name, kind: "optimiser", signature: called, doc: `${says} ${SETTINGS}`, source }];
+      }
+      // What optimisers are made of is theirs.
+      if ((kind !== "layer" && kind !== "fn") || module === "std/optim") return [];
+      return [{ name, kind, signature, doc: says, module, source }];
     }),
   );
 
@@ -130,7 +117,6 @@ export function vocabulary(): readonly Word[] {
       .map(
         (name): Word => ({ name, kind: "function", signature: FUNCTIONS[name][0], doc: FUNCTIONS[name][1] }),
       ),
-    ...OPTIMIZERS.map(optimiser),
     ...Object.entries(SCHEDULES).map(
       ([name, schedule]): Word => ({
         name,

@@ -67,7 +67,9 @@ train generator     for GAN { minimize g_loss;  update G.*;  with adam(lr = 2e-4
     expect(m.trains.map((t) => t.name)).toEqual(["discriminator", "generator"]);
     expect(m.trains[0].update).toEqual(["D.fc.weight", "D.fc.bias"]);
     expect(m.trains[1].update).toEqual(["G.fc.weight", "G.fc.bias"]);
-    expect(m.trains[0].optimizer.args).toMatchObject({ lr: 2e-4, beta1: 0.5, beta2: 0.999 });
+    expect(m.trains[0].rules.map((r) => [r.optimizer, r.hyper, r.groups[0].paths])).toEqual([
+      ["adam", { lr: 2e-4 }, ["D.fc.weight", "D.fc.bias"]],
+    ]);
     expect(m.trains[0].inputs.map((i) => i.name)).toEqual(["x", "noise"]);
   });
 
@@ -103,9 +105,14 @@ train tune for Flowers {
     ]);
     const [t] = m.trains;
     expect(t.update).toEqual(["head.0.weight", "head.0.bias", "head.3.weight", "head.3.bias"]);
-    expect(t.optimizer.noDecay).toEqual(["head.0.bias", "head.3.bias"]);
+    expect(t.rules.map((r) => r.groups.map((g) => g.paths))).toEqual([
+      [
+        ["head.0.weight", "head.3.weight"],
+        ["head.0.bias", "head.3.bias"],
+      ],
+    ]);
     expect(t.clip).toEqual({ by: "norm", limit: 1 });
-    expect(JSON.stringify(t.optimizer.args.lr)).toContain("total_steps");
+    expect(JSON.stringify(t.rules[0].hyper.lr)).toContain("total_steps");
     // Dropout draws in training: the step is counted, and only there.
     expect(t.lossGraph.writes.map((w) => w.path)).toEqual(["random_step"]);
     expect(m.entries.every((e) => e.graph.writes.length === 0)).toBe(true);

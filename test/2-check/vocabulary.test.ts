@@ -5,7 +5,7 @@ import { closest } from "../../compiler/core/diagnostics/index.ts";
 import { exposedOps } from "../../compiler/core/ops/index.ts";
 import { INITIALIZERS } from "../../compiler/core/phases/2-check/instances/init.ts";
 import { BUILTINS } from "../../compiler/core/phases/2-check/interpret/builtins.ts";
-import { OPTIMIZERS, SCHEDULES } from "../../compiler/core/phases/2-check/interpret/schedules.ts";
+import { SCHEDULES } from "../../compiler/core/phases/2-check/interpret/schedules.ts";
 import { vocabulary } from "../../compiler/core/vocabulary.ts";
 import { checkText } from "../support/check.ts";
 
@@ -14,7 +14,7 @@ const named = (name: string): string[] => words.filter((w) => w.name === name).m
 
 describe("the vocabulary", () => {
   it("has every name that is bound without a declaration", () => {
-    const defined = [...BUILTINS, ...Object.keys(INITIALIZERS), ...OPTIMIZERS, ...Object.keys(SCHEDULES)];
+    const defined = [...BUILTINS, ...Object.keys(INITIALIZERS), ...Object.keys(SCHEDULES)];
     const said = new Set([...words.map((w) => w.name), ...exposedOps.map((op) => op.name)]);
     expect(defined.filter((name) => !said.has(name))).toEqual([]);
     expect(named("zeros")).toEqual(["initialiser", "function"]);
@@ -54,7 +54,7 @@ describe("the vocabulary", () => {
       const call = word.signature.replace(/(?<=[(,]\s*)(\w+)(?=[,)])/g, "$1 = 2");
       const optimiser = word.kind === "optimiser" ? call : `sgd(lr = ${call})`;
       const { diagnostics } = checkText(
-        `model M { param w: f32[2] = zeros()\n fn loss(x: f32[2]) { sum(w * x) } }\ntrain fit for M { minimize loss\n with ${optimiser} }`,
+        `model M { param w: f32[2, 2] = zeros()\n fn loss(x: f32[2]) { sum(w * x) } }\ntrain fit for M { minimize loss\n with ${optimiser} }`,
       );
       expect(diagnostics.map((d) => d.message)).toEqual([]);
     },

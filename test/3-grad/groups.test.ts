@@ -70,10 +70,9 @@ describe("parameter groups", () => {
 
 describe("the order of parameters", () => {
   const list = ["p", "q", "r", "s"].map((path) => ({ path }));
-  const use = (block: string, trained: string, decays = trained) => ({
+  const use = (block: string, trained: string, first = trained) => ({
     block,
-    trained: new Set(trained),
-    decays: new Set(decays),
+    trained: new Map([...trained].map((p) => [p, { rule: 0, group: first.includes(p) ? 0 : 1 }])),
   });
   const order = (...uses: ReturnType<typeof use>[]): string =>
     trainingOrder(list, uses)
@@ -83,7 +82,7 @@ describe("the order of parameters", () => {
     expect(order()).toBe("pqrs");
     expect(order(use("a", "pqrs"), use("b", "pqrs"))).toBe("pqrs");
   });
-  it("has what is trained first, and of that what decays", () => {
+  it("has what is trained first, and of that the first group", () => {
     expect(order(use("a", "qrs", "rs"))).toBe("rsqp");
   });
   it("makes what each of two blocks trains one run", () => {

@@ -153,12 +153,20 @@ const table = {
     "A call of a fn writes a buffer once; a later call reads what it left.",
   ),
   E0903: error("loss is not a scalar", "minimize takes an f32 of no axes."),
-  E0904: error("train block without minimize", "A train block has one minimize and one with."),
-  E0905: error("clause given twice", "A train block states a clause once."),
+  E0904: error(
+    "train block without minimize",
+    "A train block has a minimize, and a with for all that it trains.",
+  ),
+  E0905: error(
+    "clause given twice",
+    "A train block states a clause once, and of a parameter once what groups say.",
+  ),
   E0906: error("misplaced emit", "emit stands in the body of a scan."),
   E0907: error("unknown optimizer", "with takes one of the optimizers, such as sgd or adamw."),
-  E0908: error("nothing to train", "All parameters the block would update are frozen."),
-  E0909: error("not supported yet", "A clause that the language has and this version does not carry out."),
+  E0908: error(
+    "nothing to train",
+    "All parameters that the block, or a group of it, would update are frozen.",
+  ),
   E0910: error(
     "stored and trained",
     "A training step writes the parameters that it trains; what its loss stores into is not among them.",

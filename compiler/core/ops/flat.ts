@@ -10,9 +10,8 @@ import { iota } from "./source.ts";
 /** What one training step does with parameters. */
 export interface ParamUse {
   readonly block: string;
-  readonly trained: ReadonlySet<string>;
-  /** Of the trained, those that weight decay reaches. */
-  readonly decays: ReadonlySet<string>;
+  /** Of the trained: by which of the block's rules, and in which of that rule's groups. */
+  readonly trained: ReadonlyMap<string, { readonly rule: number; readonly group: number }>;
 }
 
 /** From a row (included) to a row (not included). */
@@ -32,36 +31,43 @@ export interface FlatParams {
   /** The source path of all of them at once, and their bytes among the parameters. */
   readonly path: string;
   readonly place: { readonly offset: number; readonly bytes: number };
-  /** Rows that weight decay reaches; undefined where it reaches all. */
-  readonly decays?: readonly Rows[];
+  /** The rule that updates it, and what its state is called apart from that of others. */
+  readonly rule: number;
+  readonly suffix: string;
+  /** Rows of each of the rule's groups; undefined where all are of it. */
+  readonly groups: readonly (readonly Rows[] | undefined)[];
   /** Rows that are trained, where others lie between them. */
   readonly trained?: readonly Rows[];
 }
 /** What is trained alike: parameters of two such classes are kept a grain apart. */
 export const trainedAlike = (path: string, uses: readonly ParamUse[]): string =>
-  uses.map((u) => (u.trained.has(path) ? "1" : "0")).join("");
+  uses.map((u) => u.trained.get(path)?.rule ?? "").join();
 
 /**
- * The order of parameters in memory: that of the model, but for what is trained or decays apart. Those that the first step
- * trains come first, and each further step's in turn from the other end (a Gray code), so that what each of two steps trains
- * is one run, whatever they share.
+ * The order of parameters in memory: that of the model, but for what is trained apart, by another rule or with other numbers.
+ * Those that the first step trains come first, and each further step's in turn from the other end (a Gray code), so that what
+ * each of two steps trains is one run, whatever they share.
  */
 export function trainingOrder<T extends { readonly path: string }>(
   params: readonly T[],
   uses: readonly ParamUse[],
 ): readonly T[] {
-  const rank = ({ path }: T): number => {
-    let code = 0;
+  const rank = ({ path }: T): number[] => {
     let bit = 0;
-    for (const u of uses) {
+    const bits = uses.map((u) => {
       bit ^= u.trained.has(path) ? 1 : 0;
-      code = code * 2 + bit;
-    }
-    for (const u of uses) code = code * 2 + (u.decays.has(path) ? 1 : 0);
-    return -code;
+      return -bit;
+    });
+    const by = (of: "rule" | "group"): number[] => uses.map((u) => u.trained.get(path)?.[of] ?? 0);
+    return [...bits, ...by("rule"), ...by("group")];
   };
+  const ranks = new Map(params.map((p) => [p, rank(p)]));
   // Stable: equal ones stay as the author has them.
-  return [...params].sort((a, b) => rank(a) - rank(b));
+  return [...params].sort((a, b) => {
+    const [x, y] = [ranks.get(a), ranks.get(b)] as [number[], number[]];
+    const i = x.findIndex((n, k) => n !== y[k]);
+    return i < 0 ? 0 : x[i] - y[i];
+  });
 }
 
 /** The rows of those of a list that `has`, as few ranges as can be: undefined where all have. Rows in order. */

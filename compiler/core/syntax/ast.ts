@@ -61,7 +61,16 @@ export interface SourceFile extends NodeBase {
   readonly items: readonly Item[];
 }
 
-export type Item = ImportDecl | LayerDecl | ModelDecl | FnDecl | OpDecl | TrainDecl | BindMember | ErrorNode;
+export type Item =
+  | ImportDecl
+  | LayerDecl
+  | ModelDecl
+  | OptimizerDecl
+  | FnDecl
+  | OpDecl
+  | TrainDecl
+  | BindMember
+  | ErrorNode;
 
 /** `import { Linear, Conv2d as Conv } from "std/nn"` */
 export interface ImportDecl extends NodeBase {
@@ -90,6 +99,17 @@ export interface LayerDecl extends NodeBase {
 
 export interface ModelDecl extends NodeBase {
   readonly kind: "model";
+  readonly name: Ident;
+  readonly params: readonly Param[];
+  readonly members: readonly Member[];
+  readonly doc?: string;
+  /** Whether the author has it on one line; the printer keeps that. */
+  readonly oneLine?: boolean;
+}
+
+/** `optimizer Name(params) { members }`: its buffers are what it keeps beside a parameter, its `update` is a step. */
+export interface OptimizerDecl extends NodeBase {
+  readonly kind: "optimizer";
   readonly name: Ident;
   readonly params: readonly Param[];
   readonly members: readonly Member[];
@@ -167,6 +187,9 @@ export type TrainClause =
   | BatchClause
   | ClipClause
   | EmaClause
+  | AccumulateClause
+  | MaxNormClause
+  | LossScaleClause
   | ErrorNode;
 
 /** `minimize loss + l1(head.*, 1e-5)` */
@@ -187,10 +210,12 @@ export interface ReportClause extends NodeBase {
   readonly values: readonly Expr[];
 }
 
-/** `with adamw(lr = cosine(1e-3, warmup = 200))` */
+/** `with adamw(lr = cosine(1e-3, warmup = 200))`, `with sgd(lr = 0.1) for head.*`: a group of parameters by their names. */
 export interface WithClause extends NodeBase {
   readonly kind: "with";
   readonly optimizer: Expr;
+  /** Absent: all that no other `with` names. */
+  readonly patterns?: readonly Pattern[];
 }
 
 /** `batch 32` */
@@ -210,6 +235,25 @@ export interface ClipClause extends NodeBase {
 export interface EmaClause extends NodeBase {
   readonly kind: "ema";
   readonly decay: Expr;
+}
+
+/** `accumulate 4`: as many calls make one update. */
+export interface AccumulateClause extends NodeBase {
+  readonly kind: "accumulate";
+  readonly count: Expr;
+}
+
+/** `max_norm 3.0 for head.*` */
+export interface MaxNormClause extends NodeBase {
+  readonly kind: "max_norm";
+  readonly limit: Expr;
+  readonly patterns?: readonly Pattern[];
+}
+
+/** `loss_scale 65536` */
+export interface LossScaleClause extends NodeBase {
+  readonly kind: "loss_scale";
+  readonly initial: Expr;
 }
 
 // ------------------------------------------------------------------------------------------------ members

@@ -77,28 +77,35 @@ export class MdlParser extends RecoveringParser {
     return { kind: "import_name", name, span: this.sinceSpan(name.span), ...opt({ alias }) };
   });
 
-  private readonly layerDecl: Rule<ast.LayerDecl | ast.ModelDecl> = this.RULE("layerDecl", () => {
-    const word = this.OR([{ ALT: () => this.CONSUME(t.Layer) }, { ALT: () => this.CONSUME(t.Model) }]);
-    let name = this.missingIdent();
-    let params: ast.Param[] = [];
-    this.header(() => {
-      name = this.name();
-      this.OPTION(() => {
-        params = this.SUBRULE(this.params);
+  private readonly layerDecl: Rule<ast.LayerDecl | ast.ModelDecl | ast.OptimizerDecl> = this.RULE(
+    "layerDecl",
+    () => {
+      const word = this.OR([
+        { ALT: () => this.CONSUME(t.Layer) },
+        { ALT: () => this.CONSUME(t.Model) },
+        { ALT: () => this.CONSUME(t.Optimizer) },
+      ]);
+      let name = this.missingIdent();
+      let params: ast.Param[] = [];
+      this.header(() => {
+        name = this.name();
+        this.OPTION(() => {
+          params = this.SUBRULE(this.params);
+        });
       });
-    });
-    const members: ast.Member[] = [];
-    const open = this.CONSUME(t.LCurly);
-    this.lines("a declaration", members, () => this.SUBRULE(this.member), open);
-    this.CONSUME(t.RCurly);
-    return this.ACTION(() => ({
-      kind: word.tokenType === t.Layer ? ("layer" as const) : ("model" as const),
-      name,
-      params,
-      members,
-      span: this.since(word),
-    }));
-  });
+      const members: ast.Member[] = [];
+      const open = this.CONSUME(t.LCurly);
+      this.lines("a declaration", members, () => this.SUBRULE(this.member), open);
+      this.CONSUME(t.RCurly);
+      return this.ACTION(() => ({
+        kind: word.image as "layer" | "model" | "optimizer",
+        name,
+        params,
+        members,
+        span: this.since(word),
+      }));
+    },
+  );
 
   private readonly params: Rule<ast.Param[]> = this.RULE("params", () =>
     this.paramList(() => this.SUBRULE(this.param)),
@@ -405,7 +412,11 @@ export class MdlParser extends RecoveringParser {
         ALT: () => {
           this.CONSUME(t.With);
           const optimizer = this.SUBRULE4(this.expression);
-          return { kind: "with", optimizer, span: this.since(start) };
+          const patterns = this.OPTION(() => {
+            this.CONSUME(t.For);
+            return this.SUBRULE2(this.patterns);
+          });
+          return { kind: "with", optimizer, span: this.since(start), ...opt({ patterns }) };
         },
       },
       {
@@ -437,7 +448,32 @@ export class MdlParser extends RecoveringParser {
           return { kind: "ema", decay, span: this.since(start) };
         },
       },
+      {
+        ALT: () => {
+          this.CONSUME(t.Accumulate);
+          const count = this.SUBRULE8(this.expression);
+          return { kind: "accumulate", count, span: this.since(start) };
+        },
+      },
+      {
+        ALT: () => {
+          this.CONSUME(t.LossScale);
+          const initial = this.SUBRULE9(this.expression);
+          return { kind: "loss_scale", initial, span: this.since(start) };
+        },
+      },
+      { ALT: () => this.SUBRULE(this.maxNorm) },
     ]);
+  });
+
+  private readonly maxNorm: Rule<ast.MaxNormClause> = this.RULE("maxNorm", (): ast.MaxNormClause => {
+    const word = this.CONSUME(t.MaxNorm);
+    const limit = this.SUBRULE(this.expression);
+    const patterns = this.OPTION(() => {
+      this.CONSUME(t.For);
+      return this.SUBRULE(this.patterns);
+    });
+    return { kind: "max_norm", limit, span: this.since(word), ...opt({ patterns }) };
   });
 
   // ------------------------------------------------------------------------------------------------- types

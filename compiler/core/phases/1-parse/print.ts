@@ -49,7 +49,7 @@ const TRAINS: Columns = { kind: "train", slack: [16, 16] };
 
 /** A body as the author has it where that is one line. */
 function oneLine(
-  node: ast.LayerDecl | ast.ModelDecl | ast.TrainDecl,
+  node: ast.LayerDecl | ast.ModelDecl | ast.OptimizerDecl | ast.TrainDecl,
   entries: readonly Entry[],
 ): string | undefined {
   if (node.oneLine !== true || entries.length === 0 || (node.trivia?.inner.length ?? 0) > 0) return undefined;
@@ -58,6 +58,9 @@ function oneLine(
   if (entries.some((e) => e.text.includes("\n") || e.doc !== undefined || has(e))) return undefined;
   return `{ ${entries.map((e) => e.text).join("; ")} }`;
 }
+
+const forText = (patterns: readonly ast.Pattern[] | undefined): string =>
+  patterns ? ` for ${patterns.map(patternText).join(", ")}` : "";
 
 class Printer extends ExprPrinter {
   file(node: ast.SourceFile): string {
@@ -90,7 +93,8 @@ class Printer extends ExprPrinter {
         return { text, ...triviaOf(node) };
       }
       case "layer":
-      case "model": {
+      case "model":
+      case "optimizer": {
         const params =
           node.params.length === 0
             ? ""
@@ -206,7 +210,13 @@ class Printer extends ExprPrinter {
       case "report":
         return entry("report", node.values.map((v) => expr(v, "report")).join(", "));
       case "with":
-        return entry("with", expr(node.optimizer, "with"));
+        return entry("with", expr(node.optimizer, "with") + forText(node.patterns));
+      case "accumulate":
+        return entry("accumulate", expr(node.count, "accumulate"));
+      case "max_norm":
+        return entry("max_norm", expr(node.limit, "max_norm") + forText(node.patterns));
+      case "loss_scale":
+        return entry("loss_scale", expr(node.initial, "loss_scale"));
       case "batch":
         return entry("batch", expr(node.size, "batch"));
       case "clip":

@@ -164,6 +164,9 @@ function matchBrackets(tokens: readonly IToken[], guess: boolean): Matching {
   return { unclosed, stray, wrong, partner };
 }
 
+const hasMembers = (type: TokenType | undefined): boolean =>
+  type === t.Layer || type === t.Model || type === t.Optimizer;
+
 /** How many open brackets may surround what begins at a line's first token. */
 function declarationRoom(tokens: readonly IToken[], i: number, headOfItem: TokenType | undefined): number {
   const type = tokens[i].tokenType;
@@ -171,14 +174,14 @@ function declarationRoom(tokens: readonly IToken[], i: number, headOfItem: Token
   const third = tokens[i + 2]?.tokenType;
   const named = next === t.Identifier;
   if (type === t.Import && next === t.LCurly) return 0;
-  if ((type === t.Layer || type === t.Model) && named && (third === t.LParen || third === t.LCurly)) return 0;
+  if (hasMembers(type) && named && (third === t.LParen || third === t.LCurly)) return 0;
   if (type === t.Train && third === t.For) return 0;
   if (type === t.Op && named && third === t.LParen) return 0;
   const member =
     (type === t.Fn && next !== t.RParen) ||
     type === t.Private ||
     ((type === t.ParamWord || type === t.BufferWord) && third === t.Colon);
-  if (member) return headOfItem === t.Layer || headOfItem === t.Model ? 1 : 0;
+  if (member) return hasMembers(headOfItem) ? 1 : 0;
   return tokens.length;
 }
 

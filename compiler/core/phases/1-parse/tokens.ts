@@ -46,6 +46,7 @@ export const False = reserved("false");
 
 export const Layer = contextual("layer");
 export const Model = contextual("model");
+export const Optimizer = contextual("optimizer");
 export const Op = contextual("op");
 export const Grad = contextual("grad");
 export const Wgsl = contextual("wgsl");
@@ -65,6 +66,9 @@ export const Report = contextual("report");
 export const Batch = contextual("batch");
 export const Clip = contextual("clip");
 export const Ema = contextual("ema");
+export const Accumulate = contextual("accumulate");
+export const MaxNorm = contextual("max_norm");
+export const LossScale = contextual("loss_scale");
 
 const symbol = (name: string, text: string, categories: TokenType[] = []): TokenType =>
   createToken({
@@ -212,8 +216,25 @@ export const allTokens: TokenType[] = [
   Whitespace,
   Comment,
   ...[Import, Private, Fn, If, Else, For, In, Scan, New, True, False],
-  ...[Layer, Model, Op, Grad, Wgsl, Train, ParamWord, BufferWord, Frozen, As, From, With, Over, Axis, Emit],
-  ...[Minimize, Update, Report, Batch, Clip, Ema],
+  ...[
+    Layer,
+    Model,
+    Optimizer,
+    Op,
+    Grad,
+    Wgsl,
+    Train,
+    ParamWord,
+    BufferWord,
+    Frozen,
+    As,
+    From,
+    With,
+    Over,
+    Axis,
+    Emit,
+  ],
+  ...[Minimize, Update, Report, Batch, Clip, Ema, Accumulate, MaxNorm, LossScale],
   ...[Identifier, Float, Int, BadNumber, String_, OpenString, RawString],
   ...[LParen, RParen, LSquare, RSquare, LCurly, RCurly, Comma, Colon, Question, Semicolon],
   ...[Arrow, LeftArrow, Ellipsis, DotDot, DotStar, Dot, PipeArrow, OrOr, Bar, AndAnd],

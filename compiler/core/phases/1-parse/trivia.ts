@@ -28,6 +28,7 @@ type Building = {
 export const documented: ReadonlySet<string> = new Set([
   "layer",
   "model",
+  "optimizer",
   "fn",
   "op",
   "train",
@@ -125,7 +126,7 @@ class Attacher {
   /** Where the author chose between one line and several, the tree says which. */
   private keepLines(node: Node): void {
     const { start, end } = node.span;
-    if (node.kind === "layer" || node.kind === "model" || node.kind === "train") {
+    if (ONE_LINE.has(node.kind)) {
       if (this.lineOf(start) === this.lineOf(end)) (node as { oneLine?: boolean }).oneLine = true;
     } else if (node.kind === "pipe") {
       if (this.lineOf(node.left.span.end) !== this.lineOf(node.right.span.start))
@@ -192,11 +193,25 @@ class Attacher {
   }
 }
 
+/** Whose author chose between one line and several. */
+const ONE_LINE = new Set<Node["kind"]>(["layer", "model", "optimizer", "train"]);
+
 /** What stands on a line of its own, beside the expressions that end blocks. */
 const lineKinds = new Set<Node["kind"]>([
-  ...(["import", "layer", "model", "fn", "op", "train", "bind", "bind_tuple", "tie"] as const),
+  ...(["import", "layer", "model", "optimizer", "fn", "op", "train", "bind", "bind_tuple", "tie"] as const),
   ...(["param_decl", "buffer_decl", "frozen", "let", "store", "emit", "expr_stmt"] as const),
-  ...(["minimize", "update", "report", "with", "batch", "clip", "ema"] as const),
+  ...([
+    "minimize",
+    "update",
+    "report",
+    "with",
+    "batch",
+    "clip",
+    "ema",
+    "accumulate",
+    "max_norm",
+    "loss_scale",
+  ] as const),
 ]);
 
 /** The elements of a node that comments may belong to; undefined where a node has no room for comments. */
@@ -208,6 +223,7 @@ function slotsOf(node: Node): Node[] | undefined {
       return [...node.names];
     case "layer":
     case "model":
+    case "optimizer":
       return [...node.params, ...node.members];
     case "fn":
     case "fn_expr":

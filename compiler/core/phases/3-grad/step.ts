@@ -9,7 +9,7 @@ import { backward } from "../../autodiff/backward.ts";
 import { asConst, type Dim, dim, isConst, product } from "../../dims/dim.ts";
 import { createBuilder, finishGraph } from "../../ir/build.ts";
 import type { Builder, Graph, Value } from "../../ir/types.ts";
-import type { CheckedModel, CheckedTrain } from "../../model.ts";
+import { type CheckedModel, type CheckedTrain, GRAD_NORM, type UpdateRule } from "../../model.ts";
 import { broadcastTo, cast, reshape, sum } from "../../ops/axes.ts";
 import { pack } from "../../ops/copy.ts";
 import { isFloat } from "../../ops/define.ts";
@@ -19,25 +19,26 @@ import {
   and,
   div,
   eq,
-  expm1,
+  floorDiv,
+  ge,
+  gt,
   isFiniteOp,
   lt,
   maximum,
   minimum,
   mul,
-  neg,
   not,
   or,
-  rsqrt,
+  rem,
   sqrt,
   square,
-  sub,
   where,
 } from "../../ops/elementwise.ts";
 import { type FlatParams, inRows, type ParamUse, type Rows } from "../../ops/flat.ts";
 import { sliceOp } from "../../ops/movement.ts";
 import { full, GRAIN, hyper, param, RANDOM_STEP, RUN, state } from "../../ops/source.ts";
 import { type Formula, formulaOf } from "./alike.ts";
+import { ElementRule, stepWhole } from "./rule.ts";
 
 export interface StepState {
   readonly path: string;
@@ -53,6 +54,8 @@ export interface TrainStep {
   /** Buffers that are written as one. */
   readonly runs: readonly BufferRun[];
   readonly flag: string;
+  /** Exchanges the parameters and their averages. */
+  readonly swap?: Graph;
 }
 /** Buffers of f32 that lie one after the other, as one state tensor; places in elements from `offset` (bytes). */
 export interface BufferRun {
@@ -83,23 +86,33 @@ export function gradientsOf(model: CheckedModel, train: CheckedTrain): Gradients
     if (n.op.name === "param" && updated.has(String(n.attrs.path)))
       leaves.set(String(n.attrs.path), n.outs[0]);
   const paths = model.params.map((p) => p.path).filter((p) => leaves.has(p));
+  const scale = train.lossScale === undefined ? undefined : scaleOf(b, train.name);
+  const from = scale ? cast(b, loss, "f32") : loss;
   const grads = backward(
     b,
-    [loss],
-    [b.make(full, [], { value: 1, dtype: loss.type.dtype, shape: [] })],
+    [from],
+    [scale ?? b.make(full, [], { value: 1, dtype: loss.type.dtype, shape: [] })],
     paths.map((p) => leaves.get(p) as Value),
   );
-  const reached = new Map(paths.flatMap((p, i) => (grads[i] ? [[p, grads[i]] as const] : [])));
+  const plain = (g: Value): Value =>
+    scale ? div(b, cast(b, g, "f32"), broadcastTo(b, scale, g.type.shape)) : g;
+  const reached = new Map(paths.flatMap((p, i) => (grads[i] ? [[p, plain(grads[i])] as const] : [])));
   return { b, loss, reached };
 }
+/** What the loss is multiplied by while gradients are computed, where these would leave f16's range. */
+const scaleOf = (b: Builder, block: string): Value =>
+  b.make(state, [], { path: `${block}.loss_scale`, dtype: "f32", shape: [] }, "loss_scale");
+/** As torch.amp.GradScaler: doubled after so many good steps, halved by a bad one; kept within what f32 divides by. */
+const SCALE = { grows: 2000, least: 1, most: 2 ** 24 };
 /** What the step does with each parameter. */
 export function useOf(train: CheckedTrain, { reached }: Gradients): ParamUse {
-  const spared = new Set(train.optimizer.noDecay);
-  return {
-    block: train.name,
-    trained: new Set(reached.keys()),
-    decays: new Set([...reached.keys()].filter((p) => !spared.has(p))),
-  };
+  const trained = new Map<string, { rule: number; group: number }>();
+  train.rules.forEach(({ groups }, rule) => {
+    groups.forEach(({ paths }, group) => {
+      for (const path of paths) if (reached.has(path)) trained.set(path, { rule, group });
+    });
+  });
+  return { block: train.name, trained };
 }
 
 export function trainStep(
@@ -112,27 +125,23 @@ export function trainStep(
   const { lossGraph } = train;
 
   // Host scalars.
-  const opt = train.optimizer;
-  const arg = (name: string, otherwise: number): HostExpr => opt.args[name] ?? otherwise;
-  const hypers: Record<string, HostExpr> = { lr: arg("lr", 1e-3) };
-  const weightDecay = arg("weight_decay", opt.kind === "adamw" ? 1e-2 : 0);
-  const decays = weightDecay !== 0;
-  if (decays) hypers.decay = opt.kind === "adamw" ? ["*", "lr", weightDecay] : weightDecay;
+  const each = train.accumulate ?? 1;
+  const hypers = hypersOf(train.rules, each);
   const names = Object.keys(hypers);
-  const scalars = b.make(hyper, [], { names }, "schedule");
-  const host = (name: string): Value =>
-    reshape(
-      b,
-      b.make(sliceOp, [scalars], { starts: [dim(names.indexOf(name))], sizes: [dim(1)], steps: [1] }),
-      [],
-    );
+  const scalars = names.length > 0 ? b.make(hyper, [], { names }, "schedule") : undefined;
+  /** A number of the host's, or one that is known. */
+  const host = (expr: HostExpr): Value => {
+    if (typeof expr === "number") return fill(b, expr);
+    const at = names.indexOf(hostText(expr));
+    return part(b, scalars as Value, at);
+  };
 
   // Flat gradients, in f32 whatever the parameters are.
   const states: StepState[] = [];
-  const moment = (name: string, total: number): Value => {
+  const kept = (name: string, shape: readonly number[], init: Init): Kept => {
     const path = `${train.name}.${name}`;
-    states.push({ path, dtype: "f32", shape: [total], init: { kind: "constant", value: 0 } });
-    return b.make(state, [], { path, dtype: "f32", shape: [dim(total)] }, name);
+    states.push({ path, dtype: "f32", shape, init });
+    return { path, old: b.make(state, [], { path, dtype: "f32", shape: shape.map((n) => dim(n)) }, name) };
   };
   // Counters: finished steps, and the first bad one (1 + its number; 0 while all were good).
   const counter = (name: string): Value => {
@@ -143,91 +152,55 @@ export function trainStep(
   const steps = counter("step");
   const firstBad = counter("first_bad_step");
   const count = add(b, steps, 1);
-  /**
-   * Adam's bias correction: 1 - beta ^ count. The count is the device's, which a bad step leaves alone; the host's number of
-   * the step, which schedules follow, goes on.
-   */
-  const correction = (beta: number): Value =>
-    beta === 0 ? fill(b, 1) : neg(b, expm1(b, mul(b, cast(b, count, "f32"), Math.log(beta))));
-  /** What Adam's second moments and its steps are multiplied by: side by side, so that the update binds one buffer for both. */
-  const factors = (): readonly Value[] => {
-    const list = [
-      rsqrt(b, correction(Number(arg("beta2", 0.999)))),
-      div(b, host("lr"), correction(Number(arg("beta1", 0.9)))),
-    ];
-    const offsets = list.map((_, i) => i * APART);
+  // Where several calls make an update, its number is that of the update, and only the last of them makes it.
+  const steps32 = cast(b, each === 1 ? count : add(b, floorDiv(b, steps, each), 1), "f32");
+  const isLast = each === 1 ? undefined : eq(b, rem(b, count, each), 0);
+  const sums: (Kept & { readonly next: Value })[] = [];
+  const groups = flats.flatMap((flat): Group[] => {
+    const rule = train.rules[flat.rule];
+    const list = [...reached].filter(([path]) => rule.groups.some((g) => g.paths.includes(path)));
+    const own = list.filter(([path]) => flat.offsets.has(path));
+    if (own.length === 0) return [];
     const packed = b.make(
       pack,
-      list.map((v) => reshape(b, v, [dim(1)])),
-      { offsets, total: list.length * APART },
-      "factors",
-    );
-    return offsets.map((at) =>
-      reshape(b, b.make(sliceOp, [packed], { starts: [dim(at)], sizes: [dim(1)], steps: [1] }), []),
-    );
-  };
-  const groups = flats.flatMap((flat): Group[] => {
-    const list = [...reached].filter(([path]) => flat.offsets.has(path));
-    if (list.length === 0) return [];
-    const gradient = b.make(
-      pack,
-      list.map(([, g]) => cast(b, reshape(b, g, [product(g.type.shape)]), "f32")),
-      { offsets: list.map(([path]) => flat.offsets.get(path) as number), total: flat.total },
+      own.map(([, g]) => cast(b, reshape(b, g, [product(g.type.shape)]), "f32")),
+      { offsets: own.map(([path]) => flat.offsets.get(path) as number), total: flat.total },
       "gradients",
     );
     const { path, dtype, total } = flat;
-    const suffix = dtype === "f32" ? "" : `.${dtype}`;
-    const moments =
-      opt.kind !== "sgd" ? ["exp_avg", "exp_avg_sq"] : momentumOf(opt) !== 0 ? ["momentum"] : [];
-    return [
-      {
-        flat,
-        gradient,
-        param: b.make(param, [], { path, dtype, shape: [dim(total)] }, "parameters"),
-        moments: moments.map((m) => ({
-          path: `${train.name}.${m}${suffix}`,
-          old: moment(m + suffix, total),
-        })),
-      },
-    ];
-  });
-  const clip = train.clip && clipping(b, train.clip, groups);
-
-  // What the step would write. The flag and the writes each compute it, over rows of their own: so neither stores it.
-  const updateOver = (g: Group, shape: readonly Dim[]): Update => {
-    const spread = (v: Value): Value => broadcastTo(b, v, shape);
-    const over = (v: Value): Value => reshape(b, v, shape);
-    const decay = (): Value => {
-      const d = spread(host("decay"));
-      return g.flat.decays ? where(b, inRows(b, g.flat.decays, shape), d, 0) : d;
-    };
-    const p = cast(b, over(g.param), "f32");
-    let grad = over(g.gradient);
-    if (clip) grad = clip(grad);
-    if (opt.kind === "sgd") {
-      if (decays) grad = add(b, grad, mul(b, p, decay()));
-      const momentum = momentumOf(opt);
-      let direction = grad;
-      const moments: Value[] = [];
-      if (momentum !== 0) {
-        const buffer = add(b, mul(b, over(g.moments[0].old), momentum), grad);
-        moments.push(buffer);
-        direction = opt.nesterov ? add(b, grad, mul(b, buffer, momentum)) : buffer;
-      }
-      return { moments, param: sub(b, p, mul(b, direction, spread(host("lr")))) };
+    let gradient = packed;
+    if (each > 1) {
+      const sum = kept(`gradient_sum${flat.suffix}`, [total], { kind: "constant", value: 0 });
+      const next = add(b, sum.old, packed);
+      sums.push({ ...sum, next });
+      gradient = mul(b, next, 1 / each);
     }
-    const beta1 = Number(arg("beta1", 0.9));
-    const beta2 = Number(arg("beta2", 0.999));
-    let start = p;
-    if (decays && opt.kind === "adam") grad = add(b, grad, mul(b, p, decay()));
-    if (decays && opt.kind === "adamw") start = mul(b, p, sub(b, fill(b, 1), decay()));
-    const [m0, v0] = g.moments.map((m) => over(m.old));
-    const m = add(b, mul(b, m0, beta1), mul(b, grad, 1 - beta1));
-    const v = add(b, mul(b, v0, beta2), mul(b, square(b, grad), 1 - beta2));
-    const [root, rate] = factors().map(spread);
-    const denominator = add(b, mul(b, sqrt(b, v), root), Number(arg("eps", 1e-8)));
-    return { moments: [m, v], param: sub(b, start, mul(b, div(b, m, denominator), rate)) };
-  };
+    const leaf = b.make(param, [], { path, dtype, shape: [dim(total)] }, "parameters");
+    return [{ flat, rule, paths: own.map(([p]) => p), gradient, param: leaf }];
+  });
+  const norm = train.clip?.by === "norm" || train.reports.includes(GRAD_NORM) ? normOf(b, groups) : undefined;
+  const clip = train.clip && clipping(b, train.clip, norm);
+  const clipped = (g: Value): Value => (clip ? clip(g) : g);
+  const averages: { readonly group: Group; readonly average: Kept }[] = [];
+  const updates = groups.map((g): Updated => {
+    const update = g.rule.elementwise ? elementUpdate : wholeUpdate;
+    const gradient = (path: string): Value => {
+      const own = reached.get(path) as Value;
+      return each === 1 ? own : memberOf(b, g, path, g.gradient, own.type.shape);
+    };
+    const updated = update(b, g, { kept, host, step: steps32, clipped, gradient });
+    const limited = withinNorms(
+      b,
+      g,
+      updated,
+      train.maxNorm,
+      (path) => (reached.get(path) as Value).type.shape,
+    );
+    if (train.ema === undefined) return limited;
+    const average = kept(`ema${g.flat.suffix}`, [g.flat.total], { kind: "constant", value: 0 });
+    averages.push({ group: g, average });
+    return averaging(b, limited, average, train.ema, eq(b, steps32, 1));
+  });
 
   const flatten = (v: Value): Value => cast(b, reshape(b, v, [product(v.type.shape)]), "f32");
   const isFine = (v: Value): Value => sum(b, isBad(finite(b, flatten(v))), [0]);
@@ -236,11 +209,13 @@ export function trainStep(
   // The finite flag: anything bad in the loss, the gradients, or what would be written.
   const isBad = (ok: Value): Value => cast(b, not(b, ok), "f32");
   let bad = isBad(finite(b, loss));
-  for (const g of groups) {
+  for (const [i, g] of groups.entries()) {
     const { row, total } = g.flat;
     const shape = [dim(GRAIN), dim(total / GRAIN / row), dim(row)];
-    const next = updateOver(g, shape);
-    const checked = [reshape(b, g.gradient, shape), ...next.moments, next.param].map((v) => finite(b, v));
+    const next = updates[i].over(shape);
+    const checked = [reshape(b, g.gradient, shape), ...next.states.map((s) => s.next), next.param].map((v) =>
+      finite(b, v),
+    );
     if (g.flat.dtype === "f16") checked.push(lt(b, abs(b, next.param), F16_END));
     // What lies between trained parameters is not looked at.
     const others = g.flat.trained && not(b, inRows(b, g.flat.trained, shape));
@@ -248,11 +223,12 @@ export function trainStep(
     const looked = others ? or(b, fine, others) : fine;
     const perRow = sum(b, isBad(looked), [1, 2]);
     bad = add(b, bad, sum(b, perRow, [0]));
+    for (const s of updates[i].apart) bad = add(b, bad, isFine(s.next));
   }
-  const kept = lossGraph.writes.filter((w) => w.path !== RANDOM_STEP && buffers.has(w.path));
+  const buffered = lossGraph.writes.filter((w) => w.path !== RANDOM_STEP && buffers.has(w.path));
   for (const w of stored) bad = add(b, bad, isFine(w.value));
   const offsetOf = (path: string): number => buffers.get(path) as number;
-  const floats = kept
+  const floats = buffered
     .filter((w) => isFloat(w.value.type.dtype) && !isConst(product(w.value.type.shape), 0))
     .sort((x, y) => offsetOf(x.path) - offsetOf(y.path));
   const sizeOf = (w: { readonly value: Value }): number =>
@@ -294,29 +270,66 @@ export function trainStep(
     bad = add(b, bad, isFine(written));
   }
   const ok = eq(b, bad, 0);
+  /** Whether the update is made: where the step is good, and the last of those that make one. */
+  const made = isLast ? and(b, ok, isLast) : ok;
 
   const writes: { path: string; value: Value }[] = [];
   const gate = (next: Value, old: Value): Value => where(b, broadcastTo(b, ok, next.type.shape), next, old);
-  for (const g of groups) {
+  const update = (next: Value, old: Value): Value =>
+    where(b, broadcastTo(b, made, next.type.shape), next, old);
+  for (const [i, g] of groups.entries()) {
     const shape = [dim(g.flat.total / g.flat.row), dim(g.flat.row)];
-    const next = updateOver(g, shape);
+    const next = updates[i].over(shape);
     // What is stored between trained parameters is written with them.
     const beside = storedIn(b, g.flat, stored, flatten);
     const commit = (path: string, value: Value, old: Value): void => {
       const before = reshape(b, old, shape);
       let after = g.flat.trained ? where(b, inRows(b, g.flat.trained, shape), value, before) : value;
-      if (beside && path === g.flat.path)
-        after = where(b, inRows(b, beside.rows, shape), reshape(b, beside.value, shape), after);
-      writes.push({ path, value: reshape(b, gate(after, before), [dim(g.flat.total)]) });
+      if (beside && path === g.flat.path) {
+        const rows = inRows(b, beside.rows, shape);
+        const given = reshape(b, beside.value, shape);
+        // What is stored is stored by each call, whether it makes an update or not.
+        after = isLast
+          ? where(b, rows, gate(given, before), update(after, before))
+          : gate(where(b, rows, given, after), before);
+      } else after = update(after, before);
+      writes.push({ path, value: reshape(b, after, [dim(g.flat.total)]) });
     };
-    g.moments.forEach((m, i) => {
-      commit(m.path, next.moments[i], m.old);
-    });
+    for (const s of next.states) commit(s.path, s.next, s.old);
     commit(g.flat.path, cast(b, next.param, g.flat.dtype), g.param);
+    for (const s of updates[i].apart) writes.push({ path: s.path, value: update(s.next, s.old) });
   }
 
+  for (const s of sums) {
+    const empty = fill(b, 0, [Number(s.old.type.shape[0].key)]);
+    const next = where(b, broadcastTo(b, isLast as Value, s.next.type.shape), empty, s.next);
+    writes.push({ path: s.path, value: gate(next, s.old) });
+  }
   writes.push({ path: `${train.name}.step`, value: gate(count, steps) });
-  const isFirst = and(b, eq(b, firstBad, 0), not(b, ok));
+  let isBadStep = not(b, ok);
+  if (train.lossScale !== undefined) {
+    const scale = scaleOf(b, train.name);
+    states.push({
+      path: `${train.name}.loss_scale`,
+      dtype: "f32",
+      shape: [],
+      init: { kind: "constant", value: train.lossScale },
+    });
+    const good = counter("scaled_steps");
+    const more = add(b, good, 1);
+    const grown = eq(b, more, SCALE.grows);
+    const up = where(b, grown, minimum(b, mul(b, scale, 2), fill(b, SCALE.most)), scale);
+    const down = maximum(b, mul(b, scale, 0.5), fill(b, SCALE.least));
+    writes.push({ path: `${train.name}.loss_scale`, value: where(b, ok, up, down) });
+    writes.push({
+      path: `${train.name}.scaled_steps`,
+      value: where(b, and(b, ok, not(b, grown)), more, fill(b, 0, [], "i32")),
+    });
+    // Gradients that overflow are passed over: the next scale is smaller. Where none would be, the step is bad.
+    const none = or(b, not(b, finite(b, loss)), not(b, gt(b, scale, fill(b, SCALE.least))));
+    isBadStep = and(b, isBadStep, none);
+  }
+  const isFirst = and(b, eq(b, firstBad, 0), isBadStep);
   const nextBad = where(b, isFirst, count, firstBad);
   writes.push({ path: `${train.name}.first_bad_step`, value: nextBad });
   // Buffers are gated like parameters, whatever they hold; the random step goes on, or a bad draw would come back for ever.
@@ -348,7 +361,7 @@ export function trainStep(
     { name: "loss", value: figure(loss) },
     ...train.reports.map((name) => ({
       name,
-      value: figure((lossGraph.results.find((r) => r.name === name) as Graph["results"][number]).value),
+      value: figure(lossGraph.results.find((r) => r.name === name)?.value ?? sqrt(b, norm as Value)),
     })),
     { name: "bad_step", value: nextBad },
   ];
@@ -366,8 +379,37 @@ export function trainStep(
     state: states,
     runs,
     flag: "bad_step",
+    ...(averages.length > 0 ? { swap: swapOf(train.name, averages, each) } : {}),
   };
 }
+
+/** The entry that exchanges the parameters and their averages, once there are averages. */
+function swapOf(
+  block: string,
+  averages: readonly { readonly group: Group; readonly average: Kept }[],
+  each: number,
+): Graph {
+  const b = createBuilder();
+  const steps = b.make(state, [], { path: `${block}.step`, dtype: "i32", shape: [] }, "step");
+  const begun = ge(b, steps, each);
+  const writes = averages.flatMap(({ group: { flat }, average: { path } }) => {
+    const shape = [dim(flat.total / flat.row), dim(flat.row)];
+    const whole = [dim(flat.total)];
+    const own = b.make(param, [], { path: flat.path, dtype: flat.dtype, shape: whole }, "parameters");
+    const mean = b.make(state, [], { path, dtype: "f32", shape: whole }, "ema");
+    let swapped = broadcastTo(b, begun, shape);
+    if (flat.trained) swapped = and(b, swapped, inRows(b, flat.trained, shape));
+    const [p, m] = [reshape(b, own, shape), reshape(b, mean, shape)];
+    const next = where(b, swapped, cast(b, m, flat.dtype), p);
+    const left = where(b, swapped, cast(b, p, "f32"), m);
+    return [
+      { path: flat.path, value: reshape(b, next, whole) },
+      { path, value: reshape(b, left, whole) },
+    ];
+  });
+  return finishGraph({ name: swapName(block), inputs: [], results: [], writes, symbols: [] });
+}
+export const swapName = (block: string): string => `${block}_swap_ema`;
 
 type Write = Graph["writes"][number];
 /** f32 buffers that lie one behind the other, as far as each goes on; others by themselves. */
@@ -453,37 +495,265 @@ function storedIn(
   return { rows, value: cast(b, packed, dtype) };
 }
 
-/** The parameters of one dtype in a step. */
+/** Parameters that are updated as one tensor. */
 interface Group {
   readonly flat: FlatParams;
+  readonly rule: UpdateRule;
+  /** Of the trained, in the order of the model. */
+  readonly paths: readonly string[];
   /** f32, in the places of the parameters; zero between. */
   readonly gradient: Value;
   readonly param: Value;
-  readonly moments: readonly { readonly path: string; readonly old: Value }[];
 }
-/** What an optimiser makes of a group, before it is gated. */
-interface Update {
-  readonly moments: readonly Value[];
-  readonly param: Value;
+/** A state tensor before the step. */
+interface Kept {
+  readonly path: string;
+  readonly old: Value;
 }
-const momentumOf = (opt: CheckedTrain["optimizer"]): number => Number(opt.args.momentum ?? 0);
+/** What a step would make of a group, before it is gated. */
+interface Updated {
+  /** In places of the parameters, over a shape of rows. */
+  over(shape: readonly Dim[]): {
+    readonly param: Value;
+    readonly states: readonly (Kept & { readonly next: Value })[];
+  };
+  /** What is kept beside, in no places of parameters. */
+  readonly apart: readonly (Kept & { readonly next: Value })[];
+}
+/** What updates have of the step. */
+interface Around {
+  kept(name: string, shape: readonly number[], init: Init): Kept;
+  host(expr: HostExpr): Value;
+  readonly step: Value;
+  clipped(gradient: Value): Value;
+  /** Of a parameter, in its own shape and dtype. */
+  gradient(path: string): Value;
+}
 
-/** Gradients limited, by value or by the norm of all of them. */
-function clipping(
+/** A rule of elements: over all parameters of the group at once. */
+function elementUpdate(b: Builder, g: Group, { kept, host, step, clipped }: Around): Updated {
+  const { flat, rule } = g;
+  const graph = rule.graphs.get("") as Graph;
+  // Of the group of each number: those that differ are chosen by row.
+  const own = rule.groups.slice(0, flat.groups.length);
+  const numbersOf = (name: string): readonly HostExpr[] => own.map((x) => x.numbers[name]);
+  const same = (list: readonly HostExpr[]): boolean =>
+    new Set(list.flatMap((x, i) => (isIn(flat.groups[i]) ? [hostText(x)] : []))).size <= 1;
+  const names = Object.keys(own[0].numbers);
+  const elements = new ElementRule(
+    graph,
+    names.filter((n) => !same(numbersOf(n))),
+  );
+  const one = flat.groups.findIndex(isIn);
+  const states = new Map(
+    rule.states.map(({ name, init }) => [
+      name,
+      kept(name + flat.suffix, elements.ofElements.has(name) ? [flat.total] : [], init),
+    ]),
+  );
+  const oldOf = (name: string): Value => (states.get(name) as Kept).old;
+  const isNumber = (name: string): boolean => names.includes(name);
+  const spread = elements.with(b, (name) =>
+    name === "step" ? step : isNumber(name) ? host(own[one].numbers[name]) : oldOf(name),
+  );
+  return {
+    over(shape) {
+      const over = (v: Value): Value => reshape(b, v, shape);
+      const byRow = (name: string): Value =>
+        numbersOf(name)
+          .map((x) => broadcastTo(b, host(x), shape))
+          .reduceRight((rest, v, i) => {
+            const rows = flat.groups[i];
+            return rows ? where(b, inRows(b, rows, shape), v, rest) : v;
+          });
+      const { param, states: next } = spread.over(shape, (name) =>
+        name === "param"
+          ? cast(b, over(g.param), "f32")
+          : name === "grad"
+            ? clipped(over(g.gradient))
+            : isNumber(name)
+              ? byRow(name)
+              : over(oldOf(name)),
+      );
+      return {
+        param,
+        states: [...next].map(([name, value]) => ({ ...(states.get(name) as Kept), next: value })),
+      };
+    },
+    apart: [...spread.numbers].map(([name, next]) => ({ ...(states.get(name) as Kept), next })),
+  };
+}
+/** Whether a group has rows at all. */
+const isIn = (rows: readonly Rows[] | undefined): boolean => rows === undefined || rows.length > 0;
+
+/** A rule of whole parameters: of each by itself, then side by side. */
+function wholeUpdate(b: Builder, g: Group, around: Around): Updated {
+  const { flat, rule, paths } = g;
+  const graphs = paths.map((path) => {
+    const shape = around.gradient(path).type.shape;
+    return rule.graphs.get(shape.map((d) => d.key).join()) as Graph;
+  });
+  const shapesOf = (name: string): Dim[][] =>
+    graphs.map((graph) => {
+      const written = graph.writes.find((w) => w.path === name)?.value.type.shape;
+      return [...(written ?? [])];
+    });
+  // A state tensor has those of all parameters, each at a multiple of 256 bytes.
+  const states = rule.states.map(({ name, init }) => {
+    const shapes = shapesOf(name);
+    const sizes = shapes.map((s) => asConst(product(s)) as number);
+    const at = sizes.map((_, i) => sizes.slice(0, i).reduce((n, size) => n + apart(size), 0));
+    const total = sizes.reduce((n, size) => n + apart(size), 0);
+    return { name, shapes, sizes, at, total, ...around.kept(name + flat.suffix, [total], init) };
+  });
+  const stepped = paths.map((path, i) => {
+    const gradient = around.gradient(path);
+    const { shape } = gradient.type;
+    const group = rule.groups.find((x) => x.paths.includes(path)) as UpdateRule["groups"][number];
+    return stepWhole(b, graphs[i], (name) => {
+      if (name === "param") return cast(b, b.make(param, [], { path, dtype: flat.dtype, shape }), "f32");
+      if (name === "grad") return around.clipped(cast(b, gradient, "f32"));
+      if (name === "step") return around.step;
+      if (Object.hasOwn(group.numbers, name)) return around.host(group.numbers[name]);
+      const s = states.find((x) => x.name === name) as (typeof states)[number];
+      const slice = { starts: [dim(s.at[i])], sizes: [dim(s.sizes[i])], steps: [1] };
+      return reshape(b, b.make(sliceOp, [s.old], slice), s.shapes[i]);
+    });
+  });
+  const flatten = (v: Value): Value => reshape(b, v, [product(v.type.shape)]);
+  const next = b.make(
+    pack,
+    stepped.map((s) => flatten(s.param)),
+    { offsets: paths.map((p) => flat.offsets.get(p) as number), total: flat.total },
+    "updated",
+  );
+  return {
+    over: (shape) => ({ param: reshape(b, next, shape), states: [] }),
+    apart: states.map(({ name, at, total, path, old }) => {
+      const values = stepped.map((s) => flatten(s.states.get(name) as Value));
+      return { path, old, next: b.make(pack, values, { offsets: at, total }, name) };
+    }),
+  };
+}
+/** A parameter's part of a flat value, in its own shape. */
+const memberOf = (b: Builder, { flat }: Group, path: string, all: Value, shape: readonly Dim[]): Value => {
+  const part = { starts: [dim(flat.offsets.get(path) as number)], sizes: [product(shape)], steps: [1] };
+  return reshape(b, b.make(sliceOp, [all], part), shape);
+};
+
+/** Rows of the next parameters (what the first axis counts) are no longer than they may be: torch.renorm. */
+function withinNorms(
   b: Builder,
-  clip: NonNullable<CheckedTrain["clip"]>,
-  groups: readonly Group[],
-): (g: Value) => Value {
-  const { limit } = clip;
-  if (clip.by === "value") return (g) => maximum(b, minimum(b, g, fill(b, limit)), fill(b, -limit));
+  g: Group,
+  updated: Updated,
+  limits: CheckedTrain["maxNorm"],
+  shapeOf: (path: string) => readonly Dim[],
+): Updated {
+  const { flat } = g;
+  const own = limits.flatMap(({ limit, paths }) =>
+    paths.filter((p) => g.paths.includes(p)).map((path) => ({ path, limit })),
+  );
+  if (own.length === 0) return updated;
+  const flatShape = [dim(flat.total / flat.row), dim(flat.row)];
+  const next = reshape(b, updated.over(flatShape).param, [dim(flat.total)]);
+  own.sort((x, y) => (flat.offsets.get(x.path) as number) - (flat.offsets.get(y.path) as number));
+  const limited = own.map(({ path, limit }) => {
+    const shape = shapeOf(path);
+    const rows = [shape[0], product(shape.slice(1))];
+    const p = memberOf(b, g, path, next, rows);
+    const norm = sqrt(b, sum(b, square(b, p), [1], true));
+    const factor = where(b, gt(b, norm, limit), div(b, fill(b, limit), add(b, norm, 1e-7)), fill(b, 1));
+    return reshape(b, mul(b, p, broadcastTo(b, factor, rows)), [product(shape)]);
+  });
+  const offsets = own.map(({ path }) => flat.offsets.get(path) as number);
+  const packed = b.make(pack, limited, { offsets, total: flat.total }, "limited");
+  const rows = limited.map((v, i): Rows => {
+    const end = offsets[i] + (asConst(v.type.shape[0]) as number);
+    return [offsets[i] / flat.row, Math.ceil(end / flat.row)];
+  });
+  return {
+    ...updated,
+    over(shape) {
+      const { param, states } = updated.over(shape);
+      return { param: where(b, inRows(b, rows, shape), reshape(b, packed, shape), param), states };
+    },
+  };
+}
+
+/** An average of the parameters beside them: the first step's parameters at first. */
+function averaging(b: Builder, updated: Updated, average: Kept, decay: number, isFirst: Value): Updated {
+  return {
+    ...updated,
+    over(shape) {
+      const { param, states } = updated.over(shape);
+      const old = reshape(b, average.old, shape);
+      const mean = add(b, mul(b, old, decay), mul(b, param, 1 - decay));
+      const next = where(b, broadcastTo(b, isFirst, shape), param, mean);
+      return { param, states: [...states, { ...average, next }] };
+    },
+  };
+}
+const apart = (size: number): number => Math.ceil(size / APART) * APART;
+
+/** One number of a list of them. */
+const part = (b: Builder, list: Value, at: number): Value =>
+  reshape(b, b.make(sliceOp, [list], { starts: [dim(at)], sizes: [dim(1)], steps: [1] }), []);
+
+/** The host's numbers by name, in the order of their evaluation: what a caller may give, then what is computed of it. */
+function hypersOf(rules: readonly UpdateRule[], each: number): Record<string, HostExpr> {
+  const out: Record<string, HostExpr> = {};
+  // What a schedule asks the caller for is 0 where nothing is said (plateaus). The rate of the block comes next: others may be
+  // a part of it.
+  const known = new Set(["step", "total_steps", ...rules.flatMap((r) => Object.keys(r.hyper))]);
+  for (const name of rules.flatMap((r) => Object.values(r.hyper).flatMap(namesIn)))
+    if (!known.has(name)) out[name] = 0;
+  for (const rule of rules) if (Object.hasOwn(rule.hyper, "lr")) out.lr = rule.hyper.lr;
+  for (const rule of rules) Object.assign(out, rule.hyper);
+  for (const rule of rules)
+    for (const { numbers } of rule.groups)
+      for (const expr of Object.values(numbers)) if (typeof expr === "object") out[hostText(expr)] = expr;
+  if (each === 1) return out;
+  // Schedules follow updates: so many calls are one.
+  const counted = (e: HostExpr): HostExpr =>
+    e === "step" || e === "total_steps"
+      ? ["floor", ["/", e, each]]
+      : typeof e === "object"
+        ? [e[0], ...e.slice(1).map(counted)]
+        : e;
+  return Object.fromEntries(Object.entries(out).map(([name, e]) => [name, counted(e)]));
+}
+const namesIn = (e: HostExpr): string[] =>
+  typeof e === "string" ? [e] : typeof e === "object" ? e.slice(1).flatMap(namesIn) : [];
+/** A number of the host's as it is called: `1 - lr * 0.01`. */
+function hostText(expr: HostExpr): string {
+  if (typeof expr !== "object") return String(expr);
+  const [name, ...args] = expr;
+  const inner = args.map(hostText);
+  if (!/^\W/.test(name) || args.length !== 2) return `${name}(${inner.join(", ")})`;
+  const wrapped = args.map((a, i) =>
+    typeof a === "object" && /^\W/.test(a[0]) && a[0] !== "*" ? `(${inner[i]})` : inner[i],
+  );
+  return wrapped.join(` ${name} `);
+}
+
+/** The norm of all gradients, squared. */
+function normOf(b: Builder, groups: readonly Group[]): Value {
   const squares = groups.map((g) => {
     const partial = sum(b, square(b, reshape(b, g.gradient, [dim(GRAIN), dim(g.flat.total / GRAIN)])), [1]);
     return sum(b, partial, [0]);
   });
-  const norm = sqrt(
-    b,
-    squares.reduce((x, y) => add(b, x, y)),
-  );
+  return squares.reduce((x, y) => add(b, x, y));
+}
+/** Gradients limited, by value or by the norm of all of them. */
+function clipping(
+  b: Builder,
+  clip: NonNullable<CheckedTrain["clip"]>,
+  squared: Value | undefined,
+): (g: Value) => Value {
+  const { limit } = clip;
+  if (clip.by === "value" || !squared)
+    return (g) => maximum(b, minimum(b, g, fill(b, limit)), fill(b, -limit));
+  const norm = sqrt(b, squared);
   // torch.nn.utils.clip_grad_norm_: max_norm / (norm + 1e-6), at most 1.
   const factor = minimum(b, div(b, fill(b, limit), add(b, norm, 1e-6)), fill(b, 1));
   return (g) => mul(b, g, broadcastTo(b, factor, g.type.shape));

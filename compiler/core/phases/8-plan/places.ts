@@ -80,25 +80,51 @@ export function placeParams(params: CheckedModel["params"], uses: readonly Param
     });
     apart();
     const whole = { offset: start, bytes: bytes - start };
-    for (const use of uses) flats.get(use.block)?.push(...flatOf(dtype, list, places, whole, use));
+    for (const use of uses) flats.get(use.block)?.push(...flatsOf(dtype, list, places, whole, use));
   }
   for (const p of params) if (p.dtype !== "f32" && p.dtype !== "f16") place(p);
   for (const list of flats.values()) for (const f of list) places.set(f.path, f.place);
   return { places, flats, bytes: Math.max(ALIGN, bytes) };
 }
 
-/** What a step trains of a dtype, from the first to the last of it; nothing where that is none. */
+/**
+ * What each rule of a step trains of a dtype, from the first to the last of it. Where a block has several rules, a rule's
+ * tensor ends where another's parameters lie: no two of them overlap, since each is written as a whole.
+ */
+function flatsOf(
+  dtype: FlatParams["dtype"],
+  list: CheckedModel["params"],
+  places: ReadonlyMap<string, Place>,
+  whole: Place,
+  { trained }: ParamUse,
+): FlatParams[] {
+  const runs: { readonly rule: number; readonly own: CheckedModel["params"][number][] }[] = [];
+  for (const p of list) {
+    const rule = trained.get(p.path)?.rule;
+    if (rule === undefined) continue;
+    if (runs.at(-1)?.rule === rule) runs.at(-1)?.own.push(p);
+    else runs.push({ rule, own: [p] });
+  }
+  return runs.map(({ rule, own }, i) => {
+    const again = runs.slice(0, i).filter((r) => r.rule === rule).length;
+    const parts = [dtype === "f32" ? "" : dtype, rule || again ? `${rule}` : "", again ? `${again}` : ""];
+    const suffix = parts.map((p) => p && `.${p}`).join("");
+    return flatOf(dtype, list, places, whole, trained, own, rule, suffix);
+  });
+}
+
 function flatOf(
   dtype: FlatParams["dtype"],
   list: CheckedModel["params"],
   places: ReadonlyMap<string, Place>,
   whole: Place,
-  { trained, decays }: ParamUse,
-): FlatParams[] {
+  trained: ParamUse["trained"],
+  own: CheckedModel["params"],
+  rule: number,
+  suffix: string,
+): FlatParams {
   const size = bytesPer(dtype);
   const at = (p: { readonly path: string }): Place => places.get(p.path) as Place;
-  const own = list.filter((p) => trained.has(p.path));
-  if (own.length === 0) return [];
   const grain = GRAIN * ALIGN;
   const from = whole.offset + Math.floor((at(own[0]).offset - whole.offset) / grain) * grain;
   const last = at(own[own.length - 1]);
@@ -110,23 +136,22 @@ function flatOf(
   const span = list
     .filter((p) => at(p).offset >= from && at(p).offset < end)
     .map((p) => ({ path: p.path, rows: rows(p) }));
+  const ours = span.filter((p) => trained.has(p.path));
+  const groups = Math.max(...ours.map((p) => trained.get(p.path)?.group ?? 0)) + 1;
   const prefix = dtype === "f32" ? PARAMS : `${PARAMS}.${dtype}`;
   const all = from === whole.offset && end === whole.offset + whole.bytes;
-  return [
-    {
-      dtype,
-      row: ALIGN / size,
-      path: all ? prefix : `${prefix}.${(from - whole.offset) / size}.${(end - from) / size}`,
-      place: { offset: from, bytes: end - from },
-      total: (end - from) / size,
-      offsets: new Map(span.map((p) => [p.path, (at(p).offset - from) / size])),
-      decays: rangesOf(
-        span.filter((p) => trained.has(p.path)),
-        (p) => decays.has(p.path),
-      ),
-      trained: rangesOf(span, (p) => trained.has(p.path)),
-    },
-  ];
+  return {
+    dtype,
+    row: ALIGN / size,
+    path: all ? prefix : `${prefix}.${(from - whole.offset) / size}.${(end - from) / size}`,
+    place: { offset: from, bytes: end - from },
+    total: (end - from) / size,
+    offsets: new Map(span.map((p) => [p.path, (at(p).offset - from) / size])),
+    rule,
+    suffix,
+    groups: Array.from({ length: groups }, (_, g) => rangesOf(ours, (p) => trained.get(p.path)?.group === g)),
+    trained: rangesOf(span, (p) => trained.has(p.path)),
+  };
 }
 
 /** Offsets of the author's buffers: they come first in the state, so they are known before the optimisers' are. */

@@ -99,7 +99,9 @@ function method(entry: EntryPlan): string {
   let generic = "";
   let result: string;
   if (train) {
-    const hyper = entry.implicit.filter((i) => i.value !== undefined).map((i) => i.name);
+    // What is computed of others is called by its text, and nobody's to give.
+    const own = entry.implicit.filter((i) => i.value !== undefined && /^\w+$/.test(i.name));
+    const hyper = own.map((i) => i.name);
     parameters.push(`options?: StepOptions<${union(hyper)}>`);
     result = `StepResult<${union(train.reports)}>`;
   } else {

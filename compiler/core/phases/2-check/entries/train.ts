@@ -3,7 +3,7 @@
 // of its own: a bare name is a fn of the model applied to the step's inputs.
 import { reachable } from "../../../ir/build.ts";
 import type { Constraint, Graph, Node, Value } from "../../../ir/types.ts";
-import type { CheckedTrain, PortInfo } from "../../../model.ts";
+import { type CheckedTrain, GRAD_NORM, type PortInfo } from "../../../model.ts";
 import { sum } from "../../../ops/axes.ts";
 import { isFloat } from "../../../ops/define.ts";
 import { abs, add, mul, square, stopGradientOp } from "../../../ops/elementwise.ts";
@@ -38,7 +38,7 @@ import {
   type Val,
 } from "../values/values.ts";
 import { bindEntry, type Ports } from "./entry.ts";
-import { optimizer } from "./optimizer.ts";
+import { optimizers } from "./optimizer.ts";
 import { type Solved, untilSolved } from "./solve.ts";
 import { newTrace, seal } from "./trace.ts";
 
@@ -55,10 +55,10 @@ export function checkTrain(shared: Shared, model: Instance, decl: ast.TrainDecl)
     return found[0];
   };
   const minimize = one("minimize");
-  const withClause = one("with");
+  const withs = decl.clauses.filter((c) => c.kind === "with");
   if (!minimize)
     fail(ctx, "E0904", `${decl.name.name} has no minimize`, decl.name.span, { help: "minimize loss" });
-  if (!withClause)
+  if (withs.length === 0)
     fail(ctx, "E0904", `${decl.name.name} has no with`, decl.name.span, { help: "with adamw(lr = 1e-3)" });
   const reports = decl.clauses.flatMap((c) => (c.kind === "report" ? c.values : []));
   const traced = untilSolved(shared.table, (solved) =>
@@ -74,8 +74,6 @@ export function checkTrain(shared: Shared, model: Instance, decl: ast.TrainDecl)
         minimize.value.span,
       );
   differentiable(ctx, traced.graph, update, minimize);
-  const ema = one("ema");
-  if (ema) report(ctx, "E0909", "ema is not supported yet", ema.span, { help: "leave the clause out" });
   const batch = one("batch");
   const clip = one("clip");
   const size = batch ? staticNumber(ctx, model, batch.size, "batch") : undefined;
@@ -84,6 +82,23 @@ export function checkTrain(shared: Shared, model: Instance, decl: ast.TrainDecl)
   const limit = clip ? staticNumber(ctx, model, clip.limit, "clip") : undefined;
   if (clip && (limit === undefined || !(limit > 0)))
     fail(ctx, "E0607", `clip takes a positive number, not ${limit}`, clip.limit.span);
+  const ema = number(ctx, model, one("ema")?.decay, "ema", (n) => n > 0 && n < 1, "a number between 0 and 1");
+  const accumulate = number(
+    ctx,
+    model,
+    one("accumulate")?.count,
+    "accumulate",
+    (n) => Number.isInteger(n) && n >= 1,
+    "a positive int",
+  );
+  const lossScale = number(
+    ctx,
+    model,
+    one("loss_scale")?.initial,
+    "loss_scale",
+    (n) => n >= 1 && n <= 2 ** 24,
+    "a number from 1 to 2^24",
+  );
   return {
     name: decl.name.name,
     ...(decl.doc === undefined ? {} : { doc: decl.doc }),
@@ -91,9 +106,13 @@ export function checkTrain(shared: Shared, model: Instance, decl: ast.TrainDecl)
     inputs: traced.inputs,
     reports: traced.reports,
     update: update.map((s) => s.paths[0]),
-    optimizer: optimizer(ctx, model, withClause, update),
+    rules: optimizers(ctx, model, withs, update),
     ...(size === undefined ? {} : { batch: size }),
     ...(clip && limit !== undefined ? { clip: { by: clip.by, limit } } : {}),
+    ...(ema === undefined ? {} : { ema }),
+    ...(accumulate === undefined ? {} : { accumulate }),
+    ...(lossScale === undefined ? {} : { lossScale }),
+    maxNorm: maxNorms(ctx, model, decl, update),
     span: decl.name.span,
   };
 }
@@ -159,6 +178,60 @@ function withoutWay(loss: Value, update: readonly Slot[]): readonly Slot[] {
   return update.filter((s) => all.has(s.paths[0]) && !smooth.has(s.paths[0]));
 }
 
+/** A number of a clause that fits; undefined where there is no clause. */
+function number(
+  ctx: Ctx,
+  model: Instance,
+  e: ast.Expr | undefined,
+  what: string,
+  fits: (n: number) => boolean,
+  want: string,
+): number | undefined {
+  if (!e) return undefined;
+  const n = staticNumber(ctx, model, e, what);
+  return fits(n) ? n : fail(ctx, "E0607", `${what} takes ${want}, not ${n}`, e.span);
+}
+
+function maxNorms(
+  ctx: Ctx,
+  model: Instance,
+  decl: ast.TrainDecl,
+  update: readonly Slot[],
+): CheckedTrain["maxNorm"] {
+  const taken = new Map<Slot, ast.MaxNormClause>();
+  return decl.clauses.flatMap((c) => {
+    if (c.kind !== "max_norm") return [];
+    const limit = number(ctx, model, c.limit, "max_norm", (n) => n > 0, "a positive number") as number;
+    const named = c.patterns?.flatMap((p) => {
+      const slots = matchSlots(ctx, ctx.shared.slots, p, "").filter((s) => update.includes(s));
+      if (slots.length === 0)
+        fail(ctx, "E0908", `this block trains nothing that ${p.segments.join(".")} names`, p.span);
+      for (const s of slots)
+        if (s.shape.length < 2)
+          fail(
+            ctx,
+            "E0304",
+            `max_norm is of rows, and ${s.paths[0]} has ${s.shape.length || "no"} axes`,
+            p.span,
+            {
+              help: "name matrices and filters: head.weight",
+            },
+          );
+      return slots;
+    });
+    const slots = new Set(named ?? update.filter((s) => s.shape.length >= 2));
+    for (const s of slots) {
+      const other = taken.get(s);
+      if (other)
+        fail(ctx, "E0905", `${s.paths[0]} has two limits`, c.span, {
+          secondary: [{ span: other.span, text: "the other one" }],
+        });
+      taken.set(s, c);
+    }
+    return [{ limit, paths: [...slots].map((s) => s.paths[0]) }];
+  });
+}
+
 function staticNumber(ctx: Ctx, model: Instance, e: ast.Expr, what: string): number {
   const v = evalExpr({ ...ctx, scope: new Scope(model.scope) }, e);
   return asNumber(v) ?? fail(ctx, "E0506", `${what} takes a static number, not ${describe(v)}`, e.span);
@@ -222,6 +295,11 @@ function traceLoss(
     for (const r of reports) {
       trace.randoms.clear();
       const name = reportName(r);
+      // The step's own, unless the model has a fn of that name.
+      if (r.kind === "name" && name === GRAD_NORM && !ctx.scope.find(name)) {
+        if (!names.includes(name)) names.push(name);
+        continue;
+      }
       if (name === "loss" || names.includes(name)) {
         if (name !== "loss") report(ctx, "E0905", `${name} is reported twice`, r.span);
         continue;

@@ -1,5 +1,5 @@
 import type { Span } from "../../../diagnostics/report.ts";
-import { asConst } from "../../../dims/dim.ts";
+import { asConst, type Dim } from "../../../dims/dim.ts";
 import type * as ast from "../../../syntax/ast.ts";
 import type { Module } from "../names/modules.ts";
 import { coerceStatic, matchArgs, referArgs } from "../values/arguments.ts";
@@ -37,11 +37,13 @@ let layerDepth = 0;
 /** `ConvBlock(1, 32)`. */
 export function construct(
   from: Ctx,
-  decl: ast.LayerDecl | ast.ModelDecl,
+  decl: Instance["decl"],
   module: Module,
   args: readonly ArgVal[],
   site: Span,
   calls: readonly Span[] = [...from.calls, site].slice(-LIMITS.layerDepth),
+  /** What `...` is in the types of its buffers: of an optimiser alone. */
+  rest?: readonly Dim[],
 ): Instance {
   if (++from.shared.spent.instances > LIMITS.instances)
     exhaust(from, "E1004", `more than ${LIMITS.instances} instances of layers in all`, site);
@@ -56,6 +58,7 @@ export function construct(
     scope: params,
     path: from.path,
     calls,
+    rest: { dims: rest },
   };
   const bound = bindStatics(from, base, decl.name.name, decl.params, args, site);
   for (const [name, val] of bound) {
@@ -186,6 +189,7 @@ function declareSlot(ctx: Ctx, statics: Scope, m: ast.ParamDecl | ast.BufferDecl
       help: "make it a buffer",
     });
   const shape = m.type.dims.flatMap((d) => {
+    if (d.kind === "ellipsis" && ctx.rest.dims) return ctx.rest.dims.map((size) => asConst(size) as number);
     if (d.kind === "ellipsis") return fail(ctx, "E0206", "the rank of a parameter is written out", d.span);
     return evalDims({ ...ctx, scope: statics }, d).map((dim) => {
       const size = asConst(dim);

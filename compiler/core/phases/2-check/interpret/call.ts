@@ -75,6 +75,9 @@ export function callValue(ctx: Ctx, callee: Val, args: readonly ArgVal[], site: 
       const instance = construct(ctx, callee.decl, callee.module, args, site.span);
       return { kind: "instance", instance, pinned: false };
     }
+    case "optimizer":
+      if (callee.args) return fail(ctx, "E0204", `${describe(callee)} has its numbers`, at);
+      return { ...callee, args };
     case "none":
       return fail(ctx, "E0204", "none is not called", at);
     default:

@@ -86,7 +86,9 @@ export function evalStmt(ctx: Ctx, s: ast.Stmt): void {
       return;
     case "expr_stmt": {
       const v = recoverVal(() => evalExpr(ctx, s.value));
-      if (v.kind !== "error") report(ctx, "W0202", "this value is not used", s.value.span);
+      // An `if` that stores has no value.
+      const stores = v.kind === "none" && s.value.kind === "if";
+      if (v.kind !== "error" && !stores) report(ctx, "W0202", "this value is not used", s.value.span);
       return;
     }
     case "error":
@@ -227,6 +229,8 @@ function lookup(ctx: Ctx, e: ast.NameExpr): Val {
         return { kind: "fn", decl: item, module, pinned: false };
       case "op":
         return { kind: "userop", decl: item, module };
+      case "optimizer":
+        return { kind: "optimizer", decl: item, module };
       case "bind":
         return constant(ctx, item, module);
     }

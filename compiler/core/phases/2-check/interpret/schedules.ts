@@ -7,8 +7,6 @@ import { matchArgs } from "../values/arguments.ts";
 import { type Ctx, fail } from "../values/context.ts";
 import { type ArgVal, describe, type Val } from "../values/values.ts";
 
-export const OPTIMIZERS = ["sgd", "adam", "adamw"] as const;
-
 const PREFIX = "with ";
 
 type H = HostExpr;
@@ -41,9 +39,23 @@ const cosineFrom = (from: H, to: H, t: H): H =>
 export interface Schedule {
   /** For `mdl ops`. */
   readonly doc: string;
-  readonly params: readonly { readonly name: string; readonly default?: number }[];
+  readonly params: readonly { readonly name: string; readonly default?: number; readonly list?: true }[];
+  /** A list is an expression whose head says so. */
   readonly make: (...xs: H[]) => H;
 }
+
+const LIST = "list";
+const itemsOf = (list: H): readonly H[] => (list as readonly [string, ...H[]]).slice(1);
+
+/** A schedule that begins `after` steps later, and has as many fewer. */
+const later = (e: H, after: H): H =>
+  e === STEP || e === TOTAL
+    ? minus(e, after)
+    : typeof e === "object"
+      ? [e[0], ...e.slice(1).map((x) => later(x, after))]
+      : e;
+/** A schedule at its first step. */
+const first = (e: H): H => (e === STEP ? 0 : typeof e === "object" ? [e[0], ...e.slice(1).map(first)] : e);
 
 const warmed = [{ name: "peak" }, { name: "warmup", default: 0 }, { name: "final", default: 0 }];
 
@@ -67,6 +79,59 @@ export const SCHEDULES: Readonly<Record<string, Schedule>> = {
     doc: "StepLR: value * gamma ^ floor(step / every).",
     params: [{ name: "value" }, { name: "every" }, { name: "gamma", default: 0.1 }],
     make: (v, e, g) => mul(v, ["**", g, ["floor", div(STEP, e)]]),
+  },
+  multi_step: {
+    doc: "MultiStepLR: value * gamma ^ (how many of the milestones are reached).",
+    params: [{ name: "value" }, { name: "milestones", list: true }, { name: "gamma", default: 0.1 }],
+    make: (v, list, g) =>
+      mul(v, [
+        "**",
+        g,
+        itemsOf(list)
+          .map((m): H => [">=", STEP, m])
+          .reduce(add, 0),
+      ]),
+  },
+  cosine_restarts: {
+    doc: "CosineAnnealingWarmRestarts: half a cosine from `peak` to `final` within `period` steps, then again, each `mult` times as long as the one before.",
+    params: [
+      { name: "peak" },
+      { name: "period" },
+      { name: "mult", default: 1 },
+      { name: "final", default: 0 },
+    ],
+    make: (p, n, k, f) => {
+      if (k === 1) return cosineFrom(p, f, div(["%", STEP, n], n));
+      // How many periods are over: floor(log_k(step / n * (k - 1) + 1)), as PyTorch has it.
+      const over = add(mul(div(STEP, n), minus(k, 1)), 1);
+      const done: H = ["floor", add(div(["log", over], ["log", k]), 1e-9)];
+      const grown: H = ["**", k, done];
+      const since = minus(STEP, div(mul(n, minus(grown, 1)), minus(k, 1)));
+      return cosineFrom(p, f, div(since, mul(n, grown)));
+    },
+  },
+  polynomial: {
+    doc: "PolynomialLR: a linear rise to `peak` over `warmup` steps, then final + (peak - final) * (1 - progress) ^ power, to the last of total_steps.",
+    params: [
+      { name: "peak" },
+      { name: "power", default: 1 },
+      { name: "warmup", default: 0 },
+      { name: "final", default: 0 },
+    ],
+    make: (p, k, w, f) => warm(p, w, add(f, mul(sub(p, f), ["**", minus(1, progress(w)), k]))),
+  },
+  warm_up: {
+    doc: "Any schedule behind a rise over `steps` steps, from `start` times its first value to that value; its own steps begin then.",
+    params: [{ name: "schedule" }, { name: "steps" }, { name: "start", default: 0 }],
+    make: (v, n, start) => {
+      const risen = add(start, mul(sub(1, start), div(add(STEP, 1), n)));
+      return where(["<", STEP, n], mul(first(v), risen), later(v, n));
+    },
+  },
+  plateau: {
+    doc: "ReduceLROnPlateau: value * factor ^ plateaus, not below `least`. How often the metric has stopped getting better is the caller's number: train_step(batch, { plateaus }), counted by ReduceOnPlateau of mdlc/plateau.",
+    params: [{ name: "value" }, { name: "factor", default: 0.1 }, { name: "least", default: 0 }],
+    make: (v, g, least) => max(least, mul(v, ["**", g, "plateaus"])),
   },
   exponential: {
     doc: "ExponentialLR, a step at a time: value * gamma ^ step.",
@@ -92,6 +157,26 @@ export const SCHEDULES: Readonly<Record<string, Schedule>> = {
   },
 };
 
+/** What of an expression is numbers alone is a number; nothing times anything is nothing. */
+export function foldHost(e: H): H {
+  if (typeof e !== "object") return e;
+  const [name, ...rest] = e;
+  const args = rest.map(foldHost);
+  const [x, y] = args;
+  if (name === "*" && (x === 0 || y === 0)) return 0;
+  if (name === "*" && (x === 1 || y === 1)) return x === 1 ? y : x;
+  if (name === "+" && (x === 0 || y === 0)) return x === 0 ? y : x;
+  if (name === "-" && y === 0) return x;
+  if (typeof x === "number" && typeof y === "number" && Object.hasOwn(PLAIN, name)) return PLAIN[name](x, y);
+  return [name, ...args];
+}
+const PLAIN: Readonly<Record<string, (a: number, b: number) => number>> = {
+  "+": (a, b) => a + b,
+  "-": (a, b) => a - b,
+  "*": (a, b) => a * b,
+  "/": (a, b) => a / b,
+};
+
 /** Number functions the host knows, on schedules. */
 const NUMERIC: ReadonlySet<string> = new Set([
   "floor",
@@ -111,15 +196,11 @@ const NUMERIC: ReadonlySet<string> = new Set([
 export const WITH_NAMES: ReadonlyMap<string, Val> = new Map<string, Val>([
   ["step", { kind: "host", expr: STEP }],
   ["total_steps", { kind: "host", expr: TOTAL }],
-  ...[...OPTIMIZERS, ...Object.keys(SCHEDULES)].map((n): [string, Val] => [
-    n,
-    { kind: "builtin", name: `${PREFIX}${n}` },
-  ]),
+  ...Object.keys(SCHEDULES).map((n): [string, Val] => [n, { kind: "builtin", name: `${PREFIX}${n}` }]),
 ]);
 
 export function hostFunction(ctx: Ctx, full: string, args: readonly ArgVal[], site: ast.Expr): Val {
   const name = full.startsWith(PREFIX) ? full.slice(PREFIX.length) : full;
-  if ((OPTIMIZERS as readonly string[]).includes(name)) return { kind: "optimizer", name, args };
   const number = (a: ArgVal): H =>
     hostOf(a.val) ??
     fail(ctx, "E0605", `${name} takes numbers and schedules, not ${describe(a.val)}`, a.span);
@@ -136,6 +217,10 @@ export function hostFunction(ctx: Ctx, full: string, args: readonly ArgVal[], si
   );
   const values = schedule.params.map((p, i): H => {
     const a = got[i];
+    if (a && p.list) {
+      const items = a.val.kind === "list" || a.val.kind === "tuple" ? a.val.items : [a.val];
+      return [LIST, ...items.map((val) => number({ val, span: a.span }))];
+    }
     if (a) return number(a);
     return p.default ?? fail(ctx, "E0601", `${name} needs ${p.name}`, site.span);
   });

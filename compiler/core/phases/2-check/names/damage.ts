@@ -38,7 +38,7 @@ export function damageOf(tree: ast.SourceFile, source: string, errors: readonly 
       region.end = Math.max(region.end, lineEnd(n.span.end));
     };
     for (const item of around<ast.Item>(tree.items, region.start, region.end)) {
-      const members = item.kind === "layer" || item.kind === "model" ? item.members : [];
+      const members = "members" in item ? item.members : [];
       const within = around<ast.Member>(members, region.start, region.end);
       if (within.length > 0) within.forEach(cover);
       else cover(item);

@@ -14,7 +14,7 @@ export class Library {
 
   constructor(text: string) {
     this.text = text;
-    const heads = [...text.matchAll(/^(?:(?:layer|model|fn|op) )?(\w+)/gm)];
+    const heads = [...text.matchAll(/^(?:(?:layer|model|optimizer|fn|op) )?(\w+)/gm)];
     heads.forEach((h, i) => {
       const end = i + 1 < heads.length ? heads[i + 1].index : text.length;
       this.parts.set(h[1], { start: h.index, end });

@@ -3,10 +3,17 @@
 import { didYouMean, pointer } from "../../../diagnostics/nearest.ts";
 import type { Diagnostics } from "../../../diagnostics/report.ts";
 import type * as ast from "../../../syntax/ast.ts";
+import { childrenOf } from "../../../syntax/walk.ts";
 import { Library } from "./library.ts";
 
 /** What a top-level name stands for. */
-export type Item = ast.LayerDecl | ast.ModelDecl | ast.FnDecl | ast.OpDecl | ast.BindMember;
+export type Item =
+  | ast.LayerDecl
+  | ast.ModelDecl
+  | ast.OptimizerDecl
+  | ast.FnDecl
+  | ast.OpDecl
+  | ast.BindMember;
 
 export interface Module {
   readonly file: string;
@@ -14,6 +21,10 @@ export interface Module {
   /** Own declarations and imported ones, each with the module it was declared in. */
   readonly names: Map<string, { readonly item: Item; readonly module: Module; readonly imported: boolean }>;
   readonly trains: readonly ast.TrainDecl[];
+  /** What `with` finds without an import: the optimisers of std/optim that this file names in one. */
+  readonly optimizers: Map<string, { readonly item: ast.OptimizerDecl; readonly module: Module }>;
+  /** Those there are, where one was looked for. */
+  readonly optimizerNames: string[];
   /** Names that an import should have brought and did not: said once, at the import. */
   readonly missing: Set<string>;
 }
@@ -45,15 +56,23 @@ export function resolvePath(from: string, to: string): string | undefined {
   return (from.startsWith("/") && parts[0] !== "" ? "/" : "") + parts.join("/");
 }
 
-const STD = ["std/nn", "std/loss", "std/metric"];
+/** Where the optimisers are. */
+const OPTIM = "std/optim";
+const STD = ["std/nn", "std/loss", "std/metric", OPTIM];
 
 /** `import { Linear } from "std/nn"`, where the standard library has that name. */
 export function importFor(name: string, resolve: (path: string) => string | undefined): string | undefined {
   if (!/^\w+$/.test(name)) return undefined;
-  const declared = new RegExp(`^(?:layer|model|fn|op) ${name}\\b`, "m");
+  const declared = new RegExp(`^(?:layer|model|optimizer|fn|op) ${name}\\b`, "m");
   const home = STD.find((path) => declared.test(resolve(path) ?? ""));
   return home && `import { ${name} } from "${home}"`;
 }
+
+/** Every name in an expression. */
+const namesOfExpr = (e: ast.Node): string[] => [
+  ...(e.kind === "name" ? [e.name] : []),
+  ...childrenOf(e).flatMap(namesOfExpr),
+];
 
 export function loadModules(
   root: ast.SourceFile,
@@ -70,6 +89,8 @@ export function loadModules(
       source,
       names: new Map(),
       trains: source.items.filter((i) => i.kind === "train"),
+      optimizers: new Map(),
+      optimizerNames: [],
       missing: new Set(),
     };
     loaded.set(name, module);
@@ -96,6 +117,41 @@ export function loadModules(
       return;
     }
     into.names.set(name.name, { item, module: from, imported });
+  };
+  const open = (path: string, text: string): Module | undefined => {
+    const library =
+      !whole && path.startsWith("std/") && Library.divides(text) ? new Library(text) : undefined;
+    const parsed = parse(library ? "" : text, path);
+    for (const d of parsed.diagnostics) out.add(d);
+    if (parsed.diagnostics.some((d) => d.severity === "error")) return undefined;
+    const module = load(parsed.ast, path);
+    if (library) libraries.set(module, library);
+    return module;
+  };
+  /** Declares what is named of a library that is read piece by piece. */
+  const take = (module: Module, names: Iterable<string>): Library | undefined => {
+    const library = libraries.get(module);
+    const text = library?.take(names) ?? "";
+    const parsed = text === "" ? undefined : parse(text, module.file);
+    for (const d of parsed?.diagnostics ?? []) out.add(d);
+    if (parsed) declareAll(module, parsed.ast.items);
+    return library;
+  };
+  /** `with adam(…)` needs no import. */
+  const bringOptimizers = (into: Module): void => {
+    const named = into.trains.flatMap((t) =>
+      t.clauses.flatMap((c) => (c.kind === "with" ? namesOfExpr(c.optimizer) : [])),
+    );
+    const wanted = new Set(named.filter((n) => !into.names.has(n)));
+    const text = wanted.size > 0 ? resolve(OPTIM) : undefined;
+    const module = loaded.get(OPTIM) ?? (text === undefined ? undefined : open(OPTIM, text));
+    if (!module) return;
+    into.optimizerNames.push(...[...(text ?? "").matchAll(/^optimizer (\w+)/gm)].map((m) => m[1]));
+    take(module, wanted);
+    for (const n of wanted) {
+      const item = module.names.get(n)?.item;
+      if (item?.kind === "optimizer") into.optimizers.set(n, { item, module });
+    }
   };
   const importInto = (into: Module, item: ast.ImportDecl): void => {
     const fail = (): void => {
@@ -135,24 +191,16 @@ export function loadModules(
         fail();
         return;
       }
-      const library =
-        !whole && path.startsWith("std/") && Library.divides(text) ? new Library(text) : undefined;
-      const parsed = parse(library ? "" : text, path);
-      for (const d of parsed.diagnostics) out.add(d);
-      if (parsed.diagnostics.some((d) => d.severity === "error")) {
+      module = open(path, text);
+      if (!module) {
         fail();
         return;
       }
-      module = load(parsed.ast, path);
-      if (library) libraries.set(module, library);
     }
-    const library = libraries.get(module);
-    if (library) {
-      const text = library.take(item.names.map((n) => n.name.name));
-      const parsed = text === "" ? undefined : parse(text, path);
-      for (const d of parsed?.diagnostics ?? []) out.add(d);
-      if (parsed) declareAll(module, parsed.ast.items);
-    }
+    const library = take(
+      module,
+      item.names.map((n) => n.name.name),
+    );
     for (const n of item.names) {
       const found = module.names.get(n.name.name);
       if (!found || found.imported) {
@@ -174,5 +222,6 @@ export function loadModules(
     }
   };
   const main = load(root, file);
+  bringOptimizers(main);
   return { root: main, modules: [...loaded.values()] };
 }

@@ -92,6 +92,7 @@ class Pass {
     switch (item.kind) {
       case "layer":
       case "model":
+      case "optimizer":
         this.layer(item);
         return;
       case "fn":
@@ -184,7 +185,7 @@ class Pass {
       if (l.watched && !l.used) this.out.report("W0201", `${name} is bound and never read`, l.span);
   }
 
-  private layer(decl: ast.LayerDecl | ast.ModelDecl): void {
+  private layer(decl: ast.LayerDecl | ast.ModelDecl | ast.OptimizerDecl): void {
     this.fns = new Map(decl.members.flatMap((m) => (m.kind === "fn" ? [[m.name.name, m] as const] : [])));
     const params = new Names();
     for (const p of decl.params) {

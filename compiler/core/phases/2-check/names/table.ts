@@ -7,6 +7,7 @@ import { maxNameLength } from "../../../syntax/limits.ts";
 export type DefinitionKind =
   | "layer"
   | "model"
+  | "optimizer"
   | "train"
   | "fn"
   | "op"

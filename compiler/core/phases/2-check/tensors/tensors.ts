@@ -60,6 +60,9 @@ export function toTensor(ctx: Ctx, v: Val, span: Span, adapt?: DType): Value {
     case "float":
     case "bool":
       return literal(ctx, v, span, adapt);
+    case "host":
+      if (ctx.trace?.hyper) return ctx.trace.hyper(v.expr);
+      return fail(ctx, "E0506", "a schedule is a number of the host's: it stands in `with` alone", span);
     case "record":
       if (v.fields.size === 1) return toTensor(ctx, [...v.fields.values()][0], span, adapt);
       return fail(ctx, "E0506", `a tensor is needed here, not ${describe(v)}`, span, {

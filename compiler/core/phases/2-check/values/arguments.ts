@@ -177,6 +177,10 @@ export function coerceStatic(
           if (v.kind === "float") return v;
           if (v.kind === "int" && asConst(v.dim) !== undefined) return floatVal(asConst(v.dim) as number);
           return wrong("a float");
+        case "schedule":
+          if (v.kind === "host" || v.kind === "float") return v;
+          if (v.kind === "int" && asConst(v.dim) !== undefined) return floatVal(asConst(v.dim) as number);
+          return wrong("a number or a schedule");
         case "bool":
           return v.kind === "bool" ? v : wrong("a bool");
         case "string":
@@ -196,7 +200,18 @@ export function coerceStatic(
               "E0206",
               `there is no type ${type.name.name}`,
               type.name.name,
-              ["int", "float", "bool", "string", "fn", "layer", "f32", "i32", ...inside.module.names.keys()],
+              [
+                "int",
+                "float",
+                "bool",
+                "string",
+                "schedule",
+                "fn",
+                "layer",
+                "f32",
+                "i32",
+                ...inside.module.names.keys(),
+              ],
               type.span,
             );
           if (v.kind !== "instance" || v.instance.decl !== item)

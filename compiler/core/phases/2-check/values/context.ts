@@ -1,6 +1,8 @@
 // What the interpreter carries along: names in scope, the graph being built, the instance path and the calls that led here.
 // In: nothing. Out: Scope, Trace, Ctx, Interpreter, failing with a diagnostic, and the budgets. Separate because every part of
 // the checker needs it and it needs none of them.
+
+import type { HostExpr } from "../../../../../runtime/core/program.ts";
 import { didYouMean, pointer } from "../../../diagnostics/nearest.ts";
 import {
   type Code,
@@ -175,6 +177,8 @@ export interface Trace {
   calls: number;
   /** Random operations so far by instance path and fn, within one outermost expression. */
   randoms: Map<string, number>;
+  /** In an optimiser: a number of the host's, as a value. */
+  readonly hyper?: (expr: HostExpr) => Value;
   /** Inside the body of a scan, the number of its pass (over all scans around it): what random operations are keyed by. */
   pass: Value | undefined;
 }

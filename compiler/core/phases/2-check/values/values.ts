@@ -37,7 +37,13 @@ export type Val =
   | { readonly kind: "init"; readonly make: (shape: readonly number[]) => Init | { readonly why: string } }
   /** A number the host computes at each step (schedules). */
   | { readonly kind: "host"; readonly expr: HostExpr }
-  | { readonly kind: "optimizer"; readonly name: string; readonly args: readonly ArgVal[] }
+  /** An optimiser as declared, and with its numbers. */
+  | {
+      readonly kind: "optimizer";
+      readonly decl: ast.OptimizerDecl;
+      readonly module: Module;
+      readonly args?: readonly ArgVal[];
+    }
   /** What a failed expression leaves behind; using it fails without a further report. */
   | { readonly kind: "error" };
 
@@ -59,7 +65,7 @@ export interface Slot {
 }
 
 export interface Instance {
-  readonly decl: ast.LayerDecl | ast.ModelDecl;
+  readonly decl: ast.LayerDecl | ast.ModelDecl | ast.OptimizerDecl;
   readonly module: Module;
   readonly args: Map<string, Val>;
   readonly members: Map<string, Val>;
@@ -209,7 +215,7 @@ export function describe(v: Val): string {
     case "host":
       return "a schedule";
     case "optimizer":
-      return "an optimizer";
+      return `the optimizer ${v.decl.name.name}`;
     case "error":
       return "an error";
   }
