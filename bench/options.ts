@@ -1,5 +1,6 @@
 // The command line. In: arguments. Out: options, or a message for whoever mistyped.
 import { parseArgs } from "node:util";
+import { STORAGES, type StorageName } from "../compiler/core/index.ts";
 
 /** What can be measured, by the option that asks for it; `calls` is measured where none is given. */
 export const KINDS = ["calls", "curves", "compile", "sizes", "estimate", "figures"] as const;
@@ -39,12 +40,14 @@ export interface BenchOptions {
   readonly files: readonly string[];
   /** Of those: what stands for a name in their shapes. */
   readonly sizes: Readonly<Record<string, number>>;
+  /** How their large weights are stored; as they are declared without. */
+  readonly storage?: StorageName;
   /** A line for every kernel. */
   readonly kernels: boolean;
 }
 
 export const HELP = `npm run bench -- [--only NAME,…] [--systems SYSTEM,…] [--quick] [--json FILE] [--results NAME]
-npm run bench -- --estimate CHIP,… [--only NAME,…] [--kernels] [--json FILE] [FILE.mdl … [--size N=32]]
+npm run bench -- --estimate CHIP,… [--only NAME,…] [--kernels] [--json FILE] [FILE.mdl … [--size N=32] [--storage int8]]
 
 Times what the compiler makes, and its peers on the same machine, after their results were checked; prints a table.
 
@@ -125,6 +128,7 @@ export function parseOptions(args: readonly string[], known: Known): BenchOption
     }),
   ) as unknown as Record<Kind, readonly string[]>;
   const systems = listOf("systems", values.systems, known.systems);
+  listOf("storage", values.storage, STORAGES);
   if (values.compare !== undefined && systems !== undefined)
     throw new UsageError("--compare times this tree and a revision; --systems is for peers");
   if (values.compare !== undefined && what.some((kind) => kind !== "calls" && kind !== "curves"))
@@ -164,6 +168,7 @@ export function parseOptions(args: readonly string[], known: Known): BenchOption
     chips: known.chips.filter((chip) => chips.includes(chip)),
     files: positionals,
     sizes,
+    storage: STORAGES.find((s) => s === values.storage),
     kernels: values.kernels ?? false,
   };
 }
@@ -232,6 +237,7 @@ function parse(args: readonly string[]) {
         "mdl-model": { type: "string" },
         set: { type: "string", multiple: true },
         size: { type: "string", multiple: true },
+        storage: { type: "string" },
         quick: { type: "boolean" },
         help: { type: "boolean", short: "h" },
       },

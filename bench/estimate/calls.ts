@@ -2,7 +2,7 @@
 // uniform blocks, by the runtime's own evaluation of the plan. Launches, uploads and readbacks are not in it.
 import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { compile } from "../../compiler/core/index.ts";
+import { compile, type StorageName, storageNamed } from "../../compiler/core/index.ts";
 import { evaluateRow } from "../../runtime/core/expr.ts";
 import { bindBlock } from "../../runtime/core/plan.ts";
 import type { Artefact, EntryPlan } from "../../runtime/core/program.ts";
@@ -83,11 +83,19 @@ export const usualCalls: readonly string[] = [
 ];
 
 /** All entries of the first model of a file, each a call; sizes that are not said are 32. */
-export function callsOfFile(path: string, sizes: Readonly<Record<string, number>>): KnownCall[] {
+export function callsOfFile(
+  path: string,
+  sizes: Readonly<Record<string, number>>,
+  storage?: StorageName,
+): KnownCall[] {
   const source = readFileSync(path, "utf8");
   const file = basename(path);
   const near = (other: string): string => readFileSync(join(dirname(path), other), "utf8");
-  const { artefact } = compile(source, file, { ...forGpu, resolve: near });
+  const { artefact } = compile(source, file, {
+    ...forGpu,
+    resolve: near,
+    ...(storage && { storage: storageNamed(storage) }),
+  });
   return artefact.programs[0].entries.map(({ name: entry, symbols }) => {
     const own = symbols.map(({ name }) => [name, sizes[name] ?? NOMINAL]);
     const name = `${file.replace(/\.mdl$/, "")}.${entry}`;

@@ -1,5 +1,6 @@
 // `npm run bench -- --estimate CHIPS`: what calls would take on GPUs that are not here. In: chips, calls, files. Out: a row for each
 // call and chip, with its kernels. README.md says what is a fact of machine code in it and what is a model's.
+import type { StorageName } from "../../compiler/core/index.ts";
 import { type Call, calls, callsOfFile, type Dispatch, dispatchesOf, targetFor } from "./calls.ts";
 import { type Chip, chips, peakOf } from "./chips.ts";
 import { type Figures, figuresOf } from "./figures.ts";
@@ -19,6 +20,7 @@ export interface EstimateOptions {
   /** Sources of a user's. */
   readonly files: readonly string[];
   readonly sizes: Readonly<Record<string, number>>;
+  readonly storage?: StorageName;
 }
 
 /** The rows; or in words why there can be none on this machine. */
@@ -39,7 +41,7 @@ export function estimate(
   const codes = new MachineCodes(dawn, nvidia, can);
   const rows: EstimateRow[] = [];
   const asked = calls.filter((c) => options.only.includes(c.name));
-  for (const file of options.files) asked.push(...callsOfFile(file, options.sizes));
+  for (const file of options.files) asked.push(...callsOfFile(file, options.sizes, options.storage));
   for (const known of asked) {
     say(`${known.name} (${known.what})`);
     const call = known.make();

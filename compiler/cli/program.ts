@@ -1,7 +1,7 @@
 // The command line: names, options, help. In: arguments. Out: an exit code. Commands are imported when they are called, so
 // that help comes at once.
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { targets } from "../core/index.ts";
+import { GROUP, STORAGES, targets } from "../core/index.ts";
 import { completion, SHELLS, type Shell } from "./completion.ts";
 import { EXIT, explain } from "./failure.ts";
 import { collect, parseBind, parseSet, parseSize } from "./models.ts";
@@ -118,6 +118,16 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     ).argParser(parseMap);
   const normalize = (): Option =>
     new Option("--normalize <M:S>", "of pictures: take M off and divide by S, by channel (0.1307:0.3081)");
+  const storage = (): Option =>
+    new Option(
+      "--storage <S>",
+      "large weights in fewer bits, decoded where kernels load them: what mdl quantize writes",
+    ).choices(STORAGES);
+  const group = (of: string): Option =>
+    new Option(
+      "--group <G>",
+      `${of}: how many numbers share a scale, a multiple of 8 (default: ${GROUP})`,
+    ).argParser(positive);
 
   program
     .command("compile")
@@ -141,6 +151,8 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
         .choices(["f32", "f16-weights", "f16"])
         .default("f32"),
     )
+    .addOption(storage())
+    .addOption(group("of int4"))
     .option(
       "--tuning <F>",
       "a table of mdl tune: kernels that were the fastest on its adapter, beside the others; may be repeated",
@@ -168,6 +180,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
         "mdl compile convnet.mdl --model ConvNet --set classes=5 --entry predict -o build",
         "mdl compile resnet20.mdl --weights resnet20.safetensors -o build",
         "mdl compile convnet.mdl --entry logits --emit plan --target baseline",
+        "mdl compile transformer.mdl --weights gpt.int4.safetensors -o build",
         "mdl compile convnet.mdl -o build --watch",
       ),
     )
@@ -277,6 +290,47 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     });
 
   program
+    .command("quantize")
+    .summary("weights in 16, 8 or 4 bits")
+    .description(
+      "Writes weights in fewer bits for a model: large ones as words that kernels decode where they load them. Says how far each is from what it was, and the results of an entry.",
+    )
+    .argument("<model.mdl>", "the source")
+    .argument("[ENTRY]", "the entry whose results are compared (default: the first)")
+    .requiredOption("--weights <F>", "parameters: a safetensors file")
+    .addOption(
+      new Option("--bits <B>", "16: halves; 8: a scale for each channel; 4: one for each group")
+        .choices(["16", "8", "4"])
+        .default("8"),
+    )
+    .addOption(group("of 4 bits"))
+    .option("-o, --out <FILE>", "where to write (default: beside the weights, as NAME.int8.safetensors)")
+    .option("--input <name=FILE>", "an input, as mdl run takes it; may be repeated", collect)
+    .addOption(size("a size of the inputs that are drawn at random, where none are given"))
+    .addOption(
+      new Option("--device <D>", "cpu is the reference evaluator: exact, slow, and without a GPU")
+        .choices(["auto", "gpu", "cpu"])
+        .default("auto"),
+    )
+    .option("--force", "replace a file of the same name that mdl did not write")
+    .option("--json", "as JSON, for tools")
+    .addOption(model())
+    .addOption(set())
+    .addHelpText(
+      "after",
+      examples(
+        "mdl quantize convnet.mdl --weights convnet.safetensors",
+        "mdl quantize transformer.mdl --model GPT --weights gpt.safetensors --bits 4 --group 64 -o gpt.int4.safetensors",
+        "mdl quantize convnet.mdl logits --weights convnet.safetensors --input x=digits.npy",
+        "mdl run convnet.mdl predict --weights convnet.int8.safetensors --input x=digit.npy",
+      ),
+    )
+    .action(async (file, entry, flags) => {
+      const { quantizeCommand } = await import("./commands/quantize.ts");
+      finish((await quantizeCommand(file, entry, flags)) ?? 0);
+    });
+
+  program
     .command("run")
     .summary("call an entry of a model")
     .description(
@@ -380,6 +434,8 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .argument("[ENTRY]", "an entry, or a training step NAME_step (default: the first entry)")
     .addOption(size("a size of the inputs"))
     .option("--depth <D>", "layers within layers, so deep", positive)
+    .addOption(storage())
+    .addOption(group("of int4"))
     .option("--json", "as JSON, for tools")
     .addOption(model())
     .addOption(set())

@@ -23,6 +23,7 @@ import { InputFailure, UsageError, withSources } from "./failure.ts";
 import { SourceFiles } from "./files.ts";
 import { modelsOf } from "./models.ts";
 import { harmless, painterFor } from "./style.ts";
+import { storedIn } from "./weights.ts";
 
 /** What a GPU run needs, of a source or of a module. */
 export interface Runnable {
@@ -35,6 +36,8 @@ export interface ChoiceFlags {
   readonly model?: string;
   readonly set?: Readonly<Record<string, SetValue>>;
   readonly target?: string;
+  /** Large weights are stored as these are: packed by `mdl quantize`, or as they were declared. */
+  readonly weights?: string;
 }
 
 export const isModule = (file: string): boolean => [".js", ".mjs"].includes(extname(file).toLowerCase());
@@ -71,7 +74,8 @@ export class SourceModel {
       const others = models.all.filter((m) => m !== model).join(", ");
       process.stderr.write(`${harmless(file)}: this is ${model}; --model picks another (${others})\n`);
     }
-    this.#options = { resolve, model, set: flags.set };
+    const storage = flags.weights === undefined ? undefined : storedIn(flags.weights);
+    this.#options = { resolve, model, set: flags.set, ...(storage && { storage }) };
     this.checked = this.#within(() => compile(text, file, { ...this.#options, entries: [] }).model);
   }
 

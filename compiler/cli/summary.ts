@@ -1,5 +1,5 @@
 // What `mdl compile` tells when it is done. In: what was compiled and written. Out: text for a person.
-import type { Compiled } from "../core/index.ts";
+import { type Compiled, storageText } from "../core/index.ts";
 import { portText } from "./inputs.ts";
 import { bare, bytesText, count, grouped, harmless, type Style, table } from "./style.ts";
 
@@ -35,17 +35,28 @@ function modelText(file: string, model: Compiled, style: Style): string {
   return `${lines.join("\n")}\n`;
 }
 
-function facts({ artefact, report }: Compiled, style: Style): string[] {
+function facts({ artefact, report, stored }: Compiled, style: Style): string[] {
   const elements = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
   const sum = (specs: typeof artefact.params): number => specs.reduce((n, s) => n + elements(s.shape), 0);
   const bytes = (specs: typeof artefact.params): number => specs.reduce((n, s) => n + s.bytes, 0);
   const { params } = artefact;
   const frozen = params.filter((p) => p.frozen);
+  // Of weights in words the numbers count, not the words.
+  const packed = new Map<string, readonly number[]>();
+  for (const w of stored?.weights ?? []) {
+    packed.set(w.words.path, w.shape);
+    if (w.scale) packed.set(w.scale.path, [0]);
+  }
+  const numbers = params.map((p) => ({ ...p, shape: packed.get(p.path) ?? p.shape }));
+  const tensors = params.length - (stored?.weights.filter((w) => w.scale).length ?? 0);
   const rows = [
     [
       style.dim("parameters"),
       params.length
-        ? `${grouped(sum(params))} in ${count(params.length, "tensor")}, ${bytesText(bytes(params))}` +
+        ? `${grouped(sum(numbers))} in ${count(tensors, "tensor")}, ${bytesText(bytes(params))}` +
+          (artefact.storage && stored
+            ? ` (${count(stored.weights.length, "weight")} as ${storageText(artefact.storage)})`
+            : "") +
           (frozen.length ? ` (${grouped(sum(frozen))} frozen)` : "")
         : "none",
     ],

@@ -27,7 +27,7 @@ import { build as buildModel } from "./pipeline.ts";
 import type { ReferenceModel } from "./reference/net.ts";
 import { type EntrySummary, summarise } from "./report.ts";
 import { emitStage, type Stage } from "./stages.ts";
-import { type Storage, type StoredModel, storedModel } from "./storage.ts";
+import { type Storage, type StoredModel, storageOf, storedModel } from "./storage.ts";
 import type { SourceFile } from "./syntax/ast.ts";
 import { sameTree } from "./syntax/walk.ts";
 import { allTargets, type Target, type TuningRow } from "./targets.ts";
@@ -92,12 +92,16 @@ export type { EntrySummary } from "./report.ts";
 export { STAGES, type Stage } from "./stages.ts";
 export {
   GROUP,
+  quantizeCommand,
   STORAGES,
   type Storage,
   type StorageName,
   type StoredModel,
   type StoredWeight,
   storageName,
+  storageNamed,
+  storageOf,
+  storageText,
   storedModel,
 } from "./storage.ts";
 export type { SourceFile } from "./syntax/ast.ts";
@@ -277,7 +281,7 @@ export function build(given: CheckedModel, options: BuildOptions = {}): Build {
   return {
     name: model.name,
     model,
-    artefact: built.artefact,
+    artefact: options.storage ? { ...built.artefact, storage: storageOf(options.storage) } : built.artefact,
     reference: built.reference,
     ...(stored && { stored: { weights: stored.weights, leftOut: stored.leftOut } }),
     report: { entries: summarise(built) },

@@ -24,9 +24,26 @@ export interface Storage {
 }
 export const STORAGES = ["f16", "int8", "int4"] as const;
 export type StorageName = (typeof STORAGES)[number];
+export const storageNamed = (name: StorageName): Storage => ({
+  bits: name === "f16" ? 16 : name === "int8" ? 8 : 4,
+});
 export const storageName = ({ bits }: Storage): StorageName => (bits === 16 ? "f16" : `int${bits}`);
 /** Numbers of 4 bits that share a scale where nobody says. */
 export const GROUP = 32;
+
+/** With the group that it comes to. */
+export const storageOf = ({ bits, group = GROUP }: Storage): Storage =>
+  bits === 4 ? { bits, group } : { bits };
+/** `int4 in groups of 32`. */
+export function storageText(storage: Storage): string {
+  const { group } = storageOf(storage);
+  return `${storageName(storage)}${group === undefined ? "" : ` in groups of ${group}`}`;
+}
+/** What writes the weights that a model with this storage reads. */
+export const quantizeCommand = (storage: Storage, weights: string): string => {
+  const { bits, group } = storageOf(storage);
+  return `mdl quantize MODEL.mdl --weights ${weights} --bits ${bits}${group === undefined || group === GROUP ? "" : ` --group ${group}`}`;
+};
 
 /** A weight that is stored in fewer bits, and how. */
 export interface StoredWeight {

@@ -254,6 +254,8 @@ export interface Artefact {
   readonly version: number;
   readonly name: string;
   readonly doc?: string;
+  /** Large weights are packed words (`PATH.int8`), which `mdl quantize` makes of f32; kernels decode them. */
+  readonly storage?: { readonly bits: 16 | 8 | 4; readonly group?: number };
   readonly params: readonly TensorSpec[];
   readonly paramBytes: number;
   readonly state: readonly TensorSpec[];

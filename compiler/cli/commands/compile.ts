@@ -11,6 +11,7 @@ import {
   renderAll,
   type SetValue,
   type Stage,
+  type StorageName,
 } from "../../core/index.ts";
 import { InputFailure, UsageError, withSources } from "../failure.ts";
 import { type OutputFile, readBytes, SourceFiles, writeFiles } from "../files.ts";
@@ -20,7 +21,7 @@ import { summary, type Written } from "../summary.ts";
 import { targetsWith } from "../tune/index.ts";
 import { version } from "../version.ts";
 import { watch } from "../watch.ts";
-import { formatWeights, loadWeights, wasCompiled } from "../weights.ts";
+import { formatWeights, loadWeights, storageOption, wasCompiled } from "../weights.ts";
 
 export interface CompileFlags {
   readonly out: string;
@@ -32,6 +33,8 @@ export interface CompileFlags {
   readonly target?: readonly string[];
   readonly tuning?: readonly string[];
   readonly precision?: "f32" | Precision;
+  readonly storage?: StorageName;
+  readonly group?: number;
   readonly weights?: string;
   readonly runtime: "inline" | "import";
   readonly host?: "any" | "page";
@@ -83,6 +86,12 @@ async function compileOnce(
     .filter((d, i, all) => all.findIndex((e) => same(d, e)) === i);
   if (warnings.length)
     process.stderr.write(`${renderAll(warnings, files.source, painterFor(process.stderr))}\n`);
+
+  for (const c of compiled)
+    for (const step of c.stored?.leftOut ?? [])
+      process.stderr.write(
+        `${c.name}: ${step} is left out, since training updates weights as they are declared\n`,
+      );
 
   if (flags.emit !== undefined) {
     const text = compiled.flatMap((c) =>
@@ -159,6 +168,7 @@ const compileModel = (files: SourceFiles, model: string | undefined, flags: Comp
       entries: flags.entry,
       bind: flags.bind,
       freeze: flags.freeze,
+      ...storageOption(flags),
       targets: targetsWith(flags.tuning ?? [], flags.target, precisionOf(flags)),
       minify: flags.minify,
     }),
@@ -183,7 +193,7 @@ function nearer(path: string): string {
 const samePlace = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();
 
 /** What mdl wrote is replaced; a file of somebody else's, or weights that may be the only ones, is not. */
-function refuseForeign(path: string, data: Uint8Array | string): void {
+export function refuseForeign(path: string, data: Uint8Array | string): void {
   if (!existsSync(path) || !statSync(path).isFile()) return;
   let head: Buffer;
   let size: number;
@@ -207,7 +217,7 @@ function refuseForeign(path: string, data: Uint8Array | string): void {
     : /^\/\/ .*; do not edit\.$/m.test(head.toString("utf8", 0, 512));
   if (ours || (size === Buffer.byteLength(data) && Buffer.from(data as Uint8Array).equals(readBytes(path))))
     return;
-  const whose = isWeights ? "holds weights that mdl compile did not write" : "was not written by mdl";
+  const whose = isWeights ? "holds weights that mdl did not write" : "was not written by mdl";
   throw new InputFailure(
     `${path} is there and ${whose}: choose another folder with -o, or replace it with --force`,
   );

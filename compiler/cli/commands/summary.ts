@@ -10,11 +10,14 @@ import {
   type LayerCost,
   layerCosts,
   type SetValue,
+  type StorageName,
+  storageText,
 } from "../../core/index.ts";
 import { sizesOf } from "../draw.ts";
 import { UsageError } from "../failure.ts";
 import { entryOf, SourceModel } from "../runnable.ts";
-import { bytesText, grouped, harmless, type Style, styleFor, table } from "../style.ts";
+import { bytesText, count, grouped, harmless, type Style, styleFor, table } from "../style.ts";
+import { storageOption } from "../weights.ts";
 
 export interface SummaryFlags {
   readonly model?: string;
@@ -22,6 +25,8 @@ export interface SummaryFlags {
   readonly size?: Readonly<Record<string, number>>;
   readonly depth?: number;
   readonly json?: boolean;
+  readonly storage?: StorageName;
+  readonly group?: number;
 }
 
 interface Summary {
@@ -30,6 +35,8 @@ interface Summary {
   readonly sizes: Readonly<Record<string, number>>;
   readonly layers: readonly LayerCost[];
   readonly parameterBytes: number;
+  /** Where large weights are stored in fewer bits: how, and how many of them. */
+  readonly stored?: { readonly as: string; readonly weights: number };
   readonly trainable: number;
   readonly frozen: number;
   /** Buffers, and what an optimiser keeps. */
@@ -54,7 +61,7 @@ export function summaryCommand(path: string, name: string | undefined, flags: Su
   if (entry === undefined)
     throw new UsageError(`${checked.name} has no entries: each fn that is not private is one`);
   source.pick(entry);
-  const compiled = source.compile({ entries: [entry], targets: [TARGET] });
+  const compiled = source.compile({ entries: [entry], targets: [TARGET], ...storageOption(flags) });
   source.warn(compiled);
   const { artefact } = compiled;
   const plan = entryOf(artefact, entry);
@@ -72,6 +79,10 @@ export function summaryCommand(path: string, name: string | undefined, flags: Su
     sizes: Object.fromEntries(sizes),
     layers,
     parameterBytes: bytes(artefact.params),
+    ...(compiled.stored &&
+      artefact.storage && {
+        stored: { as: storageText(artefact.storage), weights: compiled.stored.weights.length },
+      }),
     trainable: parameters - frozen,
     frozen,
     stateBytes: bytes(artefact.state),
@@ -137,7 +148,7 @@ function text(summary: Summary, depth: number | undefined, style: Style): string
   });
   const [total] = layers;
   const facts = [
-    ["parameters", `${grouped(total.parameters)}, ${bytesText(parameterBytes)}`],
+    ["parameters", `${grouped(total.parameters)}, ${bytesText(parameterBytes)}${storedText(summary)}`],
     ["trainable", grouped(trainable)],
     ["frozen", grouped(frozen)],
     [
@@ -156,6 +167,9 @@ function text(summary: Summary, depth: number | undefined, style: Style): string
     table(facts),
   ].join("\n");
 }
+
+const storedText = ({ stored }: Summary): string =>
+  stored ? `, ${count(stored.weights, "weight")} as ${stored.as}` : "";
 
 const jsonOf = ({ layers, ...rest }: Summary): object => {
   const [{ parameters, macs, flops }] = layers;

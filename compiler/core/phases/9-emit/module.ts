@@ -3,6 +3,7 @@
 import type { Artefact, Init } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
 import { runtimes } from "../../generated/runtime-text.ts";
+import { quantizeCommand, type Storage, storageText } from "../../storage.ts";
 import { ownOf, spelled } from "./brief.ts";
 import { alikeTogether } from "./order.ts";
 import { pack } from "./pack.ts";
@@ -49,7 +50,7 @@ export function emitModule(artefact: Artefact, options: EmitOptions): EmittedMod
         "// Everything else, as data: see Packed in mdlc/runtime.",
         `const mdlArtefact = {\n texts: mdlTexts,\n ${data(rest, "").replace(/^\{\s*/, "")};\n`,
       ];
-  const js = `${parts.join("\n")}\n${options.runtime === "inline" ? inlined(artefact, options) : IMPORTED}\n`;
+  const js = `${parts.join("\n")}\n${options.runtime === "inline" ? inlined(artefact, options) : imported(artefact)}\n`;
   return { js, dts: emitTypes(artefact, header) };
 }
 
@@ -81,12 +82,30 @@ function ordered(artefact: Artefact, order: readonly number[]): Artefact {
   };
 }
 
+/** How the module is loaded. Of stored weights, what refuses others says what makes them. */
+const startOf = ({ storage }: Artefact): string =>
+  storage
+    ? `const mdlTold = (error) => {
+  if (error?.code === "weights-mismatch") error.message += ${JSON.stringify(STORED(storage))};
+  throw error;
+};
+const mdlLoad = async (options) => {
+  const net = await mdlStart(mdlArtefact, options).catch(mdlTold);
+  const loadWeights = net.loadWeights.bind(net);
+  net.loadWeights = (...given) => loadWeights(...given).catch(mdlTold);
+  return net;
+};
+export { mdlArtefact as artefact, mdlLoad as load };`
+    : START;
+const STORED = (storage: Storage): string =>
+  `; this module reads ${storageText(storage)}, which "${quantizeCommand(storage, "FILE")}" makes of f32`;
+
 const START = `const mdlLoad = (options) => mdlStart(mdlArtefact, options);
 export { mdlArtefact as artefact, mdlLoad as load };`;
 
-const IMPORTED = `import { load as mdlStart } from "mdlc/runtime";
+const imported = (artefact: Artefact): string => `import { load as mdlStart } from "mdlc/runtime";
 export * from "mdlc/runtime";
-${START}`;
+${startOf(artefact)}`;
 
 /** What runtime/core/few-inits.ts draws. */
 const USUAL: readonly Init["kind"][] = ["constant", "uniform", "normal"];
@@ -128,6 +147,6 @@ function inlined(artefact: Artefact, options: EmitOptions): string {
   const left = without.length > 0 ? `, without what it does not use (${without.join(", ")})` : "";
   return `${options.minify ? "" : `// The runtime${left}.\n`}${text.slice(0, clause.index).trimEnd()}
 const mdlStart = ${start[0]};
-${START}
+${startOf(artefact)}
 export { ${others.join(", ")} };`;
 }
