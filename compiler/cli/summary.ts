@@ -61,10 +61,14 @@ function facts({ artefact, report, stored }: Compiled, style: Style): string[] {
         : "none",
     ],
   ];
-  const buffers = artefact.state.filter((s) => s.role === "buffer");
+  // What belongs to a train block is called by it; a private buffer is the model's like any other.
+  const blocks = artefact.programs[0].entries.flatMap((e) => (e.train ? [`${e.name.replace(/_step$/, "")}.`] : []));
+  const ofTraining = ({ role, path }: { readonly role: string; readonly path: string }): boolean =>
+    role === "internal" && (path === "random_step" || blocks.some((block) => path.startsWith(block)));
+  const buffers = artefact.state.filter((s) => !ofTraining(s));
   if (buffers.length)
     rows.push([style.dim("buffers"), `${grouped(sum(buffers))} in ${count(buffers.length, "tensor")}`]);
-  const optimiser = artefact.state.filter((s) => s.role === "internal");
+  const optimiser = artefact.state.filter(ofTraining);
   if (optimiser.length) rows.push([style.dim("training state"), bytesText(bytes(optimiser))]);
   const pipelines = artefact.programs.map((p) => `${p.target} (${count(p.kernels.length, "pipeline")})`);
   rows.push([style.dim("targets"), pipelines.join(", ")]);

@@ -97,6 +97,7 @@ function memberOf(m: ast.Member): Documented[] {
     case "buffer_decl": {
       const when = m.when ? ` if ${printExpr(m.when)}` : "";
       const init = m.init ? ` = ${printExpr(m.init)}` : "";
+      if (m.kind === "buffer_decl" && m.private) return [];
       const kind = m.kind === "param_decl" ? "param" : "buffer";
       return [made(kind, m.name.name, `${m.name.name}: ${printType(m.type)}${init}${when}`, m)];
     }

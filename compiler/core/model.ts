@@ -23,7 +23,7 @@ export interface ParamInfo {
   readonly init: Init;
   /** For parameters: left alone by every training step. */
   readonly frozen: boolean;
-  /** The program's own state (the random step): in checkpoints, not beside the weights. */
+  /** The program's own state (the random step) and private buffers: in checkpoints, not beside the weights. */
   readonly internal: boolean;
   readonly doc?: string;
   readonly span: Span;

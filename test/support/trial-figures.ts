@@ -1,5 +1,6 @@
-// The models of test/trial with PyTorch's figures for them (test/figures/trial.json, made by make/trial.py). In: names. Out:
-// compiled models, the hash-made weights and inputs they belong to, and checks against what is kept of each tensor.
+// The models of test/trial, and of dsl-examples at full size, with PyTorch's figures for them (test/figures/trial.json and
+// examples.json, made by make/trial.py and examples.py). In: names. Out: compiled models, the hash-made weights and inputs they
+// belong to, and checks against what is kept of each tensor.
 import { readFileSync } from "node:fs";
 import {
   type CheckedModel,
@@ -11,6 +12,7 @@ import {
 import type { Summary } from "./figures.ts";
 import { projectFile } from "./files.ts";
 import { integers, parameter, probe, signed, unitFloats } from "./hashing.ts";
+import type { Net } from "./module.ts";
 
 type Rule =
   | { readonly rule: "signed" | "unit" | "bool"; readonly shape: readonly number[] }
@@ -47,12 +49,16 @@ export interface TrialFigure {
   >;
 }
 
-const file = new URL("../figures/trial.json", import.meta.url);
-export const trialFigures = (
-  JSON.parse(readFileSync(file, "utf8")) as {
-    figures: Readonly<Record<string, TrialFigure>>;
-  }
-).figures;
+const figuresIn = (name: string): Readonly<Record<string, TrialFigure>> =>
+  (
+    JSON.parse(readFileSync(new URL(`../figures/${name}`, import.meta.url), "utf8")) as {
+      figures: Readonly<Record<string, TrialFigure>>;
+    }
+  ).figures;
+
+export const trialFigures = figuresIn("trial.json");
+/** The examples at full size, in the same form (make/examples.py). */
+export const exampleFigures = figuresIn("examples.json");
 
 /** Its source, with what it imports. */
 const trialFile = (path: string): string | undefined =>
@@ -69,8 +75,12 @@ export function checkTrial(f: TrialFigure): CheckedModel {
   return models[0];
 }
 
-export function compileTrial(f: TrialFigure, options: CompileOptions = {}): Compiled {
-  return compile(projectFile(f.source), f.source, {
+export function compileTrial(
+  f: TrialFigure,
+  options: CompileOptions = {},
+  source = projectFile(f.source),
+): Compiled {
+  return compile(source, f.source, {
     resolve: trialFile,
     model: f.model,
     set: f.set,
@@ -169,4 +179,33 @@ export function checkSummary(
       throw new Error(
         `${what}: ${name}: ${kind} is ${got}, PyTorch's is ${want} (allowed ${most.toExponential(1)})`,
       );
+}
+
+/** Throws unless a net that `load` gives has the figure's results, and each step from new ones its loss and what it added. */
+export async function figureAgrees(
+  name: string,
+  f: TrialFigure,
+  compiled: Compiled,
+  load: () => Promise<Net>,
+): Promise<void> {
+  const net = await load();
+  for (const [entry, { inputs, results }] of Object.entries(f.entries)) {
+    const out = await net.results(entry, trialInputs(f, compiled, entry, inputs));
+    for (const [result, summary] of Object.entries(results))
+      checkSummary(`${name} ${entry}`, result, out[result], summary, 1e-4, 1e-4);
+  }
+  net.base.dispose();
+  for (const [block, { inputs, loss, added }] of Object.entries(f.steps)) {
+    const trained = await load();
+    const got = await trained.step(block, trialInputs(f, compiled, `${block}_step`, inputs));
+    if (!(Math.abs(got - loss) < 1e-4 * Math.max(1, Math.abs(loss))))
+      throw new Error(`${name} ${block}: the loss is ${got}, PyTorch's is ${loss}`);
+    for (const [path, summary] of Object.entries(added)) {
+      const before = parameter(f.salt + path, f.parameters[path]);
+      const after = await trained.parameter(path);
+      const delta = Array.from(before, (x, i) => Number(after[i]) - x);
+      checkSummary(`${name} ${block}`, path, delta, summary, 1e-3, 1e-4);
+    }
+    trained.base.dispose();
+  }
 }

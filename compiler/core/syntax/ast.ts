@@ -284,10 +284,14 @@ export interface ParamDecl extends NodeBase {
   readonly doc?: string;
 }
 
-/** `buffer running_mean: f32[c] = zeros()`, with `if` as a param has it. */
+/**
+ * `buffer running_mean: f32[c] = zeros()`, with `if` as a param has it. A `private buffer` is in no file of weights: a cache
+ * (PyTorch's `persistent = False`).
+ */
 export interface BufferDecl extends NodeBase {
   readonly kind: "buffer_decl";
   readonly name: Ident;
+  readonly private: boolean;
   readonly called?: Expr;
   readonly type: Type;
   readonly init?: Expr;

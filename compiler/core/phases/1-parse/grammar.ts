@@ -235,9 +235,15 @@ export class MdlParser extends RecoveringParser {
   );
 
   private readonly variable: Rule<ast.ParamDecl | ast.BufferDecl> = this.RULE("variable", () => {
+    let isPrivate: IToken | undefined;
     const word = this.OR([
       { ALT: () => this.CONSUME(t.ParamWord) },
-      { ALT: () => this.CONSUME(t.BufferWord) },
+      {
+        ALT: () => {
+          isPrivate = this.OPTION4(() => this.CONSUME(t.Private));
+          return this.CONSUME(t.BufferWord);
+        },
+      },
     ]);
     const name = this.name();
     let called: ast.Expr | undefined;
@@ -257,13 +263,12 @@ export class MdlParser extends RecoveringParser {
         return this.SUBRULE2(this.expression);
       });
     });
-    return this.ACTION(() => ({
-      kind: word.tokenType === t.ParamWord ? ("param_decl" as const) : ("buffer_decl" as const),
-      name,
-      type,
-      span: this.since(word),
-      ...opt({ called, init, when }),
-    }));
+    return this.ACTION(() => {
+      const all = { name, type, span: this.since(isPrivate ?? word), ...opt({ called, init, when }) };
+      return word.tokenType === t.ParamWord
+        ? { kind: "param_decl" as const, ...all }
+        : { kind: "buffer_decl" as const, ...all, private: isPrivate !== undefined };
+    });
   });
 
   private readonly frozen: Rule<ast.FrozenDecl> = this.RULE("frozen", (): ast.FrozenDecl => {

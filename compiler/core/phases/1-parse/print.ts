@@ -142,7 +142,7 @@ class Printer extends ExprPrinter {
     switch (node.kind) {
       case "param_decl":
       case "buffer_decl": {
-        const word = node.kind === "param_decl" ? "param" : "buffer";
+        const word = node.kind === "param_decl" ? "param" : node.private ? "private buffer" : "buffer";
         const type = this.type(node.type, indent, indent, 0);
         const name = `${this.called(node, indent)}:`;
         const head = `${word} ${name} ${type}`;

@@ -231,7 +231,7 @@ function checkModel(
     shape: s.shape,
     init: s.init,
     frozen: s.frozen,
-    internal: false,
+    internal: s.private,
     ...(s.doc === undefined ? {} : { doc: s.doc }),
     span: s.span,
   });

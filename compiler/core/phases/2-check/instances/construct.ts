@@ -224,6 +224,7 @@ function declareSlot(ctx: Ctx, statics: Scope, m: ast.ParamDecl | ast.BufferDecl
   const slot: Slot = {
     kind: m.kind === "param_decl" ? "param" : "buffer",
     name: m.name.name,
+    private: m.kind === "buffer_decl" && m.private,
     dtype,
     shape,
     init,

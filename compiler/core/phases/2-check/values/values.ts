@@ -51,6 +51,8 @@ export type Val =
 export interface Slot {
   readonly kind: "param" | "buffer";
   readonly name: string;
+  /** A buffer that no file of weights holds. */
+  readonly private: boolean;
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly init: Init;
