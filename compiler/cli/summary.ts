@@ -62,7 +62,9 @@ function facts({ artefact, report, stored }: Compiled, style: Style): string[] {
     ],
   ];
   // What belongs to a train block is called by it; a private buffer is the model's like any other.
-  const blocks = artefact.programs[0].entries.flatMap((e) => (e.train ? [`${e.name.replace(/_step$/, "")}.`] : []));
+  const blocks = artefact.programs[0].entries.flatMap((e) =>
+    e.train ? [`${e.name.replace(/_step$/, "")}.`] : [],
+  );
   const ofTraining = ({ role, path }: { readonly role: string; readonly path: string }): boolean =>
     role === "internal" && (path === "random_step" || blocks.some((block) => path.startsWith(block)));
   const buffers = artefact.state.filter((s) => !ofTraining(s));

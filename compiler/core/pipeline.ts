@@ -44,6 +44,7 @@ import {
   placeState,
 } from "./phases/8-plan/places.ts";
 import { type EntryInput, type EntryReport, planEntry } from "./phases/8-plan/plan.ts";
+import { requiresOf } from "./phases/8-plan/requires.ts";
 import type { FlatTensors, ReferenceModel, ReferenceStep } from "./reference/net.ts";
 import type { Region } from "./regions/region.ts";
 import { verifyFused, verifyRegions } from "./regions/verify.ts";
@@ -142,17 +143,21 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
       },
       planning: { target, kernels, derived, places },
     };
-    const entries = sources.map((src) =>
-      sized(src.name, src.span, () => {
-        const { plan, report } = entryOf(src, line);
-        stages.push(report);
-        return plan;
-      }),
-    );
+    const made = sources.map((src) => sized(src.name, src.span, () => entryOf(src, line)));
+    stages.push(...made.map((m) => m.report));
+    const entries = made.map((m) => m.plan);
     const units = planDerived(derived);
     return {
       target: target.name,
-      requires: target.requires,
+      requires: requiresOf(
+        target,
+        made.map((m) => m.report.largest),
+        [
+          { name: "the parameters", bytes: params.bytes },
+          { name: "the state", bytes: state.bytes },
+          { name: "what is made of the parameters", bytes: derived.bytes },
+        ],
+      ),
       kernels: kernels.finish(target.backend, printed, target.requires.features),
       entries,
       derived: units,
@@ -215,7 +220,12 @@ function entryOf(src: Source, line: Line): { plan: EntryPlan; report: StageRepor
   const simplified = simplify(
     checked,
     // One buffer is what the node stores.
-    { inference: src.inference, claims, operands: maxBindings - 1 },
+    {
+      inference: src.inference,
+      claims,
+      operands: maxBindings - 1,
+      bytes: limitOf(target, "maxStorageBufferBindingSize"),
+    },
     (pass, g) => {
       if (options.verify) verify(g, pass);
     },

@@ -36,7 +36,7 @@ export function misfit({ requires }: Program, offer: Offer, named = false): stri
     const has = limitOf(offer.limits, name) ?? 0;
     // Alignments are better when smaller.
     if (name.startsWith("min") ? has > needed : has < needed)
-      return `needs ${name} ${needed}, this has ${has}`;
+      return `needs ${name} ${needed}${requires.why?.[name] ?? ""}, this has ${has}`;
   }
   const { subgroupMinSize: min, subgroupMaxSize: max } = offer.info;
   if (

@@ -232,6 +232,8 @@ export interface TensorSpec {
 export interface Requires {
   readonly features: readonly string[];
   readonly limits: Readonly<Record<string, number>>;
+  /** Of a limit that the kernels of this target do not all need: ` for `, and what needs it. */
+  readonly why?: Readonly<Record<string, string>>;
   /** Exact subgroup size the kernels were written for. */
   readonly subgroupSize?: number;
   /** "cpu": only software adapters; "gpu": only others. */

@@ -36,6 +36,7 @@ import { buildGraphs } from "./graphs.ts";
 const simplifyOptions = (o: CaseOptions) => ({
   inference: o.inference,
   claims: (node: Node) => isClaimed(node, o.target),
+  bytes: o.number("bytes") ?? limitOf(o.target, "maxStorageBufferBindingSize"),
   operands: o.number("operands") ?? limitOf(o.target, "maxStorageBuffersPerShaderStage") - 1,
 });
 const passStages = passes.map((pass): [string, Stage] => [

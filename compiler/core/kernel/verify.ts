@@ -18,6 +18,7 @@ import type { Words } from "./names.ts";
 /** Limits of a kernel, by their names in WebGPU; `maxUniformWords` counts the two that say which workgroups run, too. */
 export type KernelLimit =
   | "maxStorageBuffersPerShaderStage"
+  | "maxStorageBufferBindingSize"
   | "maxUniformBufferBindingSize"
   | "maxUniformWords"
   | "maxComputeWorkgroupStorageSize"

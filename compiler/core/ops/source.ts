@@ -22,7 +22,7 @@ const leaf = (name: string, doc: string, more: Partial<OpDef> = {}): OpDef => ({
 
 /** An argument of the entry: attrs name, dtype, shape; `counts` where its value is the size of its name. */
 export const input = leaf("input", "An argument of the entry.");
-/** A trainable tensor: attrs path, dtype, shape. */
+/** A trainable tensor: attrs path, dtype, shape; `from` where it is some of its rows: the first of them. */
 export const param = leaf("param", "A parameter, by path.");
 /** A buffer's value at entry: attrs path, dtype, shape. */
 export const state = leaf("state", "A buffer's value at entry, by path.");

@@ -233,6 +233,11 @@ export function roundToF16(x: number): number {
 }
 
 /** The data of a leaf. */
+function rowsOf({ dtype, data, shape: [, ...row] }: Dense, from: number, shape: readonly number[]): Dense {
+  const size = row.reduce((a, b) => a * b, 1);
+  return dense(dtype, shape, data.slice(from * size, (from + shape[0]) * size));
+}
+
 function source(node: Node, context: Context, bind: (input: Node) => Dense | undefined): Dense {
   const { op, attrs } = node;
   const { type } = node.outs[0];
@@ -250,8 +255,13 @@ function source(node: Node, context: Context, bind: (input: Node) => Dense | und
     return found;
   };
   switch (op.name) {
-    case "param":
-      return need(context.params?.[String(attrs.path)], `parameter ${String(attrs.path)}`);
+    case "param": {
+      const found = context.params?.[String(attrs.path)];
+      return need(
+        found && attrs.from !== undefined ? rowsOf(found, Number(attrs.from), shapeOf(type, context)) : found,
+        `parameter ${String(attrs.path)}`,
+      );
+    }
     case "state":
       return need(context.state?.[String(attrs.path)], `state ${String(attrs.path)}`);
     case "seed":

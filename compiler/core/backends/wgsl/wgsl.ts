@@ -11,6 +11,7 @@ export const wgsl: Backend = {
     alignment: 256,
     limits: {
       maxStorageBuffersPerShaderStage: 8,
+      maxStorageBufferBindingSize: 2 ** 27,
       maxUniformBufferBindingSize: 65536,
       // Members of a structure.
       maxUniformWords: 1023,

@@ -2,7 +2,7 @@
 //   x @ a + s, x @ b + t  ->  y = x @ [a | b] + [s | t], slices of y
 // for right operands and biases that depend on parameters alone, so that the joined ones are made once, ahead. In:
 // primitives of an inference graph. Out: fewer contractions; the slices are movement and cost nothing.
-import { type Dim, add as dAdd, dim, isConst, ZERO } from "../../dims/dim.ts";
+import { asConst, type Dim, add as dAdd, dim, isConst, mul, ZERO } from "../../dims/dim.ts";
 import { usersOf } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
@@ -23,7 +23,8 @@ interface Member {
   readonly size: Dim;
 }
 
-export function shareOperands(graph: Graph): Graph {
+/** Of what would be more than `most` bytes side by side, which no kernel could bind, each stays by itself. */
+export function shareOperands(graph: Graph, most = Number.POSITIVE_INFINITY): Graph {
   const isDerived = derivedTest(writtenBy(graph));
   const users = usersOf(graph.nodes);
   const sinks = new Set([...graph.results, ...graph.writes].map((s) => s.value));
@@ -47,6 +48,8 @@ export function shareOperands(graph: Graph): Graph {
       from = dAdd(from, size);
       return member;
     });
+    const rows = members[0].right.type.shape[0];
+    if (4 * (asConst(mul(rows, from)) ?? 0) > most) continue;
     // All with a bias or none: a bias of one alone would become a kernel of its own.
     if (members.every((m) => m.bias) || members.every((m) => !m.bias)) families.push(members);
   }

@@ -15,6 +15,7 @@ import { limitOperands } from "./operands.ts";
 import { foldScales } from "./scales.ts";
 import { mergeScans } from "./scans.ts";
 import { shareOperands } from "./share.ts";
+import { splitOperands } from "./split.ts";
 import { shareSums } from "./sums.ts";
 
 export interface SimplifyOptions {
@@ -23,6 +24,8 @@ export interface SimplifyOptions {
   readonly claims?: (node: Node) => boolean;
   /** Operands a kernel can read (see operands.ts). */
   readonly operands?: number;
+  /** Bytes of an operand that a kernel can bind (see split.ts). */
+  readonly bytes?: number;
 }
 export type Pass = { readonly name: string; readonly run: (g: Graph, o: SimplifyOptions) => Graph };
 
@@ -38,8 +41,10 @@ export const passes: readonly Pass[] = [
   { name: "narrow", run: (g) => narrow(g) },
   // Needs primitives: batch norm is arithmetic by now.
   { name: "fold-scales", run: (g, o) => (o.inference ? foldScales(g) : g) },
-  { name: "share-operands", run: (g, o) => (o.inference ? shareOperands(g) : g) },
+  { name: "share-operands", run: (g, o) => (o.inference ? shareOperands(g, o.bytes) : g) },
   { name: "share-sums", run: (g) => shareSums(g) },
+  // After products are shared: weights side by side are no leaves.
+  { name: "split-operands", run: (g, o) => splitOperands(g, o.bytes ?? Number.POSITIVE_INFINITY) },
   { name: "limit-operands", run: (g, o) => limitOperands(g, o.operands ?? Number.POSITIVE_INFINITY) },
   // Kernels store what sinks name.
   { name: "store-sinks", run: storeSinks },
@@ -47,15 +52,16 @@ export const passes: readonly Pass[] = [
   { name: "loops", run: (g) => lowerLoops(g) },
 ];
 
-/** The first pass that asks how many operands there may be, and nothing else. Those before it ask what is claimed. */
+/** The first pass that asks how many operands there may be, and nothing else. Those before it ask the rest. */
 const OWN = passes.findIndex((p) => p.name === "limit-operands");
 
 /**
- * What the passes have made of one graph: what came out of the first ones, what was asked about claims on the way, and what the
+ * What the passes have made of one graph: what came out of the first ones, what was asked on the way, and what the
  * others made of that, by operands.
  */
 export type Simplified = {
   readonly graph: Graph;
+  readonly bytes: number | undefined;
   readonly asked: ReadonlyMap<Node, boolean>;
   readonly done: Map<number | undefined, Graph>;
 }[];
@@ -75,7 +81,10 @@ export function simplify(
     }, from);
   const claims = options.claims ?? (() => false);
   // Where a target would have answered alike all along, the same comes out.
-  let first = known.find((k) => [...k.asked].every(([n, answer]) => claims(n) === answer));
+  const { inference, operands, bytes } = options;
+  let first = known.find(
+    (k) => k.bytes === bytes && [...k.asked].every(([n, answer]) => claims(n) === answer),
+  );
   if (!first) {
     const asked = new Map<Node, boolean>();
     const recorded = (n: Node): boolean => {
@@ -84,10 +93,9 @@ export function simplify(
       return answer;
     };
     const made = run(passes.slice(0, OWN), graph, { ...options, claims: recorded });
-    first = { graph: made, asked, done: new Map() };
+    first = { graph: made, bytes, asked, done: new Map() };
     known.push(first);
   }
-  const { inference, operands } = options;
   const out = first.done.get(operands) ?? run(passes.slice(OWN), first.graph, { inference, operands });
   first.done.set(operands, out);
   return out;

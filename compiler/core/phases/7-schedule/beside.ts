@@ -1,7 +1,7 @@
 // Kernels that do not wait for each other run side by side in one dispatch: a layer's gradients by its weight and by its
 // input, the copies of weights, the sums behind biases. Each launch costs, and few of them fill a device by themselves.
 // In: what runs for a graph, in order. Out: the same with fewer launches.
-import { dim, evaluateAll, NOMINAL, product } from "../../dims/dim.ts";
+import { add, dim, evaluateAll, mul, NOMINAL, product } from "../../dims/dim.ts";
 import type { Graph, Value } from "../../ir/types.ts";
 import { beside, found, type Within, waits } from "../../kernel/beside.ts";
 import type { Stmt } from "../../kernel/code.ts";
@@ -45,7 +45,8 @@ export function lyingIn(
   for (const n of params) {
     const at = flat?.(String(n.attrs.path));
     const whole = at && byPath.get(at.path);
-    if (whole) places.set(n.outs[0], { whole, at: dim(at.offset) });
+    const before = mul(Number(n.attrs.from ?? 0), ...n.outs[0].type.shape.slice(1));
+    if (whole) places.set(n.outs[0], { whole, at: add(at.offset, before) });
   }
   return (v) => places.get(v);
 }

@@ -20,7 +20,14 @@ export interface ProgramContext {
   readonly places: Places;
 }
 
+/** The largest range of a known size that a dispatch binds, and what lies there. */
+export interface Largest {
+  readonly bytes: number;
+  readonly name: string;
+}
+
 export class Planner {
+  largest: Largest = { bytes: 0, name: "" };
   /** Bytes of each value that lies in the arena. */
   readonly tenants: Dim[] = [];
   readonly derivedUsed = new Set<number>();
@@ -98,7 +105,13 @@ export class Planner {
   ): Extract<Planned, { kind: "dispatch" }> {
     const stores = launch.buffers.map((b) => this.storeOf(b.value, l));
     const writes = launch.buffers.map((b) => b.access === "read_write");
-    for (const s of stores) this.noteDerived(s);
+    stores.forEach((s, i) => {
+      this.noteDerived(s);
+      const bytes = asConst(s.bytes) ?? 0;
+      const { node } = launch.buffers[i].value;
+      if (bytes > this.largest.bytes)
+        this.largest = { bytes, name: String(node.attrs.path ?? node.label ?? node.op.name) };
+    });
     const access = this.p.target.backend.rules.access(
       stores.map((s, i) => ({ buffer: bufferOf(s), writes: writes[i] })),
     );

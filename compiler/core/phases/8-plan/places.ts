@@ -2,6 +2,7 @@
 // what its training steps keep. Out: byte ranges by path, shared by all programs.
 import type { Artefact, BufferName, TensorSpec } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/report.ts";
+import { asConst } from "../../dims/dim.ts";
 import { type Data, dataBytes } from "../../ir/data.ts";
 import type { Node } from "../../ir/types.ts";
 import type { CheckedModel } from "../../model.ts";
@@ -257,7 +258,11 @@ export class Places {
     const path = String(n.attrs.path);
     const place = this[buffer].get(path);
     if (!place) throw new InternalError("plan", `${n.op.name} ${path} has no place`);
-    return { buffer, place };
+    if (n.attrs.from === undefined) return { buffer, place };
+    const [{ type }] = n.outs;
+    const [rows, ...row] = type.shape.map((d) => asConst(d) as number);
+    const bytes = row.reduce((a, b) => a * b, 1) * bytesPer(type.dtype);
+    return { buffer, place: { offset: place.offset + Number(n.attrs.from) * bytes, bytes: rows * bytes } };
   }
   /** Where a write goes. */
   written(path: string): { readonly buffer: BufferName; readonly place: Place } {

@@ -16,7 +16,7 @@ import type { Block } from "../../ir/blocks.ts";
 import type { IndexRange, Value } from "../../ir/types.ts";
 import type { Routine } from "../../kernel/launch.ts";
 import { isFlat, RANDOM_STEP } from "../../ops/source.ts";
-import { Planner, type ProgramContext } from "./blocks.ts";
+import { type Largest, Planner, type ProgramContext } from "./blocks.ts";
 import { emitBlock } from "./encode.ts";
 import { ExprTable } from "./exprs.ts";
 import { type MemoryAt, memoryAt } from "./memory.ts";
@@ -39,6 +39,7 @@ export interface EntryReport {
   readonly memory: () => readonly MemoryAt[];
   /** What a call runs: a loop's as often as it runs. */
   readonly dispatches: Dim;
+  readonly largest: Largest;
 }
 
 export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; report: EntryReport } {
@@ -147,7 +148,7 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     known ??= [1, NOMINAL].map((size) => memoryAt(plan, planner.tenants, size, alignment));
     return known;
   };
-  return { plan, report: { memory, dispatches: dispatchesOf(steps) } };
+  return { plan, report: { memory, dispatches: dispatchesOf(steps), largest: planner.largest } };
 }
 
 /** No step, and no result, reads a place of the arena that nothing has written. */
