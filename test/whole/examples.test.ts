@@ -46,9 +46,9 @@ it("the text of an LSTM does not grow with its sequence", () => {
       js: emitModule(artefact, { runtime: "import" }).js.length,
     };
   };
-  const [open, short, long] = [made(), made(8), made(512)];
-  expect(long).toEqual({ ...short, js: expect.any(Number) });
-  // A number or two of more digits.
-  expect(Math.abs(long.js - short.js)).toBeLessThan(100);
-  expect(Math.abs(long.js - open.js)).toBeLessThan(0.1 * open.js);
+  // Schedules are chosen by sizes, of which there are few kinds: from some length on nothing changes but numbers.
+  const [open, short, long, longest] = [made(), made(8), made(512), made(4096)];
+  expect(longest).toEqual({ ...long, js: expect.any(Number) });
+  expect(Math.abs(longest.js - long.js)).toBeLessThan(200);
+  for (const { js } of [open, short]) expect(long.js).toBeLessThan(1.25 * js);
 });
