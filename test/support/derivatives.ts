@@ -29,6 +29,7 @@ const STEPS: readonly string[] = [
   "attention(h[new], x[new], tanh(h)[new])[0]",
   "erf(h) + gelu(x * h) * 0.3",
   "cube(h * 0.5) + pair(h, x)",
+  "both(h, x).p * 0.3 + both(sin(h), x).s",
   "prod(1 + 0.2 * tanh(h), axis = 1)[:, new] * x",
   "h * std(h + 2 * f32(iota(4)), axis = 1)[:, new] * 0.4",
   "sort(h + 10 * x, axis = 1)[0] * 0.1 + h",
@@ -51,6 +52,9 @@ const program = (seed: number): string => {
   return `
 op cube(a: f32) -> f32 { a * a * a } grad (g) { 3 * a * a * g }
 op pair(a: f32, b: f32) -> f32 { sin(a) * b } grad (g) { (cos(a) * b * g, sin(a) * g) }
+op both(a: f32, b: f32) -> (s: f32, p: f32) { (s = a + b * b, p = a * sin(b)) } grad (g) {
+  (g.s + sin(b) * g.p, 2 * b * g.s + a * cos(b) * g.p)
+}
 model M {
   param w: f32[4, 4] = zeros()
   private fn cell(h: f32[3, 4]) -> f32[3, 4] { tanh(h @ w) * h }

@@ -11,6 +11,7 @@ import {
   exactQuotient,
   floorDiv,
   isConst,
+  max,
   mod,
   mul,
   ONE,
@@ -25,6 +26,7 @@ import {
   dimsAt,
   FLOATS,
   fail,
+  full,
   int,
   numberAt,
   numbersAt,
@@ -35,6 +37,7 @@ import {
   tensor,
 } from "./define.ts";
 import { add as addValues } from "./elementwise.ts";
+import { concat } from "./joins.ts";
 import { sliceAxis, transpose } from "./movement.ts";
 import {
   directions,
@@ -292,8 +295,7 @@ function convolutionsOver(rank: number, examples: Examples): readonly OpDef[] {
     vjp: (b, node, [h]) => {
       const [g, w] = node.inputs;
       if (!h) return [undefined, undefined];
-      const image = fromPhases(b, h, rank);
-      const attrs = blockAttrs(node.attrs, g.type, w.type, image.type, rank);
+      const { image, attrs } = asImage(b, node.attrs, g.type, w.type, fromPhases(b, h, rank), rank);
       const whole = b.make(conv, [image, w], attrs);
       const dg = along.reduce((v, d) => sliceAxis(b, v, 2 + d, 0, g.type.shape[2 + d]), whole);
       return [dg, toWeight(b, image, g, attrs, w.type.shape)];
@@ -565,17 +567,31 @@ function fromPhases(b: Builder, h: Value, rank: number): Value {
 }
 /**
  * The conv over the blocks' rows whose input gradient this is. The padding behind gives exactly g's positions where
- * that can be computed; otherwise enough, and the caller cuts the rest off.
+ * that can be computed; otherwise enough, and the caller cuts the rest off. Where a window's size is known at the call only,
+ * zeros stand behind the image instead.
  */
-function blockAttrs(attrs: Attrs, g: TensorType, w: TensorType, image: TensorType, rank: number): Attrs {
+function asImage(
+  b: Builder,
+  attrs: Attrs,
+  g: TensorType,
+  w: TensorType,
+  rows: Value,
+  rank: number,
+): { readonly image: Value; readonly attrs: Attrs } {
   const [stride, dilation] = [numbersAt(attrs, "stride"), numbersAt(attrs, "dilation")];
   const padding = numbersAt(attrs, "origin").map((o, d) => o * stride[d]);
+  let image = rows;
   const high = directions(rank).map((d) => {
     const window = spanOf(w.shape[2 + d], dilation[d]);
     const reach = add(mul(sub(g.shape[2 + d], 1), stride[d]), window);
-    return asConst(sub(reach, add(image.shape[2 + d], padding[d]))) ?? asConst(window) ?? 0;
+    const missing = sub(reach, add(rows.type.shape[2 + d], padding[d]));
+    const known = asConst(missing) ?? asConst(window);
+    if (known !== undefined) return known;
+    const shape = image.type.shape.map((n, i) => (i === 2 + d ? max(missing, 0) : n));
+    image = concat(b, [image, full(b, 0, { dtype: image.type.dtype, shape })], 2 + d);
+    return 0;
   });
-  return { stride, padding, dilation, groups: attrs.groups, padding_high: high };
+  return { image, attrs: { stride, padding, dilation, groups: attrs.groups, padding_high: high } };
 }
 
 // ---------------------------------------------------------------------------------------------- examples

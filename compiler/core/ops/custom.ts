@@ -3,7 +3,7 @@
 // other, and no pass calls back into the checker.
 import type { Attrs, Builder, Graph, OpDef, Value } from "../ir/types.ts";
 import { broadcastTo, broadcastTogether } from "./axes.ts";
-import { sameShapes } from "./define.ts";
+import { full, sameShapes } from "./define.ts";
 
 /**
  * The results of a graph over scalars for operands of any one shape, element by element. Its inputs are the operands in
@@ -26,8 +26,8 @@ function elementByElement(b: Builder, graph: Graph, operands: readonly Value[]):
 const graphOf = (attrs: Attrs, name: string): Graph => attrs[name] as Graph;
 
 /**
- * `op f(x: f32) -> f32 { … } grad (g) { … }`: attrs name (the author's), body and gradient (graphs over scalars: the
- * operands, and the operands with the cotangent behind them). The operands have one shape.
+ * `op f(x: f32) -> f32 { … } grad (g) { … }`: attrs name (the author's), one (it has one result, without a name), body and gradient (graphs over scalars: the
+ * operands, and the operands with the cotangents of the results behind them). The operands have one shape.
  */
 export const customOp: OpDef = {
   name: "custom",
@@ -35,17 +35,16 @@ export const customOp: OpDef = {
   fuses: "composite",
   exposed: false,
   params: [{ name: "operands", kind: "tensors" }],
-  infer: (types, attrs, b) => [
-    {
-      dtype: graphOf(attrs, "body").results[0].value.type.dtype,
-      shape: sameShapes(String(attrs.name), types, b),
-    },
-  ],
+  infer: (types, attrs, b) => {
+    const shape = sameShapes(String(attrs.name), types, b);
+    return graphOf(attrs, "body").results.map((r) => ({ dtype: r.value.type.dtype, shape }));
+  },
   expand: (b, node) => elementByElement(b, graphOf(node.attrs, "body"), node.inputs),
-  vjp: (b, node, [g]) =>
-    g
-      ? elementByElement(b, graphOf(node.attrs, "gradient"), [...node.inputs, g])
-      : node.inputs.map(() => undefined),
+  vjp(b, node, grads) {
+    if (grads.every((g) => g === undefined)) return node.inputs.map(() => undefined);
+    const cotangents = grads.map((g, i) => g ?? full(b, 0, node.outs[i].type));
+    return elementByElement(b, graphOf(node.attrs, "gradient"), [...node.inputs, ...cotangents]);
+  },
   examples: [],
 };
 

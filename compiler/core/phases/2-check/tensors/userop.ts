@@ -77,14 +77,27 @@ export function callUserOp(ctx: Ctx, op: UserOp, args: readonly ArgVal[], site: 
   if (values.length === 0) fail(inside, "E0206", "an op has at least one scalar operand", decl.name.span);
   const together = broadcastTogether(trace.b, values, name);
   if (!decl.grad) {
-    return tensorVal(bodyValue(inside, decl, decl.body, names, together, "result"));
+    return asVal(bodyValues(inside, decl, names, together));
   }
   const attrs = definition(inside, decl, names, values);
-  const out = trace.b.at(originOf(ctx, site.span), () =>
-    trace.b.make(customOp, together, attrs, labelOf(site)),
+  const outs = trace.b.at(originOf(ctx, site.span), () =>
+    trace.b.node(customOp, together, attrs, labelOf(site)),
   );
-  return tensorVal(out);
+  return asVal(namesOf(attrs).map((name, i) => ({ name, value: outs[i] })));
 }
+
+/** A result of an operator; the only one has no name, unless it is declared with one. */
+interface OpResult {
+  readonly name: string | undefined;
+  readonly value: Value;
+}
+/** Names of the results of an operator with a gradient. */
+const namesOf = (attrs: Attrs): readonly (string | undefined)[] =>
+  attrs.one ? [undefined] : (attrs.body as Graph).results.map((r) => r.name);
+const asVal = (results: readonly OpResult[]): Val =>
+  results.length === 1 && results[0].name === undefined
+    ? tensorVal(results[0].value)
+    : { kind: "record", fields: new Map(results.map((r) => [String(r.name), tensorVal(r.value)])) };
 
 function opFrame(ctx: Ctx, op: UserOp, trace: Trace, site: Span): Ctx {
   return {
@@ -99,15 +112,14 @@ function opFrame(ctx: Ctx, op: UserOp, trace: Trace, site: Span): Ctx {
   };
 }
 
-/** Evaluates a body with the operands bound; the value has the operands' shape. */
-function bodyValue(
+/** Evaluates the body with the operands bound; each result has the operands' shape. */
+function bodyValues(
   inside: Ctx,
   decl: ast.OpDecl,
-  body: ast.Block,
   names: readonly string[],
   values: readonly Value[],
-  what: string,
-): Value {
+): readonly OpResult[] {
+  const { body, result } = decl;
   const scope = new Scope(inside.scope, true);
   names.forEach((n, i) => {
     scope.names.set(n, { val: tensorVal(values[i]), kind: "param" });
@@ -115,11 +127,29 @@ function bodyValue(
   const ctx: Ctx = { ...inside, scope };
   const span = body.result?.span ?? body.span;
   const val = ctx.shared.interpreter.block(ctx, body);
-  const type = decl.result ? scalarType(inside, decl.result) : undefined;
-  const v = toTensor(ctx, val, span, isLiteral(val) ? (type?.dtype ?? values[0].type.dtype) : undefined);
-  if (what === "result" && type && v.type.dtype !== type.dtype)
-    fail(ctx, "E0405", `${decl.name.name} gives ${v.type.dtype}, declared ${type.dtype}`, span);
-  return elementwise(ctx, decl, v, values, span);
+  const one = (name: string | undefined, v: Val, declared: ast.Type | undefined): OpResult => {
+    const type = declared ? scalarType(inside, declared) : undefined;
+    const value = toTensor(ctx, v, span, isLiteral(v) ? (type?.dtype ?? values[0].type.dtype) : undefined);
+    const what = name === undefined ? decl.name.name : `${decl.name.name}.${name}`;
+    if (type && value.type.dtype !== type.dtype)
+      fail(ctx, "E0405", `${what} gives ${value.type.dtype}, declared ${type.dtype}`, span);
+    return { name, value: elementwise(ctx, decl, value, values, span) };
+  };
+  if (result?.kind !== "record_type")
+    return val.kind === "record" && !result
+      ? [...val.fields].map(([name, v]) => one(name, v, undefined))
+      : [one(undefined, val, result)];
+  const given = val.kind === "record" ? val.fields : undefined;
+  const list = parts(val);
+  const missing = result.fields.find((f) => given && !given.has(f.name.name));
+  if (!list || list.length !== result.fields.length || missing)
+    return fail(
+      ctx,
+      "E0303",
+      `${decl.name.name} gives ${describe(val)}, declared (${result.fields.map((f) => f.name.name).join(", ")})`,
+      span,
+    );
+  return result.fields.map((f, i) => one(f.name.name, given?.get(f.name.name) ?? list[i], f.type));
 }
 
 function elementwise(ctx: Ctx, decl: ast.OpDecl, v: Value, values: readonly Value[], span: Span): Value {
@@ -156,8 +186,12 @@ function scalarBodies(
   const operands = names.map((n, i) => trial(n, values[i].type.dtype));
   const trace: Trace = { ...(inside.trace as Trace), b, count: () => 0 };
   const ctx: Ctx = { ...inside, trace, calls: [] };
-  const outs = [bodyValue(ctx, decl, decl.body, names, operands, "result")];
-  if (decl.grad) outs.push(...gradValues(ctx, decl, names, operands, trial("g", outs[0].type.dtype)));
+  const results = bodyValues(ctx, decl, names, operands);
+  const outs = results.map((r) => r.value);
+  if (decl.grad) {
+    const cotangents = results.map((r, i) => ({ ...r, value: trial(`g${i}`, r.value.type.dtype) }));
+    outs.push(...gradValues(ctx, decl, names, operands, cotangents));
+  }
   for (const n of reachable(outs))
     if (
       n.op.fuses !== "map" &&
@@ -183,14 +217,15 @@ function gradValues(
   decl: ast.OpDecl,
   names: readonly string[],
   operands: readonly Value[],
-  g: Value,
+  /** One for each result. */
+  cotangents: readonly OpResult[],
 ): Value[] {
   const grad = decl.grad as ast.OpGrad;
   const scope = new Scope(ctx.scope, true);
   names.forEach((n, i) => {
     scope.names.set(n, { val: tensorVal(operands[i]), kind: "param" });
   });
-  scope.names.set(grad.cotangent.name, { val: tensorVal(g), kind: "param" });
+  scope.names.set(grad.cotangent.name, { val: asVal(cotangents), kind: "param" });
   const at: Ctx = { ...ctx, scope };
   const val = ctx.shared.interpreter.block(at, grad.body);
   const span = grad.body.result?.span ?? grad.body.span;
@@ -234,7 +269,7 @@ function definition(
   if (old) return old.attrs;
   const graph = (
     inputs: readonly { readonly name: string; readonly dtype: DType }[],
-    body: (ctx: Ctx, operands: readonly Value[]) => readonly Value[],
+    body: (ctx: Ctx, operands: readonly Value[]) => readonly OpResult[],
   ): Graph => {
     const b = createBuilder();
     const operands = inputs.map(({ name, dtype }) => b.make(inputOp, [], { name, dtype, shape: [] }, name));
@@ -243,18 +278,33 @@ function definition(
     return finishGraph({
       name: decl.name.name,
       inputs: operands.map((v) => v.node),
-      results: outs.map((value, i) => ({ name: outs.length === 1 ? "y" : `y${i}`, value })),
+      results: outs.map(({ name = "y", value }) => ({ name, value })),
       symbols: [],
     });
   };
   const operands = names.map((name, i) => ({ name, dtype: dtypes[i] }));
-  const body = graph(operands, (ctx, xs) => [bodyValue(ctx, decl, decl.body, names, xs, "result")]);
-  const { dtype } = body.results[0].value.type;
-  const cotangent = { name: (decl.grad as ast.OpGrad).cotangent.name, dtype };
-  const gradient = graph([...operands, cotangent], (ctx, xs) =>
-    gradValues(ctx, decl, names, xs.slice(0, -1), xs[xs.length - 1]),
-  );
-  const attrs: Attrs = { name: decl.name.name, body, gradient };
+  let one = false;
+  const body = graph(operands, (ctx, xs) => {
+    const outs = bodyValues(ctx, decl, names, xs);
+    one = outs.length === 1 && outs[0].name === undefined;
+    return outs;
+  });
+  const g = (decl.grad as ast.OpGrad).cotangent.name;
+  const cotangents = body.results.map(({ name, value }) => ({
+    name: one ? g : `${g}.${name}`,
+    dtype: value.type.dtype,
+  }));
+  const gradient = graph([...operands, ...cotangents], (ctx, xs) => {
+    const flowing = body.results.map(({ name }, i) => ({
+      name: one ? undefined : name,
+      value: xs[names.length + i],
+    }));
+    return gradValues(ctx, decl, names, xs.slice(0, names.length), flowing).map((value, i) => ({
+      name: names[i],
+      value,
+    }));
+  });
+  const attrs: Attrs = { name: decl.name.name, body, gradient, one };
   list.push({ shared: inside.shared, key: `${key} ${dtypes}`, attrs });
   return attrs;
 }
