@@ -39,16 +39,15 @@ it("the text of an LSTM does not grow with its sequence", () => {
       bind: T ? { T } : undefined,
       verify: false,
     });
-    const [{ kernels, entries }] = artefact.programs;
+    const [{ entries }] = artefact.programs;
     return {
-      kernels: kernels.length,
       steps: entries.map((e) => e.body.steps.length),
       js: emitModule(artefact, { runtime: "import" }).js.length,
     };
   };
-  // Schedules are chosen by sizes, of which there are few kinds: from some length on nothing changes but numbers.
+  // Where sizes are known, schedules are chosen by them: a long sum takes a launch more than a short one, and that is all.
   const [open, short, long, longest] = [made(), made(8), made(512), made(4096)];
-  expect(longest).toEqual({ ...long, js: expect.any(Number) });
-  expect(Math.abs(longest.js - long.js)).toBeLessThan(200);
-  for (const { js } of [open, short]) expect(long.js).toBeLessThan(1.25 * js);
+  for (const { steps } of [long, longest])
+    for (const [i, n] of steps.entries()) expect(Math.abs(n - short.steps[i])).toBeLessThanOrEqual(6);
+  for (const { js } of [open, long, longest]) expect(Math.abs(js / short.js - 1)).toBeLessThan(0.25);
 });
