@@ -3,16 +3,17 @@
 // graphs and parameters only. In: a checked model and a width. Out: such a model, and where each weight went, which is all that
 // quantising needs to know (quantize.ts).
 import { asConst, dim } from "./dims/dim.ts";
-import { createBuilder, usersOf } from "./ir/build.ts";
+import { attrsHaveSymbols, createBuilder, usersOf } from "./ir/build.ts";
 import { transform } from "./ir/transform.ts";
-import type { Graph, Node, Value } from "./ir/types.ts";
+import type { Builder, Graph, Node, Value } from "./ir/types.ts";
 import { applySplits, contractionOf, splitsOf } from "./kernel/contraction.ts";
 import { foldOf, indexForm } from "./kernel/lowering.ts";
 import { type Axis, loadsOf, type Scalar } from "./kernel/scalar.ts";
 import { loweringFor, lowerValue } from "./kernel/values.ts";
 import type { CheckedModel, ParamInfo } from "./model.ts";
 import { transpose } from "./ops/movement.ts";
-import { param } from "./ops/source.ts";
+import { scan, scanAttrs } from "./ops/scan.ts";
+import { input, param } from "./ops/source.ts";
 import { dequantizeOp } from "./ops/stored.ts";
 import { expandingBuilder } from "./reference/expand.ts";
 
@@ -106,33 +107,103 @@ interface Use {
   readonly product: boolean;
 }
 
-/** Weights that nothing but products and look-ups read, in any entry. */
+/** Weights that nothing but products and look-ups read, in any entry, in loops as well. */
 function usesOf(model: CheckedModel): Map<string, Use> {
   const uses = new Map<string, Use>();
   const refused = new Set<string>();
   for (const { graph: whole } of model.entries) {
-    const graph = transform(whole, () => undefined, expandingBuilder(createBuilder())).graph;
-    const users = usersOf(graph.nodes);
-    const sinks = new Set([...graph.results, ...graph.writes].map((s) => s.value));
+    const graph = inPrimitives(whole);
     for (const { path } of graph.writes) refused.add(path);
+    const read = usesIn(graph);
     for (const n of graph.nodes) {
       const path = String(n.attrs.path);
       if (n.op !== param || refused.has(path)) continue;
-      const found = readersOf(n.outs[0], users, sinks)?.map((u) => useBy(u, n.outs[0]));
-      if (!found?.length || found.includes(undefined)) {
-        if (!found || found.length > 0) refused.add(path);
-        continue;
-      }
+      const found = read(n.outs[0]);
+      if (!found) refused.add(path);
       // A product is what takes the time.
-      const all = [uses.get(path), ...found].filter((u) => u !== undefined);
-      uses.set(path, all.find((u) => u.product) ?? all[0]);
+      const all = [uses.get(path), ...(found ?? [])].filter((u) => u !== undefined);
+      const use = all.find((u) => u.product) ?? all[0];
+      if (use) uses.set(path, use);
     }
   }
   for (const path of refused) uses.delete(path);
   return uses;
 }
+const inPrimitives = (graph: Graph): Graph =>
+  transform(graph, () => undefined, expandingBuilder(createBuilder())).graph;
 
-/** Who reads a value, views looked through; undefined where it is a result, or what a loop or a pack takes whole. */
+/** How a graph's weights are read; undefined where one is read by something else. */
+function usesIn(graph: Graph): (weight: Value) => readonly Use[] | undefined {
+  const users = usersOf(graph.nodes);
+  const sinks = new Set([...graph.results, ...graph.writes].map((s) => s.value));
+  return (weight) => {
+    const out: Use[] = [];
+    for (const reader of readersOf(weight, users, sinks) ?? [undefined]) {
+      const uses = reader?.op === scan ? usesInLoop(reader, weight) : reader && [useBy(reader, weight)];
+      for (const use of uses ?? [undefined]) {
+        if (!use) return undefined;
+        out.push(use);
+      }
+    }
+    return out;
+  };
+}
+/** The same of a loop that has a weight whole each time; undefined where it goes through slices of it. */
+function usesInLoop(loop: Node, weight: Value): readonly Use[] | undefined {
+  const { xs, carries, body } = scanAttrs(loop.attrs);
+  const at = loop.inputs.flatMap((v, i) => (shownBy(v).base === weight ? [i] : []));
+  if (at.some((i) => i < xs + carries)) return undefined;
+  const { dtype, shape } = weight.type;
+  const over = bodyOver(body, (b, n, i) => {
+    if (!at.includes(i)) return undefined;
+    const whole = b.make(input, [], { name: String(n.attrs.name), dtype, shape });
+    return { inputs: [whole], value: shown(b, whole, shownBy(loop.inputs[i]).views) };
+  });
+  const whole = inPrimitives(over);
+  const read = usesIn(whole);
+  const uses = at.map((i) => read(whole.inputs[i].outs[0]));
+  return uses.includes(undefined) ? undefined : uses.flatMap((u) => u ?? []);
+}
+
+/** What a value shows, through views of one operand whose sizes are known, and these, the innermost first. */
+function shownBy(v: Value): { readonly base: Value; readonly views: readonly Node[] } {
+  const views: Node[] = [];
+  let base = v;
+  while (
+    base.node.op.fuses === "view" &&
+    base.node.inputs.length === 1 &&
+    !attrsHaveSymbols(base.node.attrs)
+  ) {
+    views.unshift(base.node);
+    base = base.node.inputs[0];
+  }
+  return { base, views };
+}
+const shown = (b: Builder, base: Value, views: readonly Node[]): Value =>
+  views.reduce((x, { op, attrs, label }) => b.make(op, [x], attrs, label), base);
+
+/** A loop's body with other inputs, one or more, in the place of some. */
+function bodyOver(
+  body: Graph,
+  instead: (
+    b: Builder,
+    n: Node,
+    i: number,
+  ) => { readonly inputs: readonly Value[]; readonly value: Value } | undefined,
+): Graph {
+  const made = new Map<Node, readonly Value[]>();
+  const { graph, map } = transform(body, (b, n) => {
+    const i = body.inputs.indexOf(n);
+    const other = i < 0 ? undefined : instead(b, n, i);
+    if (!other) return undefined;
+    made.set(n, other.inputs);
+    return [other.value];
+  });
+  const inputs = body.inputs.flatMap((n) => made.get(n) ?? [map.get(n.outs[0]) as Value]);
+  return { ...graph, inputs: inputs.map((v) => v.node) };
+}
+
+/** Who reads a value, views looked through; undefined where it is a result, or what no kernel reads. */
 function readersOf(
   v: Value,
   users: ReadonlyMap<Value, readonly Node[]>,
@@ -144,7 +215,7 @@ function readersOf(
     if (sinks.has(x)) return undefined;
     for (const u of users.get(x) ?? []) {
       if (u.op.fuses === "view" && !u.op.indexes) for (const o of u.outs) seen.add(o);
-      else if (u.op.lower) out.add(u);
+      else if (u.op.lower || (u.op === scan && shownBy(x).base === v)) out.add(u);
       else return undefined;
     }
   }
@@ -253,18 +324,73 @@ function paramsOf(p: ParamInfo, weight: StoredWeight | undefined): ParamInfo[] {
   return [as("u32", weight.words), ...(weight.scale ? [as("f32", weight.scale)] : [])];
 }
 
-/** The graph with what it reads of the weights decoded. */
+/** The graph with what it reads of the weights decoded; where a loop reads one, in its body. */
 function decoded(graph: Graph, weights: ReadonlyMap<string, StoredWeight>): Graph {
-  return transform(graph, (b, n) => {
-    const weight = n.op === param ? weights.get(String(n.attrs.path)) : undefined;
-    if (!weight) return undefined;
-    const { order, axis, bits, group } = weight;
-    const back = order.map((_, i) => order.indexOf(i));
-    const part = (dtype: "u32" | "f32", { path, shape }: StoredWeight["words"]): Value => {
-      const label = dtype === "u32" ? n.label : `${n.label ?? "weight"}_scale`;
-      return transpose(b, b.make(param, [], { path, dtype, shape: shape.map((d) => dim(d)) }, label), back);
-    };
-    const parts = [part("u32", weight.words), ...(weight.scale ? [part("f32", weight.scale)] : [])];
-    return [b.make(dequantizeOp, parts, { bits, axis, size: dim(weight.shape[axis]), group }, n.label)];
+  const weightOf = (v: Value): StoredWeight | undefined =>
+    v.node.op === param ? weights.get(String(v.node.attrs.path)) : undefined;
+  return transform(graph, (b, n, inputs) => {
+    if (n.op === scan) {
+      const taken = n.inputs.map((v) => weightOf(shownBy(v).base));
+      if (taken.every((w) => w === undefined)) return undefined;
+      const body = bodyOver(scanAttrs(n.attrs).body, (to, own, i) => {
+        const weight = taken[i];
+        if (!weight) return undefined;
+        const parts = partsOf(weight, ({ name, dtype, shape }) =>
+          to.make(input, [], {
+            name: `${String(own.attrs.name)}.${name}`,
+            dtype,
+            shape: shape.map((d) => dim(d)),
+          }),
+        );
+        const whole = decode(to, weight, parts, own.label);
+        return { inputs: parts, value: shown(to, whole, shownBy(n.inputs[i]).views) };
+      });
+      const operands = inputs.flatMap((v, i) => {
+        const weight = taken[i];
+        const label = shownBy(n.inputs[i]).base.node.label;
+        return weight ? partsOf(weight, (part) => paramOf(b, part, label)) : [v];
+      });
+      return b.node(scan, operands, { ...n.attrs, body }, n.label);
+    }
+    const weight = n.op === param ? weightOf(n.outs[0]) : undefined;
+    return (
+      weight && [
+        decode(
+          b,
+          weight,
+          partsOf(weight, (part) => paramOf(b, part, n.label)),
+          n.label,
+        ),
+      ]
+    );
   }).graph;
+}
+
+interface Part {
+  readonly name: "words" | "scale";
+  readonly dtype: "u32" | "f32";
+  readonly path: string;
+  readonly shape: readonly number[];
+}
+const partsOf = ({ words, scale }: StoredWeight, make: (part: Part) => Value): Value[] => [
+  make({ name: "words", dtype: "u32", ...words }),
+  ...(scale ? [make({ name: "scale", dtype: "f32", ...scale })] : []),
+];
+const paramOf = (b: Builder, { name, dtype, path, shape }: Part, label = "weight"): Value =>
+  b.make(
+    param,
+    [],
+    { path, dtype, shape: shape.map((d) => dim(d)) },
+    name === "words" ? label : `${label}_scale`,
+  );
+/** The weight that words and scales, lying in its order, stand for. */
+function decode(
+  b: Builder,
+  { order, axis, bits, group, shape }: StoredWeight,
+  parts: readonly Value[],
+  label: string | undefined,
+): Value {
+  const back = order.map((_, i) => order.indexOf(i));
+  const lying = parts.map((v) => transpose(b, v, back));
+  return b.make(dequantizeOp, lying, { bits, axis, size: dim(shape[axis]), group }, label);
 }

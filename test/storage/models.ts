@@ -1,6 +1,6 @@
 // Models with weights that are stored in few bits, and what storing asks to be looked at: sizes that are no whole words or
 // groups, tied weights, a weight along either axis, groups, what is read by more than products. In: nothing. Out: sources.
-export const ODD = `import { BatchNorm2d, Conv2d, ConvTranspose2d, Embedding, Linear, MultiheadAttention } from "std/nn"
+export const ODD = `import { BatchNorm2d, Conv2d, ConvTranspose2d, Embedding, GRU, Linear, LSTM, MultiheadAttention } from "std/nn"
 
 model Odd() {
   a = Linear(37, 45)
@@ -43,5 +43,23 @@ model Tokens(vocab: int = 70, d: int = 36) {
     (x + attn(x, x, x)) @ table.weight.T
   }
   fn look(ids: i32[N]) -> f32[N, 32] { alone(ids) }
+}
+
+model Loops() {
+  lstm = LSTM(24, 30)
+  gru  = GRU(30, 20, bidirectional = true)
+  param w: f32[32, 32] = uniform(0.2)
+  /// In loops: what is multiplied by the state, and what is not.
+  fn f(x: f32[N, T, 24]) -> f32[N, T, 40] { gru(lstm(x).y).y }
+  /// Turned before the loop, and read in it twice.
+  fn own(x: f32[T, N, 32]) -> f32[N, 32] {
+    turned = w.T
+    scan t over x axis 0 with h = zeros([N, 32]) { h = tanh(t @ turned + relu(h @ turned)) }
+  }
+  /// A loop through the rows of a weight: it stays as it is.
+  param rows: f32[40, 32] = uniform(0.2)
+  fn walk(x: f32[N, 32]) -> f32[N, 32] {
+    scan r over rows axis 0 with h = x { h = tanh(h * r) }
+  }
 }
 `;

@@ -18,6 +18,7 @@ const cases: readonly {
   { target: "cpu-subgroup", storage: { bits: 8 }, model: "Odd" },
   { target: "cpu-subgroup", storage: { bits: 4 }, model: "Tokens" },
   { target: "cpu-subgroup", storage: { bits: 16 }, model: "Images" },
+  { target: "cpu-subgroup", storage: { bits: 8 }, model: "Loops" },
   { target: "gpu", storage: { bits: 4 }, model: "Odd", entries: ["odd", "one"] },
   { target: "baseline", storage: { bits: 16 }, model: "Odd", entries: ["twice", "few"] },
 ];

@@ -51,6 +51,13 @@ describe("which weights are stored", () => {
     expect(tokens.get("table.weight")?.scale?.shape).toEqual([2, 70]);
     expect(tokens.get("alone.weight")?.words.shape).toEqual([40, 4]);
   });
+  it("are read in loops as elsewhere, but where a loop goes through their slices", () => {
+    const loops = [...weights("Loops", { bits: 8 }).keys()];
+    expect(loops).toContain("lstm.weight_hh_l0");
+    expect(loops).toContain("gru.weight_ih_l0_reverse");
+    expect(loops).toContain("w");
+    expect(loops).not.toContain("rows");
+  });
   it("are none of a training step's, which is left out", () => {
     const source = `import { Linear } from "std/nn"
 model M() {
@@ -135,7 +142,7 @@ describe.each(storages)("a model", (storage) => {
       ),
       evaluateHost,
     });
-  it.each(["Odd", "Images", "Tokens"])(
+  it.each(["Odd", "Images", "Tokens", "Loops"])(
     `with ${name(storage)} computes with what they stand for: %s`,
     (model) => {
       const { plain, stored: small, words, decoded } = stored(model, storage, []);
