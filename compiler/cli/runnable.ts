@@ -10,6 +10,7 @@ import type { Artefact, EntryPlan, Packed, Program } from "../../runtime/core/pr
 import { unpack } from "../../runtime/core/unpack.ts";
 import { requestGpu, UnsupportedError } from "../../runtime/node/index.ts";
 import {
+  blockEntry,
   type Compiled,
   type CompileOptions,
   closest,
@@ -81,7 +82,7 @@ export class SourceModel {
 
   /** What can be called. */
   get entries(): string[] {
-    return [...this.checked.entries.map((e) => e.name), ...this.checked.trains.map((t) => `${t.name}_step`)];
+    return [...this.checked.entries.map((e) => e.name), ...this.checked.trains.map(blockEntry)];
   }
 
   /** Refuses a name that is none, in words of the command line. */

@@ -3,7 +3,7 @@
 import { closest, type Diagnostics } from "./diagnostics/index.ts";
 import { asConst, DimError, product, substitute } from "./dims/dim.ts";
 import type { Graph } from "./ir/types.ts";
-import type { CheckedModel } from "./model.ts";
+import { blockEntry, type CheckedModel } from "./model.ts";
 
 /** Kernels count elements in 32-bit integers. */
 const LARGEST = 2 ** 31 - 1;
@@ -16,7 +16,7 @@ export function checkBind(
 ): void {
   const graphs: { readonly name: string; readonly graph: Graph }[] = [
     ...model.entries.map((e) => ({ name: e.name, graph: e.graph })),
-    ...model.trains.map((t) => ({ name: `${t.name}_step`, graph: t.lossGraph })),
+    ...model.trains.map((t) => ({ name: blockEntry(t), graph: t.lossGraph })),
   ].filter(({ name }) => {
     const only = model.trains.length === 1 && name === `${model.trains[0].name}_step` ? "train_step" : name;
     return entries === undefined || entries.includes(name) || entries.includes(only);

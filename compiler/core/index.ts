@@ -17,7 +17,7 @@ import type { Data } from "./ir/data.ts";
 import { GraphTextError, parseGraph as parseText } from "./ir/parse.ts";
 import { type Constraint, type Graph, type Node, OpError } from "./ir/types.ts";
 import { examine } from "./ir/verify.ts";
-import type { CheckedModel } from "./model.ts";
+import { blockEntry, type CheckedModel } from "./model.ts";
 import { opNamed } from "./ops/index.ts";
 import { parse as parseSource } from "./phases/1-parse/parse.ts";
 import { printAst } from "./phases/1-parse/print.ts";
@@ -69,6 +69,7 @@ export type {
   Value,
 } from "./ir/types.ts";
 export {
+  blockEntry,
   type CheckedEntry,
   type CheckedModel,
   type CheckedTrain,
@@ -254,7 +255,7 @@ export function build(given: CheckedModel, options: BuildOptions = {}): Build {
   });
   if (problems.hasErrors) throw new MdlError(problems.list());
   for (const e of options.entries ?? []) {
-    const names = [...model.entries.map((x) => x.name), ...model.trains.map((t) => `${t.name}_step`)];
+    const names = [...model.entries.map((x) => x.name), ...model.trains.map(blockEntry)];
     if (!names.includes(e) && !(e === "train_step" && model.trains.length === 1))
       problems.report("E0205", `${model.name} has no entry ${e}`, model.span, {
         help: given.trains.length > model.trains.length ? TRAINS_F32 : `it has ${names.join(", ")}`,

@@ -89,6 +89,7 @@ export interface CheckedTrain {
   readonly reports: readonly string[];
   /** Paths of the parameters this block trains, in order of declaration. */
   readonly update: readonly string[];
+  /** None where the block gives its gradients and updates nothing. */
   readonly rules: readonly UpdateRule[];
   readonly batch?: number;
   readonly clip?: { readonly by: "norm" | "value"; readonly limit: number };
@@ -102,6 +103,10 @@ export interface CheckedTrain {
   readonly lossScale?: number;
   readonly span: Span;
 }
+
+/** What calls a train block: its step, or what gives its gradients. */
+export const blockEntry = (t: Pick<CheckedTrain, "name" | "rules">): string =>
+  `${t.name}_${t.rules.length > 0 ? "step" : "gradients"}`;
 
 /** The report that is the norm of all gradients, before they are clipped. */
 export const GRAD_NORM = "grad_norm";

@@ -13,10 +13,11 @@ import { bindSymbols } from "./ir/transform.ts";
 import { type Graph, GraphLimit, type Node, type Value } from "./ir/types.ts";
 import { verify } from "./ir/verify.ts";
 import type { About } from "./kernel/launch.ts";
-import type { CheckedModel, CheckedTrain, HostExpr, PortInfo } from "./model.ts";
+import { blockEntry, type CheckedModel, type CheckedTrain, type HostExpr, type PortInfo } from "./model.ts";
 import {
   type BufferRun,
   type Gradients,
+  gradientsGraph,
   gradientsOf,
   type StepState,
   trainStep,
@@ -108,7 +109,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     model.params,
     begun.map(({ train, gradients }) => useOf(train, gradients)),
   );
-  const { sources, steps, kept, runs, swaps } = sourcesOf(model, options, begun, params);
+  const { sources, steps, kept, runs, others } = sourcesOf(model, options, begun, params);
   const state = placeState(model.buffers, kept, runs);
   const constants = new ConstantTable();
   const places = new Places(params.places, state.places, constants, runs);
@@ -178,7 +179,7 @@ export function build(model: CheckedModel, options: PipelineOptions): Built {
     programs,
   };
   const reference: ReferenceModel = {
-    entries: [...model.entries.map(({ name, graph }) => ({ name, graph })), ...swaps],
+    entries: [...model.entries.map(({ name, graph }) => ({ name, graph })), ...others],
     steps,
     flats: [
       ...[...params.flats.values()].flat().map(({ path, dtype, total, offsets }) => {
@@ -312,7 +313,7 @@ interface Begun {
 function beginSteps(model: CheckedModel, options: PipelineOptions): Begun[] {
   return model.trains.flatMap((train) => {
     // `train_step` too where there is one block.
-    const name = `${train.name}_step`;
+    const name = blockEntry(train);
     if (!isWanted(options, name) && !(model.trains.length === 1 && isWanted(options, "train_step")))
       return [];
     return [{ train, name, gradients: sized(name, train.span, () => gradientsOf(model, train)) }];
@@ -331,7 +332,7 @@ function sourcesOf(
   /** State that steps keep, and buffers that they write as one. */
   const kept: StepState[] = [];
   const runs: BufferRun[] = [];
-  const swaps: ReferenceModel["entries"][number][] = [];
+  const others: ReferenceModel["entries"][number][] = [];
   const bufferAt = placeBuffers(model.buffers);
   for (const e of model.entries)
     if (isWanted(options, e.name))
@@ -345,6 +346,21 @@ function sourcesOf(
         simplified: [],
       });
   for (const { train: t, name, gradients } of begun) {
+    if (t.rules.length === 0) {
+      const graph = gradientsGraph(t, gradients);
+      others.push({ name, graph });
+      // In train mode: nothing of it is derived from parameters beforehand.
+      sources.push({
+        name,
+        span: t.span,
+        doc: t.doc,
+        graph,
+        inference: false,
+        ports: t.inputs,
+        simplified: [],
+      });
+      continue;
+    }
     const flats = params.flats.get(t.name) ?? [];
     const step = sized(name, t.span, () => trainStep(t, gradients, flats, bufferAt));
     kept.push(...step.state);
@@ -362,7 +378,7 @@ function sourcesOf(
       simplified: [],
     });
     if (step.swap) {
-      swaps.push({ name: step.swap.name, graph: step.swap });
+      others.push({ name: step.swap.name, graph: step.swap });
       sources.push({
         name: step.swap.name,
         span: t.span,
@@ -374,7 +390,7 @@ function sourcesOf(
       });
     }
   }
-  return { sources, steps, kept, runs, swaps };
+  return { sources, steps, kept, runs, others };
 }
 
 /** Runs a part of an entry's way; a graph or size that grows beyond what can be had is the source's fault. */

@@ -10,7 +10,7 @@ import { applySplits, contractionOf, splitsOf } from "./kernel/contraction.ts";
 import { foldOf, indexForm } from "./kernel/lowering.ts";
 import { type Axis, loadsOf, type Scalar } from "./kernel/scalar.ts";
 import { loweringFor, lowerValue } from "./kernel/values.ts";
-import type { CheckedModel, ParamInfo } from "./model.ts";
+import { blockEntry, type CheckedModel, type ParamInfo } from "./model.ts";
 import { transpose } from "./ops/movement.ts";
 import { scan, scanAttrs } from "./ops/scan.ts";
 import { input, param } from "./ops/source.ts";
@@ -85,7 +85,7 @@ export function storedModel(model: CheckedModel, storage: Storage): StoredModel 
   const byPath = new Map(weights.map((w) => [w.path, w]));
   return {
     weights,
-    leftOut: model.trains.map((t) => `${t.name}_step`),
+    leftOut: model.trains.map(blockEntry),
     model: {
       ...model,
       params: model.params.flatMap((p) => paramsOf(p, byPath.get(p.path))),

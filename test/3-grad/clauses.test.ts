@@ -217,6 +217,54 @@ describe("loss_scale", () => {
   });
 });
 
+describe("gradients", () => {
+  it("gives what a step of the gradient itself moves, in train mode, and updates nothing but buffers", () => {
+    const compiled = compileText(
+      `import { BatchNorm1d, Linear } from "std/nn"
+model M(d: int = 4) {
+  a  = Linear(d, 8)
+  bn = BatchNorm1d(8)
+  c  = Linear(8, 3)
+  fn loss(x: f32[N, d], y: i32[N]) -> f32 { cross_entropy(x |> a |> bn |> dropout(0.3) |> c, y) }
+  fn count(x: f32[N, d]) -> f32 { f32(N) }
+}
+train slopes for M { minimize loss; gradients; frozen c.bias; report count, grad_norm }
+train plain  for M { minimize loss; with sgd(lr = 1); frozen c.bias }`,
+      { targets: ["gpu"] },
+    );
+    const inputs = {
+      x: dense(
+        "f32",
+        [5, 4],
+        Array.from({ length: 20 }, (_, i) => Math.sin(i)),
+      ),
+      y: dense("i32", [5], [0, 1, 2, 1, 0]),
+    };
+    const [giving, moving] = [referenceNet(compiled, { seed: 4 }), referenceNet(compiled, { seed: 4 })];
+    const paths = ["a.weight", "a.bias", "bn.weight", "bn.bias", "c.weight"];
+    const before = paths.map((p) => [...giving.tensor(p).data]);
+    const given = giving.call("slopes_gradients", inputs);
+    const step = moving.step("plain", inputs);
+    expect(Object.keys(given)).toEqual(["loss", "count", "grad_norm", ...paths]);
+    expect(given.loss.data[0]).toBeCloseTo(step.loss.data[0], 10);
+    expect(given.count.data[0]).toBe(5);
+    let squares = 0;
+    paths.forEach((path, i) => {
+      const moved = before[i].map((w, k) => w - moving.tensor(path).data[k]);
+      expect(farthest(given[path].data, moved), path).toBeLessThan(1e-6);
+      expect(given[path].shape).toEqual(giving.tensor(path).shape);
+      expect([...giving.tensor(path).data], path).toEqual(before[i]);
+      for (const g of given[path].data) squares += g * g;
+    });
+    expect(given.grad_norm.data[0]).toBeCloseTo(Math.sqrt(squares), 8);
+    for (const path of ["bn.running_mean", "bn.running_var"])
+      expect([...giving.tensor(path).data]).toEqual([...moving.tensor(path).data]);
+    expect(giving.tensor("bn.running_mean").data.some((v) => v !== 0)).toBe(true);
+    // No state of an optimiser.
+    expect(compiled.artefact.state.filter((s) => s.path.startsWith("slopes"))).toEqual([]);
+  });
+});
+
 describe("clauses that cannot be", () => {
   it.each([
     ["accumulate 0", "E0607", "accumulate takes a positive int, not 0"],
@@ -228,6 +276,7 @@ describe("clauses that cannot be", () => {
     ["max_norm 1 for far", "E0908", "this block trains nothing that far names"],
     ["max_norm 1; max_norm 2 for w", "E0905", "w has two limits"],
     ["accumulte 2", "E01", "accumulte"],
+    ["gradients", "E0905", "with is of an update, and this block makes none"],
   ])("%s", (clause, code, message) => {
     let said = "";
     try {

@@ -4,6 +4,7 @@ import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { basename, join, relative, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import {
+  blockEntry,
   type Compiled,
   compile,
   emitModule,
@@ -152,7 +153,7 @@ function ofEntries(
   const entries = flags.entry;
   const having = names.filter((model) => {
     const { model: checked } = compileModel(files, model, { ...flags, entry: [] });
-    const own = [...checked.entries.map((e) => e.name), ...checked.trains.map((t) => `${t.name}_step`)];
+    const own = [...checked.entries.map((e) => e.name), ...checked.trains.map(blockEntry)];
     return entries.every((e) => own.includes(e) || (e === "train_step" && checked.trains.length === 1));
   });
   // None: the first says what it has.

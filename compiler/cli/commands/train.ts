@@ -192,7 +192,7 @@ const isDecoded = (plain: Plain): boolean =>
 
 /** The train blocks that are meant: one, or several that take each batch in turn (`discriminator,generator`). */
 function pickBlocks(source: SourceModel, name: string | undefined): string[] {
-  const blocks = source.checked.trains.map((t) => t.name);
+  const blocks = source.checked.trains.filter((t) => t.rules.length > 0).map((t) => t.name);
   const { name: model } = source.checked;
   if (blocks.length === 0)
     throw new InputFailure(

@@ -190,6 +190,7 @@ export type TrainClause =
   | AccumulateClause
   | MaxNormClause
   | LossScaleClause
+  | GradientsClause
   | ErrorNode;
 
 /** `minimize loss + l1(head.*, 1e-5)` */
@@ -248,6 +249,11 @@ export interface MaxNormClause extends NodeBase {
   readonly kind: "max_norm";
   readonly limit: Expr;
   readonly patterns?: readonly Pattern[];
+}
+
+/** `gradients`, in the place of `with`: the block gives them, and updates nothing. */
+export interface GradientsClause extends NodeBase {
+  readonly kind: "gradients";
 }
 
 /** `loss_scale 65536` */
@@ -446,8 +452,8 @@ export interface LetStmt extends NodeBase {
 /** `running_mean <- lerp(running_mean, mean, momentum)` */
 export interface StoreStmt extends NodeBase {
   readonly kind: "store";
-  /** A name, or a path to another instance's buffer. */
-  readonly target: NameExpr | MemberExpr | IndexExpr;
+  /** A name, a path to another instance's buffer, or all of an instance: `target.* <- online.*`. */
+  readonly target: NameExpr | MemberExpr | IndexExpr | Pattern;
   readonly value: Expr;
 }
 

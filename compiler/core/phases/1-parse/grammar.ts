@@ -468,6 +468,12 @@ export class MdlParser extends RecoveringParser {
         },
       },
       { ALT: () => this.SUBRULE(this.maxNorm) },
+      {
+        ALT: () => {
+          this.CONSUME(t.Gradients);
+          return { kind: "gradients", span: this.since(start) };
+        },
+      },
     ]);
   });
 
@@ -619,8 +625,8 @@ export class MdlParser extends RecoveringParser {
   private assign(sign: IToken, left: ast.Expr, value: ast.Expr, span: Span): ast.Stmt {
     if (left.kind === "error") return { kind: "error", span };
     if (sign.tokenType === t.LeftArrow) {
-      const path = left.kind === "name" || left.kind === "member" || left.kind === "index";
-      if (path) return { kind: "store", target: left, value, span };
+      if (left.kind === "name" || left.kind === "member" || left.kind === "index" || left.kind === "pattern")
+        return { kind: "store", target: left, value, span };
       this.notATarget(left, "the left side of <- is a buffer");
       return { kind: "error", span };
     }

@@ -215,6 +215,8 @@ class Printer extends ExprPrinter {
         return entry("accumulate", expr(node.count, "accumulate"));
       case "max_norm":
         return entry("max_norm", expr(node.limit, "max_norm") + forText(node.patterns));
+      case "gradients":
+        return { text: "gradients", ...triviaOf(node) };
       case "loss_scale":
         return entry("loss_scale", expr(node.initial, "loss_scale"));
       case "batch":

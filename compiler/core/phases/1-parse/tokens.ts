@@ -69,6 +69,7 @@ export const Ema = contextual("ema");
 export const Accumulate = contextual("accumulate");
 export const MaxNorm = contextual("max_norm");
 export const LossScale = contextual("loss_scale");
+export const Gradients = contextual("gradients");
 
 const symbol = (name: string, text: string, categories: TokenType[] = []): TokenType =>
   createToken({
@@ -221,6 +222,7 @@ export const allTokens: TokenType[] = [
     Model,
     Optimizer,
     Op,
+    Gradients,
     Grad,
     Wgsl,
     Train,

@@ -211,6 +211,7 @@ const lineKinds = new Set<Node["kind"]>([
     "accumulate",
     "max_norm",
     "loss_scale",
+    "gradients",
   ] as const),
 ]);
 

@@ -269,7 +269,7 @@ function reservedNames(ctx: Ctx, root: Module, decl: ast.ModelDecl, slots: reado
       });
     else trains.set(t.name.name, t);
   }
-  const steps = [...trains.keys()].map((t) => `${t}_step`);
+  const steps = [...trains.keys()].flatMap((t) => [`${t}_step`, `${t}_gradients`, `${t}_swap_ema`]);
   if (trains.size === 1) steps.push("train_step");
   for (const m of decl.members)
     if (m.kind === "fn" && !m.private && steps.includes(m.name.name))

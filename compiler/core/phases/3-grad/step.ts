@@ -9,7 +9,7 @@ import { backward } from "../../autodiff/backward.ts";
 import { asConst, type Dim, dim, isConst, product } from "../../dims/dim.ts";
 import { createBuilder, finishGraph } from "../../ir/build.ts";
 import type { Builder, Graph, Value } from "../../ir/types.ts";
-import { type CheckedModel, type CheckedTrain, GRAD_NORM, type UpdateRule } from "../../model.ts";
+import { blockEntry, type CheckedModel, type CheckedTrain, GRAD_NORM, type UpdateRule } from "../../model.ts";
 import { broadcastTo, cast, reshape, sum } from "../../ops/axes.ts";
 import { pack } from "../../ops/copy.ts";
 import { isFloat } from "../../ops/define.ts";
@@ -113,6 +113,32 @@ export function useOf(train: CheckedTrain, { reached }: Gradients): ParamUse {
     });
   });
   return { block: train.name, trained };
+}
+
+/** The graph of a block that updates nothing: the loss, the reports and the gradients by path, in train mode. */
+export function gradientsGraph(train: CheckedTrain, { b, loss, reached }: Gradients): Graph {
+  const { lossGraph } = train;
+  const squares = [...reached.values()].map((g) => sum(b, square(b, cast(b, g, "f32"))));
+  const norm =
+    train.reports.includes(GRAD_NORM) &&
+    sqrt(
+      b,
+      squares.reduce((x, y) => add(b, x, y)),
+    );
+  return finishGraph({
+    name: blockEntry(train),
+    inputs: lossGraph.inputs,
+    results: [
+      { name: "loss", value: loss },
+      ...lossGraph.results.filter((r) => train.reports.includes(r.name)),
+      ...(norm ? [{ name: GRAD_NORM, value: norm }] : []),
+      ...[...reached].map(([name, value]) => ({ name, value })),
+    ],
+    writes: lossGraph.writes,
+    symbols: lossGraph.symbols,
+    constraints: lossGraph.constraints,
+    indexes: lossGraph.indexes,
+  });
 }
 
 export function trainStep(

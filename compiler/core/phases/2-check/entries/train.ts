@@ -58,7 +58,9 @@ export function checkTrain(shared: Shared, model: Instance, decl: ast.TrainDecl)
   const withs = decl.clauses.filter((c) => c.kind === "with");
   if (!minimize)
     fail(ctx, "E0904", `${decl.name.name} has no minimize`, decl.name.span, { help: "minimize loss" });
-  if (withs.length === 0)
+  const gradients = one("gradients");
+  if (gradients) alone(ctx, decl, gradients);
+  if (withs.length === 0 && !gradients)
     fail(ctx, "E0904", `${decl.name.name} has no with`, decl.name.span, { help: "with adamw(lr = 1e-3)" });
   const reports = decl.clauses.flatMap((c) => (c.kind === "report" ? c.values : []));
   const traced = untilSolved(shared.table, (solved) =>
@@ -74,6 +76,14 @@ export function checkTrain(shared: Shared, model: Instance, decl: ast.TrainDecl)
         minimize.value.span,
       );
   differentiable(ctx, traced.graph, update, minimize);
+  const taken = gradients && update.find((s) => ["loss", ...traced.reports].includes(s.paths[0]));
+  if (taken)
+    fail(
+      ctx,
+      "E0202",
+      `${taken.paths[0]} is a figure of the block, and a parameter it gives the gradient of`,
+      gradients.span,
+    );
   const batch = one("batch");
   const clip = one("clip");
   const size = batch ? staticNumber(ctx, model, batch.size, "batch") : undefined;
@@ -106,7 +116,7 @@ export function checkTrain(shared: Shared, model: Instance, decl: ast.TrainDecl)
     inputs: traced.inputs,
     reports: traced.reports,
     update: update.map((s) => s.paths[0]),
-    rules: optimizers(ctx, model, withs, update),
+    rules: gradients ? [] : optimizers(ctx, model, withs, update),
     ...(size === undefined ? {} : { batch: size }),
     ...(clip && limit !== undefined ? { clip: { by: clip.by, limit } } : {}),
     ...(ema === undefined ? {} : { ema }),
@@ -176,6 +186,24 @@ function withoutWay(loss: Value, update: readonly Slot[]): readonly Slot[] {
   const all = leaves(() => true);
   const smooth = leaves((v) => isFloat(v.type.dtype));
   return update.filter((s) => all.has(s.paths[0]) && !smooth.has(s.paths[0]));
+}
+
+/** Beside `gradients` stands nothing that is of an update. */
+function alone(ctx: Ctx, decl: ast.TrainDecl, gradients: ast.GradientsClause): void {
+  const beside: ReadonlySet<string> = new Set([
+    "minimize",
+    "report",
+    "update",
+    "frozen",
+    "batch",
+    "gradients",
+    "error",
+  ]);
+  for (const c of decl.clauses)
+    if (!beside.has(c.kind))
+      fail(ctx, "E0905", `${c.kind} is of an update, and this block makes none`, c.span, {
+        secondary: [{ span: gradients.span, text: "it gives its gradients" }],
+      });
 }
 
 /** A number of a clause that fits; undefined where there is no clause. */

@@ -12,7 +12,7 @@ import { makeGrad } from "../tensors/gradient.ts";
 import { index } from "../tensors/indexing.ts";
 import { bindTarget, carriesOf, nextCarries } from "../tensors/locals.ts";
 import { evalScan } from "../tensors/scan.ts";
-import { store } from "../tensors/stores.ts";
+import { counterpart, store } from "../tensors/stores.ts";
 import { toTensor } from "../tensors/tensors.ts";
 import { paramOf } from "../values/arguments.ts";
 import {
@@ -130,6 +130,7 @@ function evalInner(ctx: Ctx, e: ast.Expr): Val {
     case "name":
       return lookup(ctx, e);
     case "pattern":
+      if (ctx.each !== undefined) return counterpart(ctx, e, ctx.each);
       return fail(
         ctx,
         "E0506",

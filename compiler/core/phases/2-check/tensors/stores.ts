@@ -2,13 +2,62 @@
 // buffers as they were when it was called; what it stores takes effect when it ends.
 import { asConst } from "../../../dims/dim.ts";
 import type * as ast from "../../../syntax/ast.ts";
-import { type Ctx, evaluate, fail, type Stored, type Stores, traceOf } from "../values/context.ts";
-import { describe, ERROR, NONE, pathOf, type Val } from "../values/values.ts";
+import { type Ctx, evaluate, fail, failName, type Stored, type Stores, traceOf } from "../values/context.ts";
+import { describe, ERROR, NONE, pathOf, type Slot, type Val } from "../values/values.ts";
 import { toTensor } from "./tensors.ts";
 
 /** `buffer <- value`, or a parameter's: kept until the fn ends. */
 export function store(ctx: Ctx, s: ast.StoreStmt): Val {
-  const target = evaluate(ctx, s.target);
+  if (s.target.kind === "pattern") {
+    const { slots, within } = allOf(ctx, s.target);
+    for (const slot of slots) storeOne({ ...ctx, each: within(slot) }, s, { kind: "slot", slot });
+    return NONE;
+  }
+  return storeOne(ctx, s, evaluate(ctx, s.target));
+}
+
+/** What `target.*` stands for in a store: the parameters and buffers of an instance, and what each is called within it. */
+function allOf(ctx: Ctx, pattern: ast.Pattern) {
+  const base = pattern.segments.slice(0, -1);
+  if (base.length === 0 || base.some((x) => x.includes("*")) || pattern.segments.at(-1) !== "*")
+    fail(
+      ctx,
+      "E0901",
+      `a store is into all of one instance, not into ${pattern.segments.join(".")}`,
+      pattern.span,
+      {
+        help: "target.* <- online.*",
+      },
+    );
+  const own = ctx.self?.path ?? "";
+  const prefix = `${own === "" ? "" : `${own}.`}${base.join(".")}.`;
+  const within = (s: Slot): string =>
+    (s.paths.find((p) => p.startsWith(prefix)) ?? prefix).slice(prefix.length);
+  const slots = ctx.shared.slots.filter((s) => within(s) !== "");
+  if (slots.length === 0)
+    failName(
+      ctx,
+      "E0704",
+      `nothing is called ${pattern.segments.join(".")} here`,
+      base[0],
+      ctx.self?.members.keys() ?? [],
+      pattern.span,
+    );
+  return { slots, within };
+}
+
+/** `online.*` in what is stored: what is called there as the one at hand is. */
+export function counterpart(ctx: Ctx, pattern: ast.Pattern, each: string): Val {
+  const { slots, within } = allOf(ctx, pattern);
+  const slot = slots.find((s) => within(s) === each);
+  if (!slot)
+    return fail(ctx, "E0704", `${pattern.segments.slice(0, -1).join(".")} has no ${each}`, pattern.span, {
+      help: "both sides of the store have the same layers",
+    });
+  return { kind: "slot", slot };
+}
+
+function storeOne(ctx: Ctx, s: ast.StoreStmt, target: Val): Val {
   if (target.kind === "error") return ERROR;
   if (target.kind !== "slot")
     fail(ctx, "E0901", `<- stores into a buffer or parameter, not into ${describe(target)}`, s.target.span, {

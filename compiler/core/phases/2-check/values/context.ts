@@ -229,6 +229,8 @@ export interface Ctx {
   readonly fn: string;
   readonly calls: readonly Span[];
   readonly mode: "eval" | "train";
+  /** Where a store goes over all of an instance (`target.* <- online.*`): the path of the one at hand within it. */
+  readonly each?: string;
   /** Axes that `...` stands for in this call. */
   readonly rest: { dims: readonly Dim[] | undefined };
 }
