@@ -30,7 +30,7 @@ const input = (x: readonly number[], s: number) => ({
   x: { data: floats(x), shape: [4] },
   s: { data: floats([s]), shape: [] },
 });
-const PATHS = ["w", "count", "total", "odd", "grown", "half", "fit.momentum", "fit.step"];
+const PATHS = ["w", "count", "total", "odd", "grown", "half", "fit.momentum_buffer", "fit.step"];
 const all = async (net: Net): Promise<Record<string, number[]>> =>
   Object.fromEntries(
     await Promise.all(PATHS.map(async (p) => [p, Array.from(await net.parameter(p), Number)] as const)),

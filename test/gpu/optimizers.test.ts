@@ -14,11 +14,10 @@ model M() {
   fn loss(x: f32[N, 5], y: i32[N]) -> f32 { cross_entropy(x |> a |> tanh |> b |> tanh |> c, y) }
   fn sum_of(z: f32[N]) -> f32 { sum(a.weight) * sum(z) + sum(c.bias) }
 }
-train nadam_all for M { minimize loss; with nadam(lr = 0.02, weight_decay = 0.1) }
-train lamb_all  for M { minimize loss; with lamb(lr = 0.05); clip norm 0.5; report grad_norm }
+train nadam_all for M { minimize loss; with nadam(lr = 0.02, weight_decay = 0.1); clip norm 0.5; report grad_norm }
 train mixed     for M {
   minimize   loss
-  with       muon(lr = 0.02) for "*.weight"
+  with       muon(lr = 0.02, ns_steps = 2) for "*.weight"
   with       radam(lr = 0.03, betas = (0.9, 0.99))
   accumulate 2
   ema        0.5
@@ -26,7 +25,7 @@ train mixed     for M {
 }
 train scaled for M { minimize sum_of; with sgd(lr = 1e-30); loss_scale 65536 }
 `;
-const compiled = () => compileText(SOURCE, { targets: ["gpu", "cpu-subgroup"] });
+const compiled = () => compileText(SOURCE, { targets: ["cpu-subgroup", "baseline"] });
 const module = testCompiled(compiled);
 const x = (i: number) => Float32Array.from({ length: 35 }, (_, k) => Math.sin(5 * i + k));
 const y = Int32Array.of(0, 2, 1, 2, 0, 1, 1);
@@ -41,7 +40,7 @@ describe("optimisers on the adapter", () => {
         expect(far, `${what}: ${path}`).toBeLessThan(2e-5);
       }
     };
-    for (const block of ["nadam_all", "lamb_all", "mixed"]) {
+    for (const block of ["nadam_all", "mixed"]) {
       for (let i = 0; i < 4; i++) {
         const loss = await net.step(block, { x: x(i), y });
         const want = judge.step(block, { x: dense("f32", [7, 5], x(i)), y: dense("i32", [7], y) });
