@@ -105,6 +105,10 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
   const set = (): Option =>
     new Option("--set <k=v>", "an argument of the model; may be repeated").argParser(parseSet);
 
+  const freeze = (): Option =>
+    new Option("--freeze <P>", "train none of these parameters, as in 'trunk.*'; may be repeated").argParser(
+      collect,
+    );
   const data = (): Option =>
     new Option(
       "--data <KIND:PATH>",
@@ -141,7 +145,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .addOption(set())
     .option("--entry <E>", "only this entry, or training step NAME_step; may be repeated", collect)
     .option("--bind <N=8>", "fix a size: kernels for this one only; may be repeated", parseBind)
-    .option("--freeze <P>", "train none of these parameters, as in 'trunk.*'; may be repeated", collect)
+    .addOption(freeze())
     .addOption(target().argParser(collect).default(undefined, "all of them"))
     .addOption(
       new Option(
@@ -231,6 +235,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     )
     .option("--patience <P>", "end after so many epochs that were no better", positive)
     .option("--init <F>", "begin with what fits of a safetensors file; the rest as declared")
+    .addOption(freeze())
     .option("--checkpoint <F>", "write a checkpoint after each epoch")
     .option("--resume <F>", "go on from a checkpoint")
     .option("--log <F>", "write an object a line: events step, epoch and end")

@@ -39,6 +39,8 @@ export interface ChoiceFlags {
   readonly target?: string;
   /** Large weights are stored as these are: packed by `mdl quantize`, or as they were declared. */
   readonly weights?: string;
+  /** Patterns of parameters that no train block trains. */
+  readonly freeze?: readonly string[];
 }
 
 export const isModule = (file: string): boolean => [".js", ".mjs"].includes(extname(file).toLowerCase());
@@ -76,7 +78,7 @@ export class SourceModel {
       process.stderr.write(`${harmless(file)}: this is ${model}; --model picks another (${others})\n`);
     }
     const storage = flags.weights === undefined ? undefined : storedIn(flags.weights);
-    this.#options = { resolve, model, set: flags.set, ...(storage && { storage }) };
+    this.#options = { resolve, model, set: flags.set, freeze: flags.freeze, ...(storage && { storage }) };
     this.checked = this.#within(() => compile(text, file, { ...this.#options, entries: [] }).model);
   }
 

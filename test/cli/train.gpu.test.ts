@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { crc32c } from "../../compiler/cli/train/tensorboard.ts";
+import { parseSafetensors } from "../../runtime/core/safetensors.ts";
 import { BANDS } from "../support/bands.ts";
 import { type Ran, testCli } from "../support/cli.ts";
 import { mnistFiles } from "../support/data-files.ts";
@@ -157,6 +158,15 @@ describe("mdl train", () => {
     expect(cycle.out).toContain("4 of 4 tensors from whole.safetensors");
     const [first] = read("cycle.jsonl").toString().split("\n");
     expect(JSON.parse(first).lr).toBeCloseTo(0.02 / 25, 8);
+    // What is frozen is as it was; the head is not.
+    const frozen = ["--freeze", "hidden.*", "--init", "whole.safetensors", "--save", "frozen.safetensors"];
+    expect(run(["train", "bands.mdl", "--data", "mnist:data", "--epochs", "1", ...frozen]).err).toBe("");
+    const [was, is] = ["whole", "frozen"].map((name) => parseSafetensors(read(`${name}.safetensors`)));
+    for (const name of was.keys())
+      expect([
+        name,
+        Buffer.compare(was.get(name)?.bytes as Uint8Array, is.get(name)?.bytes as Uint8Array) === 0,
+      ]).toEqual([name, name.startsWith("hidden")]);
     const early = run(
       "train bands.mdl --data mnist:data --epochs 50 --lr 0 --patience 2 --keep best --save best.safetensors".split(
         " ",

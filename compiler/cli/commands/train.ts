@@ -67,7 +67,7 @@ export async function trainCommand(
   const resumed = flags.resume === undefined ? undefined : readCheckpoint(flags.resume);
   if (resumed && flags.init !== undefined)
     throw new UsageError("--init is where a run begins, and --resume goes on with one");
-  const source = new SourceModel(file, flags);
+  const source = new SourceModel(file, { ...flags, freeze: flags.freeze ?? resumed?.settings.freeze });
   const names = pickBlocks(source, name ?? resumed?.block);
   const settings = settingsOf(flags, resumed);
   const seed = parseSeed(settings.seed);
@@ -249,6 +249,7 @@ function settingsOf(flags: TrainFlags, resumed: Checkpoint | undefined): Omit<Ru
     normalize: flags.normalize ?? old.normalize,
     steps: flags.steps ?? old.steps,
     dropLast: flags.dropLast ?? old.dropLast,
+    freeze: flags.freeze ?? old.freeze,
   };
 }
 

@@ -23,6 +23,7 @@ export interface RunSettings {
   readonly normalize?: string;
   readonly steps?: number;
   readonly dropLast?: boolean;
+  readonly freeze?: readonly string[];
 }
 
 /** Where a run stands. */
