@@ -62,8 +62,9 @@ export class Loader {
     const workers = options.workers ?? 0;
     if (workers === 0 || WORKER === undefined) return;
     const setup: Setup = { plain: shared(data.plain, new Map()), recipe: this.#recipe };
+    // Options of this process (--input-type, --expose-gc) are its own.
     for (let i = 0; i < workers; i++) {
-      const worker = new Worker(WORKER, { workerData: setup });
+      const worker = new Worker(WORKER, { workerData: setup, execArgv: [] });
       worker.on("message", (answer: Answer) => {
         this.#waiting.get(answer.id)?.(answer);
         this.#waiting.delete(answer.id);
