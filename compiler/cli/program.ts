@@ -234,6 +234,11 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
       new Option("--keep <which>", "which weights --save writes").choices(["last", "best"]).default("last"),
     )
     .option("--patience <P>", "end after so many epochs that were no better", positive)
+    .option(
+      "--plateau <P>",
+      "epochs no better that are a plateau, where the schedule follows them (default: 10)",
+      positive,
+    )
     .option("--init <F>", "begin with what fits of a safetensors file; the rest as declared")
     .addOption(freeze())
     .option("--checkpoint <F>", "write a checkpoint after each epoch")

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { crc32c } from "../../compiler/cli/train/tensorboard.ts";
 import { parseSafetensors } from "../../runtime/core/safetensors.ts";
-import { BANDS } from "../support/bands.ts";
+import { BANDS, BANDS_STATE } from "../support/bands.ts";
 import { type Ran, testCli } from "../support/cli.ts";
 import { mnistFiles } from "../support/data-files.ts";
 import { testDevice } from "../support/device.ts";
@@ -119,6 +119,28 @@ describe("mdl train", () => {
     const more = run(["train", "bands.mdl", "--resume", "two.ckpt", "--save", "two.safetensors"]);
     expect([more.code, more.err]).toEqual([0, ""]);
     expect(read("two.safetensors").equals(read("whole.safetensors"))).toBe(true);
+  });
+  it("goes on within an epoch with averages, sums of gradients and plateaus, which it measures and saves", async (context) => {
+    await testDevice(context);
+    writeFileSync(join(folder, "state.mdl"), BANDS_STATE);
+    const args = ["train", "state.mdl", "--data", "mnist:data", "--epochs", "8", "--plateau", "1"];
+    const whole = run([...args, "--steps", "50", "--log", "state.jsonl", "--save", "state.safetensors"]);
+    expect(whole.err).toBe("");
+    const json = run([
+      "eval",
+      "state.mdl",
+      "--weights",
+      "state.safetensors",
+      "--data",
+      "mnist:data",
+      "--json",
+    ]);
+    const end = JSON.parse(read("state.jsonl").toString().trimEnd().split("\n").at(-1) as string);
+    expect(JSON.parse(json.out).loss).toBeCloseTo(end.val.loss, 5);
+    expect(run([...args, "--steps", "20", "--checkpoint", "state.ckpt"]).err).toBe("");
+    const more = ["--resume", "state.ckpt", "--steps", "50", "--plateau", "1", "--save", "parts.safetensors"];
+    expect(run(["train", "state.mdl", ...more]).err).toBe("");
+    expect(read("parts.safetensors").equals(read("state.safetensors"))).toBe(true);
   });
   it("takes turns with several blocks, on noise that is drawn; the same seed gives the same bits", async (context) => {
     await testDevice(context);

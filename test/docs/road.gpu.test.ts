@@ -69,6 +69,6 @@ net.dispose();
 `);
   const { grown, gpu, buffers, step } = JSON.parse(out);
   expect({ gpu, buffers, step }).toEqual({ gpu: 0, buffers: 0, step: 559 });
-  // What the collector has not found yet, and no batch of each step (32 pictures are 8 kB).
-  expect(grown).toBeLessThan(400_000);
+  // What the collector has not found yet comes and goes; a batch of each of the 400 steps would be 3.3 MB.
+  expect(grown).toBeLessThan(1_500_000);
 });

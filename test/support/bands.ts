@@ -17,3 +17,9 @@ train fit for Bands {
   batch    16
 }
 `;
+
+/** The same with all that a block can have of state: an average, sums of gradients, plateaus. */
+export const BANDS_STATE = BANDS.replace(
+  "with     adam(lr = cosine(1e-2))",
+  "with     adam(lr = plateau(1e-2, factor = 0.5))\n  ema      0.9\n  accumulate 2",
+);

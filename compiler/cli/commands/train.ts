@@ -8,7 +8,7 @@ import { forEvaluation } from "../../../runtime/data/augment.ts";
 import { batchCount } from "../../../runtime/data/batches.ts";
 import type { Dataset, Plain } from "../../../runtime/data/dataset.ts";
 import { requestGpu, runAgainQuietly } from "../../../runtime/node/index.ts";
-import type { SetValue } from "../../core/index.ts";
+import type { CheckedTrain, SetValue } from "../../core/index.ts";
 import { InputFailure, UsageError } from "../failure.ts";
 import { type ChoiceFlags, parseSeed, refuseModule, SourceModel, targetHere } from "../runnable.ts";
 import { count, grouped, harmless, styleFor } from "../style.ts";
@@ -37,6 +37,7 @@ export interface TrainFlags extends ChoiceFlags {
   readonly save?: string;
   readonly keep: "last" | "best";
   readonly patience?: number;
+  readonly plateau?: number;
   readonly checkpoint?: string;
   readonly resume?: string;
   readonly init?: string;
@@ -77,6 +78,8 @@ export async function trainCommand(
     .filter((t) => names.includes(t.name))
     .flatMap((t) => t.inputs.map((p) => p.name));
   const metricNames = val ? scalarEntries(source.checked, inputs) : [];
+  const trains = names.map((block) => source.checked.trains.find((t) => t.name === block) as CheckedTrain);
+  const swaps = trains.map((t) => (t.ema === undefined ? undefined : `${t.name}_swap_ema`));
   const made = source.open(
     [...names.map((block) => `${block}_step`), ...metricNames],
     flags.target ?? (await targetHere()),
@@ -100,7 +103,13 @@ export async function trainCommand(
   const blocks = steps.map((entry, i) => ({
     block: names[i],
     entry,
-    rates: ratesOf(entry, totalSteps, settings.lr, settings.schedule),
+    rates: ratesOf(entry, {
+      totalSteps,
+      lr: settings.lr,
+      schedule: settings.schedule,
+      accumulate: trains[i].accumulate,
+    }),
+    swap: swaps[i],
   }));
   const transforms = transformsOf(settings.augment, settings.normalize);
   const init = flags.init === undefined ? undefined : readInit(made.artefact, flags.init);
@@ -157,6 +166,7 @@ export async function trainCommand(
       save: flags.save,
       keep: flags.keep,
       patience: flags.patience,
+      plateau: flags.plateau,
       checkpoint: { path: checkpointPath(file, flags), each: flags.checkpoint !== undefined },
       log: flags.log,
       plot: flags.plot,

@@ -4,6 +4,7 @@
 import type { Snapshot } from "../../../runtime/core/api.ts";
 import { MdlRuntimeError } from "../../../runtime/core/errors.ts";
 import { formatSafetensors, parseSafetensors } from "../../../runtime/core/safetensors.ts";
+import type { PlateauState } from "../../../runtime/plateau/index.ts";
 import { InputFailure } from "../failure.ts";
 import { readBytes } from "../files.ts";
 
@@ -36,6 +37,7 @@ export interface Progress {
   /** Epochs that did not better the best. */
   readonly waited: number;
   readonly best?: number;
+  readonly plateau?: PlateauState;
   /** What the curve is drawn of. */
   readonly losses: readonly (readonly [number, number])[];
   readonly vals: readonly { readonly step: number; readonly metrics: Readonly<Record<string, number>> }[];

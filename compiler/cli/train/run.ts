@@ -7,6 +7,7 @@ import type { Transform } from "../../../runtime/data/augment.ts";
 import type { Batch } from "../../../runtime/data/batches.ts";
 import type { Dataset } from "../../../runtime/data/dataset.ts";
 import { Loader } from "../../../runtime/data/node/loader.ts";
+import { ReduceOnPlateau } from "../../../runtime/plateau/index.ts";
 import { writeFiles } from "../files.ts";
 import { harmless, styleFor } from "../style.ts";
 import { chartSvg, curveText, short } from "./chart.ts";
@@ -14,7 +15,7 @@ import { formatCheckpoint, type Progress, type RunSettings } from "./checkpoint.
 import { evaluate, type Metrics } from "./evaluate.ts";
 import type { Matched } from "./match.ts";
 import { ProgressLine, Rows, timeText } from "./progress.ts";
-import type { Rates } from "./schedule.ts";
+import type { Given, Rates } from "./schedule.ts";
 import { TensorBoard } from "./tensorboard.ts";
 
 /** A train block's step, taken with each batch. */
@@ -22,6 +23,8 @@ export interface BlockStep {
   readonly block: string;
   readonly entry: EntryPlan;
   readonly rates: Rates;
+  /** The entry that exchanges parameters and their average, where the block keeps one. */
+  readonly swap?: string;
 }
 
 export interface RunOptions {
@@ -42,6 +45,8 @@ export interface RunOptions {
   readonly save?: string;
   readonly keep: "last" | "best";
   readonly patience?: number;
+  /** Epochs without a better loss that are a plateau, for schedules that follow those. */
+  readonly plateau?: number;
   /** Written after each epoch, where it was asked for, and when the run is stopped. */
   readonly checkpoint: { readonly path: string; readonly each: boolean };
   readonly log?: string;
@@ -80,6 +85,7 @@ export class Run {
   readonly #vals: Progress["vals"][number][];
   readonly #board: TensorBoard | undefined;
   readonly #rows: Rows;
+  readonly #plateau: ReduceOnPlateau;
   #step: number;
   #epoch: number;
   #batch: number;
@@ -111,6 +117,8 @@ export class Run {
     this.#batch = from?.batch ?? 0;
     this.#waited = from?.waited ?? 0;
     this.#best = from?.best;
+    this.#plateau = new ReduceOnPlateau(options.plateau === undefined ? {} : { patience: options.plateau });
+    if (from?.plateau) this.#plateau.restore(from.plateau);
     if (log !== undefined && from === undefined) writeFileSync(log, "");
     this.#board = tensorboard === undefined ? undefined : new TensorBoard(tensorboard);
   }
@@ -171,12 +179,16 @@ export class Run {
     if (this.#stop && this.#batch < loader.count) return "stopped";
     const seconds = (performance.now() - began) / 1000;
     const found = val ? await this.#validate(val) : undefined;
-    this.#epoch++;
-    this.#batch = 0;
+    // `--steps` may end a run within an epoch, which a resumed one goes on with.
+    if (this.#batch >= loader.count) {
+      this.#epoch++;
+      this.#batch = 0;
+    }
     const mean = this.#meanSince(before);
     this.#tell(mean, samples / seconds, seconds, found);
     // By the loss on what is held out, where it is measured, else by that of the training.
     const better = this.#judge(found?.["loss"] ?? mean);
+    this.#plateau.step(found?.["loss"] ?? mean);
     if (better && keep === "best") await this.#saveWeights();
     if (checkpoint.each) await this.#checkpoint();
     if (this.#stop && this.#epoch < settings.epochs) return "stopped";
@@ -189,7 +201,7 @@ export class Run {
     const lr = this.#lr();
     this.#line.clear();
     this.#rows.add([
-      String(this.#epoch),
+      String(this.#number),
       short(loss),
       ...figureNames(blocks)
         .slice(1)
@@ -207,9 +219,36 @@ export class Run {
     if (found) this.#vals.push({ step: this.#step, metrics: found });
   }
 
+  /** The epoch under way, else the last one, from 1. */
+  get #number(): number {
+    return this.#batch > 0 ? this.#epoch + 1 : this.#epoch;
+  }
+
+  /** What schedules may ask for. */
+  get #given(): Given {
+    return { plateaus: this.#plateau.plateaus };
+  }
+
+  /** Does something with the averages of parameters in their place, where a block keeps one. */
+  async #averaged<T>(work: () => Promise<T>): Promise<T> {
+    const { net, blocks } = this.#options;
+    const { entries } = net as unknown as {
+      readonly entries: Readonly<Record<string, () => Promise<unknown>>>;
+    };
+    const swap = async (): Promise<void> => {
+      for (const { swap: name } of blocks) if (name !== undefined) await entries[name]();
+    };
+    await swap();
+    try {
+      return await work();
+    } finally {
+      await swap();
+    }
+  }
+
   /** Of the last finished step. */
   #lr(): number | undefined {
-    return this.#options.blocks[0].rates.at(Math.max(0, this.#step - 1));
+    return this.#options.blocks[0].rates.at(Math.max(0, this.#step - 1), this.#given);
   }
 
   /** The samples of an epoch, or of what is left of it; ends early where the run is stopped. */
@@ -225,7 +264,7 @@ export class Run {
       const results: StepResult[] = [];
       for (const { entry, rates } of blocks) {
         const inputs = Object.fromEntries(entry.inputs.map((p) => [p.name, batch[p.name]]));
-        results.push(await entries[entry.name](inputs, rates.override(this.#step)));
+        results.push(await entries[entry.name](inputs, rates.override(this.#step, this.#given)));
       }
       const records = Math.min(settings.batch, train.size - this.#batch * settings.batch);
       samples += records;
@@ -290,7 +329,7 @@ export class Run {
   #log(event: "step" | "epoch" | "end", fields: object): void {
     const { log } = this.#options;
     if (log === undefined) return;
-    const all = { event, epoch: this.#epoch, step: this.#step, ...this.#latest, ...fields };
+    const all = { event, epoch: this.#number, step: this.#step, ...this.#latest, ...fields };
     appendFileSync(log, `${JSON.stringify(all)}\n`);
   }
 
@@ -305,11 +344,9 @@ export class Run {
   async #validate(val: Dataset): Promise<Metrics> {
     const { net, metrics, settings, evalTransforms, matched } = this.#options;
     this.#line.show({ label: "validating", done: 0, total: 1, figures: this.#latest }, true);
-    const { metrics: found } = await evaluate(net, metrics, val, {
-      batch: settings.batch,
-      transforms: evalTransforms,
-      matched,
-    });
+    const { metrics: found } = await this.#averaged(() =>
+      evaluate(net, metrics, val, { batch: settings.batch, transforms: evalTransforms, matched }),
+    );
     return found;
   }
 
@@ -323,7 +360,7 @@ export class Run {
   async #saveWeights(): Promise<void> {
     const { save, net } = this.#options;
     if (save === undefined) return;
-    await writeFiles([{ path: save, data: await net.save() }]);
+    await writeFiles([{ path: save, data: await this.#averaged(() => net.save()) }]);
   }
 
   async #checkpoint(): Promise<void> {
@@ -340,6 +377,7 @@ export class Run {
         batch: this.#batch,
         waited: this.#waited,
         best: this.#best,
+        plateau: this.#plateau.state,
         losses: this.#losses,
         vals: this.#vals,
       },
