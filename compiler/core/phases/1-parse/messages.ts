@@ -71,8 +71,9 @@ export function hintFor(previous: IToken, actual: IToken, message: string): stri
   if (type === t.Bar) return "or is written ||";
   if (type === t.If) return "a choice is written if c { a } else { b }";
   const lineStart = tokenMatcher(previous, t.Separator) || previous.tokenType === t.LCurly;
-  if (lineStart && (type === t.Fn || type === t.Private))
-    return "a fn is declared at top level, or in a layer or model";
+  if (lineStart && type === t.Fn) return "a fn is declared at top level, or in a layer or model";
+  if (lineStart && type === t.Private)
+    return "what is private is a fn at top level or in a layer or model, or a buffer of one";
   if (type === t.StarDot) return "a float has a digit before its point";
   if (type === t.Colon) return "a type stands in parameters and after param and buffer only";
   return foreignSyntax(actual.image) ?? foreignSyntax(previous.image);
