@@ -3,19 +3,27 @@ import { describe, expect, it } from "vitest";
 import { compile } from "../../compiler/core/index.ts";
 import { projectFile } from "../support/files.ts";
 
-const targets = ["cpu-subgroup", "gpu"];
+const targets = ["cpu-subgroup", "gpu-nvidia", "gpu"];
 
 describe("dispatches of a training step", () => {
   it.each([
-    { name: "ConvNet", file: "dsl-examples/convnet.mdl", model: "ConvNet", most: 24 },
-    { name: "ResNet-20", file: "dsl-examples/resnet20.mdl", most: 110 },
-    { name: "GPT of four blocks", file: "dsl-examples/transformer.mdl", model: "GPT", most: 110 },
-    { name: "MobileNetV2", file: "bench/models/compile/mobilenetv2.mdl", most: 285 },
-  ])("$name: $most at most", ({ file, model, most }) => {
+    { name: "ConvNet", file: "dsl-examples/convnet.mdl", model: "ConvNet", most: 24, nvidia: 25 },
+    { name: "ResNet-20", file: "dsl-examples/resnet20.mdl", most: 110, nvidia: 116 },
+    {
+      name: "GPT of four blocks",
+      file: "dsl-examples/transformer.mdl",
+      model: "GPT",
+      most: 110,
+      nvidia: 111,
+    },
+    { name: "MobileNetV2", file: "bench/models/compile/mobilenetv2.mdl", most: 285, nvidia: 285 },
+    // On gpu-nvidia products have a kernel of small tiles beside the one of large ones, with threads of their own number: fewer
+    // stand beside others.
+  ])("$name: $most at most", ({ file, model, most, nvidia }) => {
     const { report } = compile(projectFile(file), file, { model, entries: ["fit_step"], targets });
     expect(report.entries.map((e) => e.target)).toEqual(targets);
     for (const { target, nominalDispatches } of report.entries) {
-      expect(nominalDispatches, target).toBeLessThanOrEqual(most);
+      expect(nominalDispatches, target).toBeLessThanOrEqual(target === "gpu-nvidia" ? nvidia : most);
       expect(nominalDispatches, target).toBeGreaterThan(0);
     }
   });
