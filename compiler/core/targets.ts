@@ -45,17 +45,21 @@ export interface Target {
     /** Rows and columns of a thread, where tiles lie in workgroup memory. */
     readonly high: number;
     readonly wide: number;
+    /** Sets of threads that share out the terms of a tile. */
+    readonly slices: number;
   };
+  /**
+   * Where the first factor is read element by element, as an image with channels first is: bringing it is what takes the time, and
+   * a larger tile uses each element more often.
+   */
+  readonly scattered?: Target["tile"];
   /**
    * For calls where those are too few to keep the device busy: a smaller tile, where there are fewer than `below` of it. Where sizes
    * are open, products have a kernel for either, and a call runs one of them.
    */
   readonly few?: {
     readonly below: number;
-    readonly tile: Target["tile"] & {
-      /** Sets of threads that share out the terms of a tile. */
-      readonly slices: number;
-    };
+    readonly tile: Target["tile"];
   };
   /**
    * Sizes that loops divide by are constants of a pipeline, so that layers of other sizes have pipelines of their own. A GPU
@@ -108,7 +112,7 @@ export const rulesOf = (target: Target): KernelRules => ({
 export const subgroupOf = ({ requires }: Pick<Target, "requires">): number | undefined =>
   requires.features.includes("subgroups") ? requires.subgroupSize : undefined;
 
-/** A discrete or integrated GPU: workgroup-memory tiles of 64, attention as one kernel. */
+/** A discrete or integrated GPU: tiles in workgroup memory, attention as one kernel. */
 export const gpu: Target = {
   name: "gpu",
   backend: wgsl,
@@ -118,7 +122,8 @@ export const gpu: Target = {
   busyRows: 64,
   split: { groups: 256, least: 128, launch: 192 },
   rows: { groups: 128, alone: 1 << 15, back: 1 << 18, ahead: 4 },
-  tile: { rows: 64, cols: 64, depth: 16, high: 4, wide: 4 },
+  tile: { rows: 32, cols: 32, depth: 32, high: 4, wide: 4, slices: 2 },
+  scattered: { rows: 64, cols: 64, depth: 16, high: 4, wide: 4, slices: 1 },
   literalDivisors: true,
   ways: 1,
   fastShared: true,
@@ -142,8 +147,9 @@ export const gpuNvidia: Target = {
   name: "gpu-nvidia",
   requires: { ...gpu.requires, adapters: ["nvidia"] },
   split: { ...gpu.split, groups: 448 },
-  tile: { ...gpu.tile, high: 8, wide: 8 },
-  few: { below: 512, tile: { rows: 32, cols: 32, depth: 32, high: 4, wide: 4, slices: 2 } },
+  tile: { rows: 64, cols: 64, depth: 16, high: 8, wide: 8, slices: 1 },
+  scattered: undefined,
+  few: { below: 512, tile: gpu.tile },
 };
 /** A software adapter with subgroups of eight (lavapipe): register tiles by subgroup broadcast, no barriers. */
 export const cpuSubgroup: Target = {
@@ -155,7 +161,7 @@ export const cpuSubgroup: Target = {
   busyRows: 4,
   split: { groups: 4, least: 512, launch: 6144 },
   rows: { groups: 16, alone: 1 << 14, back: 1 << 30, ahead: 1 },
-  tile: { rows: 32, cols: 32, depth: 16, high: 4, wide: 4 },
+  tile: { rows: 32, cols: 32, depth: 16, high: 4, wide: 4, slices: 1 },
   literalDivisors: false,
   ways: 8,
   fastShared: false,

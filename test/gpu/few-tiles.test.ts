@@ -13,8 +13,9 @@ const few: Target = {
   ...gpu,
   name: "gpu-few",
   requires: { features: [], limits: {} },
-  tile: { ...gpu.tile, high: 8, wide: 8 },
-  few: { below: 8, tile: { rows: 32, cols: 32, depth: 32, high: 4, wide: 4, slices: 2 } },
+  tile: { rows: 64, cols: 64, depth: 16, high: 8, wide: 8, slices: 1 },
+  scattered: undefined,
+  few: { below: 8, tile: gpu.tile },
 };
 
 const source = `import { Conv2d } from "std/nn"
@@ -22,13 +23,24 @@ model M {
   conv = Conv2d(4, 12, 3, padding = 1)
   fn product(x: f32[N, K], y: f32[K, 70]) -> f32[N, 70] { relu(x @ y) }
   fn pooled(x: f32[N, 4, 10, 10]) -> f32[N, 12, 5, 5] { x |> conv |> relu |> max_pool2d(2) }
+  fn pooled_by_threes(x: f32[N, 4, 10, 10]) -> f32[N, 12, 3, 3] { x |> conv |> relu |> max_pool2d(3) }
 }`;
 
-it("runs the kernel for few tiles or the one for many, by the sizes of the call", async (context) => {
-  const compiled = compileText(source, { targets: [few] });
-  const kernels = compiled.emit("kernels", "gpu-few");
-  expect(kernels).toContain("64x64x16, 8x8 a thread");
-  expect(kernels).toContain("32x32x32, 4x4 a thread of 2 slices");
+it.each([
+  {
+    what: "runs the kernel for few tiles or the one for many, by the sizes of the call",
+    target: few,
+    tiles: ["64x64x16, 8x8 a thread", "32x32x32, 4x4 a thread of 2 slices"],
+  },
+  {
+    what: "shares long sums and windows out to slices",
+    target: { ...gpu, requires: few.requires },
+    tiles: ["32x32x32, 4x4 a thread of 2 slices", "27x32x32, 9x4 a thread of 2 slices"],
+  },
+])("$what", async ({ target, tiles }, context) => {
+  const compiled = compileText(source, { targets: [target] });
+  const kernels = compiled.emit("kernels", target.name);
+  for (const tile of tiles) expect(kernels).toContain(tile);
   const net = await testCompiled(() => compiled).load(context);
   const reference = referenceNet(compiled);
   const compare = async (entry: string, given: Record<string, [number[], Float32Array]>): Promise<void> => {
@@ -52,5 +64,6 @@ it("runs the kernel for few tiles or the one for many, by the sizes of the call"
     if (n === 33) x[17] = Number.NaN;
     await compare("product", { x: [[n, k], x], y: [[k, 70], signed("y", [k, 70])] });
   }
-  for (const n of [0, 1, 3]) await compare("pooled", { x: [[n, 4, 10, 10], signed("x", [n, 4, 10, 10])] });
+  for (const entry of ["pooled", "pooled_by_threes"])
+    for (const n of [0, 1, 3]) await compare(entry, { x: [[n, 4, 10, 10], signed("x", [n, 4, 10, 10])] });
 });

@@ -16,7 +16,8 @@ const gpuSubgroup = (lanes: number): Target => ({
   name: "gpu-subgroup",
   requires: { features: ["subgroups"], limits: {}, subgroupSize: lanes },
   rowThreads: lanes,
-  tile: { rows: 16, cols: 64, depth: 16, high: 4, wide: 4 },
+  tile: { rows: 16, cols: 64, depth: 16, high: 4, wide: 4, slices: 1 },
+  scattered: undefined,
 });
 
 const source = `import { LayerNorm, Linear } from "std/nn"

@@ -8,7 +8,8 @@ const small = (target: Target): Target => ({
   ...target,
   mapThreads: 16,
   rowThreads: 16,
-  tile: { rows: 8, cols: 8, depth: 4, high: 4, wide: 4 },
+  tile: { rows: 8, cols: 8, depth: 4, high: 4, wide: 4, slices: 1 },
+  scattered: undefined,
 });
 export const TARGETS: ReadonlyMap<string, Target> = new Map([
   ["cpu-subgroup", cpuSubgroup],

@@ -8,6 +8,7 @@ import {
   dim,
   floorDiv,
   isConst,
+  isMultipleOf,
   min,
   mul,
   product,
@@ -51,7 +52,7 @@ export const tileFamily: Family<Choice> = {
     const nest = job.group.kind === "contraction" ? job.nest() : undefined;
     if (!nest) return [];
     const { target } = job.ctx;
-    const [first, ...others] = tilesFor(target, nest);
+    const [first, ...others] = tilesFor(job, nest);
     const small = smallTile(target, nest);
     // Of sizes that are known, the better of the two.
     const few = small && fewTiles(target, small, nest);
@@ -89,14 +90,14 @@ export const tileFamily: Family<Choice> = {
 };
 
 /** The target's tile for calls that have few of the usual one; undefined where long sums take the registers. */
-function smallTile({ few, tile }: Target, n: Nest): Tile | undefined {
+function smallTile({ few }: Target, n: Nest): Tile | undefined {
   if (!few || isLong(n)) return undefined;
-  // Of sums that one turn of the usual tile holds, a deeper one would be half empty.
-  const short = n.segments.every(
-    (q) => (asConst(product(q.k.map((x) => x.extent))) ?? tile.depth + 1) <= tile.depth,
-  );
-  return { ...FOUR, ...few.tile, depth: short ? tile.depth : few.tile.depth };
+  return { ...FOUR, ...few.tile, depth: isShort(n) ? SHORT : few.tile.depth };
 }
+/** Sums that a turn of so many terms holds: a deeper one would be half empty. */
+const SHORT = 16;
+const isShort = (n: Nest): boolean =>
+  n.segments.every((q) => (asConst(product(q.k.map((x) => x.extent))) ?? SHORT + 1) <= SHORT);
 /** 1 where a call has few of the small tiles, else 0. */
 function fewTiles(target: Target, small: Tile, n: Nest): Dim {
   const { all } = tilesOf(small, n, target);
@@ -106,6 +107,7 @@ function fewTiles(target: Target, small: Tile, n: Nest): Dim {
 const FOUR = { high: 4, wide: 4, pad: 4, ahead: 0, slices: 1 };
 const EIGHT = { high: 8, wide: 8, pad: 4, ahead: 0, slices: 1 };
 const TILES: readonly Tile[] = [
+  { rows: 32, cols: 32, depth: 32, ...FOUR, slices: 2 },
   { rows: 64, cols: 64, depth: 16, ...FOUR },
   { rows: 64, cols: 64, depth: 16, ...EIGHT },
   { rows: 64, cols: 32, depth: 16, ...FOUR },
@@ -113,20 +115,31 @@ const TILES: readonly Tile[] = [
   { rows: 16, cols: 64, depth: 16, ...FOUR },
 ];
 /** Best first. Long sums have two sets of accumulators: of eight rows by eight columns they would take all registers. */
-function tilesFor({ tile }: Target, n: Nest): readonly Tile[] {
+function tilesFor(job: Job, n: Nest): readonly Tile[] {
+  const { tile, scattered } = job.ctx.target;
+  const usual = scattered && isScattered(job, n, scattered) ? scattered : tile;
   const most = isLong(n) ? 4 : Number.POSITIVE_INFINITY;
   const first: Tile = {
-    ...tile,
-    high: Math.min(tile.high, most),
-    wide: Math.min(tile.wide, most),
+    rows: usual.rows,
+    cols: usual.cols,
+    depth: isShort(n) ? Math.min(usual.depth, SHORT) : usual.depth,
+    high: Math.min(usual.high, most),
+    wide: Math.min(usual.wide, most),
     pad: FOUR.pad,
     ahead: FOUR.ahead,
-    slices: FOUR.slices,
+    slices: usual.slices,
   };
   return [
     first,
     ...TILES.filter((t) => Object.entries(t).some(([what, x]) => first[what as keyof Tile] !== x)),
   ];
+}
+/** Whether a first factor is read element by element, and a tile of so many columns uses each more often. */
+function isScattered(job: Job, n: Nest, tile: Target["tile"]): boolean {
+  if (!isMultipleOf(n.col.extent, tile.cols)) return false;
+  const em = emitterFor(job.ctx, n.s);
+  const sides = sidesOf({ ...FOUR, ...tile }, n, job.ctx.target);
+  return n.segments.some((q) => readingOf(em, n, q, sides).width === 1);
 }
 
 /** Threads along both sides, and the rows of a thread: whole windows. */
