@@ -348,6 +348,24 @@ const strips: readonly Case[] = [
     make: (b, [x, w]) => conv(b, x, w, 4, [2, 1], [1, 1]),
     at: [{ N: 3, H: 11 }],
   },
+  {
+    name: "filters of 42 elements, a line of windows at a time",
+    inputs: [
+      ["f32", ["N", 3, "H", "W"]],
+      ["f32", [8, 3, 1, 1]],
+      ["f32", [8, 1, 7, 6]],
+      ["f32", [8, 1, 1]],
+    ],
+    make: (b, [x, v, w, z]) => {
+      const own = conv(b, conv(b, x, v, 1, [1, 1], [0, 0]), w, 8, [1, 2], [3, 2]);
+      return relu(b, add(b, own, broadcastTo(b, z, own.type.shape)));
+    },
+    at: [
+      { N: 2, H: 9, W: 11 },
+      { N: 1, H: 1, W: 2 },
+      { N: 0, H: 4, W: 8 },
+    ],
+  },
 ];
 
 const vectors: readonly Case[] = [

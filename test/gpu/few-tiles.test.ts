@@ -26,7 +26,7 @@ model M {
   fn pooled_by_threes(x: f32[N, 4, 10, 10]) -> f32[N, 12, 3, 3] { x |> conv |> relu |> max_pool2d(3) }
 }`;
 
-it.each([
+const cases: readonly { what: string; target: Target; tiles: readonly string[] }[] = [
   {
     what: "runs the kernel for few tiles or the one for many, by the sizes of the call",
     target: few,
@@ -37,7 +37,8 @@ it.each([
     target: { ...gpu, requires: few.requires },
     tiles: ["32x32x32, 4x4 a thread of 2 slices", "27x32x32, 9x4 a thread of 2 slices"],
   },
-])("$what", async ({ target, tiles }, context) => {
+];
+it.for(cases)("$what", async ({ target, tiles }, context) => {
   const compiled = compileText(source, { targets: [target] });
   const kernels = compiled.emit("kernels", target.name);
   for (const tile of tiles) expect(kernels).toContain(tile);

@@ -13,7 +13,8 @@ import {
   product,
 } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
-import { bin, lit, type X } from "../../kernel/code.ts";
+import { bin, lit, variable, widen, type X } from "../../kernel/code.ts";
+import type { Emitter } from "../../kernel/emitter.ts";
 import type { ScalarContext } from "../../kernel/lowering.ts";
 import { type Axis, foldsOf, loadsOf, type Scalar, type ScalarOf } from "../../kernel/scalar.ts";
 import { workOf } from "../../kernel/work.ts";
@@ -23,11 +24,18 @@ import { OfGroups } from "./asked.ts";
 import { emitterFor, finish, groupLowering, groupName, groupX, laneX, lowerRoot } from "./common.ts";
 import { type Family, type Job, type Launch, oneLaunch, type ScheduleContext } from "./family.ts";
 
-/** Windows beside and below each other that a thread has. */
-type Choice = { readonly across: number; readonly down: number; readonly threads: number };
+/** Windows beside and below each other that a thread has; `looped`: 1 where lines of a window are turns of a loop. */
+type Choice = {
+  readonly across: number;
+  readonly down: number;
+  readonly threads: number;
+  readonly looped: 0 | 1;
+};
 
 /** Products that a thread writes out, at most. */
 const MOST = 128;
+/** Windows that share what they have in common, at least: of fewer written out, a loop over lines is better. */
+const SHARING = 4;
 
 export const stripFamily: Family<Choice> = {
   name: "strip",
@@ -35,15 +43,20 @@ export const stripFamily: Family<Choice> = {
     const strip = stripOf(job);
     if (!strip) return [];
     const threads = 64;
-    return [
-      { across: 4, down: 2, threads },
-      { across: 4, down: 1, threads },
-      { across: 2, down: 1, threads },
-      { across: 1, down: 1, threads },
-    ].filter((c) => c.across * c.down * strip.taps <= MOST && (c.down === 1 || strip.down >= 0));
+    const { taps, lines } = strip;
+    const written = [
+      { across: 4, down: 2 },
+      { across: 4, down: 1 },
+      { across: 2, down: 1 },
+      { across: 1, down: 1 },
+    ]
+      .filter((c) => c.across * c.down * taps <= MOST && (c.down === 1 || strip.down >= 0))
+      .map((c): Choice => ({ ...c, threads, looped: 0 }));
+    const looped: Choice = { across: SHARING, down: 1, threads, looped: 1 };
+    return taps * SHARING > MOST && (taps / lines) * SHARING <= MOST ? [looped, ...written] : written;
   },
   lower: (job, choice) => {
-    const what = `${choice.down} by ${choice.across}, ${choice.threads}`;
+    const what = `${choice.down} by ${choice.across}, ${choice.threads}, ${choice.looped}`;
     const { ctx, group } = job;
     // Written out, they are the longest kernels, and alike on all targets.
     return oneLaunch(
@@ -60,8 +73,9 @@ interface Strip {
   /** Axes along which windows overlap, or are beside each other; -1 where there is no second one. */
   readonly across: number;
   readonly down: number;
-  /** Products of a window. */
+  /** Products of a window, and the lines that these are in. */
   readonly taps: number;
+  readonly lines: number;
 }
 
 const sameShape = (a: Value, b: Value): boolean =>
@@ -97,32 +111,59 @@ function describe(ctx: ScheduleContext, g: Region): Strip | undefined {
     .reverse()
     .slice(1)
     .filter((i) => slides(axes[i]));
-  return across === undefined ? undefined : { order, across, down: down ?? -1, taps };
+  return across === undefined
+    ? undefined
+    : { order, across, down: down ?? -1, taps, lines: extentOf(lineOf(fold)) };
 }
 
 /** Windows are written out: their knobs are literals. */
 const literally = (ctx: ScheduleContext, g: Job["group"]): ScalarContext => groupLowering(ctx, g, true);
 
+const extentOf = (a: Axis): number => asConst(a.extent) as number;
 function tapsOf(fold: ScalarOf<"fold">): number | undefined {
   return asConst(product(fold.axes.map((a) => a.extent)));
 }
-/** The expression with each sum written out. */
-function writtenOut(s: ScalarContext, x: Scalar): Scalar {
-  return s.rewrite(x, (y) => {
-    if (y.kind !== "fold") return undefined;
-    const count = tapsOf(y) as number;
-    const terms = Array.from({ length: count }, (_, n) => {
-      const at = new Map<Axis, Scalar>();
-      let rest = n;
-      for (const a of [...y.axes].reverse()) {
-        const extent = asConst(a.extent) as number;
-        at.set(a, s.dim(rest % extent));
-        rest = Math.floor(rest / extent);
-      }
-      return s.substitute(y.body, at);
-    });
-    return terms.reduce((a, b) => s.call("add", a, b));
+/** The axis that the lines of a window are along. */
+const lineOf = ({ axes }: ScalarOf<"fold">): Axis => axes.find((a) => !isConst(a.extent, 1)) ?? axes[0];
+/** A sum over some of its axes, written out. */
+function writtenOut(s: ScalarContext, fold: ScalarOf<"fold">, axes = fold.axes): Scalar {
+  const count = axes.reduce((n, a) => n * extentOf(a), 1);
+  const terms = Array.from({ length: count }, (_, n) => {
+    const at = new Map<Axis, Scalar>();
+    let rest = n;
+    for (const a of [...axes].reverse()) {
+      at.set(a, s.dim(rest % extentOf(a)));
+      rest = Math.floor(rest / extentOf(a));
+    }
+    return s.substitute(fold.body, at);
   });
+  return terms.reduce((a, b) => s.call("add", a, b));
+}
+
+/** The sums of all windows, a line of each a turn; what `others` need besides is counted, too. */
+function loopOver(
+  em: Emitter,
+  folds: readonly ScalarOf<"fold">[],
+  lane: Axis,
+  others: readonly Scalar[],
+): void {
+  // One axis for all: what a line of several windows needs is then the same.
+  const line = lineOf(folds[0]);
+  const lines = folds.map((fold) => {
+    const own = lineOf(fold);
+    const rest = fold.axes.filter((a) => a !== own);
+    return em.s.substitute(writtenOut(em.s, fold, rest), new Map([[own, em.s.axisValue(line)]]));
+  });
+  em.count([...lines, ...others]);
+  const sums = folds.map(({ dtype }) => ({ name: em.fresh("sum"), dtype }));
+  for (const { name, dtype } of sums) em.put({ k: "var", name, x: widen(lit(0, dtype), 4) });
+  const sumOf = (i: number): X => variable(sums[i].name, sums[i].dtype, 4);
+  em.loop(line, "line", lit(extentOf(line)), () => {
+    lines.forEach((x, i) => {
+      em.put({ k: "set", name: sums[i].name, x: bin("+", sumOf(i), em.x(x, lane)) });
+    });
+  });
+  em.onFold = (fold) => sumOf(folds.indexOf(fold));
 }
 
 function strips(job: Job, t: Choice): Launch {
@@ -136,19 +177,19 @@ function strips(job: Job, t: Choice): Launch {
     axis === channel ? 4 : axis === across ? t.across : axis === down ? t.down : 1;
   // A thread's place in blocks, innermost first.
   const blocks = new Map(order.map((i) => [i, s.axis(`b${i}`, ceilDiv(shape[i], span(i)))]));
-  const extentOf = (i: number): Dim => (blocks.get(i) as Axis).extent;
-  const total = product(order.map(extentOf));
+  const blocksOf = (i: number): Dim => (blocks.get(i) as Axis).extent;
+  const total = product(order.map(blocksOf));
   const thread = em.let("i", bin("+", bin("*", groupX(), lit(t.threads)), laneX()));
   em.put({ k: "if", cond: bin(">=", thread, em.dim(total)), body: [{ k: "return" }] });
   const lane = s.axis("c", shape[channel]);
   let rest: X = thread;
-  const live = [...order].reverse().filter((i) => !isConst(extentOf(i), 1));
+  const live = [...order].reverse().filter((i) => !isConst(blocksOf(i), 1));
   for (const i of order) em.bind(blocks.get(i) as Axis, lit(0));
   em.bind(lane, lit(0));
   live.forEach((i, n) => {
     const last = n === live.length - 1;
-    const own = last ? rest : em.let("b", bin("%", rest, em.dim(extentOf(i))));
-    if (!last) rest = em.let("rest", bin("/", rest, em.dim(extentOf(i))));
+    const own = last ? rest : em.let("b", bin("%", rest, em.dim(blocksOf(i))));
+    if (!last) rest = em.let("rest", bin("/", rest, em.dim(blocksOf(i))));
     em.bind(blocks.get(i) as Axis, own);
     if (i === channel) em.bind(lane, em.let("c", bin("*", own, lit(4))));
   });
@@ -162,9 +203,13 @@ function strips(job: Job, t: Choice): Launch {
     const [y, x] = [Math.floor(n / t.across), n % t.across];
     const at = placed(y, x);
     const whole = g.roots.map((r) => lowerRoot(s, r, at));
-    return { y, x, at, whole, values: whole.map((v) => writtenOut(s, v)) };
+    const sumsOut = (v: Scalar): Scalar =>
+      s.rewrite(v, (part) => (part.kind === "fold" ? writtenOut(s, part) : undefined));
+    return { y, x, at, whole, values: t.looped ? whole : whole.map(sumsOut) };
   });
-  em.count(windows.flatMap((w) => w.values));
+  const values = windows.flatMap((w) => w.values);
+  if (t.looped) loopOver(em, [...new Set(values.flatMap(foldsOf))], lane, values);
+  else em.count(values);
   const work = workOf(windows[0].whole);
   for (const { y, x, at, values } of windows) {
     const results = values.map((v) => em.x(v, lane));
@@ -186,7 +231,7 @@ function strips(job: Job, t: Choice): Launch {
   }
   return finish(em, s, {
     name: groupName(g),
-    family: `strip ${t.down}x${t.across}`,
+    family: `strip ${t.down}x${t.across}${t.looped ? " by lines" : ""}`,
     workgroup: t.threads,
     groups: ceilDiv(total, t.threads),
     cost: mul(product(shape), add(work, g.roots.length)),
