@@ -68,6 +68,84 @@ describe("parameter groups", () => {
   });
 });
 
+describe("rules and groups", () => {
+  const MODEL = `import { Linear } from "std/nn"
+model M() {
+  a = Linear(6, 5)
+  b = Linear(5, 5)
+  c = Linear(5, 5)
+  e = Linear(5, 3)
+  param half: f16[5] = ones()
+  fn loss(x: f32[N, 6], y: i32[N]) -> f32 {
+    cross_entropy((x |> a |> tanh |> b |> tanh |> c |> tanh) * f32(half) |> e, y)
+  }
+}
+`;
+  const inputs = { x: dense("f32", [4, 6], groups.x), y: dense("i32", [4], groups.y) };
+  const paths = ["a", "b", "c", "e"].flatMap((l) => [`${l}.weight`, `${l}.bias`]).concat("half");
+  const BLOCKS = [
+    'train one   for M { minimize loss; with sgd(lr = 0.1, momentum = 0.9) for a.*, c.*; with adam(lr = 0.02, weight_decay = 0.2, no_decay = ["*.bias"]) }',
+    "train two   for M { minimize loss; frozen a.*; with adamw(lr = 0.05) for b.weight, e.bias; with lamb(lr = 0.1) for half, c.weight; with rmsprop(lr = 0.03) }",
+    "train three for M { minimize loss; update c.*, a.bias, half; with lion(lr = 0.01) for c.bias; with sgd(lr = 0.2) }",
+    "train four  for M { minimize loss; update b.*, e.*; with nadam(lr = 0.1) for e.*; with nadam(lr = 0.01) }",
+  ];
+  it("of one block do not depend on how others lay parameters out", () => {
+    const all = compileText(MODEL + BLOCKS.join("\n"), { targets: ["gpu"] });
+    for (const block of BLOCKS) {
+      const name = block.split(" ")[1];
+      const [joint, alone] = [all, compileText(MODEL + block, { targets: ["gpu"] })].map((c) =>
+        referenceNet(c, { seed: 5 }),
+      );
+      for (let i = 0; i < 3; i++) {
+        joint.step(name, inputs);
+        alone.step(name, inputs);
+      }
+      for (const p of paths)
+        expect(farthest(joint.tensor(p).data, alone.tensor(p).data), `${name}: ${p}`).toBeLessThan(1e-12);
+    }
+  });
+  it("take turns, each with a state of its own", () => {
+    const net = referenceNet(compileText(MODEL + BLOCKS.join("\n"), { targets: ["gpu"] }), { seed: 5 });
+    const values = () => Object.fromEntries(paths.map((p) => [p, [...net.tensor(p).data]]));
+    for (const [name, trained] of [
+      ["one", paths],
+      ["two", paths.filter((p) => !p.startsWith("a"))],
+      ["three", ["c.weight", "c.bias", "a.bias", "half"]],
+      ["four", ["b.weight", "b.bias", "e.weight", "e.bias"]],
+      ["two", paths.filter((p) => !p.startsWith("a"))],
+    ] as const) {
+      const before = values();
+      expect(net.step(name, inputs).bad_step.data[0]).toBe(0);
+      const after = values();
+      for (const p of paths)
+        expect(JSON.stringify(after[p]) !== JSON.stringify(before[p]), `${name}: ${p}`).toBe(
+          (trained as readonly string[]).includes(p),
+        );
+    }
+    expect(net.tensor("two.step").data[0]).toBe(2);
+    expect(net.tensor("three.step").data[0]).toBe(1);
+  });
+  it("follow another rate where theirs is a part of it, and have one of their own", () => {
+    const source = `${MODEL}train fit for M { minimize loss; with sgd(lr = 0.1 * lr) for a.*; with sgd(lr = 0.5) for b.*; with sgd(lr = 1) }`;
+    const compiled = compileText(source, { targets: ["gpu"] });
+    expect(compiled.reference.steps[0].hyper).toEqual({ lr: 1, lr_1: ["*", 0.1, "lr"], lr_2: 0.5 });
+    const moved = (hyper: Record<string, number>): number[] => {
+      const net = referenceNet(compiled, { seed: 5 });
+      const before = ["a.bias", "b.bias", "c.bias"].map((p) => net.tensor(p).data[0]);
+      net.step("fit", inputs, hyper);
+      return ["a.bias", "b.bias", "c.bias"].map((p, i) => net.tensor(p).data[0] - before[i]);
+    };
+    const plain = moved({});
+    const near = (got: number[], by: number[]): void =>
+      got.forEach((m, i) => {
+        expect(m).toBeCloseTo(plain[i] * by[i], 6);
+      });
+    near(moved({ lr: 3 }), [3, 1, 3]);
+    near(moved({ lr_1: 0.3 }), [3, 1, 1]);
+    near(moved({ lr_2: 0 }), [1, 0, 1]);
+  });
+});
+
 describe("the order of parameters", () => {
   const list = ["p", "q", "r", "s"].map((path) => ({ path }));
   const use = (block: string, trained: string, first = trained) => ({

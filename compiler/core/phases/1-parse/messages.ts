@@ -79,7 +79,10 @@ export function hintFor(previous: IToken, actual: IToken, message: string): stri
   return foreignSyntax(actual.image) ?? foreignSyntax(previous.image);
 }
 
-const clauses = ["minimize", "update", "frozen", "report", "with", "batch", "clip", "ema"];
+const clauses = [
+  ...["minimize", "update", "frozen", "report", "with", "gradients", "batch", "clip", "max_norm"],
+  ...["accumulate", "ema", "loss_scale"],
+];
 
 export function clauseHint(word: string): string {
   const near = closest(word, clauses);
