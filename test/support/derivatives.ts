@@ -17,6 +17,7 @@ const STEPS: readonly string[] = [
   "cumsum(tanh(h), axis = 1) * 0.3",
   "cumprod(1 + 0.2 * tanh(h), axis = 0)",
   "logsumexp(h, axis = 1)[:, new] - h * 0.3",
+  "logcumsumexp(h, axis = 1) * 0.2 - x",
   "exp(-(h ** 2)) + 0.1 * x",
   "h / sqrt(1 + sum(h * h, axis = 0))",
   "log1p(h * h) * atan(x)",

@@ -144,7 +144,6 @@ const names: ReadonlyMap<string, string> = new Map([
   ["isinf", "write is_inf(x)"],
   ...words("isfinite", "write is_finite(x)"),
   ...words("clip clamp_min clamp_max", "write clamp(x, low, high), max(x, low) or min(x, high)"),
-  ["logcumsumexp", "there is none yet; where numbers are tame, log(cumsum(exp(x), axis = 1))"],
   ["logical_and", "write a && b"],
   ["logical_or", "write a || b"],
   ["logical_not", "write !a"],

@@ -312,3 +312,6 @@ const EXAMPLES: readonly (readonly OpExample[])[] = [
   [{ shapes: [[1, 2, 3, 4, 5]], attrs: { size: [2, 4, 3] } }],
 ];
 export const adaptives: readonly OpDef[] = RANKS.flatMap((rank) => adaptive(rank, EXAMPLES[rank - 1]));
+/** The mean over windows that cover images of so many axes. */
+export const averagePool = (rank: number): OpDef =>
+  adaptives.find((op) => op.name === `adaptive_avg_pool${rank}d`) as OpDef;

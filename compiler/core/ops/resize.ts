@@ -18,6 +18,7 @@ import {
 } from "../dims/dim.ts";
 import type { Attrs, Builder, ConcreteAttrs, OpDef, TensorType, Value } from "../ir/types.ts";
 import type { Lowering, Scalar } from "../kernel/scalar.ts";
+import { averagePool } from "./adaptive.ts";
 import { broadcastTo, cast, onAxis, reshape, sum } from "./axes.ts";
 import {
   allowDtypes,
@@ -71,6 +72,10 @@ interface Places {
   readonly den: Dim;
   readonly align: boolean;
 }
+/** Which element is the one below: of the element's centre, or its edge (PyTorch's nearest), or the nearest to the centre. */
+type Below = "centre" | "edge" | "exact";
+const belowFor = (attrs: Attrs | ConcreteAttrs): Below =>
+  boolAt(attrs, "exact") ? "exact" : boolAt(attrs, "nearest") ? "edge" : "centre";
 const placesOf = (attrs: Attrs): Places => ({
   num: dimAt(attrs, "num"),
   den: dimAt(attrs, "den"),
@@ -79,16 +84,18 @@ const placesOf = (attrs: Attrs): Places => ({
 /** Twice the denominator where halves occur. */
 const unitOf = (p: Places): Dim => (p.align ? p.den : mul(p.den, 2));
 /** The element at or below a place, from -1 on. */
-function belowAt(s: Lowering, p: Places, o: Scalar, nearest: boolean): Scalar {
-  // For nearest of an image's edge, not of an element's centre: PyTorch's rule.
-  if (p.align || nearest) return s.idiv(s.imul(o, p.num), p.den);
+function belowAt(s: Lowering, p: Places, o: Scalar, rule: Below): Scalar {
+  if (p.align || rule === "edge") return s.idiv(s.imul(o, p.num), p.den);
+  if (rule === "exact") return s.idiv(s.iadd(s.imul(o, mul(p.num, 2)), p.num), mul(p.den, 2));
   const unit = unitOf(p);
   // A unit up, so that it is not negative.
   return s.iadd(s.idiv(s.iadd(s.imul(o, mul(p.num, 2)), p.num, sub(unit, p.den)), unit), -1);
 }
 const belowOf = (a: ConcreteAttrs, o: number): number => {
   const [num, den] = [numberAt(a, "num"), numberAt(a, "den")];
-  if (boolAt(a, "align") || boolAt(a, "nearest")) return Math.floor((o * num) / den);
+  const rule = belowFor(a);
+  if (boolAt(a, "align") || rule === "edge") return Math.floor((o * num) / den);
+  if (rule === "exact") return Math.floor(((2 * o + 1) * num) / (2 * den));
   return Math.floor(((2 * o + 1) * num - den) / (2 * den));
 };
 
@@ -96,6 +103,7 @@ const resampleParams: OpDef["params"] = [
   axis("axis"),
   int("tap"),
   bool("nearest"),
+  bool("exact", { optional: true }),
   bool("align"),
   size("num"),
   size("den"),
@@ -126,7 +134,7 @@ export const resampleOp: OpDef = {
   lower: (s, node, at) => {
     const [x] = node.inputs;
     const axis = numberAt(node.attrs, "axis");
-    const below = belowAt(s, placesOf(node.attrs), at[axis], boolAt(node.attrs, "nearest"));
+    const below = belowAt(s, placesOf(node.attrs), at[axis], belowFor(node.attrs));
     const there = clampTo(s, s.iadd(below, numberAt(node.attrs, "tap")), sub(x.type.shape[axis], 1));
     return s.read(
       x,
@@ -168,7 +176,7 @@ export const resampleGradOp: OpDef = {
     const [g] = node.inputs;
     const axis = numberAt(node.attrs, "axis");
     const tap = numberAt(node.attrs, "tap");
-    const nearest = boolAt(node.attrs, "nearest");
+    const rule = belowFor(node.attrs);
     const p = placesOf(node.attrs);
     const count = g.type.shape[axis];
     const last = sub(node.outs[0].type.shape[axis], 1);
@@ -184,7 +192,7 @@ export const resampleGradOp: OpDef = {
       const o = s.iadd(first, k);
       const inside = s.call("and", s.call("ge", o, s.dim(0)), s.call("lt", o, s.dim(count)));
       const safe = clampTo(s, o, sub(count, 1));
-      const taken = clampTo(s, s.iadd(belowAt(s, p, safe, nearest), tap), last);
+      const taken = clampTo(s, s.iadd(belowAt(s, p, safe, rule), tap), last);
       const hit = s.call("and", inside, s.call("eq", taken, h));
       const value = s.read(
         g,
@@ -241,6 +249,7 @@ const LINEAR: Weights = [
   { tap: 0, weight: (b, t) => subValues(b, 1, t) },
   { tap: 1, weight: (_b, t) => t },
 ];
+const NEAREST: Weights = [{ tap: 0, weight: (_b, t) => t }];
 /** Keys' kernel with PyTorch's a. */
 const A = -0.75;
 const near = (b: Builder, t: Value): Value =>
@@ -264,6 +273,8 @@ function resizeAxis(b: Builder, x: Value, axis: number, count: Dim, p: Places, m
   const attrs = { axis, align: p.align, num: p.num, den: p.den, size: count };
   const tap = (n: number, nearest: boolean): Value => b.make(resampleOp, [x], { ...attrs, tap: n, nearest });
   if (mode === "nearest") return tap(0, true);
+  if (mode === "nearest-exact")
+    return b.make(resampleOp, [x], { ...attrs, tap: 0, nearest: true, exact: true });
   const cubic = mode === "bicubic";
   const t = fractions(b, p, count, cubic);
   const lifted = (v: Value, like: TensorType): Value =>
@@ -286,13 +297,14 @@ function fraction(x: number): readonly [number, number] {
   return best;
 }
 
-const MODES = ["nearest", "linear", "bilinear", "trilinear", "bicubic"];
+const MODES = ["nearest", "nearest-exact", "linear", "bilinear", "trilinear", "bicubic", "area"];
+const PICKS = ["nearest", "nearest-exact"];
 const RANK_OF: Readonly<Record<string, number>> = { linear: 1, bilinear: 2, trilinear: 3, bicubic: 2 };
 
 export const interpolateOp: OpDef = {
   name: "interpolate",
   torch: "F.interpolate",
-  doc: "x [N, C, spatial axes] at another size, as PyTorch's interpolate: `size` (a number or one an axis) or `scale`; mode is nearest, linear, bilinear, trilinear or bicubic; `align_corners` lays first and last elements over each other.",
+  doc: "x [N, C, spatial axes] at another size, as PyTorch's interpolate: `size` (a number or one an axis) or `scale`; mode is nearest, nearest-exact, linear, bilinear, trilinear, bicubic or area (means of what an element covers); `align_corners` lays first and last elements over each other.",
   fuses: "composite",
   params: [
     tensor("x"),
@@ -329,18 +341,22 @@ export const interpolateOp: OpDef = {
     const rank = x.shape.length - 2;
     if (rank < 1 || rank > 3)
       fail("E0304", `interpolate takes [N, C, spatial axes], given ${typeText(x)}`, { operand: 0 });
-    if (mode !== "nearest") allowDtypes("interpolate", [x], FLOATS);
-    if (mode !== "nearest" && RANK_OF[mode] !== rank)
+    if (!PICKS.includes(mode)) allowDtypes("interpolate", [x], FLOATS);
+    if (RANK_OF[mode] !== undefined && RANK_OF[mode] !== rank)
       fail("E0606", `interpolate: mode ${mode} is of ${RANK_OF[mode]} spatial axes, x has ${rank}`, {
         attr: "mode",
       });
-    if (mode === "nearest" && boolAt(attrs, "align_corners"))
+    if (RANK_OF[mode] === undefined && boolAt(attrs, "align_corners"))
       fail("E0606", "interpolate: align_corners is for linear and cubic modes", { attr: "align_corners" });
     return [{ dtype: x.dtype, shape: [...x.shape.slice(0, 2), ...dimsAt(attrs, "size")] }];
   },
-  inline: (_types, attrs) => attrs.mode === "nearest",
+  inline: (_types, attrs) => RANK_OF[String(attrs.mode)] === undefined,
   expand: (b, node) => {
     const [x] = node.inputs;
+    if (node.attrs.mode === "area") {
+      const pool = averagePool(x.type.shape.length - 2);
+      return [b.make(pool, [x], { size: node.attrs.size })];
+    }
     const align = boolAt(node.attrs, "align_corners");
     const scale = node.attrs.scale as number | undefined;
     return [
@@ -358,6 +374,8 @@ export const interpolateOp: OpDef = {
   examples: [
     { shapes: [[1, 2, 3, 2]], attrs: { scale: 2 } },
     { shapes: [[2, 1, 5, 4]], attrs: { size: [3, 7] } },
+    { shapes: [[2, 1, 5, 4]], attrs: { size: [3, 7], mode: "nearest-exact" } },
+    { shapes: [[2, 1, 5, 4]], attrs: { size: [3, 7], mode: "area" } },
     { shapes: [[1, 2, 3, 4]], attrs: { size: [6, 5], mode: "bilinear" } },
     { shapes: [[1, 1, 4, 3]], attrs: { size: [3, 5], mode: "bilinear", align_corners: true } },
     { shapes: [[1, 1, 4, 3]], attrs: { size: [6, 2], mode: "bicubic" } },
@@ -372,12 +390,12 @@ const PADDINGS = ["zeros", "border", "reflection"];
 export const gridSampleOp: OpDef = {
   name: "grid_sample",
   torch: "F.grid_sample",
-  doc: "x [N, C, spatial axes] read at places of a grid [N, out axes, axes], as PyTorch's grid_sample: the last axis is (x, y) or (x, y, z), -1 and 1 are the image's edges (the centres of its first and last elements with `align_corners`). mode bilinear (trilinear for three axes) or nearest; beyond the image are zeros, its border or its reflection (`padding`).",
+  doc: "x [N, C, spatial axes] read at places of a grid [N, out axes, axes], as PyTorch's grid_sample: the last axis is (x, y) or (x, y, z), -1 and 1 are the image's edges (the centres of its first and last elements with `align_corners`). mode bilinear (trilinear for three axes), nearest, or bicubic (of two axes); beyond the image are zeros, its border or its reflection (`padding`).",
   fuses: "composite",
   params: [
     tensor("x"),
     tensor("grid"),
-    word("mode", { default: "bilinear", among: ["bilinear", "nearest"] }),
+    word("mode", { default: "bilinear", among: ["bilinear", "nearest", "bicubic"] }),
     word("padding", { default: "zeros", among: PADDINGS, aliases: ["padding_mode"] }),
     bool("align_corners", { default: false }),
   ],
@@ -386,7 +404,7 @@ export const gridSampleOp: OpDef = {
     padding: attrs.padding ?? "zeros",
     align_corners: boolAt(attrs, "align_corners"),
   }),
-  infer: ([x, grid], _attrs, b) => {
+  infer: ([x, grid], attrs, b) => {
     sameDtypes("grid_sample", [x, grid]);
     allowDtypes("grid_sample", [x], FLOATS);
     const rank = x.shape.length - 2;
@@ -394,6 +412,8 @@ export const gridSampleOp: OpDef = {
       fail("E0304", `grid_sample takes images [N, C, H, W] or [N, C, D, H, W], given ${typeText(x)}`, {
         operand: 0,
       });
+    if (attrs.mode === "bicubic" && rank !== 2)
+      fail("E0606", "grid_sample: mode bicubic is of images [N, C, H, W]", { attr: "mode" });
     checkGrid(x, grid, b);
     return [{ dtype: x.dtype, shape: [...x.shape.slice(0, 2), ...grid.shape.slice(1, -1)] }];
   },
@@ -433,6 +453,13 @@ export const gridSampleOp: OpDef = {
         [1, 2, 1, 2, 3],
       ],
     },
+    {
+      shapes: [
+        [1, 2, 3, 4],
+        [1, 2, 2, 2],
+      ],
+      attrs: { mode: "bicubic", padding: "border" },
+    },
   ],
 };
 function checkGrid(x: TensorType, grid: TensorType, b: Requirer): void {
@@ -460,10 +487,16 @@ function cornersOf(b: Builder, x: TensorType, grid: Value, attrs: Attrs): readon
   const align = boolAt(attrs, "align_corners");
   const padding = String(attrs.padding);
   const nearest = attrs.mode === "nearest";
+  const cubic = attrs.mode === "bicubic";
   const { dtype } = grid.type;
   const shape = [n, points];
   const flat = reshape(b, grid, [n, points, dim(rank)]);
   const float = (d: Dim): Value => broadcastTo(b, cast(b, sizeValue(b, d), dtype), shape);
+  const movedInside = (p: Value, extent: Value): Value => {
+    if (padding === "zeros") return p;
+    const inside = padding === "reflection" ? reflected(b, p, extent, align) : p;
+    return clampBetween(b, inside, subValues(b, extent, 1));
+  };
   // Coordinates in elements, outermost axis first: the grid has them innermost first.
   const at = image.map((size, d) => {
     const g = reshape(b, sliceAxis(b, flat, 2, rank - 1 - d, 1), shape);
@@ -471,9 +504,8 @@ function cornersOf(b: Builder, x: TensorType, grid: Value, attrs: Attrs): readon
     const p = align
       ? mulValues(b, mulValues(b, addValues(b, g, 1), 0.5), subValues(b, extent, 1))
       : mulValues(b, subValues(b, mulValues(b, addValues(b, g, 1), extent), 1), 0.5);
-    if (padding === "zeros") return p;
-    const inside = padding === "reflection" ? reflected(b, p, extent, align) : p;
-    return clampBetween(b, inside, subValues(b, extent, 1));
+    // A cubic's neighbours are moved inside one by one.
+    return cubic ? p : movedInside(p, extent);
   });
   const low = at.map((p) => b.make(nearest ? roundOp : floorOp, [p]));
   const corners: Corner[] = [];
@@ -483,11 +515,13 @@ function cornersOf(b: Builder, x: TensorType, grid: Value, attrs: Attrs): readon
       return;
     }
     const t = subValues(b, at[d], low[d]);
-    const last = subValues(b, float(image[d]), 1);
-    for (const end of nearest ? [0] : [0, 1]) {
-      const there = end === 0 ? low[d] : addValues(b, low[d], 1);
+    const extent = float(image[d]);
+    const last = subValues(b, extent, 1);
+    for (const { tap, weight: of } of nearest ? NEAREST : cubic ? CUBIC : LINEAR) {
+      const beside = tap === 0 ? low[d] : addValues(b, low[d], tap);
+      const there = cubic ? movedInside(beside, extent) : beside;
       const seen = and(b, ge(b, there, 0), le(b, there, last));
-      const share = nearest ? cast(b, seen, dtype) : where(b, seen, end === 0 ? subValues(b, 1, t) : t, 0);
+      const share = nearest ? cast(b, seen, dtype) : where(b, seen, of(b, t), 0);
       // Moved inside, the nearest is always there.
       const own = nearest && padding !== "zeros" ? undefined : share;
       const index = cast(b, clampBetween(b, there, last), "i32");

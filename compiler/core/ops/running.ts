@@ -1,5 +1,7 @@
 // Running sums, products and extrema along an axis. In: a tensor and an axis. Out: algorithms (7-schedule/prefix.ts computes
 // them in the time of reading), and what is said with them.
+import { asConst, dim, symbols } from "../dims/dim.ts";
+import { createBuilder, finishGraph } from "../ir/build.ts";
 import type { Builder, Dense, DType, Node, OpDef, Value } from "../ir/types.ts";
 import type { Combine } from "../kernel/scalar.ts";
 import { cast } from "./axes.ts";
@@ -9,6 +11,8 @@ import {
   axis,
   bool,
   boolAt,
+  FLOATS,
+  full,
   isFloat,
   NUMBERS,
   normalizeAxis,
@@ -16,8 +20,28 @@ import {
   tensor,
 } from "./define.ts";
 import { eachOffset, stridesOf, times, wrap } from "./dense.ts";
-import { and, div, eq, ge, isNanOp, mul, or, where } from "./elementwise.ts";
+import {
+  add,
+  and,
+  div,
+  eq,
+  exp,
+  ge,
+  gt,
+  isNanOp,
+  log,
+  logaddexpOp,
+  mul,
+  neg,
+  or,
+  sub,
+  where,
+} from "./elementwise.ts";
+import { concat } from "./joins.ts";
 import { gatherGradOp, place } from "./lookup.ts";
+import { sliceAxis } from "./movement.ts";
+import { makeScan } from "./scan.ts";
+import { input } from "./source.ts";
 
 interface Running {
   readonly name: string;
@@ -195,6 +219,91 @@ const largest = extremum("max");
 const runningMax = largest.whole;
 const smallest = extremum("min");
 
+// ------------------------------------------------------------------------------------------- sums of logarithms
+
+/**
+ * Each step adds what lies twice as far: no sum of exponentials is ever formed, so that neither a large element nor a small one
+ * before it is lost. A length that the call alone knows is gone through one by one.
+ */
+function logCumulative(b: Builder, x: Value, along: number, reverse: boolean): Value {
+  const { dtype, shape } = x.type;
+  const count = shape[along];
+  const length = asConst(count);
+  if (length === undefined) return logLoop(b, x, along, reverse);
+  let y = x;
+  for (let step = 1; step < length; step *= 2) {
+    const none = full(b, Number.NEGATIVE_INFINITY, {
+      dtype,
+      shape: shape.map((d, i) => (i === along ? dim(step) : d)),
+    });
+    const kept = sliceAxis(b, y, along, reverse ? step : 0, length - step);
+    y = b.make(logaddexpOp, [y, concat(b, reverse ? [kept, none] : [none, kept], along)]);
+  }
+  return y;
+}
+function logLoop(b: Builder, x: Value, along: number, reverse: boolean): Value {
+  const { dtype } = x.type;
+  const shape = x.type.shape.filter((_, i) => i !== along);
+  const inner = createBuilder();
+  const [own, before] = ["x", "before"].map((name, place) =>
+    inner.make(input, [], { name, dtype, shape, place }, name),
+  );
+  const value = inner.make(logaddexpOp, [before, own]);
+  const used = new Set<string>();
+  for (const d of shape) symbols(d, used);
+  const body = finishGraph({
+    name: "logcumsumexp",
+    inputs: [own.node, before.node],
+    results: [
+      { name: "next", value },
+      { name: "y", value },
+    ],
+    symbols: [...used],
+  });
+  const begin = full(b, Number.NEGATIVE_INFINITY, { dtype, shape });
+  const count = x.type.shape[along];
+  return makeScan(b, [x, begin], {
+    body,
+    xs: 1,
+    carries: 1,
+    axes: [along],
+    emitAxes: [along],
+    count,
+    reverse,
+  })[1];
+}
+export const logcumsumexpOp: OpDef = {
+  name: "logcumsumexp",
+  doc: "The logarithm of running sums of exponentials along an axis, without overflow; `reverse` starts at its end.",
+  fuses: "composite",
+  params: [tensor("x"), axis("axis", { default: 0 }), bool("reverse", { default: false })],
+  complete: ([x], attrs) => ({
+    axis: normalizeAxis("logcumsumexp", (attrs.axis as number) ?? 0, x.shape.length),
+    reverse: boolAt(attrs, "reverse"),
+  }),
+  infer: ([x]) => {
+    allowDtypes("logcumsumexp", [x], FLOATS);
+    return [x];
+  },
+  // Of exp(x - y) for all y behind, weighted: positive and negative weights as logarithms, too.
+  vjp: (b, node, [g]) => {
+    if (!g) return [undefined];
+    const [x] = node.inputs;
+    const [y] = node.outs;
+    const attrs = { axis: numberAt(node.attrs, "axis"), reverse: !boolAt(node.attrs, "reverse") };
+    const part = (share: Value): Value => {
+      const on = gt(b, share, 0);
+      const weight = where(b, on, sub(b, log(b, where(b, on, share, 1)), y), Number.NEGATIVE_INFINITY);
+      return exp(b, add(b, x, b.make(logcumsumexpOp, [weight], attrs)));
+    };
+    return [sub(b, part(g), part(neg(b, g)))];
+  },
+  expand: (b, node) => [
+    logCumulative(b, node.inputs[0], numberAt(node.attrs, "axis"), boolAt(node.attrs, "reverse")),
+  ],
+  examples,
+};
+
 const combines: ReadonlyMap<OpDef, Combine> = new Map([
   [cumsumOp, "add"],
   [cumprodOp, "mul"],
@@ -210,4 +319,5 @@ export const runnings: readonly OpDef[] = [
   cumprodOp,
   cumprodEach,
   ...[largest, smallest].flatMap((e) => [e.whole, e.each, e.pair]),
+  logcumsumexpOp,
 ];

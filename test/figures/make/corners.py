@@ -1,4 +1,4 @@
-"""Makes test/figures/corners.json: what PyTorch's layers and operators do at options that few programs give, with their
+"""Makes test/figures/corners.golden.json: what PyTorch's layers and operators do at options that few programs give, with their
 gradients, in double precision.
 
     /tmp/figures/bin/python test/figures/make/corners.py
@@ -18,13 +18,14 @@ cases = []
 
 def given(t):
     kind = "bool" if t.dtype == torch.bool else "f32" if t.is_floating_point() else "i32"
-    return {"dtype": kind, "shape": list(t.shape), "data": t.detach().flatten().double().tolist()}
+    numbers = [float(f"{v:.12g}") for v in t.detach().flatten().double().tolist()]
+    return {"dtype": kind, "shape": list(t.shape), "data": [int(v) if v.is_integer() else v for v in numbers]}
 
 
 def draw(*shape, seed=0):
-    """Values that a float32 holds exactly."""
+    """Values that a float32 holds exactly, and a few digits say."""
     g = torch.Generator().manual_seed(len(cases) * 101 + seed)
-    return torch.randn(shape, generator=g).float().double()
+    return (torch.randn(shape, generator=g) * 64).round() / 64
 
 
 def case(name, body, inputs, f, params=None, state=None, mode="eval", wrt=(), after=()):
@@ -122,6 +123,50 @@ for reduction in ("none", "mean", "sum"):
         wrt=("x",),
     )
 
-with open(os.path.join(HERE, "..", "corners.json"), "w") as file:
+# Images at other sizes.
+for mode, rank, size in (
+    ("nearest-exact", 2, (3, 11)), ("nearest-exact", 1, (4,)), ("area", 2, (3, 4)), ("area", 3, (2, 3, 5)), ("nearest-exact", 3, (5, 3, 2)),
+):
+    shape = (2, 2, 7, 5, 4)[: 2 + rank]
+    case(
+        f"interpolate {mode} {rank}",
+        f"""fn f(x: f32[N, C, {", ".join("HWD"[:rank])}]) {{ interpolate(x, size = {list(size)}, mode = "{mode}") }}""",
+        {"x": draw(*shape)},
+        lambda x: {"f": F.interpolate(x, size, mode=mode)},
+        wrt=("x",),
+    )
+for mode in ("nearest-exact", "area"):
+    case(
+        f"interpolate {mode} by a scale",
+        f"""fn f(x: f32[N, C, H, W]) {{ interpolate(x, scale = 1.5, mode = "{mode}") }}""",
+        {"x": draw(1, 2, 6, 4)},
+        lambda x: {"f": F.interpolate(x, scale_factor=1.5, mode=mode)},
+        wrt=("x",),
+    )
+
+for padding in ("zeros", "border", "reflection"):
+    for align in (False, True):
+        case(
+            f"grid_sample bicubic {padding}{', corners' if align else ''}",
+            f"""fn f(x: f32[N, C, H, W], at: f32[N, A, B, 2]) {{
+    grid_sample(x, at, mode = "bicubic", padding = "{padding}", align_corners = {str(align).lower()})
+  }}""",
+            {"x": draw(2, 2, 4, 5), "at": draw(2, 3, 3, 2, seed=1)},
+            lambda x, at: {"f": F.grid_sample(x, at, mode="bicubic", padding_mode=padding, align_corners=align)},
+            wrt=("x", "at"),
+        )
+
+# Running sums of exponentials: a large element first, and last.
+for shape, axis, axes in (((3, 37), 1, "3, 37"), ((5, 4), 0, "N, M"), ((1, 1), 1, "1, 1")):
+    x = draw(*shape) * 20
+    case(
+        f"logcumsumexp [{axes}] {axis}",
+        f"""fn f(x: f32[{axes}]) {{ logcumsumexp(x, axis = {axis}) }}""",
+        {"x": x},
+        lambda x: {"f": torch.logcumsumexp(x, axis)},
+        wrt=("x",),
+    )
+
+with open(os.path.join(HERE, "..", "corners.golden.json"), "w") as file:
     json.dump(cases, file, separators=(",", ":"))
     file.write("\n")
