@@ -24,6 +24,12 @@ function notNegative(text: string): number {
   return n;
 }
 
+function notNegativeInt(text: string): number {
+  const n = notNegative(text);
+  if (!Number.isSafeInteger(n)) throw new InvalidArgumentError("expected an integer of at least 0.");
+  return n;
+}
+
 function probability(text: string): number {
   const n = notNegative(text);
   if (n <= 0 || n > 1) throw new InvalidArgumentError("expected a number above 0, of at most 1.");
@@ -99,9 +105,18 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
   const target = (): Option =>
     new Option("--target <T>", `kernels for this kind of adapter (${targets.map((t) => t.name).join(", ")})`);
   const weights = (): Option => new Option("--weights <F>", "parameters: a safetensors file");
-  const size = (what: string): Option =>
-    new Option("--size <N=32>", `${what} (default: 1); may be repeated`).argParser(parseSize);
+  const size = (what: string, otherwise = 1): Option =>
+    new Option("--size <N=32>", `${what} (default: ${otherwise}); may be repeated`).argParser(parseSize);
   const model = (what = "this model of the source"): Option => new Option("--model <M>", what);
+  const watch = (): Option =>
+    new Option(
+      "--watch <NAME>",
+      "a value by its name, such as blocks.2.attn.scores or '*.scores': its range, mean, deviation, histogram and NaNs; may be repeated",
+    ).argParser(collect);
+  const device = (): Option =>
+    new Option("--device <D>", "cpu is the reference evaluator: exact, slow, and without a GPU")
+      .choices(["auto", "gpu", "cpu"])
+      .default("auto");
   const set = (): Option =>
     new Option("--set <k=v>", "an argument of the model; may be repeated").argParser(parseSet);
 
@@ -375,12 +390,9 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
       "write results, or one of them: .npy, .npz, .json, .csv, .png, .bin, or - for JSON on standard output; may be repeated",
       collect,
     )
-    .addOption(
-      new Option("--device <D>", "cpu is the reference evaluator: exact, slow, and without a GPU")
-        .choices(["auto", "gpu", "cpu"])
-        .default("auto"),
-    )
+    .addOption(device())
     .addOption(target())
+    .addOption(watch())
     .option("--top <K>", "of each row, the K classes with the largest values", positive)
     .addOption(model())
     .addOption(set())
@@ -491,6 +503,83 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .action(async (file, entry, flags) => {
       const { profileCommand } = await import("./commands/profile.ts");
       finish((await profileCommand(file, entry, flags)) ?? 0);
+    });
+
+  program
+    .command("debug")
+    .summary("look into a call: every value, forward and gradient")
+    .description(
+      "Calls an entry or makes a training step once, in a debug build, and shows what is in it: each named value by source line with its range, mean, deviation, histogram and NaNs, the gradients below; what print was handed; asserts that do not hold; and where NaN or infinity first came from. Nothing is trained.",
+    )
+    .argument("<model.mdl>", "the source")
+    .argument("[ENTRY]", "what to call, or train for the training step; without it, the entries are listed")
+    .addOption(watch())
+    .addOption(size("a size of the inputs that are drawn", 2))
+    .option("--input <name=FILE>", "an input, as mdl run takes it; may be repeated", collect)
+    .addOption(weights())
+    .option("--seed <S>", "for parameters that are not given, and random operators")
+    .option("--step <N>", "of a training step: its number, which schedules and draws go by", notNegativeInt)
+    .option("--lr <LR>", "of a training step: the learning rate, in place of its schedule's", notNegative)
+    .option("--total-steps <N>", "what schedules are told (default: 1000)", positive)
+    .option("--replay <F>", "a step that a program kept: v8.serialize({ snapshot, batch })")
+    .addOption(device())
+    .addOption(target())
+    .option("--json", "as JSON, for tools")
+    .addOption(model())
+    .addOption(set())
+    .addHelpText(
+      "after",
+      examples(
+        "mdl debug convnet.mdl predict --weights convnet.safetensors --input x=digit.npy",
+        "mdl debug convnet.mdl train --size N=32",
+        "mdl debug transformer.mdl train --watch 'blocks.2.*' --watch loss",
+        "mdl debug convnet.mdl train --replay bad.step",
+      ),
+    )
+    .action(async (file, entry, flags) => {
+      const { debugCommand } = await import("./commands/debug.ts");
+      finish(await debugCommand(file, entry, flags));
+    });
+
+  program
+    .command("gradcheck")
+    .summary("compare gradients: GPU, reference, finite differences")
+    .description(
+      "Compares every gradient of a training step's loss, or of an entry, on this machine's GPU with the reference evaluator's in double precision, and these with finite differences at some elements. Where they differ it names the first line that does, and ends with 1.",
+    )
+    .argument("<model.mdl>", "the source")
+    .argument("[ENTRY]", "an entry, or train for the training step (default: the only training step)")
+    .addOption(size("a size of the inputs that are drawn", 2))
+    .option("--input <name=FILE>", "an input, as mdl run takes it; may be repeated", collect)
+    .addOption(weights())
+    .option("--seed <S>", "for parameters that are not given, and random operators")
+    .option(
+      "--samples <N>",
+      "elements of each gradient that are compared with finite differences",
+      positive,
+      5,
+    )
+    .option(
+      "--tolerance <X>",
+      "of the GPU, as a part of a gradient's largest element (default: 2e-3; f16: 5e-2)",
+      notNegative,
+    )
+    .addOption(device())
+    .addOption(target())
+    .option("--json", "as JSON, for tools")
+    .addOption(model())
+    .addOption(set())
+    .addHelpText(
+      "after",
+      examples(
+        "mdl gradcheck convnet.mdl",
+        "mdl gradcheck convnet.mdl logits --device cpu --samples 20",
+        "mdl gradcheck transformer.mdl train --size N=1 --size T=8 --json",
+      ),
+    )
+    .action(async (file, entry, flags) => {
+      const { gradcheckCommand } = await import("./commands/gradcheck.ts");
+      finish(await gradcheckCommand(file, entry, flags));
     });
 
   program

@@ -10,11 +10,17 @@ import type { Artefact, EntryPlan, Packed, Program } from "../../runtime/core/pr
 import { unpack } from "../../runtime/core/unpack.ts";
 import { requestGpu, UnsupportedError } from "../../runtime/node/index.ts";
 import {
+  type Build,
+  type BuildOptions,
   blockEntry,
+  build,
+  type CheckedModel,
   type Compiled,
   type CompileOptions,
+  check,
   closest,
   compile,
+  MdlError,
   renderAll,
   type SetValue,
   type Target,
@@ -96,6 +102,34 @@ export class SourceModel {
   compile(options: CompileOptions): Compiled {
     const { text, file } = this.#files;
     return this.#within(() => compile(text, file, { ...this.#options, ...options }));
+  }
+
+  /**
+   * The model as it is checked for debugging: its values have names, and those inside scans can be had where `watch` is true of
+   * their name.
+   */
+  watched(watch: (name: string) => boolean): CheckedModel {
+    const { text, file } = this.#files;
+    return this.#within(() => {
+      const { models, diagnostics } = check(text, file, { ...this.#options, watch });
+      if (!models) throw new MdlError(diagnostics);
+      return models[0];
+    });
+  }
+
+  /** Builds a model that was made of this one. */
+  build(model: CheckedModel, options: BuildOptions): Build {
+    const { text, file } = this.#files;
+    return this.#within(() => build(model, { ...options, source: { file, text } }));
+  }
+
+  /** The text of the source, or of a file that it imports. */
+  get sources(): (file: string) => string | undefined {
+    return this.#files.source;
+  }
+  /** The source's own name in spans. */
+  get file(): string {
+    return this.#files.file;
   }
 
   /** Compiles these entries, to be run; says what there is to warn of. */

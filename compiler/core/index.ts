@@ -35,6 +35,8 @@ import { allTargets, type Target, type TuningRow } from "./targets.ts";
 // What the functions below take and give.
 export type { Artefact } from "../../runtime/core/program.ts";
 export { type LayerCost, layerCosts } from "./costs.ts";
+// Looking inside: values by name, and where NaN comes from.
+export * as debugging from "./debug/index.ts";
 export {
   closest,
   type Diagnostic,
@@ -77,6 +79,7 @@ export {
   type LayerInfo,
   type ParamInfo,
   type PortInfo,
+  type Sight,
 } from "./model.ts";
 export { applyOp, byName, exposedOps, opForCall, opNamed } from "./ops/index.ts";
 export * as sources from "./ops/source.ts";
@@ -181,6 +184,11 @@ export interface CheckOptions {
   readonly freeze?: readonly string[];
   /** Keep what names refer to and what expressions are, for editors. */
   readonly names?: boolean;
+  /**
+   * Check for debugging: entries and train blocks say which value has which name (`seen`), and what `print` and `assert` are
+   * handed. What is inside a scan can be had where this is true of its name.
+   */
+  readonly watch?: (name: string) => boolean;
 }
 
 /**
@@ -188,7 +196,7 @@ export interface CheckOptions {
  * source can be at fault for: where there are errors, there are no models.
  */
 export function check(source: string, file: string, options: CheckOptions = {}): CheckResult {
-  const { resolve, model, set, freeze, names } = options;
+  const { resolve, model, set, freeze, names, watch } = options;
   return checkSource(source, file, {
     parse: parseSource,
     resolve: (path) => stdSources[path] ?? resolve?.(path),
@@ -196,6 +204,7 @@ export function check(source: string, file: string, options: CheckOptions = {}):
     ...(set === undefined ? {} : { set }),
     ...(freeze === undefined ? {} : { freeze }),
     ...(names === undefined ? {} : { names }),
+    ...(watch === undefined ? {} : { watch }),
   });
 }
 

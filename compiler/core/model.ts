@@ -5,7 +5,7 @@
 import type { HostExpr, Init } from "../../runtime/core/program.ts";
 import type { Span } from "./diagnostics/span.ts";
 import { asConst, print } from "./dims/dim.ts";
-import type { DType, Graph, TensorType } from "./ir/types.ts";
+import type { DType, Graph, TensorType, Value } from "./ir/types.ts";
 import { RANDOM_STEP } from "./ops/source.ts";
 
 export type { HostExpr, Init };
@@ -41,6 +41,27 @@ export interface PortInfo {
   readonly span: Span;
 }
 
+/**
+ * What a model that was checked for debugging knows of a value: the name that its author gave it, and where. A `print` or
+ * `assert` is one, too: of what it is handed.
+ */
+export interface Sight {
+  readonly kind: "value" | "print" | "assert";
+  /**
+   * With the instance before it: `blocks.2.attn.scores`. Several values may have one (the passes of a loop). Of a print: the
+   * part of what it was given (`[0]`, `.k`), or nothing.
+   */
+  readonly name: string;
+  /** The words of a print or an assert. */
+  readonly text?: string;
+  /** Undefined inside a scan where nobody asked for it, and of a print that is words alone. */
+  readonly value: Value | undefined;
+  /** The number of axes before its own: one for each scan that it is inside of. */
+  readonly passes: number;
+  readonly span: Span;
+  readonly path: string;
+}
+
 export interface CheckedEntry {
   readonly name: string;
   readonly doc?: string;
@@ -48,6 +69,10 @@ export interface CheckedEntry {
   readonly graph: Graph;
   readonly inputs: readonly PortInfo[];
   readonly outputs: readonly PortInfo[];
+  /** Computed as a training step is: nothing is folded into weights, or prepared of them before the call. */
+  readonly training?: true;
+  /** Where it was checked for debugging. */
+  readonly seen?: readonly Sight[];
   readonly span: Span;
 }
 
@@ -101,6 +126,8 @@ export interface CheckedTrain {
   readonly maxNorm: readonly { readonly limit: number; readonly paths: readonly string[] }[];
   /** What the loss is multiplied by at first, while gradients are computed. */
   readonly lossScale?: number;
+  /** Where it was checked for debugging. */
+  readonly seen?: readonly Sight[];
   readonly span: Span;
 }
 

@@ -341,7 +341,7 @@ function sourcesOf(
         span: e.span,
         doc: e.doc,
         graph: e.graph,
-        inference: true,
+        inference: !e.training,
         ports: [...e.inputs, ...e.outputs],
         simplified: [],
       });

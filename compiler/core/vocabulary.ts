@@ -54,6 +54,14 @@ const FUNCTIONS: Readonly<Record<string, readonly [signature: string, doc: strin
     "full(sizes…, value, dtype = f32)",
     "In a fn: a tensor of one value. In a declaration: the initialiser.",
   ],
+  print: [
+    'print(x, …), print("label", x, …)',
+    "Shows tensors where a debug build runs (mdl debug, mdl run --watch); in any other build it is not there.",
+  ],
+  assert: [
+    'assert(condition, "why")',
+    "Of a static condition, an error where it is false. Of a tensor: ends a call of a debug build (mdl debug, mdl run --watch) where an element is false; in any other build it is not there.",
+  ],
   grad: [
     "grad(f, wrt = x)",
     "The gradient of f, whose result has no axes, as a function of f's arguments; nests.",

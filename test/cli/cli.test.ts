@@ -55,6 +55,8 @@ describe("help", () => {
       "generate",
       "summary",
       "profile",
+      "debug",
+      "gradcheck",
       "tune",
       "check",
       "fmt",

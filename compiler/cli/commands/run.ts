@@ -25,6 +25,7 @@ import {
 import { harmless, styleFor } from "../style.ts";
 import { recordInputs } from "../train/setup.ts";
 import { beginning, byPath, loadWeights, type Tensors } from "../weights.ts";
+import { debugCommand } from "./debug.ts";
 
 export interface RunFlags {
   readonly model?: string;
@@ -42,6 +43,7 @@ export interface RunFlags {
   readonly device: "auto" | "gpu" | "cpu";
   readonly target?: string;
   readonly top?: number;
+  readonly watch?: readonly string[];
 }
 
 /** The exit code, where the work was done by a child; undefined where it is done. */
@@ -61,6 +63,16 @@ export async function runCommand(
     throw new UsageError("--target picks kernels, and --device cpu runs none");
   }
   for (const text of flags.output ?? []) checkOutput(text);
+  if (flags.watch) {
+    const results = (all: Results): Promise<void> =>
+      show(
+        all,
+        (flags.output ?? []).map((text) => parseOutput(text, Object.keys(all))),
+        flags,
+      );
+    // A debug build of the call, whose inputs are given as ever.
+    return debugCommand(file, entry, { ...flags, input: flags.input ?? [] }, results, pictureOptions(flags));
+  }
   const args = (flags.input ?? []).map(parseArgument);
   const seed = flags.seed === undefined ? 0n : parseSeed(flags.seed);
 

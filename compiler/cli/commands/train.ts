@@ -2,6 +2,7 @@
 // checkpoints, a log, curves.
 import { basename, dirname, extname, join } from "node:path";
 import type { LoadOptions, NetBase } from "../../../runtime/core/api.ts";
+import { NonFiniteError } from "../../../runtime/core/errors.ts";
 import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
 import { signatureOf } from "../../../runtime/core/store.ts";
 import { forEvaluation } from "../../../runtime/data/augment.ts";
@@ -9,14 +10,16 @@ import { batchCount } from "../../../runtime/data/batches.ts";
 import type { Dataset, Plain } from "../../../runtime/data/dataset.ts";
 import { requestGpu, runAgainQuietly } from "../../../runtime/node/index.ts";
 import type { CheckedTrain, SetValue } from "../../core/index.ts";
-import { InputFailure, UsageError } from "../failure.ts";
+import { explainBad } from "../debug/explain.ts";
+import { keptStep } from "../debug/snapshot.ts";
+import { InputFailure, SourceFailure, UsageError } from "../failure.ts";
 import { type ChoiceFlags, parseSeed, refuseModule, SourceModel, targetHere } from "../runnable.ts";
 import { count, grouped, harmless, styleFor } from "../style.ts";
 import { type Checkpoint, type RunSettings, readCheckpoint } from "../train/checkpoint.ts";
 import { scalarEntries } from "../train/evaluate.ts";
 import { findRate } from "../train/lr-find.ts";
 import { checkLabels, type Matched, matchInputs, matchText } from "../train/match.ts";
-import { Run } from "../train/run.ts";
+import { Run, type TakenStep } from "../train/run.ts";
 import { ratesOf } from "../train/schedule.ts";
 import { openParts, readInit, transformsOf } from "../train/setup.ts";
 
@@ -176,7 +179,12 @@ export async function trainCommand(
     // To the end of the process: a second Ctrl-C does not keep the first from being answered.
     const stop = (): void => run.stop();
     process.on("SIGINT", stop).on("SIGTERM", stop);
-    ended = await run.run();
+    ended = await run.run().catch(async (error: unknown) => {
+      if (!(error instanceof NonFiniteError)) throw error;
+      const of = blocks.find((b) => error.message.startsWith(`${b.block}:`)) ?? blocks[0];
+      const taken = run.taken(of.entry.name, error.step);
+      throw taken ? await badStep(source, made.artefact, net, error, taken, totalSteps) : error;
+    });
   } finally {
     await net.close();
   }
@@ -191,6 +199,31 @@ export async function trainCommand(
   if (ended === "early") process.stdout.write(`stopped early: ${flags.patience} epochs were no better\n`);
   if (flags.save !== undefined) process.stdout.write(`${dim("wrote")} ${harmless(flags.save)}\n`);
   return undefined;
+}
+
+/** Why a step was bad, by making it once more; the error itself where that is not known. */
+async function badStep(
+  source: SourceModel,
+  artefact: Artefact,
+  net: NetBase,
+  error: NonFiniteError,
+  { entry, step, inputs, hyper }: TakenStep,
+  totalSteps: number,
+): Promise<Error> {
+  const { call, later } = keptStep(artefact, entry, "the run", await net.snapshot(), inputs);
+  const where = { device: "gpu", target: net.target } as const;
+  const found = await explainBad(
+    source,
+    source.watched(() => true),
+    entry,
+    call,
+    where,
+    { step, totalSteps, hyper },
+  );
+  if (found) return new SourceFailure([found], source.sources);
+  const since =
+    later > 0 ? `, with the weights as they are ${count(later, "step")} later` : ", which is a bug in mdl";
+  return new InputFailure(`${error.message}. Made again, it is good${since}`);
 }
 
 const open = (load: (options: LoadOptions) => Promise<NetBase>, options: LoadOptions): Promise<NetBase> =>

@@ -75,6 +75,14 @@ const figureNames = (blocks: readonly BlockStep[]): string[] =>
     return Object.keys(namedFigures(blocks, i, Object.fromEntries(own.map((name) => [name, 0]))));
   });
 
+/** A step, by the net's number of it, and what it was called with. */
+export interface TakenStep {
+  readonly entry: string;
+  readonly step: number;
+  readonly inputs: Batch;
+  readonly hyper: Readonly<Record<string, number>>;
+}
+
 export type Ended = "done" | "stopped" | "early";
 
 export class Run {
@@ -96,6 +104,8 @@ export class Run {
   #failure: { readonly error: unknown } | undefined;
   #latest: Figures = {};
   #perSecond: number | undefined;
+  /** Steps whose figures were not read yet. */
+  #unread: TakenStep[] = [];
 
   constructor(options: RunOptions) {
     this.#options = options;
@@ -125,6 +135,11 @@ export class Run {
 
   get #block(): string {
     return this.#options.blocks.map((b) => b.block).join(",");
+  }
+
+  /** What a step was given that turned out to be bad. */
+  taken(entry: string, step: number): TakenStep | undefined {
+    return this.#unread.find((t) => t.entry === entry && t.step === step);
   }
 
   /** Ends the run after the step under way. */
@@ -264,7 +279,10 @@ export class Run {
       const results: StepResult[] = [];
       for (const { entry, rates } of blocks) {
         const inputs = Object.fromEntries(entry.inputs.map((p) => [p.name, batch[p.name]]));
-        results.push(await entries[entry.name](inputs, rates.override(this.#step, this.#given)));
+        const hyper = rates.override(this.#step, this.#given);
+        const result = await entries[entry.name](inputs, hyper);
+        this.#unread.push({ entry: entry.name, step: result.step, inputs, hyper });
+        results.push(result);
       }
       const records = Math.min(settings.batch, train.size - this.#batch * settings.batch);
       samples += records;
@@ -282,6 +300,7 @@ export class Run {
               ...all.map((own, i) => namedFigures(blocks, i, own as Figures)),
             ) as Figures;
             this.#reading = undefined;
+            this.#unread = this.#unread.filter((t) => t.step > results[0].step);
             const time = performance.now();
             if (samples > last.samples && time > last.time)
               this.#perSecond = (1000 * (samples - last.samples)) / (time - last.time);

@@ -3,9 +3,11 @@
  * so that the catalogue can be read, listed (`docs/`, tests) and added to without the machinery.
  *
  * E01 syntax, E02 names, E03 shapes, E04 dtypes, E05 symbols and dims, E06 arguments and static values,
- * E07 sharing and parameters, E08 imports, E09 modes, training and state, E10 limits, E11 gradients.
+ * E07 sharing and parameters, E08 imports, E09 modes, training and state, E10 limits, E11 gradients, E12 what a debug build
+ * finds when it runs.
  * A code keeps its meaning for ever; a new one takes the next number of its group. Each has a file in
- * test/errors that must give exactly it at the place the file states (test/diagnostics/errors.test.ts).
+ * test/errors that must give exactly it at the place the file states (test/diagnostics/errors.test.ts); E12 has
+ * test/cli/debug.test.ts.
  */
 export type Severity = "error" | "warning";
 
@@ -120,6 +122,10 @@ const table = {
     "A model's parameters need defaults or --set.",
     "give it a default, or pass --set",
   ),
+  E0611: error(
+    "assertion failed",
+    "What assert is given holds: at once where it is static, in a debug build where a call decides it.",
+  ),
 
   // -------------------------------------------------------------------------------- sharing and parameters
   E0701: error(
@@ -199,6 +205,16 @@ const table = {
   ),
   E1102: error("gradient of a non-scalar", "grad takes a fn with a scalar f32 result."),
   E1103: error("unknown wrt", "wrt names parameters of the fn or of the model."),
+
+  // ------------------------------------------------------------------------------- found by running a debug build
+  E1201: error(
+    "NaN or infinity",
+    "The first value of a call or a training step that is NaN or infinite where what it was made of was finite.",
+  ),
+  E1202: error(
+    "gradients differ",
+    "A gradient on the GPU, by the reference evaluator and by finite differences is one.",
+  ),
 
   W0201: warning("unused name", "A local is bound and never read.", "remove it, or name it _"),
   W0202: warning(

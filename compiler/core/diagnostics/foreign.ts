@@ -15,7 +15,7 @@ const names: ReadonlyMap<string, string> = new Map([
   ...words("None null nil undefined", "write none"),
   ["True", "write true"],
   ["False", "write false"],
-  ...words("print display", "nothing is printed from within a model; make the value a result of an entry"),
+  ["display", "write print(x), which debug builds show (mdl debug), or make the value a result of an entry"],
   ...words("isinstance type hasattr getattr", "types are known when the model is compiled: layer(x: Linear)"),
   ...words("str repr format", "text exists while the model is compiled only; strings are joined by +"),
   ...words("list tuple", "write [a, b] or (a, b)"),
@@ -24,10 +24,9 @@ const names: ReadonlyMap<string, string> = new Map([
   ["filter", "write a comprehension: [x for x in list if condition]"],
   ["lambda", "write fn(x) { x + 1 }"],
   [
-    "assert",
-    "conditions on sizes are written as types; what they cannot say is checked outside of the model",
+    "raise",
+    'conditions on sizes are written as types; what they cannot say is said by assert(condition, "why")',
   ],
-  ["raise", "conditions on sizes are written as types; what they cannot say is checked outside of the model"],
   // Modules.
   ...words(
     "torch nn F functional np numpy jnp jax tf math",
@@ -293,9 +292,10 @@ const syntax: ReadonlyMap<string, string> = new Map([
     "break continue",
     "a loop goes over all of its list; leave items out with [x for x in list if condition]",
   ),
+  ["assert", 'it is called: assert(condition, "why")'],
   ...words(
-    "try except raise assert",
-    "conditions on sizes are written as types; what they cannot say is checked outside of the model",
+    "try except raise",
+    'conditions on sizes are written as types; what they cannot say is said by assert(condition, "why")',
   ),
   ["async", "fns run on the GPU and wait for nothing"],
   ["yield", "a scan gives a result for each step: emit y = value"],

@@ -48,6 +48,11 @@ export interface CheckOptions {
   readonly freeze?: readonly string[];
   /** Keep what names refer to and what expressions are, for editors: `CheckResult.names`. */
   readonly names?: boolean;
+  /**
+   * Check for debugging: entries and train blocks say which value has which name (`seen`), and what `print` and `assert` are
+   * handed. What is inside a scan can be had where this is true of its name.
+   */
+  readonly watch?: (name: string) => boolean;
 }
 
 export interface CheckResult {
@@ -148,6 +153,7 @@ function checkModels(
     interpreter,
     out,
     table,
+    watch: options.watch,
     root,
     constants: new Map(),
     damaged,

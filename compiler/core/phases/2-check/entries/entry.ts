@@ -2,7 +2,7 @@
 // a train block binds, too.
 import { asConst, dim, print, sym, symbols } from "../../../dims/dim.ts";
 import type { Attrs, Constraint, Graph, TensorType, Value } from "../../../ir/types.ts";
-import type { CheckedEntry, PortInfo } from "../../../model.ts";
+import type { CheckedEntry, PortInfo, Sight } from "../../../model.ts";
 import { input as inputOp } from "../../../ops/source.ts";
 import type * as ast from "../../../syntax/ast.ts";
 import { finish, frame, tensorType } from "../interpret/call.ts";
@@ -17,6 +17,7 @@ import {
   LIMITS,
   note,
   type Shared,
+  see,
   spendGraph,
   type Trace,
   withDims,
@@ -40,6 +41,7 @@ interface Traced {
   readonly inputs: readonly PortInfo[];
   readonly outputs: readonly PortInfo[];
   readonly constraints: readonly Constraint[];
+  readonly seen: readonly Sight[] | undefined;
 }
 
 export function checkEntry(shared: Shared, model: Instance, decl: ast.FnDecl): CheckedEntry {
@@ -50,6 +52,7 @@ export function checkEntry(shared: Shared, model: Instance, decl: ast.FnDecl): C
     graph: traced.graph,
     inputs: traced.inputs,
     outputs: traced.outputs,
+    ...(traced.seen ? { seen: traced.seen } : {}),
     span: decl.name.span,
   };
 }
@@ -232,10 +235,12 @@ function traceEntry(shared: Shared, model: Instance, decl: ast.FnDecl, solved: S
     bindEntry(ctx, trace, decl, solved, ports);
     const val = finish(ctx, decl, evalBlock(ctx, decl.body));
     const results = withDims(ctx, decl.name.span, () => resultsOf(ctx, decl, val));
+    for (const { name, value, port } of results) see(ctx, name, tensorVal(value), port.span);
     return {
       ...seal(ctx, trace, results),
       inputs: [...ports.values()].map(({ value: _, ...port }) => port),
       outputs: results.map((r) => r.port),
+      seen: shared.watch && trace.seen,
     };
   });
 }

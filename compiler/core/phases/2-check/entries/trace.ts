@@ -23,6 +23,7 @@ export function newTrace(name: string): Trace {
     slices: new Map(),
     inputs: [],
     gradients: [],
+    seen: [],
     state: newState(),
     calls: 0,
     randoms: new Map(),

@@ -3,7 +3,7 @@
 // of its own: a bare name is a fn of the model applied to the step's inputs.
 import { reachable } from "../../../ir/build.ts";
 import type { Constraint, Graph, Node, Value } from "../../../ir/types.ts";
-import { type CheckedTrain, GRAD_NORM, type PortInfo } from "../../../model.ts";
+import { type CheckedTrain, GRAD_NORM, type PortInfo, type Sight } from "../../../model.ts";
 import { sum } from "../../../ops/axes.ts";
 import { isFloat } from "../../../ops/define.ts";
 import { abs, add, mul, square, stopGradientOp } from "../../../ops/elementwise.ts";
@@ -24,6 +24,7 @@ import {
   report,
   Scope,
   type Shared,
+  see,
   spendGraph,
   type Trace,
 } from "../values/context.ts";
@@ -123,6 +124,7 @@ export function checkTrain(shared: Shared, model: Instance, decl: ast.TrainDecl)
     ...(accumulate === undefined ? {} : { accumulate }),
     ...(lossScale === undefined ? {} : { lossScale }),
     maxNorm: maxNorms(ctx, model, decl, update),
+    ...(traced.seen ? { seen: traced.seen } : {}),
     span: decl.name.span,
   };
 }
@@ -294,6 +296,7 @@ interface TracedLoss {
   readonly constraints: readonly Constraint[];
   readonly inputs: readonly PortInfo[];
   readonly reports: readonly string[];
+  readonly seen: readonly Sight[] | undefined;
 }
 
 function traceLoss(
@@ -318,6 +321,7 @@ function traceLoss(
   return spendGraph(shared, trace, () => {
     const block: Block = { ctx, trace, model, solved, ports, symbols: new Map() };
     const loss = scalar(block, minimize.value);
+    see(ctx, "loss", tensorVal(loss), minimize.value.span);
     const results = [{ name: "loss", value: loss }];
     const names: string[] = [];
     for (const r of reports) {
@@ -349,6 +353,7 @@ function traceLoss(
       ...seal(ctx, trace, results),
       inputs: [...ports.values()].map(({ value: _, ...port }) => port),
       reports: names,
+      seen: shared.watch && trace.seen,
     };
   });
 }

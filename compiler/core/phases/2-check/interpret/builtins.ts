@@ -197,6 +197,10 @@ function initializer(ctx: Ctx, name: string, args: readonly ArgVal[], site: ast.
   return { kind: "init", make: (shape) => init.make(shape, given) };
 }
 
+/** print and assert are statements (tensors/asides.ts). */
+const alone = (ctx: Ctx, site: ast.Expr, name: string): never =>
+  fail(ctx, "E0506", `${name} has no value`, site.span, { help: "let it stand on a line of its own" });
+
 const table: Readonly<Record<string, Fn>> = {
   identity: (ctx, args, site) => one(ctx, "identity", ["x"], args, site)[0].val,
   checkpoint: (ctx, args, site) => ({
@@ -311,6 +315,8 @@ const table: Readonly<Record<string, Fn>> = {
   zeros: filled(0),
   ones: filled(1),
   full: filled(undefined),
+  print: (ctx, _args, site, name) => alone(ctx, site, name),
+  assert: (ctx, _args, site, name) => alone(ctx, site, name),
   grad: (ctx, _args, site) => fail(ctx, "E1102", "grad is called as grad(f, wrt = x)", site.span),
 };
 

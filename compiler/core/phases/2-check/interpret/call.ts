@@ -4,6 +4,7 @@ import type { Span } from "../../../diagnostics/report.ts";
 import type * as ast from "../../../syntax/ast.ts";
 import { construct } from "../instances/construct.ts";
 import { applyOperator } from "../tensors/apply.ts";
+import { isAside } from "../tensors/asides.ts";
 import { checkpointed } from "../tensors/checkpoint.ts";
 import { callGrad } from "../tensors/gradient.ts";
 import { readNow } from "../tensors/state.ts";
@@ -22,6 +23,7 @@ import {
   newStores,
   note,
   Scope,
+  see,
   step,
 } from "../values/context.ts";
 import { boundaryDType, checkResult, type TypedArg, unify } from "../values/types.ts";
@@ -138,7 +140,10 @@ export function callFn(ctx: Ctx, fn: FnVal, args: readonly ArgVal[], site: ast.E
     bind(p, tensorVal(value));
   });
   unify(ctx, inside, name, typed);
-  return finish(inside, decl, ctx.shared.interpreter.block(inside, decl.body));
+  const val = finish(inside, decl, ctx.shared.interpreter.block(inside, decl.body));
+  // What a layer makes is called by where the layer is.
+  see(inside, decl.name.name === "forward" && fn.self ? "" : decl.name.name, val, site.span);
+  return val;
 }
 
 /** Where a fn's body is evaluated. */
@@ -174,7 +179,8 @@ function finishValue(ctx: Ctx, decl: ast.FnDecl, val: Val): Val {
   const { result } = decl;
   const name = decl.name.name === "forward" && ctx.self ? ctx.self.decl.name.name : decl.name.name;
   const last = decl.body.result?.span ?? decl.body.span;
-  if (val.kind === "none" && !decl.body.result && result)
+  const ends = decl.body.result && !isAside(ctx, decl.body.result);
+  if (val.kind === "none" && !ends && result)
     fail(ctx, "E0303", `${name} ends without a value`, decl.name.span, {
       help: "end its body with an expression",
     });

@@ -8,6 +8,7 @@ import type { Value } from "../../../ir/types.ts";
 import { opNamed } from "../../../ops/index.ts";
 import type * as ast from "../../../syntax/ast.ts";
 import { binary, binaryValues, truth, unary } from "../tensors/arith.ts";
+import { aside, blockValue, isAside } from "../tensors/asides.ts";
 import { makeGrad } from "../tensors/gradient.ts";
 import { index } from "../tensors/indexing.ts";
 import { bindTarget, carriesOf, nextCarries } from "../tensors/locals.ts";
@@ -32,6 +33,7 @@ import {
   recoverVal,
   report,
   Scope,
+  see,
   spend,
   step,
   withDims,
@@ -65,7 +67,7 @@ export const interpreter: Interpreter = {
 /** Runs a block in `ctx`'s own scope; its value is that of its last expression, or none. */
 export function evalBlock(ctx: Ctx, block: ast.Block): Val {
   for (const s of block.statements) evalStmt(ctx, s);
-  return block.result ? evalExpr(ctx, block.result) : NONE;
+  return blockValue(ctx, block, NONE);
 }
 
 export function evalStmt(ctx: Ctx, s: ast.Stmt): void {
@@ -85,6 +87,10 @@ export function evalStmt(ctx: Ctx, s: ast.Stmt): void {
       );
       return;
     case "expr_stmt": {
+      if (isAside(ctx, s.value)) {
+        recoverVal(() => aside(ctx, s.value));
+        return;
+      }
       const v = recoverVal(() => evalExpr(ctx, s.value));
       // An `if` that stores has no value.
       const stores = v.kind === "none" && s.value.kind === "if";
@@ -495,7 +501,7 @@ function evalIf(ctx: Ctx, e: ast.IfExpr): Val {
 function evalFor(ctx: Ctx, e: ast.ForExpr): Val {
   const items = iterate(ctx, e.iterable);
   let carried = carriesOf(ctx, e.carries);
-  if (e.carries.length === 0 && e.body.result && items.length > 0)
+  if (e.carries.length === 0 && e.body.result && !isAside(ctx, e.body.result) && items.length > 0)
     report(ctx, "W0202", "this loop carries nothing, so its values are not used", e.body.result.span, {
       help: "carry a value: for … with h = x { … }, or write a comprehension [… for …]",
     });
@@ -510,6 +516,7 @@ function evalFor(ctx: Ctx, e: ast.ForExpr): Val {
     if (e.carries.length === 0) continue;
     const next = nextCarries(c, e.body, e.carries, result);
     carried = new Map(e.carries.map((f, i) => [f.name.name, next[i]]));
+    for (const f of e.carries) see(c, f.name.name, carried.get(f.name.name) ?? ERROR, f.name.span);
   }
   const out = [...carried.values()];
   if (out.some((v) => v.kind === "error")) failSilently();

@@ -10,9 +10,11 @@ import {
   note,
   recoverVal,
   type Scope,
+  see,
 } from "../values/context.ts";
 import { takeApart } from "../values/targets.ts";
 import { describe, ERROR, parts, type Val } from "../values/values.ts";
+import { isAside } from "./asides.ts";
 import { readNow } from "./state.ts";
 
 /** Binds one name or takes a tuple, list or record apart. */
@@ -41,6 +43,7 @@ function bindLocal(
   if (name.name === "_") return;
   val = readNow(ctx, val, name.span);
   note(ctx, name.span, val);
+  if (kind === "local") see(ctx, name.name, val, name.span);
   const here = ctx.scope.names.get(name.name);
   const carried =
     from &&
@@ -87,7 +90,8 @@ export function carriesOf(ctx: Ctx, carries: readonly ast.Field[]): Map<string, 
 
 /** The next values of the carries: what the body assigned to them, or its own value. */
 export function nextCarries(ctx: Ctx, body: ast.Block, carries: readonly ast.Field[], result: Val): Val[] {
-  if (!body.result) return carries.map((c) => ctx.scope.names.get(c.name.name)?.val ?? ERROR);
+  if (!body.result || isAside(ctx, body.result))
+    return carries.map((c) => ctx.scope.names.get(c.name.name)?.val ?? ERROR);
   if (carries.length === 1) return [result];
   const items = parts(result);
   if (result.kind === "error") return carries.map(() => ERROR);

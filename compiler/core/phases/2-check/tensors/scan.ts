@@ -5,6 +5,7 @@
 import { type Dim, print, symbols } from "../../../dims/dim.ts";
 import { createBuilder, finishGraph, reachable, sameType, typeText } from "../../../ir/build.ts";
 import { type Graph, type Node, OpError, type TensorType, type Value } from "../../../ir/types.ts";
+import type { Sight } from "../../../model.ts";
 import { cast } from "../../../ops/axes.ts";
 import { sizeValue } from "../../../ops/define.ts";
 import { add, mul } from "../../../ops/elementwise.ts";
@@ -27,6 +28,7 @@ import {
   traceOf,
 } from "../values/context.ts";
 import { asNumber, describe, parts, pathOf, type Slot, tensorVal, type Val } from "../values/values.ts";
+import { blockValue } from "./asides.ts";
 import { checkGradients } from "./gradient.ts";
 import { bindTarget, carriesOf, nextCarries } from "./locals.ts";
 import { readSlot } from "./state.ts";
@@ -50,6 +52,8 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
   let buffers: readonly Stored[] = [];
   const outside = trace.gradients;
   trace.gradients = [];
+  const seen = trace.seen ?? [];
+  const mark = seen.length;
   let pass = traceBody(ctx, e, { aligned, axis, count, initial, buffers });
   for (;;) {
     const known = new Set(buffers.map((s) => pathOf(s.slot)));
@@ -58,6 +62,7 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
     buffers = [...buffers, ...found];
     trace.randoms = pass.randoms;
     trace.gradients = [];
+    seen.length = mark;
     pass = traceBody(ctx, e, { aligned, axis, count, initial, buffers });
   }
   const { slices, carried, next, emitted, state, counter } = pass;
@@ -68,6 +73,13 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
   ];
   if (results.length === 0)
     fail(ctx, "E0609", "a scan that carries and emits nothing", e.span, { help: "emit y = …" });
+  // What a debug build watches of each pass is emitted, too.
+  const leaves = [...slices, ...carried, counter];
+  const sights = seenInside(seen.slice(mark), leaves);
+  const watched = sights.flatMap((s) =>
+    s.value && (s.kind !== "value" || ctx.shared.watch?.(s.name)) ? [{ sight: s, value: s.value }] : [],
+  );
+  results.push(...watched.map(({ value }, i) => ({ name: `$${i}`, value })));
   // The number of the pass is one more sequence, where it is used.
   const counted = reachable(results.map((r) => r.value)).includes(counter.node);
   const looped = counted ? [...aligned, b.make(iota, [], { extent: count, dtype: "u32" })] : aligned;
@@ -84,7 +96,10 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
       ]),
     );
   const made = extract(`${ctx.fn}.scan`, [...slices, ...(counted ? [counter] : []), ...carried], results);
-  const emitAxes = [...emitted.values()].map((v) => Math.min(axis, v.type.shape.length));
+  const emitAxes = [
+    ...[...emitted.values()].map((v) => Math.min(axis, v.type.shape.length)),
+    ...watched.map(() => 0),
+  ];
   const outs = b.at(originOf(ctx, e.span), () => {
     try {
       return makeScan(b, [...looped, ...begins, ...made.captured], {
@@ -101,6 +116,9 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
       return fail(ctx, "E0308", err.message, e.span);
     }
   });
+  const kept = new Map(watched.map(({ sight }, i) => [sight, outs[begins.length + emitted.size + i]]));
+  for (const [i, s] of seen.entries())
+    if (sights.includes(s)) seen[i] = { ...s, value: kept.get(s), passes: s.passes + 1 };
   buffers.forEach((s, i) => {
     write(ctx, ctx.stores, { ...s, value: outs[initial.length + i] });
   });
@@ -197,7 +215,7 @@ function traceBody(ctx: Ctx, e: ast.ScanExpr, p: Parts): Pass {
           return tensorVal(value);
         });
     }
-    const result = e.body.result ? evaluate(body, e.body.result) : tensorVal(slices[0]);
+    const result = blockValue(body, e.body, tensorVal(slices[0]));
     const next = nextCarries(body, e.body, e.carries, result).map((v, i) => {
       const span = e.body.result?.span ?? e.carries[i].span;
       const value = toTensor(body, v, span, isLiteral(v) ? initial[i].value.type.dtype : undefined);
@@ -218,6 +236,15 @@ function traceBody(ctx: Ctx, e: ast.ScanExpr, p: Parts): Pass {
   } finally {
     Object.assign(trace, outer);
   }
+}
+
+/** Of what has a name in a body, what a pass of it decides. */
+function seenInside(seen: readonly Sight[], leaves: readonly Value[]): readonly Sight[] {
+  const inside = new Set<Node>(leaves.map((v) => v.node));
+  for (const n of reachable(seen.flatMap((s) => s.value ?? [])))
+    if (n.inputs.some((v) => inside.has(v.node))) inside.add(n);
+  // What a scan in the body did not keep has no value, and is inside all the same.
+  return seen.filter((s) => !s.value || inside.has(s.value.node));
 }
 
 /** What a buffer holds at the end of a pass. */

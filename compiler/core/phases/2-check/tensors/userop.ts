@@ -184,7 +184,7 @@ function scalarBodies(
   const trial = (n: string, dtype: TensorType["dtype"]): Value =>
     b.make(inputOp, [], { name: n, dtype, shape: [sym("N")] });
   const operands = names.map((n, i) => trial(n, values[i].type.dtype));
-  const trace: Trace = { ...(inside.trace as Trace), b, count: () => 0 };
+  const trace: Trace = { ...(inside.trace as Trace), b, seen: undefined, count: () => 0 };
   const ctx: Ctx = { ...inside, trace, calls: [] };
   const results = bodyValues(ctx, decl, names, operands);
   const outs = results.map((r) => r.value);
@@ -273,7 +273,13 @@ function definition(
   ): Graph => {
     const b = createBuilder();
     const operands = inputs.map(({ name, dtype }) => b.make(inputOp, [], { name, dtype, shape: [] }, name));
-    const trace: Trace = { ...(inside.trace as Trace), b, count: () => 0, constraints: () => [] };
+    const trace: Trace = {
+      ...(inside.trace as Trace),
+      b,
+      seen: undefined,
+      count: () => 0,
+      constraints: () => [],
+    };
     const outs = body({ ...inside, trace, calls: [] }, operands);
     return finishGraph({
       name: decl.name.name,

@@ -30,6 +30,7 @@ import {
   type Origin,
   type Value,
 } from "../../../ir/types.ts";
+import type { Sight } from "../../../model.ts";
 import type * as ast from "../../../syntax/ast.ts";
 import type { Module } from "../names/modules.ts";
 import type { SourceTable } from "../names/table.ts";
@@ -173,6 +174,8 @@ export interface Trace {
   readonly inputs: Node[];
   /** Gradients in the body of the scan at hand, until it is known what its carries depend on. */
   gradients: PendingGradient[];
+  /** Values by the names they got so far, where the model is checked for debugging; an op's body has a graph of its own. */
+  readonly seen: Sight[] | undefined;
   state: State;
   calls: number;
   /** Random operations so far by instance path and fn, within one outermost expression. */
@@ -202,6 +205,8 @@ export interface Shared {
   readonly out: Diagnostics;
   /** Names and types for editors, where a host asks for them. */
   readonly table: SourceTable<Val> | undefined;
+  /** Where the model is checked for debugging: whether a value inside a scan is wanted, by its name. */
+  readonly watch: ((name: string) => boolean) | undefined;
   readonly root: Module;
   /** Values of top-level constants, once evaluated. */
   readonly constants: Map<ast.BindMember, Val>;
@@ -254,6 +259,21 @@ export function note(ctx: Ctx, span: Span, val: Val): void {
   const { table } = ctx.shared;
   if (!table || val.kind === "error") return;
   table.value(span, ctx.self && ctx.self.path === undefined ? ctx.self : ctx.path, val);
+}
+
+/** Keeps for debugging that a value has this name here; of a record or list, its parts. */
+export function see(ctx: Ctx, name: string, val: Val, span: Span): void {
+  const { path } = ctx;
+  const seen = ctx.trace?.seen;
+  if (!seen || !ctx.shared.watch) return;
+  const full = [path, name].filter(Boolean).join(".");
+  if (full === "") return;
+  const add = (of: string, v: Val): void => {
+    if (v.kind === "record") for (const [k, x] of v.fields) add(`${of}.${k}`, x);
+    else if (v.kind === "tensor" && !seen.some((s) => s.name === of && s.value === v.value))
+      seen.push({ kind: "value", name: of, value: v.value, passes: 0, span, path });
+  };
+  add(full, val);
 }
 
 /** The value of an expression, where it stands. */
