@@ -347,7 +347,7 @@ export function emitStore(em: Emitter, n: Nest, apart: boolean): Store {
     }
     em.define(s.substitute(s.substitute(total, at), toOuter), accs[p], col);
   }
-  const own = new Set(apart ? finalRoots.flatMap(loadsOf) : []);
+  const own = new Set(apart ? finalRoots.flatMap(loadsBesideSums) : []);
   const apartLoads = [...own].filter(
     (l) => l.dtype === "f32" && l.free.includes(col) && l.free.every((a) => a === col),
   );
@@ -438,6 +438,20 @@ function windowFolds(roots: readonly Scalar[], fold: Scalar): ScalarOf<"fold">[]
   };
   for (const r of roots) visit(r);
   return out;
+}
+
+/** What is loaded behind the sums; what they are made of (a scale of weights that are stored in few bits) is loaded there. */
+function loadsBesideSums(x: Scalar): ScalarOf<"load">[] {
+  const out = new Set<ScalarOf<"load">>();
+  const seen = new Set<Scalar>();
+  const visit = (y: Scalar): void => {
+    if (seen.has(y) || y.kind === "fold") return;
+    seen.add(y);
+    if (y.kind === "load") out.add(y);
+    for (const c of children(y)) visit(c);
+  };
+  visit(x);
+  return [...out];
 }
 
 /** Four neighbours along an axis are one load, in a load that depends on it. */
