@@ -117,12 +117,12 @@ describe("mdl quantize", () => {
       /parameters +2,501, 4\.\d kB, 1 weight as int8/,
     );
   });
+  const told = (...args: string[]): string => {
+    const { code, err } = cli.run(args);
+    expect(code, err).not.toBe(0);
+    return err;
+  };
   it("refuses what does not fit, and says what does", () => {
-    const told = (...args: string[]): string => {
-      const { code, err } = cli.run(args);
-      expect(code, err).not.toBe(0);
-      return err;
-    };
     expect(told("compile", "net.mdl", "--storage", "int4", "--weights", "net.safetensors")).toMatch(
       /missing a\.weight\.int4.*\n.*holds f32 weights and the model reads int4 in groups of 32: "mdl quantize .* --bits 4"/,
     );
@@ -135,6 +135,8 @@ describe("mdl quantize", () => {
     expect(told("compile", "net.mdl", "--storage", "int8", "--group", "32")).toMatch(
       /a group .* is for 4 bits/,
     );
+  });
+  it("quantizes what can be, and names what cannot", () => {
     const quantize = (file: string, ...more: string[]) =>
       told("quantize", "net.mdl", "--weights", file, "--device", "cpu", ...more);
     expect(quantize("net.int8.safetensors")).toMatch(/holds int8 weights already/);
