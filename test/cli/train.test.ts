@@ -55,7 +55,7 @@ const cases: readonly (readonly [string, string, number, string | RegExp])[] = [
   ],
   [
     "a map that does not fit",
-    "train bands.mdl --data mnist:good --map x=y",
+    "train bands.mdl --data mnist:good --map y=x",
     1,
     "--map y=x: x: f32[1, 8, 8] of each record does not fit y: i32[N]",
   ],
