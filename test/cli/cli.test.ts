@@ -93,7 +93,9 @@ describe("help", () => {
     expect(all.out).toMatch(/^ {2}softmax\(x, axis.* {2}\S/m);
     for (const heading of ["operators", "layers of std/nn", "fns of std/loss", "initialisers", "optimisers"])
       expect(all.out).toMatch(new RegExp(`^${heading}`, "m"));
-    expect((await here(["ops", "adamw"])).out).toContain("betas = (0.9, 0.999), eps = 1e-8, weight_decay = 1e-2");
+    expect((await here(["ops", "adamw"])).out).toContain(
+      "betas = (0.9, 0.999), eps = 1e-8, weight_decay = 1e-2",
+    );
     const layer = (await here(["ops", "BatchNorm2d"])).out;
     expect(layer).toContain('import { BatchNorm2d } from "std/nn"');
     expect(layer).toContain("running_var");
