@@ -31,3 +31,16 @@ it("a transposed convolution's gradient is the same where the window is known at
     expect(open).toEqual(fixed);
   }
 });
+
+it("a scan's gradient sums nothing for what is not asked for", () => {
+  const model = modelOf(`model M {
+  param w: f32[3, 3] = zeros()
+  private fn l(x: f32[T, 3]) -> f32 { sum(scan xt over x axis 0 with s = zeros(3) { s = tanh(w @ s + xt) }) }
+  fn input(x: f32[T, 3]) { grad(l, wrt = x)(x) }
+  fn both(x: f32[T, 3]) { (gx, gw) = grad(l, wrt = (x, w))(x); (x = gx, w = gw) }
+}`);
+  const carries = model.entries.map(({ graph }) =>
+    graph.nodes.filter((n) => n.op.name === "scan" && n.attrs.reverse).map((n) => n.attrs.carries),
+  );
+  expect(carries).toEqual([[1], [2]]);
+});
