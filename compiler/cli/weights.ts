@@ -93,18 +93,19 @@ export const byPath = (
   Object.fromEntries([...tensors].map(([spec, data]) => [spec.path, { data, shape: spec.shape }]));
 
 /** The file that the module loads: the model's own paths, in its order and dtypes. */
-export function formatWeights(artefact: Artefact, tensors: Tensors): Uint8Array {
+export function formatWeights(
+  artefact: Artefact,
+  tensors: Tensors,
+  command: (typeof MARKED)[number] = "mdl compile",
+): Uint8Array {
   const all = [...artefact.params, ...artefact.state].flatMap((spec) => {
     const data = tensors.get(spec);
     return data ? [{ path: spec.path, dtype: spec.dtype, shape: spec.shape, data }] : [];
   });
-  return formatSafetensors(all, metadataOf(artefact, MARKED[0]));
+  return formatSafetensors(all, metadataOf(artefact, command));
 }
 /** What a file of weights says of itself. */
-export function metadataOf(
-  { name, storage }: Artefact,
-  command: (typeof MARKED)[number],
-): Record<string, string> {
+function metadataOf({ name, storage }: Artefact, command: (typeof MARKED)[number]): Record<string, string> {
   const stored =
     storage && `${storage.bits} bits${storage.group === undefined ? "" : ` by ${storage.group}`}`;
   return { model: name, [MARK]: command, ...(stored && { stored }) };

@@ -4,7 +4,6 @@ import { basename, dirname, extname, join } from "node:path";
 import type { NetBase } from "../../../runtime/core/api.ts";
 import { takeInputs } from "../../../runtime/core/inputs.ts";
 import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
-import { formatSafetensors, type NamedTensor } from "../../../runtime/core/safetensors.ts";
 import type { AnyArray } from "../../../runtime/core/tensor.ts";
 import { requestGpu, runAgainQuietly, UnsupportedError } from "../../../runtime/node/index.ts";
 import {
@@ -24,7 +23,7 @@ import { parseArgument, readInputs, type Value } from "../inputs.ts";
 import { evaluateEntry } from "../reference.ts";
 import { type ChoiceFlags, entryOf, SourceModel } from "../runnable.ts";
 import { bytesText, count, grouped, harmless, type Style, styleFor, table } from "../style.ts";
-import { beginning, byPath, loadWeights, metadataOf, storedIn, type Tensors } from "../weights.ts";
+import { beginning, byPath, formatWeights, loadWeights, storedIn, type Tensors } from "../weights.ts";
 import { refuseForeign } from "./compile.ts";
 
 export interface QuantizeFlags extends ChoiceFlags {
@@ -111,10 +110,7 @@ export async function quantizeCommand(
   const out =
     flags.out ??
     join(dirname(weights), `${basename(weights, extname(weights))}.${storageName(storage)}.safetensors`);
-  const data = formatSafetensors(
-    fileTensors(small.artefact, tensors),
-    metadataOf(small.artefact, "mdl quantize"),
-  );
+  const data = formatWeights(small.artefact, tensors, "mdl quantize");
   if (!flags.force) refuseForeign(out, data);
   await writeFiles([{ path: out, data }]);
   const results = call ? await compare({ plain, small, given, tensors }, call, flags.device) : [];
@@ -174,13 +170,6 @@ function made(w: StoredWeight, data: AnyArray, file: string) {
     throw error instanceof QuantizeError ? new InputFailure(`${file}: ${error.message}`) : error;
   }
 }
-/** In the model's order. */
-const fileTensors = (artefact: Artefact, tensors: Tensors): NamedTensor[] =>
-  [...artefact.params, ...artefact.state].flatMap((spec) => {
-    const data = tensors.get(spec);
-    return data ? [{ path: spec.path, dtype: spec.dtype, shape: spec.shape, data }] : [];
-  });
-
 function distance(before: ArrayLike<number>, after: ArrayLike<number>): Distance {
   let [square, whole, largest] = [0, 0, 0];
   for (let i = 0; i < before.length; i++) {
