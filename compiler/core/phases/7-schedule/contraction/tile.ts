@@ -198,9 +198,11 @@ function workgroupTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): La
   const colParts = t.wide / 4;
 
   const tileA = em.shared("tile_a", dtype, 1, pitch * depth);
-  // Sums of slices travel through it, one vector a thread.
-  const vectors = (t.cols / 4) * depth;
-  const tileB = em.shared("tile_b", dtype, 4, slice ? Math.max(vectors, sides.threads) : vectors);
+  // The sums of all slices but the first travel through it.
+  const each = threadsX * threadsY;
+  const others = t.slices - 1;
+  const vectors = Math.max((t.cols / 4) * depth, RM * colParts * each * others);
+  const tileB = em.shared("tile_b", dtype, 4, vectors);
   const accs = Array.from({ length: RM }, () => Array.from({ length: colParts }, () => em.fresh("c")));
   for (const name of accs.flat()) em.put({ k: "var", name, x: widen(lit(0, dtype), 4) });
   const long = longSum(em, n, accs.flat());
@@ -271,19 +273,22 @@ function workgroupTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): La
       );
   }
   long?.finish();
-  // Results of a window, and four columns of it, are one slice's.
-  const ownerOf = (i: number, j: number): X => lit((Math.floor(i / n.window) * colParts + j) % t.slices);
-  const isOwner = (slice: X, i: number, j: number): X => call("eq", [slice, ownerOf(i, j)], "bool");
-  const named = accs.flatMap((list, i) => list.map((name, j) => ({ name, i, j })));
-  for (const { name, i, j } of slice ? named : []) {
-    em.put({ k: "setShared", name: tileB.name, index: laneX(), x: variable(name, dtype, 4) });
+  if (slice) {
+    const names = accs.flat();
+    const mine = others === 1 ? lane : bin("-", laneX(), lit(each));
+    const put = names.map((name, i): Stmt => {
+      const index = bin("+", mine, lit(each * others * i));
+      return { k: "setShared", name: tileB.name, index, x: variable(name, dtype, 4) };
+    });
+    em.put({ k: "if", cond: bin(">=", slice, lit(1)), body: put });
     em.put({ k: "barrier" });
-    const sums = Array.from({ length: t.slices }, (_, q) =>
-      sharedAt(tileB, bin("+", lane, lit(q * threadsX * threadsY))),
-    );
-    const sum: Stmt = { k: "set", name, x: sums.reduce((a, b) => bin("+", a, b)) };
-    em.put({ k: "if", cond: isOwner(slice as X, i, j), body: [sum] });
-    em.put({ k: "barrier" });
+    em.push();
+    names.forEach((name, i) => {
+      const left = Array.from({ length: others }, (_, q) =>
+        sharedAt(tileB, bin("+", lane, lit(each * (i * others + q)))),
+      );
+      em.put({ k: "set", name, x: left.reduce((a, b) => bin("+", a, b), variable(name, dtype, 4)) });
+    });
   }
   const store = cut.store(batchV, true);
   const first = bin("+", row0, myRow);
@@ -293,8 +298,8 @@ function workgroupTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): La
     return { x, read: store.byColumn(x) };
   });
   for (let i = 0; i < RM; i += n.window)
-    for (const [j, column] of columns.entries()) {
-      const run: Stmt = {
+    for (const [j, column] of columns.entries())
+      em.put({
         k: "run",
         fn: store.name,
         args: [
@@ -304,9 +309,8 @@ function workgroupTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): La
           ...Array.from({ length: n.window }, (_, p) => variable(accs[i + p][j], dtype, 4)),
           ...column.read,
         ],
-      };
-      em.put(slice ? { k: "if", cond: isOwner(slice, i, j), body: [run] } : run);
-    }
+      });
+  if (slice) em.put({ k: "if", cond: bin("<", slice, lit(1)), body: em.pop() });
   return finish(em, s, {
     name: groupName(job.group),
     family: `contraction.tile ${sides.rows}x${t.cols}x${depth}, ${RM}x${t.wide} a thread${slice ? ` of ${t.slices} slices` : ""}`,
