@@ -1,13 +1,11 @@
 // No kernel of any example keeps registers in memory on any chip: compiled by the chips' own compilers (bench/estimate), where
 // those are on this machine; nothing is fetched for it. `npm run bench -- --estimate navi21,a6000` fetches them.
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
 import { describe, expect, it, type TestContext } from "vitest";
 import { chips } from "../../bench/estimate/chips.ts";
 import { type KernelText, MachineCodes } from "../../bench/estimate/machine-code.ts";
 import { dawnParts, isMissing, nvidiaParts } from "../../bench/estimate/parts.ts";
 import { build, check } from "../../compiler/core/index.ts";
-import { projectFile, projectRoot } from "../support/files.ts";
+import { allSources } from "../support/sources.ts";
 
 /** Spills that are known, until whoever looks after the kernel has mended it: chip, kernel, owner. */
 const KNOWN: readonly (readonly [string, string, string])[] = [
@@ -17,8 +15,8 @@ const KNOWN: readonly (readonly [string, string, string])[] = [
 /** Every kernel of every model of the examples, each text with its constants once. */
 function examples(): (KernelText & { readonly name: string })[] {
   const all = new Map<string, KernelText & { readonly name: string }>();
-  for (const file of readdirSync(join(projectRoot, "dsl-examples")).sort()) {
-    const text = projectFile(`dsl-examples/${file}`);
+  for (const { file: path, text } of allSources().filter((s) => s.file.startsWith("dsl-examples/"))) {
+    const file = path.slice("dsl-examples/".length);
     for (const model of check(text, file).models!) {
       const { artefact } = build(model, { targets: ["gpu"], source: { file, text } });
       for (const { name, text: index, constants } of artefact.programs[0].kernels) {
@@ -44,11 +42,13 @@ function machineCodes(context: TestContext, chip: string): MachineCodes {
 }
 
 describe("kernels of the examples", () => {
-  const kernels = examples();
+  // Made where there is a compiler to look at them.
+  let made: ReturnType<typeof examples> | undefined;
 
   for (const name of ["navi21", "navi31", "a6000"])
     it(`spill no register on ${name}`, { timeout: 900_000 }, (context) => {
       const codes = machineCodes(context, name);
+      const kernels = (made ??= examples());
       const chip = chips.find((c) => c.name === name)!;
       codes.prepare(kernels, () => {});
       const found: string[] = [];
