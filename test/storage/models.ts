@@ -59,7 +59,7 @@ model Loops() {
   /// A loop through the rows of a weight: it stays as it is.
   param rows: f32[40, 32] = uniform(0.2)
   fn walk(x: f32[N, 32]) -> f32[N, 32] {
-    scan r over rows axis 0 with h = x { h = tanh(h * r) }
+    scan r over rows axis 0 with h = x { h = tanh(h + r) }
   }
 }
 `;
