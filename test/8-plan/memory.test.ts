@@ -27,5 +27,6 @@ describe("the arena's peak", () => {
       expect(report.entries[0].memory.map((m) => m.size)).toEqual([1, 32]);
       expect(wasteful).toEqual([]);
     },
+    120_000,
   );
 });

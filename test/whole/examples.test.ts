@@ -14,13 +14,17 @@ it("all of them are looked at", () => {
   expect(examples.map((e) => `dsl-examples/${e.file}.mdl ${e.model}`).sort()).toEqual(models.sort());
 });
 
-it.each(examples)("$model compiles for every target", (example) => {
-  const { artefact } = compileExample(example, { targets: allTargets.map((t) => t.name), verify: false });
-  const model = checkExample(example);
-  const names = [...model.entries.map((e) => e.name), ...model.trains.map((t) => `${t.name}_step`)];
-  expect(artefact.programs.map((p) => p.target)).toEqual(allTargets.map((t) => t.name));
-  for (const program of artefact.programs) expect(program.entries.map((e) => e.name)).toEqual(names);
-});
+it.each(examples)(
+  "$model compiles for every target",
+  (example) => {
+    const { artefact } = compileExample(example, { targets: allTargets.map((t) => t.name), verify: false });
+    const model = checkExample(example);
+    const names = [...model.entries.map((e) => e.name), ...model.trains.map((t) => `${t.name}_step`)];
+    expect(artefact.programs.map((p) => p.target)).toEqual(allTargets.map((t) => t.name));
+    for (const program of artefact.programs) expect(program.entries.map((e) => e.name)).toEqual(names);
+  },
+  120_000,
+);
 
 it.each(Object.entries(exampleFigures))(
   "%s has the parameters of PyTorch's module, by name and shape",
@@ -50,4 +54,4 @@ it("the text of an LSTM does not grow with its sequence", () => {
   for (const { steps } of [long, longest])
     for (const [i, n] of steps.entries()) expect(Math.abs(n - short.steps[i])).toBeLessThanOrEqual(6);
   for (const { js } of [open, long, longest]) expect(Math.abs(js / short.js - 1)).toBeLessThan(0.25);
-});
+}, 120_000);
