@@ -117,7 +117,7 @@ export const gpu: Target = {
   name: "gpu",
   backend: wgsl,
   requires: { features: [], limits: {}, adapter: "gpu" },
-  mapThreads: 128,
+  mapThreads: 64,
   rowThreads: 128,
   busyRows: 64,
   split: { groups: 256, least: 128, launch: 192 },
@@ -146,6 +146,8 @@ export const gpuNvidia: Target = {
   ...gpu,
   name: "gpu-nvidia",
   requires: { ...gpu.requires, adapters: ["nvidia"] },
+  // Of another size than attention's workgroups: beside maps, it would keep more than a thread's registers hold.
+  mapThreads: 128,
   split: { ...gpu.split, groups: 448 },
   tile: { rows: 64, cols: 64, depth: 16, high: 8, wide: 8, slices: 1 },
   scattered: undefined,

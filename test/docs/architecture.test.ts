@@ -92,7 +92,14 @@ describe.each(pages)("docs/%s.md", (page) => {
         .flatMap((d) => readdirSync(join(root, d), { recursive: true }).map((f) => `${d}/${f}`)),
     );
     const named = [...text.matchAll(/`(\w[\w./-]*\.(?:ts|mjs|mdl|json))`/g)].map((m) => m[1]);
-    const invented = new Set(["tiny.mdl", "model.mdl", "convnet.js", "tiny.js", "tokenizer.json"]);
+    const invented = new Set([
+      "tiny.mdl",
+      "model.mdl",
+      "classifier.mdl",
+      "convnet.js",
+      "tiny.js",
+      "tokenizer.json",
+    ]);
     const missing = named.filter(
       (n) =>
         !invented.has(n) &&

@@ -95,6 +95,7 @@ describe("dtypes", () => {
 function dtypesOf(fn: string): readonly DType[] {
   if (["and", "or", "xor", "not"].includes(fn)) return ["bool"];
   if (fn === "inside") return ["i32"];
+  if (fn.startsWith("unpack_")) return ["u32"];
   if (fn.startsWith("bitwise_")) return ["i32", "u32"];
   if (fn === "shift_right" || fn.startsWith("threefry")) return ["u32"];
   if (
@@ -121,7 +122,9 @@ function kernelOf(fn: string, t: DType, width: 1 | 4): string {
       ? ["bool", t, t]
       : fn === "unless_nan"
         ? [t, "u32"]
-        : Array.from({ length: functionArity(fn) }, () => t);
+        : fn.startsWith("unpack_")
+          ? [t, "i32"]
+          : Array.from({ length: functionArity(fn) }, () => t);
   const names = dtypes.map((_, i) => `x${i}`);
   const result = functionDtype(fn, dtypes);
   const { text, preludes } = wgslFunction(fn, names, dtypes[0], width);

@@ -35,6 +35,8 @@ export const ELSEWHERE: ReadonlySet<string> = new Set([
   "size",
   "iota",
   "copy",
+  "checkpoint",
+  "after",
   "pack",
   "pick",
   "scan",

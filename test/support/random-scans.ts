@@ -91,7 +91,11 @@ export function randomScan(seed: number): RandomScan {
       .split("\n")
       .map((l) => by + l)
       .join("\n");
-  const loss = parts.map((p, i) => `mean(square(${p} + ${(0.1 * (i + 1)).toFixed(1)}))`).join(" + ");
+  // A gradient of what the loss does not depend on would be refused: on these it does, whatever the loops do.
+  const all = "0.01 * sum(tanh(x @ w + x @ v + u))";
+  const loss = [...parts.map((p, i) => `mean(square(${p} + ${(0.1 * (i + 1)).toFixed(1)}))`), all].join(
+    " + ",
+  );
   const wrt = ["w", "v", "u"];
   const source = `model M() {
   param w: f32[3, 3] = normal(0.5)

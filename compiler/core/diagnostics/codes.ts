@@ -208,7 +208,7 @@ const table = {
 
   // ------------------------------------------------------------------------------- found by running a debug build
   E1201: error(
-    "NaN or infinity",
+    "a NaN or an infinity",
     "The first value of a call or a training step that is NaN or infinite where what it was made of was finite.",
   ),
   E1202: error(

@@ -7,7 +7,7 @@ import type { Launch } from "./launch.ts";
 import { rewriting } from "./rewrite.ts";
 
 export function withOverrides(l: Launch): Launch {
-  const hot = divisorsInLoops(l.code);
+  const { words: hot, literals } = divisorsInLoops(l.code);
   const value = (i: number): number | undefined => {
     const n = asConst(l.uniforms[i]);
     // By an empty axis nothing divides: such a kernel does not run, and a device may refuse it.
@@ -17,7 +17,9 @@ export function withOverrides(l: Launch): Launch {
     const n = value(i);
     return n === undefined ? [] : [{ slot, n }];
   });
-  if (chosen.length === 0) return l;
+  // Names of the house, which no label gives.
+  const spelled = new Map([...new Set(literals.values())].map((n) => [n, { name: `mdl_by${n}` }]));
+  if (chosen.length + spelled.size === 0) return l;
   const overrides = new Map(chosen.map(({ slot }) => [slot, { name: slot.name }]));
   const { stmt, fn } = rewriting({
     buffer: (b) => b,
@@ -25,11 +27,18 @@ export function withOverrides(l: Launch): Launch {
       const slot = overrides.get(x.slot);
       return slot ? { k: "override", slot, dtype: "i32", width: 1 } : x;
     },
+    divisor: (by, x) => {
+      const n = literals.get(x);
+      const slot = n === undefined ? undefined : spelled.get(n);
+      if (!slot) return by;
+      const one: X = { k: "override", slot, dtype: "i32", width: 1 };
+      return by.k === "splat" ? { ...by, a: one } : one;
+    },
   });
   const code: KernelCode = {
     ...l.code,
     uniforms: l.code.uniforms.filter((u) => !overrides.has(u)),
-    overrides: [...overrides.values()],
+    overrides: [...overrides.values(), ...spelled.values()],
     functions: l.code.functions.map(fn),
     body: l.code.body.map(stmt),
   };
@@ -37,13 +46,17 @@ export function withOverrides(l: Launch): Launch {
     ...l,
     code,
     uniforms: l.uniforms.filter((_, i) => value(i) === undefined),
-    overrides: chosen.map(({ n }) => n),
+    overrides: [...chosen.map(({ n }) => n), ...spelled.keys()],
   };
 }
 
 /** Words that are divided by in a loop, or in a function that a loop calls. Elsewhere a division is soon over. */
-function divisorsInLoops(code: KernelCode): ReadonlySet<UniformSlot> {
+function divisorsInLoops(code: KernelCode): {
+  readonly words: ReadonlySet<UniformSlot>;
+  readonly literals: ReadonlyMap<X, number>;
+} {
   const found = new Set<UniformSlot>();
+  const literals = new Map<X, number>();
   const called = new Set<string>();
   const seen = new Set<X>();
   const expr = (x: X): void => {
@@ -53,6 +66,8 @@ function divisorsInLoops(code: KernelCode): ReadonlySet<UniformSlot> {
     if (x.k === "bin" && x.dtype === "i32" && (x.op === "/" || x.op === "%")) {
       const by = x.b.k === "splat" ? x.b.a : x.b;
       if (by.k === "uniform") found.add(by.slot);
+      // Small sizes are written as they are (`dim` of the emitter); layers of other sizes divide by words, and have this text.
+      if (by.k === "lit" && (by.value === 2 || by.value === 4)) literals.set(x, by.value);
     }
     for (const part of partsOf(x)) expr(part);
   };
@@ -78,7 +93,7 @@ function divisorsInLoops(code: KernelCode): ReadonlySet<UniformSlot> {
     for (const s of f.body) stmt(s, inLoop);
     if (inLoop && f.result) expr(f.result);
   }
-  return found;
+  return { words: found, literals };
 }
 function expressionsOf(s: Stmt): readonly X[] {
   switch (s.k) {

@@ -20,6 +20,8 @@ export interface Rewriting {
   readonly variable?: (x: Extract<X, { k: "var" }>) => X;
   readonly uniform?: (x: Extract<X, { k: "uniform" }>) => X;
   readonly override?: (slot: OverrideSlot) => OverrideSlot;
+  /** Of `/` and `%`: what is divided by now, `by`, in the expression that was `x`. */
+  readonly divisor?: (by: X, x: X) => X;
 }
 
 export function rewriting(to: Rewriting) {
@@ -30,14 +32,16 @@ export function rewriting(to: Rewriting) {
     if (x.k === "lit") return x;
     let out = made.get(x);
     if (!out) {
-      out = own(withParts(x, partsOf(x).map(expr)));
+      out = own(withParts(x, partsOf(x).map(expr)), x);
       made.set(x, out);
     }
     return out;
   };
   /** What an expression says itself, beside its parts. */
-  const own = (x: X): X => {
+  const own = (x: X, was: X): X => {
     switch (x.k) {
+      case "bin":
+        return to.divisor && (x.op === "/" || x.op === "%") ? { ...x, b: to.divisor(x.b, was) } : x;
       case "var":
         return to.variable ? to.variable(x) : x;
       case "uniform":
