@@ -112,7 +112,9 @@ export async function debugCommand(
   if (problems.length > 0)
     process.stderr.write(`\n${renderAll(problems, source.sources, painterFor(process.stderr))}`);
   else if (replay)
-    process.stdout.write(`\nthe step is good when it is made again: nothing in it is NaN or infinite\n`);
+    process.stdout.write(
+      `\nthe step is good when it is made again: nothing in it is NaN or infinite (steps trained between it and the snapshot may be why)\n`,
+    );
   return problems.length > 0 ? EXIT.input : EXIT.done;
 }
 
