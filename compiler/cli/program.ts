@@ -119,7 +119,15 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
       .default("auto");
   const set = (): Option =>
     new Option("--set <k=v>", "an argument of the model; may be repeated").argParser(parseSet);
-
+  const entries = (): Option =>
+    new Option("--entry <E>", "only this entry, or training step NAME_step; may be repeated").argParser(
+      collect,
+    );
+  const input = (): Option =>
+    new Option("--input <name=FILE>", "an input, as mdl run takes it; may be repeated").argParser(collect);
+  const seed = (): Option =>
+    new Option("--seed <S>", "for parameters that are not given, and random operators");
+  const json = (): Option => new Option("--json", "as JSON, for tools");
   const freeze = (): Option =>
     new Option("--freeze <P>", "train none of these parameters, as in 'trunk.*'; may be repeated").argParser(
       collect,
@@ -158,7 +166,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .option("-o, --out <DIR>", "where to write", ".")
     .addOption(model("this model of the file (default: each of them)"))
     .addOption(set())
-    .option("--entry <E>", "only this entry, or training step NAME_step; may be repeated", collect)
+    .addOption(entries())
     .option("--bind <N=8>", "fix a size: kernels for this one only; may be repeated", parseBind)
     .addOption(freeze())
     .addOption(target().argParser(collect).default(undefined, "all of them"))
@@ -322,7 +330,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     )
     .argument("<model.mdl>", "the source")
     .argument("[ENTRY]", "the entry whose results are compared (default: the first)")
-    .requiredOption("--weights <F>", "parameters: a safetensors file")
+    .addOption(weights().makeOptionMandatory())
     .addOption(
       new Option("--bits <B>", "16: halves; 8: a scale for each channel; 4: one for each group")
         .choices(["16", "8", "4"])
@@ -330,15 +338,11 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     )
     .addOption(group("of 4 bits"))
     .option("-o, --out <FILE>", "where to write (default: beside the weights, as NAME.int8.safetensors)")
-    .option("--input <name=FILE>", "an input, as mdl run takes it; may be repeated", collect)
+    .addOption(input())
     .addOption(size("a size of the inputs that are drawn at random, where none are given"))
-    .addOption(
-      new Option("--device <D>", "cpu is the reference evaluator: exact, slow, and without a GPU")
-        .choices(["auto", "gpu", "cpu"])
-        .default("auto"),
-    )
+    .addOption(device())
     .option("--force", "replace a file of the same name that mdl did not write")
-    .option("--json", "as JSON, for tools")
+    .addOption(json())
     .addOption(model())
     .addOption(set())
     .addHelpText(
@@ -384,7 +388,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .addOption(data())
     .option("--records <R>", "of --data: one, or some as in 0:16 (default: the first)")
     .addOption(map())
-    .option("--seed <S>", "for parameters that are not given, and random operators", undefined)
+    .addOption(seed())
     .option(
       "--output <[NAME=]FILE>",
       "write results, or one of them: .npy, .npz, .json, .csv, .png, .bin, or - for JSON on standard output; may be repeated",
@@ -458,7 +462,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .option("--depth <D>", "layers within layers, so deep", positive)
     .addOption(storage())
     .addOption(group("of int4"))
-    .option("--json", "as JSON, for tools")
+    .addOption(json())
     .addOption(model())
     .addOption(set())
     .addHelpText(
@@ -483,7 +487,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .argument("<model.mdl|module.js>", "the source, or a compiled module")
     .argument("[ENTRY]", "what to call, or train for the training step; without it, the entries are listed")
     .addOption(size("a size of the inputs that are drawn"))
-    .option("--input <name=FILE>", "an input, as mdl run takes it; may be repeated", collect)
+    .addOption(input())
     .addOption(weights())
     .option("--runs <R>", "medians over as many runs", positive, 10)
     .option("--top <K>", "rows of the table, the slowest first", positive, 20)
@@ -515,16 +519,16 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .argument("[ENTRY]", "what to call, or train for the training step; without it, the entries are listed")
     .addOption(watch())
     .addOption(size("a size of the inputs that are drawn", 2))
-    .option("--input <name=FILE>", "an input, as mdl run takes it; may be repeated", collect)
+    .addOption(input())
     .addOption(weights())
-    .option("--seed <S>", "for parameters that are not given, and random operators")
+    .addOption(seed())
     .option("--step <N>", "of a training step: its number, which schedules and draws go by", notNegativeInt)
     .option("--lr <LR>", "of a training step: the learning rate, in place of its schedule's", notNegative)
     .option("--total-steps <N>", "what schedules are told (default: 1000)", positive)
     .option("--replay <F>", "a step that a program kept: v8.serialize({ snapshot, batch })")
     .addOption(device())
     .addOption(target())
-    .option("--json", "as JSON, for tools")
+    .addOption(json())
     .addOption(model())
     .addOption(set())
     .addHelpText(
@@ -550,9 +554,9 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .argument("<model.mdl>", "the source")
     .argument("[ENTRY]", "an entry, or train for the training step (default: the only training step)")
     .addOption(size("a size of the inputs that are drawn", 2))
-    .option("--input <name=FILE>", "an input, as mdl run takes it; may be repeated", collect)
+    .addOption(input())
     .addOption(weights())
-    .option("--seed <S>", "for parameters that are not given, and random operators")
+    .addOption(seed())
     .option(
       "--samples <N>",
       "elements of each gradient that are compared with finite differences",
@@ -566,7 +570,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     )
     .addOption(device())
     .addOption(target())
-    .option("--json", "as JSON, for tools")
+    .addOption(json())
     .addOption(model())
     .addOption(set())
     .addHelpText(
@@ -591,7 +595,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .argument("<model.mdl>", "the source")
     .option("--budget <TIME>", "how long it may take: 30s, 5m", parseTime, 30)
     .option("-o, --out <FILE>", "where to write the table", "tuning.json")
-    .option("--entry <E>", "only this entry, or training step NAME_step; may be repeated", collect)
+    .addOption(entries())
     .addOption(size("a size of the inputs that are drawn"))
     .addOption(target())
     .addOption(model())
@@ -615,7 +619,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .argument("<FILE...>", "sources")
     .addOption(model("this model of the source (default: each of them)"))
     .addOption(set())
-    .option("--json", "as JSON, for tools")
+    .addOption(json())
     .addHelpText(
       "after",
       examples(
