@@ -3,6 +3,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { crc32c } from "../../compiler/cli/train/tensorboard.ts";
 import { formatSafetensors } from "../../runtime/core/safetensors.ts";
 import { BANDS } from "../support/bands.ts";
 import { testCli } from "../support/cli.ts";
@@ -132,4 +133,10 @@ describe("mdl train and eval refuse", () => {
     expect(readFileSync(join(folder, "kept.safetensors"), "utf8")).toBe("mine");
     expect(existsSync(join(folder, "bands.ckpt"))).toBe(false);
   });
+});
+
+it("TensorBoard's checksum is Castagnoli's", () => {
+  // Its check value, in every catalogue of checksums; and 32 zeros, of RFC 3720 (B.4).
+  expect(crc32c(Buffer.from("123456789"))).toBe(0xe3069283);
+  expect(crc32c(new Uint8Array(32))).toBe(0x8a9136aa);
 });

@@ -22,7 +22,7 @@ const masked = (bytes: Uint8Array): number => {
   return (((c >>> 15) | (c << 17)) + 0xa282ead8) >>> 0;
 };
 
-export function record(data: Uint8Array): Uint8Array {
+function record(data: Uint8Array): Uint8Array {
   const out = new Uint8Array(data.length + 16);
   const view = new DataView(out.buffer);
   view.setUint32(0, data.length, true);
@@ -63,17 +63,17 @@ function event(seconds: number, step: number, scalars: Readonly<Record<string, n
 }
 
 export class TensorBoard {
-  readonly path: string;
+  readonly #path: string;
 
   constructor(folder: string) {
     mkdirSync(folder, { recursive: true });
     const now = Date.now() / 1000;
-    this.path = join(folder, `events.out.tfevents.${Math.floor(now)}.${hostname()}.${process.pid}`);
+    this.#path = join(folder, `events.out.tfevents.${Math.floor(now)}.${hostname()}.${process.pid}`);
     const version = Uint8Array.from([
       ...fixed(1, new Uint8Array(Float64Array.of(now).buffer)),
       ...field(3, text("brain.Event:2")),
     ]);
-    appendFileSync(this.path, record(version));
+    appendFileSync(this.#path, record(version));
   }
 
   add(step: number, scalars: Readonly<Record<string, number | undefined>>): void {
@@ -81,6 +81,6 @@ export class TensorBoard {
       (e): e is [string, number] => e[1] !== undefined && Number.isFinite(e[1]),
     );
     if (there.length === 0) return;
-    appendFileSync(this.path, record(event(Date.now() / 1000, step, Object.fromEntries(there))));
+    appendFileSync(this.#path, record(event(Date.now() / 1000, step, Object.fromEntries(there))));
   }
 }
