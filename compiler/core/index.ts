@@ -80,6 +80,7 @@ export {
   type ParamInfo,
   type PortInfo,
   type Sight,
+  swapName,
 } from "./model.ts";
 export { applyOp, byName, exposedOps, opForCall, opNamed } from "./ops/index.ts";
 export * as sources from "./ops/source.ts";

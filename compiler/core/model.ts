@@ -135,6 +135,9 @@ export interface CheckedTrain {
 export const blockEntry = (t: Pick<CheckedTrain, "name" | "rules">): string =>
   `${t.name}_${t.rules.length > 0 ? "step" : "gradients"}`;
 
+/** What exchanges the parameters that a train block updates with the averages that it keeps of them. */
+export const swapName = (block: string): string => `${block}_swap_ema`;
+
 /** The report that is the norm of all gradients, before they are clipped. */
 export const GRAD_NORM = "grad_norm";
 

@@ -4,11 +4,11 @@ import type { EntryPlan } from "../../../runtime/core/program.ts";
 import { forEvaluation } from "../../../runtime/data/augment.ts";
 import { requestGpu, runAgainQuietly } from "../../../runtime/node/index.ts";
 import { InputFailure } from "../failure.ts";
-import { type ChoiceFlags, parseSeed, refuseModule, SourceModel, targetHere } from "../runnable.ts";
+import { type ChoiceFlags, entryOf, parseSeed, refuseModule, SourceModel, targetHere } from "../runnable.ts";
 import { count, harmless, styleFor, table } from "../style.ts";
 import { short } from "../train/chart.ts";
 import { confusionText, evaluate, scalarEntries, scoringEntry } from "../train/evaluate.ts";
-import { checkLabels, type Matched, matchInputs } from "../train/match.ts";
+import { checkLabels, columnsOf, type Matched, matchInputs } from "../train/match.ts";
 import { openParts, transformsOf } from "../train/setup.ts";
 import { byPath, loadWeights } from "../weights.ts";
 
@@ -50,15 +50,14 @@ export async function evalCommand(file: string, flags: EvalFlags): Promise<numbe
     flags.target ?? (await targetHere()),
   );
   const weights = await loadWeights(artefact, flags.weights);
-  const plan = (name: string): EntryPlan =>
-    artefact.programs[0].entries.find((e) => e.name === name) as EntryPlan;
   const entries: EntryPlan[] = [];
   let matched: Matched = {};
   let refusal: unknown;
   for (const name of names) {
     try {
-      matched = { ...matched, ...matchInputs(plan(name), data, flags.map) };
-      entries.push(plan(name));
+      const entry = entryOf(artefact, name);
+      matched = { ...matched, ...matchInputs(entry, data, flags.map) };
+      entries.push(entry);
     } catch (error) {
       // Of several, those count that the data has the inputs of.
       if (!(error instanceof InputFailure) || flags.entry) throw error;
@@ -67,9 +66,9 @@ export async function evalCommand(file: string, flags: EvalFlags): Promise<numbe
   }
   if (entries.length === 0) throw refusal;
   for (const entry of entries) checkLabels(entry, data, matched);
-  const labels = Object.values(matched)
-    .flatMap((m) => ("column" in m ? [m.column] : []))
-    .find((column) => data.columns[column].dtype === "i32" && data.columns[column].shape.length === 0);
+  const labels = [...columnsOf(matched)].find(
+    (column) => data.columns[column].dtype === "i32" && data.columns[column].shape.length === 0,
+  );
   if (scores !== undefined && labels === undefined)
     throw new InputFailure(`${data.name} has no column of classes for a confusion matrix`);
   await requestGpu();
@@ -78,7 +77,7 @@ export async function evalCommand(file: string, flags: EvalFlags): Promise<numbe
     batch: flags.batch,
     transforms: forEvaluation(transformsOf(undefined, flags.normalize)),
     matched,
-    scorer: scores !== undefined && labels ? { entry: plan(scores), labels } : undefined,
+    scorer: scores !== undefined && labels ? { entry: entryOf(artefact, scores), labels } : undefined,
   }).finally(() => net.close());
   if (flags.json) {
     process.stdout.write(`${JSON.stringify(confusion ? { ...metrics, confusion } : metrics)}\n`);

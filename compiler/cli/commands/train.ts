@@ -1,19 +1,20 @@
 // `mdl train`: a train block's steps over data, on this machine's GPU. In: a source or a module, data, options. Out: weights,
 // checkpoints, a log, curves.
 import { basename, dirname, extname, join } from "node:path";
-import type { LoadOptions, NetBase } from "../../../runtime/core/api.ts";
+import type { NetBase } from "../../../runtime/core/api.ts";
 import { NonFiniteError } from "../../../runtime/core/errors.ts";
 import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
 import { signatureOf } from "../../../runtime/core/store.ts";
+import { sizeOf } from "../../../runtime/core/tensor.ts";
 import { forEvaluation } from "../../../runtime/data/augment.ts";
 import { batchCount } from "../../../runtime/data/batches.ts";
 import type { Dataset, Plain } from "../../../runtime/data/dataset.ts";
 import { requestGpu, runAgainQuietly } from "../../../runtime/node/index.ts";
-import type { CheckedTrain, SetValue } from "../../core/index.ts";
+import { blockEntry, type CheckedTrain, type SetValue, swapName } from "../../core/index.ts";
 import { explainBad } from "../debug/explain.ts";
 import { keptStep } from "../debug/snapshot.ts";
 import { InputFailure, SourceFailure, UsageError } from "../failure.ts";
-import { type ChoiceFlags, parseSeed, refuseModule, SourceModel, targetHere } from "../runnable.ts";
+import { type ChoiceFlags, entryOf, parseSeed, refuseModule, SourceModel, targetHere } from "../runnable.ts";
 import { count, grouped, harmless, styleFor } from "../style.ts";
 import { type Checkpoint, type RunSettings, readCheckpoint } from "../train/checkpoint.ts";
 import { scalarEntries } from "../train/evaluate.ts";
@@ -77,19 +78,13 @@ export async function trainCommand(
   const seed = parseSeed(settings.seed);
   // All that the user gave is read and looked at before anything is made on a GPU.
   const { train, val } = openParts(settings.data, settings.val, seed);
-  const inputs = source.checked.trains
-    .filter((t) => names.includes(t.name))
-    .flatMap((t) => t.inputs.map((p) => p.name));
-  const metricNames = val ? scalarEntries(source.checked, inputs) : [];
   const trains = names.map((block) => source.checked.trains.find((t) => t.name === block) as CheckedTrain);
-  const swaps = trains.map((t) => (t.ema === undefined ? undefined : `${t.name}_swap_ema`));
-  const made = source.open(
-    [...names.map((block) => `${block}_step`), ...metricNames],
-    flags.target ?? (await targetHere()),
-  );
-  const plan = (of: string): EntryPlan =>
-    made.artefact.programs[0].entries.find((e) => e.name === of) as EntryPlan;
-  const steps = names.map((block) => plan(`${block}_step`));
+  const inputs = trains.flatMap((t) => t.inputs.map((p) => p.name));
+  const metricNames = val ? scalarEntries(source.checked, inputs) : [];
+  const stepNames = trains.map(blockEntry);
+  const made = source.open([...stepNames, ...metricNames], flags.target ?? (await targetHere()));
+  const plan = (of: string): EntryPlan => entryOf(made.artefact, of);
+  const steps = stepNames.map(plan);
   const metrics = metricNames.map(plan);
   const matched = matchAll(steps, train, settings.map);
   for (const entry of steps) {
@@ -112,13 +107,13 @@ export async function trainCommand(
       schedule: settings.schedule,
       accumulate: trains[i].accumulate,
     }),
-    swap: swaps[i],
+    swap: trains[i].ema === undefined ? undefined : swapName(names[i]),
   }));
   const transforms = transformsOf(settings.augment, settings.normalize);
   const init = flags.init === undefined ? undefined : readInit(made.artefact, flags.init);
 
   await requestGpu();
-  const net = await open(made.load, { target: flags.target, seed, train: { totalSteps } });
+  const net = await made.load({ target: flags.target, seed, train: { totalSteps } });
   let ended: string;
   try {
     if (init) await net.loadWeights(init.tensors, { partial: true });
@@ -226,9 +221,6 @@ async function badStep(
   return new InputFailure(`${error.message}. Made again, it is good${since}`);
 }
 
-const open = (load: (options: LoadOptions) => Promise<NetBase>, options: LoadOptions): Promise<NetBase> =>
-  load(options);
-
 /** Whether records are files that are decoded when they are read. */
 const isDecoded = (plain: Plain): boolean =>
   plain.kind === "subset" ? isDecoded(plain.of) : plain.kind === "pictures";
@@ -330,14 +322,15 @@ async function restore(net: NetBase, { snapshot, target }: Checkpoint, path: str
 
 /** Beside the weights, else here, by the model's file. */
 function checkpointPath(file: string, { checkpoint, save, resume }: TrainFlags): string {
-  if (checkpoint ?? resume) return (checkpoint ?? resume) as string;
+  const named = checkpoint ?? resume;
+  if (named !== undefined) return named;
   if (save !== undefined) return join(dirname(save), `${basename(save, extname(save))}.ckpt`);
   return `${basename(file, extname(file))}.ckpt`;
 }
 
 function describe(artefact: Artefact, net: NetBase, lines: readonly (readonly [string, string])[]): void {
   const { bold, dim } = styleFor(process.stdout);
-  const parameters = artefact.params.reduce((n, p) => n + p.shape.reduce((a, b) => a * b, 1), 0);
+  const parameters = artefact.params.reduce((n, p) => n + sizeOf(p.shape), 0);
   process.stdout.write(`${bold(artefact.name)}, ${count(parameters, "parameter")}, on ${net.target}\n`);
   for (const [name, text] of lines) process.stdout.write(`  ${dim(name.padEnd(6))} ${harmless(text)}\n`);
 }

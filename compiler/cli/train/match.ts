@@ -55,7 +55,7 @@ function drawnShape(entry: EntryPlan, port: Port): number[] {
 }
 
 /** The columns that inputs have taken. */
-const columnsOf = (matched: Matched): Set<string> =>
+export const columnsOf = (matched: Matched): Set<string> =>
   new Set(Object.values(matched).flatMap((m) => ("column" in m ? [m.column] : [])));
 
 export function matchInputs(

@@ -84,7 +84,7 @@ export function readInit(
 }
 
 /** `3`, or `0:16`: from one record to before another. */
-export function parseRecords(text: string): { readonly from: number; readonly to: number } {
+function parseRecords(text: string): { readonly from: number; readonly to: number } {
   const [, first, end] = /^(\d+)(?::(\d+))?$/.exec(text) ?? [];
   const from = Number(first);
   const to = end === undefined ? from + 1 : Number(end);

@@ -7,7 +7,7 @@
 // `entries` (entries and train blocks as graphs, and what is solved for).
 import { didYouMean } from "../../diagnostics/nearest.ts";
 import { type Diagnostic, Diagnostics, InternalError } from "../../diagnostics/report.ts";
-import type { CheckedEntry, CheckedModel, ParamInfo } from "../../model.ts";
+import { type CheckedEntry, type CheckedModel, type ParamInfo, swapName } from "../../model.ts";
 import { RANDOM_STEP } from "../../ops/source.ts";
 import type * as ast from "../../syntax/ast.ts";
 import { checkEntry } from "./entries/entry.ts";
@@ -275,7 +275,7 @@ function reservedNames(ctx: Ctx, root: Module, decl: ast.ModelDecl, slots: reado
       });
     else trains.set(t.name.name, t);
   }
-  const steps = [...trains.keys()].flatMap((t) => [`${t}_step`, `${t}_gradients`, `${t}_swap_ema`]);
+  const steps = [...trains.keys()].flatMap((t) => [`${t}_step`, `${t}_gradients`, swapName(t)]);
   if (trains.size === 1) steps.push("train_step");
   for (const m of decl.members)
     if (m.kind === "fn" && !m.private && steps.includes(m.name.name))

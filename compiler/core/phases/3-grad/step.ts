@@ -9,7 +9,14 @@ import { backward } from "../../autodiff/backward.ts";
 import { asConst, type Dim, dim, isConst, product } from "../../dims/dim.ts";
 import { createBuilder, finishGraph } from "../../ir/build.ts";
 import type { Builder, Graph, Value } from "../../ir/types.ts";
-import { blockEntry, type CheckedModel, type CheckedTrain, GRAD_NORM, type UpdateRule } from "../../model.ts";
+import {
+  blockEntry,
+  type CheckedModel,
+  type CheckedTrain,
+  GRAD_NORM,
+  swapName,
+  type UpdateRule,
+} from "../../model.ts";
 import { broadcastTo, cast, reshape, sum } from "../../ops/axes.ts";
 import { pack } from "../../ops/copy.ts";
 import { isFloat } from "../../ops/define.ts";
@@ -435,7 +442,6 @@ function swapOf(
   });
   return finishGraph({ name: swapName(block), inputs: [], results: [], writes, symbols: [] });
 }
-export const swapName = (block: string): string => `${block}_swap_ema`;
 
 type Write = Graph["writes"][number];
 /** f32 buffers that lie one behind the other, as far as each goes on; others by themselves. */
