@@ -38,6 +38,10 @@ export interface Runnable {
   readonly load: (options: LoadOptions) => Promise<NetBase>;
   readonly compiled?: Compiled;
 }
+/** What a net can be called with, by name: its own type has the entries of no model. */
+export const callsOf = <Call>(net: NetBase): Readonly<Record<string, Call>> =>
+  (net as unknown as { readonly entries: Readonly<Record<string, Call>> }).entries;
+
 /** The options that choose what is compiled. */
 export interface ChoiceFlags {
   readonly model?: string;

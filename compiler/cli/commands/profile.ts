@@ -11,6 +11,7 @@ import { type Ceilings, measureCeilings } from "../profile/ceilings.ts";
 import { traceText } from "../profile/trace.ts";
 import {
   type ChoiceFlags,
+  callsOf,
   compileSource,
   entryOf,
   importModule,
@@ -117,7 +118,7 @@ async function measure(
   values: Readonly<Record<string, Value>>,
   runs: number,
 ): Promise<Figures> {
-  const call = (net as unknown as { readonly entries: Readonly<Record<string, Call>> }).entries[entry.name];
+  const call = callsOf<Call>(net)[entry.name];
   const whole: number[] = [];
   const host: number[] = [];
   // The first call makes plans and, on some drivers, compiles.

@@ -21,7 +21,7 @@ import { InputFailure, UsageError } from "../failure.ts";
 import { writeFiles } from "../files.ts";
 import { parseArgument, readInputs, type Value } from "../inputs.ts";
 import { evaluateEntry } from "../reference.ts";
-import { type ChoiceFlags, entryOf, SourceModel } from "../runnable.ts";
+import { type ChoiceFlags, callsOf, entryOf, SourceModel } from "../runnable.ts";
 import { bytesText, count, grouped, harmless, type Style, styleFor, table } from "../style.ts";
 import { beginning, byPath, formatWeights, loadWeights, storedIn, type Tensors } from "../weights.ts";
 import { refuseForeign } from "./compile.ts";
@@ -247,10 +247,7 @@ async function onGpu(
   const run = async (of: Compiled, own: Tensors): Promise<Results> => {
     const net: NetBase = await load(of.artefact, { weights: byPath(own), seed: 0 });
     try {
-      const { entries } = net as unknown as {
-        readonly entries: Readonly<Record<string, (inputs: object) => Promise<Results>>>;
-      };
-      return await entries[entry.name](values);
+      return await callsOf<(inputs: object) => Promise<Results>>(net)[entry.name](values);
     } finally {
       net.dispose();
     }

@@ -14,6 +14,7 @@ import type { PictureOptions } from "../pictures/tensor.ts";
 import { type Result, shapeText, topText } from "../print-tensor.ts";
 import { evaluateEntry } from "../reference.ts";
 import {
+  callsOf,
   compileSource,
   entryOf,
   importModule,
@@ -176,8 +177,7 @@ const TOTAL_STEPS = 1000;
 type Call = (inputs: Readonly<Record<string, Value>>) => Promise<unknown>;
 
 async function call(net: NetBase, entry: EntryPlan, values: Record<string, Value>): Promise<Results> {
-  const { entries } = net as unknown as { readonly entries: Readonly<Record<string, Call>> };
-  const result = await entries[entry.name](values);
+  const result = await callsOf<Call>(net)[entry.name](values);
   if (!entry.train) return result as Record<string, Tensor>;
   const figures = await (result as StepResult).read();
   return Object.fromEntries(

@@ -11,7 +11,7 @@ import { type Target, targets } from "../../core/index.ts";
 import { drawInputs, type Sizes, sizesOf } from "../draw.ts";
 import { InputFailure } from "../failure.ts";
 import { writeFiles } from "../files.ts";
-import { type ChoiceFlags, SourceModel } from "../runnable.ts";
+import { type ChoiceFlags, callsOf, SourceModel } from "../runnable.ts";
 import { table as columns, count, harmless, styleFor } from "../style.ts";
 import {
   best,
@@ -135,9 +135,7 @@ async function timeAll(
       entry.symbols.flatMap((s) => (given[s.name] ? [[s.name, given[s.name]]] : [])),
     );
     const inputs = drawInputs(entry, sizesOf(entry, sizes), 1);
-    const call = (net as unknown as { entries: Record<string, (x: object) => Promise<unknown>> }).entries[
-      entry.name
-    ];
+    const call = callsOf<(x: object) => Promise<unknown>>(net)[entry.name];
     // Before anything was trained: the same numbers whichever way they are computed.
     const result = await call(inputs);
     if (!entry.train)

@@ -19,7 +19,7 @@ import {
 import { InputFailure } from "../failure.ts";
 import type { Value } from "../inputs.ts";
 import type { Result } from "../print-tensor.ts";
-import type { SourceModel } from "../runnable.ts";
+import { callsOf, type SourceModel } from "../runnable.ts";
 import { harmless } from "../style.ts";
 import { beginning, type Tensors } from "../weights.ts";
 
@@ -148,10 +148,8 @@ async function onGpu(
       for (const s of internal) put(s, tensorOf(call.tensors, s.path), snapshot.state);
       await net.restore(snapshot);
     }
-    const { entries } = net as unknown as {
-      readonly entries: Readonly<Record<string, (x: unknown) => Promise<Record<string, Result>>>>;
-    };
-    return { results: await entries[entry.name](call.inputs), by: net.target };
+    const run = callsOf<(x: unknown) => Promise<Record<string, Result>>>(net)[entry.name];
+    return { results: await run(call.inputs), by: net.target };
   } finally {
     net.dispose();
   }

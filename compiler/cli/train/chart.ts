@@ -13,12 +13,8 @@ export interface Series {
 const BLOCKS = " ▁▂▃▄▅▆▇█";
 
 /** Means over columns as bars, from 0 (or the least, where it is below) to the most. */
-export function curveText(
-  values: readonly number[],
-  columns = 60,
-  rows = 8,
-  dim = (s: string): string => s,
-): string {
+export function curveText(values: readonly number[], dim: (s: string) => string): string {
+  const [columns, rows] = [60, 8];
   const finite = values.filter(Number.isFinite);
   if (finite.length === 0) return "";
   const per = Math.max(1, finite.length / columns);
@@ -76,8 +72,10 @@ export function chartSvg(
     const place = (v: number): number => (log ? Math.log10(v) : v);
     const xs = axisOf(points.map((p) => place(p.x)));
     const ys = axisOf(points.map((p) => p.y));
-    const at = (p: Point): string =>
-      `${(LEFT + ((place(p.x) - xs.low) / (xs.high - xs.low)) * (WIDTH - LEFT - 16)).toFixed(1)},${(top + (1 - (p.y - ys.low) / (ys.high - ys.low)) * (HEIGHT - 28)).toFixed(1)}`;
+    const at = (p: Point): readonly [string, string] => [
+      (LEFT + ((place(p.x) - xs.low) / (xs.high - xs.low)) * (WIDTH - LEFT - 16)).toFixed(1),
+      (top + (1 - (p.y - ys.low) / (ys.high - ys.low)) * (HEIGHT - 28)).toFixed(1),
+    ];
     const grid = Array.from({ length: 5 }, (_, k) => {
       const value = ys.low + ((ys.high - ys.low) * k) / 4;
       const y = top + (1 - k / 4) * (HEIGHT - 28);
@@ -91,17 +89,12 @@ export function chartSvg(
     });
     const lines = series.map((s, k) => {
       const colour = COLOURS[k % COLOURS.length];
-      const own = s.points.filter((p) => Number.isFinite(p.y));
+      const own = s.points.filter((p) => Number.isFinite(p.y)).map(at);
       const dots =
         own.length <= 40
-          ? own
-              .map(
-                (p) =>
-                  `<circle cx="${at(p).split(",")[0]}" cy="${at(p).split(",")[1]}" r="2.5" fill="${colour}"/>`,
-              )
-              .join("")
+          ? own.map(([px, py]) => `<circle cx="${px}" cy="${py}" r="2.5" fill="${colour}"/>`).join("")
           : "";
-      return `<polyline fill="none" stroke="${colour}" stroke-width="1.5" points="${own.map(at).join(" ")}"/>${dots}<text x="${LEFT + 8 + 110 * k}" y="${top - 4}" fill="${colour}">${escaped(s.name)}</text>`;
+      return `<polyline fill="none" stroke="${colour}" stroke-width="1.5" points="${own.join(" ")}"/>${dots}<text x="${LEFT + 8 + 110 * k}" y="${top - 4}" fill="${colour}">${escaped(s.name)}</text>`;
     });
     return `<text x="4" y="${top - 4}" font-weight="bold">${escaped(own)}</text>${grid.join("")}${ticks.join("")}${lines.join("")}`;
   });

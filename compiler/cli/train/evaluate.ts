@@ -9,6 +9,7 @@ import type { Dataset } from "../../../runtime/data/dataset.ts";
 import { Loader } from "../../../runtime/data/node/loader.ts";
 import type { Compiled } from "../../core/index.ts";
 import { InputFailure } from "../failure.ts";
+import { callsOf } from "../runnable.ts";
 import { table } from "../style.ts";
 import type { Matched } from "./match.ts";
 
@@ -36,13 +37,10 @@ export function scalarEntries(model: Compiled["model"], inputs?: readonly string
 }
 
 /** The entry whose result is scores of classes: `logits`, `predict`, or the first that could be. */
-export function scoringEntry(model: Compiled["model"], inputs?: readonly string[]): string | undefined {
+export function scoringEntry(model: Compiled["model"]): string | undefined {
   const could = model.entries.filter(
-    ({ outputs, inputs: own }) =>
-      outputs.length === 1 &&
-      outputs[0].type.dtype === "f32" &&
-      outputs[0].type.shape.length === 2 &&
-      (inputs === undefined || own.every((p) => inputs.includes(p.name))),
+    ({ outputs }) =>
+      outputs.length === 1 && outputs[0].type.dtype === "f32" && outputs[0].type.shape.length === 2,
   );
   const named = ["logits", "predict"].flatMap((name) => could.find((e) => e.name === name) ?? []);
   return (named[0] ?? could[0])?.name;
@@ -58,6 +56,10 @@ export interface EvaluateOptions {
 /** Calls that are under way at once. */
 const AHEAD = 4;
 
+/** What an entry takes of a batch. */
+export const inputsOf = (entry: EntryPlan, batch: Batch): Batch =>
+  Object.fromEntries(entry.inputs.map((p) => [p.name, batch[p.name]]));
+
 type Call = (inputs: Batch) => Promise<Record<string, Tensor>>;
 
 export async function evaluate(
@@ -68,16 +70,14 @@ export async function evaluate(
 ): Promise<{ readonly metrics: Metrics; readonly confusion?: number[][] }> {
   if (data.size === 0) throw new InputFailure(`${data.name} has no records to evaluate on`);
   const loader = new Loader(data, { batch, shuffle: false, inputs: matched, augment: transforms });
-  const { entries: calls } = net as unknown as { readonly entries: Readonly<Record<string, Call>> };
+  const calls = callsOf<Call>(net);
   const sums = new Map(entries.map((e) => [e.name, 0]));
   let confusion: number[][] | undefined;
   let at = 0;
-  const pick = (all: Batch, entry: EntryPlan): Batch =>
-    Object.fromEntries(entry.inputs.map((p) => [p.name, all[p.name]]));
   const one = async (inputs: Batch, from: number, count: number): Promise<void> => {
     await Promise.all([
       ...entries.map(async (entry) => {
-        const result = await calls[entry.name](pick(inputs, entry));
+        const result = await calls[entry.name](inputsOf(entry, inputs));
         const value = result[entry.outputs[0].name].item();
         sums.set(entry.name, (sums.get(entry.name) as number) + value * count);
       }),
@@ -90,7 +90,7 @@ export async function evaluate(
     count: number,
     { entry, labels }: Scorer,
   ): Promise<void> => {
-    const result = await calls[entry.name](pick(inputs, entry));
+    const result = await calls[entry.name](inputsOf(entry, inputs));
     const { data: scores, shape } = result[entry.outputs[0].name];
     const classes = shape[1];
     confusion ??= Array.from({ length: classes }, () => new Array<number>(classes).fill(0));

@@ -2,12 +2,14 @@
 // data. Out: a curve, and where the loss falls steepest. The net is not kept.
 import { writeFileSync } from "node:fs";
 import type { NetBase, StepResult } from "../../../runtime/core/api.ts";
+import { NonFiniteError } from "../../../runtime/core/errors.ts";
 import type { EntryPlan } from "../../../runtime/core/program.ts";
 import type { Transform } from "../../../runtime/data/augment.ts";
 import type { Batch } from "../../../runtime/data/batches.ts";
 import type { Dataset } from "../../../runtime/data/dataset.ts";
 import { Loader } from "../../../runtime/data/node/loader.ts";
 import { UsageError } from "../failure.ts";
+import { callsOf } from "../runnable.ts";
 import { styleFor } from "../style.ts";
 import { chartSvg, curveText, short } from "./chart.ts";
 import type { Matched } from "./match.ts";
@@ -36,26 +38,24 @@ export async function findRate(options: FindOptions): Promise<void> {
   if (!entry.implicit.some((i) => i.name === "lr" && i.value !== undefined))
     throw new UsageError(`${entry.name} has no lr to look for`);
   const loader = new Loader(train, { batch, seed, inputs: matched, augment: transforms });
-  const { entries } = net as unknown as {
-    readonly entries: Readonly<Record<string, (inputs: Batch, options: object) => Promise<StepResult>>>;
-  };
+  const step = callsOf<(inputs: Batch, options: object) => Promise<StepResult>>(net)[entry.name];
   const line = new ProgressLine();
   const points: { readonly x: number; readonly y: number }[] = [];
   let average = 0;
   let least = Number.POSITIVE_INFINITY;
   search: for (let epoch = 0; ; epoch++) {
     for await (const inputs of loader.epoch(epoch)) {
-      const step = points.length;
-      if (step === steps) break search;
-      const lr = LOW * (HIGH / LOW) ** (step / Math.max(1, steps - 1));
-      const loss = await lossOf(await entries[entry.name](inputs, { lr }));
+      const done = points.length;
+      if (done === steps) break search;
+      const lr = LOW * (HIGH / LOW) ** (done / Math.max(1, steps - 1));
+      const loss = await lossOf(await step(inputs, { lr }));
       if (loss === undefined) break search;
       average = KEEP * average + (1 - KEEP) * loss;
-      const smooth = average / (1 - KEEP ** (step + 1));
+      const smooth = average / (1 - KEEP ** (done + 1));
       points.push({ x: lr, y: smooth });
       least = Math.min(least, smooth);
-      line.show({ label: "lr", done: step + 1, total: steps, figures: { lr, loss: smooth } });
-      if (step > 10 && smooth > DIVERGED * least) break search;
+      line.show({ label: "lr", done: done + 1, total: steps, figures: { lr, loss: smooth } });
+      if (done > 10 && smooth > DIVERGED * least) break search;
     }
   }
   line.clear();
@@ -67,7 +67,7 @@ async function lossOf(step: StepResult): Promise<number | undefined> {
   try {
     return await step.loss;
   } catch (error) {
-    if ((error as Error).name === "NonFiniteError") return undefined;
+    if (error instanceof NonFiniteError) return undefined;
     throw error;
   }
 }
@@ -77,13 +77,8 @@ function report(
   plot: string | undefined,
 ): void {
   const { dim, cyan, bold } = styleFor(process.stdout);
-  const text = curveText(
-    points.map((p) => p.y),
-    60,
-    8,
-    dim,
-  );
-  process.stdout.write(`\n${cyan(text)}\n`);
+  const losses = points.map((p) => p.y);
+  process.stdout.write(`\n${cyan(curveText(losses, dim))}\n`);
   const [first, last] = [points[0], points.at(-1)];
   if (first && last)
     process.stdout.write(

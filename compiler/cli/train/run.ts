@@ -9,10 +9,11 @@ import type { Dataset } from "../../../runtime/data/dataset.ts";
 import { Loader } from "../../../runtime/data/node/loader.ts";
 import { ReduceOnPlateau } from "../../../runtime/plateau/index.ts";
 import { writeFiles } from "../files.ts";
+import { callsOf } from "../runnable.ts";
 import { harmless, styleFor } from "../style.ts";
 import { chartSvg, curveText, short } from "./chart.ts";
 import { formatCheckpoint, type Progress, type RunSettings } from "./checkpoint.ts";
-import { evaluate, type Metrics } from "./evaluate.ts";
+import { evaluate, inputsOf, type Metrics } from "./evaluate.ts";
 import type { Matched } from "./match.ts";
 import { ProgressLine, Rows, timeText } from "./progress.ts";
 import type { Given, Rates } from "./schedule.ts";
@@ -63,17 +64,14 @@ type Figures = Readonly<Record<string, number>>;
 type StepCall = (inputs: Batch, options?: object) => Promise<StepResult>;
 
 /** Figures of the first block have their names, those of others their block's before it. */
-const namedFigures = (blocks: readonly BlockStep[], i: number, figures: Figures): Figures =>
-  i === 0
-    ? figures
-    : Object.fromEntries(Object.entries(figures).map(([k, v]) => [`${blocks[i].block}_${k}`, v]));
+const figureName = (blocks: readonly BlockStep[], i: number, name: string): string =>
+  i === 0 ? name : `${blocks[i].block}_${name}`;
 
 /** The run's loss first. */
 const figureNames = (blocks: readonly BlockStep[]): string[] =>
-  blocks.flatMap(({ entry }, i) => {
-    const own = ["loss", ...(entry.train?.reports ?? [])];
-    return Object.keys(namedFigures(blocks, i, Object.fromEntries(own.map((name) => [name, 0]))));
-  });
+  blocks.flatMap(({ entry }, i) =>
+    ["loss", ...(entry.train?.reports ?? [])].map((name) => figureName(blocks, i, name)),
+  );
 
 /** A step, by the net's number of it, and what it was called with. */
 export interface TakenStep {
@@ -202,8 +200,9 @@ export class Run {
     const mean = this.#meanSince(before);
     this.#tell(mean, samples / seconds, seconds, found);
     // By the loss on what is held out, where it is measured, else by that of the training.
-    const better = this.#judge(found?.["loss"] ?? mean);
-    this.#plateau.step(found?.["loss"] ?? mean);
+    const judged = found?.["loss"] ?? mean;
+    const better = this.#judge(judged);
+    this.#plateau.step(judged);
     if (better && keep === "best") await this.#saveWeights();
     if (checkpoint.each) await this.#checkpoint();
     if (this.#stop && this.#epoch < settings.epochs) return "stopped";
@@ -247,9 +246,7 @@ export class Run {
   /** Does something with the averages of parameters in their place, where a block keeps one. */
   async #averaged<T>(work: () => Promise<T>): Promise<T> {
     const { net, blocks } = this.#options;
-    const { entries } = net as unknown as {
-      readonly entries: Readonly<Record<string, () => Promise<unknown>>>;
-    };
+    const entries = callsOf<() => Promise<unknown>>(net);
     const swap = async (): Promise<void> => {
       for (const { swap: name } of blocks) if (name !== undefined) await entries[name]();
     };
@@ -269,7 +266,7 @@ export class Run {
   /** The samples of an epoch, or of what is left of it; ends early where the run is stopped. */
   async #trainEpoch(loader: Loader): Promise<number> {
     const { net, blocks, settings, totalSteps, train } = this.#options;
-    const { entries } = net as unknown as { readonly entries: Readonly<Record<string, StepCall>> };
+    const entries = callsOf<StepCall>(net);
     let samples = 0;
     let last = { time: performance.now(), samples: 0 };
     let readAt = 0;
@@ -278,7 +275,7 @@ export class Run {
       if (this.#failure) throw this.#failure.error;
       const results: StepResult[] = [];
       for (const { entry, rates } of blocks) {
-        const inputs = Object.fromEntries(entry.inputs.map((p) => [p.name, batch[p.name]]));
+        const inputs = inputsOf(entry, batch);
         const hyper = rates.override(this.#step, this.#given);
         const result = await entries[entry.name](inputs, hyper);
         this.#unread.push({ entry: entry.name, step: result.step, inputs, hyper });
@@ -295,10 +292,11 @@ export class Run {
         const [step, epoch, lr] = [this.#step, this.#epoch, this.#lr()];
         this.#reading = Promise.all(results.map((r) => r.read())).then(
           (all) => {
-            const figures = Object.assign(
-              {},
-              ...all.map((own, i) => namedFigures(blocks, i, own as Figures)),
-            ) as Figures;
+            const figures = Object.fromEntries(
+              all.flatMap((own, i) =>
+                Object.entries(own as Figures).map(([name, v]) => [figureName(blocks, i, name), v]),
+              ),
+            );
             this.#reading = undefined;
             this.#unread = this.#unread.filter((t) => t.step > results[0].step);
             const time = performance.now();
@@ -408,15 +406,10 @@ export class Run {
   #curve(seconds: number): void {
     if (this.#losses.length < 2) return;
     const { dim, cyan } = this.#style;
-    const text = curveText(
-      this.#losses.map(([, loss]) => loss),
-      60,
-      8,
-      dim,
-    );
+    const losses = this.#losses.map(([, loss]) => loss);
     const last = this.#losses.at(-1)?.[1] as number;
     process.stdout.write(
-      `\n${cyan(text)}\n  ${dim(`loss ${short(this.#losses[0][1])} to ${short(last)} in ${this.#step} steps, ${timeText(seconds)}`)}\n`,
+      `\n${cyan(curveText(losses, dim))}\n  ${dim(`loss ${short(this.#losses[0][1])} to ${short(last)} in ${this.#step} steps, ${timeText(seconds)}`)}\n`,
     );
   }
 
