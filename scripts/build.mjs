@@ -1,6 +1,7 @@
 // `npm run build`: generated sources, then dist/ with declarations (tsconfig.build.json), in which the command is a bundle
-// (bundle-cli.mjs). It is built beside dist/ and then takes its place, so that files whose source is gone do not stay and a program that runs from dist/ meanwhile
-// finds either the old one or the new one. With type errors dist/ is replaced all the same, but not called built.
+// (bundle-cli.mjs). It is built beside dist/ and then takes its place, so that files whose source is gone do not stay and a
+// program that runs from dist/ meanwhile finds either the old one or the new one. With type errors dist/ is replaced all the
+// same, but not called built.
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 // What `npm start` shows once everything is there: a model trained by the command line on digits that are drawn here, compiled
-// with its weights, and asked on this machine, as a user's own program would do it. Without a GPU: a small one, trained before (scripts/digits.safetensors), by the
-// reference evaluator. `node scripts/main-job.mjs --retrain` makes that file again.
+// with its weights, and asked on this machine, as a user's own program would do it. Without a GPU: a small one, trained
+// before (scripts/digits.safetensors), by the reference evaluator. `node scripts/main-job.mjs --retrain` makes that file again.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -57,7 +57,7 @@ async function train(net, seconds, most, lr) {
     const latest = losses.slice(-8);
     average = latest.length < 8 ? average : latest.reduce((a, b) => a + b, 0) / 8;
   }
-  return { losses, milliseconds: performance.now() - since };
+  return losses;
 }
 
 async function withGpu(adapter) {
@@ -123,7 +123,7 @@ async function retrain() {
   mdl("compile", source, "--model", "ConvNet", "--set", "width=4", "--set", "p=0", "-o", "build");
   const { load } = await import(pathToFileURL(join(build, "convnet.js")).href);
   const net = await load({ seed: 1 });
-  const { losses } = await train(net, 120, 1500, 3e-3);
+  const losses = await train(net, 120, 1500, 3e-3);
   const { accuracy } = await net.accuracy(digits(2, 500));
   await net.save(smallWeights);
   net.dispose();
