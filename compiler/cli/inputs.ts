@@ -8,10 +8,9 @@ import { type Given, takeInputs } from "../../runtime/core/inputs.ts";
 import type { EntryPlan, Port } from "../../runtime/core/program.ts";
 import { type AnyArray, arrayOf, f16ToNumber, typeText } from "../../runtime/core/tensor.ts";
 import { CsvError, parseCsv } from "../../runtime/data/csv.ts";
-import { decodeJpeg, isJpeg } from "../../runtime/data/node/pictures/jpeg.ts";
-import { PictureError } from "../../runtime/data/node/pictures/picture.ts";
-import { decodePng, isPng } from "../../runtime/data/node/pictures/png.ts";
-import { isZip, readZip, ZipError } from "../../runtime/data/node/zip.ts";
+import { decodePicture, isPicture } from "../../runtime/data/node/pictures/decode.ts";
+import { type Picture, PictureError } from "../../runtime/data/node/pictures/picture.ts";
+import { isZip, readNpz, ZipError } from "../../runtime/data/node/zip.ts";
 import { isNpy, NpyError, parseNpy } from "../../runtime/data/npy.ts";
 import { InputFailure, UsageError } from "./failure.ts";
 import { readBytes } from "./files.ts";
@@ -121,7 +120,7 @@ const refuseKind = (value: string): never => {
 function byContents(wanted: For, bytes: Uint8Array, place: string): Value | undefined {
   if (isNpy(bytes)) return fromNpy(wanted.port, bytes, place);
   if (isZip(bytes)) return fromNpz(wanted.port, bytes, place);
-  if (isPng(bytes) || isJpeg(bytes)) return fromPicture(wanted, bytes, place);
+  if (isPicture(bytes)) return fromPicture(wanted, bytes, place);
   return undefined;
 }
 
@@ -187,30 +186,30 @@ function fromNpy(port: Port, bytes: Uint8Array, place: string): Value {
   }
 }
 
-/** Elements of an archive, in bytes, at most. */
-const ARRAY_LIMIT = 2 ** 31 - 1;
-
 /** One array of several: the one that is named, or the only one, or the one that is called as the input. */
 function fromNpz(port: Port, bytes: Uint8Array, place: string, name?: string): Value {
   try {
-    const arrays = readZip(bytes).filter((e) => e.name.endsWith(".npy"));
-    const nameOf = (e: (typeof arrays)[number]): string => e.name.slice(0, -".npy".length);
+    const arrays = readNpz(bytes);
     const picked =
       name !== undefined
-        ? arrays.find((e) => nameOf(e) === name || e.name === name)
+        ? arrays.find((e) => e.name === name || `${e.name}.npy` === name)
         : arrays.length === 1
           ? arrays[0]
-          : arrays.find((e) => nameOf(e) === port.name);
+          : arrays.find((e) => e.name === port.name);
     if (!picked) {
-      const names = arrays.slice(0, 8).map(nameOf).join(", ") || "no arrays";
+      const names =
+        arrays
+          .slice(0, 8)
+          .map((e) => e.name)
+          .join(", ") || "no arrays";
       const more = arrays.length > 8 ? ` and ${arrays.length - 8} more` : "";
       throw new InputFailure(
         name !== undefined
           ? `${place} has no array ${name}: it has ${names}${more}`
-          : `${place} has ${names}${more}: say which one, as in --input ${port.name}=${place}:${arrays[0] ? nameOf(arrays[0]) : port.name}`,
+          : `${place} has ${names}${more}: say which one, as in --input ${port.name}=${place}:${arrays[0]?.name ?? port.name}`,
       );
     }
-    return fromNpy(port, picked.read(ARRAY_LIMIT), `${place}:${nameOf(picked)}`);
+    return fromNpy(port, picked.read(), `${place}:${picked.name}`);
   } catch (error) {
     if (!(error instanceof ZipError)) throw error;
     throw new InputFailure(`${place} is no .npz file that can be read: ${error.message}`);
@@ -240,9 +239,9 @@ function fromCsv(port: Port, text: string, place: string): Value {
 // ---------------------------------------------------------------------------------------------- pictures
 
 function fromPicture({ entry, port, pictures }: For, bytes: Uint8Array, place: string): Value {
-  let picture: ReturnType<typeof decodePng>;
+  let picture: Picture;
   try {
-    picture = isJpeg(bytes) ? decodeJpeg(bytes) : decodePng(bytes);
+    picture = decodePicture(bytes);
   } catch (error) {
     if (!(error instanceof PictureError)) throw error;
     throw new InputFailure(`${place} is no picture that can be read: ${error.message}`);

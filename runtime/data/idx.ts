@@ -1,4 +1,5 @@
 // MNIST's idx format and the binary records of CIFAR. In: the bytes of files that are unpacked already. Out: data sets.
+import { sizeOf } from "../core/tensor.ts";
 import { DataError, type Dataset, type Elements, revive } from "./dataset.ts";
 
 export interface Idx {
@@ -23,7 +24,7 @@ export function parseIdx(bytes: Uint8Array, file: string): Idx {
   const start = 4 + 4 * bytes[3];
   if (bytes.length < start) throw new DataError(`${file} is cut off within its header`);
   const shape = Array.from({ length: bytes[3] }, (_, i) => view.getUint32(4 + 4 * i));
-  const elements = shape.reduce((a, b) => a * b, 1);
+  const elements = sizeOf(shape);
   const have = bytes.length - start;
   if (have !== elements * kind.bytes) {
     const record = shape.length ? (elements / shape[0]) * kind.bytes : 1;

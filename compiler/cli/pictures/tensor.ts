@@ -4,7 +4,7 @@
 import type { EntryPlan, Port } from "../../../runtime/core/program.ts";
 import { type AnyArray, arrayOf, typeText } from "../../../runtime/core/tensor.ts";
 import { type Picture, PictureError } from "../../../runtime/data/node/pictures/picture.ts";
-import { cropped, resized } from "../../../runtime/data/node/pictures/resize.ts";
+import { fitted } from "../../../runtime/data/node/pictures/resize.ts";
 import type { Result } from "../print-tensor.ts";
 
 export interface PictureOptions {
@@ -45,7 +45,7 @@ export function toTensor(
 ): { readonly data: AnyArray; readonly shape: readonly number[] } {
   const want = wanted(entry, port);
   const { channels } = want;
-  const { width: w, height: h, data, channels: has, most } = fitted(picture, want, port, options);
+  const { width: w, height: h, data, channels: has, most } = ofSize(picture, want, port, options);
   const floats = port.dtype === "f32" || port.dtype === "f16";
   const { mean, std } = options;
   for (const [name, list] of Object.entries({ mean, std }))
@@ -72,7 +72,7 @@ export function toTensor(
   return { data: out, shape: port.shape.length === 2 ? [h, w] : shape };
 }
 
-function fitted(
+function ofSize(
   picture: Picture,
   { height = picture.height, width = picture.width }: Wanted,
   port: Port,
@@ -83,10 +83,7 @@ function fitted(
     throw new PictureError(
       `is ${picture.width} by ${picture.height} pixels (width by height), and ${port.name}: ${typeText(port.dtype, port.shapeText)} takes ${width} by ${height}; --resize scales it, --resize crop scales it and takes the middle`,
     );
-  if (resize === "stretch") return resized(picture, width, height);
-  const scale = Math.max(width / picture.width, height / picture.height);
-  const cover = (side: number, least: number): number => Math.max(least, Math.round(side * scale));
-  return cropped(resized(picture, cover(picture.width, width), cover(picture.height, height)), width, height);
+  return fitted(picture, width, height, resize);
 }
 
 /** The pictures that a result is: floats from 0 to 1 (others as the nearer of them), integers from 0 to 255. */

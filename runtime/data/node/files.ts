@@ -1,6 +1,6 @@
 // Files of data. In: paths. Out: bytes, unpacked where gzip packed them; or a DataError that names the file.
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { DataError } from "../dataset.ts";
 import { isGzip } from "../gzip.ts";
@@ -59,5 +59,3 @@ export function findFile(folder: string, names: readonly string[]): string | und
     for (const end of ["", ".gz"]) if (existsSync(join(folder, name + end))) return join(folder, name + end);
   return undefined;
 }
-
-export const nameOf = (path: string): string => basename(path);

@@ -9,7 +9,7 @@ import { table } from "../table.ts";
 import { byteWindows, characterWindows, lines } from "../text.ts";
 import { bytesOf, findFile, isFolder, namesIn, textOf } from "./files.ts";
 import { pictureFolder } from "./pictures/folder.ts";
-import { readZip, ZipError } from "./zip.ts";
+import { readNpz, ZipError } from "./zip.ts";
 
 export interface Opened {
   readonly train: Dataset;
@@ -149,10 +149,14 @@ function openMnist(folder: string): Opened {
 
 function openCifar(path: string, labels: 1 | 2): Opened {
   const kind = labels === 1 ? "CIFAR-10" : "CIFAR-100";
-  const all = isFolder(path) ? namesIn(path).map((name) => join(path, name)) : [path];
-  const files = all.filter((file) => !isFolder(path) || /\.bin(\.gz)?$/.test(file));
+  const folder = isFolder(path);
+  const files = folder
+    ? namesIn(path)
+        .filter((name) => /\.bin(\.gz)?$/.test(name))
+        .map((name) => join(path, name))
+    : [path];
   if (files.length === 0) throw new DataError(`${path} has no .bin files of ${kind}`);
-  const names = isFolder(path)
+  const names = folder
     ? findFile(path, labels === 1 ? ["classes.txt", "batches.meta.txt"] : ["fine_label_names.txt"])
     : undefined;
   const classes = names ? textOf(names).split(/\r?\n/).filter(Boolean) : undefined;
@@ -160,11 +164,11 @@ function openCifar(path: string, labels: 1 | 2): Opened {
     if (own.length === 0) return undefined;
     // Each by itself, so that what is wrong with one is said of it.
     const parts = own.map((file) => ({ file, bytes: bytesOf(file) }));
-    for (const { file, bytes } of parts) cifar(bytes, file, { labels, classes });
-    if (parts.length === 1) return cifar(parts[0].bytes, parts[0].file, { labels, classes });
+    const sets = parts.map(({ file, bytes }) => cifar(bytes, file, { labels, classes }));
+    if (sets.length === 1) return sets[0];
     return cifar(Buffer.concat(parts.map((p) => p.bytes)), path, { labels, classes });
   };
-  const isTest = (file: string): boolean => isFolder(path) && /test[^/\\]*$/.test(file);
+  const isTest = (file: string): boolean => folder && /test[^/\\]*$/.test(file);
   const train = part(files.filter((f) => !isTest(f)));
   const test = part(files.filter(isTest));
   return train ? { train, test } : { train: test as Dataset };
@@ -198,16 +202,11 @@ function arrayOf(
   }
 }
 
-/** Elements of an archive, in bytes, at most. */
-const LIMIT = 2 ** 31 - 1;
-
 function openNpz(path: string): Dataset {
   try {
-    const entries = readZip(bytesOf(path)).filter((e) => e.name.endsWith(".npy"));
-    const arrays = entries.map((e) => {
-      const name = e.name.slice(0, -".npy".length);
-      return [name, arrayOf(e.read(LIMIT), `${path}:${name}`)] as const;
-    });
+    const arrays = readNpz(bytesOf(path)).map(
+      ({ name, read }) => [name, arrayOf(read(), `${path}:${name}`)] as const,
+    );
     return fromArrays(Object.fromEntries(arrays), { name: path });
   } catch (error) {
     if (!(error instanceof ZipError)) throw error;

@@ -24,6 +24,15 @@ const LOCAL = 0x04034b50;
 export const isZip = (bytes: Uint8Array): boolean =>
   bytes.length >= 4 && bytes[0] === 0x50 && bytes[1] === 0x4b && (bytes[2] === 3 || bytes[2] === 5);
 
+/** Bytes of an array, at most. */
+const MOST_ARRAY = 2 ** 31 - 1;
+
+/** The arrays of an .npz archive by name; what is read is as a .npy file has it. */
+export const readNpz = (bytes: Uint8Array): { readonly name: string; readonly read: () => Uint8Array }[] =>
+  readZip(bytes)
+    .filter((e) => e.name.endsWith(".npy"))
+    .map((e) => ({ name: e.name.slice(0, -".npy".length), read: () => e.read(MOST_ARRAY) }));
+
 export function readZip(bytes: Uint8Array): ZipEntry[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const inside = (at: number, length: number): void => {

@@ -3,10 +3,9 @@
 import { join } from "node:path";
 import { type Column, DataError, type Dataset, type PlainOther } from "../../dataset.ts";
 import { bytesOf, isFolder, namesIn } from "../files.ts";
-import { decodeJpeg, isJpeg } from "./jpeg.ts";
+import { decodePicture } from "./decode.ts";
 import { type Picture, PictureError } from "./picture.ts";
-import { decodePng } from "./png.ts";
-import { cropped, resized } from "./resize.ts";
+import { fitted } from "./resize.ts";
 
 export interface FolderOptions {
   /** Height and width, where pictures are to be scaled; without it all have to be as large as the first. */
@@ -63,7 +62,7 @@ export function pictureFolder(folder: string, options: FolderOptions = {}): Data
 function decode(file: string): Picture {
   const bytes = bytesOf(file);
   try {
-    return isJpeg(bytes) ? decodeJpeg(bytes) : decodePng(bytes);
+    return decodePicture(bytes);
   } catch (error) {
     if (!(error instanceof PictureError)) throw error;
     throw new DataError(`${file} is no picture that can be read: ${error.message}`);
@@ -79,7 +78,7 @@ export function ofPictures(given: PlainOther): Dataset {
   const load = (record: number): Uint8Array => {
     const there = kept.get(record);
     if (there) return there;
-    const made = planes(fitted(decode(files[record]), size, resize, files[record], files[0]), channels);
+    const made = planes(ofSize(decode(files[record]), size, resize, files[record], files[0]), channels);
     if ((kept.size + 1) * pixels <= KEPT) kept.set(record, made);
     return made;
   };
@@ -101,7 +100,7 @@ export function ofPictures(given: PlainOther): Dataset {
   return { name, size: files.length, columns: { x, y }, classes, place: (record) => files[record], plain };
 }
 
-function fitted(
+function ofSize(
   picture: Picture,
   [height, width]: readonly [number, number],
   resize: PlainPictures["resize"],
@@ -113,10 +112,7 @@ function fitted(
     throw new DataError(
       `${file} is ${picture.width} by ${picture.height} pixels (width by height), ${first} ${width} by ${height}; size=${height}x${width} scales them`,
     );
-  if (resize === "stretch") return resized(picture, width, height);
-  const scale = Math.max(width / picture.width, height / picture.height);
-  const cover = (side: number, least: number): number => Math.max(least, Math.round(side * scale));
-  return cropped(resized(picture, cover(picture.width, width), cover(picture.height, height)), width, height);
+  return fitted(picture, width, height, resize);
 }
 
 /** Bytes by channel: grey by ITU-R 601, rounded as Pillow does; alpha is passed over. */

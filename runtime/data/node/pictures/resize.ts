@@ -7,6 +7,14 @@ export function resized(picture: Picture, width: number, height: number): Pictur
   return along(along(picture, "x", width), "y", height);
 }
 
+/** Each side by itself, or scaled to cover the size, of which the middle is taken. */
+export function fitted(picture: Picture, width: number, height: number, how: "stretch" | "crop"): Picture {
+  if (how === "stretch") return resized(picture, width, height);
+  const scale = Math.max(width / picture.width, height / picture.height);
+  const cover = (side: number, least: number): number => Math.max(least, Math.round(side * scale));
+  return cropped(resized(picture, cover(picture.width, width), cover(picture.height, height)), width, height);
+}
+
 /** The part in the middle. */
 export function cropped(picture: Picture, width: number, height: number): Picture {
   const { channels: n, data } = picture;
