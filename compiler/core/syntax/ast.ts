@@ -86,36 +86,27 @@ export interface ImportName extends NodeBase {
   readonly alias?: Ident;
 }
 
-/** `layer Name(params) { members }`; `params` is empty where the list is omitted. */
-export interface LayerDecl extends NodeBase {
+/** `word Name(params) { members }`; `params` is empty where the list is omitted. */
+interface MembersDecl extends NodeBase {
+  readonly name: Ident;
+  readonly params: readonly Param[];
+  readonly members: readonly Member[];
+  readonly doc?: string;
+  /** Whether the author has it on one line; the printer keeps that. */
+  readonly oneLine?: boolean;
+}
+
+export interface LayerDecl extends MembersDecl {
   readonly kind: "layer";
-  readonly name: Ident;
-  readonly params: readonly Param[];
-  readonly members: readonly Member[];
-  readonly doc?: string;
-  /** Whether the author has it on one line; the printer keeps that. */
-  readonly oneLine?: boolean;
 }
 
-export interface ModelDecl extends NodeBase {
+export interface ModelDecl extends MembersDecl {
   readonly kind: "model";
-  readonly name: Ident;
-  readonly params: readonly Param[];
-  readonly members: readonly Member[];
-  readonly doc?: string;
-  /** Whether the author has it on one line; the printer keeps that. */
-  readonly oneLine?: boolean;
 }
 
-/** `optimizer Name(params) { members }`: its buffers are what it keeps beside a parameter, its `update` is a step. */
-export interface OptimizerDecl extends NodeBase {
+/** Its buffers are what it keeps beside a parameter, its `update` is a step. */
+export interface OptimizerDecl extends MembersDecl {
   readonly kind: "optimizer";
-  readonly name: Ident;
-  readonly params: readonly Param[];
-  readonly members: readonly Member[];
-  readonly doc?: string;
-  /** Whether the author has it on one line; the printer keeps that. */
-  readonly oneLine?: boolean;
 }
 
 /** A parameter of a layer, model (static), fn (static or tensor) or op (scalar). An unnamed fn's need no type. */
