@@ -93,12 +93,7 @@ function chosenBy(
 ): Slot[] {
   const own = new Set<Slot>();
   for (const p of patterns) {
-    const trained = matchSlots(ctx, ctx.shared.slots, p, "").filter((s) => update.includes(s));
-    if (trained.length === 0)
-      fail(ctx, "E0908", `this block trains nothing that ${p.segments.join(".")} names`, p.span, {
-        help: "it is frozen, or left out by update",
-      });
-    for (const s of trained) {
+    for (const s of trainedBy(ctx, p, update)) {
       const other = taken.get(s);
       if (other && other !== clause)
         fail(ctx, "E0905", `${s.paths[0]} is in two groups`, p.span, {
@@ -109,6 +104,16 @@ function chosenBy(
     }
   }
   return update.filter((s) => own.has(s));
+}
+
+/** What a pattern names of what a block trains; there is something. */
+export function trainedBy(ctx: Ctx, pattern: ast.Pattern, update: readonly Slot[]): readonly Slot[] {
+  const trained = matchSlots(ctx, ctx.shared.slots, pattern, "").filter((s) => update.includes(s));
+  if (trained.length === 0)
+    fail(ctx, "E0908", `this block trains nothing that ${pattern.segments.join(".")} names`, pattern.span, {
+      help: "it is frozen, or left out by update",
+    });
+  return trained;
 }
 
 const isSchedule = (p: ast.Param): boolean =>

@@ -39,7 +39,7 @@ import {
   type Val,
 } from "../values/values.ts";
 import { bindEntry, type Ports } from "./entry.ts";
-import { optimizers } from "./optimizer.ts";
+import { optimizers, trainedBy } from "./optimizer.ts";
 import { type Solved, untilSolved } from "./solve.ts";
 import { newTrace, seal } from "./trace.ts";
 
@@ -85,23 +85,13 @@ export function checkTrain(shared: Shared, model: Instance, decl: ast.TrainDecl)
       `${taken.paths[0]} is a figure of the block, and a parameter it gives the gradient of`,
       gradients.span,
     );
-  const batch = one("batch");
+  const count = (e: ast.Expr | undefined, what: string): number | undefined =>
+    number(ctx, model, e, what, (n) => Number.isInteger(n) && n >= 1, "a positive int");
+  const batch = count(one("batch")?.size, "batch");
   const clip = one("clip");
-  const size = batch ? staticNumber(ctx, model, batch.size, "batch") : undefined;
-  if (batch && (size === undefined || !Number.isInteger(size) || size < 1))
-    fail(ctx, "E0607", `a batch of ${size}`, batch.size.span, { help: "batch takes a positive int" });
-  const limit = clip ? staticNumber(ctx, model, clip.limit, "clip") : undefined;
-  if (clip && (limit === undefined || !(limit > 0)))
-    fail(ctx, "E0607", `clip takes a positive number, not ${limit}`, clip.limit.span);
+  const limit = number(ctx, model, clip?.limit, "clip", (n) => n > 0, "a positive number");
   const ema = number(ctx, model, one("ema")?.decay, "ema", (n) => n > 0 && n < 1, "a number between 0 and 1");
-  const accumulate = number(
-    ctx,
-    model,
-    one("accumulate")?.count,
-    "accumulate",
-    (n) => Number.isInteger(n) && n >= 1,
-    "a positive int",
-  );
+  const accumulate = count(one("accumulate")?.count, "accumulate");
   const lossScale = number(
     ctx,
     model,
@@ -118,7 +108,7 @@ export function checkTrain(shared: Shared, model: Instance, decl: ast.TrainDecl)
     reports: traced.reports,
     update: update.map((s) => s.paths[0]),
     rules: gradients ? [] : optimizers(ctx, model, withs, update),
-    ...(size === undefined ? {} : { batch: size }),
+    ...(batch === undefined ? {} : { batch }),
     ...(clip && limit !== undefined ? { clip: { by: clip.by, limit } } : {}),
     ...(ema === undefined ? {} : { ema }),
     ...(accumulate === undefined ? {} : { accumulate }),
@@ -233,9 +223,7 @@ function maxNorms(
     if (c.kind !== "max_norm") return [];
     const limit = number(ctx, model, c.limit, "max_norm", (n) => n > 0, "a positive number") as number;
     const named = c.patterns?.flatMap((p) => {
-      const slots = matchSlots(ctx, ctx.shared.slots, p, "").filter((s) => update.includes(s));
-      if (slots.length === 0)
-        fail(ctx, "E0908", `this block trains nothing that ${p.segments.join(".")} names`, p.span);
+      const slots = trainedBy(ctx, p, update);
       for (const s of slots)
         if (s.shape.length < 2)
           fail(
