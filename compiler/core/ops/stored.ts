@@ -6,6 +6,7 @@ import { ofHalf } from "../ir/data.ts";
 import type { OpDef } from "../ir/types.ts";
 import type { Scalar } from "../kernel/scalar.ts";
 import { axis, dimAt, fail, int, normalizeAxis, numberAt, size, tensor, typeText } from "./define.ts";
+import { sizeOf } from "./dense.ts";
 
 /**
  * Attributes: bits of a number (16 is a half, 8 and 4 are integers with a sign), the axis of the result along which numbers
@@ -58,7 +59,7 @@ export const dequantizeOp: OpDef = {
       }
       return offset;
     };
-    const inner = out.shape.slice(along + 1).reduce((a, b) => a * b, 1);
+    const inner = sizeOf(out.shape.slice(along + 1));
     for (let flat = 0; flat < out.data.length; flat++) {
       const place = Math.floor(flat / inner) % out.shape[along];
       const word = words.data[at(words.shape, flat, 32 / bits)];

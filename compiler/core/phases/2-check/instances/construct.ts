@@ -215,8 +215,8 @@ function declareSlot(ctx: Ctx, statics: Scope, m: ast.ParamDecl | ast.BufferDecl
       `${m.name.name} begins as an initialiser or a number, not ${describe(made)}`,
       m.init.span,
     );
-  // Integers begin as integers: what a draw or a fraction would be truncated to is not what was meant.
   if ("why" in init) return fail(ctx, "E0706", `${init.why}, given [${shape.join(", ")}]`, m.init.span);
+  // Integers begin as integers: what a draw or a fraction would be truncated to is not what was meant.
   const whole = init.kind === "constant" && Number.isInteger(init.value);
   if ((dtype === "i32" || dtype === "u32") && !whole)
     fail(ctx, "E0402", `${m.name.name} is ${dtype} and begins as an int`, m.init.span);

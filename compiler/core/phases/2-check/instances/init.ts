@@ -1,6 +1,7 @@
 // Initial values of parameters, by PyTorch's names. In: a call in a `param` or `buffer` declaration and the shape. Out: the
 // Init of the program format, with fan-in and fan-out worked out. Separate because it is a table.
 import type { Init } from "../../../../../runtime/core/program.ts";
+import { sizeOf } from "../../../ops/dense.ts";
 import { asNumber, type Val } from "../values/values.ts";
 
 /** What an initialiser is called with: numbers and words by name. */
@@ -24,7 +25,7 @@ export interface Initializer {
 
 const fans = (shape: readonly number[]): { fanIn: number; fanOut: number } => {
   if (shape.length < 2) return { fanIn: shape[0] ?? 1, fanOut: shape[0] ?? 1 };
-  const field = shape.slice(2).reduce((a, b) => a * b, 1);
+  const field = sizeOf(shape.slice(2));
   return { fanIn: shape[1] * field, fanOut: shape[0] * field };
 };
 const uniform = (bound: number): Init => ({ kind: "uniform", low: -bound, high: bound });
@@ -56,7 +57,6 @@ const kaiming = (shape: readonly number[], given: Given): number => {
   const gain = GAINS[given.word("nonlinearity")](given("a"));
   return gain / Math.sqrt(safe(given.word("mode") === "fan_in" ? fanIn : fanOut));
 };
-const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
 export const INITIALIZERS: Readonly<Record<string, Initializer>> = {
   zeros: { doc: "Every element is 0.", params: [], make: () => ({ kind: "constant", value: 0 }) },
@@ -84,7 +84,7 @@ export const INITIALIZERS: Readonly<Record<string, Initializer>> = {
       const [mean, std, row] = [g("mean"), g("std"), g("zero_row")];
       if (Number.isNaN(row)) return { kind: "normal", mean, std };
       if (!(row >= 0 && row < (s[0] ?? 0))) return { why: `there is no row ${row}` };
-      const length = count(s.slice(1));
+      const length = sizeOf(s.slice(1));
       return { kind: "gap", mean, std, from: row * length, to: (row + 1) * length };
     },
   },
@@ -157,7 +157,7 @@ export const INITIALIZERS: Readonly<Record<string, Initializer>> = {
       const field = s.slice(2);
       const middle = field.reduce((at, n) => at * n + Math.floor(n / 2), 0);
       const own = s[0] / groups;
-      const [channel, out] = [count(field), count(s.slice(1))];
+      const [channel, out] = [sizeOf(field), sizeOf(s.slice(1))];
       return {
         kind: "ones",
         first: middle,
