@@ -9,7 +9,7 @@ import { transform } from "../ir/transform.ts";
 import type { Builder, Node, TensorType, Value } from "../ir/types.ts";
 import type { CheckedEntry, CheckedModel, CheckedTrain } from "../model.ts";
 import { cast, reshape, sum } from "../ops/axes.ts";
-import { pack } from "../ops/copy.ts";
+import { APART, pack } from "../ops/copy.ts";
 import { isFloat } from "../ops/define.ts";
 import { isFiniteOp, isInfOp, isNanOp } from "../ops/elementwise.ts";
 import { concat } from "../ops/joins.ts";
@@ -46,8 +46,6 @@ export interface Looked {
 }
 
 export const COUNTS = "counts";
-/** Elements between counts: each is written where a binding may begin. */
-const APART = 64;
 
 /** An entry, looked through. */
 export function lookThrough(entry: CheckedEntry): Replay {

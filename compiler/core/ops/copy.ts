@@ -17,6 +17,8 @@ export const copy: OpDef = {
   examples: [],
 };
 
+/** Elements of 4 bytes between what is packed by kernels of its own: each is written where a binding may begin. */
+export const APART = 64;
 /**
  * pack: operands, flat, at given places of one buffer; zero elsewhere. Operands are written there by their own kernels:
  * no dispatch. Attributes: offsets (elements, one an operand), total.

@@ -4,18 +4,15 @@ import type { Dim } from "../../dims/dim.ts";
 import { dim } from "../../dims/dim.ts";
 import type { Builder, Graph, Node, Value } from "../../ir/types.ts";
 import { broadcastTo, broadcastTogether, reshape } from "../../ops/axes.ts";
-import { pack } from "../../ops/copy.ts";
+import { APART, pack } from "../../ops/copy.ts";
 import { literalOf } from "../../ops/define.ts";
-import { sliceOp } from "../../ops/movement.ts";
+import { sliceAxis } from "../../ops/movement.ts";
 
 /** What a step makes: the next parameter, and what the rule keeps, by name. */
 export interface Stepped {
   readonly param: Value;
   readonly states: ReadonlyMap<string, Value>;
 }
-
-/** Elements of f32 between values that are put side by side. */
-const APART = 64;
 
 const nameOf = (n: Node): string => String(n.op.name === "state" ? n.attrs.path : n.attrs.name);
 const isLeaf = (n: Node): boolean => n.op.name === "state" || n.op.name === "input";
@@ -98,8 +95,7 @@ export class ElementRule {
       for (const v of met) {
         const at = computed.indexOf(fixed.get(v) as Value);
         if (at < 0) continue;
-        const part = { starts: [dim(offsets[at])], sizes: [dim(1)], steps: [1] };
-        beside.set(v, reshape(b, b.make(sliceOp, [packed], part), []));
+        beside.set(v, reshape(b, sliceAxis(b, packed, 0, offsets[at], 1), []));
       }
     }
     const graph = this.#graph;

@@ -18,7 +18,7 @@ import {
   type UpdateRule,
 } from "../../model.ts";
 import { broadcastTo, cast, reshape, sum } from "../../ops/axes.ts";
-import { pack } from "../../ops/copy.ts";
+import { APART, pack } from "../../ops/copy.ts";
 import { isFloat } from "../../ops/define.ts";
 import {
   abs,
@@ -42,7 +42,7 @@ import {
   where,
 } from "../../ops/elementwise.ts";
 import { type FlatParams, inRows, type ParamUse, type Rows } from "../../ops/flat.ts";
-import { sliceOp } from "../../ops/movement.ts";
+import { sliceAxis } from "../../ops/movement.ts";
 import { full, GRAIN, hyper, param, RANDOM_STEP, RUN, state } from "../../ops/source.ts";
 import { type Formula, formulaOf } from "./alike.ts";
 import { ElementRule, stepWhole } from "./rule.ts";
@@ -71,8 +71,6 @@ export interface BufferRun {
   readonly total: number;
   readonly members: readonly { readonly path: string; readonly at: number }[];
 }
-/** Elements of f32 between the beginnings of written buffers when they are put side by side: 256 bytes, as in the state. */
-const APART = 64;
 /** The least number that rounds to infinity in f16. */
 const F16_END = 65520;
 
@@ -166,7 +164,7 @@ export function trainStep(
   const host = (expr: HostExpr): Value => {
     if (typeof expr === "number") return fill(b, expr);
     const at = names.indexOf(hostText(expr));
-    return part(b, scalars as Value, at);
+    return reshape(b, sliceAxis(b, scalars as Value, 0, at, 1), []);
   };
 
   // Flat gradients, in f32 whatever the parameters are.
@@ -265,7 +263,7 @@ export function trainStep(
     .filter((w) => isFloat(w.value.type.dtype) && !isConst(product(w.value.type.shape), 0))
     .sort((x, y) => offsetOf(x.path) - offsetOf(y.path));
   const sizeOf = (w: { readonly value: Value }): number =>
-    Math.ceil((asConst(product(w.value.type.shape)) as number) / APART) * APART;
+    apart(asConst(product(w.value.type.shape)) as number);
   // What one formula writes to buffers side by side is written by it once, over all of them.
   const runs: BufferRun[] = [];
   const byFormula = formulasOf(b, floats, offsetOf, sizeOf).map(({ of, members }) => {
@@ -341,19 +339,13 @@ export function trainStep(
   writes.push({ path: `${train.name}.step`, value: gate(count, steps) });
   let isBadStep = not(b, ok);
   if (train.lossScale !== undefined) {
-    const scale = scaleOf(b, train.name);
-    states.push({
-      path: `${train.name}.loss_scale`,
-      dtype: "f32",
-      shape: [],
-      init: { kind: "constant", value: train.lossScale },
-    });
+    const { path, old: scale } = kept("loss_scale", [], { kind: "constant", value: train.lossScale });
     const good = counter("scaled_steps");
     const more = add(b, good, 1);
     const grown = eq(b, more, SCALE.grows);
     const up = where(b, grown, minimum(b, mul(b, scale, 2), fill(b, SCALE.most)), scale);
     const down = maximum(b, mul(b, scale, 0.5), fill(b, SCALE.least));
-    writes.push({ path: `${train.name}.loss_scale`, value: where(b, ok, up, down) });
+    writes.push({ path, value: where(b, ok, up, down) });
     writes.push({
       path: `${train.name}.scaled_steps`,
       value: where(b, and(b, ok, not(b, grown)), more, fill(b, 0, [], "i32")),
@@ -374,7 +366,7 @@ export function trainStep(
     const at = placed[rest.indexOf(list[0])].at;
     const shape = [dim(run.total)];
     const old = b.make(state, [], { path: run.path, dtype: "f32", shape }, "buffers");
-    const next = b.make(sliceOp, [written as Value], { starts: [dim(at)], sizes: shape, steps: [1] });
+    const next = sliceAxis(b, written as Value, 0, at, run.total);
     writes.push({ path: run.path, value: gate(next, old) });
   }
   const together = new Set(runs.flatMap((r) => r.members.map((m) => m.path)));
@@ -648,8 +640,7 @@ function wholeUpdate(b: Builder, g: Group, around: Around): Updated {
       if (name === "step") return around.step;
       if (Object.hasOwn(group.numbers, name)) return around.host(group.numbers[name]);
       const s = states.find((x) => x.name === name) as (typeof states)[number];
-      const slice = { starts: [dim(s.at[i])], sizes: [dim(s.sizes[i])], steps: [1] };
-      return reshape(b, b.make(sliceOp, [s.old], slice), s.shapes[i]);
+      return reshape(b, sliceAxis(b, s.old, 0, s.at[i], s.sizes[i]), s.shapes[i]);
     });
   });
   const flatten = (v: Value): Value => reshape(b, v, [product(v.type.shape)]);
@@ -668,10 +659,8 @@ function wholeUpdate(b: Builder, g: Group, around: Around): Updated {
   };
 }
 /** A parameter's part of a flat value, in its own shape. */
-const memberOf = (b: Builder, { flat }: Group, path: string, all: Value, shape: readonly Dim[]): Value => {
-  const part = { starts: [dim(flat.offsets.get(path) as number)], sizes: [product(shape)], steps: [1] };
-  return reshape(b, b.make(sliceOp, [all], part), shape);
-};
+const memberOf = (b: Builder, { flat }: Group, path: string, all: Value, shape: readonly Dim[]): Value =>
+  reshape(b, sliceAxis(b, all, 0, flat.offsets.get(path) as number, product(shape)), shape);
 
 /** Rows of the next parameters (what the first axis counts) are no longer than they may be: torch.renorm. */
 function withinNorms(
@@ -726,10 +715,6 @@ function averaging(b: Builder, updated: Updated, average: Kept, decay: number, i
   };
 }
 const apart = (size: number): number => Math.ceil(size / APART) * APART;
-
-/** One number of a list of them. */
-const part = (b: Builder, list: Value, at: number): Value =>
-  reshape(b, b.make(sliceOp, [list], { starts: [dim(at)], sizes: [dim(1)], steps: [1] }), []);
 
 /** The host's numbers by name, in the order of their evaluation: what a caller may give, then what is computed of it. */
 function hypersOf(rules: readonly UpdateRule[], each: number): Record<string, HostExpr> {
