@@ -81,7 +81,7 @@ export function beside(
   let all = variable(GROUP, "i32");
   if (ways > 1) {
     const name = names.fresh(GROUP);
-    body.push({ k: "let", name, x: dealt(all, whole, ways, word) });
+    body.push({ k: "let", name, x: dealt(all, whole, ways, word), group: true });
     all = variable(name, "i32");
   }
   const overrides: OverrideSlot[] = [];
@@ -140,7 +140,7 @@ export function beside(
     const inside: Stmt[] = [];
     if (before || ways > 1) {
       const name = names.fresh(GROUP);
-      inside.push({ k: "let", name, x: before ? bin("-", all, before) : all });
+      inside.push({ k: "let", name, x: before ? bin("-", all, before) : all, group: true });
       mine = variable(name, "i32");
     }
     const { stmt, fn } = rewriting({

@@ -111,7 +111,8 @@ export interface BufferSlot {
 }
 
 export type Stmt =
-  | { readonly k: "let"; readonly name: string; readonly x: X }
+  /** `group`: the number of the workgroup, counted as a kernel that runs beside others counts it. */
+  | { readonly k: "let"; readonly name: string; readonly x: X; readonly group?: true }
   | { readonly k: "var"; readonly name: string; readonly x: X }
   /** A private array filled with values; read by `element`. */
   | { readonly k: "array"; readonly name: string; readonly parts: readonly X[] }

@@ -25,8 +25,8 @@ const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const letters = (n: number): string =>
   n < LETTERS.length ? LETTERS[n] : letters(Math.floor(n / LETTERS.length) - 1) + LETTERS[n % LETTERS.length];
 
-/** Whether it is a number of the workgroup, whatever it is counted from. */
-const isGroup = (name: string): boolean => /^group(_\d+)?$/.test(name);
+/** Whether it is a number of the workgroup: it is spelled as where a kernel runs alone. */
+const isGroup = (s: Stmt): boolean => s.k === "let" && s.group === true;
 
 /** Loads, indices (i8 is a reserved word, and would be missed in the count), conditions, other values. */
 const kindOf = (x: X): string => {
@@ -54,9 +54,9 @@ export function shortNames(k: KernelCode): ShortNames {
     const counts: Counts = new Map();
     const at = depth === 0 ? "" : letters(depth - 1);
     // Where nothing is named, names within are no deeper: a kernel beside others is spelled as it is alone.
-    const within = list.some((s) => "name" in s && s.k !== "set" && !isGroup(s.name)) ? depth + 1 : depth;
+    const within = list.some((s) => "name" in s && s.k !== "set" && !isGroup(s)) ? depth + 1 : depth;
     for (const s of list) {
-      if (s.k === "let" && isGroup(s.name)) to.set(s.name, depth === 0 && list === k.body ? "g1" : "g");
+      if (s.k === "let" && s.group) to.set(s.name, depth === 0 && list === k.body ? "g1" : "g");
       else if (s.k === "let") give(s.name, kindOf(s.x) + at, counts);
       else if (s.k === "var") give(s.name, `c${at}`, counts);
       else if (s.k === "array") give(s.name, `t${at}`, counts);
