@@ -1,8 +1,16 @@
 // Sizes that a kernel divides by again and again, as constants of its pipeline: one text still serves all layers, and the
 // device's compiler sees a literal, by which it multiplies and shifts. In: a launch. Out: the same, with those of its words
-// that are such sizes, and the same at every call, as overrides.
+// that are such sizes, and the same at every call, as overrides; and with them small literals, which others have as words.
 import { asConst } from "../dims/dim.ts";
-import { type CodeFunction, type KernelCode, partsOf, type Stmt, type UniformSlot, type X } from "./code.ts";
+import {
+  type CodeFunction,
+  type KernelCode,
+  partsOf,
+  type Stmt,
+  type UniformSlot,
+  widen,
+  type X,
+} from "./code.ts";
 import type { Launch } from "./launch.ts";
 import { rewriting } from "./rewrite.ts";
 
@@ -30,9 +38,7 @@ export function withOverrides(l: Launch): Launch {
     divisor: (by, x) => {
       const n = literals.get(x);
       const slot = n === undefined ? undefined : spelled.get(n);
-      if (!slot) return by;
-      const one: X = { k: "override", slot, dtype: "i32", width: 1 };
-      return by.k === "splat" ? { ...by, a: one } : one;
+      return slot ? widen({ k: "override", slot, dtype: "i32", width: 1 }, by.width) : by;
     },
   });
   const code: KernelCode = {
@@ -50,12 +56,21 @@ export function withOverrides(l: Launch): Launch {
   };
 }
 
-/** Words that are divided by in a loop, or in a function that a loop calls. Elsewhere a division is soon over. */
+/**
+ * Small sizes that are written as they are elsewhere (`dim` of the emitter), and are constants here: layers of other sizes divide by
+ * words, and have the same text then. 3, which is a window's side in most layers, stays text: as a constant it makes modules longer.
+ */
+const HELD: readonly number[] = [2, 4];
+
+/**
+ * Words that are divided by in a loop, or in a function that a loop calls, and divisions there by literals that are held.
+ * Elsewhere a division is soon over.
+ */
 function divisorsInLoops(code: KernelCode): {
   readonly words: ReadonlySet<UniformSlot>;
   readonly literals: ReadonlyMap<X, number>;
 } {
-  const found = new Set<UniformSlot>();
+  const words = new Set<UniformSlot>();
   const literals = new Map<X, number>();
   const called = new Set<string>();
   const seen = new Set<X>();
@@ -65,9 +80,8 @@ function divisorsInLoops(code: KernelCode): {
     if (x.k === "call" && x.fn.startsWith("fn:")) called.add(x.fn.slice(3));
     if (x.k === "bin" && x.dtype === "i32" && (x.op === "/" || x.op === "%")) {
       const by = x.b.k === "splat" ? x.b.a : x.b;
-      if (by.k === "uniform") found.add(by.slot);
-      // Small sizes are written as they are (`dim` of the emitter); layers of other sizes divide by words, and have this text.
-      if (by.k === "lit" && (by.value === 2 || by.value === 4)) literals.set(x, by.value);
+      if (by.k === "uniform") words.add(by.slot);
+      if (by.k === "lit" && HELD.includes(by.value)) literals.set(x, by.value);
     }
     for (const part of partsOf(x)) expr(part);
   };
@@ -93,7 +107,7 @@ function divisorsInLoops(code: KernelCode): {
     for (const s of f.body) stmt(s, inLoop);
     if (inLoop && f.result) expr(f.result);
   }
-  return { words: found, literals };
+  return { words, literals };
 }
 function expressionsOf(s: Stmt): readonly X[] {
   switch (s.k) {

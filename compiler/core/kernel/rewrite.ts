@@ -41,7 +41,7 @@ export function rewriting(to: Rewriting) {
   const own = (x: X, was: X): X => {
     switch (x.k) {
       case "bin":
-        return to.divisor && (x.op === "/" || x.op === "%") ? { ...x, b: to.divisor(x.b, was) } : x;
+        return to.divisor && (x.op === "/" || x.op === "%") ? withParts(x, [x.a, to.divisor(x.b, was)]) : x;
       case "var":
         return to.variable ? to.variable(x) : x;
       case "uniform":
