@@ -562,10 +562,10 @@ const converted = (x: X, dtype: DType): X => (x.dtype === dtype ? x : call(`cast
 export const COMBINE_NAME = { add: "sum", mul: "prod", max: "most", min: "least" } as const;
 /** An integer that is known, as text. */
 function knownText(x: Scalar): X | undefined {
-  const n = x.dtype === "i32" && x.free.length === 0 ? asConst(indexForm(x).offset) : undefined;
-  return n !== undefined && (x.kind === "const" || (x.kind === "index" && x.terms.length === 0))
-    ? lit(n)
-    : undefined;
+  if (x.dtype !== "i32") return undefined;
+  const { terms, offset } = indexForm(x);
+  const n = terms.length === 0 ? asConst(offset) : undefined;
+  return n === undefined ? undefined : lit(n);
 }
 /** The vec4 that holds an element: offsets are not negative, and a shift is cheaper than a signed division. */
 const quarter = (offset: X): X => bin(">>", offset, lit(2));

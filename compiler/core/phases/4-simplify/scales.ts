@@ -6,7 +6,7 @@ import { asConst, type Dim, dim, isConst, ONE } from "../../dims/dim.ts";
 import { usersOf } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
 import type { Builder, Graph, OpDef, Value } from "../../ir/types.ts";
-import { broadcastTo, reshape } from "../../ops/axes.ts";
+import { broadcastTo, broadcastTogether, reshape } from "../../ops/axes.ts";
 import { add, mul, neg } from "../../ops/elementwise.ts";
 import { dequantizeOp } from "../../ops/stored.ts";
 import { derivedTest, writtenBy } from "./derived.ts";
@@ -99,8 +99,8 @@ const takesScale = (w: Value, along: number, isDerived: (v: Value) => boolean): 
 function timesScale(b: Builder, w: Value, scale: Value): Value {
   if (w.node.op !== dequantizeOp) return mul(b, w, broadcastTo(b, scale, w.type.shape));
   const [words, own] = w.node.inputs;
-  const shape = own?.type.shape.map((d, i) => (isConst(d, 1) ? scale.type.shape[i] : d));
-  const all = own && shape ? mul(b, broadcastTo(b, own, shape), broadcastTo(b, scale, shape)) : scale;
+  const factors = own ? broadcastTogether(b, [own, scale]) : [scale];
+  const all = factors.reduce((x, y) => mul(b, x, y));
   return b.make(dequantizeOp, [words, all], w.node.attrs, w.node.label);
 }
 
