@@ -60,6 +60,8 @@ function mixed(h: number): number {
   return h ^ (h >>> 16);
 }
 
+/** Bytes of an element where kernels read it. */
+export const bytesPer = (dtype: DType): number => (dtype === "f16" ? 2 : 4);
 /** The elements as a kernel reads them: four bytes each, and two of f16, little-endian. */
 export function dataBytes(d: Data): Uint8Array {
   const { elements } = d;

@@ -5,6 +5,7 @@
 // kernel binds. Out: products of parts, which are leaves that begin at a row of their parameter (`from`): rows lie one after the
 // other, so a part is a range of its buffer. What else reads the whole is refused where the limit is known, at load.
 import { asConst, dim } from "../../dims/dim.ts";
+import { bytesPer } from "../../ir/data.ts";
 import { transform } from "../../ir/transform.ts";
 import type { Builder, Graph, Value } from "../../ir/types.ts";
 import { dotOp } from "../../ops/dot.ts";
@@ -29,7 +30,7 @@ export function splitOperands(graph: Graph, most: number): Graph {
     if (node.op !== param || type.shape.length !== 2 || written.has(String(node.attrs.path)))
       return undefined;
     if (rows === undefined || columns === undefined) return undefined;
-    const row = columns * (type.dtype === "f16" ? 2 : 4);
+    const row = columns * bytesPer(type.dtype);
     if (rows * row <= most) return undefined;
     let grain = 1;
     while ((grain * row) % ALIGN) grain *= 2;

@@ -3,8 +3,8 @@
 import type { Artefact, BufferName, TensorSpec } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/report.ts";
 import { asConst } from "../../dims/dim.ts";
-import { type Data, dataBytes } from "../../ir/data.ts";
-import type { Node } from "../../ir/types.ts";
+import { bytesPer, type Data, dataBytes } from "../../ir/data.ts";
+import type { DType, Node } from "../../ir/types.ts";
 import type { CheckedModel } from "../../model.ts";
 import {
   type FlatParams,
@@ -25,12 +25,11 @@ export interface Place {
 
 /** They lie the same in all programs: what the strictest backend asks for. */
 const ALIGN = 256;
-const bytesPer = (dtype: string): number => (dtype === "f16" ? 2 : 4);
 const aligned = (bytes: number): number => Math.ceil(bytes / ALIGN) * ALIGN;
 
 interface Named {
   readonly path: string;
-  readonly dtype: string;
+  readonly dtype: DType;
   readonly shape: readonly number[];
 }
 /** Places named tensors one after the other, each at a multiple of 256 bytes. */
@@ -159,7 +158,7 @@ function flatOf(
 export const placeBuffers = (buffers: CheckedModel["buffers"]): ReadonlyMap<string, number> =>
   new Map([...placeAll(buffers).places].map(([path, at]) => [path, at.offset]));
 
-type Stored = Omit<TensorSpec, "offset" | "bytes" | "dtype"> & { readonly dtype: string };
+type Stored = Omit<TensorSpec, "offset" | "bytes">;
 
 export interface StatePlaces {
   readonly tensors: readonly TensorSpec[];
@@ -192,7 +191,7 @@ function tensorSpecs(list: readonly Stored[], places: ReadonlyMap<string, Place>
     return {
       path: t.path,
       aliases: t.aliases,
-      dtype: t.dtype as TensorSpec["dtype"],
+      dtype: t.dtype,
       shape: t.shape,
       offset: at.offset,
       bytes: at.bytes,

@@ -2,10 +2,11 @@
 
 import type { BufferName } from "../../../../runtime/core/program.ts";
 import { add, type Dim, evaluateAll, mul, NOMINAL, product } from "../../dims/dim.ts";
+import { bytesPer } from "../../ir/data.ts";
 import type { DType, Value } from "../../ir/types.ts";
 import type { Launch } from "../../kernel/launch.ts";
 
-export const elementBytes = (v: Value, stored: DType = v.type.dtype): number => (stored === "f16" ? 2 : 4);
+export const elementBytes = (v: Value, stored: DType = v.type.dtype): number => bytesPer(stored);
 /** `stored`: what its elements are in memory. */
 export const bytesOf = (v: Value, stored?: DType): Dim => mul(product(v.type.shape), elementBytes(v, stored));
 

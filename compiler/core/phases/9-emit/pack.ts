@@ -21,6 +21,7 @@ import {
   type TensorSpec,
 } from "../../../../runtime/core/program.ts";
 import { accessOf } from "../../../../runtime/core/unfold.ts";
+import { bytesPer } from "../../ir/data.ts";
 import { flatData } from "./text.ts";
 
 /** Values in order of their first use; equal ones are one. */
@@ -303,7 +304,7 @@ export function pack(artefact: Artefact): Packed {
     let end = 0;
     return list.map((spec) => {
       const { path, shape, init, ...rest } = spec;
-      const bytes = shape.reduce((n, d) => n * d, 1) * (spec.dtype === "f16" ? 2 : 4);
+      const bytes = shape.reduce((n, d) => n * d, 1) * bytesPer(spec.dtype);
       const usually = { aliases: [], dtype: "f32", offset: end, bytes, role: usual };
       end = Math.ceil((spec.offset + spec.bytes) / 256) * 256;
       return [path, shape, inits.id(init), ...unusual(rest, usually)] as unknown as PackedTensor;

@@ -1,6 +1,7 @@
 // Parameters and buffers of a model once it is built: their paths, ties and what is frozen, and patterns that name them.
 // In: the tree of instances. Out: slots in the order of declaration. Separate from building: nothing is evaluated here.
 import { didYouMean } from "../../../diagnostics/nearest.ts";
+import { bytesPer } from "../../../ir/data.ts";
 import type { LayerInfo } from "../../../model.ts";
 import type * as ast from "../../../syntax/ast.ts";
 import { baseCtx, type Ctx, fail, LIMITS, recover, type Shared, step } from "../values/context.ts";
@@ -77,7 +78,7 @@ export function place(
   for (const kind of ["param", "buffer"] as const) {
     const bytes = owners
       .filter((s) => s.kind === kind)
-      .reduce((n, s) => n + s.shape.reduce((a, b) => a * b, 1) * (s.dtype === "f16" ? 2 : 4), 0);
+      .reduce((n, s) => n + s.shape.reduce((a, b) => a * b, 1) * bytesPer(s.dtype), 0);
     const largest = owners.filter((s) => s.kind === kind).sort((a, b) => elements(b) - elements(a))[0];
     if (bytes > LIMITS.bytes)
       fail(
