@@ -142,6 +142,10 @@ describe("mdl quantize", () => {
     expect(quantize("net.int8.safetensors")).toMatch(/holds int8 weights already/);
     expect(quantize("net.safetensors", "--bits", "4", "--group", "12")).toMatch(/a multiple of 8/);
     expect(quantize("net.safetensors", "--group", "32")).toMatch(/--group is of --bits 4/);
+    writeFileSync(place("only.mdl"), SOURCE.replace(/^ +with .*$/m, "  gradients"));
+    expect(told("quantize", "only.mdl", "fit_gradients", "--weights", "net.safetensors")).toMatch(
+      /fit_gradients trains, and training keeps weights/,
+    );
     weights("bad.safetensors", (path, data) => {
       if (path === "a.weight") data[7] = Number.NaN;
     });

@@ -7,6 +7,7 @@ import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
 import type { AnyArray } from "../../../runtime/core/tensor.ts";
 import { requestGpu, runAgainQuietly, UnsupportedError } from "../../../runtime/node/index.ts";
 import {
+  blockEntry,
   type Compiled,
   dequantizeWeight,
   QuantizeError,
@@ -92,7 +93,7 @@ export async function quantizeCommand(
   const source = new SourceModel(path, choices);
   if (name !== undefined) source.pick(name);
   const entry = name ?? source.checked.entries[0]?.name;
-  if (source.checked.trains.some((t) => `${t.name}_step` === entry || entry === "train_step"))
+  if (source.checked.trains.some((t) => blockEntry(t) === entry || entry === "train_step"))
     throw new InputFailure(`${entry} trains, and training keeps weights as they are declared: name an entry`);
   const entries = entry === undefined ? [] : [entry];
   const plain = source.compile({ entries });
