@@ -1,7 +1,6 @@
 // Trained weights in few bits: ResNet-20 on CIFAR-10's training images, which it knows to 99.8 %. On the adapter.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { gunzipSync } from "node:zlib";
 import { expect, it } from "vitest";
 import { compile, quantizeWeight, type Storage } from "../../compiler/core/index.ts";
 import { load } from "../../runtime/core/index.ts";
@@ -9,7 +8,8 @@ import { convert, parseSafetensors } from "../../runtime/core/safetensors.ts";
 import type { Tensor } from "../../runtime/core/tensor.ts";
 import { example } from "../support/cli.ts";
 import { testDevice } from "../support/device.ts";
-import { sharedData } from "../support/shared-data.ts";
+import { readCifar10, sharedData } from "../support/shared-data.ts";
+import { packed } from "./support.ts";
 
 const PLANE = 32 * 32;
 const COUNT = 100;
@@ -21,8 +21,8 @@ it.each<{ storage: Storage; wrong: number }>([
 ])("ResNet-20 with $storage.bits bits knows its images", async ({ storage, wrong }, context) => {
   await testDevice(context as never);
   const at = sharedData(context as never, "models", "cifar10-resnet20");
-  const bytes = gunzipSync(
-    readFileSync(sharedData(context as never, "datasets", "cifar10", "train_first4000.bin.gz")),
+  const { pixels, labels } = readCifar10(
+    sharedData(context as never, "datasets", "cifar10", "train_first4000.bin.gz"),
   );
   const made = compile(readFileSync(example("resnet20"), "utf8"), "resnet20.mdl", {
     entries: ["logits"],
@@ -36,11 +36,7 @@ it.each<{ storage: Storage; wrong: number }>([
     const w = made.stored?.weights.find((x) => x.path === path);
     if (!data) continue;
     if (!w) weights[path] = { data, shape: tensor.shape };
-    else {
-      const q = quantizeWeight(w, data);
-      weights[w.words.path] = { data: q.words, shape: w.words.shape };
-      if (w.scale && q.scale) weights[w.scale.path] = { data: q.scale, shape: w.scale.shape };
-    }
+    else Object.assign(weights, packed(w, quantizeWeight(w, data)));
   }
   const net = await load(made.artefact, { weights });
   try {
@@ -48,15 +44,14 @@ it.each<{ storage: Storage; wrong: number }>([
     for (let from = 0; from < COUNT; from += BATCH) {
       const x = Float32Array.from({ length: BATCH * 3 * PLANE }, (_, j) => {
         const c = Math.floor(j / PLANE) % 3;
-        const image = from + Math.floor(j / (3 * PLANE));
-        const pixel = bytes[image * (1 + 3 * PLANE) + 1 + (j % (3 * PLANE))];
+        const pixel = pixels[from * 3 * PLANE + j];
         return (pixel / 255 - [0.485, 0.456, 0.406][c]) / [0.229, 0.224, 0.225][c];
       });
       const call = net.entries["logits"] as (inputs: object) => Promise<{ logits: Tensor }>;
       const { logits } = await call({ x: { data: x, shape: [BATCH, 3, 32, 32] } });
       for (let i = 0; i < BATCH; i++) {
         const row = logits.data.slice(10 * i, 10 * i + 10) as Float32Array;
-        if (row.indexOf(Math.max(...row)) === bytes[(from + i) * (1 + 3 * PLANE)]) right++;
+        if (row.indexOf(Math.max(...row)) === labels[from + i]) right++;
       }
     }
     if (process.env["MDL_TEST_TELL"]) process.stderr.write(`${storage.bits} bits: ${right} of ${COUNT}\n`);

@@ -3,8 +3,10 @@ import {
   type Compiled,
   compile,
   dequantizeWeight,
+  type Quantized,
   quantizeWeight,
   type Storage,
+  type StoredWeight,
   type Target,
 } from "../../compiler/core/index.ts";
 import { ODD } from "./models.ts";
@@ -25,6 +27,12 @@ export interface Tensor {
   readonly shape: readonly number[];
   readonly data: Float32Array | Uint32Array;
 }
+
+/** A weight as it is stored, by path. */
+export const packed = ({ words, scale }: StoredWeight, q: Quantized): Record<string, Tensor> => ({
+  [words.path]: { dtype: "u32", shape: words.shape, data: q.words },
+  ...(scale && q.scale && { [scale.path]: { dtype: "f32", shape: scale.shape, data: q.scale } }),
+});
 
 export interface Stored {
   readonly plain: Compiled;
@@ -58,8 +66,7 @@ export function stored(
       return;
     }
     const q = quantizeWeight(w, data);
-    words[w.words.path] = { dtype: "u32", shape: w.words.shape, data: q.words };
-    if (w.scale && q.scale) words[w.scale.path] = { dtype: "f32", shape: w.scale.shape, data: q.scale };
+    Object.assign(words, packed(w, q));
     decoded[path] = { ...own, data: dequantizeWeight(w, q) };
   });
   return { plain, stored: small, words, decoded };
