@@ -67,10 +67,8 @@ describe("accumulate", () => {
   const clauses = "with adamw(lr = linear(0.1), weight_decay = 0.1); clip norm 0.3; report grad_norm";
   it("makes one update of the mean of several calls' gradients, schedules and Adam's count with it", () => {
     const parts = net(`${clauses}; accumulate 3`);
-    const whole = net(clauses);
     // Schedules of both have as many updates.
-    const other = referenceNet(steps(clauses), { totalSteps: 4 });
-    void whole;
+    const whole = referenceNet(steps(clauses), { totalSteps: 4 });
     for (let i = 0; i < 3; i++) {
       const list = [0, 1, 2].map((k) => batch(3 * i + k));
       const before = values(parts, "w");
@@ -78,10 +76,10 @@ describe("accumulate", () => {
       parts.step("fit", list[1]);
       expect(values(parts, "w")).toEqual(before);
       const figures = parts.step("fit", list[2]);
-      const one = other.step("fit", join(...list));
+      const one = whole.step("fit", join(...list));
       expect(figures.grad_norm.data[0]).toBeCloseTo(one.grad_norm.data[0], 10);
       for (const path of ["w", "b"])
-        expect(farthest(values(parts, path), values(other, path)), `${i}: ${path}`).toBeLessThan(1e-9);
+        expect(farthest(values(parts, path), values(whole, path)), `${i}: ${path}`).toBeLessThan(1e-9);
     }
     expect(values(parts, "fit.step")).toEqual([9]);
     expect(values(parts, "fit.gradient_sum").every((g) => g === 0)).toBe(true);
@@ -267,6 +265,8 @@ train plain  for M { minimize loss; with sgd(lr = 1); frozen c.bias }`,
 
 describe("clauses that cannot be", () => {
   it.each([
+    ["batch 1.5", "E0607", "batch takes a positive int, not 1.5"],
+    ["clip norm 0", "E0607", "clip takes a positive number, not 0"],
     ["accumulate 0", "E0607", "accumulate takes a positive int, not 0"],
     ["accumulate 2; accumulate 3", "E0905", "accumulate stands twice"],
     ["ema 1.5", "E0607", "ema takes a number between 0 and 1, not 1.5"],
