@@ -71,12 +71,12 @@ describe("transforms", () => {
     expect([...grown]).toEqual(new Array(pixels).fill(0.5));
   });
   it("jitter keeps to its ranges; hue turns colours and leaves grey", () => {
-    for (const record of many) {
-      const x = done("jitter:0.5", record);
-      const factor = x[1] / picture()[1];
+    const factors = many.map((record) => done("jitter:0.5", record)[1] / picture()[1]);
+    for (const factor of factors) {
       expect(factor).toBeGreaterThan(0.49);
       expect(factor).toBeLessThan(1.51);
     }
+    expect(Math.max(...factors) - Math.min(...factors)).toBeGreaterThan(0.8);
     const hsv: Size = { channels: 3, height: 1, width: 2 };
     const x = Float32Array.of(1, 0.5, 0, 0.5, 0, 0.5);
     // A third of the circle: red becomes green.
@@ -101,7 +101,13 @@ describe("transforms", () => {
     for (const record of many.slice(0, 10)) {
       const x = done("erase:1", record);
       const gone = [...x.keys()].filter((i) => x[i] !== old[i]);
-      expect(gone.length % 3).toBe(0);
+      // The same places of each channel, all that is between the first and the last row and column.
+      const places = gone.filter((i) => i < 48);
+      expect(gone).toEqual([0, 48, 96].flatMap((channel) => places.map((i) => channel + i)));
+      const side = (of: readonly number[]): number => Math.max(...of) - Math.min(...of) + 1;
+      const [rows, columns] = [places.map((i) => Math.floor(i / 8)), places.map((i) => i % 8)];
+      expect(places).toHaveLength(side(rows) * side(columns));
+      expect(gone.map((i) => x[i])).toEqual(gone.map(() => 0));
       expect(gone.length).toBeLessThan(0.45 * pixels);
     }
     expect(done("normalize:0.5:0.1:0.2:0.5:1:2")[50]).toBeCloseTo((old[50] - 0.1) / 1, 6);
