@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import { misfit } from "../../runtime/core/adapter.ts";
 import type { LoadOptions, NetBase } from "../../runtime/core/api.ts";
 import { load } from "../../runtime/core/index.ts";
-import type { Artefact, EntryPlan, Packed, Program } from "../../runtime/core/program.ts";
+import type { Artefact, EntryPlan, Packed } from "../../runtime/core/program.ts";
 import { unpack } from "../../runtime/core/unpack.ts";
 import { requestGpu, UnsupportedError } from "../../runtime/node/index.ts";
 import {
@@ -180,8 +180,7 @@ export function compileSource(
 export async function targetHere(): Promise<string | undefined> {
   try {
     const adapter = await (await requestGpu()).requestAdapter();
-    const fits = (t: Target): boolean =>
-      adapter !== null && misfit({ requires: t.requires } as Program, adapter) === undefined;
+    const fits = (t: Target): boolean => adapter !== null && misfit(t, adapter) === undefined;
     return targets.find(fits)?.name;
   } catch (error) {
     if (error instanceof UnsupportedError) return undefined;

@@ -29,7 +29,11 @@ const limitOf = (limits: GPUSupportedLimits, name: string): number | undefined =
  * Why a program does not fit; undefined where it does. A target that was asked for by name may run on the other kind of
  * adapter: the kind says where it is fast, the rest where it is right.
  */
-export function misfit({ requires }: Program, offer: Offer, named = false): string | undefined {
+export function misfit(
+  { requires }: Pick<Program, "requires">,
+  offer: Offer,
+  named = false,
+): string | undefined {
   const missing = requires.features.filter((name) => !offer.features.has(name));
   if (missing.length) return `needs ${few(missing)}`;
   for (const [name, needed] of Object.entries(requires.limits)) {

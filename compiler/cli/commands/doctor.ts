@@ -4,7 +4,6 @@ import { createRequire } from "node:module";
 import { arch, cpus, platform, release } from "node:os";
 import { misfit } from "../../../runtime/core/adapter.ts";
 import { load } from "../../../runtime/core/index.ts";
-import type { Program } from "../../../runtime/core/program.ts";
 import type { Tensor } from "../../../runtime/core/tensor.ts";
 import {
   isSoftwareAdapter,
@@ -124,7 +123,7 @@ function adapterText({ info, features, limits }: GPUAdapter, style: Style): stri
 function targetText(adapter: GPUAdapter, style: Style): string {
   let taken = false;
   const rows = targets.map((target) => {
-    const reason = misfit({ requires: target.requires } as Program, adapter);
+    const reason = misfit(target, adapter);
     const first = !reason && !taken;
     taken ||= first;
     return [

@@ -4,7 +4,7 @@
 import { classOf, misfit } from "../../../runtime/core/adapter.ts";
 import type { NetBase, Profile } from "../../../runtime/core/api.ts";
 import { load } from "../../../runtime/core/index.ts";
-import type { EntryPlan, Program } from "../../../runtime/core/program.ts";
+import type { EntryPlan } from "../../../runtime/core/program.ts";
 import type { Tensor } from "../../../runtime/core/tensor.ts";
 import { requestGpu, runAgainQuietly, UnsupportedError } from "../../../runtime/node/index.ts";
 import { type Target, targets } from "../../core/index.ts";
@@ -114,9 +114,9 @@ function targetFor(adapter: GPUAdapter, name: string | undefined): Target {
     throw new InputFailure(
       `there is no target ${name}: targets are ${targets.map((t) => t.name).join(", ")}`,
     );
-  const fits = asked.find((t) => !misfit({ requires: t.requires } as Program, adapter, name !== undefined));
+  const fits = asked.find((t) => !misfit(t, adapter, name !== undefined));
   if (fits) return fits;
-  const why = asked.map((t) => `${t.name} ${misfit({ requires: t.requires } as Program, adapter, true)}`);
+  const why = asked.map((t) => `${t.name} ${misfit(t, adapter, true)}`);
   throw new UnsupportedError("unsupported", `no target fits this adapter: ${why.join(", ")}`);
 }
 
