@@ -285,6 +285,68 @@ describe("a bad step", () => {
     });
     expect((await json("debug", NAN, "fine", "--size", "N=3")).problems).toEqual([]);
   });
+  it("is none where a loss scale is too large for gradients alone", async () => {
+    const text = `model M {
+  param w: f32[3, 2] = constant(0.5)
+  fn loss(x: f32[N, 3]) -> f32 { mean(square(f32(f16(x @ w) * f16(9.0)))) }
+}
+train fit for M { minimize loss; with sgd(); loss_scale 65536 }
+`;
+    const scaled = write("scaled.mdl", text);
+    // A gradient of 65536 * 2 / 4 * 13.5 is more than f16 holds.
+    const { code, problems } = await json("debug", scaled, "train", "--input", "x=[[1, 1, 1], [1, 1, 1]]");
+    expect([code, problems]).toEqual([0, []]);
+    const bad = await json("debug", scaled, "train", "--input", "x=[[1e4, 1e4, 1e4], [1, 1, 1]]");
+    expect([bad.code, bad.problems[0].message]).toEqual([
+      1,
+      "step 0 of fit: mul gives 2 ∞ in 4 elements, first at [0, 0]",
+    ]);
+    // What was told as the first bad step was not told before it.
+    const { artefact } = compile(text, "scaled.mdl", { targets: ["baseline"] });
+    const { params, paramBytes, state, stateBytes } = artefact;
+    const snapshot = {
+      signature: signatureOf(artefact),
+      params: new Uint8Array(paramBytes),
+      state: new Uint8Array(stateBytes),
+      steps: { fit: 4 },
+      seed: 3,
+    };
+    new Float32Array(snapshot.params.buffer, params[0].offset, 6).fill(0.5);
+    const at = (path: string): number => state.find((s) => s.path === `fit.${path}`)?.offset ?? -1;
+    new Float32Array(snapshot.state.buffer)[at("loss_scale") / 4] = 65536;
+    new Int32Array(snapshot.state.buffer)[at("first_bad_step") / 4] = 3;
+    const batch = { x: { data: new Float32Array(6).fill(1), shape: [2, 3] } };
+    const kept = write("scaled.step", serialize({ snapshot, batch }));
+    expect((await json("debug", scaled, "train", "--replay", kept)).problems).toEqual([]);
+  });
+  it("in a block that gives gradients", async () => {
+    const look = write(
+      "look.mdl",
+      `model M {
+  param w: f32[3] = zeros()
+  fn loss(x: f32[N, 3]) -> f32 { sqrt(sum(square(x @ w))) }
+  fn fine(x: f32[N, 3]) -> f32 { sum(square(x @ w - 1.0)) }
+}
+train look for M { minimize loss; gradients }
+train good for M { minimize fine; gradients }
+`,
+    );
+    const { code, problems } = await json("debug", look, "look", "--size", "N=2");
+    expect([code, problems[0]]).toMatchObject([
+      1,
+      { message: "gradient of sqrt gives 1 ∞ in 1 element, first at []" },
+    ]);
+    const good = await json("debug", look, "good_gradients", "--size", "N=2");
+    expect([good.code, good.values.filter((v) => v.kind === "gradient").map((v) => v.name)]).toEqual([
+      0,
+      ["loss", "w"],
+    ]);
+    const checked = await here("gradcheck", look, "good", "--device", "cpu");
+    expect([checked.code, checked.out]).toEqual([
+      0,
+      expect.stringMatching(/\n +w +f32\[3\] .*ok\n1 gradient right/),
+    ]);
+  });
   it("in an input says which", async () => {
     const { err } = await here(
       ...["debug", NAN, "scores", "--input", 'x=[[1, 2, "NaN", 4]]', "--device", "cpu"],

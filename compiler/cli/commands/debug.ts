@@ -3,7 +3,7 @@
 // where NaN or infinity first came from. `mdl run --watch NAME` is the same for the values that are named.
 
 import { runAgainQuietly } from "../../../runtime/node/index.ts";
-import { debugging, renderAll } from "../../core/index.ts";
+import { blockEntry, debugging, renderAll } from "../../core/index.ts";
 import { type CallFlags, entryNamed, openCall, openSource } from "../debug/call.ts";
 import { explainBad } from "../debug/explain.ts";
 import { observe, type Where } from "../debug/observe.ts";
@@ -52,7 +52,7 @@ export async function debugCommand(
     totalSteps: flags.totalSteps ?? TOTAL_STEPS,
     ...(flags.lr === undefined ? {} : { hyper: { lr: flags.lr } }),
   };
-  const isStep = model.trains.some((t) => `${t.name}_step` === entry);
+  const isStep = model.trains.some((t) => blockEntry(t) === entry);
   const watched = chosen(debugged, patterns);
   const notes = [...debugged.prints, ...debugged.asserts];
   const { entry: kept, outputs } = debugging.keeping(debugged.entry, [

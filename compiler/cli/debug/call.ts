@@ -2,7 +2,7 @@
 // what it is called with, and every tensor it begins with.
 import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
 import type { AnyArray } from "../../../runtime/core/tensor.ts";
-import { type CheckedModel, debugging } from "../../core/index.ts";
+import { blockEntry, type CheckedModel, debugging } from "../../core/index.ts";
 import { drawInputs, type Sizes, sizesOf } from "../draw.ts";
 import { UsageError } from "../failure.ts";
 import { parseArgument, readInputs, type Value } from "../inputs.ts";
@@ -29,20 +29,18 @@ export function openSource(file: string, flags: ChoiceFlags, command: string): S
   return new SourceModel(file, flags);
 }
 
-/** `train` and `train_step` for the only training step. */
+/** Of a train block its name will do, and of the only one `train`. */
 export function entryNamed(source: SourceModel, name: string | undefined, command: string): string {
   const { checked, entries, path } = source;
   if (name === undefined)
     throw new UsageError(
       `which entry of ${checked.name}? ${entries.join(", ")}; for example mdl ${command} ${path} ${entries[0] ?? "ENTRY"}`,
     );
-  const wanted = name === "train" && !entries.includes(name) ? "train_step" : name;
-  const [only, ...more] = checked.trains;
-  if (wanted === "train_step" && !entries.includes(wanted) && only && more.length === 0)
-    return `${only.name}_step`;
-  if (entries.includes(`${wanted}_step`) && !entries.includes(wanted)) return `${wanted}_step`;
-  source.pick(wanted);
-  return wanted;
+  const only = /^train(_step)?$/.test(name) && checked.trains.length === 1 ? checked.trains[0] : undefined;
+  const block = checked.trains.find((t) => t.name === name) ?? only;
+  if (block && !entries.includes(name)) return blockEntry(block);
+  source.pick(name);
+  return name;
 }
 
 export interface Opened {

@@ -3,6 +3,7 @@
 import type { AnyArray } from "../../../runtime/core/tensor.ts";
 import { evaluateHost } from "../../../runtime/core/train.ts";
 import {
+  blockEntry,
   type CheckedModel,
   type Diagnostic,
   debugging,
@@ -29,7 +30,7 @@ export interface StepNumbers {
 
 /**
  * Makes the call again in a debug build and says where NaN or infinity first came from. `model`: checked by `source.watched`;
- * `entry`: an entry, or a training step by `NAME_step`, whose optimiser state is among the call's tensors (zeros where not).
+ * `entry`: an entry, or a train block's own; a step's optimiser state is among the call's tensors (as it begins where not).
  * A bad step has changed nothing: what it began with is what is there after it.
  */
 export async function explainBad(
@@ -40,11 +41,18 @@ export async function explainBad(
   where: Where,
   numbers: StepNumbers = { step: 0 },
 ): Promise<Diagnostic | undefined> {
-  const train = model.trains.find((t) => `${t.name}_step` === entry);
+  const block = model.trains.find((t) => blockEntry(t) === entry);
+  const train = block && block.rules.length > 0 ? block : undefined;
   const debugged = debugging.debugEntry(model, entry);
   const { reference, artefact } = source.build(model, { targets: [], entries: [entry] });
   const step = train && debugging.lookThroughStep(model, reference, train);
-  const replay = step ?? debugging.lookThrough(debugged.entry);
+  // A block without an update gives its parameters' gradients.
+  const given = debugged.values.filter((w) => w.kind === "gradient" && block?.update.includes(w.name));
+  const gives = debugging.keeping(
+    debugged.entry,
+    given.map((w) => w.value),
+  );
+  const replay = step ?? debugging.lookThrough(gives.entry);
   const inputs: Record<string, Value> = { ...call.inputs };
   const hyper = step ? hyperOf(step.hyper, numbers) : {};
   if (step) {
@@ -57,6 +65,8 @@ export async function explainBad(
   }
   const again = { ...call, inputs };
   const counted = await observe(source, model, replay.entry, again, where);
+  // Gradients that overflow at a loss scale are passed over.
+  if (step && Number(counted.results.bad_step.data[0]) === 0) return undefined;
   const counts = counted.results[debugging.COUNTS];
   const origin = counts && debugging.originIn(replay, counts.data);
   if (!origin) return undefined;
@@ -78,7 +88,7 @@ export async function explainBad(
     nameOf,
     spanOf: (v) => v.node.origin.span ?? known(v)?.span,
     within: train ? `step ${numbers.step} of ${train.name}: ` : "",
-    otherwise: train ? train.span : debugged.entry.span,
+    otherwise: debugged.entry.span,
     member: (total, element) => debugging.memberAt(reference, total, element),
     hyper,
   });

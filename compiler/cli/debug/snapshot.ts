@@ -64,8 +64,11 @@ export function keptStep(
     }
   const block = entry.replace(/_step$/, "");
   const done = taken.steps.get(block) ?? 0;
-  const first = tensors.get(`${block}.first_bad_step`)?.[0] ?? 0;
+  const told = tensors.get(`${block}.first_bad_step`);
+  const first = told?.[0] ?? 0;
   const step = first > 0 ? first - 1 : done;
+  // Before it none was bad.
+  told?.fill(0);
   // Each step draws once: what was drawn since the bad one is taken back.
   const draws = tensors.get(DRAWS);
   if (draws) tensors.set(DRAWS, Uint32Array.of(Math.max(0, draws[0] - (done - step))));

@@ -7,7 +7,14 @@ import type { Span } from "../diagnostics/span.ts";
 import { print } from "../dims/dim.ts";
 import { createBuilder, finishGraph } from "../ir/build.ts";
 import type { Graph, Node, Value } from "../ir/types.ts";
-import type { CheckedEntry, CheckedModel, CheckedTrain, PortInfo, Sight } from "../model.ts";
+import {
+  blockEntry,
+  type CheckedEntry,
+  type CheckedModel,
+  type CheckedTrain,
+  type PortInfo,
+  type Sight,
+} from "../model.ts";
 import { full, isFloat } from "../ops/define.ts";
 import { input, param, state } from "../ops/source.ts";
 
@@ -34,11 +41,11 @@ export interface DebugEntry {
   readonly asserts: readonly Sight[];
 }
 
-/** An entry, or a training step by `NAME_step`. */
+/** An entry, or a train block by its own: `NAME_step`, or `NAME_gradients`. */
 export function debugEntry(model: CheckedModel, name: string): DebugEntry {
   const entry = model.entries.find((e) => e.name === name);
   if (entry) return made(entry, entry.seen ?? [], valuesOf(model, entry.graph, entry.seen ?? []), []);
-  const train = model.trains.find((t) => `${t.name}_step` === name);
+  const train = model.trains.find((t) => blockEntry(t) === name);
   if (!train) throw new Error(`${model.name} has no entry ${name}`);
   return trainEntry(model, train);
 }
@@ -72,7 +79,7 @@ function trainEntry(model: CheckedModel, train: CheckedTrain): DebugEntry {
     })
     .reverse();
   const entry: CheckedEntry = {
-    name: `${train.name}_step`,
+    name: blockEntry(train),
     graph: { ...lossGraph, writes: [] },
     inputs: train.inputs,
     outputs: lossGraph.results.map((r) => portOf(r.name, r.value, train.span)),

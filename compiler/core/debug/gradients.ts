@@ -5,7 +5,7 @@ import { backward } from "../autodiff/backward.ts";
 import { createBuilder, finishGraph } from "../ir/build.ts";
 import { transform } from "../ir/transform.ts";
 import { type Graph, type Node, OpError, type Value } from "../ir/types.ts";
-import type { CheckedEntry, CheckedModel } from "../model.ts";
+import { blockEntry, type CheckedEntry, type CheckedModel } from "../model.ts";
 import { cast, sum } from "../ops/axes.ts";
 import { full, isFloat } from "../ops/define.ts";
 import { add, mul } from "../ops/elementwise.ts";
@@ -29,9 +29,9 @@ export interface GradientEntry {
   readonly between: readonly Gradient[];
 }
 
-/** Of an entry, or of a training step by `NAME_step`. */
+/** Of an entry, or of a train block by its own. */
 export function gradientEntry(model: CheckedModel, name: string): GradientEntry {
-  const train = model.trains.find((t) => `${t.name}_step` === name);
+  const train = model.trains.find((t) => blockEntry(t) === name);
   const source = train ? { ...train, graph: train.lossGraph } : model.entries.find((e) => e.name === name);
   if (!source) throw new Error(`${model.name} has no entry ${name}`);
   const { graph, inputs, span } = source;
