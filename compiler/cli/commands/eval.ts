@@ -1,7 +1,6 @@
 // `mdl eval`: how good weights are on data. In: a source, weights, data. Out: metrics by name: a line each, or JSON; a confusion
 // matrix where it is asked for.
 import type { EntryPlan } from "../../../runtime/core/program.ts";
-import { forEvaluation } from "../../../runtime/data/augment.ts";
 import { requestGpu, runAgainQuietly } from "../../../runtime/node/index.ts";
 import { InputFailure } from "../failure.ts";
 import { type ChoiceFlags, entryOf, parseSeed, refuseModule, SourceModel, targetHere } from "../runnable.ts";
@@ -75,7 +74,7 @@ export async function evalCommand(file: string, flags: EvalFlags): Promise<numbe
   const net = await load({ target: flags.target, weights: byPath(weights), seed: 0 });
   const { metrics, confusion } = await evaluate(net, entries, data, {
     batch: flags.batch,
-    transforms: forEvaluation(transformsOf(undefined, flags.normalize)),
+    transforms: transformsOf(undefined, flags.normalize),
     matched,
     scorer: scores !== undefined && labels ? { entry: entryOf(artefact, scores), labels } : undefined,
   }).finally(() => net.close());

@@ -6,11 +6,10 @@ import { NonFiniteError } from "../../../runtime/core/errors.ts";
 import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
 import { signatureOf } from "../../../runtime/core/store.ts";
 import { sizeOf } from "../../../runtime/core/tensor.ts";
-import { forEvaluation } from "../../../runtime/data/augment.ts";
 import { batchCount } from "../../../runtime/data/batches.ts";
 import type { Dataset, Plain } from "../../../runtime/data/dataset.ts";
 import { requestGpu, runAgainQuietly } from "../../../runtime/node/index.ts";
-import { blockEntry, type CheckedTrain, type SetValue, swapName } from "../../core/index.ts";
+import { blockEntry, type CheckedTrain, swapName } from "../../core/index.ts";
 import { explainBad } from "../debug/explain.ts";
 import { keptStep } from "../debug/snapshot.ts";
 import { InputFailure, SourceFailure, UsageError } from "../failure.ts";
@@ -49,7 +48,6 @@ export interface TrainFlags extends ChoiceFlags {
   readonly plot?: string;
   readonly tensorboard?: string;
   readonly lrFind?: boolean;
-  readonly set?: Readonly<Record<string, SetValue>>;
 }
 
 /** Epochs and batches where neither the command line nor the block says. */
@@ -155,7 +153,6 @@ export async function trainCommand(
       val: metrics.length > 0 ? val : undefined,
       matched,
       transforms,
-      evalTransforms: forEvaluation(transforms),
       settings: whole,
       // Where there is something to do ahead of the GPU.
       workers: flags.workers ?? (transforms.length > 0 || isDecoded(train.plain) ? 1 : 0),

@@ -3,7 +3,7 @@
 import type { NetBase } from "../../../runtime/core/api.ts";
 import type { EntryPlan } from "../../../runtime/core/program.ts";
 import type { Tensor } from "../../../runtime/core/tensor.ts";
-import type { Transform } from "../../../runtime/data/augment.ts";
+import { forEvaluation, type Transform } from "../../../runtime/data/augment.ts";
 import type { Batch } from "../../../runtime/data/batches.ts";
 import type { Dataset } from "../../../runtime/data/dataset.ts";
 import { Loader } from "../../../runtime/data/node/loader.ts";
@@ -48,6 +48,7 @@ export function scoringEntry(model: Compiled["model"]): string | undefined {
 
 export interface EvaluateOptions {
   readonly batch: number;
+  /** Of the training; what evaluation has of them is done. */
   readonly transforms: readonly Transform[];
   readonly matched: Matched;
   readonly scorer?: Scorer;
@@ -69,7 +70,12 @@ export async function evaluate(
   { batch, transforms, matched, scorer }: EvaluateOptions,
 ): Promise<{ readonly metrics: Metrics; readonly confusion?: number[][] }> {
   if (data.size === 0) throw new InputFailure(`${data.name} has no records to evaluate on`);
-  const loader = new Loader(data, { batch, shuffle: false, inputs: matched, augment: transforms });
+  const loader = new Loader(data, {
+    batch,
+    shuffle: false,
+    inputs: matched,
+    augment: forEvaluation(transforms),
+  });
   const calls = callsOf<Call>(net);
   const sums = new Map(entries.map((e) => [e.name, 0]));
   let confusion: number[][] | undefined;

@@ -85,14 +85,14 @@ function report(
       `  ${dim(`loss over lr, ${first.x.toExponential(0)} to ${last.x.toExponential(0)}`)}\n`,
     );
   // The steepest fall by the logarithm of the rate.
-  let steepest: { readonly lr: number; readonly slope: number } | undefined;
+  let steepest: { readonly lr: number; readonly loss: number; readonly slope: number } | undefined;
   for (let i = 1; i + 1 < points.length; i++) {
     const slope = points[i + 1].y - points[i - 1].y;
-    if (!steepest || slope < steepest.slope) steepest = { lr: points[i].x, slope };
+    if (!steepest || slope < steepest.slope) steepest = { lr: points[i].x, loss: points[i].y, slope };
   }
   if (steepest && steepest.slope < 0)
     process.stdout.write(
-      `the loss falls steepest at lr ${bold(steepest.lr.toExponential(1))} (now ${short(points.find((p) => p.x === steepest.lr)?.y ?? Number.NaN)})\n`,
+      `the loss falls steepest at lr ${bold(steepest.lr.toExponential(1))} (now ${short(steepest.loss)})\n`,
     );
   else process.stdout.write("the loss falls at none of these rates\n");
   if (plot !== undefined)

@@ -38,7 +38,6 @@ export interface RunOptions {
   readonly val?: Dataset;
   readonly matched: Matched;
   readonly transforms: readonly Transform[];
-  readonly evalTransforms: readonly Transform[];
   readonly settings: RunSettings;
   readonly workers: number;
   readonly totalSteps: number;
@@ -359,10 +358,10 @@ export class Run {
   }
 
   async #validate(val: Dataset): Promise<Metrics> {
-    const { net, metrics, settings, evalTransforms, matched } = this.#options;
+    const { net, metrics, settings, transforms, matched } = this.#options;
     this.#line.show({ label: "validating", done: 0, total: 1, figures: this.#latest }, true);
     const { metrics: found } = await this.#averaged(() =>
-      evaluate(net, metrics, val, { batch: settings.batch, transforms: evalTransforms, matched }),
+      evaluate(net, metrics, val, { batch: settings.batch, transforms, matched }),
     );
     return found;
   }
