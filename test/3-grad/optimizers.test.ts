@@ -118,6 +118,18 @@ train fit for M { minimize loss; with normed(lr = 0.5) }`),
     expect([...net.tensor("fit.last").data.slice(64, 68)]).toEqual([2, 2, 2, 2]);
   });
 
+  it("sees a whole parameter of one number, too", () => {
+    const source = `model M() {
+  param s: f32 = 2
+  fn loss(x: f32[3]) -> f32 { sum(x * s) }
+}
+train fit for M { minimize loss; with lamb(lr = 0.1) }`;
+    const net = referenceNet(compileText(source, { targets: ["gpu"] }));
+    net.step("fit", { x: dense("f32", [3], [1, 2, 3]) });
+    // As long as the parameter, times the rate, whatever the gradient and the weight decay are.
+    expect(net.tensor("s").data[0]).toBeCloseTo(2 - 0.1 * 2, 12);
+  });
+
   const one = (update: string, more = ""): string =>
     `optimizer own(lr: schedule = 1) { ${more}; fn update(w: f32, g: f32) -> f32 { ${update} } }
 train fit for M { minimize loss; with own() }`;

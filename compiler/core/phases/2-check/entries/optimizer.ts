@@ -233,7 +233,6 @@ function ruleOf(base: Ctx, list: readonly Asked[]): UpdateRule {
         : { kind: "host", expr: name };
     return { name, val, span };
   });
-  const rule = { base, decl, module, args, site: clause.optimizer };
   const update = decl.members.find((m): m is ast.FnDecl => m.kind === "fn" && m.name.name === "update");
   const [first] = update?.params ?? [];
   const type = first && tensorType(first.type);
@@ -249,6 +248,7 @@ function ruleOf(base: Ctx, list: readonly Asked[]): UpdateRule {
       },
     );
   const elementwise = type.dims.length === 0;
+  const rule: Rule = { base, decl, module, args, site: clause.optimizer, elementwise };
   const traced = new Map<string, Traced>();
   const shapeOf = (s: Slot): readonly number[] => (elementwise ? [] : s.shape);
   for (const { slots } of groups)
@@ -295,11 +295,12 @@ interface Rule {
   readonly module: Ctx["module"];
   readonly args: readonly ArgVal[];
   readonly site: ast.Expr;
+  readonly elementwise: boolean;
 }
 
 /** One step of one parameter of this shape, in f32: inputs param, grad, step and the numbers; writes are what it keeps. */
 function trace(
-  { base, decl, module, args, site }: Rule,
+  { base, decl, module, args, site, elementwise }: Rule,
   update: ast.FnDecl,
   shape: readonly number[],
   path: string,
@@ -349,18 +350,16 @@ function trace(
     fail(ctx, "E0405", `update gives ${describe(tensorVal(next))}, not the parameter's next value`, at);
   const { graph } = seal(ctx, own, [{ name: "param", value: next }]);
   for (const n of graph.nodes) {
-    const what =
-      n.op.name === "seed" ? "draws random numbers" : shape.length === 0 && !isPlain(n) ? n.op.name : "";
-    if (what)
-      fail(
-        ctx,
-        "E0303",
-        `${decl.name.name} ${n.op.name === "seed" ? what : `cannot use ${what} of one element`}`,
-        n.origin.span ?? at,
-        {
-          help: "an update of f32 works element by element; one of f32[...] sees a whole parameter",
-        },
-      );
+    const wrong =
+      n.op.name === "seed"
+        ? "draws random numbers"
+        : elementwise && !isPlain(n)
+          ? `cannot use ${n.op.name} of one element`
+          : undefined;
+    if (wrong)
+      fail(ctx, "E0303", `${decl.name.name} ${wrong}`, n.origin.span ?? at, {
+        help: "an update of f32 works element by element; one of f32[...] sees a whole parameter",
+      });
   }
   const states = [...instance.members].flatMap(([name, v]) =>
     v.kind === "slot" ? [{ name, init: v.slot.init, shape: v.slot.shape }] : [],
