@@ -93,18 +93,25 @@ export function children(x: Scalar): readonly Scalar[] {
       return [];
   }
 }
-/** What is of a kind in an expression, each once. */
-function ofKind<K extends Scalar["kind"]>(x: Scalar, kind: K): ScalarOf<K>[] {
+/** What is of a kind in an expression, each once; within what `enters` is true of. */
+function ofKind<K extends Scalar["kind"]>(
+  x: Scalar,
+  kind: K,
+  enters: (y: Scalar) => boolean = () => true,
+): ScalarOf<K>[] {
   const out: ScalarOf<K>[] = [];
   const seen = new Set<Scalar>();
   const visit = (y: Scalar): void => {
     if (seen.has(y)) return;
     seen.add(y);
     if (y.kind === kind) out.push(y as ScalarOf<K>);
-    for (const ch of children(y)) visit(ch);
+    if (enters(y)) for (const ch of children(y)) visit(ch);
   };
   visit(x);
   return out;
 }
 export const loadsOf = (x: Scalar): ScalarOf<"load">[] => ofKind(x, "load");
+/** What is loaded behind the sums; what they are made of (a scale of weights that are stored in few bits) is loaded there. */
+export const loadsBesideFolds = (x: Scalar): ScalarOf<"load">[] =>
+  ofKind(x, "load", (y) => y.kind !== "fold");
 export const foldsOf = (x: Scalar): ScalarOf<"fold">[] => ofKind(x, "fold");

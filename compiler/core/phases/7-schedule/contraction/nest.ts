@@ -23,7 +23,7 @@ import type { Emitter } from "../../../kernel/emitter.ts";
 import { lanesAlong } from "../../../kernel/facts.ts";
 import { foldOf, linearOffset, type ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
-import { children, foldsOf, loadsOf } from "../../../kernel/scalar.ts";
+import { children, foldsOf, loadsBesideFolds, loadsOf } from "../../../kernel/scalar.ts";
 import type { Region } from "../../../regions/region.ts";
 import { subgroupOf } from "../../../targets.ts";
 import { decode, extentOf, groupLowering, lowerRoot } from "../common.ts";
@@ -347,7 +347,7 @@ export function emitStore(em: Emitter, n: Nest, apart: boolean): Store {
     }
     em.define(s.substitute(s.substitute(total, at), toOuter), accs[p], col);
   }
-  const own = new Set(apart ? finalRoots.flatMap(loadsBesideSums) : []);
+  const own = new Set(apart ? finalRoots.flatMap(loadsBesideFolds) : []);
   const apartLoads = [...own].filter(
     (l) => l.dtype === "f32" && l.free.includes(col) && l.free.every((a) => a === col),
   );
@@ -438,20 +438,6 @@ function windowFolds(roots: readonly Scalar[], fold: Scalar): ScalarOf<"fold">[]
   };
   for (const r of roots) visit(r);
   return out;
-}
-
-/** What is loaded behind the sums; what they are made of (a scale of weights that are stored in few bits) is loaded there. */
-function loadsBesideSums(x: Scalar): ScalarOf<"load">[] {
-  const out = new Set<ScalarOf<"load">>();
-  const seen = new Set<Scalar>();
-  const visit = (y: Scalar): void => {
-    if (seen.has(y) || y.kind === "fold") return;
-    seen.add(y);
-    if (y.kind === "load") out.add(y);
-    for (const c of children(y)) visit(c);
-  };
-  visit(x);
-  return [...out];
 }
 
 /** Four neighbours along an axis are one load, in a load that depends on it. */
