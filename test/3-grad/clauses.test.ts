@@ -213,6 +213,17 @@ describe("loss_scale", () => {
     expect(n.step("fit", bad(batch(1))).bad_step.data[0]).toBe(2);
     expect(values(n, "fit.loss_scale")).toEqual([512]);
   });
+  it("numbers a bad step by its call, those that were passed over counted", () => {
+    const source = `model M() { param w: f32[2] = ones(); fn loss(z: f32[N]) -> f32 { sum(w) * sum(z) } }
+train fit for M { minimize loss; with sgd(lr = 1e-30); loss_scale 65536 }`;
+    const n = referenceNet(compileText(source, { targets: ["gpu"] }), { roundFloats: true });
+    const flags = [1, 1e34, 1e33, Number.NaN, 1].map(
+      (z) => n.step("fit", { z: dense("f32", [1], [z]) }).bad_step.data[0],
+    );
+    expect(flags).toEqual([0, 0, 0, 4, 4]);
+    expect(values(n, "fit.loss_scale")).toEqual([16384]);
+    expect(values(n, "fit.step")).toEqual([3]);
+  });
 });
 
 describe("gradients", () => {

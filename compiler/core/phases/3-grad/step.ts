@@ -338,6 +338,7 @@ export function trainStep(
   }
   writes.push({ path: `${train.name}.step`, value: gate(count, steps) });
   let isBadStep = not(b, ok);
+  let number = count;
   if (train.lossScale !== undefined) {
     const { path, old: scale } = kept("loss_scale", [], { kind: "constant", value: train.lossScale });
     const good = counter("scaled_steps");
@@ -353,9 +354,12 @@ export function trainStep(
     // Gradients that overflow are passed over: the next scale is smaller. Where none would be, the step is bad.
     const none = or(b, not(b, finite(b, loss)), not(b, gt(b, scale, fill(b, SCALE.least))));
     isBadStep = and(b, isBadStep, none);
+    // So not all calls before a bad step were good, and they are counted for its number.
+    number = add(b, counter("calls"), 1);
+    writes.push({ path: `${train.name}.calls`, value: number });
   }
   const isFirst = and(b, eq(b, firstBad, 0), isBadStep);
-  const nextBad = where(b, isFirst, count, firstBad);
+  const nextBad = where(b, isFirst, number, firstBad);
   writes.push({ path: `${train.name}.first_bad_step`, value: nextBad });
   // Buffers are gated like parameters, whatever they hold; the random step goes on, or a bad draw would come back for ever.
   for (const { path, old, next } of byFormula) writes.push({ path, value: gate(next, old) });
