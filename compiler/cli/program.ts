@@ -117,6 +117,13 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     new Option("--device <D>", "cpu is the reference evaluator: exact, slow, and without a GPU")
       .choices(["auto", "gpu", "cpu"])
       .default("auto");
+  const adapter = (): Option =>
+    new Option(
+      "--device <D>",
+      "auto: what WebGPU gives first; gpu: a real one; cpu: a software adapter, such as Mesa's lavapipe",
+    )
+      .choices(["auto", "gpu", "cpu"])
+      .default("auto");
   const set = (): Option =>
     new Option("--set <k=v>", "an argument of the model; may be repeated").argParser(parseSet);
   const entries = (): Option =>
@@ -270,6 +277,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .option("--tensorboard <DIR>", "write what TensorBoard reads")
     .option("--plot <F>", "write the curves, an SVG")
     .option("--lr-find", "plot the loss against the learning rate, and train nothing")
+    .addOption(adapter())
     .addOption(target())
     .addOption(model())
     .addOption(set())
@@ -307,6 +315,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .option("--entry <E>", "only this fn; may be repeated", collect)
     .option("--confusion", "a table of what each class was taken for")
     .option("--json", "one object of metrics by name, for tools")
+    .addOption(adapter())
     .addOption(target())
     .addOption(model())
     .addOption(set())

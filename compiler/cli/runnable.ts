@@ -8,7 +8,7 @@ import type { LoadOptions, NetBase } from "../../runtime/core/api.ts";
 import { load } from "../../runtime/core/index.ts";
 import type { Artefact, EntryPlan, Packed } from "../../runtime/core/program.ts";
 import { unpack } from "../../runtime/core/unpack.ts";
-import { requestGpu, UnsupportedError } from "../../runtime/node/index.ts";
+import { UnsupportedError } from "../../runtime/node/index.ts";
 import {
   type Build,
   type BuildOptions,
@@ -26,6 +26,7 @@ import {
   type Target,
   targets,
 } from "../core/index.ts";
+import { type Device, gpuOf } from "./device.ts";
 import { InputFailure, UsageError, withSources } from "./failure.ts";
 import { SourceFiles } from "./files.ts";
 import { modelsOf } from "./models.ts";
@@ -174,12 +175,12 @@ export function compileSource(
 }
 
 /**
- * The target that a module would take on this machine's first adapter, so that the others need not be compiled; undefined
+ * The target that a module would take on this machine's first adapter of a kind, so that the others need not be compiled; undefined
  * where there is no adapter, which `load` then says.
  */
-export async function targetHere(): Promise<string | undefined> {
+export async function targetHere(device: Device = "auto"): Promise<string | undefined> {
   try {
-    const adapter = await (await requestGpu()).requestAdapter();
+    const adapter = (await (await gpuOf(device)).requestAdapter()) as GPUAdapter | null;
     const fits = (t: Target): boolean => adapter !== null && misfit(t, adapter) === undefined;
     return targets.find(fits)?.name;
   } catch (error) {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { crc32c } from "../../compiler/cli/train/tensorboard.ts";
 import { parseSafetensors } from "../../runtime/core/safetensors.ts";
+import { isSoftwareAdapter } from "../../runtime/node/index.ts";
 import { BANDS, BANDS_STATE } from "../support/bands.ts";
 import { type Ran, testCli } from "../support/cli.ts";
 import { mnistFiles } from "../support/data-files.ts";
@@ -43,7 +44,8 @@ function stopped(args: readonly string[]): Promise<Ran> {
 
 describe("mdl train", () => {
   it("learns, and writes weights, a log, curves and events", async (context) => {
-    await testDevice(context);
+    const { info } = await testDevice(context);
+    const kind = isSoftwareAdapter(info) ? "cpu" : "gpu";
     const files =
       "--save whole.safetensors --checkpoint whole.ckpt --log run.jsonl --plot run.svg --tensorboard board";
     const ran = run(["train", "bands.mdl", ...options, ...files.split(" ")]);
@@ -84,7 +86,14 @@ describe("mdl train", () => {
       "--data",
       "mnist:data",
       "--json",
+      "--device",
+      kind,
     ]);
+    if (kind === "cpu") {
+      const refused = run(["train", "bands.mdl", ...options, "--device", "gpu"]);
+      expect([refused.code, refused.out]).toEqual([3, ""]);
+      expect(refused.err).toContain("--device gpu: there is no GPU that WebGPU can use, but ");
+    }
     const metrics = JSON.parse(json.out);
     expect(metrics.accuracy).toBeCloseTo(end.val.accuracy, 6);
     expect(metrics.loss).toBeCloseTo(end.val.loss, 5);

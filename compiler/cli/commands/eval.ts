@@ -1,7 +1,8 @@
 // `mdl eval`: how good weights are on data. In: a source, weights, data. Out: metrics by name: a line each, or JSON; a confusion
 // matrix where it is asked for.
 import type { EntryPlan } from "../../../runtime/core/program.ts";
-import { requestGpu, runAgainQuietly } from "../../../runtime/node/index.ts";
+import { runAgainQuietly } from "../../../runtime/node/index.ts";
+import { type Device, gpuOf } from "../device.ts";
 import { InputFailure } from "../failure.ts";
 import { type ChoiceFlags, entryOf, parseSeed, refuseModule, SourceModel, targetHere } from "../runnable.ts";
 import { count, harmless, styleFor, table } from "../style.ts";
@@ -22,6 +23,7 @@ export interface EvalFlags extends ChoiceFlags {
   readonly entry?: readonly string[];
   readonly confusion?: boolean;
   readonly json?: boolean;
+  readonly device: Device;
 }
 
 export async function evalCommand(file: string, flags: EvalFlags): Promise<number | undefined> {
@@ -46,7 +48,7 @@ export async function evalCommand(file: string, flags: EvalFlags): Promise<numbe
     );
   const { artefact, load } = source.open(
     [...names, ...(scores ? [scores] : [])],
-    flags.target ?? (await targetHere()),
+    flags.target ?? (await targetHere(flags.device)),
   );
   const weights = await loadWeights(artefact, flags.weights);
   const entries: EntryPlan[] = [];
@@ -70,8 +72,12 @@ export async function evalCommand(file: string, flags: EvalFlags): Promise<numbe
   );
   if (scores !== undefined && labels === undefined)
     throw new InputFailure(`${data.name} has no column of classes for a confusion matrix`);
-  await requestGpu();
-  const net = await load({ target: flags.target, weights: byPath(weights), seed: 0 });
+  const net = await load({
+    gpu: await gpuOf(flags.device),
+    target: flags.target,
+    weights: byPath(weights),
+    seed: 0,
+  });
   const { metrics, confusion } = await evaluate(net, entries, data, {
     batch: flags.batch,
     transforms: transformsOf(undefined, flags.normalize),

@@ -1,17 +1,18 @@
 // `mdl train`: a train block's steps over data, on this machine's GPU. In: a source or a module, data, options. Out: weights,
 // checkpoints, a log, curves.
 import { basename, dirname, extname, join } from "node:path";
-import type { NetBase } from "../../../runtime/core/api.ts";
+import type { Gpu, NetBase } from "../../../runtime/core/api.ts";
 import { NonFiniteError } from "../../../runtime/core/errors.ts";
 import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
 import { signatureOf } from "../../../runtime/core/store.ts";
 import { sizeOf } from "../../../runtime/core/tensor.ts";
 import { batchCount } from "../../../runtime/data/batches.ts";
 import type { Dataset, Plain } from "../../../runtime/data/dataset.ts";
-import { requestGpu, runAgainQuietly } from "../../../runtime/node/index.ts";
+import { runAgainQuietly } from "../../../runtime/node/index.ts";
 import { blockEntry, type CheckedTrain, swapName } from "../../core/index.ts";
 import { explainBad } from "../debug/explain.ts";
 import { keptStep } from "../debug/snapshot.ts";
+import { type Device, gpuOf } from "../device.ts";
 import { InputFailure, SourceFailure, UsageError } from "../failure.ts";
 import { type ChoiceFlags, entryOf, parseSeed, refuseModule, SourceModel, targetHere } from "../runnable.ts";
 import { count, grouped, harmless, styleFor } from "../style.ts";
@@ -48,6 +49,7 @@ export interface TrainFlags extends ChoiceFlags {
   readonly plot?: string;
   readonly tensorboard?: string;
   readonly lrFind?: boolean;
+  readonly device: Device;
 }
 
 /** Epochs and batches where neither the command line nor the block says. */
@@ -80,7 +82,7 @@ export async function trainCommand(
   const inputs = trains.flatMap((t) => t.inputs.map((p) => p.name));
   const metricNames = val ? scalarEntries(source.checked, inputs) : [];
   const stepNames = trains.map(blockEntry);
-  const made = source.open([...stepNames, ...metricNames], flags.target ?? (await targetHere()));
+  const made = source.open([...stepNames, ...metricNames], flags.target ?? (await targetHere(flags.device)));
   const plan = (of: string): EntryPlan => entryOf(made.artefact, of);
   const steps = stepNames.map(plan);
   const metrics = metricNames.map(plan);
@@ -110,8 +112,8 @@ export async function trainCommand(
   const transforms = transformsOf(settings.augment, settings.normalize);
   const init = flags.init === undefined ? undefined : readInit(made.artefact, flags.init);
 
-  await requestGpu();
-  const net = await made.load({ target: flags.target, seed, train: { totalSteps } });
+  const gpu = await gpuOf(flags.device);
+  const net = await made.load({ gpu, target: flags.target, seed, train: { totalSteps } });
   let ended: string;
   try {
     if (init) await net.loadWeights(init.tensors, { partial: true });
@@ -175,7 +177,7 @@ export async function trainCommand(
       if (!(error instanceof NonFiniteError)) throw error;
       const of = blocks.find((b) => error.message.startsWith(`${b.block}:`)) ?? blocks[0];
       const taken = run.taken(of.entry.name, error.step);
-      throw taken ? await badStep(source, made.artefact, net, error, taken, totalSteps) : error;
+      throw taken ? await badStep(source, made.artefact, net, error, taken, totalSteps, gpu) : error;
     });
   } finally {
     await net.close();
@@ -201,9 +203,10 @@ async function badStep(
   error: NonFiniteError,
   { entry, step, inputs, hyper }: TakenStep,
   totalSteps: number,
+  gpu: Gpu,
 ): Promise<Error> {
   const { call, later } = keptStep(artefact, entry, "the run", await net.snapshot(), inputs);
-  const where = { device: "gpu", target: net.target } as const;
+  const where = { device: "gpu", target: net.target, gpu } as const;
   const found = await explainBad(
     source,
     source.watched(() => true),

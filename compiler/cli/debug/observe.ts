@@ -1,5 +1,6 @@
 // One call of a debug build: on a GPU, or by the reference evaluator. In: a model with one entry, what the entry takes, and every
 // tensor of the model. Out: results by name. Nothing is kept.
+import type { Gpu } from "../../../runtime/core/api.ts";
 import { load } from "../../../runtime/core/index.ts";
 import { takeInputs } from "../../../runtime/core/inputs.ts";
 import type { Artefact } from "../../../runtime/core/program.ts";
@@ -26,6 +27,8 @@ import { beginning, type Tensors } from "../weights.ts";
 export interface Where {
   readonly device: "auto" | "gpu" | "cpu";
   readonly target?: string;
+  /** Where adapters come from, if not from the host. */
+  readonly gpu?: Gpu;
 }
 export interface Call {
   readonly inputs: Readonly<Record<string, Value>>;
@@ -47,7 +50,7 @@ export async function observe(
   model: CheckedModel,
   entry: CheckedEntry,
   call: Call,
-  { device, target }: Where,
+  { device, target, gpu }: Where,
 ): Promise<Observed> {
   const own = debugging.alone(model, entry);
   if (device !== "cpu") {
@@ -57,7 +60,7 @@ export async function observe(
         source.build(own, { targets: target === undefined ? undefined : [target] }).artefact,
         entry,
         call,
-        target,
+        { target, gpu },
       );
     } catch (error) {
       if (device === "gpu" || target !== undefined || (error as Error).name !== UnsupportedError.name)
@@ -131,7 +134,7 @@ async function onGpu(
   artefact: Artefact,
   entry: CheckedEntry,
   call: Call,
-  target: string | undefined,
+  { target, gpu }: Pick<Where, "target" | "gpu">,
 ): Promise<Observed> {
   const specs = [...artefact.params, ...artefact.state];
   const weights = Object.fromEntries(
@@ -139,7 +142,7 @@ async function onGpu(
       .filter((s) => s.role !== "internal")
       .map((s) => [s.path, { data: tensorOf(call.tensors, s.path), shape: s.shape }]),
   );
-  const net = await load(artefact, { weights, target, seed: call.seed });
+  const net = await load(artefact, { weights, gpu, target, seed: call.seed });
   try {
     const internal = artefact.state.filter((s) => s.role === "internal");
     if (internal.length > 0) {
