@@ -5,7 +5,8 @@ import { Child } from "./child.ts";
 import type { Device, Ready, Task } from "./protocol.ts";
 import { type Expected, placesOf } from "./reference.ts";
 import { emptyRow, type Measured, type Ratio, type Row, ratiosOf, rowOf } from "./report.ts";
-import type { System } from "./systems/system.ts";
+import type { GpuTime } from "./statistics.ts";
+import type { GpuClockName, System } from "./systems/system.ts";
 import type { UserModel } from "./user.ts";
 import type { Workload } from "./workload.ts";
 
@@ -31,6 +32,9 @@ interface Running {
   readonly child: Child;
   readonly starts: Ready[];
   readonly rounds: (readonly number[])[];
+  /** Of the GPU, by rounds. */
+  readonly gpu: (readonly GpuTime[])[];
+  gpuBy?: GpuClockName;
   failed?: string;
 }
 
@@ -76,13 +80,16 @@ export class Caller {
       for (const one of running.filter((r) => r.failed === undefined)) {
         if (running.length > 1) await rest();
         const answer = await one.child.sample({ seconds, atLeast });
-        if (answer.kind === "samples") one.rounds.push(answer.milliseconds);
-        else one.failed = answer.reason;
+        if (answer.kind === "samples") {
+          one.rounds.push(answer.milliseconds);
+          one.gpu.push(answer.gpu);
+          one.gpuBy = answer.gpuBy;
+        } else one.failed = answer.reason;
       }
     }
 
     const measured: Measured[] = [];
-    for (const { system, task, child, starts, rounds, failed } of running) {
+    for (const { system, task, child, starts, rounds, gpu, gpuBy, failed } of running) {
       await child.end();
       if (failed !== undefined) {
         this.#say(`${name}, ${system.name}: failed: ${failed}`);
@@ -91,7 +98,7 @@ export class Caller {
       }
       const { flops, point } = workload;
       const artefactBytes = task.shipped?.bytes;
-      const one = { workload: name, system: system.name, flops, artefactBytes, starts, rounds };
+      const one = { workload: name, system: system.name, flops, artefactBytes, starts, rounds, gpu, gpuBy };
       measured.push(one);
       rows.set(system, { ...rowOf(one), ...point });
     }
@@ -102,10 +109,10 @@ export class Caller {
     };
   }
 
-  #late({ installed, name }: System): string | undefined {
+  #late({ installed }: System): string | undefined {
     const { budget } = this.#extent;
     const over = budget !== undefined && performance.now() - this.#began > 1000 * budget;
-    return over && (installed || name === "torch-cpu") ? `the ${budget} s for peers were over` : undefined;
+    return over && installed !== undefined ? `the ${budget} s for peers were over` : undefined;
   }
 
   /** Builds, starts a process and has its results checked; further starts for the median of the cold ones. */
@@ -140,7 +147,7 @@ export class Caller {
       }
       starts.push(again.opened);
     }
-    return { system, task, child, starts, rounds: [] };
+    return { system, task, child, starts, rounds: [], gpu: [] };
   }
 }
 

@@ -1,5 +1,5 @@
-// The main process's end of a worker. In: a task. Out: what it answers. Mesa's shader cache is off in it, so that what it
-// does first is a cold start on every machine; later calls are the same with and without.
+// The main process's end of a worker. In: a task. Out: what it answers. The drivers' shader caches are off in it, so that what
+// it does first is a cold start on every machine; later calls are the same with and without.
 import { type ChildProcess, spawn } from "node:child_process";
 import { dropChatter } from "../runtime/node/index.ts";
 import { program, root } from "./paths.ts";
@@ -19,7 +19,7 @@ export class Child {
   private constructor(task: Task) {
     this.#process = spawn(process.execPath, [...process.execArgv, program, WORKER, JSON.stringify(task)], {
       cwd: root,
-      env: { ...process.env, MESA_SHADER_CACHE_DISABLE: "true" },
+      env: { ...process.env, MESA_SHADER_CACHE_DISABLE: "true", __GL_SHADER_DISK_CACHE: "0" },
       // What libraries print is nobody's; of what they complain about, the last is told where they end.
       stdio: ["ignore", "ignore", "pipe", "ipc"],
     });

@@ -21,7 +21,7 @@ export async function computeFigures(
     say(name);
     const data = workload.data();
     const ready = prepared(network!, data.weights, { turned: false });
-    const session = await TorchSession.start(ready, data, folder, true);
+    const session = await TorchSession.start(ready, data, folder, { device: "cpu", dtype: "float64" });
     await session.ask("open");
     for (let step = 0; step < (training ? STEPS : 1); step++) await session.ask("call");
     writeFigure(name, `PyTorch ${torchVersion()}, float64`, await session.results());

@@ -8,8 +8,10 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
+import type { Ceilings } from "../compiler/cli/profile/ceilings.ts";
 import { commitRevision } from "../scripts/replay/revision.ts";
 import { type Called, Caller } from "./calls.ts";
+import { CEILINGS_WORKER, ceilings, ceilingsWork } from "./ceilings.ts";
 import { WORKER } from "./child.ts";
 import {
   COMPILE_WORKER,
@@ -61,6 +63,7 @@ async function measureIn(folder: string, options: BenchOptions): Promise<number>
   const timed = what.includes("calls");
   const picked = timed || what.includes("curves") ? await systemsOf(options) : [];
   const parts: Parts = {};
+  if (picked.some((s) => s.device === "webgpu")) parts.ceilings = ceilings();
   const where = machine(picked);
   /** As far as it has come: a run is long, and what was measured is not lost with it. */
   const save = (): void => {
@@ -142,15 +145,20 @@ function benchEstimate(options: BenchOptions): number {
 
 /** What was measured so far. */
 interface Parts {
+  ceilings?: Ceilings;
   calls?: Called;
   curves?: Called;
   compile?: CompileRow[];
   sizes?: SizeRow[];
 }
 
-function reportOf({ calls: called, curves: points, compile, sizes }: Parts, where: Machine): Report {
+function reportOf(
+  { ceilings: most, calls: called, curves: points, compile, sizes }: Parts,
+  where: Machine,
+): Report {
   return {
     device: deviceText(called?.device ?? points?.device),
+    ceilings: most ?? null,
     machine: where,
     rows: called?.rows ?? [],
     ratios: [...(called?.ratios ?? []), ...(points?.ratios ?? [])],
@@ -223,6 +231,7 @@ function machine(picked: readonly System[]): Machine {
 const [role, given] = process.argv.slice(2);
 if (role === WORKER) await work(JSON.parse(given) as Task);
 else if (role === COMPILE_WORKER) compileWork(given);
+else if (role === CEILINGS_WORKER) await ceilingsWork();
 else {
   try {
     const names = (list: readonly { readonly name: string }[]): string[] => list.map(({ name }) => name);

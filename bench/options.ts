@@ -52,8 +52,11 @@ npm run bench -- --estimate CHIP,… [--only NAME,…] [--kernels] [--json FILE]
 Times what the compiler makes, and its peers on the same machine, after their results were checked; prints a table.
 
   --only a,b        of the workloads (a_matmul1024 … g_train, vgg16, gpt_token, …), or of the rows of other tables
-  --systems a,b     of mdl, ort-webgpu, ort-wasm, ort-cpu, tfjs-webgpu, tfjs-wasm, jax-webgpu, torch-cpu, hand
+  --systems a,b     of mdl, ort-webgpu, ort-wasm, ort-cpu, tfjs-webgpu, tfjs-wasm, jax-webgpu, torch-cpu, torch-cuda,
+                    torch-cuda-f16, hand
   --quick           the first seven workloads, one start and little sampling: under five minutes, to see that it works
+  --starts N        cold starts of each at most (3); --rounds N turns of the systems of a workload (5); --seconds S
+                    of sampling in a turn (1.5)
   --json FILE       writes the rows to a file, too
   --results NAME    writes bench/results/NAME.md with charts and NAME.json
   --compare REV     times another revision's compiler beside this tree's, in place of peers
@@ -165,6 +168,9 @@ export function parseOptions(args: readonly string[], known: Known): BenchOption
     compare: values.compare,
     user,
     ...extentOf(values.compare !== undefined, values.quick ?? false),
+    ...amountOf("starts", values.starts, true),
+    ...amountOf("rounds", values.rounds, true),
+    ...amountOf("seconds", values.seconds, false),
     chips: known.chips.filter((chip) => chips.includes(chip)),
     files: positionals,
     sizes,
@@ -177,6 +183,19 @@ const extentOf = (compared: boolean, quick: boolean): typeof WHOLE & { readonly 
   if (compared) return quick ? COMPARED_QUICKLY : COMPARED;
   return quick ? QUICK : WHOLE;
 };
+
+/** What is given in place of the usual extent. */
+function amountOf<Name extends string>(
+  option: Name,
+  text: string | undefined,
+  whole: boolean,
+): Partial<Record<Name, number>> {
+  if (text === undefined) return {};
+  const amount = Number(text);
+  if (!(amount > 0 && amount < 1e6) || (whole && !Number.isInteger(amount)))
+    throw new UsageError(`--${option} takes a ${whole ? "whole number" : "number"} above 0, given ${text}`);
+  return { [option]: amount } as Record<Name, number>;
+}
 
 /** Names of an option, all of them known. */
 function listOf(
@@ -239,6 +258,9 @@ function parse(args: readonly string[]) {
         size: { type: "string", multiple: true },
         storage: { type: "string" },
         quick: { type: "boolean" },
+        starts: { type: "string" },
+        rounds: { type: "string" },
+        seconds: { type: "string" },
         help: { type: "boolean", short: "h" },
       },
     });

@@ -2,7 +2,8 @@
 // process runs one workload on one system: it says Opened once, by itself, and then answers each request.
 import type { Expected } from "./reference.ts";
 import type { SampleOptions } from "./sampling.ts";
-import type { Shipped } from "./systems/system.ts";
+import type { GpuTime } from "./statistics.ts";
+import type { GpuClockName, Shipped } from "./systems/system.ts";
 import type { UserModel } from "./user.ts";
 
 /** What such a process is started with. */
@@ -56,5 +57,11 @@ export interface Request {
   readonly sample: SampleOptions;
 }
 export type Answer =
-  | { readonly kind: "samples"; readonly milliseconds: readonly number[] }
+  | {
+      readonly kind: "samples";
+      readonly milliseconds: readonly number[];
+      /** Of a few calls after them; none where there is no way to tell. */
+      readonly gpu: readonly GpuTime[];
+      readonly gpuBy: GpuClockName | undefined;
+    }
   | { readonly kind: "failed"; readonly reason: string };

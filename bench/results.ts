@@ -5,7 +5,18 @@ import { join } from "node:path";
 import { compileCurves, compileTable } from "./compile.ts";
 import { root } from "./paths.ts";
 import { installPeers } from "./peers/install.ts";
-import { bytes, count, ms, type Ratio, type Report, type Row, untimed } from "./report.ts";
+import {
+  bytes,
+  ceilingsText,
+  count,
+  fine,
+  ms,
+  ofPeak,
+  type Ratio,
+  type Report,
+  type Row,
+  untimed,
+} from "./report.ts";
 import { sizeTable } from "./sizes.ts";
 import { systemOf } from "./systems/index.ts";
 import { peerFile } from "./systems/peers.ts";
@@ -75,13 +86,16 @@ export const isWebGpu = (system: string): boolean => {
 const fenced = (text: string): string => `\`\`\`text\n${text}\n\`\`\``;
 
 export function pageOf(name: string, report: Report, chart: (name: string) => string): string {
-  const { device, machine, rows, curves = [], compile, sizes } = report;
+  const { device, ceilings, machine, rows, curves = [], compile, sizes } = report;
   const parts: string[] = [
     `# ${name}`,
     "Written by `npm run bench -- --results`; [the benchmark's page](../README.md) says how everything was measured and what differs between systems. Compare within the run: machines are noisy.",
     tableOf(
       ["", ""],
-      [["device", device], ...Object.entries(machine).map(([key, value]) => [key, String(value)])],
+      [
+        ["device", ceilings ? `${device}; ${ceilingsText(ceilings)}` : device],
+        ...Object.entries(machine).map(([key, value]) => [key, String(value)]),
+      ],
     ),
   ];
   const timed = rows.filter((row) => row.warm_ms);
@@ -103,6 +117,13 @@ export function pageOf(name: string, report: Report, chart: (name: string) => st
       ),
       "Spread, from the fastest call to the slowest:",
       pivot(timed, (row) => `${ms(row.warm_ms!.min)}–${ms(row.warm_ms!.max)}`),
+      ...(timed.some((row) => row.gpu_ms)
+        ? [
+            "## On the GPU",
+            "Of a call, in milliseconds: in which something ran, without uploads and readbacks; `*` has what the host's launches cost in it.",
+            pivot(timed, (row) => `${fine(row.gpu_ms?.median)}${row.gpu_by === "events" ? " *" : ""}`),
+          ]
+        : []),
       "## Cold starts",
       "From no device to the first result, code loaded, shader cache off; in brackets the first call of that.",
       pivot(timed, (row) => `${ms(row.cold_ms)} (${ms(row.first_ms)})`),
@@ -113,6 +134,10 @@ export function pageOf(name: string, report: Report, chart: (name: string) => st
           "workload",
           "system",
           "GFLOP/s",
+          "gpu ms",
+          "span ms",
+          "gpu GFLOP/s",
+          "of peak",
           "error",
           "dispatches",
           "pipelines",
@@ -126,6 +151,10 @@ export function pageOf(name: string, report: Report, chart: (name: string) => st
           row.workload,
           row.variant && row.variant !== row.system ? `${row.system} (${row.variant})` : row.system,
           ms(row.gflops),
+          fine(row.gpu_ms?.median),
+          fine(row.gpu_span_ms),
+          ms(row.gpu_gflops),
+          ofPeak(row, ceilings),
           row.max_error === null ? "–" : row.max_error.toExponential(1),
           count(row.dispatches),
           count(row.pipelines),

@@ -44,3 +44,29 @@ export function speedups(
   if (ours.length !== theirs.length) throw new RangeError("rounds must come in pairs");
   return ours.map((round, i) => median(theirs[i]) / median(round));
 }
+
+/** Nanoseconds of a GPU's clock. */
+export type Interval = readonly [begin: bigint, end: bigint];
+
+/** Milliseconds of a call on the GPU. */
+export interface GpuTime {
+  /** In which something ran. */
+  readonly busy: number;
+  /** From the first begin to the last end; undefined where that is not to be seen. */
+  readonly span?: number;
+}
+
+/** How long at least one of them was open, so that what overlaps counts once; and from the first begin to the last end. */
+export function busyAndSpan(intervals: readonly Interval[]): GpuTime | undefined {
+  if (intervals.length === 0) return undefined;
+  const sorted = [...intervals].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  const [[first]] = sorted;
+  let busy = 0n;
+  let until = first;
+  for (const [begin, end] of sorted) {
+    if (end <= until) continue;
+    busy += end - (begin > until ? begin : until);
+    until = end;
+  }
+  return { busy: Number(busy) / 1e6, span: Number(until - first) / 1e6 };
+}

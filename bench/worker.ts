@@ -1,11 +1,11 @@
 // The process of one workload on one system. In: the task, then requests over IPC. Out: what the first calls showed, and
 // samples of later ones. It ends when the main process hangs up.
-import { requestGpu } from "../runtime/core/dawn.ts";
-import { CallProbe, Counters } from "./counters.ts";
+import { requestExactGpu } from "../runtime/node/index.ts";
+import { CallProbe, Counters, GpuClock, withTimestamps } from "./counters.ts";
 import type { Answer, Device, Opened, Ready, Request, Task } from "./protocol.ts";
 import { type Expected, keep, largestError } from "./reference.ts";
 import { sample } from "./sampling.ts";
-import { median } from "./statistics.ts";
+import { type GpuTime, median } from "./statistics.ts";
 import { systemOf } from "./systems/index.ts";
 import { CannotRun, type Subject, type System } from "./systems/system.ts";
 import { userWorkload } from "./user.ts";
@@ -19,8 +19,8 @@ export async function work(task: Task): Promise<void> {
   process.on("message", async ({ sample: options }: Request) => {
     try {
       if (!subject) throw new Error("nothing is open");
-      const { call } = subject;
-      send({ kind: "samples", milliseconds: await sample(call, options) });
+      const milliseconds = await sample(subject.call, options);
+      send({ kind: "samples", milliseconds, ...(await gpuTimes(systemOf(task.system), subject)) });
     } catch (error) {
       send({ kind: "failed", reason: messageOf(error) });
     }
@@ -53,12 +53,14 @@ async function open(task: Task): Promise<{ subject: Subject; ready: Ready }> {
   const system = systemOf(task.system);
   const data = workload.data();
   const counters = system.device === "webgpu" ? new Counters() : undefined;
+  const timestamps = system.device === "webgpu" ? withTimestamps() : undefined;
   // Whoever needs it: Dawn is loaded and has looked for drivers before anything is timed.
-  if (system.device === "webgpu") await requestGpu();
+  if (system.device === "webgpu") await requestExactGpu();
   const start = await system.prepare(workload, data, task);
   const begin = performance.now();
   const subject = await start();
   const loaded = performance.now();
+  timestamps?.remove();
   try {
     await subject.call();
     const called = performance.now();
@@ -124,4 +126,25 @@ async function callTimes(system: System, { call }: Subject): Promise<Pick<Ready,
   } finally {
     probe.remove();
   }
+}
+
+/** After the samples of a round, while the GPU's clocks are up. */
+const TIMED = { calls: 5, milliseconds: 300 };
+
+async function gpuTimes(
+  { device }: System,
+  { call, gpuTimes: own }: Subject,
+): Promise<Pick<Extract<Answer, { kind: "samples" }>, "gpu" | "gpuBy">> {
+  if (own) return own();
+  const none = { gpu: [], gpuBy: undefined };
+  if (device !== "webgpu") return none;
+  const clock = new GpuClock();
+  const gpu: GpuTime[] = [];
+  const begin = performance.now();
+  while (gpu.length === 0 || (gpu.length < TIMED.calls && performance.now() - begin < TIMED.milliseconds)) {
+    const time = await clock.time(call);
+    if (!time) return none;
+    gpu.push(time);
+  }
+  return { gpu, gpuBy: "timestamps" };
 }

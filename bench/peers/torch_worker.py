@@ -1,11 +1,13 @@
-"""PyTorch on the CPU, as a peer: runs a network (networks/network.ts) that is described in a file.
+"""PyTorch on the CPU or a CUDA GPU, as a peer: runs a network (networks/network.ts) that is described in a file.
 
     python torch_worker.py TASK.json
 
-TASK.json: {"network", "tensors": a safetensors file of parameters and inputs, "double": bool, "results": a file to write}.
+TASK.json: {"network", "tensors": a safetensors file of parameters and inputs, "device": "cpu" or "cuda",
+"dtype": of floating-point tensors, "results": a file to write}.
 Then one word a line on standard input, answered by a line on standard output when it is done: `open` (tensors are loaded and
-the model is there), `call` (one call, results on the host), `results` (written as JSON {name: [offset, count]} on the answer's
-line, and as doubles in the file). It ends with its input. An answer that begins with `error` says what went wrong.
+the model is there), `call` (one call, results on the host), `time` (on a GPU: JSON {"by", "milliseconds"} of some calls, their
+inputs there and results left there), `results` (written as JSON {name: [offset, count]} on the answer's line, and as doubles in
+the file). It ends with its input. An answer that begins with `error` says what went wrong.
 """
 
 import json
@@ -89,9 +91,10 @@ class Model:
         self.network = task["network"]
         self.training = self.network.get("training")
         tensors = read_safetensors(task["tensors"])
-        if task["double"]:
-            tensors = {k: t.double() if t.is_floating_point() else t for k, t in tensors.items()}
-        self.values = {name: tensors[name] for name in self.network["params"]}
+        dtype = getattr(torch, task["dtype"])
+        self.device = task["device"]
+        tensors = {k: t.to(dtype) if t.is_floating_point() else t for k, t in tensors.items()}
+        self.values = {name: tensors[name].to(self.device) for name in self.network["params"]}
         self.inputs = {name: tensors[name] for name in self.network["inputs"]}
         self.losses = []
         self.out = {}
@@ -100,28 +103,81 @@ class Model:
             for tensor in learnt:
                 tensor.requires_grad_()
             how = dict(self.training["optimizer"])
-            kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[how.pop("kind")]
-            self.optimizer = kind(learnt, **how)
+            kind = how.pop("kind")
+            if self.device == "cuda":
+                how["fused"] = True
+                # Its count of steps is on the GPU then, so that there can be a graph of a step.
+                if kind == "adam":
+                    how["capturable"] = True
+            self.optimizer = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[kind](learnt, **how)
+        self.timed = None
 
-    def forward(self):
-        values = {**self.values, **self.inputs}
+    def forward(self, inputs):
+        values = {**self.values, **inputs}
         for node in self.network["nodes"]:
             attrs = {**node["attrs"], "shape": node["shape"], "training": bool(self.training)}
             made = OPS[node["op"]]([values[name] for name in node["inputs"]], attrs)
             values.update(zip(node["outputs"], made if len(node["outputs"]) > 1 else [made]))
         return values
 
-    def call(self):
+    def sent(self):
+        return {name: value.to(self.device) for name, value in self.inputs.items()}
+
+    def compute(self, inputs):
         if self.training:
-            loss = self.forward()[self.training["loss"]]
+            loss = self.forward(inputs)[self.training["loss"]]
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-            self.losses.append(loss.item())
+            return {"loss": loss}
+        with torch.inference_mode():
+            values = self.forward(inputs)
+            return {name: values[value] for name, value in self.network["outputs"].items()}
+
+    def call(self):
+        out = self.compute(self.sent())
+        if self.training:
+            self.losses.append(out["loss"].item())
         else:
-            with torch.inference_mode():
-                values = self.forward()
-                self.out = {name: values[value] for name, value in self.network["outputs"].items()}
+            self.out = {name: value.cpu() for name, value in out.items()}
+
+    def times(self):
+        """Of calls on the GPU: replays of a CUDA graph, or the calls where there can be none; five means of as many as take 10 ms."""
+        if self.timed is None:
+            self.timed = self.graph()
+        by, run = self.timed
+        between = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+
+        def timed(count):
+            between[0].record()
+            for _ in range(count):
+                run()
+            between[1].record()
+            torch.cuda.synchronize()
+            return between[0].elapsed_time(between[1]) / count
+
+        # As many in a run as take some milliseconds: what an event costs is a microsecond or two.
+        count = max(1, min(1000, round(10 / max(timed(3), 1e-3))))
+        return {"by": by, "milliseconds": [timed(count) for _ in range(5)]}
+
+    def graph(self):
+        inputs = self.sent()
+        run = lambda: self.compute(inputs)
+        try:
+            beside = torch.cuda.Stream()
+            beside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(beside):
+                for _ in range(3):
+                    run()
+            torch.cuda.current_stream().wait_stream(beside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                kept = run()
+            torch.cuda.synchronize()
+            return "graph", lambda: (graph.replay(), kept)
+        except Exception:
+            torch.cuda.synchronize()
+            return "events", run
 
     def results(self, steps):
         return {"losses": torch.tensor(self.losses[:steps])} if self.training else self.out
@@ -131,7 +187,14 @@ def main():
     with open(sys.argv[1]) as file:
         task = json.load(file)
     model = None
-    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()}), flush=True)
+    cuda = task["device"] == "cuda"
+    if cuda:
+        # f32 as others have it, whatever this version does by itself.
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = True
+    about = {"threads": torch.get_num_threads(), "gpu": torch.cuda.get_device_name() if cuda else ""}
+    print(json.dumps(about), flush=True)
     for line in sys.stdin:
         word = line.strip()
         answer = "done"
@@ -140,6 +203,8 @@ def main():
                 model = Model(task)
             elif word == "call":
                 model.call()
+            elif word == "time":
+                answer = json.dumps(model.times())
             elif word == "results":
                 places = {}
                 with open(task["results"], "wb") as file:

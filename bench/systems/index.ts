@@ -3,9 +3,9 @@ import { hand } from "./hand.ts";
 import { mdl, mdlOf, REVISION } from "./mdl.ts";
 import { peers } from "./peers.ts";
 import type { System } from "./system.ts";
-import { torchCpu } from "./torch.ts";
+import { torchCpu, torchCuda, torchCudaF16 } from "./torch.ts";
 
-export const systems: readonly System[] = [mdl, ...peers, torchCpu, hand];
+export const systems: readonly System[] = [mdl, ...peers, torchCpu, torchCuda, torchCudaF16, hand];
 
 /** By its name; in a process of its own one of another revision needs no compiler. */
 export const systemOf = (name: string): System =>

@@ -1,6 +1,7 @@
 // The one interface of what is timed: mdl, its peers, the hand-written kernels. A system is asked twice: once in the main
 // process to build what its processes will load, and then in a process of its own for each workload.
 import type { Results } from "../reference.ts";
+import type { GpuTime } from "../statistics.ts";
 import type { Workload, WorkloadData } from "../workload.ts";
 
 export interface System {
@@ -11,8 +12,8 @@ export interface System {
    * Where it computes, and whether it does so by this process's WebGPU, so that what it asks for can be counted. `native`: by
    * a WebGPU of its own.
    */
-  readonly device: "webgpu" | "native" | "cpu";
-  /** It comes with bench/package.json. */
+  readonly device: "webgpu" | "native" | "cuda" | "cpu";
+  /** Of a peer: it comes with bench/package.json, or is whatever the machine has. */
   readonly installed?: boolean;
   /** How far its results may be off, of the largest value. */
   readonly tolerance: number;
@@ -56,8 +57,16 @@ export interface Subject {
   results(): Promise<Results>;
   /** Of GPU memory that is planned for activations; undefined where there is no such thing. */
   arenaBytes?(): number | undefined;
+  /** Of a GPU that is not this process's WebGPU: what it took for a few calls, and how that was seen. */
+  gpuTimes?(): Promise<{ readonly gpu: readonly GpuTime[]; readonly gpuBy: GpuClockName }>;
   close(): void;
 }
+
+/**
+ * How the time on a GPU was seen. `timestamps`: its clock at the begin and end of every pass. `graph`: events around replays of
+ * a CUDA graph of the call. `events`: events around calls, with what the host's launches cost where they are slower.
+ */
+export type GpuClockName = "timestamps" | "graph" | "events";
 
 /** The system cannot run the workload on this device: a row that says so, no failure. */
 export class CannotRun extends Error {

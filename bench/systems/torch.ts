@@ -1,6 +1,6 @@
-// PyTorch on the CPU, where a Python has it: python3 on the PATH, or the one that MDL_BENCH_PYTHON names. The Python process
-// (peers/torch_worker.py) belongs to the workload's process; a call is a line to it and a line back, a tenth of a millisecond
-// that is in its figures.
+// PyTorch on the CPU, and on a CUDA GPU, where a Python has it: python3 on the PATH, or the one that MDL_BENCH_PYTHON names. The
+// Python process (peers/torch_worker.py) belongs to the workload's process; a call is a line to it and a line back, a tenth of
+// a millisecond that is in its figures.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,58 +9,106 @@ import { writeSafetensors } from "../../test/support/safetensors.ts";
 import { type Prepared, prepared } from "../networks/prepared.ts";
 import { root } from "../paths.ts";
 import type { Results } from "../reference.ts";
-import { STEPS, type WorkloadData } from "../workload.ts";
-import type { System } from "./system.ts";
+import type { GpuTime } from "../statistics.ts";
+import { STEPS, type Workload, type WorkloadData } from "../workload.ts";
+import type { GpuClockName, System } from "./system.ts";
 
 const python = process.env["MDL_BENCH_PYTHON"] ?? "python3";
 
-let found: string | undefined;
-/** PyTorch's version, or "" where there is none. */
-export function torchVersion(): string {
-  if (found === undefined) {
-    const asked = spawnSync(python, ["-c", "import torch; print(torch.__version__)"], { encoding: "utf8" });
-    found = asked.status === 0 ? asked.stdout.trim() : "";
+/** What PyTorch says to an expression; "" where there is none. */
+const said = new Map<string, string>();
+function ask(expression: string): string {
+  let answer = said.get(expression);
+  if (answer === undefined) {
+    const asked = spawnSync(python, ["-c", `import torch; print(${expression})`], { encoding: "utf8" });
+    answer = asked.status === 0 ? asked.stdout.trim() : "";
+    said.set(expression, answer);
   }
-  return found;
+  return answer;
 }
 
-export const torchCpu: System = {
-  name: "torch-cpu",
-  what: "PyTorch on the CPU",
-  device: "cpu",
-  tolerance: 1e-3,
-  lacks: ({ network }) => {
-    if (!network) return "it is told workloads of the list only";
-    return torchVersion() === ""
-      ? `${python} has no torch (MDL_BENCH_PYTHON names another Python)`
-      : undefined;
+/** PyTorch's version, or "" where there is none. */
+export const torchVersion = (): string => ask("torch.__version__");
+const cudaVersion = (): string => ask("torch.version.cuda if torch.cuda.is_available() else ''");
+
+export interface TorchOptions {
+  readonly device: "cpu" | "cuda";
+  readonly dtype: "float64" | "float32" | "float16";
+}
+
+interface TorchSystem extends TorchOptions, Pick<System, "name" | "what" | "tolerance"> {
+  lacks(workload: Workload): string | undefined;
+}
+
+const torch = ({ name, what, device, dtype, tolerance, lacks }: TorchSystem): System => ({
+  name,
+  what,
+  device,
+  installed: false,
+  tolerance,
+  lacks: (workload) => {
+    if (!workload.network) return "it is told workloads of the list only";
+    if (torchVersion() === "") return `${python} has no torch (MDL_BENCH_PYTHON names another Python)`;
+    return lacks(workload);
   },
-  versions: () => ({ torch: torchVersion() }),
+  versions: () => ({
+    torch: torchVersion(),
+    ...(device === "cuda" && cudaVersion() !== "" ? { cuda: cudaVersion() } : {}),
+  }),
 
   async prepare(workload, data, { folder }) {
-    const session = await TorchSession.start(
-      prepared(workload.network!, data.weights, { turned: false }),
-      data,
-      folder,
-      false,
-    );
+    const model = prepared(workload.network!, data.weights, { turned: false });
+    const session = await TorchSession.start(model, data, folder, { device, dtype });
     return async () => {
       await session.ask("open");
       return {
-        variant: `${session.threads} threads`,
+        variant: device === "cpu" ? `${session.threads} threads` : session.gpu,
         call: async () => void (await session.ask("call")),
         results: () => session.results(),
+        ...(device === "cuda" ? { gpuTimes: () => session.gpuTimes() } : {}),
         close: () => session.end(),
       };
     };
   },
-};
+});
+
+export const torchCpu: System = torch({
+  name: "torch-cpu",
+  what: "PyTorch on the CPU",
+  device: "cpu",
+  dtype: "float32",
+  tolerance: 1e-3,
+  lacks: () => undefined,
+});
+
+const lacksCuda = (): string | undefined =>
+  cudaVersion() === "" ? `PyTorch ${torchVersion()} of ${python} finds no CUDA GPU` : undefined;
+
+export const torchCuda: System = torch({
+  name: "torch-cuda",
+  what: "PyTorch on a CUDA GPU, in f32 without TF32",
+  device: "cuda",
+  dtype: "float32",
+  tolerance: 1e-3,
+  lacks: lacksCuda,
+});
+
+export const torchCudaF16: System = torch({
+  name: "torch-cuda-f16",
+  what: "PyTorch on a CUDA GPU, weights and activations in f16: less than what others compute",
+  device: "cuda",
+  dtype: "float16",
+  tolerance: 3e-2,
+  lacks: ({ training }) => (training ? "it would need a loss scale" : lacksCuda()),
+});
 
 export class TorchSession {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
   readonly #file: string;
   threads = 0;
+  /** Its name; "" on the CPU. */
+  gpu = "";
 
   private constructor(task: string, file: string) {
     this.#file = file;
@@ -74,14 +122,14 @@ export class TorchSession {
     { network, weights }: Prepared,
     { inputs }: Pick<WorkloadData, "inputs">,
     folder: string,
-    double: boolean,
+    how: TorchOptions,
   ): Promise<TorchSession> {
     const at = (name: string): string => join(folder, `torch-${process.pid}${name}`);
     writeFileSync(at(".safetensors"), writeSafetensors(new Map([...weights, ...Object.entries(inputs)])));
-    const task = { network, tensors: at(".safetensors"), double, results: at(".bin"), steps: STEPS };
+    const task = { network, tensors: at(".safetensors"), ...how, results: at(".bin"), steps: STEPS };
     writeFileSync(at(".json"), JSON.stringify(task));
     const session = new TorchSession(at(".json"), at(".bin"));
-    session.threads = (JSON.parse(await session.#line()) as { threads: number }).threads;
+    Object.assign(session, JSON.parse(await session.#line()) as { threads: number; gpu: string });
     return session;
   }
 
@@ -105,6 +153,14 @@ export class TorchSession {
     return Object.fromEntries(
       Object.entries(places).map(([name, [at, count]]) => [name, all.subarray(at, at + count)]),
     );
+  }
+
+  async gpuTimes(): Promise<{ gpu: GpuTime[]; gpuBy: GpuClockName }> {
+    const { by, milliseconds } = JSON.parse(await this.ask("time")) as {
+      by: GpuClockName;
+      milliseconds: number[];
+    };
+    return { gpuBy: by, gpu: milliseconds.map((busy) => ({ busy })) };
   }
 
   end(): void {

@@ -43,13 +43,13 @@ interface NodeFs {
 
 const host = globalThis as unknown as Globals;
 
-/** The process's Dawn. Rejects with an UnsupportedError. */
-export function startDawn(): Promise<GPU> {
-  host[DAWN] ??= createDawn(host.process as NodeProcess);
+/** The process's Dawn, started with flags of its own by whoever is first. Rejects with an UnsupportedError. */
+export function startDawn(flags: string[] = []): Promise<GPU> {
+  host[DAWN] ??= createDawn(host.process as NodeProcess, flags);
   return host[DAWN];
 }
 
-async function createDawn(node: NodeProcess): Promise<GPU> {
+async function createDawn(node: NodeProcess, flags: string[]): Promise<GPU> {
   let dawn: { create(flags: string[]): GPU };
   try {
     dawn = await nodeModule("webgpu");
@@ -64,7 +64,7 @@ async function createDawn(node: NodeProcess): Promise<GPU> {
       cause,
     );
   }
-  const gpu = dawn.create([]);
+  const gpu = dawn.create(flags);
   await settle(node);
   const restore = silenceStandardError(node);
   // The first request looks for drivers, synchronously, and that is where Dawn and Mesa print what no user asked for

@@ -18,7 +18,7 @@ import { keep, largestError, placesOf } from "../../bench/reference.ts";
 import { emptyRow, type Measured, type Report, ratiosOf, rowOf, table } from "../../bench/report.ts";
 import { sample } from "../../bench/sampling.ts";
 import { sizedModels, sizeOf, sizeTable } from "../../bench/sizes.ts";
-import { median, quantile, speedups, summarize } from "../../bench/statistics.ts";
+import { busyAndSpan, median, quantile, speedups, summarize } from "../../bench/statistics.ts";
 import { systems } from "../../bench/systems/index.ts";
 import { mdl } from "../../bench/systems/mdl.ts";
 import { curveNames, curves, quickWorkloads, workloads } from "../../bench/workloads.ts";
@@ -43,6 +43,17 @@ describe("statistics", () => {
     expect([0, 0.25, 0.5, 1].map((part) => quantile([40, 10, 20, 30], part))).toEqual([10, 17.5, 25, 40]);
     expect(quantile([7], 0.25)).toBe(7);
     expect(() => quantile([], 0.5)).toThrow(RangeError);
+  });
+
+  it("count time on the GPU once, where passes overlap, and not what lies between", () => {
+    const intervals = [
+      [8_000_000n, 9_000_000n],
+      [1_000_000n, 4_000_000n],
+      [2_000_000n, 3_000_000n],
+      [3_500_000n, 5_000_000n],
+    ] as const;
+    expect(busyAndSpan(intervals)).toEqual({ busy: 5, span: 8 });
+    expect(busyAndSpan([])).toBeUndefined();
   });
 
   it("compares rounds in pairs, so that a machine that slows down for both changes nothing", () => {
@@ -159,6 +170,8 @@ describe("workloads", () => {
         "tfjs-wasm",
         "jax-webgpu",
         "torch-cpu",
+        "torch-cuda",
+        "torch-cuda-f16",
         "hand",
       ],
     ]);
@@ -270,6 +283,9 @@ const measured = (system: string, rounds: number[][]): Measured => ({
   artefactBytes: system === "mdl" ? 20480 : undefined,
   starts: [start(100, 50), start(300, 10), start(200, 40)],
   rounds,
+  // The GPU is busy for half of the call.
+  gpu: rounds.map((round) => round.map((ms) => ({ busy: ms / 2, span: ms - 1 }))),
+  gpuBy: "timestamps",
 });
 
 describe("the report", () => {
@@ -283,6 +299,7 @@ describe("the report", () => {
   ]);
   const report: Report = {
     device: "a device (mesa, software)",
+    ceilings: { gflops: 258.08, gbs: 20.4 },
     machine: { node: "20" },
     rows: [
       rowOf(ours),
@@ -299,6 +316,9 @@ describe("the report", () => {
       system: "mdl",
       variant: "cpu-subgroup",
       warm_ms: { median: 31, min: 20, max: 44, n: 4 },
+      gpu_ms: { median: 15.5, min: 10, max: 22, n: 4 },
+      gpu_span_ms: 30,
+      gpu_by: "timestamps",
       cold_ms: 240,
       first_ms: 40,
       max_error: 1.23e-6,
@@ -310,6 +330,7 @@ describe("the report", () => {
       arena_bytes: 2048,
       artefact_bytes: 20480,
       gflops: 64.52,
+      gpu_gflops: 129.03,
     });
     expect(report.rows[1].artefact_bytes).toBeNull();
   });
@@ -328,14 +349,17 @@ describe("the report", () => {
       against: "hand",
       speedup: 0.5,
       quartiles: [0.5, 0.5],
+      gpu_speedup: 0.5,
     };
     expect(report.ratios).toEqual([expected]);
+    expect(ratiosOf([ours, { ...theirs, gpu: [[], []] }])).toEqual([{ ...expected, gpu_speedup: null }]);
     expect(ratiosOf([])).toEqual([]);
   });
 
   it("is a table with aligned columns", () => {
     const lines = table(report).split("\n");
     expect(lines[0]).toBe("a device (mesa, software)");
+    expect(lines[1]).toBe("measured at most: 258 GFLOP/s in f32, 20 GB/s copied");
     const head = lines.find((line) => line.startsWith("workload"))!;
     const [mdlLine, handLine] = lines.filter((line) => line.startsWith("a_matmul1024 "));
     expect(mdlLine).toContain("mdl (cpu-subgroup)");
@@ -343,6 +367,9 @@ describe("the report", () => {
       ["warm ms", "31.0"],
       ["n", "4"],
       ["GFLOP/s", "64.5"],
+      ["gpu ms", "15.5"],
+      ["gpu GFLOP/s", "129"],
+      ["of peak", "50.0 %"],
       ["error", "1.2e-6"],
       ["arena", "2.0 KiB"],
       ["artefact", "20.0 KiB"],
@@ -352,14 +379,24 @@ describe("the report", () => {
     }
     expect(handLine.endsWith("–")).toBe(true);
     expect(lines).toContain(
-      "a_matmul1024: mdl is 0.50 times as fast as hand (half of the rounds: 0.50 to 0.50)",
+      "a_matmul1024: mdl is 0.50 times as fast as hand (half of the rounds: 0.50 to 0.50; on the GPU 0.50)",
     );
     expect(lines).toContain("d_resnet18, hand: skipped: no kernel was written for it");
     expect(lines).toContain("g_train, mdl: failed: loss[0] is NaN");
   });
 
+  it("says whose time on the GPU is of launches, and has none of what cannot be seen", () => {
+    const launched = rowOf({ ...theirs, gpu: [[{ busy: 0.00125 }], [{ busy: 0.00125 }]], gpuBy: "events" });
+    expect(launched).toMatchObject({ gpu_ms: { median: 0.0013 }, gpu_span_ms: null, gpu_by: "events" });
+    expect(table({ ...report, rows: [launched] })).toContain(
+      "a_matmul1024, hand: the time on the GPU has what",
+    );
+    const unseen = rowOf({ ...theirs, gpu: [[], []], gpuBy: undefined });
+    expect([unseen.gpu_ms, unseen.gpu_gflops, unseen.gpu_by]).toEqual([null, null, null]);
+  });
+
   it("is readable where nothing ran", () => {
-    const text = table({ device: "no device", machine: {}, rows: [], ratios: [] });
+    const text = table({ device: "no device", ceilings: null, machine: {}, rows: [], ratios: [] });
     expect(text).toBe("no device");
   });
 });
@@ -441,6 +478,11 @@ describe("the command line", () => {
     expect(parseOptions(["--full"], known)!.what).toEqual(["calls", "curves", "compile", "sizes"]);
   });
 
+  it("measures as much as it is told to", () => {
+    const args = ["--quick", "--starts", "2", "--rounds=3", "--seconds", "0.1"];
+    expect(parseOptions(args, known)).toMatchObject({ starts: 2, rounds: 3, seconds: 0.1, atLeast: 3 });
+  });
+
   it("picks, in the order of the list", () => {
     const args = ["--only", "vgg16,b_conv64_56", "--systems=hand", "--json", "out.json", "--quick"];
     expect(parseOptions(args, known)).toMatchObject({
@@ -516,6 +558,8 @@ describe("the command line", () => {
     [["--estimate", "a6000", "--compile"], "one at a time"],
     [["--estimate", "voodoo2"], "--estimate: there is no voodoo2; there are navi21"],
     [["--estimate", "a6000", "m.mdl", "--size", "N"], "--size N is not"],
+    [["--rounds", "1.5"], "--rounds takes a whole number above 0"],
+    [["--seconds", "0"], "--seconds takes a number above 0"],
     [["--compare", "HEAD", "--systems", "hand"], "--systems is for peers"],
     [["--compare", "HEAD", "--sizes"], "--compare times calls"],
     [["--model", "a.onnx", "--only", "g_train"], "in place of the workloads"],

@@ -2,7 +2,7 @@
 // entry, inputs (drawn where none are given). Out: a table; with --trace a file for Chrome or Perfetto, with --json all figures.
 import type { NetBase, Profile } from "../../../runtime/core/api.ts";
 import type { EntryPlan } from "../../../runtime/core/program.ts";
-import { isSoftwareAdapter, requestGpu, runAgainQuietly } from "../../../runtime/node/index.ts";
+import { isSoftwareAdapter, requestExactGpu, runAgainQuietly } from "../../../runtime/node/index.ts";
 import { drawInputs, type Sizes, sizesOf } from "../draw.ts";
 import { UsageError } from "../failure.ts";
 import { writeFiles } from "../files.ts";
@@ -51,7 +51,7 @@ export async function profileCommand(
   const sizes = sizesOf(entry, flags.size ?? {});
   const values = inputsOf(entry, sizes, flags);
   const weights = flags.weights === undefined ? undefined : await loadWeights(artefact, flags.weights);
-  await requestGpu();
+  await requestExactGpu();
   const net = await load({
     weights: weights && byPath(weights),
     target: flags.target,

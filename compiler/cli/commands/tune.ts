@@ -6,7 +6,7 @@ import type { NetBase, Profile } from "../../../runtime/core/api.ts";
 import { load } from "../../../runtime/core/index.ts";
 import type { EntryPlan } from "../../../runtime/core/program.ts";
 import type { Tensor } from "../../../runtime/core/tensor.ts";
-import { requestGpu, runAgainQuietly, UnsupportedError } from "../../../runtime/node/index.ts";
+import { requestExactGpu, runAgainQuietly, UnsupportedError } from "../../../runtime/node/index.ts";
 import { type Target, targets } from "../../core/index.ts";
 import { drawInputs, type Sizes, sizesOf } from "../draw.ts";
 import { InputFailure } from "../failure.ts";
@@ -42,7 +42,7 @@ const ALIKE = 1e-3;
 export async function tuneCommand(file: string, flags: TuneFlags): Promise<number | undefined> {
   const code = await runAgainQuietly();
   if (code !== undefined) return code;
-  const gpu = await requestGpu();
+  const gpu = await requestExactGpu();
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new UnsupportedError("no-adapter", "there is no adapter to tune for: see mdl doctor");
   const target = targetFor(adapter, flags.target);

@@ -15,7 +15,8 @@ const CHAINS = 8;
 const TURNS = 16;
 /** Times the chains stand in the text: what a turn of a loop costs is not what is measured. */
 const UNROLLED = 16;
-const THREADS = 64;
+/** Of a workgroup: as many as every device has, so that a million of them are within its grid. */
+const THREADS = 256;
 
 const arithmetic = `
 @group(0) @binding(0) var<storage, read_write> out: array<vec4<f32>>;
@@ -44,7 +45,7 @@ const RUNS = 10;
 
 export async function measureCeilings(device: GPUDevice, software: boolean): Promise<Ceilings> {
   // Enough work for some milliseconds: a GPU does in that time a thousand times what a software adapter does.
-  const items = software ? 1 << 17 : 1 << 22;
+  const items = software ? 1 << 17 : 1 << 23;
   const bytes = items * ITEM;
   const buffers = [0, 1].map(() => device.createBuffer({ size: bytes, usage: STORAGE }));
   device.pushErrorScope("validation");
