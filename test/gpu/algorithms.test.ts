@@ -15,7 +15,7 @@ import { transpose } from "../../compiler/core/ops/movement.ts";
 import { softmax } from "../../compiler/core/ops/nn.ts";
 import { pooling } from "../../compiler/core/ops/pool.ts";
 import { cumprodOp, cumsumOp } from "../../compiler/core/ops/running.ts";
-import { argsort, putOp, scatterOp, sortOp, topKOp } from "../../compiler/core/ops/sort.ts";
+import { argsort, putOp, scatterOp, scatterReduceOp, sortOp, topKOp } from "../../compiler/core/ops/sort.ts";
 import { input as inputOp } from "../../compiler/core/ops/source.ts";
 import { build } from "../../compiler/core/pipeline.ts";
 import { targets } from "../../compiler/core/targets.ts";
@@ -205,6 +205,19 @@ const scattered: readonly Case[] = [
     at: [{}],
     range: [0, 99],
   },
+  ...(["prod", "amin"] as const).map(
+    (reduce): Case => ({
+      name: `${reduce} of the elements sent to a place, and of its own`,
+      inputs: [
+        ["f32", [60, 300]],
+        ["i32", [60, "K"]],
+        ["f32", [60, "K"]],
+      ],
+      make: (b, [x, index, source]) => applyOp(b, scatterReduceOp, { x, index, source, reduce })[0],
+      at: [{ K: 700 }, { K: 0 }],
+      range: [-2, 302],
+    }),
+  ),
 ];
 
 const sorted: readonly Case[] = [

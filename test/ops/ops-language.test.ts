@@ -16,6 +16,12 @@ const model = modelOf(`model M {
   fn slope(x: f32[B, 4]) -> f32[B, 4] { grad(total, wrt = x)(x) }
   private fn total(x: f32[B, 4]) -> f32 { sum(best(x) * 3) }
   fn spread(x: f32[N], ids: i32[K], y: f32[K]) -> f32[N] { scatter(x, ids, y) + scatter_add(x, ids, y) }
+  fn highest(x: f32[N], ids: i32[K], y: f32[K]) -> f32[N] { scatter_reduce(x, ids, y, reduce = "amax", include_self = false) }
+  private fn highest_sum(x: f32[N], ids: i32[K], y: f32[K]) -> f32 { sum(highest(x, ids, y)) }
+  fn shares(x: f32[N], ids: i32[K], y: f32[K]) -> (x: f32[N], y: f32[K]) {
+    (dx, dy) = grad(highest_sum, wrt = (x, y))(x, ids, y)
+    (x = dx, y = dy)
+  }
   fn summed(x: f32[N, 2], ids: i32[N]) -> f32[3, 2] { segment_sum(x, ids, 3) + index_add(zeros(3, 2), ids, x) }
   fn products(x: f32[B, I, J], y: f32[J, K]) -> f32[B, K] { einsum("bij,jk->bk", x, y) }
   fn around(x: f32[H, W]) -> f32[H + 2, W + 2] { pad(x, low = [1, 1], mode = "reflect") }
@@ -64,6 +70,11 @@ describe("operators in programs", () => {
         ids: [[3], [2, 0, 2]],
       }).summed,
     ).toEqual([6, 8, 0, 0, 12, 16]);
+  });
+  it("reduce what is scattered, and share a gradient among ties without what has no part in them", () => {
+    const at = { x: [[3], [5, 0, 7]], ids: [[4], [0, 0, 0, 2]], y: [[4], [5, 5, 1, -1]] } as const;
+    expect(run("highest", at).highest).toEqual([5, 0, -1]);
+    expect(run("shares", at)).toEqual({ x: [0, 1, 0], y: [0.5, 0.5, 0, 1] });
   });
   it("take sizes that the call knows", () => {
     expect(

@@ -72,10 +72,10 @@ const names: ReadonlyMap<string, string> = new Map([
     "index_put put_along_axis",
     "write scatter(x, index, source, axis = 1), or update(x, block, at = [i]) for a block",
   ),
-  ...words(
-    "scatter_reduce index_reduce",
-    "there are scatter_add and index_add; of products and extrema there is none yet",
-  ),
+  [
+    "index_reduce",
+    'write scatter_reduce(x, index, source, axis = 0, reduce = "amax"), the index broadcast to the source',
+  ],
   ...words("scatter_sum segment_reduce unsorted_segment_sum", "write segment_sum(x, ids, segments)"),
   ...words("take_along_axis take_along_dim", "write gather(x, index, axis = 1)"),
   ["size", "x.shape is the list of sizes, x.shape[0] one of them"],

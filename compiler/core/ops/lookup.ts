@@ -5,8 +5,18 @@
 // Indices outside, in data that a call did not check, are clamped on reading (starts so that the whole block fits), and
 // have no gradient: what was read in their stead is nobody's choice. A block is moved, and so is its gradient.
 import { add as addDims, asConst, type Dim, dim, sub } from "../dims/dim.ts";
-import type { Builder, Dense, IndexUse, OpDef, TensorType, Value } from "../ir/types.ts";
-import type { Lowering, Scalar } from "../kernel/scalar.ts";
+import type {
+  Attrs,
+  Builder,
+  ConcreteAttrs,
+  Dense,
+  DType,
+  IndexUse,
+  OpDef,
+  TensorType,
+  Value,
+} from "../ir/types.ts";
+import type { Combine, Lowering, Scalar } from "../kernel/scalar.ts";
 import { broadcastTo, cast, onAxis, reshape } from "./axes.ts";
 import {
   algorithm,
@@ -31,10 +41,12 @@ import {
   tensor,
   tensors,
   typeText,
+  word,
   zerosLike,
 } from "./define.ts";
-import { eachOffset, stridesOf } from "./dense.ts";
+import { eachOffset, stridesOf, times } from "./dense.ts";
 import { add as addValues, and, eq, ge, le, lt, where } from "./elementwise.ts";
+import { highest, lowest } from "./reduce.ts";
 import { iota as iotaOp } from "./source.ts";
 
 export const needIndex = (name: string, t: TensorType, operand: number): void => {
@@ -43,7 +55,13 @@ export const needIndex = (name: string, t: TensorType, operand: number): void =>
 const clampTo = (s: Lowering, index: Scalar, last: Dim): Scalar =>
   s.call("min", s.call("max", index, s.dim(0)), s.dim(last));
 /** Where an index is inside, x; elsewhere zeros. `lift` gives the index the shape of x. */
-function whereInside(b: Builder, index: Value, extent: Dim, x: Value, lift: (v: Value) => Value): Value {
+export function whereInside(
+  b: Builder,
+  index: Value,
+  extent: Dim,
+  x: Value,
+  lift: (v: Value) => Value,
+): Value {
   const inside = and(b, ge(b, index, 0), lt(b, index, sizeValue(b, extent)));
   return where(b, broadcastTo(b, lift(inside), x.type.shape), x, 0);
 }
@@ -274,42 +292,62 @@ export const gatherOp: OpDef = {
     },
   ],
 };
+/** Of an operator that says, along an axis of `extent` places, what the elements whose index names a place come to. */
+function byIndex(combine: (attrs: Attrs | ConcreteAttrs) => Combine) {
+  return {
+    fuses: "fold",
+    exposed: false,
+    infer: ([, g], attrs) => [
+      { dtype: g.dtype, shape: g.shape.map((d, i) => (i === attrs.axis ? dimAt(attrs, "extent") : d)) },
+    ],
+    reference: ([index, g], attrs, [out]) => {
+      const along = numberAt(attrs, "axis");
+      const { none, both } = COMES_TO[combine(attrs)];
+      const strides = stridesOf(out.shape);
+      out.data.fill(none(g.dtype));
+      eachOffset(
+        index.shape,
+        strides.map((v, i) => (i === along ? 0 : v)),
+        0,
+        (flat, o) => {
+          const place = index.data[flat];
+          if (place < 0 || place >= out.shape[along]) return;
+          const at = o + place * strides[along];
+          out.data[at] = both(g.dtype, out.data[at], g.data[flat]);
+        },
+      );
+    },
+    lower: (s, node, at) => {
+      const [index, g] = node.inputs;
+      const along = numberAt(node.attrs, "axis");
+      const how = combine(node.attrs);
+      const none = s.const(g.type.dtype, COMES_TO[how].none(g.type.dtype));
+      return s.fold(how, [index.type.shape[along]], (k) => {
+        const there = at.map((p, i) => (i === along ? k : p));
+        return s.select(s.call("eq", s.read(index, there), at[along]), s.read(g, there), none);
+      });
+    },
+  } satisfies Partial<OpDef>;
+}
+/** What no elements come to, and two. */
+const COMES_TO: Readonly<
+  Record<Combine, { none(t: DType): number; both(t: DType, a: number, b: number): number }>
+> = {
+  add: { none: () => 0, both: (_t, a, b) => a + b },
+  mul: { none: () => 1, both: times },
+  max: { none: lowest, both: (_t, a, b) => Math.max(a, b) },
+  min: { none: highest, both: (_t, a, b) => Math.min(a, b) },
+};
 export const [gatherGradOp, gatherGradEach] = algorithm({
   name: "gather_grad",
   doc: "The gradient of gather: zeros of `extent` along the axis, each element of g added where its index names, if that is inside.",
-  fuses: "fold",
-  exposed: false,
   params: [tensor("index"), tensor("g"), axis("axis"), size("extent")],
-  infer: ([, g], attrs) => [
-    { dtype: g.dtype, shape: g.shape.map((d, i) => (i === attrs.axis ? dimAt(attrs, "extent") : d)) },
-  ],
-  reference: ([index, g], attrs, [out]) => {
-    const along = numberAt(attrs, "axis");
-    const strides = stridesOf(out.shape);
-    eachOffset(
-      index.shape,
-      strides.map((v, i) => (i === along ? 0 : v)),
-      0,
-      (flat, o) => {
-        const place = index.data[flat];
-        if (place >= 0 && place < out.shape[along]) out.data[o + place * strides[along]] += g.data[flat];
-      },
-    );
-  },
+  ...byIndex(() => "add"),
   vjp: (b, node, [h]) => {
     const [index] = node.inputs;
     if (!h) return [undefined, undefined];
     const taken = b.make(gatherOp, [h, index], { axis: node.attrs.axis });
     return [undefined, whereInside(b, index, dimAt(node.attrs, "extent"), taken, (v) => v)];
-  },
-  lower: (s, node, at) => {
-    const [index, g] = node.inputs;
-    const along = numberAt(node.attrs, "axis");
-    return s.fold("add", [index.type.shape[along]], (k) => {
-      const there = at.map((p, i) => (i === along ? k : p));
-      const place = s.read(index, there);
-      return s.select(s.call("eq", place, at[along]), s.read(g, there), s.const(g.type.dtype, 0));
-    });
   },
   examples: [
     {
@@ -321,6 +359,25 @@ export const [gatherGradOp, gatherGradEach] = algorithm({
       attrs: { axis: 1, extent: 5 },
     },
   ],
+});
+
+/** What `scatter_reduce` combines (sort.ts). */
+const FOLDS = ["mul", "max", "min"] as const;
+export const [scatterFoldOp, scatterFoldEach] = algorithm({
+  name: "scatter_fold",
+  doc: "Along an axis of `extent` places: the product, the largest or the smallest of the elements whose index names the place, in index order; 1, or the lowest or highest number, where none does.",
+  params: [tensor("index"), tensor("g"), axis("axis"), size("extent"), word("combine", { among: FOLDS })],
+  ...byIndex((attrs) => attrs.combine as Combine),
+  noGrad: "what is made of it has a gradient of its own",
+  examples: FOLDS.map((combine) => ({
+    shapes: [
+      [3, 4],
+      [3, 4],
+    ],
+    dtypes: ["i32", "f32"],
+    attrs: { axis: 1, extent: 5, combine },
+    grad: false,
+  })),
 });
 
 /** What `scatter` overwrites with (scatter.ts). Here, because it sorts as a gather's gradient does. */
@@ -578,6 +635,8 @@ export const lookups: readonly OpDef[] = [
   gatherOp,
   gatherGradOp,
   gatherGradEach,
+  scatterFoldOp,
+  scatterFoldEach,
   scatterLastOp,
   scatterLastEach,
   oneHotOp,

@@ -131,8 +131,10 @@ const extremumVjp = (b: Builder, g: Value, x: Value, y: Value, over: readonly nu
   const share = div(b, reshape(b, g, count.type.shape), cast(b, count, g.type.dtype));
   return mul(b, cast(b, hits, x.type.dtype), broadcastTo(b, share, x.type.shape));
 };
-const lowest = (t: TensorType["dtype"]): number => (t === "i32" ? -2147483648 : t === "u32" ? 0 : -Infinity);
-const highest = (t: TensorType["dtype"]): number =>
+/** What no element is below, and what none is above. */
+export const lowest = (t: TensorType["dtype"]): number =>
+  t === "i32" ? -2147483648 : t === "u32" ? 0 : -Infinity;
+export const highest = (t: TensorType["dtype"]): number =>
   t === "i32" ? 2147483647 : t === "u32" ? 4294967295 : Infinity;
 
 export const maxOp = foldOp(
@@ -160,6 +162,17 @@ const reduceCall =
 export const max = reduceCall(maxOp);
 export const min = reduceCall(minOp);
 
+/**
+ * The product of the others beside each factor, of the product of those that are not 0 and how many are: with one zero only
+ * that factor has a gradient.
+ */
+export function productOfOthers(b: Builder, x: Value, rest: Value, zeros: Value): Value {
+  const zero = eq(b, x, 0);
+  const alone = and(b, zero, eq(b, zeros, 1));
+  // By 0 and not 0: a NaN among the others stays one.
+  const among = where(b, eq(b, zeros, 0), div(b, rest, where(b, zero, 1, x)), mul(b, rest, 0));
+  return where(b, alone, rest, among);
+}
 export const prodOp: OpDef = foldOp(
   "prod",
   "The product over axes.",
@@ -167,21 +180,11 @@ export const prodOp: OpDef = foldOp(
   () => 1,
   times,
   (b, g, x, _y, over) => {
-    // The product of the others, without dividing by zero: with one zero only that element has a gradient.
     const zero = eq(b, x, 0);
     const rest = reduce(b, prodOp, where(b, zero, 1, x), over, true);
     const count = sum(b, cast(b, zero, "i32"), over, true);
-    const none = broadcastTo(b, eq(b, count, 0), x.type.shape);
-    const one = broadcastTo(b, eq(b, count, 1), x.type.shape);
-    const others = broadcastTo(b, rest, x.type.shape);
-    const factor = where(
-      b,
-      and(b, zero, one),
-      others,
-      // By 0 and not 0: a NaN among the others stays one.
-      where(b, none, div(b, others, where(b, zero, 1, x)), mul(b, others, 0)),
-    );
-    return mul(b, spread(b, g, x.type, over), factor);
+    const each = (v: Value): Value => broadcastTo(b, v, x.type.shape);
+    return mul(b, spread(b, g, x.type, over), productOfOthers(b, x, each(rest), each(count)));
   },
   reduceExamples,
 );

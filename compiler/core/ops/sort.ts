@@ -5,6 +5,7 @@
 import { asConst, type Dim, dim } from "../dims/dim.ts";
 import type { Attrs, Builder, ConcreteAttrs, DType, Node, OpDef, TensorType, Value } from "../ir/types.ts";
 import type { Lowering, Scalar } from "../kernel/scalar.ts";
+import { cast } from "./axes.ts";
 import {
   ANY,
   algorithm,
@@ -14,9 +15,11 @@ import {
   bool,
   boolAt,
   dimAt,
+  FLOATS,
   fail,
   full,
   isFloat,
+  NUMBERS,
   normalizeAxis,
   numberAt,
   type Requirer,
@@ -25,19 +28,23 @@ import {
   shapeText,
   size,
   tensor,
+  word,
 } from "./define.ts";
 import { eachOffset, stridesOf } from "./dense.ts";
-import { add, eq, ge, where } from "./elementwise.ts";
+import { add, div, eq, ge, gt, maximum, minimum, mul, where } from "./elementwise.ts";
 import {
   gatherGradEach,
   gatherGradOp,
   gatherOp,
   needIndex,
   place,
+  scatterFoldOp,
   scatterLastOp,
   takeGradOp,
+  whereInside,
 } from "./lookup.ts";
 import { sliceAxis } from "./movement.ts";
+import { productOfOthers } from "./reduce.ts";
 import { eachLine } from "./running.ts";
 
 const along = (attrs: Attrs | ConcreteAttrs): number => numberAt(attrs, "axis");
@@ -385,7 +392,7 @@ const winners = (b: Builder, index: Value, extent: Dim, axis: number): Value =>
 
 export const scatterAddOp: OpDef = {
   name: "scatter_add",
-  doc: "x with each element of source added where the index at its place says along an axis (PyTorch's scatter_add), in one order on every device. An index outside is refused in data from the host; elsewhere nothing is added.",
+  doc: "x with each element of source added where the index at its place says along an axis (PyTorch's scatter_add), in the same order at every call. An index outside is refused in data from the host; elsewhere nothing is added.",
   fuses: "composite",
   params: scatterParams,
   complete: withAxis("scatter_add"),
@@ -399,9 +406,104 @@ export const scatterAddOp: OpDef = {
   },
   examples: scatterExamples,
 };
+/** The ways of scatter_reduce that are folds of their own. */
+const FOLDED: Readonly<Record<string, "mul" | "max" | "min">> = { prod: "mul", amax: "max", amin: "min" };
+/** How many elements of the source go to each place. */
+const counted = (b: Builder, index: Value, extent: Dim, axis: number, dtype: DType): Value =>
+  cast(b, scattered(b, index, full(b, 1, { dtype: "i32", shape: index.type.shape }), extent, axis), dtype);
+const scattered = (b: Builder, index: Value, source: Value, extent: Dim, axis: number): Value =>
+  b.make(gatherGradOp, [index, source], { axis, extent });
+export const scatterReduceOp: OpDef = {
+  name: "scatter_reduce",
+  doc: "x with the sum, product, mean, largest or smallest (`sum`, `prod`, `mean`, `amax`, `amin`) of the elements of source that the index sends to each place along an axis, in the same order at every call; x's own is one of them, or, with include_self = false, only where none is sent (PyTorch's scatter_reduce). An index outside is refused in data from the host; elsewhere it goes nowhere.",
+  fuses: "composite",
+  params: [
+    ...scatterParams,
+    word("reduce", { among: ["sum", "prod", "mean", "amax", "amin"] }),
+    bool("include_self", { default: true }),
+  ],
+  complete: withAxis("scatter_reduce", (attrs) => ({ include_self: attrs.include_self !== false })),
+  infer: (types, attrs, b) => {
+    allowDtypes("scatter_reduce", [types[0]], attrs.reduce === "mean" ? FLOATS : NUMBERS);
+    return fits("scatter_reduce", types, attrs, b);
+  },
+  indexes: scatterUses("scatter_reduce"),
+  vjp: (b, node, [g]) => {
+    const [x, index, source] = node.inputs;
+    const [y] = node.outs;
+    const { reduce } = node.attrs;
+    const own = boolAt(node.attrs, "include_self");
+    if (!g || !isFloat(g.type.dtype)) return [undefined, undefined, undefined];
+    const axis = along(node.attrs);
+    const extent = x.type.shape[axis];
+    const { dtype } = x.type;
+    const sent = (v: Value): Value => scattered(b, index, v, extent, axis);
+    const named = (v: Value): Value => b.make(gatherOp, [v, index], { axis });
+    /** What comes back to x's own where it is one of them; else as it was where none is sent. */
+    const toSelf = (v: () => Value): Value =>
+      own ? v() : where(b, gt(b, counted(b, index, extent, axis, "i32"), 0), 0, g);
+    const grads = (self: () => Value, each: Value): readonly (Value | undefined)[] => [
+      toSelf(self),
+      undefined,
+      whereInside(b, index, extent, each, (v) => v),
+    ];
+    if (reduce === "sum") return grads(() => g, named(g));
+    if (reduce === "mean") {
+      const n = counted(b, index, extent, axis, dtype);
+      const share = div(b, g, own ? add(b, n, 1) : maximum(b, n, 1));
+      return grads(() => share, named(share));
+    }
+    if (reduce === "prod") {
+      const nonzero = (v: Value): Value => where(b, eq(b, v, 0), 1, v);
+      const zeros = (v: Value): Value => cast(b, eq(b, v, 0), "i32");
+      const rest = b.make(scatterReduceOp, [nonzero(x), index, nonzero(source)], node.attrs);
+      const fromSource = sent(zeros(source));
+      const count = own ? add(b, fromSource, zeros(x)) : fromSource;
+      return grads(
+        () => mul(b, g, productOfOthers(b, x, rest, count)),
+        mul(b, named(g), productOfOthers(b, source, named(rest), named(count))),
+      );
+    }
+    // Ties share the gradient evenly, as those of max over axes do.
+    const best = cast(b, eq(b, x, y), "f32");
+    const hits = cast(b, eq(b, source, named(y)), "f32");
+    const n = own ? add(b, sent(hits), best) : sent(hits);
+    const share = div(b, g, cast(b, n, dtype));
+    return grads(() => mul(b, cast(b, best, dtype), share), mul(b, cast(b, hits, dtype), named(share)));
+  },
+  expand: (b, node) => {
+    const [x, index, source] = node.inputs;
+    const { reduce } = node.attrs;
+    const own = boolAt(node.attrs, "include_self");
+    const axis = along(node.attrs);
+    const extent = x.type.shape[axis];
+    const count = (dtype: DType): Value => counted(b, index, extent, axis, dtype);
+    const combine = FOLDED[reduce as string];
+    const all = combine
+      ? b.make(scatterFoldOp, [index, source], { axis, extent, combine })
+      : scattered(b, index, source, extent, axis);
+    const both = { mul, max: maximum, min: minimum, add }[combine ?? "add"];
+    const total = own ? both(b, x, all) : all;
+    const n = (): Value => (own ? add(b, count(x.type.dtype), 1) : maximum(b, count(x.type.dtype), 1));
+    const result = reduce === "mean" ? div(b, total, n()) : total;
+    return [own ? result : where(b, gt(b, count("i32"), 0), result, x)];
+  },
+  examples: [
+    ...["sum", "prod", "mean", "amax", "amin"].flatMap((reduce) =>
+      scatterExamples.map((e, i) => ({ ...e, attrs: { ...e.attrs, reduce, include_self: i === 0 } })),
+    ),
+    {
+      shapes: [[4], [6], [6]],
+      dtypes: ["i32", "i32", "i32"],
+      attrs: { reduce: "prod" },
+      range: [-2, 5],
+      grad: false,
+    },
+  ],
+};
 export const indexAddOp: OpDef = {
   name: "index_add",
-  doc: "x with each slice of source along an axis added to the slice of x that its index names (PyTorch's index_add), in one order on every device: index [n], source n slices. An index outside is refused in data from the host; elsewhere nothing is added.",
+  doc: "x with each slice of source along an axis added to the slice of x that its index names (PyTorch's index_add), in the same order at every call: index [n], source n slices. An index outside is refused in data from the host; elsewhere nothing is added.",
   fuses: "composite",
   params: [tensor("x"), tensor("index", { literal: "i32" }), tensor("source"), axis("axis", { default: 0 })],
   complete: ([x], attrs) => ({
@@ -478,6 +580,7 @@ export const sorts: readonly OpDef[] = [
   topKOp,
   scatterOp,
   scatterAddOp,
+  scatterReduceOp,
   indexAddOp,
   segmentSumOp,
 ];

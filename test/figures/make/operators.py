@@ -236,6 +236,19 @@ CASES = [
     # Scatters.
     ("scatter", "scatter", [[3, 6], literal([[0, 5, 2], [1, 0, 3], [4, 3, 2]]), [3, 3]], {"axis": 1}, lambda x, i, s: x.scatter(1, i.long(), s)),
     ("scatter_add", "scatter_add", [[6, 3], ints([8, 3], 6), [8, 3]], {"axis": 0}, lambda x, i, s: x.scatter_add(0, i.long(), s)),
+    *[(f"scatter_reduce_{r}{'' if own else '_source'}", "scatter_reduce", [[6, 3], ints([8, 3], 5), [8, 3]], {"axis": 0, "reduce": r, "include_self": own},
+       (lambda r, own: lambda x, i, s: x.scatter_reduce(0, i.long(), s, r, include_self=own))(r, own))
+      for r in ["sum", "prod", "mean", "amax", "amin"] for own in [True, False]],
+    # Zeros in a product: none, one and two at a place, the first of them x's own. Ties of a largest, x's own among them (not
+    # amax without it: there PyTorch counts an equal x, which has no part in it, and its shares do not add up).
+    *[(f"scatter_reduce_{r}_equal{'' if own else '_source'}", "scatter_reduce",
+       [[0.0, 2.0, 3.0, 0.0, 5.0, 1.0], literal([0, 1, 1, 2, 2, 3, 4, 4]), [2.0, 0.0, 4.0, 0.0, 0.0, 7.0, 5.0, 5.0]], {"axis": 0, "reduce": r, "include_self": own},
+       (lambda r, own: lambda x, i, s: x.scatter_reduce(0, i.long(), s, r, include_self=own))(r, own))
+      for r, own in [("prod", True), ("prod", False), ("amax", True)]],
+    ("scatter_reduce_nan", "scatter_reduce", [[0.0, nan, 3.0], literal([0, 0, 1, 2]), [1.0, nan, inf, -inf]], {"axis": 0, "reduce": "amin"},
+     lambda x, i, s: x.scatter_reduce(0, i.long(), s, "amin")),
+    ("scatter_reduce_ints", "scatter_reduce", [ints([2, 4], 9), ints([2, 7], 4), ints([2, 7], 9)], {"axis": 1, "reduce": "prod"},
+     lambda x, i, s: x.scatter_reduce(1, i.long(), s, "prod")),
     ("index_add", "index_add", [[2, 5, 3], ints([7], 5), [2, 7, 3]], {"axis": 1}, lambda x, i, s: x.index_add(1, i.long(), s)),
     ("segment_sum", "segment_sum", [[9, 2], ints([9], 4)], {"segments": 4}, lambda x, i: torch.zeros(4, 2, dtype=x.dtype).index_add(0, i.long(), x)),
     ("gather", "gather", [[3, 6], ints([3, 8], 6)], {"axis": 1}, lambda x, i: x.gather(1, i.long())),

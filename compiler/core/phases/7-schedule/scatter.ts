@@ -1,15 +1,16 @@
-// Rows summed by index (the gradients of take and gather) in the time of terms plus rows: the terms are sorted by their row,
+// Rows summed by index (the gradients of take and gather; products and extrema likewise) in the time of terms plus rows: the terms are sorted by their row,
 // stably (digits.ts), and each row adds up its own in index order. The order is fixed whatever the device, so are the bits.
 // A row with very many terms is summed in segments: those that hold nothing else are summed beforehand, each by a thread of
 // its own. Where the last term of each row is asked for (a scatter that overwrites), that is the last of its run.
 // In: a scatter that the family claims. Out: three launches a digit, and three, or two.
 import { add, asConst, ceilDiv, type Dim, isConst, isMultipleOf, mul, product, sub } from "../../dims/dim.ts";
-import type { DType, Node, Value } from "../../ir/types.ts";
+import type { DType, Node, OpDef, Value } from "../../ir/types.ts";
 import { bin, call, lit, variable, type Width, widen, type X } from "../../kernel/code.ts";
 import { rowMajor } from "../../kernel/coordinates.ts";
-import type { ScalarContext } from "../../kernel/lowering.ts";
-import type { Axis, Scalar } from "../../kernel/scalar.ts";
-import { gatherGradOp, scatterLastOp, takeGradOp } from "../../ops/lookup.ts";
+import { COMBINE_NAME, combine } from "../../kernel/emitter.ts";
+import { identityOf, type ScalarContext } from "../../kernel/lowering.ts";
+import type { Axis, Combine, Scalar } from "../../kernel/scalar.ts";
+import { gatherGradOp, scatterFoldOp, scatterLastOp, takeGradOp } from "../../ops/lookup.ts";
 import { decode, nominal } from "./common.ts";
 import { bitsFor, sortByDigits } from "./digits.ts";
 import { type Family, type Job, type Launch, type Launches, temporary } from "./family.ts";
@@ -59,8 +60,9 @@ interface Shape {
   term(s: ScalarContext, outer: readonly Scalar[], term: Scalar, inner: readonly Scalar[]): Scalar;
   at(s: ScalarContext, outer: readonly Scalar[], row: Scalar, inner: readonly Scalar[]): readonly Scalar[];
 }
+const SCATTERS: ReadonlySet<OpDef> = new Set([takeGradOp, gatherGradOp, scatterFoldOp, scatterLastOp]);
 function scatterOf(node: Node): Shape | undefined {
-  if (node.op !== takeGradOp && node.op !== gatherGradOp && node.op !== scatterLastOp) return undefined;
+  if (!SCATTERS.has(node.op)) return undefined;
   const [index, g] = node.inputs;
   const axis = node.attrs.axis as number;
   const { shape } = node.outs[0].type;
@@ -107,12 +109,15 @@ class Scatter {
   private readonly choice: Choice;
   private readonly node: Node;
   private readonly of: Shape;
+  /** What the terms of a row are combined by. */
+  private readonly how: Combine;
 
   constructor(job: Job, choice: Choice) {
     this.job = job;
     this.choice = choice;
     this.node = job.group.anchor;
     this.of = scatterOf(this.node) as Shape;
+    this.how = (this.node.attrs.combine as Combine | undefined) ?? "add";
   }
 
   launches(): Launches {
@@ -288,7 +293,7 @@ class Scatter {
     em.store(out, this.of.at(s, e.outer, row, e.inner), cast, e.lane, e.tail);
     return e.k.finish(
       "scatter",
-      "scatter_add",
+      this.how === "add" ? "scatter_add" : `scatter_${COMBINE_NAME[this.how]}`,
       mul(add(this.of.terms, rows), product(this.of.outer), product(this.of.inner)),
       [
         `grid row in 0 .. ${rows.key}${e.lane ? ", inner by 4 lanes" : ""}`,
@@ -326,11 +331,11 @@ class Scatter {
     const width: Width = lane ? 4 : 1;
     const variableOf = (name: string): X => {
       const v = em.fresh(name);
-      em.put({ k: "var", name: v, x: widen(em.literal(0, dtype), width) });
+      em.put({ k: "var", name: v, x: widen(em.literal(identityOf(this.how, dtype), dtype), width) });
       return variable(v, dtype, width);
     };
     const addTo = (into: X, x: X): void => {
-      if (into.k === "var") em.put({ k: "set", name: into.name, x: bin("+", into, x) });
+      if (into.k === "var") em.put({ k: "set", name: into.name, x: combine(this.how, into, x) });
     };
     const total = variableOf("total");
     // Most rows of a large table have no terms.
