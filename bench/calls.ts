@@ -18,6 +18,8 @@ export interface Extent {
   readonly atLeast: number;
   /** After so many seconds no further peer is started: the rows say so. */
   readonly budget?: number;
+  /** The systems of a workload are opened at once: sooner, and without cold figures. */
+  readonly together?: boolean;
 }
 
 /** What further cold starts of a system may take together. */
@@ -37,6 +39,8 @@ interface Running {
   gpuBy?: GpuClockName;
   failed?: string;
 }
+
+type Begun = Running | { readonly skipped: string } | { readonly failed: string };
 
 export interface Called {
   readonly rows: readonly Row[];
@@ -63,9 +67,14 @@ export class Caller {
     const { name } = workload;
     const rows = new Map<System, Row>();
     const running: Running[] = [];
-    for (const system of this.#systems) {
+    const begin = async (system: System): Promise<Begun> => {
       const lacks = system.lacks(workload) ?? this.#late(system);
-      const began = lacks === undefined ? await this.#begin(workload, system, user) : { skipped: lacks };
+      return lacks === undefined ? this.#begin(workload, system, user) : { skipped: lacks };
+    };
+    const { rounds, seconds, atLeast, together } = this.#extent;
+    const begun = together ? await Promise.all(this.#systems.map(begin)) : [];
+    for (const [i, system] of this.#systems.entries()) {
+      const began = begun[i] ?? (await begin(system));
       if ("child" in began) running.push(began);
       else {
         const [[how, why]] = Object.entries(began);
@@ -75,7 +84,6 @@ export class Caller {
     }
     compareResults(running);
 
-    const { rounds, seconds, atLeast } = this.#extent;
     for (let round = 0; round < rounds; round++) {
       for (const one of running.filter((r) => r.failed === undefined)) {
         if (running.length > 1) await rest();
@@ -98,7 +106,17 @@ export class Caller {
       }
       const { flops, point } = workload;
       const artefactBytes = task.shipped?.bytes;
-      const one = { workload: name, system: system.name, flops, artefactBytes, starts, rounds, gpu, gpuBy };
+      const one = {
+        workload: name,
+        system: system.name,
+        flops,
+        artefactBytes,
+        starts,
+        rounds,
+        gpu,
+        gpuBy,
+        together,
+      };
       measured.push(one);
       rows.set(system, { ...rowOf(one), ...point });
     }
@@ -116,11 +134,7 @@ export class Caller {
   }
 
   /** Builds, starts a process and has its results checked; further starts for the median of the cold ones. */
-  async #begin(
-    workload: Workload,
-    system: System,
-    user: UserModel | undefined,
-  ): Promise<Running | { skipped: string } | { failed: string }> {
+  async #begin(workload: Workload, system: System, user: UserModel | undefined): Promise<Begun> {
     const { name } = workload;
     let task: Task;
     try {

@@ -32,6 +32,8 @@ export interface BenchOptions {
   /** Of sampling, in a round. */
   readonly seconds: number;
   readonly atLeast: number;
+  /** The systems of a workload are opened at once. */
+  readonly together: boolean;
   /** After so many seconds no further peer is started. */
   readonly budget?: number;
   /** To estimate for. */
@@ -57,6 +59,7 @@ Times what the compiler makes, and its peers on the same machine, after their re
   --quick           the first seven workloads, one start and little sampling: under five minutes, to see that it works
   --starts N        cold starts of each at most (3); --rounds N turns of the systems of a workload (5); --seconds S
                     of sampling in a turn (1.5)
+  --together        opens the systems of a workload at once: sooner on many cores, and without cold figures
   --json FILE       writes the rows to a file, too
   --results NAME    writes bench/results/NAME.md with charts and NAME.json
   --compare REV     times another revision's compiler beside this tree's, in place of peers
@@ -168,6 +171,7 @@ export function parseOptions(args: readonly string[], known: Known): BenchOption
     compare: values.compare,
     user,
     ...extentOf(values.compare !== undefined, values.quick ?? false),
+    together: values.together ?? false,
     ...amountOf("starts", values.starts, true),
     ...amountOf("rounds", values.rounds, true),
     ...amountOf("seconds", values.seconds, false),
@@ -258,6 +262,7 @@ function parse(args: readonly string[]) {
         size: { type: "string", multiple: true },
         storage: { type: "string" },
         quick: { type: "boolean" },
+        together: { type: "boolean" },
         starts: { type: "string" },
         rounds: { type: "string" },
         seconds: { type: "string" },

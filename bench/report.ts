@@ -91,6 +91,8 @@ export interface Measured {
   /** Times on the GPU, of other calls of the same rounds. */
   readonly gpu: readonly (readonly GpuTime[])[];
   readonly gpuBy?: GpuClockName;
+  /** It was opened beside others: its start says nothing. */
+  readonly together?: boolean;
 }
 
 const rounded = (x: number, digits = 3): number => Number(x.toFixed(digits));
@@ -101,7 +103,7 @@ const roundedSummary = (samples: readonly number[], digits: number): Summary => 
 };
 
 export function rowOf(measured: Measured): Row {
-  const { workload, system, flops, artefactBytes, starts, rounds, gpuBy } = measured;
+  const { workload, system, flops, artefactBytes, starts, rounds, gpuBy, together } = measured;
   const [first] = starts;
   const warm = summarize(rounds.flat());
   const gpu = measured.gpu.flat();
@@ -121,8 +123,8 @@ export function rowOf(measured: Measured): Row {
     gpu_ms: busy,
     gpu_span_ms: spans.length === 0 ? null : rounded(median(spans), 4),
     gpu_by: gpuBy ?? null,
-    cold_ms: rounded(median(starts.map((s) => s.loadMs + s.firstMs)), 1),
-    first_ms: rounded(median(starts.map((s) => s.firstMs)), 1),
+    cold_ms: together ? null : rounded(median(starts.map((s) => s.loadMs + s.firstMs)), 1),
+    first_ms: together ? null : rounded(median(starts.map((s) => s.firstMs)), 1),
     max_error:
       first.maxError === undefined
         ? null

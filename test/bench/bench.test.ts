@@ -392,6 +392,8 @@ describe("the report", () => {
       "a_matmul1024, hand: the time on the GPU has what",
     );
     const unseen = rowOf({ ...theirs, gpu: [[], []], gpuBy: undefined });
+    const beside = rowOf({ ...theirs, together: true });
+    expect([beside.cold_ms, beside.first_ms]).toEqual([null, null]);
     expect([unseen.gpu_ms, unseen.gpu_gflops, unseen.gpu_by]).toEqual([null, null, null]);
   });
 
@@ -479,8 +481,10 @@ describe("the command line", () => {
   });
 
   it("measures as much as it is told to", () => {
-    const args = ["--quick", "--starts", "2", "--rounds=3", "--seconds", "0.1"];
-    expect(parseOptions(args, known)).toMatchObject({ starts: 2, rounds: 3, seconds: 0.1, atLeast: 3 });
+    const args = ["--quick", "--starts", "2", "--rounds=3", "--seconds", "0.1", "--together"];
+    expect(parseOptions(args, known)).toMatchObject({
+      ...{ starts: 2, rounds: 3, seconds: 0.1, atLeast: 3, together: true },
+    });
   });
 
   it("picks, in the order of the list", () => {
