@@ -180,7 +180,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .addOption(
       new Option(
         "--precision <P>",
-        "on adapters with f16, store weights (f16-weights), or weights and activations (f16), in half the bytes; others compute as ever",
+        "on adapters with f16, store weights (f16-weights), or weights and activations (f16; also of training steps, with a loss scale), in half the bytes; others compute as ever",
       )
         .choices(["f32", "f16-weights", "f16"])
         .default("f32"),
@@ -277,6 +277,12 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .option("--tensorboard <DIR>", "write what TensorBoard reads")
     .option("--plot <F>", "write the curves, an SVG")
     .option("--lr-find", "plot the loss against the learning rate, and train nothing")
+    .addOption(
+      new Option(
+        "--precision <P>",
+        "f16: store what products read and give in half precision, with a loss scale (default: f32)",
+      ).choices(["f32", "f16"]),
+    )
     .addOption(adapter())
     .addOption(target())
     .addOption(model())

@@ -21,10 +21,12 @@ import {
   closest,
   compile,
   MdlError,
+  type Precision,
   renderAll,
   type SetValue,
   type Target,
   targets,
+  withPrecision,
 } from "../core/index.ts";
 import { type Device, gpuOf } from "./device.ts";
 import { InputFailure, UsageError, withSources } from "./failure.ts";
@@ -137,9 +139,13 @@ export class SourceModel {
     return this.#files.file;
   }
 
-  /** Compiles these entries, to be run; says what there is to warn of. */
-  open(entries: readonly string[], target: string | undefined): Runnable {
-    const compiled = this.compile({ entries, targets: target === undefined ? undefined : [target] });
+  /** Compiles these entries, to be run, for one target or all; says what there is to warn of. */
+  open(entries: readonly string[], name: string | undefined, precision?: Precision): Runnable {
+    const wanted = targets.filter((t) => name === undefined || t.name === name);
+    const narrow = precision && wanted.map((t) => withPrecision(t, precision));
+    // A name that is none is refused where it is looked up.
+    const given = narrow?.length ? narrow : name === undefined ? undefined : [name];
+    const compiled = this.compile({ entries, targets: given });
     this.warn(compiled);
     const { artefact } = compiled;
     return { artefact, load: (options) => load(artefact, options), compiled };

@@ -22,6 +22,7 @@ import {
   type StepState,
   trainStep,
   useOf,
+  withLossScales,
 } from "./phases/3-grad/step.ts";
 import { verifyLoops } from "./phases/4-simplify/loops.ts";
 import { type Simplified, simplify } from "./phases/4-simplify/simplify.ts";
@@ -102,7 +103,8 @@ interface Source {
   readonly simplified: Simplified;
 }
 
-export function build(model: CheckedModel, options: PipelineOptions): Built {
+export function build(given: CheckedModel, options: PipelineOptions): Built {
+  const model = options.targets.some((t) => t.precision === "f16") ? withLossScales(given) : given;
   // Gradients first, then places: a training step updates what it trains as one flat tensor.
   const begun = beginSteps(model, options);
   const params = placeParams(
@@ -259,6 +261,8 @@ function layOut(simplified: Graph, src: Source, { target, options, claims }: Lin
   const room = (n: Node): number => roomFor(n, target);
   return overBlocks(simplified, (graph, loop) => {
     const derive = src.inference && !loop;
+    // What gives gradients without an update has no scale for them.
+    const precision = derive || (src.train && !loop) ? target.precision : undefined;
     const notInPlace = new Set<string>();
     for (;;) {
       const cut = { maxBindings, derive, claims, room, notInPlace, often: loop !== undefined };
@@ -266,7 +270,7 @@ function layOut(simplified: Graph, src: Source, { target, options, claims }: Lin
         if (options.verify) verifyRegions(graph, regions(), step);
       });
       if (options.verify) verifyFused(fused, "fuse");
-      const made = layout(fused, { derive, maxBindings, precision: target.precision });
+      const made = layout(fused, { derive, maxBindings, precision });
       if (options.verify) verifyLaid(made, "layout");
       // An update in place shares a binding. Where it turns out not to be one, and the kernel counted on it, it is cut anew.
       const open = made.overfull.filter((path) => !notInPlace.has(path));

@@ -76,7 +76,7 @@ export interface Target {
   readonly fastShared: boolean;
   /** What was measured to be better than the first choice of a family, on the adapters that it requires. */
   readonly tuning?: Tuning;
-  /** What entries (not training steps) may store as f16; all as it is, without. */
+  /** What may be stored as f16 (by training steps: with `f16`); all as it is, without. */
   readonly precision?: Precision;
 }
 /** `f16-weights`: what parameters alone decide; `f16`: what kernels leave for each other, too. Kernels compute in f32. */

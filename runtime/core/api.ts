@@ -310,6 +310,8 @@ export interface DisposedError extends MdlRuntimeError {}
 export interface NonFiniteError extends MdlRuntimeError {
   /** 0-based number of the first such step. */
   readonly step: number;
+  /** Of which train block. */
+  readonly block: string;
 }
 
 declare global {

@@ -63,12 +63,14 @@ export class DisposedError extends MdlRuntimeError {
 export class NonFiniteError extends MdlRuntimeError {
   static override readonly name: string = "NonFiniteError";
   readonly step: number;
+  readonly block: string;
   constructor(step: number, block: string) {
     super(
       "non-finite",
-      `${block}: step ${step} met an infinity or NaN; it changed nothing (lower the learning rate, or look at its batch)`,
+      `${block}: step ${step} met an infinity or NaN. Nothing was changed: look at its batch, or lower the learning rate`,
     );
     this.step = step;
+    this.block = block;
   }
 }
 

@@ -475,7 +475,12 @@ describe("training steps", () => {
     const bad = await step(Number.POSITIVE_INFINITY);
     const after = await step(1);
     expect(await good.loss).toBe(1);
-    await expect(bad.loss).rejects.toMatchObject({ name: "NonFiniteError", code: "non-finite", step: 1 });
+    await expect(bad.loss).rejects.toMatchObject({
+      name: "NonFiniteError",
+      code: "non-finite",
+      step: 1,
+      block: "fit",
+    });
     await expect(after.loss).rejects.toMatchObject({ step: 1 });
   });
 

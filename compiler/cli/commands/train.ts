@@ -1,7 +1,7 @@
 // `mdl train`: a train block's steps over data, on this machine's GPU. In: a source or a module, data, options. Out: weights,
 // checkpoints, a log, curves.
 import { basename, dirname, extname, join } from "node:path";
-import type { Gpu, NetBase } from "../../../runtime/core/api.ts";
+import type { NetBase } from "../../../runtime/core/api.ts";
 import { NonFiniteError } from "../../../runtime/core/errors.ts";
 import type { Artefact, EntryPlan } from "../../../runtime/core/program.ts";
 import { signatureOf } from "../../../runtime/core/store.ts";
@@ -11,6 +11,7 @@ import type { Dataset, Plain } from "../../../runtime/data/dataset.ts";
 import { runAgainQuietly } from "../../../runtime/node/index.ts";
 import { blockEntry, type CheckedTrain, swapName } from "../../core/index.ts";
 import { explainBad } from "../debug/explain.ts";
+import type { Where } from "../debug/observe.ts";
 import { keptStep } from "../debug/snapshot.ts";
 import { type Device, gpuOf } from "../device.ts";
 import { InputFailure, SourceFailure, UsageError } from "../failure.ts";
@@ -50,6 +51,7 @@ export interface TrainFlags extends ChoiceFlags {
   readonly tensorboard?: string;
   readonly lrFind?: boolean;
   readonly device: Device;
+  readonly precision?: "f32" | "f16";
 }
 
 /** Epochs and batches where neither the command line nor the block says. */
@@ -82,7 +84,9 @@ export async function trainCommand(
   const inputs = trains.flatMap((t) => t.inputs.map((p) => p.name));
   const metricNames = val ? scalarEntries(source.checked, inputs) : [];
   const stepNames = trains.map(blockEntry);
-  const made = source.open([...stepNames, ...metricNames], flags.target ?? (await targetHere(flags.device)));
+  const target = flags.target ?? (await targetHere(flags.device));
+  const precision = settings.precision === "f16" ? "f16" : undefined;
+  const made = source.open([...stepNames, ...metricNames], target, precision);
   const plan = (of: string): EntryPlan => entryOf(made.artefact, of);
   const steps = stepNames.map(plan);
   const metrics = metricNames.map(plan);
@@ -113,7 +117,12 @@ export async function trainCommand(
   const init = flags.init === undefined ? undefined : readInit(made.artefact, flags.init);
 
   const gpu = await gpuOf(flags.device);
-  const net = await made.load({ gpu, target: flags.target, seed, train: { totalSteps } });
+  const net = await made.load({
+    gpu,
+    target: flags.target && made.artefact.programs[0].target,
+    seed,
+    train: { totalSteps },
+  });
   let ended: string;
   try {
     if (init) await net.loadWeights(init.tensors, { partial: true });
@@ -175,9 +184,11 @@ export async function trainCommand(
     process.on("SIGINT", stop).on("SIGTERM", stop);
     ended = await run.run().catch(async (error: unknown) => {
       if (!(error instanceof NonFiniteError)) throw error;
-      const of = blocks.find((b) => error.message.startsWith(`${b.block}:`)) ?? blocks[0];
+      const of = blocks.find((b) => b.block === error.block) ?? blocks[0];
       const taken = run.taken(of.entry.name, error.step);
-      throw taken ? await badStep(source, made.artefact, net, error, taken, totalSteps, gpu) : error;
+      throw taken
+        ? await badStep(source, made.artefact, net, error, taken, totalSteps, { device: "gpu", target, gpu })
+        : error;
     });
   } finally {
     await net.close();
@@ -203,10 +214,9 @@ async function badStep(
   error: NonFiniteError,
   { entry, step, inputs, hyper }: TakenStep,
   totalSteps: number,
-  gpu: Gpu,
+  where: Where,
 ): Promise<Error> {
   const { call, later } = keptStep(artefact, entry, "the run", await net.snapshot(), inputs);
-  const where = { device: "gpu", target: net.target, gpu } as const;
   const found = await explainBad(
     source,
     source.watched(() => true),
@@ -217,7 +227,11 @@ async function badStep(
   );
   if (found) return new SourceFailure([found], source.sources);
   const since =
-    later > 0 ? `, with the weights as they are ${count(later, "step")} later` : ", which is a bug in mdl";
+    later > 0
+      ? `, with the weights as they are ${count(later, "step")} later`
+      : net.target === where.target
+        ? ", which is a bug in mdl"
+        : " in f32: what it computes is beyond f16, which ends at 65504";
   return new InputFailure(`${error.message}. Made again, it is good${since}`);
 }
 
@@ -285,6 +299,7 @@ function settingsOf(flags: TrainFlags, resumed: Checkpoint | undefined): Omit<Ru
     steps: flags.steps ?? old.steps,
     dropLast: flags.dropLast ?? old.dropLast,
     freeze: flags.freeze ?? old.freeze,
+    precision: flags.precision ?? old.precision,
   };
 }
 

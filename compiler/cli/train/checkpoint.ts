@@ -25,6 +25,7 @@ export interface RunSettings {
   readonly steps?: number;
   readonly dropLast?: boolean;
   readonly freeze?: readonly string[];
+  readonly precision?: "f32" | "f16";
 }
 
 /** Where a run stands. */

@@ -108,7 +108,15 @@ export function gradientsOf(model: CheckedModel, train: CheckedTrain): Gradients
 const scaleOf = (b: Builder, block: string): Value =>
   b.make(state, [], { path: `${block}.loss_scale`, dtype: "f32", shape: [] }, "loss_scale");
 /** As torch.amp.GradScaler: doubled after so many good steps, halved by a bad one; kept within what f32 divides by. */
-const SCALE = { grows: 2000, least: 1, most: 2 ** 24 };
+const SCALE = { first: 2 ** 16, grows: 2000, least: 1, most: 2 ** 24 };
+
+/** For targets where a step's gradients are stored as f16. All targets have the scale, since they share a state. */
+export const withLossScales = (model: CheckedModel): CheckedModel => ({
+  ...model,
+  trains: model.trains.map((t) =>
+    t.rules.length === 0 ? t : { ...t, lossScale: t.lossScale ?? SCALE.first },
+  ),
+});
 /** What the step does with each parameter. */
 export function useOf(train: CheckedTrain, { reached }: Gradients): ParamUse {
   const trained = new Map<string, { rule: number; group: number }>();

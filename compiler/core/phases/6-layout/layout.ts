@@ -5,7 +5,7 @@ import { type Fused, printRegions, type Region } from "../../regions/region.ts";
 import type { Precision } from "../../targets.ts";
 import { inPlaceWrites, overfull } from "./in-place.ts";
 import { chooseLayouts, type Layouts, seenAsBytes } from "./layouts.ts";
-import { isNarrowed, narrow } from "./storage.ts";
+import { isNarrowed, narrow, narrowStep } from "./storage.ts";
 import { packWeights } from "./weights.ts";
 
 export interface Laid {
@@ -26,7 +26,7 @@ export interface LayoutOptions {
   /** Whether values of parameters alone go to a prepare program. */
   readonly derive: boolean;
   readonly maxBindings: number;
-  /** Inference only: what may be stored as f16. */
+  /** What may be stored as f16, by inference or (`f16` alone) by a training step. */
   readonly precision?: Precision;
 }
 
@@ -34,12 +34,14 @@ export function layout(made: Fused, options: LayoutOptions): Laid {
   const fixed = seenAsBytes(made);
   const layouts = chooseLayouts(made, fixed);
   const precision = options.derive ? options.precision : undefined;
+  const step = !options.derive && options.precision === "f16";
   // What the entry itself writes, it reads as it is.
   const written = new Set(made.graph.writes.map((w) => w.path));
   const narrowed = (v: Value): boolean => isNarrowed(v) && !written.has(String(v.node.attrs.path));
   const { groups, home, packed } = packWeights(made, layouts, fixed, options.derive, precision && narrowed);
   const fused: Fused = { ...made, groups, home };
   if (precision) narrow(fused, layouts, fixed, precision);
+  if (step) narrowStep(fused, layouts, fixed);
   const { sources, order } = inPlaceWrites(fused, layouts);
   return {
     fused,
