@@ -1,6 +1,6 @@
 // `--output FILE`: results as files. In: results by name. Out: .npy, .npz, .json, .csv, .png or raw .bin files, all or none; `-`
 // is JSON on standard output. Several results make one .json or .npz with all of them, or one file a result: out.npy is
-// out.NAME.npy then. `--output y=FILE` is one of the results.
+// out.NAME.npy then. `--output y=FILE` is one of the results. Pictures of one result are a file each, or one with `--grid`.
 import { extname } from "node:path";
 import { numberToF16 } from "../../runtime/core/tensor.ts";
 import { formatCsv } from "../../runtime/data/csv.ts";
@@ -10,7 +10,7 @@ import { formatZip } from "../../runtime/data/node/zip.ts";
 import { formatNpy } from "../../runtime/data/npy.ts";
 import { InputFailure, UsageError } from "./failure.ts";
 import { type OutputFile, writeFiles } from "./files.ts";
-import { toPictures } from "./pictures/tensor.ts";
+import { gridOf, toPictures } from "./pictures/tensor.ts";
 import type { Result } from "./print-tensor.ts";
 
 /** Where results go: all of them, or one. */
@@ -21,16 +21,28 @@ export interface Output {
 
 type Results = Readonly<Record<string, Result>>;
 
+export interface Layout {
+  /** Pictures of a result in one file, so many in a row. */
+  readonly grid?: number;
+}
+
 /** A file's contents, of one result each; a picture may be several. */
 const FORMATS: Readonly<
-  Record<string, (result: Result, name: string) => Uint8Array | string | readonly Uint8Array[]>
+  Record<
+    string,
+    (result: Result, name: string, layout: Layout) => Uint8Array | string | readonly Uint8Array[]
+  >
 > = {
   ".npy": ({ dtype, shape, data }) => formatNpy(dtype, shape, data),
   ".bin": raw,
   ".json": (result) => `${jsonText(result)}\n`,
   ".csv": (result) => formatCsv(result.shape, (i) => numberText(result, i).replaceAll('"', "")),
   ".npz": (result, name) => formatNpz([[name, result]]),
-  ".png": (result) => toPictures(result).map((p) => encodePng(p.width, p.height, p.channels, p.data)),
+  ".png": (result, _name, { grid }) => {
+    const all = toPictures(result);
+    const files = grid === undefined || all.length === 0 ? all : [gridOf(all, grid)];
+    return files.map((p) => encodePng(p.width, p.height, p.channels, p.data));
+  },
 };
 /** Of all results together. */
 const TOGETHER: Readonly<
@@ -47,7 +59,13 @@ function formatNpz(all: readonly (readonly [string, Result])[]): Uint8Array {
 }
 
 /** Refused before anything is compiled. */
-export function checkOutput(text: string): void {
+export function checkOutputs(texts: readonly string[], { grid }: Layout): void {
+  for (const text of texts) checkOutput(text);
+  if (grid !== undefined && !texts.some((text) => extname(text).toLowerCase() === ".png"))
+    throw new UsageError("--grid lays out the pictures of a .png, and no --output ends in that");
+}
+
+function checkOutput(text: string): void {
   const path = text.slice(/^\w+=/.exec(text)?.[0].length ?? 0);
   if (text !== "-" && path !== "-" && !Object.hasOwn(FORMATS, extname(path).toLowerCase()))
     throw new UsageError(
@@ -64,14 +82,18 @@ export function parseOutput(text: string, names: readonly string[]): Output {
 }
 
 /** Writes the results, all of them or none; the paths that were written. */
-export async function writeResults(results: Results, outputs: readonly Output[]): Promise<string[]> {
+export async function writeResults(
+  results: Results,
+  outputs: readonly Output[],
+  layout: Layout = {},
+): Promise<string[]> {
   const files: OutputFile[] = [];
   let printed = "";
   for (const { result, path } of outputs) {
     const all = Object.entries(results).filter(([name]) => result === undefined || name === result);
     const json = all.length === 1 ? jsonText(all[0][1]) : object(all);
     if (path === "-") printed += `${json}\n`;
-    else files.push(...filesOf(all, path));
+    else files.push(...filesOf(all, path, layout));
   }
   const twice = files.find((f, i) => files.findIndex((g) => g.path === f.path) < i);
   if (twice) throw new UsageError(`two results would be written to ${twice.path}`);
@@ -80,7 +102,7 @@ export async function writeResults(results: Results, outputs: readonly Output[])
   return files.map((f) => f.path);
 }
 
-function filesOf(all: readonly (readonly [string, Result])[], path: string): OutputFile[] {
+function filesOf(all: readonly (readonly [string, Result])[], path: string, layout: Layout): OutputFile[] {
   const extension = extname(path);
   const format = extension.toLowerCase();
   const stem = path.slice(0, -extension.length);
@@ -88,7 +110,7 @@ function filesOf(all: readonly (readonly [string, Result])[], path: string): Out
   return all.flatMap(([name, result]) => {
     const own = all.length === 1 ? stem : `${stem}.${name}`;
     try {
-      const data = FORMATS[format](result, name);
+      const data = FORMATS[format](result, name, layout);
       if (!Array.isArray(data)) return [{ path: `${own}${extension}`, data: data as Uint8Array | string }];
       return data.map((d: Uint8Array, i) => ({
         path: data.length === 1 ? `${own}${extension}` : `${own}.${i}${extension}`,

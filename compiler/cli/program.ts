@@ -409,6 +409,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
       "write results, or one of them: .npy, .npz, .json, .csv, .png, .bin, or - for JSON on standard output; may be repeated",
       collect,
     )
+    .option("--grid <C>", "the pictures of a result in one .png, C in a row", positive)
     .addOption(device())
     .addOption(target())
     .addOption(watch())

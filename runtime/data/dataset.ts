@@ -73,17 +73,23 @@ export interface PlainSubset {
   readonly of: Plain;
   readonly records: Int32Array;
 }
+export interface PlainClasses {
+  readonly kind: "classes";
+  readonly of: Plain;
+  readonly numbers: readonly number[];
+}
 /** Kinds that only a host can read (folders of pictures) are revived by it. */
 export interface PlainOther {
   readonly kind: "pictures";
   readonly [name: string]: unknown;
 }
-export type Plain = PlainArrays | PlainSubset | PlainOther;
+export type Plain = PlainArrays | PlainSubset | PlainClasses | PlainOther;
 
 /** A Dataset of its plain data; `other` makes those of a host. */
 export function revive(plain: Plain, other?: (plain: PlainOther) => Dataset): Dataset {
   if (plain.kind === "arrays") return ofArrays(plain);
   if (plain.kind === "subset") return subset(revive(plain.of, other), plain.records);
+  if (plain.kind === "classes") return ofClasses(revive(plain.of, other), plain.numbers);
   if (!other) throw new DataError("pictures are read by mdlc/data/node");
   return other(plain);
 }
@@ -168,4 +174,45 @@ export function subset(of: Dataset, records: Int32Array): Dataset {
     place: (record, column) => of.place(records[record], column),
     plain: { kind: "subset", of: of.plain, records },
   };
+}
+
+/** The records of some classes, by name or number; `y` counts these classes, from 0 and in this order. */
+export function ofClasses(of: Dataset, wanted: readonly (string | number)[]): Dataset {
+  const { y } = of.columns;
+  if (y?.dtype !== "i32" || y.shape.length > 0)
+    throw new DataError(`${of.name} has no classes: there is no column y of one integer`);
+  const numbers = wanted.map((text) => numberOfClass(of, text));
+  const twice = numbers.findIndex((n, i) => numbers.indexOf(n) < i);
+  if (twice >= 0) throw new DataError(`${of.name}: class ${wanted[twice]} is asked for twice`);
+  const place = new Map(numbers.map((n, i) => [n, i]));
+  const label = new Int32Array(1);
+  const records: number[] = [];
+  for (let i = 0; i < of.size; i++) {
+    y.read(i, label, 0);
+    if (place.has(label[0])) records.push(i);
+  }
+  const some = subset(of, Int32Array.from(records));
+  const counted: Column = {
+    ...some.columns["y"],
+    read(record, into, at) {
+      y.read(records[record], label, 0);
+      into[at] = place.get(label[0]) as number;
+    },
+  };
+  return {
+    ...some,
+    columns: { ...some.columns, y: counted },
+    classes: numbers.map((n) => of.classes?.[n] ?? String(n)),
+    plain: { kind: "classes", of: of.plain, numbers },
+  };
+}
+
+function numberOfClass(of: Dataset, wanted: string | number): number {
+  const named = typeof wanted === "string" ? (of.classes?.indexOf(wanted) ?? -1) : -1;
+  if (named >= 0) return named;
+  const number = typeof wanted === "number" ? wanted : /^\d+$/.test(wanted) ? Number(wanted) : -1;
+  if (number >= 0 && number < (of.classes?.length ?? Number.POSITIVE_INFINITY)) return number;
+  throw new DataError(
+    `${of.name} has no class ${wanted}${of.classes ? `: they are ${of.classes.join(", ")}` : ""}`,
+  );
 }

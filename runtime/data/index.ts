@@ -16,7 +16,15 @@ export {
   type DrawnInput,
   type InputOf,
 } from "./batches.ts";
-export { type Column, DataError, type Dataset, type Elements, fromArrays, subset } from "./dataset.ts";
+export {
+  type Column,
+  DataError,
+  type Dataset,
+  type Elements,
+  fromArrays,
+  ofClasses,
+  subset,
+} from "./dataset.ts";
 export { gunzip, isGzip } from "./gzip.ts";
 export { cifar, type Idx, mnist, parseIdx } from "./idx.ts";
 export { type NpyArray, NpyError, parseNpy } from "./npy.ts";

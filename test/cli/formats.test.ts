@@ -7,7 +7,7 @@ import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { InputFailure } from "../../compiler/cli/failure.ts";
 import { readInputs } from "../../compiler/cli/inputs.ts";
-import { parseOutput, writeResults } from "../../compiler/cli/outputs.ts";
+import { checkOutputs, parseOutput, writeResults } from "../../compiler/cli/outputs.ts";
 import type { PictureOptions } from "../../compiler/cli/pictures/tensor.ts";
 import { compile } from "../../compiler/core/index.ts";
 import type { EntryPlan } from "../../runtime/core/program.ts";
@@ -349,6 +349,26 @@ describe("pictures", () => {
       Math.round((12 / 23) * 255),
       255,
     ]);
+    const [grid] = await writeResults(
+      { y: { dtype: "u32", shape: [3, 1, 1, 2], data: Uint32Array.of(1, 2, 3, 4, 5, 6) } },
+      [{ path }],
+      { grid: 2 },
+    );
+    const g = decodePng(readFileSync(grid));
+    expect([g.width, g.height]).toEqual([2 * 4 + 2, 2 * 3 + 2]);
+    const rows = Array.from({ length: g.height }, (_, y) => sum(g.data.subarray(y * 10, y * 10 + 10)));
+    const none = new Array(10).fill(0);
+    expect(rows).toEqual([
+      none,
+      none,
+      [0, 0, 1, 2, 0, 0, 3, 4, 0, 0],
+      none,
+      none,
+      [0, 0, 5, 6, 0, 0, 0, 0, 0, 0],
+      none,
+      none,
+    ]);
+    expect(() => checkOutputs(["y.npy"], { grid: 2 })).toThrow("no --output ends in that");
     const clipped = { dtype: "f32", shape: [1, 3], data: Float32Array.of(-1, 2, Number.NaN) } as const;
     const [one] = await writeResults({ y: clipped }, [{ path }]);
     expect(sum(decodePng(readFileSync(one)).data)).toEqual([0, 255, 0]);

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
+import { revive } from "../../runtime/data/dataset.ts";
 import {
   type Batch,
   batchCount,
@@ -14,6 +15,7 @@ import {
   gunzip,
   IGNORED,
   lines,
+  ofClasses,
   split,
   table,
 } from "../../runtime/data/index.ts";
@@ -138,6 +140,27 @@ describe("readers", () => {
     expect(scaled.columns["x"].shape).toEqual([3, 4, 3]);
     const parts = folder("parts", { "train/a/1.png": picture(1), "val/a/1.png": picture(2) });
     expect(openData(parts).test?.size).toBe(1);
+  });
+  it("of some classes, which are counted anew", () => {
+    const data = table("1,2,frog\n3,4,ant\n5,6,bee\n7,8,frog\n", "t.csv");
+    const some = ofClasses(data, ["frog", "ant"]);
+    for (const set of [some, revive(some.plain)])
+      expect([set.classes, column(set, "y"), column(set, "x")]).toEqual([
+        ["frog", "ant"],
+        [0, 1, 0],
+        [1, 2, 3, 4, 7, 8],
+      ]);
+    expect(some.place(2, "x")).toBe("t.csv: line 4");
+    const numbers = openData(`csv:${file("n.csv", "0,7\n1,3\n2,7\n3,5\n")}?classes=5,7`).train;
+    expect([numbers.classes, column(numbers, "y")]).toEqual([
+      ["5", "7"],
+      [1, 1, 0],
+    ]);
+    expect(() => ofClasses(data, ["cat"])).toThrow("t.csv has no class cat: they are ant, bee, frog");
+    expect(() => ofClasses(data, [3])).toThrow("has no class 3");
+    expect(() => ofClasses(data, ["ant", 0])).toThrow("class 0 is asked for twice");
+    expect(() => ofClasses(fromArrays({ y: Float32Array.of(1) }), [1])).toThrow("there is no column y");
+    expect(ofClasses(data, ["frog"]).size).toBe(2);
   });
   it("text: windows of characters and of bytes, lines", () => {
     const data = characterWindows("abcabca", "t", { length: 3 });
@@ -264,7 +287,11 @@ describe("bad data is refused with the file and the record", () => {
       () => `text:${file("t.txt", "ab")}?length=2`,
       "/t.txt has 2 tokens, and a record of 2 and the next one wants 3",
     ],
-    ["an option", () => "mnist:x?size=3", "mnist has no option size=3: it has none, as in mnist:DIR"],
+    [
+      "an option",
+      () => "mnist:x?size=3",
+      "mnist has no option size=3: its options are classes, as in mnist:DIR",
+    ],
   ];
   it.each(cases)("%s", (_name, spec, message) => {
     expect(said(spec())).toBe(message);

@@ -37,14 +37,14 @@ export const examples: readonly Example[] = [
   {
     file: "autoencoder",
     model: "Autoencoder",
-    set: { inputs: 12, hidden: 8, code: 3 },
+    set: { inputs: 12, hidden: 8, code: 3, width: 4 },
     sizes: { N: 4 },
     below: 1,
   },
   {
     file: "autoencoder",
     model: "VAE",
-    set: { inputs: 12, hidden: 8, code: 3 },
+    set: { inputs: 12, hidden: 8, code: 3, width: 4 },
     sizes: { N: 4, n: 3 },
     below: 1,
   },

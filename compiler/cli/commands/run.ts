@@ -9,7 +9,7 @@ import { requestGpu, runAgainQuietly, UnsupportedError } from "../../../runtime/
 import { InternalError, type SetValue } from "../../core/index.ts";
 import { UsageError } from "../failure.ts";
 import { type Argument, parseArgument, readInputs, type Value } from "../inputs.ts";
-import { checkOutput, type Output, parseOutput, writeResults } from "../outputs.ts";
+import { checkOutputs, type Output, parseOutput, writeResults } from "../outputs.ts";
 import type { PictureOptions } from "../pictures/tensor.ts";
 import { type Result, shapeText, topText } from "../print-tensor.ts";
 import { evaluateEntry } from "../reference.ts";
@@ -38,6 +38,7 @@ export interface RunFlags {
   readonly map?: Readonly<Record<string, string>>;
   readonly seed?: string;
   readonly output?: readonly string[];
+  readonly grid?: number;
   readonly resize?: "stretch" | "crop" | true;
   readonly mean?: readonly number[];
   readonly std?: readonly number[];
@@ -63,7 +64,7 @@ export async function runCommand(
   if (flags.device === "cpu" && flags.target !== undefined) {
     throw new UsageError("--target picks kernels, and --device cpu runs none");
   }
-  for (const text of flags.output ?? []) checkOutput(text);
+  checkOutputs(flags.output ?? [], flags);
   if (flags.watch) {
     const results = (all: Results): Promise<void> =>
       show(
@@ -208,7 +209,7 @@ function warnOfDrawn(artefact: Artefact, flags: RunFlags): void {
 
 async function show(results: Results, outputs: readonly Output[], flags: RunFlags): Promise<void> {
   if (outputs.length > 0) {
-    const paths = await writeResults(results, outputs);
+    const paths = await writeResults(results, outputs, flags);
     for (const path of paths) process.stderr.write(`wrote ${harmless(path)}\n`);
     // Standard output may be the results themselves.
     if (flags.top === undefined || outputs.some((o) => o.path === "-")) return;

@@ -81,7 +81,7 @@ export async function trainCommand(
   // All that the user gave is read and looked at before anything is made on a GPU.
   const { train, val } = openParts(settings.data, settings.val, seed);
   const trains = names.map((block) => source.checked.trains.find((t) => t.name === block) as CheckedTrain);
-  const inputs = trains.flatMap((t) => t.inputs.map((p) => p.name));
+  const inputs = [...new Set(trains.flatMap((t) => t.inputs.map((p) => p.name)))];
   const metricNames = val ? scalarEntries(source.checked, inputs) : [];
   const stepNames = trains.map(blockEntry);
   const target = flags.target ?? (await targetHere(flags.device));

@@ -86,13 +86,38 @@ function ofSize(
   return fitted(picture, width, height, resize);
 }
 
-/** The pictures that a result is: floats from 0 to 1 (others as the nearer of them), integers from 0 to 255. */
-export function toPictures({ dtype, shape, data }: Result): {
+/** What is written as a picture: rows from the top, channels together. */
+export interface Drawn {
   readonly width: number;
   readonly height: number;
   readonly channels: 1 | 3 | 4;
   readonly data: Uint8Array;
-}[] {
+}
+
+/** Pixels between the pictures of a grid and around it, as torchvision's `make_grid` has them. */
+const GRID_GAP = 2;
+
+/** Pictures of one size as one: rows of `columns`, gaps and what is left of the last row black (clear, where there is an alpha). */
+export function gridOf(pictures: readonly Drawn[], columns: number): Drawn {
+  const { width, height, channels } = pictures[0];
+  const across = Math.min(columns, pictures.length);
+  const down = Math.ceil(pictures.length / columns);
+  const whole = GRID_GAP + across * (width + GRID_GAP);
+  const high = GRID_GAP + down * (height + GRID_GAP);
+  const data = new Uint8Array(whole * high * channels);
+  pictures.forEach((picture, n) => {
+    const left = GRID_GAP + (n % columns) * (width + GRID_GAP);
+    const top = GRID_GAP + Math.floor(n / columns) * (height + GRID_GAP);
+    for (let y = 0; y < height; y++) {
+      const row = picture.data.subarray(y * width * channels, (y + 1) * width * channels);
+      data.set(row, ((top + y) * whole + left) * channels);
+    }
+  });
+  return { width: whole, height: high, channels, data };
+}
+
+/** The pictures that a result is: floats from 0 to 1 (others as the nearer of them), integers from 0 to 255. */
+export function toPictures({ dtype, shape, data }: Result): Drawn[] {
   const [height, width] = shape.slice(-2);
   const channels = shape.length === 2 ? 1 : shape.at(-3);
   const some = shape.length === 4 ? shape[0] : 1;

@@ -130,7 +130,7 @@ export class Loader {
 
 /** With arrays in memory that threads share, each once. */
 function shared(plain: Plain, known: Map<ArrayBufferLike, SharedArrayBuffer>): Plain {
-  if (plain.kind === "subset") return { ...plain, of: shared(plain.of, known) };
+  if (plain.kind === "subset" || plain.kind === "classes") return { ...plain, of: shared(plain.of, known) };
   if (plain.kind !== "arrays") return plain;
   const columns = Object.fromEntries(
     Object.entries(plain.columns).map(([name, column]) => {

@@ -2,7 +2,7 @@
 // to train on, and what its makers hold out, where they do.
 import { existsSync } from "node:fs";
 import { extname, join } from "node:path";
-import { DataError, type Dataset, type Elements, fromArrays } from "../dataset.ts";
+import { DataError, type Dataset, type Elements, fromArrays, ofClasses } from "../dataset.ts";
 import { cifar, mnist } from "../idx.ts";
 import { NpyError, parseNpy } from "../npy.ts";
 import { table } from "../table.ts";
@@ -28,12 +28,12 @@ interface Kind {
 }
 
 const KINDS: Readonly<Record<string, Kind>> = {
-  mnist: { form: "mnist:DIR", options: [], open: (path) => openMnist(path) },
-  cifar10: { form: "cifar10:DIR", options: [], open: (path) => openCifar(path, 1) },
-  cifar100: { form: "cifar100:DIR", options: [], open: (path) => openCifar(path, 2) },
+  mnist: { form: "mnist:DIR", options: ["classes"], open: (path) => openMnist(path) },
+  cifar10: { form: "cifar10:DIR", options: ["classes"], open: (path) => openCifar(path, 1) },
+  cifar100: { form: "cifar100:DIR", options: ["classes"], open: (path) => openCifar(path, 2) },
   csv: {
     form: "csv:FILE?label=NAME",
-    options: ["label", "drop", "over", "target"],
+    options: ["label", "drop", "over", "target", "classes"],
     open: (path, { label, drop, over, target }) => {
       if (target !== undefined && target !== "class" && target !== "value")
         throw new DataError(`target is class or value, given ${target}`);
@@ -46,11 +46,11 @@ const KINDS: Readonly<Record<string, Kind>> = {
       return { train: table(textOf(path), path, options as Parameters<typeof table>[2]) };
     },
   },
-  npz: { form: "npz:FILE", options: [], open: (path) => ({ train: openNpz(path) }) },
-  npy: { form: "npy:x=FILE,y=FILE", options: [], open: (path) => ({ train: openNpy(path) }) },
+  npz: { form: "npz:FILE", options: ["classes"], open: (path) => ({ train: openNpz(path) }) },
+  npy: { form: "npy:x=FILE,y=FILE", options: ["classes"], open: (path) => ({ train: openNpy(path) }) },
   images: {
     form: "images:DIR?size=32",
-    options: ["size", "resize", "channels"],
+    options: ["size", "resize", "channels", "classes"],
     open: (path, options) => openImages(path, options),
   },
   text: {
@@ -88,7 +88,12 @@ export function openData(text: string): Opened {
       );
     options[name] = value;
   }
-  return open(path, options);
+  const { classes, ...own } = options;
+  const opened = open(path, own);
+  if (classes === undefined) return opened;
+  const { train, test } = opened;
+  const some = (of: Dataset): Dataset => ofClasses(of, classes.split(","));
+  return { ...opened, train: some(train), test: test && some(test) };
 }
 
 const splitOnce = (text: string, at: string): [string, string | undefined] => {
