@@ -32,6 +32,7 @@ export const examples: readonly Example[] = [
   { file: "resnet18", model: "ResNet18", set: { width: 4, size: 32, classes: 5 }, sizes: image, below: 5 },
   { file: "resnet50", model: "ResNet50", set: { width: 4, size: 32, classes: 5 }, sizes: image, below: 5 },
   { file: "resnet20", model: "ResNet20", set: { width: 4, depth: 1 }, sizes: image, below: 10 },
+  { file: "resnet20-head", model: "ResNet20Head", set: { width: 4, depth: 1 }, sizes: image, below: 4 },
   { file: "mobilenetv2", model: "MobileNetV2", set: { width: 1, classes: 5 }, sizes: image, below: 5 },
   { file: "unet", model: "UNet", set: { width: 2, depth: 2 }, sizes: { N: 2, H: 2, W: 3 }, below: 2 },
   {
