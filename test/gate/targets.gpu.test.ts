@@ -4,7 +4,7 @@
 // was written for another kind, hence one.
 import { describe, it, type TestContext } from "vitest";
 import { evaluate } from "../../compiler/core/reference/evaluate.ts";
-import { targets } from "../../compiler/core/targets.ts";
+import { targets } from "../support/adapter.ts";
 import { allclose, type Tolerance } from "../support/allclose.ts";
 import { modelOf } from "../support/check.ts";
 import { layerSource, totalInputs } from "../support/figure-sources.ts";

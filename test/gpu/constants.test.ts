@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { build, graphModel, parseGraph } from "../../compiler/core/index.ts";
 import { dense } from "../../compiler/core/reference/evaluate.ts";
-import { targets } from "../../compiler/core/targets.ts";
+import { targets } from "../support/adapter.ts";
 import { testDevice } from "../support/device.ts";
 import { GraphNet } from "../support/graphs.ts";
 

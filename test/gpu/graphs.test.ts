@@ -1,7 +1,7 @@
 // Random small graphs through the whole compiler, on the adapter: the kernels of every target against the reference
 // evaluator; results, gradients and writes to state, over two calls.
 import { afterEach, describe, expect, it } from "vitest";
-import { targets } from "../../compiler/core/targets.ts";
+import { targets } from "../support/adapter.ts";
 import { budget, firstSeed, untilTimeIsUp } from "../support/budget.ts";
 import { testDevice } from "../support/device.ts";
 import { buildGraphs, disagreement, expectedOf, GraphNet } from "../support/graphs.ts";

@@ -1,7 +1,7 @@
 // Parameter groups on the adapter: blocks that train and decay different parameters of one model take PyTorch's steps, and
 // what a block does not train keeps every bit.
 import { expect, it } from "vitest";
-import { targets } from "../../compiler/core/targets.ts";
+import { own, targets } from "../support/adapter.ts";
 import { patient } from "../support/budget.ts";
 import { farthest, groups, groupsSource } from "../support/groups.ts";
 import { testModule } from "../support/module.ts";
@@ -10,7 +10,7 @@ const module = testModule(groupsSource);
 const TRAINED: Readonly<Record<string, string>> = { one: "ab", two: "bc", three: "ae", all: "abce" };
 
 // The update is the same kernel on every target; what is around it takes half a minute to compile on the others.
-for (const { name: target } of targets.filter((t) => patient || t.name === "cpu-subgroup"))
+for (const { name: target } of targets.filter((t) => patient || t.name === own.name))
   it(`on ${target}`, async (context) => {
     const net = await module.load(context, { target });
     for (const [path, { shape, data }] of Object.entries(groups.begin))

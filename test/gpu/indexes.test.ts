@@ -1,7 +1,7 @@
 // Indices outside that no call has checked: on the GPU reads are clamped, what they read has no gradient, a loss leaves
 // them out, and a start moves the block. Values by hand; repeated indices as PyTorch's embedding has them.
 import { describe, expect, it } from "vitest";
-import { targets } from "../../compiler/core/targets.ts";
+import { targets } from "../support/adapter.ts";
 import { testModule } from "../support/module.ts";
 
 const module = testModule(`

@@ -3,7 +3,7 @@
 // block for each loss, so that several blocks share parameters. No evaluator of ours has a say here.
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { targets } from "../../compiler/core/targets.ts";
+import { once, own, targets } from "../support/adapter.ts";
 import { difference } from "../support/allclose.ts";
 import { parameter, signed } from "../support/hashing.ts";
 import { testModule } from "../support/module.ts";
@@ -127,15 +127,14 @@ train twice_fit  for Norms { minimize twice; with sgd(lr = 1.0) }
 train looped_fit for Norms { minimize looped; with sgd(lr = 0.0) }`;
 
 const every = Object.keys(figures.losses);
-/** The other targets differ in their kernels only, which this adapter compiles slowly. */
+/** The targets that are not the adapter's own differ in their kernels only, which a software adapter compiles slowly. */
 const tried: Readonly<Record<string, readonly string[]>> = {
-  "cpu-subgroup": every,
   gpu: ["hoisted_rnn", "begun", "dropped"],
   baseline: ["hoisted_rnn"],
 };
 
 describe.each(targets.map((t) => t.name))("on %s", (target) => {
-  const names = tried[target] ?? every;
+  const names = target === own.name ? every : (tried[target] ?? every);
   const module = testModule(source(names), { targets: [target] });
   for (const name of names)
     it(name, async (context) => {
@@ -157,7 +156,7 @@ describe.each(targets.map((t) => t.name))("on %s", (target) => {
     });
 });
 
-it.for(["cpu-subgroup", "baseline"])(
+it.for(once(own.name, "baseline"))(
   "batch norm follows each of its calls, and each pass of a loop, on %s",
   async (target, context) => {
     const net = await testModule(NORMS, { targets: [target] }).load(context, { target });

@@ -2,6 +2,7 @@
 // of inference and of training steps.
 import { describe, expect, it } from "vitest";
 import type { Kernel } from "../../runtime/core/program.ts";
+import { once, own } from "../support/adapter.ts";
 import { compileText, testModule } from "../support/module.ts";
 
 const SOURCE = `import { BatchNorm2d, Conv2d, Linear } from "std/nn"
@@ -23,7 +24,7 @@ const data = (n: number, seed: number): Float32Array =>
 const bits = (x: ArrayLike<number>): readonly number[] =>
   x instanceof Float32Array ? [...new Uint32Array(x.slice().buffer)] : Array.from(x, Number);
 
-describe.each(["cpu-subgroup", "gpu"])("a minified module for %s", (target) => {
+describe.each(once(own.name, "gpu"))("a minified module for %s", (target) => {
   const modules = [false, true].map((minify) => testModule(SOURCE, { targets: [target], minify }));
 
   it("has the same plan, and texts that are much shorter", () => {

@@ -2,7 +2,7 @@
 // right is IEEE's or closed form; the reference evaluator is held to it, too.
 import { describe, expect, it } from "vitest";
 import { dense, evaluate } from "../../compiler/core/reference/evaluate.ts";
-import { targets } from "../../compiler/core/targets.ts";
+import { hasHalf, targets } from "../support/adapter.ts";
 import { compileText, testModule } from "../support/module.ts";
 
 const numbers = `
@@ -225,8 +225,11 @@ describe.each([
   it.for(targets.map((t) => t.name))("on %s", async (target, context) => {
     const net = await module.load(context, { target });
     const wrong: string[] = [];
-    for (const [name, [inputs, want]] of Object.entries(cases))
+    for (const [name, [inputs, want]] of Object.entries(cases)) {
+      // An adapter without half precision runs the others.
+      if (name === "halves" && !hasHalf) continue;
       wrong.push(...differences(name, await net.results(name, inputs as never), want, rtol));
+    }
     expect(wrong).toEqual([]);
   });
 });

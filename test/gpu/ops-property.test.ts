@@ -1,7 +1,7 @@
 // Calls of operators drawn at random on the adapter: kernels of every target, results and gradients, against the reference
 // evaluator; NaN and infinity among the values. Many calls are one module. The seed and the counts are printed.
 import { describe, expect, it } from "vitest";
-import { targets } from "../../compiler/core/targets.ts";
+import { targets } from "../support/adapter.ts";
 import { firstSeed, patient } from "../support/budget.ts";
 import { testDevice } from "../support/device.ts";
 import { runDrawn } from "../support/operator-runs.ts";

@@ -7,7 +7,7 @@ import { createBuilder, finishGraph } from "../../compiler/core/ir/build.ts";
 import type { Dense, DType, Graph, Node, Value } from "../../compiler/core/ir/types.ts";
 import { type Argument, applyOp, opNamed } from "../../compiler/core/ops/index.ts";
 import { input } from "../../compiler/core/ops/source.ts";
-import { targets } from "../../compiler/core/targets.ts";
+import { own, targets } from "../support/adapter.ts";
 import { patient } from "../support/budget.ts";
 import { testDevice } from "../support/device.ts";
 import { buildGraphs, disagreement, expectedOf, GraphNet } from "../support/graphs.ts";
@@ -451,7 +451,7 @@ describe.each(targets.map((t) => [t.name, t] as const))("on %s", (name, target) 
     it(family, async (context) => {
       const { device } = await testDevice(context);
       // Software adapters take seconds to compile a loop with barriers: a part of the cases unless somebody waits.
-      const slow = !patient && name !== "cpu-subgroup" && SLOW.has(family);
+      const slow = !patient && name !== own.name && SLOW.has(family);
       const mine = cases.filter((c) => c.op === family).filter((_, i) => !slow || i % 3 === 0);
       const graphs = mine.map((c, i) => graphOf(c, `case${i}`));
       open = await GraphNet.load(buildGraphs(graphs, [target]), device, {}, { target: name });

@@ -1,7 +1,7 @@
 // Every operator's worked examples on the adapter, through the whole compiler: results and gradients of the emitted kernels
 // against the reference evaluator. An operator's examples are the entries of one program. All of them run on the target made
-// for the adapter at hand (software adapters are what tests have); the others run the first example of what is not
-// element-wise, where their schedules differ: compiling is what takes the time.
+// for the adapter at hand; the others run the first example of what is not element-wise, where their schedules differ:
+// compiling is what takes the time.
 import { afterAll, describe, it } from "vitest";
 import { backward } from "../../compiler/core/autodiff/backward.ts";
 import { dim } from "../../compiler/core/dims/dim.ts";
@@ -13,8 +13,8 @@ import { allOps } from "../../compiler/core/ops/index.ts";
 import { input } from "../../compiler/core/ops/source.ts";
 import { build } from "../../compiler/core/pipeline.ts";
 import { evaluate } from "../../compiler/core/reference/evaluate.ts";
-import { targets } from "../../compiler/core/targets.ts";
 import { load, type Net, type Tensor } from "../../runtime/core/index.ts";
+import { own, targets } from "../support/adapter.ts";
 import { difference } from "../support/allclose.ts";
 import { testDevice } from "../support/device.ts";
 import { buildCase, drawDense, randomFrom } from "../support/opcheck.ts";
@@ -106,7 +106,7 @@ afterAll(() => {
 for (const target of targets) {
   describe(`on ${target.name}`, () => {
     for (const op of allOps) {
-      const whole = target.name === "cpu-subgroup";
+      const whole = target.name === own.name;
       if (op.examples.length === 0 || (!whole && (op.fuses === "map" || op.inline))) continue;
       it(op.name, async (context) => {
         const { device } = await testDevice(context);

@@ -2,7 +2,7 @@
 // same in f32, on every target; and training steps. The bounds are what f16's eleven digits leave of the results, with room; docs/performance.md
 // has the errors as they were measured.
 import { readFileSync } from "node:fs";
-import { expect, it, type TestContext } from "vitest";
+import { expect, it } from "vitest";
 import { drawInputs, sizesOf } from "../../compiler/cli/draw.ts";
 import {
   type Compiled,
@@ -14,6 +14,7 @@ import {
 } from "../../compiler/core/index.ts";
 import { load } from "../../runtime/core/index.ts";
 import type { Tensor } from "../../runtime/core/tensor.ts";
+import { own } from "../support/adapter.ts";
 import { example } from "../support/cli.ts";
 import { testDevice } from "../support/device.ts";
 
@@ -29,14 +30,14 @@ interface Case {
 const cases: readonly Case[] = [
   { file: "mlp", model: "MLP", entry: "logits", sizes: { N: 5 }, target: "baseline" },
   { file: "convnet", model: "ConvNetBN", set: { width: 8 }, entry: "logits", sizes: { N: 3 }, target: "gpu" },
-  { file: "resnet20", model: "ResNet20", entry: "logits", sizes: { N: 1 }, target: "cpu-subgroup" },
+  { file: "resnet20", model: "ResNet20", entry: "logits", sizes: { N: 1 }, target: own.name },
   {
     file: "transformer",
     model: "GPT",
     set: { depth: 1, context: 32 },
     entry: "logits",
     sizes: { B: 2, T: 17 },
-    target: "cpu-subgroup",
+    target: own.name,
   },
 ];
 /** Largest difference over the largest result. */
@@ -63,9 +64,9 @@ async function results(c: Case, of: Compiled, target: string): Promise<Float32Ar
   }
 }
 
-it.each(cases)("$model with f16 on $target is the same to f16's digits", async (c, context) => {
-  const { features } = await testDevice(context as never);
-  if (!features.has("shader-f16")) return (context as never as TestContext).skip("this adapter has no f16");
+it.for(cases)("$model with f16 on $target is the same to f16's digits", async (c, context) => {
+  const { features } = await testDevice(context);
+  if (!features.has("shader-f16")) return context.skip("the adapter has no shader-f16");
   const target = targets.find((t) => t.name === c.target) as Target;
   const narrow = (["f16-weights", "f16"] as const).map((p) => withPrecision(target, p));
   const made = compiled(c, { targets: [...narrow, target] });

@@ -3,6 +3,7 @@
 // take this adapter long to compile.
 import { afterEach, describe, expect, it } from "vitest";
 import type { Dense, Graph } from "../../compiler/core/ir/types.ts";
+import { own } from "../support/adapter.ts";
 import { budget, firstSeed, untilTimeIsUp } from "../support/budget.ts";
 import { testDevice } from "../support/device.ts";
 import { disagreement, expectedOf, GraphNet } from "../support/graphs.ts";
@@ -13,7 +14,7 @@ import { randomScan } from "../support/random-scans.ts";
 let open: GraphNet | undefined;
 afterEach(() => open?.dispose());
 
-const target = "cpu-subgroup";
+const target = own.name;
 describe(`on ${target}`, () => {
   it("random loops, their gradients and steps agree with the reference", async (context) => {
     const { device } = await testDevice(context);

@@ -3,8 +3,8 @@
 import { afterEach, describe, it } from "vitest";
 import { evaluate as evaluateDim } from "../../compiler/core/dims/dim.ts";
 import type { Dense } from "../../compiler/core/ir/types.ts";
-import { targets } from "../../compiler/core/targets.ts";
-import { testDevice } from "../support/device.ts";
+import { targets } from "../support/adapter.ts";
+import { deviceFor } from "../support/device.ts";
 import { disagreement, expectedOf, GraphNet } from "../support/graphs.ts";
 import { compileText } from "../support/module.ts";
 import { drawDense, randomFrom } from "../support/opcheck.ts";
@@ -117,8 +117,8 @@ afterEach(() => open?.dispose());
 describe.each(targets.map((t) => t.name))("on %s", (target) => {
   for (const [entry, sizes] of Object.entries(SIZES))
     it(entry, async (context) => {
-      const { device } = await testDevice(context);
       const c = compileText(SOURCE, { targets: [target], entries: [entry] });
+      const { device } = await deviceFor(context, c.artefact.programs[0]);
       const random = randomFrom(5);
       const draw = (shape: readonly number[]): Dense => {
         const d = drawDense("f32", shape, random);

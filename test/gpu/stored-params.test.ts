@@ -1,7 +1,7 @@
 // Parameters that entries and training steps store into (target networks, averages, clipped weights), and ints of a call that
 // are sizes. Expected values are closed forms.
 import { describe, expect, it, type TestContext } from "vitest";
-import { targets } from "../../compiler/core/targets.ts";
+import { targets } from "../support/adapter.ts";
 import { type Net, testModule } from "../support/module.ts";
 
 const SOURCE = `

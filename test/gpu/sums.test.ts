@@ -1,7 +1,7 @@
 // Long sums on the adapter: a cascade in a fixed order, whatever folds them. What they should be is closed form: sums of one
 // number, or of a known row.
 import { describe, expect, it } from "vitest";
-import { targets } from "../../compiler/core/targets.ts";
+import { targets } from "../support/adapter.ts";
 import { testModule } from "../support/module.ts";
 
 const module = testModule(`

@@ -1,8 +1,8 @@
 // One set of pipelines: after `load` nothing is compiled, whatever the batch size, and one pipeline serves many layers.
 import { afterEach, describe, expect, it } from "vitest";
-import { targets } from "../../compiler/core/targets.ts";
 import type { LoadOptions } from "../../runtime/core/api.ts";
 import { load, type Net } from "../../runtime/core/index.ts";
+import { own, targets } from "../support/adapter.ts";
 import { testDevice } from "../support/device.ts";
 import { projectFile } from "../support/files.ts";
 import { compileText } from "../support/module.ts";
@@ -46,7 +46,7 @@ describe.each(targets.map((t) => t.name))("on %s", (target) => {
   it("batches of 1, 7 and 32 compile nothing after load", async (context) => {
     const real = await testDevice(context);
     const { device, count } = counting(real.device);
-    const source = target === "cpu-subgroup" ? projectFile("dsl-examples/convnet.mdl") : SMALL;
+    const source = target === own.name ? projectFile("dsl-examples/convnet.mdl") : SMALL;
     const { artefact } = compileText(source, {
       model: "ConvNet",
       set: { width: 4 },

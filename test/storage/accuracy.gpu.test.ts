@@ -6,6 +6,7 @@ import { compile, quantizeWeight, type Storage } from "../../compiler/core/index
 import { load } from "../../runtime/core/index.ts";
 import { convert, parseSafetensors } from "../../runtime/core/safetensors.ts";
 import type { Tensor } from "../../runtime/core/tensor.ts";
+import { own } from "../support/adapter.ts";
 import { example } from "../support/cli.ts";
 import { testDevice } from "../support/device.ts";
 import { readCifar10, sharedData } from "../support/shared-data.ts";
@@ -15,18 +16,18 @@ const PLANE = 32 * 32;
 const COUNT = 100;
 const BATCH = 50;
 
-it.each<{ storage: Storage; wrong: number }>([
+it.for<{ storage: Storage; wrong: number }>([
   { storage: { bits: 8 }, wrong: 1 },
   { storage: { bits: 4 }, wrong: 5 },
 ])("ResNet-20 with $storage.bits bits knows its images", async ({ storage, wrong }, context) => {
-  await testDevice(context as never);
-  const at = sharedData(context as never, "models", "cifar10-resnet20");
+  await testDevice(context);
+  const at = sharedData(context, "models", "cifar10-resnet20");
   const { pixels, labels } = readCifar10(
-    sharedData(context as never, "datasets", "cifar10", "train_first4000.bin.gz"),
+    sharedData(context, "datasets", "cifar10", "train_first4000.bin.gz"),
   );
   const made = compile(readFileSync(example("resnet20"), "utf8"), "resnet20.mdl", {
     entries: ["logits"],
-    targets: ["cpu-subgroup", "baseline"],
+    targets: [own],
     storage,
   });
   const file = parseSafetensors(readFileSync(join(at, "model.safetensors")));

@@ -5,6 +5,7 @@ import { dense, ReferenceNet, type Storage } from "../../compiler/core/index.ts"
 import { load } from "../../runtime/core/index.ts";
 import type { Tensor as Result } from "../../runtime/core/tensor.ts";
 import { evaluateHost } from "../../runtime/core/train.ts";
+import { own } from "../support/adapter.ts";
 import { testDevice } from "../support/device.ts";
 import { stored } from "./support.ts";
 
@@ -15,18 +16,18 @@ const cases: readonly {
   readonly model: string;
   readonly entries?: readonly string[];
 }[] = [
-  { target: "cpu-subgroup", storage: { bits: 8 }, model: "Odd" },
-  { target: "cpu-subgroup", storage: { bits: 4 }, model: "Tokens" },
-  { target: "cpu-subgroup", storage: { bits: 16 }, model: "Images" },
-  { target: "cpu-subgroup", storage: { bits: 8 }, model: "Loops" },
+  { target: own.name, storage: { bits: 8 }, model: "Odd" },
+  { target: own.name, storage: { bits: 4 }, model: "Tokens" },
+  { target: own.name, storage: { bits: 16 }, model: "Images" },
+  { target: own.name, storage: { bits: 8 }, model: "Loops" },
   { target: "gpu", storage: { bits: 4 }, model: "Odd", entries: ["odd", "one"] },
   { target: "baseline", storage: { bits: 16 }, model: "Odd", entries: ["twice", "few"] },
 ];
 
-it.each(cases)(
+it.for(cases)(
   "$model with $storage.bits bits on $target",
   async ({ target, storage, model, entries }, context) => {
-    await testDevice(context as never);
+    await testDevice(context);
     const { stored: made, words } = stored(model, storage, [target], entries);
     const weights = Object.fromEntries(
       Object.entries(words).map(([path, { data, shape }]) => [path, { data, shape }]),

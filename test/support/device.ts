@@ -3,7 +3,10 @@
 // Both live in one process: they are two Dawn instances.
 import type { TestContext } from "vitest";
 import { create } from "webgpu";
+import type { Program } from "../../runtime/core/program.ts";
+import { neededFeatures } from "../../runtime/core/select.ts";
 import { requestExactGpu } from "../../runtime/node/exact.ts";
+import { disguised } from "./disguise.ts";
 
 export interface TestDevice {
   readonly device: GPUDevice;
@@ -22,10 +25,27 @@ export async function testDevice(context: TestContext): Promise<TestDevice> {
   return found;
 }
 
-async function openDevice(): Promise<TestDevice | string> {
+/** The same for a program; the calling test is skipped where the adapter lacks a feature that it needs. */
+export async function deviceFor(context: TestContext, program: Program): Promise<TestDevice> {
+  const found = await testDevice(context);
+  const lacks = lacking(program, found.device);
+  return lacks === undefined ? found : context.skip(lacks);
+}
+
+/** What the device lacks of what the program needs, as a reason for skipping. */
+export function lacking(program: Program, { features }: Pick<GPUDevice, "features">): string | undefined {
+  const missing = [...program.requires.features, ...neededFeatures(program)].filter((f) => !features.has(f));
+  return missing.length > 0 ? `the adapter has no ${[...new Set(missing)].join(", ")}` : undefined;
+}
+
+/** The adapter of tests, or null. */
+export async function requestTestAdapter(): Promise<GPUAdapter | null> {
   // Dispatches of tests are shorter than the steps that timestamps are cut to otherwise.
-  const gpu = await requestExactGpu();
-  const adapter = await gpu.requestAdapter();
+  return disguised(await requestExactGpu()).requestAdapter();
+}
+
+async function openDevice(): Promise<TestDevice | string> {
+  const adapter = await requestTestAdapter();
   if (!adapter) return "no WebGPU adapter";
   return open(adapter);
 }

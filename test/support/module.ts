@@ -109,9 +109,10 @@ export function testCompiled(compiled: () => Compiled): TestModule {
       };
       const net = await module.load({ device, ...loadOptions }).catch((error: unknown) => {
         const forced = loadOptions?.target;
-        // A target asked for by name may need what this adapter lacks (subgroups of eight).
+        // A target asked for by name may need what this adapter lacks (f16).
         if (forced === undefined || (error as Error).name !== "UnsupportedError") throw error;
-        return context.skip(`the adapter cannot run target ${forced}`);
+        const why = (error as Error).message.replace(/^.*?fits this adapter [^:]*: /, "");
+        return context.skip(`the adapter does not fit: ${why}`);
       });
       loaded.push(net);
       return new Net(net);

@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { describe, expect, it, type TestContext } from "vitest";
 import type { Dense } from "../../compiler/core/ir/types.ts";
 import { dense } from "../../compiler/core/reference/evaluate.ts";
-import { targets } from "../../compiler/core/targets.ts";
 import { type Generated, type Generator, generate } from "../../runtime/generate/index.ts";
+import { targets } from "../support/adapter.ts";
 import { allclose } from "../support/allclose.ts";
 import { patient } from "../support/budget.ts";
 import {

@@ -2,7 +2,7 @@
 // one training step adds to each parameter and running statistic. A software adapter takes seconds to compile a model's
 // kernels, so an ordinary run takes those that are made of the rarest things; MDL_TEST_SECONDS takes all, on every target.
 import { describe, it, type TestContext } from "vitest";
-import { targets } from "../../compiler/core/targets.ts";
+import { targets } from "../support/adapter.ts";
 import { patient } from "../support/budget.ts";
 import { testCompiled } from "../support/module.ts";
 import { writeSafetensors } from "../support/safetensors.ts";

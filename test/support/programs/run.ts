@@ -14,10 +14,12 @@ import { printAst } from "../../../compiler/core/phases/1-parse/print.ts";
 import { type Built, build } from "../../../compiler/core/pipeline.ts";
 import { dense, EvaluateError, evaluate, roundToF16 } from "../../../compiler/core/reference/evaluate.ts";
 import type { ReferenceNet } from "../../../compiler/core/reference/net.ts";
+import { misfit } from "../../../runtime/core/adapter.ts";
 import type { StepResult, Tensor } from "../../../runtime/core/api.ts";
 import { load, type Net } from "../../../runtime/core/index.ts";
-import type { DType, EntryPlan } from "../../../runtime/core/program.ts";
+import type { DType, EntryPlan, Program } from "../../../runtime/core/program.ts";
 import { modelOf } from "../check.ts";
+import { lacking } from "../device.ts";
 import { denseOf, disagreement, given, type Tensors } from "../graphs.ts";
 import { integers, signed } from "../hashing.ts";
 import { referenceNet, withGradients } from "../reference.ts";
@@ -32,6 +34,8 @@ export interface Failure {
 export type Outcome =
   | { readonly status: "refused"; readonly code: string; readonly message: string }
   | { readonly status: "failed"; readonly failure: Failure }
+  /** The adapter cannot run it: it lacks f16, or what a target needs that was asked for. */
+  | { readonly status: "unfit"; readonly reason: string }
   | { readonly status: "agreed"; readonly compared: number; readonly weak: number };
 
 export interface Trial {
@@ -285,6 +289,12 @@ async function attempt({ source, device, targets = ["cpu-subgroup"] }: Trial): P
     return { status: "agreed", compared, weak };
   }
 
+  const unfit = targets.map((t) => unfitness((built.get(t) as Built).artefact.programs[0], t, device));
+  const reason = unfit.find((r) => r !== undefined);
+  if (reason !== undefined) {
+    textsReturn();
+    return { status: "unfit", reason };
+  }
   for (const target of targets) {
     const { artefact } = built.get(target) as Built;
     const net = await load(artefact, {
@@ -343,6 +353,14 @@ async function attempt({ source, device, targets = ["cpu-subgroup"] }: Trial): P
   }
   textsReturn();
   return { status: "agreed", compared, weak };
+}
+
+/** Why the device cannot run a program. Limits are no reason: what is compiled keeps to those of its target. */
+function unfitness(program: Program, label: string, device: GPUDevice): string | undefined {
+  const requires = { ...program.requires, limits: {} };
+  const { features, limits, adapterInfo: info } = device;
+  const misfits = misfit({ requires }, { features, limits, info }, true);
+  return misfits === undefined ? lacking(program, device) : `the adapter does not fit: ${label} ${misfits}`;
 }
 
 /** A call on the device; a step whose figures are refused for a bad step has no figures. */

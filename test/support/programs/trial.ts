@@ -2,7 +2,8 @@
 // In: first seed, number, kinds of failure that are known. Out: a line of JSON for each program, on standard output; failures are shrunk.
 //   node scripts/run-ts.mjs test/support/programs/trial.ts SEED COUNT '[KIND, …]'
 import { check } from "../../../compiler/core/index.ts";
-import { requestGpu } from "../../../runtime/core/dawn.ts";
+import { own } from "../adapter.ts";
+import { requestTestAdapter } from "../device.ts";
 import { generateProgram } from "./generate.ts";
 import { type Outcome, tryProgram } from "./run.ts";
 import { shrink } from "./shrink.ts";
@@ -12,7 +13,7 @@ const [seed, count, known] = process.argv.slice(2);
 /** Kinds that were shrunk before: their programs are told as they are. */
 const shrunkBefore = new Set<string>(known ? (JSON.parse(known) as string[]) : []);
 
-const adapter = await (await requestGpu()).requestAdapter();
+const adapter = await requestTestAdapter();
 if (!adapter) throw new Error("no WebGPU adapter");
 const say = (event: object): void => void process.stdout.write(`${JSON.stringify(event)}\n`);
 
@@ -27,7 +28,7 @@ for (let k = Number(seed); k < Number(seed) + Number(count); k++) {
   const source = generateProgram(k);
   say({ event: "begin", seed: k, source });
   const started = Date.now();
-  const targets = targetsOf(k);
+  const targets = targetsOf(k, own.name);
   const outcome = await run(source, targets);
   if (outcome.status !== "failed") {
     say({ event: "end", seed: k, milliseconds: Date.now() - started, ...outcome });
