@@ -44,6 +44,9 @@ function bash(commands: readonly Completed[], own: Completed): string {
   return `# bash completion of mdl: put "source <(mdl completion bash)" into ~/.bashrc
 _mdl() {
   local cur="\${COMP_WORDS[COMP_CWORD]}" prev="\${COMP_WORDS[COMP_CWORD-1]}" words=""
+  # The shell takes --precision=f16 for three words.
+  if [ "$cur" = "=" ]; then cur=""
+  elif [ "$prev" = "=" ]; then prev="\${COMP_WORDS[COMP_CWORD-2]}"; fi
   if [ "$COMP_CWORD" -eq 1 ]; then
     COMPREPLY=($(compgen -W "${[...commands.map((c) => c.name), flags(own)].join(" ")}" -- "$cur"))
     return
@@ -57,7 +60,9 @@ ${commands.map((c) => `      ${c.name}:-*) words="${flags(c)}" ;;`).join("\n")}
 ${commands.flatMap((c) => (c.choices.length ? [`      ${c.name}:*) words="${c.choices.join(" ")}" ;;`] : [])).join("\n")}
     esac
   fi
-  if [ -n "$words" ]; then COMPREPLY=($(compgen -W "$words" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi
+  if [ -n "$words" ]; then COMPREPLY=($(compgen -W "$words" -- "$cur")); return; fi
+  local IFS=$'\\n'
+  COMPREPLY=($(compgen -f -- "$cur"))
 }
 complete -o filenames -F _mdl mdl
 `;
@@ -69,7 +74,8 @@ function zsh(commands: readonly Completed[], own: Completed): string {
     flagsOf(o).map((f) => {
       const values = o.argChoices ? `(${o.argChoices.join(" ")})` : "_files";
       const value = takesValue(o) ? `${o.optional ? "::" : ":"}${o.attributeName()}:${values}` : "";
-      return `'*${f}[${text(o.description)}]${value}'`;
+      // A value stands behind a long one with = or without.
+      return `'*${f}${value !== "" && f.startsWith("--") ? "=" : ""}[${text(o.description)}]${value}'`;
     });
   const one = (c: Completed): string => {
     const rest = c.choices.length ? `'1:choice:(${c.choices.join(" ")})'` : "'*:file:_files'";

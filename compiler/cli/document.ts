@@ -1,6 +1,6 @@
 // Documentation as text and as markdown. In: declarations with their doc comments. Out: text. The page docs/std.md is made of it
 // (`npm run docs`), as is what `mdl doc` prints.
-import { type Documented, type DocumentedFile, documented, stdSources } from "../core/index.ts";
+import { type Documented, type DocumentedFile, libraryModules } from "../core/index.ts";
 import type { Style } from "./style.ts";
 
 const oneLine = (text: string): string => text.replace(/\n\s*/g, " ");
@@ -106,13 +106,11 @@ export function itemMarkdown(item: Documented): string {
 
 /** docs/std.md: the library as it is now. */
 export function stdPage(): string {
-  const modules = Object.entries(stdSources).map(([name, text]) =>
-    fileMarkdown(documented(text, name), name, 2),
-  );
+  const modules = libraryModules().map(([name, file]) => fileMarkdown(file, name, 2));
   return [
     "# The standard library",
     "",
-    "Written by `npm run docs` from the doc comments of `compiler/core/std`; do not edit. `mdl doc NAME` prints the same of one name, `mdl ops NAME` its source.",
+    "Written by `npm run docs` from the doc comments of `compiler/core/std` and the table of initialisers; do not edit. `mdl doc NAME` prints the same of one name, `mdl ops NAME` its source.",
     "",
     modules.join("\n"),
   ].join("\n");

@@ -12,6 +12,7 @@ export interface Documented {
     | "optimizer"
     | "fn"
     | "op"
+    | "initialiser"
     | "train"
     | "param"
     | "buffer"

@@ -118,7 +118,7 @@ export {
   type TuningRow,
   withPrecision,
 } from "./targets.ts";
-export { vocabulary, type Word } from "./vocabulary.ts";
+export { libraryModules, vocabulary, type Word } from "./vocabulary.ts";
 
 // ------------------------------------------------------------------------------------------------- parse, print
 

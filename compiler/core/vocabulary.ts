@@ -1,11 +1,12 @@
 // Every name that a program can use without declaring it, but for the operators (ops/index.ts has those): layers and fns of
 // the standard library, initialisers, static functions, optimisers, schedules, penalties. In: the tables that define them
 // and the library's sources. Out: names, parameters and a sentence each, for hosts (`mdl ops`, editors).
-import { documented } from "./document.ts";
+import { type DocumentedFile, documented } from "./document.ts";
 import { stdSources } from "./generated/std.ts";
 import { INITIALIZERS } from "./phases/2-check/instances/init.ts";
 import { BUILTINS } from "./phases/2-check/interpret/builtins.ts";
 import { SCHEDULES } from "./phases/2-check/interpret/schedules.ts";
+import { INIT } from "./phases/2-check/names/modules.ts";
 
 export interface Word {
   readonly name: string;
@@ -107,6 +108,19 @@ const library = (): Word[] =>
       return [{ name, kind, signature, doc: says, module, source }];
     }),
   );
+
+/** The modules of the standard library by their paths: those that files declare, and the initialisers. */
+export function libraryModules(): readonly (readonly [path: string, file: DocumentedFile])[] {
+  const span = { file: INIT, start: 0, end: 0 };
+  const init: DocumentedFile = {
+    doc: 'Initial values of params and buffers, by the names (without the `_`) and formulas of torch.nn.init, as in `param weight: f32[cout, cin] = kaiming_uniform(nonlinearity = "relu")`. They need no import. Fan-in is the number of inputs of one output: axis 1 times the axes behind it; fan-out axis 0 times these. A model draws them from the seed of `load` and the path of each parameter: the same numbers on every machine, and not those that PyTorch draws.',
+    items: Object.entries(INITIALIZERS).map(([name, { params, doc }]) => {
+      return { kind: "initialiser", name, signature: call(name, params), doc, span, members: [] };
+    }),
+  };
+  const files = Object.entries(stdSources).map(([path, text]) => [path, documented(text, path)] as const);
+  return [[INIT, init], ...files];
+}
 
 /** All of them, in the order they are listed. Computed when asked for: parsing the library takes milliseconds. */
 export function vocabulary(): readonly Word[] {

@@ -6,7 +6,7 @@ import { exposedOps } from "../../compiler/core/ops/index.ts";
 import { INITIALIZERS } from "../../compiler/core/phases/2-check/instances/init.ts";
 import { BUILTINS } from "../../compiler/core/phases/2-check/interpret/builtins.ts";
 import { SCHEDULES } from "../../compiler/core/phases/2-check/interpret/schedules.ts";
-import { vocabulary } from "../../compiler/core/vocabulary.ts";
+import { libraryModules, vocabulary } from "../../compiler/core/vocabulary.ts";
 import { checkText } from "../support/check.ts";
 
 const words = vocabulary();
@@ -45,6 +45,24 @@ describe("the vocabulary", () => {
         words.map((w) => w.name),
       ),
     ).toBe("BatchNorm2d");
+  });
+
+  it("has the initialisers as std/init, which an import may name", () => {
+    const [path, { items }] = libraryModules()[0];
+    expect([path, items.map((i) => i.name)]).toEqual(["std/init", Object.keys(INITIALIZERS)]);
+    const all = `import { ${Object.keys(INITIALIZERS).join(", ")} } from "std/init"`;
+    const model = "model M { param w: f32[2, 2] = kaiming_uniform()\n fn f(x: f32[2]) { sum(w * x) } }";
+    expect(checkText(`${all}\n${model}`).diagnostics).toEqual([]);
+    const said = (names: string, from = "std/init"): unknown[] =>
+      checkText(`import { ${names} } from "${from}"\n${model}`).diagnostics.map((d) => [d.message, d.help]);
+    expect(said("kaiming_unifrm")).toEqual([
+      ["std/init has no kaiming_unifrm", "did you mean kaiming_uniform?"],
+    ]);
+    expect(said("Linear")).toEqual([["std/init has no Linear", 'import { Linear } from "std/nn"']]);
+    expect(said("normal as drawn")).toEqual([
+      ["normal of std/init has no other name", "write normal(…), which needs no import"],
+    ]);
+    expect(said("normal", "std/int")).toEqual([['there is no module "std/int"', "did you mean std/init?"]]);
   });
 
   it.each(words.filter((w) => w.kind === "optimiser" || w.kind === "schedule").map((w) => [w.signature, w]))(

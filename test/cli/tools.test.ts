@@ -1,6 +1,6 @@
 // `mdl fmt`, `mdl summary`, `mdl doc`, `mdl completion` and `--watch`: what a person meets.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { decodePng, encodePng } from "../../runtime/data/node/pictures/png.ts";
@@ -159,6 +159,9 @@ describe("doc", () => {
     const one = run(["doc", "RMSNorm"]).out;
     expect(one).toMatch(/^layer RMSNorm\(/);
     expect(one).toMatch(/^ {2}param weight: f32/m);
+    expect(run(["doc", "kaiming_uniform"]).out).toMatch(
+      /^initialiser kaiming_uniform\(a = 0, mode = "fan_in"/,
+    );
     expect(run(["doc", "std/nn", "LayerNrm"]).err).toContain("did you mean LayerNorm?");
     write(
       "own.mdl",
@@ -223,18 +226,63 @@ describe("completion", () => {
     expect(completes("run", "--in")).toEqual(["--input"]);
     expect(completes("compile", "x.mdl", "--precision", "f")).toEqual(["f32", "f16-weights", "f16"]);
     expect(completes("completion", "")).toEqual(["bash", "zsh", "fish"]);
+    // As bash takes --precision=f apart.
+    expect(completes("compile", "--precision", "=", "f16")).toEqual(["f16-weights", "f16"]);
     write("some_model.mdl", "");
+    write("some model.mdl", "");
     expect(completes("check", "some_m")).toEqual(["some_model.mdl"]);
+    expect(completes("check", "some").sort()).toEqual(["some model.mdl", "some_model.mdl"]);
   });
 
-  it.for(["zsh", "fish"])("is a script that %s can read", (shell, context) => {
+  const asked: readonly (readonly [line: string, offered: readonly string[]])[] = [
+    ["mdl co", ["compile", "completion"]],
+    ["mdl run --in", ["--input"]],
+    ["mdl compile x.mdl --precision f", ["f16", "f16-weights", "f32"]],
+    ["mdl completion ", ["bash", "fish", "zsh"]],
+    ["mdl check whole", ["whole_model.mdl"]],
+  ];
+  const scriptOf = (shell: string): string => {
     const { code, out } = run(["completion", shell]);
     expect(code).toBe(0);
     for (const word of ["compile", "precision", "f16-weights"]) expect(out).toContain(word);
-    const read = spawnSync(shell, ["-n"], { input: out, encoding: "utf8" });
-    if (read.error) return context.skip(`no ${shell} here`);
-    expect(read.stderr).toBe("");
+    write("whole_model.mdl", "");
+    write(`completion.${shell}`, out);
+    return path(`completion.${shell}`);
+  };
+
+  it("offers in fish what it should", (context) => {
+    const script = scriptOf("fish");
+    for (const [line, offered] of asked) {
+      const fish = spawnSync("fish", ["--no-config", "-c", `source ${script}; complete -C '${line}'`], {
+        encoding: "utf8",
+        cwd: folder,
+      });
+      if (fish.error) return context.skip("no fish here");
+      expect(fish.stderr).toBe("");
+      const words = fish.stdout.split("\n").map((l) => l.split("\t")[0]);
+      expect([line, words.filter(Boolean).sort()]).toEqual([line, offered]);
+    }
   });
+
+  it("offers in zsh what it should", (context) => {
+    const script = scriptOf("zsh");
+    // A shell in a terminal of its own, where a tab is pressed; what would be listed goes to a file.
+    const session = `
+      zmodload zsh/zpty
+      zpty z zsh -f -i
+      zpty -w z "autoload -Uz compinit; compinit -u -D; source ${script}"
+      zpty -w z 'compadd() { local -a m; if [[ " $* " != *" -"[OAD]" "* ]]; then builtin compadd -A m "$@"; print -rl -- $m >> offered; fi; builtin compadd "$@" }'
+      zpty -w -n z "$1"$'\\t'
+      for (( i = 0; i < 200; i++ )) { [[ -s offered ]] && break; sleep 0.05 }
+      zpty -d z`;
+    for (const [line, offered] of asked) {
+      rmSync(path("offered"), { force: true });
+      const zsh = spawnSync("zsh", ["-f", "-c", session, "zsh", line], { encoding: "utf8", cwd: folder });
+      if (zsh.error) return context.skip("no zsh here");
+      const words = existsSync(path("offered")) ? readFileSync(path("offered"), "utf8").split("\n") : [];
+      expect([line, words.filter(Boolean).sort()]).toEqual([line, offered]);
+    }
+  }, 60_000);
 });
 
 describe("run with pictures and archives", () => {

@@ -1,6 +1,6 @@
 // `mdl doc`: what the standard library, or a source of one's own, says of its declarations.
 import { existsSync } from "node:fs";
-import { closest, type DocumentedFile, documented, stdSources } from "../../core/index.ts";
+import { closest, type DocumentedFile, documented, libraryModules } from "../../core/index.ts";
 import { fileMarkdown, fileText, itemMarkdown, itemText, listText } from "../document.ts";
 import { InputFailure, UsageError, withSources } from "../failure.ts";
 import { SourceFiles } from "../files.ts";
@@ -12,7 +12,7 @@ export interface DocFlags {
 
 export function docCommand(where: string | undefined, name: string | undefined, flags: DocFlags): void {
   const style = styleFor(process.stdout);
-  const std = Object.entries(stdSources).map(([module, text]) => [module, documented(text, module)] as const);
+  const std = libraryModules();
   if (where === undefined) {
     if (flags.markdown) process.stdout.write(std.map(([m, file]) => fileMarkdown(file, m)).join("\n"));
     else

@@ -14,7 +14,7 @@ import { checkEntry } from "./entries/entry.ts";
 import { checkTrain } from "./entries/train.ts";
 import { construct } from "./instances/construct.ts";
 import { matchSlots, place } from "./instances/slots.ts";
-import { builtinNames, isBuiltinName } from "./interpret/builtins.ts";
+import { builtinModule, builtinNames, isBuiltinName } from "./interpret/builtins.ts";
 import { interpreter } from "./interpret/expr.ts";
 import { damageOf } from "./names/damage.ts";
 import { loadModules, type Module } from "./names/modules.ts";
@@ -83,7 +83,7 @@ export function check(source: string, file: string, options: CheckOptions): Chec
   return { models: undefined, diagnostics: out.list(), ...(table ? { names: table } : {}) };
 }
 
-const builtins = { has: isBuiltinName, names: builtinNames };
+const builtins = { has: isBuiltinName, names: builtinNames, module: builtinModule };
 
 /** Checks a tree that parsed without errors. */
 export function checkTree(

@@ -9,6 +9,7 @@ import { exposedOps, opNamed } from "../../../ops/index.ts";
 import { full } from "../../../ops/source.ts";
 import type * as ast from "../../../syntax/ast.ts";
 import { INITIALIZERS } from "../instances/init.ts";
+import { INIT } from "../names/modules.ts";
 import { applyOperator, notNegative } from "../tensors/apply.ts";
 import { isTensor } from "../tensors/tensors.ts";
 import { matchArgs } from "../values/arguments.ts";
@@ -361,5 +362,8 @@ export function* builtinNames(): Iterable<string> {
   yield "training";
   for (const def of exposedOps) yield def.name;
 }
+/** The modules of the standard library that no file declares. */
+export const builtinModule = (path: string): readonly string[] | undefined =>
+  path === INIT ? initialisers : undefined;
 export const isBuiltinName = (name: string): boolean =>
   name === "none" || name === "training" || builtinValue(name) !== undefined;

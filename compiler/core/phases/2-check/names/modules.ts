@@ -41,6 +41,8 @@ export interface Files {
 export interface Builtins {
   has(name: string): boolean;
   names(): Iterable<string>;
+  /** What a path of the standard library names of these, which an import of it may say and need not. */
+  module(path: string): readonly string[] | undefined;
 }
 
 /** Resolves `./blocks.mdl` against the importing file; `std/…` stays. */
@@ -58,6 +60,8 @@ export function resolvePath(from: string, to: string): string | undefined {
 
 /** Where the optimisers are. */
 const OPTIM = "std/optim";
+/** Where the initialisers are, which no file declares. */
+export const INIT = "std/init";
 const STD = ["std/nn", "std/loss", "std/metric", OPTIM];
 
 /** `import { Linear } from "std/nn"`, where the standard library has that name. */
@@ -153,6 +157,14 @@ export function loadModules(
       if (item?.kind === "optimizer") into.optimizers.set(n, { item, module });
     }
   };
+  /** There is no such name in what is imported, which has these. */
+  const refuse = (into: Module, item: ast.ImportDecl, n: ast.ImportName, own: Iterable<string>): void => {
+    const { name, span } = n.name;
+    const home = importFor(name, resolve);
+    const help = builtins.has(name) ? `${name} needs no import` : (home ?? pointer(name, own));
+    into.missing.add((n.alias ?? n.name).name);
+    out.report("E0802", `${item.from.value} has no ${name}`, span, help === undefined ? {} : { help });
+  };
   const importInto = (into: Module, item: ast.ImportDecl): void => {
     const fail = (): void => {
       for (const n of item.names) into.missing.add((n.alias ?? n.name).name);
@@ -167,6 +179,17 @@ export function loadModules(
       fail();
       return;
     }
+    const known = builtins.module(path);
+    if (known) {
+      for (const n of item.names) {
+        if (!known.includes(n.name.name)) refuse(into, item, n, known);
+        else if (n.alias && n.alias.name !== n.name.name)
+          out.report("E0802", `${n.name.name} of ${path} has no other name`, n.alias.span, {
+            help: `write ${n.name.name}(…), which needs no import`,
+          });
+      }
+      return;
+    }
     let module = loaded.get(path);
     if (module && loading.includes(path)) {
       const circle = [...loading.slice(loading.indexOf(path)), path];
@@ -179,7 +202,7 @@ export function loadModules(
     if (!module) {
       const text = resolve(path);
       if (text === undefined) {
-        const std = STD.filter((s) => resolve(s) !== undefined);
+        const std = [...STD.filter((s) => resolve(s) !== undefined), INIT];
         const help =
           didYouMean(path, std) ?? (path.startsWith("std/") ? `there is ${std.join(", ")}` : undefined);
         out.report(
@@ -205,17 +228,7 @@ export function loadModules(
       const found = module.names.get(n.name.name);
       if (!found || found.imported) {
         const own = library?.names() ?? [...module.names].filter(([, v]) => !v.imported).map(([k]) => k);
-        const home = importFor(n.name.name, resolve);
-        const help = builtins.has(n.name.name)
-          ? `${n.name.name} needs no import`
-          : (home ?? pointer(n.name.name, own));
-        into.missing.add((n.alias ?? n.name).name);
-        out.report(
-          "E0802",
-          `${item.from.value} has no ${n.name.name}`,
-          n.name.span,
-          help === undefined ? {} : { help },
-        );
+        refuse(into, item, n, own);
         continue;
       }
       declare(into, n.alias ?? n.name, found.item, found.module, true);

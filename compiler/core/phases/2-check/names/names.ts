@@ -152,6 +152,7 @@ class Pass {
   }
   private imported(n: ast.ImportName): void {
     const found = this.module.names.get((n.alias ?? n.name).name);
+    if (!found) this.top(n.name.span, n.name.name);
     if (!this.table || !found?.imported) return;
     const definition = this.defined(found.item);
     this.table.refer(n.name.span, definition);
