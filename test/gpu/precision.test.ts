@@ -97,17 +97,15 @@ model Small(scale: float = 1.0) {
 train fit for Small { minimize loss; with adamw(lr = 1e-2); clip norm 1.0 }
 train own for Small { minimize loss; gradients }
 `;
-const small = (set?: Readonly<Record<string, number>>): Compiled => {
-  const target = targets.find((t) => t.name === "cpu-subgroup") as Target;
-  return compile(STEPS, "small.mdl", { set, verify: true, targets: [withPrecision(target, "f16"), target] });
-};
+const small = (target: Target, set?: Readonly<Record<string, number>>): Compiled =>
+  compile(STEPS, "small.mdl", { set, verify: true, targets: [withPrecision(target, "f16"), target] });
 const inputs = {
   x: { data: Float32Array.from({ length: 32 * 64 }, (_, i) => Math.sin(i * i)), shape: [32, 1, 8, 8] },
   y: Int32Array.from({ length: 32 }, (_, i) => i % 4),
 };
 
 it("a step stores what products read and give as f16, no sum, no gradient of a parameter, nothing of the update", () => {
-  const made = small();
+  const made = small(targets.find((t) => t.name === "cpu-subgroup") as Target);
   const text = made.emit("fused", "cpu-subgroup-f16");
   const [step, gradients] = ["fit_step", "own_gradients"].map((name) =>
     text.split(/^entry /m).find((part) => part.startsWith(name)),
@@ -126,10 +124,14 @@ it("a step stores what products read and give as f16, no sum, no gradient of a p
 
 it("a step in f16 trains as one in f32 does, to f16's digits; a scale that is too large is halved", async (context) => {
   const { features } = await testDevice(context);
-  if (!features.has("shader-f16")) return context.skip("this adapter has no f16");
-  const made = small();
+  if (!features.has("shader-f16")) return context.skip("the adapter has no shader-f16");
+  const made = small(own);
   const run = async (target: string, set?: Readonly<Record<string, number>>) => {
-    const net = await load((set ? small(set) : made).artefact, { target, seed: 3, entries: ["fit_step"] });
+    const net = await load((set ? small(own, set) : made).artefact, {
+      target,
+      seed: 3,
+      entries: ["fit_step"],
+    });
     const step = net.entries["fit_step"] as (x: object) => Promise<{ loss: Promise<number> }>;
     const losses: number[] = [];
     const before = (await net.snapshot()).params;
@@ -141,15 +143,15 @@ it("a step in f16 trains as one in f32 does, to f16's digits; a scale that is to
     net.dispose();
     return { losses, still, scale: new DataView(state.buffer, state.byteOffset).getFloat32(at, true) };
   };
-  const plain = await run("cpu-subgroup");
-  const half = await run("cpu-subgroup-f16");
+  const plain = await run(own.name);
+  const half = await run(`${own.name}-f16`);
   expect(plain.losses[11]).toBeLessThan(0.8 * plain.losses[0]);
   expect(half.losses).not.toEqual(plain.losses);
   const errors = half.losses.map((loss, i) => Math.abs(loss - plain.losses[i]));
   expect(Math.max(...errors)).toBeLessThan(1e-2);
   expect([plain.scale, half.scale]).toEqual([65536, 65536]);
   // A loss that is 4,000 times as large: its gradients are beyond f16 at that scale, and nothing is changed until they are not.
-  const large = await run("cpu-subgroup-f16", { scale: 4000 });
+  const large = await run(`${own.name}-f16`, { scale: 4000 });
   expect(large.scale).toBeLessThan(65536);
   expect([plain.still, half.still, large.still]).toEqual([false, false, true]);
   expect(large.losses[11]).toBeLessThan(0.95 * large.losses[0]);

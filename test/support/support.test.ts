@@ -1,6 +1,7 @@
 // What the other tests lean on: the hash rule, the readers and allclose, each against numbers from elsewhere.
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { allclose, difference } from "./allclose.ts";
+import { disguised } from "./disguise.ts";
 import { figure, operand } from "./figures.ts";
 import { integers, parameter, probe, signed } from "./hashing.ts";
 import { readSafetensors, writeSafetensors } from "./safetensors.ts";
@@ -105,5 +106,32 @@ describe("shared data", () => {
         [8, 10],
       ],
     ]);
+  });
+});
+
+describe("a disguise", () => {
+  const gpu = () =>
+    ({
+      requestAdapter: async () => ({
+        info: { vendor: "mesa", architecture: "software" },
+        features: new Set(["shader-f16", "subgroups", "timestamp-query"]),
+        requestDevice: async () => ({ adapterInfo: { vendor: "mesa" } }),
+      }),
+    }) as unknown as GPU;
+  const request = async (): Promise<GPUAdapter> => (await disguised(gpu()).requestAdapter()) as GPUAdapter;
+
+  it("shows the adapter that it is named after, without what that one lacks", async () => {
+    vi.stubEnv("MDL_TEST_DISGUISE", "nvidia");
+    const adapter = await request();
+    expect([adapter.info.vendor, adapter.info.isFallbackAdapter]).toEqual(["nvidia", false]);
+    expect([...adapter.features]).toEqual(["timestamp-query"]);
+    const device = await adapter.requestDevice({ requiredFeatures: ["timestamp-query"] });
+    expect(device.adapterInfo.vendor).toBe("nvidia");
+    await expect(adapter.requestDevice({ requiredFeatures: ["shader-f16"] })).rejects.toThrow("shader-f16");
+    vi.stubEnv("MDL_TEST_DISGUISE", "nobody");
+    await expect(request()).rejects.toThrow("no disguise nobody: nvidia");
+    vi.stubEnv("MDL_TEST_DISGUISE", "");
+    expect((await request()).info.vendor).toBe("mesa");
+    vi.unstubAllEnvs();
   });
 });
