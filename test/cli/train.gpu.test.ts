@@ -145,6 +145,7 @@ describe("mdl train", () => {
     const args = ["train", "state.mdl", "--data", "mnist:data", "--epochs", "8", "--plateau", "1"];
     const whole = run([...args, "--steps", "50", "--log", "state.jsonl", "--save", "state.safetensors"]);
     expect(whole.err).toBe("");
+    expect(whole.out).toContain(" records; every 2 of fit make an update\n");
     const json = run([
       "eval",
       "state.mdl",
@@ -156,7 +157,12 @@ describe("mdl train", () => {
     ]);
     const end = JSON.parse(read("state.jsonl").toString().trimEnd().split("\n").at(-1) as string);
     expect(JSON.parse(json.out).loss).toBeCloseTo(end.val.loss, 5);
-    expect(run([...args, "--steps", "20", "--checkpoint", "state.ckpt"]).err).toBe("");
+    // Between the two steps of an update.
+    const part = run([...args, "--steps", "21", "--checkpoint", "state.ckpt"]);
+    expect([part.err, part.out]).toEqual([
+      "",
+      expect.stringContaining("an update, the last 1 of the run none\n"),
+    ]);
     const more = ["--resume", "state.ckpt", "--steps", "50", "--plateau", "1", "--save", "parts.safetensors"];
     expect(run(["train", "state.mdl", ...more]).err).toBe("");
     expect(read("parts.safetensors").equals(read("state.safetensors"))).toBe(true);

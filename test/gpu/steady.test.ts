@@ -1,7 +1,9 @@
 // A call of sizes that were there before makes nothing: no buffer, bind group, pipeline or shader, and no more submits and
 // writes than its inputs and its readback need. Counted at the device, not timed.
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterEach, describe, expect, it, type TestContext } from "vitest";
-import type { Tensor } from "../../runtime/core/api.ts";
+import type { StepResult, Tensor } from "../../runtime/core/api.ts";
 import { testDevice } from "../support/device.ts";
 import { testModule } from "../support/module.ts";
 
@@ -78,5 +80,47 @@ describe("a steady call", () => {
     expect(made("chained")).toEqual({ createCommandEncoder: 1, createBuffer: 1 });
     for (const name of Object.keys(calls)) expect(perCall[name]["submit"]).toBe(1);
     expect(perCall["inference"]["writeBuffer"]).toBe(1);
+  }, 120_000);
+});
+
+describe("2,000 steps", () => {
+  it("take no buffer and no heap that they do not give back", async (context) => {
+    const source = `import { Linear } from "std/nn"
+model Small {
+  hidden = Linear(16, 32)
+  head   = Linear(32, 4)
+  fn loss(x: f32[N, 16], y: i32[N]) -> f32 {
+    cross_entropy(x |> hidden |> relu |> dropout(0.1) |> head, y)
+  }
+}
+train fit for Small { minimize loss; with adam(lr = 0.01) }`;
+    const net = await testModule(source, { targets: ["baseline"] }).load(context, { seed: 1 });
+    const step = (net.base as unknown as { readonly fit_step: (inputs: object) => Promise<StepResult> })
+      .fit_step;
+    const run = async (steps: number): Promise<void> => {
+      for (let i = 0; i < steps; i++) {
+        // The last batch of an epoch is smaller.
+        const n = i % 10 === 9 ? 3 : 8;
+        const x = { data: new Float32Array(n * 16).fill(0.5), shape: [n, 16] };
+        const taken = await step({ x, y: new Int32Array(n) });
+        if (i % 25 === 0) await taken.loss;
+      }
+    };
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const held = (): number => {
+      collect();
+      const { heapUsed, external, arrayBuffers } = process.memoryUsage();
+      return heapUsed + external + arrayBuffers;
+    };
+    await run(300);
+    const [memory, bytes] = [net.base.memory(), held()];
+    const counts = await counted(context);
+    await run(2000);
+    expect(counts.get("submit")).toBeGreaterThanOrEqual(2000);
+    expect(counts.get("createBuffer") ?? 0).toBe(0);
+    expect(net.base.memory()).toEqual(memory);
+    // 500 bytes a step: no step leaves an object behind.
+    expect(held() - bytes).toBeLessThan(1_000_000);
   }, 120_000);
 });

@@ -134,7 +134,7 @@ export async function trainCommand(
       ],
       [
         "steps",
-        `${grouped(totalSteps)} of ${batch} records${resumed ? `, going on from ${grouped(resumed.progress.step)}` : ""}`,
+        `${grouped(totalSteps)} of ${batch} records${trains.map((t) => updatesText(t, totalSteps)).join("")}${resumed ? `, going on from ${grouped(resumed.progress.step)}` : ""}`,
       ],
       ...(init ? ([["begins", init.text]] as const) : []),
     ]);
@@ -233,6 +233,14 @@ async function badStep(
         ? ", which is a bug in mdl"
         : " in f32: what it computes is beyond f16, which ends at 65504";
   return new InputFailure(`${error.message}. Made again, it is good${since}`);
+}
+
+/** Where several steps make an update: how many, and what comes of those that are left over at the end. */
+function updatesText({ name, accumulate = 1 }: CheckedTrain, steps: number): string {
+  if (accumulate === 1) return "";
+  const left = steps % accumulate;
+  const dropped = left > 0 ? `, the last ${left} of the run none` : "";
+  return `; every ${accumulate} of ${name} make an update${dropped}`;
 }
 
 /** Whether records are files that are decoded when they are read. */
