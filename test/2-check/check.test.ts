@@ -325,6 +325,17 @@ model M {
     expect(diagnostics.map((d) => [d.code, d.help])).toEqual([["E0201", 'import { Linear } from "std/nn"']]);
   });
 
+  it.each([
+    ["fc", "the parameters in it are fc.*"],
+    ["f*", "the parameters in it are f*.*"],
+    ["fd.*", "did you mean fc?"],
+  ])("says what a pattern of no parameter would have to be: %s", (pattern, help) => {
+    const { diagnostics } = checkText(
+      `import { Linear } from "std/nn"\nmodel M {\n fc = Linear(3, 4)\n frozen ${pattern}\n fn f(x: f32[N, 3]) { fc(x) }\n}`,
+    );
+    expect(diagnostics.map((d) => [d.code, d.help])).toEqual([["E0704", help]]);
+  });
+
   it("models take arguments from outside", () => {
     const text =
       "model A(k: int = 2) {\n fn f(x: f32[N]) { x * k }\n}\nmodel B(p: float) {\n fn f(x: f32[N]) { x * p }\n}";

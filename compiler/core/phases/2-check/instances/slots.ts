@@ -161,19 +161,22 @@ export function matchSlots(
 ): readonly Slot[] {
   const glob = [...(prefix === "" ? [] : prefix.split(".")), ...pattern.segments];
   const free = prefix === "" ? glob : undefined;
-  const hit = (path: string): boolean => {
-    if (free) return pathMatches(free, path);
+  const hits = (path: string, deeper: readonly string[]): boolean => {
+    if (free) return pathMatches([...free, ...deeper], path);
     if (!path.startsWith(`${prefix}.`)) return false;
-    return pathMatches(pattern.segments, path.slice(prefix.length + 1));
+    return pathMatches([...pattern.segments, ...deeper], path.slice(prefix.length + 1));
   };
   step(ctx, pattern.span, slots.length);
   const params = slots.filter((s) => s.kind === "param");
-  const found = params.filter((s) => s.paths.some(hit));
+  const found = params.filter((s) => s.paths.some((path) => hits(path, [])));
   if (found.length === 0) {
     const text = pattern.segments.join(".");
     const known = params.flatMap((s) => s.paths.map((p) => p.slice(prefix === "" ? 0 : prefix.length + 1)));
     const heads = [...new Set(known.map((p) => p.split(".")[0]))];
-    const near = didYouMean(text, known) ?? didYouMean(pattern.segments[0] ?? "", heads);
+    const within = params.some((s) => s.paths.some((path) => hits(path, ["*"])));
+    const near = within
+      ? `the parameters in it are ${text}.*`
+      : (didYouMean(text, known) ?? didYouMean(pattern.segments[0] ?? "", heads));
     const some = known.filter((p) => p.split(".")[0] === pattern.segments[0]);
     const list = some.length > 0 ? some : heads;
     const help =
