@@ -24,6 +24,13 @@ it("drawn calls of every operator keep their types, their reference and their gr
   expect(wrong).toEqual([]);
   expect(drawable.filter((op) => !seen.has(op.name)).map((op) => op.name)).toEqual([]);
   // What the draw is for is in it.
-  for (const n of [counts.empty, counts.scalars, counts.special, counts.symbols, counts.gradients])
+  for (const n of [
+    counts.empty,
+    counts.scalars,
+    counts.special,
+    counts.symbols,
+    counts.gradients,
+    counts.half,
+  ])
     expect(n).toBeGreaterThan(CASES / 20);
-});
+}, 120_000);

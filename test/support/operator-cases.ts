@@ -344,6 +344,8 @@ export interface Counts {
   empty: number;
   scalars: number;
   symbols: number;
+  /** With operands in half precision. */
+  half: number;
   /** Not compared: windows that see padding alone, and reads of operands without elements. */
   nothing: number;
 }
@@ -356,6 +358,7 @@ export const noCounts = (): Counts => ({
   empty: 0,
   scalars: 0,
   symbols: 0,
+  half: 0,
   nothing: 0,
 });
 /** What the interpreter says of a read of an operand without elements. */
@@ -374,6 +377,7 @@ export function checkDrawn(d: Drawn, counts: Counts): void {
   if (empty) counts.empty++;
   if (example.shapes.some((s) => s.length === 0)) counts.scalars++;
   if (d.symbols.length > 0) counts.symbols++;
+  if (example.dtypes?.includes("f16")) counts.half++;
   checkTypes(op, c);
   // Of what is infinite there are no differences, and a window of padding alone has no largest element to point at.
   const finite = Object.values(evaluate(c.graph, c.data).results).every((y) => y.data.every(Number.isFinite));
