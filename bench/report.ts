@@ -135,7 +135,8 @@ export function rowOf(measured: Measured): Row {
     own_ms: first.ownMs === undefined ? null : rounded(median(starts.map((s) => s.ownMs!))),
     peak_bytes: first.peakBytes ?? null,
     arena_bytes: first.arenaBytes ?? null,
-    artefact_bytes: artefactBytes ?? null,
+    // Nothing was weighed where a peer is there without the files that a page would load.
+    artefact_bytes: artefactBytes || null,
     gflops: flops === 0 ? null : rounded(flops / warm.median / 1e6, 2),
     gpu_gflops: flops === 0 || !busy?.median ? null : rounded(flops / busy.median / 1e6, 2),
   };

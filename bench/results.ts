@@ -122,12 +122,17 @@ export function pageOf(name: string, report: Report, chart: (name: string) => st
             "## On the GPU",
             "Of a call, in milliseconds: in which something ran, without uploads and readbacks; `*` has what the host's launches cost in it.",
             pivot(timed, (row) => `${fine(row.gpu_ms?.median)}${row.gpu_by === "events" ? " *" : ""}`),
+            chart("gpu"),
           ]
         : []),
-      "## Cold starts",
-      "From no device to the first result, code loaded, shader cache off; in brackets the first call of that.",
-      pivot(timed, (row) => `${ms(row.cold_ms)} (${ms(row.first_ms)})`),
-      chart("cold"),
+      ...(timed.some((row) => row.cold_ms !== null)
+        ? [
+            "## Cold starts",
+            "From no device to the first result, code loaded, shader cache off; in brackets the first call of that.",
+            pivot(timed, (row) => `${ms(row.cold_ms)} (${ms(row.first_ms)})`),
+            chart("cold"),
+          ]
+        : []),
       "## Of a call",
       tableOf(
         [
@@ -246,6 +251,10 @@ export function chartsOf(report: Report): ReadonlyMap<string, Spec> {
   };
   const warm = times((row) => row.warm_ms?.median);
   add("warm", warm, () => timesChart("warm call, as a multiple of mdl's (left of 1: faster than mdl)", warm));
+  const gpu = times((row) => row.gpu_ms?.median);
+  add("gpu", gpu, () =>
+    timesChart("time on the GPU, as a multiple of mdl's (left of 1: faster than mdl)", gpu),
+  );
   const cold = times((row) => row.cold_ms);
   add("cold", cold, () =>
     timesChart("cold start, as a multiple of mdl's (left of 1: faster than mdl)", cold),
