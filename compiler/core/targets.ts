@@ -54,6 +54,11 @@ export interface Target {
    */
   readonly scattered?: Target["tile"];
   /**
+   * Where columns fill it, and calls of the usual size have `from` of it and more: a wider tile, which reads the first factor
+   * half as often.
+   */
+  readonly broad?: { readonly from: number; readonly tile: Target["tile"] };
+  /**
    * For calls where those are too few to keep the device busy: a smaller tile, where there are fewer than `below` of it. Where sizes
    * are open, products have a kernel for either, and a call runs one of them.
    */
@@ -124,6 +129,7 @@ export const gpu: Target = {
   rows: { groups: 128, alone: 1 << 15, back: 1 << 18, ahead: 4 },
   tile: { rows: 32, cols: 32, depth: 32, high: 4, wide: 4, slices: 2 },
   scattered: { rows: 64, cols: 64, depth: 16, high: 4, wide: 4, slices: 1 },
+  broad: { from: 256, tile: { rows: 32, cols: 64, depth: 32, high: 4, wide: 4, slices: 2 } },
   literalDivisors: true,
   ways: 1,
   fastShared: true,
@@ -151,6 +157,7 @@ export const gpuNvidia: Target = {
   split: { ...gpu.split, groups: 448 },
   tile: { rows: 64, cols: 64, depth: 16, high: 8, wide: 8, slices: 1 },
   scattered: undefined,
+  broad: { from: 96, tile: { rows: 64, cols: 128, depth: 16, high: 8, wide: 8, slices: 1 } },
   few: { below: 512, tile: gpu.tile },
 };
 /** A software adapter with subgroups of eight (lavapipe): register tiles by subgroup broadcast, no barriers. */

@@ -516,7 +516,9 @@ export class Emitter {
     const count = asConst(axis.extent);
     const turns = count === undefined ? Number.POSITIVE_INFINITY : count / step;
     const levels =
-      few || !into[0].splits ? 0 : Math.min(most, Math.ceil(Math.log(turns) / Math.log(BLOCK)) - 1);
+      few || !into.some((run) => run.splits)
+        ? 0
+        : Math.min(most, Math.ceil(Math.log(turns) / Math.log(BLOCK)) - 1);
     const nest = (level: number, runs: readonly Running[], start: X, end: X): void => {
       if (level <= 0) {
         this.loop(axis, axis.name, end, (i) => each(runs, i), start, lit(step));

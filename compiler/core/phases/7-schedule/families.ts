@@ -8,6 +8,7 @@ import type { Family } from "./family.ts";
 import { mapFamily } from "./map.ts";
 import { prefixFamily } from "./prefix.ts";
 import { rowsFamily } from "./rows/rows.ts";
+import { tapsFamily } from "./rows/taps.ts";
 import { scatterFamily } from "./scatter.ts";
 import { putFamily, sortFamily } from "./sort.ts";
 import { stripFamily } from "./strip.ts";
@@ -19,6 +20,7 @@ export const families: readonly Family[] = [
   scatterFamily,
   sortFamily,
   putFamily,
+  tapsFamily,
   stripFamily,
   vectorFamily,
   subgroupFamily,

@@ -17,7 +17,7 @@ import {
 import { bin, call, lit, type Stmt, sharedAt, variable, widen, type X } from "../../../kernel/code.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
 import { limitOf, type Target } from "../../../targets.ts";
-import { emitterFor, finish, groupName, laneX } from "../common.ts";
+import { emitterFor, finish, groupName, laneX, nominal } from "../common.ts";
 import type { Family, Job, Launch } from "../family.ts";
 import { costOf, describe, type Nest } from "./nest.ts";
 import { Cut, Parts, splitsOf } from "./split.ts";
@@ -108,6 +108,7 @@ const FOUR = { high: 4, wide: 4, pad: 4, ahead: 0, slices: 1 };
 const EIGHT = { high: 8, wide: 8, pad: 4, ahead: 0, slices: 1 };
 const TILES: readonly Tile[] = [
   { rows: 32, cols: 32, depth: 32, ...FOUR, slices: 2 },
+  { rows: 32, cols: 64, depth: 32, ...FOUR, slices: 2 },
   { rows: 64, cols: 64, depth: 16, ...FOUR },
   { rows: 64, cols: 64, depth: 16, ...EIGHT },
   { rows: 64, cols: 32, depth: 16, ...FOUR },
@@ -116,8 +117,13 @@ const TILES: readonly Tile[] = [
 ];
 /** Best first. Long sums have two sets of accumulators: of eight rows by eight columns they would take all registers. */
 function tilesFor(job: Job, n: Nest): readonly Tile[] {
-  const { tile, scattered } = job.ctx.target;
-  const usual = scattered && isScattered(job, n, scattered) ? scattered : tile;
+  const { tile, scattered, broad } = job.ctx.target;
+  const usual =
+    scattered && isScattered(job, n, scattered)
+      ? scattered
+      : broad && isMany(job.ctx.target, n, broad)
+        ? broad.tile
+        : tile;
   const most = isLong(n) ? 4 : Number.POSITIVE_INFINITY;
   const first: Tile = {
     rows: usual.rows,
@@ -140,6 +146,12 @@ function isScattered(job: Job, n: Nest, tile: Target["tile"]): boolean {
   const em = emitterFor(job.ctx, n.s);
   const sides = sidesOf({ ...FOUR, ...tile }, n, job.ctx.target);
   return n.segments.some((q) => readingOf(em, n, q, sides).width === 1);
+}
+
+/** Whether columns fill a tile, and there are many of it. */
+function isMany(target: Target, n: Nest, { from, tile }: NonNullable<Target["broad"]>): boolean {
+  const { all } = tilesOf({ ...FOUR, ...tile }, n, target);
+  return isMultipleOf(n.col.extent, tile.cols) && nominal(all) >= from;
 }
 
 /** Threads along both sides, and the rows of a thread: whole windows. */

@@ -21,7 +21,9 @@ import { type Axis, type Combine, loadsOf, type Scalar, type ScalarOf } from "..
 import { workOf } from "../../../kernel/work.ts";
 import { emitterFor, extentOf, finish, groupName, groupX, laneX } from "../common.ts";
 import type { Job, Launch } from "../family.ts";
-import { foldsIn, type RowRoot, type Rows, spreadOf } from "./nest.ts";
+import type { Late } from "./late.ts";
+import { foldsIn, powersOf, type RowRoot, type Rows, spreadOf } from "./nest.ts";
+import { Powers } from "./powers.ts";
 import { Spreads } from "./spread.ts";
 
 type Fold = ScalarOf<"fold">;
@@ -34,6 +36,8 @@ export interface Shape {
   readonly combine: "subgroup" | "shared";
   /** Fours of numbers that a thread loads before it uses the first; 1 where memory is near. */
   readonly ahead: number;
+  /** Sums of sums that a long sum of a thread has, at most, where many are at hand. */
+  readonly levels?: number;
 }
 /** Places of a part along an axis: how many, and where in the whole they begin. */
 export interface Places {
@@ -86,6 +90,7 @@ class RowsKernel {
   private live: X | undefined;
   private readonly folded = new Map<Fold, X>();
   private readonly spreads: Spreads;
+  private readonly powers: Powers;
   private readonly kept = new Map<Axis, Turn[]>();
   private turn = 0;
 
@@ -97,6 +102,7 @@ class RowsKernel {
     this.s = rows.s;
     this.em = emitterFor(job.ctx, rows.s);
     this.spreads = new Spreads(this.em);
+    this.powers = new Powers(this.em);
     this.many = shape.threads / shape.rows;
     this.lane = rows.side ? rows.row : undefined;
     const { em, many } = this;
@@ -206,7 +212,7 @@ class RowsKernel {
       `grid row in 0 .. ${rows.row.extent.key}${wide}${several}`,
       ...(share ? [`grid part in 0 .. ${share.count.key}`] : []),
       ...[...rows.folds].map(([f, k]) => {
-        const pair = this.spreads.has(f) ? " with the sum" : "";
+        const pair = this.spreads.has(f) ? " with the sum" : this.powers.has(f) ? " with the largest" : "";
         return `  row    ${f.combine} over k in 0 .. ${k.extent.key}${pair}${this.kept.has(k) ? ", kept" : ""}`;
       }),
       ...rows.roots.map(
@@ -323,7 +329,7 @@ class RowsKernel {
     this.em.atDepth(0, () => {
       // What it waits for first: a spread may then be had from the loop over that.
       for (const f of foldsIn(fold.body)) if (!f.free.includes(k)) this.fold(f, 0, this.laneOf(f));
-      const late = this.spreads.take(fold);
+      const late = this.spreads.take(fold) ?? this.powers.take(fold);
       if (late) {
         const from = widen(this.em.x(late.from, lane), 4);
         this.settle([{ fold, x: late.value(from) }], lane);
@@ -354,7 +360,7 @@ class RowsKernel {
   }
   /** Four numbers a fold: this thread's share. Undefined for one that waits for what its row's values are. */
   private foldAll(list: readonly Fold[], k: Axis, lane: Axis | undefined): (X | undefined)[] {
-    const { em, rows } = this;
+    const { em } = this;
     const value = (x: Scalar, f: Fold, turn: Turn): X => {
       const term = this.at(x, k, turn.axis);
       const got = widen(lane ? em.x(term, lane) : em.x(term, turn.axis), 4);
@@ -368,36 +374,27 @@ class RowsKernel {
       for (const turn of kept) for (const [n, f] of list.entries()) totals[n].add(value(f.body, f, turn));
       return totals.map((t) => t.value());
     }
-    // The spread of what is summed here goes along, though it is taken from what the sum will be.
-    const sums = new Map<Scalar, number>(list.map((f, n) => [f.body, f.combine === "add" ? n : -1]));
-    const pairs =
-      this.shape.ahead === 1
-        ? []
-        : [...rows.folds].flatMap(([f, axis]) => {
-            const spread = axis === k && !this.folded.has(f) && this.laneOf(f) === lane && spreadOf(f, k);
-            const sum = spread ? sums.get(spread.x) : undefined;
-            return spread && sum !== undefined && sum >= 0 ? [{ f, spread, sum }] : [];
-          });
+    const pairs = this.shape.ahead === 1 ? [] : this.alongside(list, k, lane);
     const totals: Running[] = list.map((f) => em.running(f.combine, f.dtype, 4));
-    const moments = pairs.map(() => this.spreads.running(!lane && !this.even(k)));
+    const lates = pairs.map((p) => p.late.running(!lane && !this.even(k)));
     const turns = this.inTurns(k, lane);
     em.foldLoop(
-      [...totals, ...moments],
+      [...totals, ...lates],
       false,
       k,
       (runs, at) => {
         const here = this.ahead(k, at, lane);
         const terms = list.map((f) => here.map((turn) => value(f.body, f, turn)));
         for (const [n, f] of list.entries()) {
-          const held = terms[n].map((x) => (pairs.some((p) => p.sum === n) ? em.let("v", x) : x));
+          const held = terms[n].map((x) => (pairs.some((p) => p.first === n) ? em.let("v", x) : x));
           terms[n] = held;
           if (f.combine === "add") runs[n].add(held.reduce((a, b) => bin("+", a, b)));
           else for (const x of held) runs[n].add(x);
         }
         for (const [n, p] of pairs.entries())
-          this.spreads.add(
+          p.late.add(
             runs[list.length + n],
-            terms[p.sum],
+            terms[p.first],
             here.map((t) => t.ok),
           );
       },
@@ -405,10 +402,28 @@ class RowsKernel {
       this.span(lane) * turns,
       this.end(k),
       // A part whose length a call says: one of many, with many threads.
-      this.share && this.shape.ahead > 1 && asConst(k.extent) === undefined ? 2 : undefined,
+      this.shape.levels ??
+        (this.share && this.shape.ahead > 1 && asConst(k.extent) === undefined ? 2 : undefined),
     );
-    for (const [n, p] of pairs.entries()) this.spreads.wait(p.f, p.spread, moments[n]);
+    for (const [n, p] of pairs.entries()) p.late.wait(p.fold, p.from, lates[n]);
     return totals.map((t) => t.value());
+  }
+  /**
+   * Folds that go along with those of a loop, though they are taken from what one of these (`first`) will be: the spread of what
+   * is summed; in rows that are known to be long, the sum of exponentials below the largest.
+   */
+  private alongside(list: readonly Fold[], k: Axis, lane: Axis | undefined) {
+    const firstOf = (x: Scalar, how: Combine): number =>
+      list.findIndex((f) => f.body === x && f.combine === how);
+    return [...this.rows.folds].flatMap(([fold, axis]) => {
+      if (axis !== k || this.folded.has(fold) || this.laneOf(fold) !== lane) return [];
+      const spread = spreadOf(fold, k);
+      const found = spread ?? (asConst(k.extent) === undefined ? undefined : powersOf(fold, k));
+      if (!found) return [];
+      const first = firstOf(found.x, spread ? "add" : "max");
+      const late: Late = spread ? this.spreads : this.powers;
+      return first < 0 ? [] : [{ fold, from: found.from, first, late }];
+    });
   }
   /** What is loaded along an axis is wanted more than once. */
   private again(k: Axis): boolean {

@@ -171,12 +171,12 @@ export function foldsIn(x: Scalar): Fold[] {
   return out;
 }
 /** Axes sorted as they appear in the physical order of a load. */
-function orderBy(axes: readonly Axis[], load: ScalarOf<"load">, order: readonly number[]): Axis[] {
+export function orderBy(axes: readonly Axis[], load: ScalarOf<"load">, order: readonly number[]): Axis[] {
   const place = (a: Axis): number => order.findIndex((axis) => load.at[axis].free.includes(a));
   return [...axes].sort((a, b) => place(a) - place(b));
 }
 
-/** A fold that sums the squares of what something lies from a value of its row. */
+/** A fold of what something lies from a value of its row. */
 export interface Spread {
   readonly x: Scalar;
   readonly from: Scalar;
@@ -190,4 +190,15 @@ export function spreadOf(fold: Fold, k: Axis): Spread | undefined {
   if (a !== b || a.kind !== "call" || a.fn !== "sub") return undefined;
   const [x, from] = a.args;
   return x.free.includes(k) && !from.free.includes(k) && foldsIn(x).length === 0 ? { x, from } : undefined;
+}
+/** The sum of exp(x - from), where `from` is the largest x of the row: it can be had in one pass with that. */
+export function powersOf(fold: Fold, k: Axis): Spread | undefined {
+  const { body } = fold;
+  if (fold.combine !== "add" || fold.dtype !== "f32" || body.kind !== "call" || body.fn !== "exp")
+    return undefined;
+  const [apart] = body.args;
+  if (apart.kind !== "call" || apart.fn !== "sub") return undefined;
+  const [x, from] = apart.args;
+  const largest = from.kind === "fold" && from.combine === "max" && from.body === x;
+  return largest && x.free.includes(k) && foldsIn(x).length === 0 ? { x, from } : undefined;
 }

@@ -112,9 +112,8 @@ function partsFor(job: Job, rows: Rows): { readonly choice: Choice; readonly pay
   const k = lineOf(rows);
   const inner = rows.roots.flatMap((q) => q.inner ?? []);
   if (!k || group.derived || inner.some((a) => !equal(a.extent, k.extent))) return undefined;
-  const stages = stagesOf(rows);
-  if (!stages || stages.length > STAGES) return undefined;
-  if (!bindable(job, rows, stages)) return undefined;
+  const stages = stagesIn(job, rows);
+  if (!stages) return undefined;
   const lanes = subgroupOf(target);
   const threads = lanes ?? target.rowThreads;
   const fours = Math.ceil(nominal(rows.row.extent) / (rows.side ? 4 : 1));
@@ -133,6 +132,12 @@ function partsFor(job: Job, rows: Rows): { readonly choice: Choice; readonly pay
     pays: elements >= long && fours <= target.rows.groups / IDLE,
   };
 }
+/** What launches of parts wait for, one by one; undefined where they can't be. */
+function stagesIn(job: Job, rows: Rows): Stage[] | undefined {
+  const stages = stagesOf(rows);
+  return stages && stages.length <= STAGES && bindable(job, rows, stages) ? stages : undefined;
+}
+export const canBeCut = (job: Job, rows: Rows): boolean => stagesIn(job, rows) !== undefined;
 /** The axis that all folds of the rows run along; undefined where there are several, or none. */
 function lineOf(rows: Rows): Axis | undefined {
   const own = [...rows.folds].filter(([f]) => isOwn(rows, f));
@@ -204,7 +209,7 @@ function partsOf(extent: Dim, most: number, least: number): { readonly size: Dim
   return { size, count: ceilDiv(extent, size) };
 }
 
-function inParts(job: Job, rows: Rows, shape: Shape, most: number): Launches {
+export function inParts(job: Job, rows: Rows, shape: Shape, most: number): Launches {
   const { s, row, side } = rows;
   const k = lineOf(rows) as Axis;
   const least = (shape.threads / shape.rows) * (side ? 1 : 4) * TURNS;

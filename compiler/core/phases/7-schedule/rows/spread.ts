@@ -5,7 +5,7 @@
 import { bin, call, lit, variable, type Width, widen, type X } from "../../../kernel/code.ts";
 import type { Emitter, Running } from "../../../kernel/emitter.ts";
 import type { Scalar, ScalarOf } from "../../../kernel/scalar.ts";
-import type { Spread } from "./nest.ts";
+import type { Late, Taken } from "./late.ts";
 
 type Fold = ScalarOf<"fold">;
 
@@ -21,9 +21,9 @@ const share = (n: X): X =>
     ? lit(1 / n.value, "f32")
     : bin("/", widen(lit(1, "f32"), n.width), call("raw_max", [n, lit(1, "f32")], "f32"));
 
-export class Spreads {
+export class Spreads implements Late {
   private readonly em: Emitter;
-  private readonly waiting = new Map<Fold, { readonly spread: Spread; readonly moments: Moments }>();
+  private readonly waiting = new Map<Fold, { readonly from: Scalar; readonly moments: Moments }>();
   private readonly known = new Set<Fold>();
 
   constructor(em: Emitter) {
@@ -32,7 +32,6 @@ export class Spreads {
   has(fold: Fold): boolean {
     return this.known.has(fold);
   }
-  /** `each`: the four numbers of a step are there or not each by itself; else all or none. */
   running(each: boolean): Moments {
     const { em } = this;
     const make = (what: string, width: Width): X => {
@@ -91,19 +90,18 @@ export class Spreads {
     });
     moments.take(count, sum, em.let("squares", sumOf(squares)));
   }
-  wait(fold: Fold, spread: Spread, moments: Moments): void {
+  wait(fold: Fold, from: Scalar, run: Running): void {
     this.known.add(fold);
-    this.waiting.set(fold, { spread, moments });
+    this.waiting.set(fold, { from, moments: run as Moments });
   }
-  /** What a fold waits for and, given that, is: of this thread, four wide. */
-  take(fold: Fold): { readonly from: Scalar; readonly value: (from: X) => X } | undefined {
+  take(fold: Fold): Taken | undefined {
     const found = this.waiting.get(fold);
     if (!found) return undefined;
     this.waiting.delete(fold);
-    const { spread, moments } = found;
+    const { from: about, moments } = found;
     const { em } = this;
     return {
-      from: spread.from,
+      from: about,
       value: (from) => {
         const apart = em.let("apart", bin("-", bin("*", moments.sum, share(moments.count)), from));
         const rest = bin("*", bin("*", apart, apart), moments.count);
