@@ -99,6 +99,7 @@ export function chartSvg(
     return `<text x="4" y="${top - 4}" font-weight="bold">${escaped(own)}</text>${grid.join("")}${ticks.join("")}${lines.join("")}`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="11">
+<title>${escaped(title)}</title>
 <rect width="100%" height="100%" fill="#fff"/>
 <text x="4" y="16" font-size="14">${escaped(title)}</text>
 ${body.join("\n")}
