@@ -6,6 +6,7 @@ import { families } from "../../compiler/core/phases/7-schedule/families.ts";
 import { build } from "../../compiler/core/pipeline.ts";
 import { baseline, gpu, gpuNvidia, targets } from "../../compiler/core/targets.ts";
 import { projectFile } from "../support/files.ts";
+import { compileText } from "../support/module.ts";
 
 function checked(source: string, name?: string) {
   const { models } = check(source, "main.mdl", { model: name });
@@ -86,5 +87,24 @@ describe("a program", () => {
       return JSON.stringify({ ...found, kernels });
     };
     for (const t of targets) expect(program(targets, t.name) === program([t], t.name), t.name).toBe(true);
+  });
+});
+
+describe("a product that is a result itself", () => {
+  it.each([
+    ["beside what is made of it", "(u = d, v = d * m)", "f32[B * T, 128]"],
+    ["in another shape", "(u = d, v = reshape(d, [B, T, 128]) * m)", "f32[B, T, 128]"],
+  ])("is summed up once, %s", (_, results, shape) => {
+    const source = `model M() {
+  param w: f32[384, 128] = zeros()
+  fn y(a: f32[B, T, 384], m: ${shape}) -> (u: f32[B * T, 128], v: ${shape}) {
+    d = reshape(a, [B * T, 384]) @ w
+    ${results}
+  }
+}`;
+    const { texts } = compileText(source, { targets: ["gpu"] }).artefact;
+    const stores = texts.flatMap((text) => text.match(/^fn store[\s\S]*?^}/gm) ?? []);
+    expect(stores.length).toBeGreaterThan(0);
+    for (const text of stores) expect(text).not.toContain("for (");
   });
 });

@@ -3,7 +3,7 @@
 // is computed here is kernel code as data, as devices compute it: in 32 bits, `/` and `%` unsigned.
 import { describe, expect, it } from "vitest";
 import { wgsl } from "../../compiler/core/backends/wgsl/wgsl.ts";
-import { type Dim, dim, evaluate, sym } from "../../compiler/core/dims/dim.ts";
+import { type Dim, dim, evaluate, mul, sym } from "../../compiler/core/dims/dim.ts";
 import { createBuilder } from "../../compiler/core/ir/build.ts";
 import type { Stmt, X } from "../../compiler/core/kernel/code.ts";
 import { variable } from "../../compiler/core/kernel/code.ts";
@@ -197,5 +197,49 @@ describe("indices in kernels", () => {
       }
     }
     expect(shared).toBeGreaterThan(100);
+  });
+
+  it("are the quotients that they were simplified from", () => {
+    let simpler = 0;
+    for (let seed = 0; seed < 400; seed++) {
+      const random = randomFrom(seed);
+      const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)];
+      const s = createLowering();
+      const sizes = { N: pick([1, 2, 3, 5]), C: pick([1, 3, 4]) };
+      const [N, C] = [sym("N"), sym("C")];
+      const extents: Dim[] = [
+        pick([dim(2), dim(5), N, C]),
+        pick([dim(3), dim(4), N, mul(N, C)]),
+        pick([dim(8), C]),
+      ];
+      const axes = extents.map((d, i) => s.axis(`i${i}`, d));
+      // The offset of an element, its axes in row-major order or in another one, divided by extents of some of them and more.
+      const inner = pick([extents[2], dim(4), dim(8)]);
+      const strides = [mul(inner, pick([extents[1], dim(4)])), inner, pick([dim(1), dim(2)])];
+      const offset = pick([0, 0, 1, 3]);
+      const x = s.isum(
+        axes.map((a) => s.axisValue(a)),
+        strides,
+        offset,
+      );
+      const by = mul(pick([inner, extents[2], dim(1)]), pick([extents[1], N, C, dim(4), dim(6)]));
+      const quotient = s.idiv(x, by);
+      const rest = s.imod(x, by);
+      if (quotient.kind !== "div" || quotient.arg !== x) simpler++;
+      const ends = extents.map((d) => evaluate(d, sizes));
+      const at = new Map<Axis, number>();
+      const compiled = [quotient, rest].map((r) => compileScalar(r, { s, sizes, data: () => dense }, at));
+      for (let point = 0; point < 12; point++) {
+        const place = ends.map((n) => Math.floor(random() * n));
+        axes.forEach((a, i) => void at.set(a, place[i]));
+        const whole = place.reduce((sum, v, i) => sum + v * evaluate(strides[i], sizes), offset);
+        const d = evaluate(by, sizes);
+        expect(
+          compiled.map((f) => f()),
+          `seed ${seed}`,
+        ).toEqual([Math.floor(whole / d), whole % d]);
+      }
+    }
+    expect(simpler).toBeGreaterThan(50);
   });
 });

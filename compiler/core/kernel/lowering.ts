@@ -291,6 +291,22 @@ export function createLowering(
         const inner = rf.terms[0].atom;
         return s.iadd(index(whole, wholeOffset), s.idiv(inner.arg, dMul(inner.by, d)));
       }
+      // floor((g x + y) / (g q)) = floor(x / q) where 0 <= y < g: what is finer than all that counts leaves the division.
+      for (const { coef: g } of rf.terms) {
+        const q = isConst(g, 1) ? undefined : exactQuotient(d, g);
+        if (!q) continue;
+        const coarse: IndexTerm[] = [];
+        const fine: IndexTerm[] = [];
+        for (const t of rf.terms) {
+          const c = exactQuotient(t.coef, g);
+          if (c) coarse.push({ coef: c, atom: t.atom });
+          else fine.push(t);
+        }
+        const shift = exactQuotient(rf.offset, g);
+        const x = index(coarse, shift ?? ZERO);
+        if (maxOf(x) !== undefined && inRange(index(fine, shift ? ZERO : rf.offset), g))
+          return s.iadd(index(whole, wholeOffset), s.idiv(x, q));
+      }
       // Kernels divide unsigned: what is left inside must not have become negative. x itself is not.
       if (maxOf(remainder) === undefined) {
         const whole = intern(`d${x.id}/${d.key}`, "i32", x.free, { kind: "div", arg: x, by: d });

@@ -27,8 +27,10 @@ export function groupLowering(ctx: ScheduleContext, g: Region, literal = false):
 /** What writes a group's kernel. */
 export const emitterFor = (ctx: ScheduleContext, s: ScalarContext): Emitter =>
   new Emitter(s, ctx.layouts, ctx.target.backend.words, ctx.placing);
-/** One element of a root at coordinates. */
+/** One element of a root at coordinates: the same expression that other roots have where they read it there. */
 export function lowerRoot(s: ScalarContext, root: Value, at: readonly Scalar[]): Scalar {
+  const read = s.read(root, at);
+  if (read.kind !== "load" || read.value !== root) return read;
   const lower = root.node.op.lower;
   if (!lower) throw new Error(`${root.node.op.name} has no lowering`);
   return lower(s, root.node, at, root.index);
