@@ -34,10 +34,11 @@ export const tapsFamily: Family<Choice> = {
   name: "taps",
   choices(job) {
     const { target } = job.ctx;
-    // A software adapter has few cores, which a thread for each sum keeps busy, and takes long to compile this.
-    if (job.group.kind !== "map" || !target.fastShared) return [];
+    if (job.group.kind !== "map") return [];
     const rows = tapsOf(job);
-    if (!rows) return [];
+    // A software adapter has few cores, which a thread for each sum keeps busy, and takes long to compile this. Asked last: groups
+    // whose schedules ask nothing that targets differ in are scheduled once for them.
+    if (!rows || !target.fastShared) return [];
     const threads = target.rowThreads;
     const fours = Math.ceil((asConst(rows.row.extent) ?? 4 * TOGETHER) / 4);
     const together = Math.min(TOGETHER, 2 ** Math.ceil(Math.log2(fours)));
