@@ -227,11 +227,11 @@ async function badStep(
   );
   if (found) return new SourceFailure([found], source.sources);
   const since =
-    later > 0
-      ? `, with the weights as they are ${count(later, "step")} later`
-      : net.target === where.target
-        ? ", which is a bug in mdl"
-        : " in f32: what it computes is beyond f16, which ends at 65504";
+    net.target !== where.target
+      ? " in f32: what it computes is beyond f16, which ends at 65504"
+      : later > 0
+        ? `, with the weights as they are ${count(later, "step")} later`
+        : ", which is a bug in mdl";
   return new InputFailure(`${error.message}. Made again, it is good${since}`);
 }
 

@@ -36,10 +36,13 @@ export function lyingIn(
 ): Lying {
   const places = new Map<Value, Within>();
   for (const s of steps)
-    if (s.kind === "pack")
+    if (s.kind === "pack") {
+      // Itself, too: who reads one of its operands beside a kernel that reads all of them binds it once.
+      places.set(s.whole, { whole: s.whole, at: dim(0) });
       for (const { value, offset } of s.parts)
         if (value.type.dtype === s.whole.type.dtype)
           places.set(alias.get(value) ?? value, { whole: s.whole, at: dim(offset) });
+    }
   const params = graph.nodes.filter((n) => n.op.name === "param");
   const byPath = new Map(params.map((n) => [n.attrs.path, n.outs[0]]));
   for (const n of params) {
@@ -48,7 +51,8 @@ export function lyingIn(
     const before = mul(Number(n.attrs.from ?? 0), ...n.outs[0].type.shape.slice(1));
     if (whole) places.set(n.outs[0], { whole, at: add(at.offset, before) });
   }
-  return (v) => places.get(v);
+  // A view of what is stored is those bytes.
+  return (v) => places.get(alias.get(v) ?? v);
 }
 
 export function runBeside(
