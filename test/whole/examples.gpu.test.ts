@@ -26,7 +26,7 @@ import { writeSafetensors } from "../support/safetensors.ts";
 import { sharedData } from "../support/shared-data.ts";
 import { compileTrial, exampleFigures, figureAgrees, trialWeights } from "../support/trial-figures.ts";
 
-const USUAL = ["LinearRegression", "VAE", "VGG16Head"];
+const USUAL = ["LinearRegression", "MLP", "VAE", "VGG16Head", "CharLSTM", "Encoder"];
 const QUICK = ["linear", "lenet5", "vae", "encoder"];
 
 describe.each(examples.filter((e) => patient || USUAL.includes(e.model)))("$model, small", (example) => {
