@@ -23,7 +23,8 @@ function examples(target: string): (KernelText & { readonly name: string })[] {
     file.startsWith("dsl-examples/") ? [{ file: file.slice("dsl-examples/".length), text }] : [],
   );
   for (const { file, text } of files.filter((f) => patient || USUAL.test(f.file))) {
-    for (const model of check(text, file).models!) {
+    const resolve = (path: string): string | undefined => files.find((f) => f.file === path)?.text;
+    for (const model of check(text, file, { resolve }).models!) {
       const { artefact } = build(model, { targets: [target], source: { file, text } });
       for (const { name, text: index, constants } of artefact.programs[0].kernels) {
         const code = artefact.texts[index];
