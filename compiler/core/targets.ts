@@ -158,7 +158,7 @@ export const gpuNvidia: Target = {
   tile: { rows: 64, cols: 64, depth: 16, high: 8, wide: 8, slices: 1 },
   scattered: undefined,
   broad: { from: 96, tile: { rows: 64, cols: 128, depth: 16, high: 8, wide: 8, slices: 1 } },
-  few: { below: 512, tile: gpu.tile },
+  few: { below: 1024, tile: gpu.tile },
 };
 /** A software adapter with subgroups of eight (lavapipe): register tiles by subgroup broadcast, no barriers. */
 export const cpuSubgroup: Target = {

@@ -108,3 +108,14 @@ describe("a product that is a result itself", () => {
     for (const text of stores) expect(text).not.toContain("for (");
   });
 });
+
+it.each(Array.from({ length: 12 }, (_, i) => `d${i}`))(
+  "sizes that are constants of a pipeline keep clear of what users name %s",
+  (name) => {
+    const source = `model M() {
+  param w: f32[16, 8, 3, 3] = zeros()
+  fn y(${name}: f32[2, 16, 5, 5]) -> f32[2, 8, 9, 9] { conv_transpose2d(${name}, w, stride = 2, padding = 1) }
+}`;
+    expect(() => compileText(source, { targets: ["gpu"] })).not.toThrow();
+  },
+);

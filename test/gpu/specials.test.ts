@@ -4,6 +4,8 @@ import { own, targets } from "../support/adapter.ts";
 import { testModule } from "../support/module.ts";
 import { differences, specialModel } from "../support/specials.ts";
 
+/** Of f32. */
+const LARGEST = (2 - 2 ** -23) * 2 ** 127;
 const { source, specials } = specialModel();
 const module = testModule(source);
 
@@ -24,6 +26,8 @@ describe.each(targets.map((t) => [t.name]))("on %s", (target) => {
         for (const [k, v] of Object.entries(await net.results(name, inputs)))
           wrong.push(...differences(special, k, v));
     }
-    expect(wrong).toEqual([]);
+    // WGSL promises nothing of a division by more than 2 ** 126: an H100 multiplies by its reciprocal, which is 0.
+    const promised = own.requires.adapter === "cpu" ? wrong : wrong.filter((w) => !w.includes(`${LARGEST}`));
+    expect(promised).toEqual([]);
   });
 });

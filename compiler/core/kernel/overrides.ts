@@ -28,7 +28,10 @@ export function withOverrides(l: Launch): Launch {
   // Names of the house, which no label gives.
   const spelled = new Map([...new Set(literals.values())].map((n) => [n, { name: `mdl_by${n}` }]));
   if (chosen.length + spelled.size === 0) return l;
-  const overrides = new Map(chosen.map(({ slot }) => [slot, { name: slot.name }]));
+  // A word's name is a member's; a constant's stands beside those of buffers and variables, which users name.
+  const taken = namesIn(l.code);
+  const named = ({ name }: UniformSlot) => ({ name: taken.has(name) ? `mdl_${name}` : name });
+  const overrides = new Map(chosen.map(({ slot }) => [slot, named(slot)]));
   const { stmt, fn } = rewriting({
     buffer: (b) => b,
     uniform: (x) => {
@@ -61,6 +64,21 @@ export function withOverrides(l: Launch): Launch {
  * words, and have the same text then. 3, which is a window's side in most layers, stays text: as a constant it makes modules longer.
  */
 const HELD: readonly number[] = [2, 4];
+
+/** Everything that a kernel declares beside its words. */
+function namesIn(code: KernelCode): ReadonlySet<string> {
+  const names = new Set([...code.buffers, ...code.shared].map((x) => x.name));
+  const visit = (s: Stmt): void => {
+    if ("name" in s) names.add(s.name);
+    if ("body" in s) for (const b of s.body) visit(b);
+  };
+  for (const f of code.functions) {
+    for (const { name } of [f, ...f.params]) names.add(name);
+    for (const s of f.body) visit(s);
+  }
+  for (const s of code.body) visit(s);
+  return names;
+}
 
 /**
  * Words that are divided by in a loop, or in a function that a loop calls, and divisions there by literals that are held.
