@@ -22,6 +22,8 @@ export interface MdlModel {
   readonly file: string;
   /** Added to the file's text: a train block. */
   readonly append?: string;
+  /** Private buffers are public, so that the network of the peers can say what a cache holds. */
+  readonly open?: true;
   readonly options: CompileOptions;
   readonly entry: string;
   /** Inputs that the network of the peers has in its shapes. */

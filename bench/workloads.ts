@@ -168,7 +168,7 @@ const specs: readonly Spec[] = [
     name: "gpt_token",
     what: `the same GPT, one token behind ${PLACE}`,
     network: () => models.gptToken(PLACE, 4),
-    mdl: { ...from(transformer, "next", "GPT", gptOptions(4)), scalars: { at: PLACE } },
+    mdl: { ...from(transformer, "next", "GPT", gptOptions(4)), scalars: { at: PLACE }, open: true },
     below: 65,
     signedWeights: /\.(keys|values)$/,
   },

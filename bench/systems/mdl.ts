@@ -15,8 +15,12 @@ import type { System } from "./system.ts";
 export type Library = Pick<typeof library, "compile" | "emitModule">;
 
 /** A model of the tree. */
-export function compileModel({ file, append = "", options }: MdlModel, compile = library.compile): Artefact {
-  const source = readText(file) + append;
+export function compileModel(
+  { file, append = "", open, options }: MdlModel,
+  compile = library.compile,
+): Artefact {
+  const text = readText(file) + append;
+  const source = open ? text.replaceAll("private buffer ", "buffer ") : text;
   const resolve = (path: string): string => readText(posix.normalize(path));
   try {
     return compile(source, file, { resolve, ...options }).artefact;
