@@ -6,10 +6,11 @@ import { compile } from "../../compiler/core/index.ts";
 import { projectRoot } from "../support/files.ts";
 
 const folder = join(projectRoot, "dsl-examples");
+const near = (path: string): string => readFileSync(join(folder, path), "utf8");
 const models = readdirSync(folder)
   .filter((file) => file.endsWith(".mdl"))
   .flatMap((file) => {
-    const source = readFileSync(join(folder, file), "utf8");
+    const source = near(file);
     return [...source.matchAll(/^(?:export )?model (\w+)/gm)].map(([, model]) => ({ file, source, model }));
   });
 
@@ -17,7 +18,7 @@ describe("the arena's peak", () => {
   it.each(models)(
     "of $file's $model is within 1.15 of what lives at once, with one example and with 32",
     ({ file, source, model }) => {
-      const { report } = compile(source, `dsl-examples/${file}`, { model });
+      const { report } = compile(source, file, { model, resolve: near });
       const wasteful = report.entries.flatMap(({ target, name, memory }) =>
         memory
           .filter(({ peak, bound }) => peak > 1.15 * bound)

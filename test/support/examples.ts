@@ -91,19 +91,21 @@ export const examples: readonly Example[] = [
   },
 ];
 
+/** Examples may import one another. */
+const resolve = (path: string): string => projectFile(`dsl-examples/${path}`);
 const textOf = ({ file }: Example): string => projectFile(`dsl-examples/${file}.mdl`);
 
 /** The model at its small size, checked. */
 export function checkExample(example: Example): CheckedModel {
   const { set, model } = example;
-  const { models } = check(textOf(example), `${example.file}.mdl`, { model, set });
+  const { models } = check(textOf(example), `${example.file}.mdl`, { model, set, resolve });
   if (!models?.[0]) throw new Error(`${example.file}.mdl has errors`);
   return models[0];
 }
 
 export function compileExample(example: Example, options: CompileOptions = {}): Compiled {
   const { set, model } = example;
-  return compileText(textOf(example), { model, set, ...options }, `${example.file}.mdl`);
+  return compileText(textOf(example), { model, set, resolve, ...options }, `${example.file}.mdl`);
 }
 
 /**
@@ -115,7 +117,7 @@ export const withDescent = (source: string): string =>
 
 export function compileWithDescent(example: Example, options: CompileOptions = {}): Compiled {
   const { set, model } = example;
-  return compileText(withDescent(textOf(example)), { model, set, ...options }, `${example.file}.mdl`);
+  return compileText(withDescent(textOf(example)), { model, set, resolve, ...options }, `${example.file}.mdl`);
 }
 
 export const exampleWeights = (

@@ -123,6 +123,8 @@ export class Loader {
 
   /** Ends the threads. */
   async close(): Promise<void> {
+    // Awaited, they keep the process: it ended here before they had, and whatever follows was not done.
+    for (const w of this.#workers) w.ref();
     await Promise.all(this.#workers.map((w) => w.terminate()));
     this.#fail(new Error("the loader was closed"));
   }
