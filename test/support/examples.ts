@@ -117,7 +117,11 @@ export const withDescent = (source: string): string =>
 
 export function compileWithDescent(example: Example, options: CompileOptions = {}): Compiled {
   const { set, model } = example;
-  return compileText(withDescent(textOf(example)), { model, set, resolve, ...options }, `${example.file}.mdl`);
+  return compileText(
+    withDescent(textOf(example)),
+    { model, set, resolve, ...options },
+    `${example.file}.mdl`,
+  );
 }
 
 export const exampleWeights = (
