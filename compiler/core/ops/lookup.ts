@@ -292,6 +292,19 @@ export const gatherOp: OpDef = {
     },
   ],
 };
+/** The elements of an index, in order, that name a place of `out` along an axis, and where that is. */
+function eachNamed(index: Dense, out: Dense, along: number, visit: (flat: number, at: number) => void): void {
+  const strides = stridesOf(out.shape);
+  eachOffset(
+    index.shape,
+    strides.map((v, i) => (i === along ? 0 : v)),
+    0,
+    (flat, o) => {
+      const place = index.data[flat];
+      if (place >= 0 && place < out.shape[along]) visit(flat, o + place * strides[along]);
+    },
+  );
+}
 /** Of an operator that says, along an axis of `extent` places, what the elements whose index names a place come to. */
 function byIndex(combine: (attrs: Attrs | ConcreteAttrs) => Combine) {
   return {
@@ -301,21 +314,11 @@ function byIndex(combine: (attrs: Attrs | ConcreteAttrs) => Combine) {
       { dtype: g.dtype, shape: g.shape.map((d, i) => (i === attrs.axis ? dimAt(attrs, "extent") : d)) },
     ],
     reference: ([index, g], attrs, [out]) => {
-      const along = numberAt(attrs, "axis");
       const { none, both } = COMES_TO[combine(attrs)];
-      const strides = stridesOf(out.shape);
       out.data.fill(none(g.dtype));
-      eachOffset(
-        index.shape,
-        strides.map((v, i) => (i === along ? 0 : v)),
-        0,
-        (flat, o) => {
-          const place = index.data[flat];
-          if (place < 0 || place >= out.shape[along]) return;
-          const at = o + place * strides[along];
-          out.data[at] = both(g.dtype, out.data[at], g.data[flat]);
-        },
-      );
+      eachNamed(index, out, numberAt(attrs, "axis"), (flat, at) => {
+        out.data[at] = both(g.dtype, out.data[at], g.data[flat]);
+      });
     },
     lower: (s, node, at) => {
       const [index, g] = node.inputs;
@@ -393,20 +396,11 @@ export const [scatterLastOp, scatterLastEach] = algorithm({
   noGrad: "the result is an index",
   reference: ([index], attrs, [out]) => {
     const along = numberAt(attrs, "axis");
-    const strides = stridesOf(out.shape);
     const own = stridesOf(index.shape)[along];
     out.data.fill(-1);
-    eachOffset(
-      index.shape,
-      strides.map((v, i) => (i === along ? 0 : v)),
-      0,
-      (flat, o) => {
-        const place = index.data[flat];
-        if (place < 0 || place >= out.shape[along]) return;
-        const at = o + place * strides[along];
-        out.data[at] = Math.max(out.data[at], Math.floor(flat / own) % index.shape[along]);
-      },
-    );
+    eachNamed(index, out, along, (flat, at) => {
+      out.data[at] = Math.max(out.data[at], Math.floor(flat / own) % index.shape[along]);
+    });
   },
   lower: (s, node, at) => {
     const [index] = node.inputs;

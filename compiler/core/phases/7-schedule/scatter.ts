@@ -1,7 +1,8 @@
-// Rows summed by index (the gradients of take and gather; products and extrema likewise) in the time of terms plus rows: the terms are sorted by their row,
-// stably (digits.ts), and each row adds up its own in index order. The order is fixed whatever the device, so are the bits.
-// A row with very many terms is summed in segments: those that hold nothing else are summed beforehand, each by a thread of
-// its own. Where the last term of each row is asked for (a scatter that overwrites), that is the last of its run.
+// Rows summed by index (the gradients of take and gather; products and extrema likewise) in the time of terms plus rows: the
+// terms are sorted by their row, stably (digits.ts), and each row adds up its own in index order. The order is fixed whatever
+// the device, so are the bits. A row with very many terms is summed in segments: those that hold nothing else are summed
+// beforehand, each by a thread of its own. Where the last term of each row is asked for (a scatter that overwrites), that is
+// the last of its run.
 // In: a scatter that the family claims. Out: three launches a digit, and three, or two.
 import { add, asConst, ceilDiv, type Dim, isConst, isMultipleOf, mul, product, sub } from "../../dims/dim.ts";
 import type { DType, Node, OpDef, Value } from "../../ir/types.ts";

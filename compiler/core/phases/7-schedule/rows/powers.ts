@@ -3,11 +3,8 @@
 // sum about whatever the row's largest turns out to be. What is above nothing is about the least finite number, so that -inf
 // adds 0 to a row that has other numbers, and NaN to one that has none, as the two passes do.
 import { bin, call, lit, variable, widen, type X } from "../../../kernel/code.ts";
-import type { Emitter, Running } from "../../../kernel/emitter.ts";
-import type { Scalar, ScalarOf } from "../../../kernel/scalar.ts";
-import type { Late, Taken } from "./late.ts";
-
-type Fold = ScalarOf<"fold">;
+import type { Running } from "../../../kernel/emitter.ts";
+import { Late } from "./late.ts";
 
 interface Power extends Running {
   take(top: X, sum: X): void;
@@ -18,17 +15,7 @@ const LEAST = lit(-3.4028234663852886e38, "f32");
 const exp = (x: X): X => call("exp", [x], "f32");
 const larger = (a: X, b: X): X => call("raw_max", [a, b], "f32");
 
-export class Powers implements Late {
-  private readonly em: Emitter;
-  private readonly waiting = new Map<Fold, { readonly from: Scalar; readonly power: Power }>();
-  private readonly known = new Set<Fold>();
-
-  constructor(em: Emitter) {
-    this.em = em;
-  }
-  has(fold: Fold): boolean {
-    return this.known.has(fold);
-  }
+export class Powers extends Late<Power> {
   running(): Power {
     const { em } = this;
     const make = (what: string, x: X): X => {
@@ -67,27 +54,15 @@ export class Powers implements Late {
   private readonly blocks = new Map<X, Power>();
 
   /** What a thread sees at a time: -inf where there is none. */
-  add(run: Running, terms: readonly X[]): void {
+  add(power: Power, terms: readonly X[]): void {
     const { em } = this;
-    const power = run as Power;
     const now = em.let("now", terms.reduce(larger, power.top));
     power.take(
       now,
       terms.map((x) => exp(bin("-", x, now))).reduce((a, b) => bin("+", a, b)),
     );
   }
-  wait(fold: Fold, from: Scalar, run: Running): void {
-    this.known.add(fold);
-    this.waiting.set(fold, { from, power: run as Power });
-  }
-  take(fold: Fold): Taken | undefined {
-    const found = this.waiting.get(fold);
-    if (!found) return undefined;
-    this.waiting.delete(fold);
-    const { from, power } = found;
-    return {
-      from,
-      value: (most) => this.em.let("powers", bin("*", power.sum, exp(bin("-", power.top, most)))),
-    };
+  protected about({ top, sum }: Power, most: X): X {
+    return this.em.let("powers", bin("*", sum, exp(bin("-", top, most))));
   }
 }

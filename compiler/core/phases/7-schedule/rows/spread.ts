@@ -3,11 +3,8 @@
 // together by (Chan, Golub and LeVeque, 1979). Nothing is subtracted that is larger than what is left, so a variance beside a
 // large mean keeps its digits. Out: the squares about whatever value the row turns out to have.
 import { bin, call, lit, variable, type Width, widen, type X } from "../../../kernel/code.ts";
-import type { Emitter, Running } from "../../../kernel/emitter.ts";
-import type { Scalar, ScalarOf } from "../../../kernel/scalar.ts";
-import type { Late, Taken } from "./late.ts";
-
-type Fold = ScalarOf<"fold">;
+import type { Running } from "../../../kernel/emitter.ts";
+import { Late } from "./late.ts";
 
 interface Moments extends Running {
   take(count: X, sum: X, squares: X): void;
@@ -21,17 +18,7 @@ const share = (n: X): X =>
     ? lit(1 / n.value, "f32")
     : bin("/", widen(lit(1, "f32"), n.width), call("raw_max", [n, lit(1, "f32")], "f32"));
 
-export class Spreads implements Late {
-  private readonly em: Emitter;
-  private readonly waiting = new Map<Fold, { readonly from: Scalar; readonly moments: Moments }>();
-  private readonly known = new Set<Fold>();
-
-  constructor(em: Emitter) {
-    this.em = em;
-  }
-  has(fold: Fold): boolean {
-    return this.known.has(fold);
-  }
+export class Spreads extends Late<Moments> {
   running(each: boolean): Moments {
     const { em } = this;
     const make = (what: string, width: Width): X => {
@@ -72,9 +59,8 @@ export class Spreads implements Late {
     return moments;
   }
   /** What a thread sees at a time: terms, 0 where there is none. */
-  add(run: Running, terms: readonly X[], there: readonly (X | undefined)[]): void {
+  add(moments: Moments, terms: readonly X[], there: readonly (X | undefined)[]): void {
     const { em } = this;
-    const moments = run as Moments;
     const { width } = moments.count;
     const none = widen(lit(0, "f32"), 4);
     const [zero, one] = [widen(lit(0, "f32"), width), widen(lit(1, "f32"), width)];
@@ -90,27 +76,14 @@ export class Spreads implements Late {
     });
     moments.take(count, sum, em.let("squares", sumOf(squares)));
   }
-  wait(fold: Fold, from: Scalar, run: Running): void {
-    this.known.add(fold);
-    this.waiting.set(fold, { from, moments: run as Moments });
-  }
-  take(fold: Fold): Taken | undefined {
-    const found = this.waiting.get(fold);
-    if (!found) return undefined;
-    this.waiting.delete(fold);
-    const { from: about, moments } = found;
+  protected about(moments: Moments, from: X): X {
     const { em } = this;
-    return {
-      from: about,
-      value: (from) => {
-        const apart = em.let("apart", bin("-", bin("*", moments.sum, share(moments.count)), from));
-        const rest = bin("*", bin("*", apart, apart), moments.count);
-        // A thread that saw nothing has no mean.
-        const empty = widen(bin("<", moments.count, lit(1, "f32")), 4);
-        const seen = call("select", [empty, widen(lit(0, "f32"), 4), rest], "f32");
-        return em.let("squares", bin("+", moments.squares, seen));
-      },
-    };
+    const apart = em.let("apart", bin("-", bin("*", moments.sum, share(moments.count)), from));
+    const rest = bin("*", bin("*", apart, apart), moments.count);
+    // A thread that saw nothing has no mean.
+    const empty = widen(bin("<", moments.count, lit(1, "f32")), 4);
+    const seen = call("select", [empty, widen(lit(0, "f32"), 4), rest], "f32");
+    return em.let("squares", bin("+", moments.squares, seen));
   }
 }
 const blocks = new WeakMap<X, Moments>();
