@@ -123,10 +123,10 @@ export class Loader {
 
   /** Ends the threads. */
   async close(): Promise<void> {
-    // Awaited, they keep the process: it ended here before they had, and whatever follows was not done.
+    // First, so that no answer that is under way lets go of threads, which keep the process until they have ended.
+    this.#fail(new Error("the loader was closed"));
     for (const w of this.#workers) w.ref();
     await Promise.all(this.#workers.map((w) => w.terminate()));
-    this.#fail(new Error("the loader was closed"));
   }
 }
 
