@@ -69,17 +69,21 @@ export interface StoredModel {
   readonly leftOut: readonly string[];
 }
 
-/** Weights below this many elements stay as they are: biases, norms, and what would save nothing. */
-const LARGE = 1024;
-/** What is stored has to be smaller than this part of what it was. */
-const WORTH = 0.6;
+/** Which weights are worth it. */
+export interface Worth {
+  /** Those of fewer elements stay as they are: biases, norms, and what would save nothing. */
+  readonly elements: number;
+  /** What is stored has to be smaller than this part of what it was. */
+  readonly part: number;
+}
+const WORTH: Worth = { elements: 1024, part: 0.6 };
 
-export function storedModel(model: CheckedModel, storage: Storage): StoredModel {
+export function storedModel(model: CheckedModel, storage: Storage, worth = WORTH): StoredModel {
   const uses = usesOf(model);
   const taken = new Set([...model.params, ...model.buffers].flatMap((p) => [p.path, ...p.aliases]));
   const weights = model.params.flatMap((p) => {
     const use = uses.get(p.path);
-    const weight = use && storedAs(p, use, storage);
+    const weight = use && storedAs(p, use, storage, worth);
     return weight && !taken.has(weight.words.path) && !taken.has(weight.scale?.path ?? "") ? [weight] : [];
   });
   const byPath = new Map(weights.map((w) => [w.path, w]));
@@ -271,10 +275,10 @@ const sizeAt = (v: Value, i: number): number => asConst(v.type.shape[i]) ?? 0;
 const longest = (axes: readonly number[], v: Value): number | undefined =>
   [...axes].sort((a, b) => sizeAt(v, b) - sizeAt(v, a))[0];
 
-function storedAs(p: ParamInfo, use: Use, storage: Storage): StoredWeight | undefined {
+function storedAs(p: ParamInfo, use: Use, storage: Storage, worth: Worth): StoredWeight | undefined {
   const { path, shape, dtype } = p;
   const elements = shape.reduce((a, b) => a * b, 1);
-  if (dtype !== "f32" || shape.length < 2 || elements < LARGE) return undefined;
+  if (dtype !== "f32" || shape.length < 2 || elements < worth.elements) return undefined;
   const { bits } = storage;
   const { along, column, summed } = use;
   const name = storageName(storage);
@@ -294,7 +298,7 @@ function storedAs(p: ParamInfo, use: Use, storage: Storage): StoredWeight | unde
   });
   const lying = (list: readonly number[]): number[] => order.map((i) => list[i]);
   const count = (list: readonly number[]): number => list.reduce((a, b) => a * b, 1);
-  if (count(words) + (bits === 16 ? 0 : count(scales)) > WORTH * elements) return undefined;
+  if (count(words) + (bits === 16 ? 0 : count(scales)) > worth.part * elements) return undefined;
   return {
     path,
     shape,

@@ -33,4 +33,5 @@ it("drawn calls of every operator keep their types, their reference and their gr
     counts.half,
   ])
     expect(n).toBeGreaterThan(CASES / 20);
+  expect(counts.stored).toBeGreaterThan(CASES / 100);
 }, 120_000);

@@ -132,11 +132,15 @@ export function checkTypes(op: OpDef, c: OpCase): void {
 }
 
 /** Every primitive of the graph: its lowering against its reference, on the reference's operands. */
-export function checkLowering(graph: Graph, data: Readonly<Record<string, Dense>>): number {
+export function checkLowering(
+  graph: Graph,
+  data: Readonly<Record<string, Dense>>,
+  params: Readonly<Record<string, Dense>> = {},
+): number {
   const values = new Map<Value, Dense>();
   const get = (v: Value): Dense => values.get(v) as Dense;
   let checked = 0;
-  const context = { sizes: bindSizes(graph, data) };
+  const context = { sizes: bindSizes(graph, data), params };
   for (const node of inPrimitives(graph).nodes) {
     const outs = evaluateNode(node, node.inputs.map(get), context, (n) => data[String(n.attrs.name)]);
     node.outs.forEach((v, i) => void values.set(v, outs[i]));

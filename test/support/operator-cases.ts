@@ -21,6 +21,7 @@ import { input } from "../../compiler/core/ops/source.ts";
 import { RANKS } from "../../compiler/core/ops/window.ts";
 import { bindSizes, evaluate } from "../../compiler/core/reference/evaluate.ts";
 import { buildCase, checkGradient, checkLowering, checkTypes, type OpCase, randomFrom } from "./opcheck.ts";
+import { checkStored, type StoredCase, storedCase } from "./stored-cases.ts";
 
 /** Leaves bind data, and what planning makes is tested there. */
 export const ELSEWHERE: ReadonlySet<string> = new Set([
@@ -73,6 +74,8 @@ export interface Drawn {
   readonly symbols: readonly (readonly number[])[];
   /** NaN, infinities, zeros and extremes are among the values. */
   readonly special: boolean;
+  /** Tried with operands as stored weights, too, where one would be. */
+  readonly stored: boolean;
   readonly seed: number;
 }
 
@@ -100,6 +103,8 @@ const windowed = (op: OpDef): boolean => op.params.some((p) => p.kind === "tuple
 const SIZES = [0, 1, 1, 1, 2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 13, 17, 33, 67];
 /** Of operands that are windows over each other. */
 const SMALL = SIZES.filter((n) => n < 10);
+/** Of operands that may be stored: more than one word, more than one group. */
+const LONG = [...SMALL, 11, 16, 17, 24, 33, 40, 67];
 /** The reference is a plain loop. */
 const MOST = 1200;
 const count = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
@@ -180,8 +185,8 @@ function attributeOf(d: Dice, p: OpParam, rank: number, given: unknown): unknown
   }
 }
 
-/** One call of the kind that the signature says. */
-function candidate(d: Dice, op: OpDef, e: OpExample): OpExample {
+/** One call of the kind that the signature says. `sizes`: of operands that belong together. */
+function candidate(d: Dice, op: OpDef, e: OpExample, sizes: readonly number[]): OpExample {
   const attrs = attributes(op);
   const tensors = op.params.filter(isTensor);
   if (op.broadcasts ?? op.fuses === "map") {
@@ -201,7 +206,7 @@ function candidate(d: Dice, op: OpDef, e: OpExample): OpExample {
   // Sizes that are one in the example stay one.
   const others = new Map<number, number>();
   const other = (n: number): number => {
-    if (!others.has(n)) others.set(n, d.chance(0.4) ? n : d.pick(SMALL));
+    if (!others.has(n)) others.set(n, d.chance(0.4) ? n : d.pick(sizes));
     return others.get(n) as number;
   };
   // A key of random numbers is as it is.
@@ -239,11 +244,12 @@ export function drawn(seed: number, among: readonly OpDef[] = drawable): Drawn {
   const op = d.pick(among);
   const dtypes = dtypesOf(op);
   const f32 = dtypes.includes("f32");
+  const stored = d.chance(0.5) && storable().includes(op);
   let example: OpExample | undefined;
   for (let tries = 0; tries < 30 && !example; tries++) {
     const e = d.pick(op.examples);
     const to = dtypes.length === 0 || (f32 && d.chance(0.6)) ? undefined : d.pick(dtypes);
-    const one = candidate(d, op, to === undefined ? e : inDtype(e, to));
+    const one = candidate(d, op, to === undefined ? e : inDtype(e, to), stored ? LONG : SMALL);
     if (one.shapes.every((s) => count(s) <= MOST) && taken(op, one)) example = one;
   }
   example ??= d.pick(op.examples);
@@ -255,7 +261,8 @@ export function drawn(seed: number, among: readonly OpDef[] = drawable): Drawn {
         windows && k > 0 ? [] : s.map((n, i) => (n > 1 ? i : -1)).filter((i) => i >= 0),
       )
     : [];
-  return { op, example, symbols, special: d.chance(0.25) && !windows, seed };
+  const special = d.chance(0.25) && !windows;
+  return { op, example, symbols, special, stored, seed };
 }
 
 const SPECIAL = [
@@ -314,6 +321,50 @@ function holds(c: OpCase): boolean {
 }
 
 /**
+ * The call with weights in few bits in the place of operands: those that products or look-ups alone read, in graphs that
+ * `made` makes of it; undefined where there are none.
+ */
+export function storedOf(
+  d: Drawn,
+  made: (d: Drawn) => Pick<OpCase, "graph" | "data"> | undefined,
+  path?: string,
+): StoredCase | undefined {
+  const { example, seed } = d;
+  const dice = new Dice(seed ^ 0x5707ed);
+  const could = example.shapes
+    .map((s, i) => ((example.dtypes?.[i] ?? "f32") === "f32" && s.length > 0 && count(s) > 0 ? i : -1))
+    .filter((i) => i >= 0);
+  // What is stored by more than one is a recurrent layer, say, whose weights a model has all.
+  const tried = dice.chance(0.5) ? [could.filter((i) => i > 0)] : [];
+  while (could.length > 0) tried.push(could.splice(dice.int(0, could.length - 1), 1));
+  for (const operands of tried) {
+    // A weight's sizes are numbers.
+    const symbols = d.symbols.map((s, i) => (operands.includes(i) ? [] : s));
+    const c = operands.length > 0 ? made({ ...d, symbols }) : undefined;
+    const names = operands.map((i) => `x${i}`);
+    // A view may be in the way of what reads it.
+    for (const views of [true, false]) {
+      const how = { seed, views, range: example.range, path };
+      const stored = c && storedCase(c.graph, c.data, names, how);
+      if (stored) return stored;
+    }
+  }
+  return undefined;
+}
+
+let known: readonly OpDef[] | undefined;
+/** The operators that read weights as products and look-ups do. */
+export function storable(): readonly OpDef[] {
+  known ??= drawable.filter((op) =>
+    op.examples.some((example) => {
+      const d = { op, example, symbols: [], special: false, stored: true, seed: 1 };
+      return storedOf(d, built) !== undefined;
+    }),
+  );
+  return known;
+}
+
+/**
  * Whether indices are inside: what others read has no gradient, which differences would not find. "never" where there is
  * nothing to read.
  */
@@ -346,6 +397,8 @@ export interface Counts {
   symbols: number;
   /** With operands in half precision. */
   half: number;
+  /** With operands as weights in few bits, as well. */
+  stored: number;
   /** Not compared: windows that see padding alone, and reads of operands without elements. */
   nothing: number;
 }
@@ -359,6 +412,7 @@ export const noCounts = (): Counts => ({
   scalars: 0,
   symbols: 0,
   half: 0,
+  stored: 0,
   nothing: 0,
 });
 /** What the interpreter says of a read of an operand without elements. */
@@ -394,6 +448,11 @@ export function checkDrawn(d: Drawn, counts: Counts): void {
     return;
   }
   if (d.special) counts.special++;
+  const stored = d.stored && where === "inside" ? storedOf(d, built) : undefined;
+  if (stored) {
+    checkStored(stored);
+    counts.stored++;
+  }
   const floats = example.shapes.filter((_, i) => (example.dtypes?.[i] ?? "f32") === "f32");
   const smooth = example.grad !== false && !op.noGrad && floats.length > 0;
   if (!smooth || d.special || floats.some((s) => count(s) > FEW) || where !== "inside" || !finite) return;

@@ -11,23 +11,52 @@ import { bindSizes, evaluate } from "../../compiler/core/reference/evaluate.ts";
 import { inPrimitives } from "../../compiler/core/reference/expand.ts";
 import type { Target } from "../../compiler/core/targets.ts";
 import { difference } from "./allclose.ts";
-import { buildGraphs, GraphNet } from "./graphs.ts";
+import { buildGraphs, GraphNet, type Tensors } from "./graphs.ts";
 import { drawDense, randomFrom } from "./opcheck.ts";
-import { built, type Drawn, drawable, drawn, indices, textOf, withSpecials } from "./operator-cases.ts";
+import {
+  built,
+  type Drawn,
+  drawn,
+  indices,
+  storable,
+  storedOf,
+  textOf,
+  withSpecials,
+} from "./operator-cases.ts";
 
 export interface Case {
   readonly drawn: Drawn;
+  /** What a device computes, and what judges it: the same, but where weights are stored in few bits. */
   readonly graph: Graph;
-  readonly data: Readonly<Record<string, Dense>>;
+  readonly judge: Graph;
+  readonly data: Tensors;
+  /** Parameters of either. */
+  readonly weights: Tensors;
+  readonly params: Tensors;
+  /** Which weights are stored, and how. */
+  readonly stored?: string;
 }
 
 /** What a device is given: floats as single precision has them. */
 const single = (x: Dense): Dense => (isFloat(x.dtype) ? { ...x, data: x.data.map(Math.fround) } : x);
 
-/** The call as a graph, with the gradients of its floats along directions, where it has any; undefined where it is not for a device. */
-export function caseOf(seed: number, name: string): Case | undefined {
-  const d = drawn(seed, drawable);
-  const { op, example } = d;
+/** Calls of all operators, or of those that have weights, with these stored. */
+export type Draw = "all" | "stored";
+
+/** The call as a graph, with weights stored where it has such; undefined where it is not for a device. */
+export function caseOf(seed: number, name: string, draw: Draw = "all"): Case | undefined {
+  const d = draw === "all" ? drawn(seed) : { ...drawn(seed, storable()), stored: true };
+  const stored = d.stored ? storedOf(d, (one) => graphOf(one, name), name) : undefined;
+  if (stored) {
+    const { plain, graph, data, words, decoded, text } = stored;
+    return { drawn: d, graph, judge: plain, data, weights: words, params: decoded, stored: text };
+  }
+  const own = draw === "all" ? graphOf(d, name) : undefined;
+  return own && { drawn: d, ...own, judge: own.graph, weights: {}, params: {} };
+}
+/** With the gradients of its floats along directions, where it has any. */
+function graphOf(d: Drawn, name: string): Pick<Case, "graph" | "data"> | undefined {
+  const { op, example, seed } = d;
   // Halves have tests of their own (gpu/precision.test.ts): not every device has them.
   if (example.dtypes?.includes("f16")) return undefined;
   const c = built(d);
@@ -60,7 +89,7 @@ export function caseOf(seed: number, name: string): Case | undefined {
     results,
     symbols: [...new Set(Object.keys(sizes))],
   });
-  return { drawn: d, graph, data };
+  return { graph, data };
 }
 
 /** What the scalar functions of a graph may be off by, beside the rounding of each operator. */
@@ -74,8 +103,12 @@ function allowance(graph: Graph): { rtol: number; atol: number } {
   };
 }
 
+const told = (c: Case): string => `${textOf(c.drawn)}${c.stored ? ` with ${c.stored}` : ""}`;
+
 export interface Outcome {
   cases: number;
+  /** With weights in few bits. */
+  stored: number;
   tensors: number;
   elements: number;
   readonly wrong: string[];
@@ -83,11 +116,13 @@ export interface Outcome {
 
 /** Differences of one case, in words. */
 function compared(c: Case, found: Readonly<Record<string, Dense>>, outcome: Outcome): void {
-  const exact = evaluate(c.graph, c.data).results;
+  const { judge, params } = c;
+  const exact = evaluate(judge, c.data, { params }).results;
   // What overflows single precision is infinite there, and here.
-  const rounded = evaluate(c.graph, c.data, { roundFloats: true }).results;
-  const { rtol, atol } = allowance(c.graph);
+  const rounded = evaluate(judge, c.data, { params, roundFloats: true }).results;
+  const { rtol, atol } = allowance(judge);
   outcome.cases++;
+  if (c.stored) outcome.stored++;
   for (const [name, want] of Object.entries(rounded)) {
     const got = found[name];
     outcome.tensors++;
@@ -111,7 +146,7 @@ function compared(c: Case, found: Readonly<Record<string, Dense>>, outcome: Outc
         atol: (atol + rtol) * Math.max(1, most) + 32 * slack,
       });
     }
-    if (message) outcome.wrong.push(`${textOf(c.drawn)}\n    ${message}`);
+    if (message) outcome.wrong.push(`${told(c)}\n    ${message}`);
   }
 }
 
@@ -121,12 +156,13 @@ export async function runDrawn(
   target: Target,
   first: number,
   count: number,
+  draw?: Draw,
 ): Promise<Outcome> {
-  const outcome: Outcome = { cases: 0, tensors: 0, elements: 0, wrong: [] };
+  const outcome: Outcome = { cases: 0, stored: 0, tensors: 0, elements: 0, wrong: [] };
   const cases: Case[] = [];
   for (let i = 0; i < count; i++) {
     try {
-      const c = caseOf(first + i, `case${i}`);
+      const c = caseOf(first + i, `case${i}`, draw);
       if (c) cases.push(c);
     } catch (e) {
       // A gradient that asks for what a symbol hides, as a kernel's size.
@@ -139,7 +175,7 @@ export async function runDrawn(
       [target],
     ),
     device,
-    {},
+    Object.assign({}, ...cases.map((c) => c.weights)),
     { target: target.name },
   );
   try {
@@ -147,7 +183,7 @@ export async function runDrawn(
       try {
         compared(c, await net.run(c.graph.name, c.data), outcome);
       } catch (e) {
-        outcome.wrong.push(`${textOf(c.drawn)}\n    ${(e as Error).message}`);
+        outcome.wrong.push(`${told(c)}\n    ${(e as Error).message}`);
       }
     }
   } finally {

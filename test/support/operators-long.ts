@@ -55,12 +55,15 @@ if (adapter) {
     requiredLimits,
   });
   for (const [k, target] of targets.entries()) {
-    const total = { cases: 0, tensors: 0, elements: 0 };
+    const total = { cases: 0, stored: 0, tensors: 0, elements: 0 };
     let differ = 0;
     for (let i = 0; i < gpu; i += BATCH) {
       const seed = first + k * gpu + i;
-      const outcome = await runDrawn(device, target, seed, Math.min(BATCH, gpu - i));
+      // One batch in three is of weights in few bits.
+      const draw = (i / BATCH) % 3 === 2 ? "stored" : "all";
+      const outcome = await runDrawn(device, target, seed, Math.min(BATCH, gpu - i), draw);
       total.cases += outcome.cases;
+      total.stored += outcome.stored;
       total.tensors += outcome.tensors;
       total.elements += outcome.elements;
       differ += outcome.wrong.length;
