@@ -58,6 +58,8 @@ export interface Sight {
   readonly value: Value | undefined;
   /** The number of axes before its own: one for each scan that it is inside of. */
   readonly passes: number;
+  /** Of a float inside a scan: zeros of its shape that the scan adds to it, pass by pass. Their gradient is the value's. */
+  readonly push?: Value;
   readonly span: Span;
   readonly path: string;
 }

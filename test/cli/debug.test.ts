@@ -41,6 +41,7 @@ interface Json {
     readonly count: number;
     readonly min?: number;
     readonly max?: number;
+    readonly mean?: number;
   }[];
   readonly problems: readonly { readonly code: string; readonly message: string; readonly place: string }[];
 }
@@ -190,6 +191,55 @@ describe("mdl debug", () => {
     const kinds = values.map((v) => v.kind);
     expect(kinds.lastIndexOf("value")).toBeLessThan(kinds.indexOf("gradient"));
     expect(of("near", "gradient")).toBeUndefined();
+  });
+
+  it("shows gradients of what is in a scan, pass by pass, and in a scan of it", async () => {
+    const file = write(
+      "passes.mdl",
+      `op step(x: f32) -> f32 { where(x > 0.0, 1.0, 0.0) }
+model Passes {
+  param w: f32[2] = ones()
+  fn loss(xs: f32[T, 2], ks: f32[3]) -> f32 {
+    start = zeros(2)
+    last = scan x over xs axis 0 with h = start {
+      sign = x * 2.0
+      gate = step(sign)
+      into = w * x
+      all = scan k over ks axis 0 with s = into {
+        q = 2.0 * s
+        s = q + k
+      }
+      h = 0.5 * h + all * gate
+    }
+    sum(last)
+  }
+}
+train fit for Passes { minimize loss; with sgd(lr = 0.1) }
+`,
+    );
+    const { values } = await json(
+      ...["debug", file, "train", "--input", "xs=[[1, -1], [2, 1], [3, 1]]", "--input", "ks=[1, 2, 3]"],
+    );
+    const gradient = (of: string): unknown => {
+      const {
+        kind,
+        shape,
+        min,
+        max,
+        mean = 0,
+        count,
+      } = values.findLast((v) => v.name === of) as Json["values"][number];
+      return kind === "gradient" ? { shape, min, max, sum: Math.fround(mean * count) } : undefined;
+    };
+    // What is halved with each pass that follows, and doubled in each of the inner one; the gate is shut once.
+    const whole = 0.25 + 0.5 + 1;
+    const open = whole + 0.5 + 1;
+    expect(gradient("h")).toEqual({ shape: [3, 2], min: 0.25, max: 1, sum: 2 * whole });
+    expect(gradient("all")).toEqual({ shape: [3, 2], min: 0, max: 1, sum: open });
+    expect(gradient("q")).toEqual({ shape: [3, 3, 2], min: 0, max: 4, sum: 7 * open });
+    expect(gradient("into")).toEqual({ shape: [3, 2], min: 0, max: 8, sum: 8 * open });
+    expect(gradient("w")).toMatchObject({ shape: [2], min: 12, max: 8 * (0.25 + 1 + 3) });
+    expect(gradient("sign")).toEqual({ shape: [3, 2], min: 0, max: 0, sum: 0 });
   });
 
   it("shows what is asked for, by pattern; parameters too, and empty tensors", async () => {

@@ -26,6 +26,8 @@ export interface Watched {
   readonly value: Value;
   /** Axes before its own: one for each scan that it is inside of. */
   readonly passes: number;
+  /** Zeros that are added to it, where it is inside of a scan: what its gradient is taken by. */
+  readonly push?: Value;
   readonly span: Span | undefined;
   /** The instance it is in. */
   readonly path: string;
@@ -62,7 +64,7 @@ function trainEntry(model: CheckedModel, train: CheckedTrain): DebugEntry {
     if (n.inputs.some((v) => moved.has(v.node) && isFloat(v.type.dtype))) moved.add(n);
   const values = valuesOf(model, lossGraph, seen);
   const between = values.filter(
-    ({ value, passes }) => passes === 0 && isFloat(value.type.dtype) && moved.has(value.node),
+    ({ value, passes, push }) => (passes === 0 || push) && isFloat(value.type.dtype) && moved.has(value.node),
   );
   const nodes = seen.flatMap((s) => (s.value ? [s.value.node] : []));
   const b = createBuilder(1 + Math.max(0, ...[...lossGraph.nodes, ...nodes].map((n) => n.id)));
@@ -70,7 +72,7 @@ function trainEntry(model: CheckedModel, train: CheckedTrain): DebugEntry {
     b,
     [loss],
     [full(b, 1, loss.type)],
-    between.map((w) => w.value),
+    between.map((w) => w.push ?? w.value),
   );
   const gradients = between
     .flatMap((w, i): Watched[] => {
@@ -122,8 +124,8 @@ function valuesOf(model: CheckedModel, { inputs, nodes }: Graph, seen: readonly 
 }
 
 const named = (seen: readonly Sight[]): Watched[] =>
-  seen.flatMap(({ kind, name, value, passes, span, path }) =>
-    kind === "value" && value ? [{ name, kind, value, passes, span, path }] : [],
+  seen.flatMap(({ kind, name, value, passes, push, span, path }) =>
+    kind === "value" && value ? [{ name, kind, value, passes, push, span, path }] : [],
   );
 
 /** Several values of one name get their numbers; one value of several names has them all. */

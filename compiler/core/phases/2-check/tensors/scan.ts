@@ -4,14 +4,21 @@
 // A buffer that the body writes is one more carry, and random operations are keyed by the pass.
 import { type Dim, print, symbols } from "../../../dims/dim.ts";
 import { createBuilder, finishGraph, reachable, sameType, typeText } from "../../../ir/build.ts";
-import { type Graph, type Node, OpError, type TensorType, type Value } from "../../../ir/types.ts";
+import {
+  type Builder,
+  type Graph,
+  type Node,
+  OpError,
+  type TensorType,
+  type Value,
+} from "../../../ir/types.ts";
 import type { Sight } from "../../../model.ts";
 import { cast } from "../../../ops/axes.ts";
-import { sizeValue } from "../../../ops/define.ts";
+import { isFloat, sizeValue } from "../../../ops/define.ts";
 import { add, mul } from "../../../ops/elementwise.ts";
 import { sliceAxis } from "../../../ops/movement.ts";
 import { makeScan } from "../../../ops/scan.ts";
-import { input as inputOp, iota } from "../../../ops/source.ts";
+import { full as fullOp, input as inputOp, iota } from "../../../ops/source.ts";
 import type * as ast from "../../../syntax/ast.ts";
 import {
   type Ctx,
@@ -80,9 +87,14 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
     s.value && (s.kind !== "value" || ctx.shared.watch?.(s.name)) ? [{ sight: s, value: s.value }] : [],
   );
   results.push(...watched.map(({ value }, i) => ({ name: `$${i}`, value })));
+  const pushes = pushesOf(b, watched);
   // The number of the pass is one more sequence, where it is used.
   const counted = reachable(results.map((r) => r.value)).includes(counter.node);
-  const looped = counted ? [...aligned, b.make(iota, [], { extent: count, dtype: "u32" })] : aligned;
+  const looped = [
+    ...aligned,
+    ...(counted ? [b.make(iota, [], { extent: count, dtype: "u32" })] : []),
+    ...pushes.map(({ slice }) => zerosApart(b, { ...slice.type, shape: [count, ...slice.type.shape] })),
+  ];
   const begins = [...initial.map((c) => c.value), ...buffers.map((s) => readSlot(ctx, s.slot, s.span))];
   const inBody = trace.gradients;
   trace.gradients = outside;
@@ -95,7 +107,12 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
         ...carried.map((v, i): [Node, Value[]] => [v.node, [begins[i], results[i].value]]),
       ]),
     );
-  const made = extract(`${ctx.fn}.scan`, [...slices, ...(counted ? [counter] : []), ...carried], results);
+  const made = extract(
+    `${ctx.fn}.scan`,
+    [...slices, ...(counted ? [counter] : []), ...pushes.map(({ slice }) => slice), ...carried],
+    results,
+    new Map(pushes.flatMap(({ value, slice }): [Value, Value][] => (value ? [[value, slice]] : []))),
+  );
   const emitAxes = [
     ...[...emitted.values()].map((v) => Math.min(axis, v.type.shape.length)),
     ...watched.map(() => 0),
@@ -117,8 +134,11 @@ export function evalScan(ctx: Ctx, e: ast.ScanExpr): Val {
     }
   });
   const kept = new Map(watched.map(({ sight }, i) => [sight, outs[begins.length + emitted.size + i]]));
+  const pushed = new Map(
+    pushes.flatMap(({ of }, i) => of.map((s) => [s, looped[looped.length - pushes.length + i]] as const)),
+  );
   for (const [i, s] of seen.entries())
-    if (sights.includes(s)) seen[i] = { ...s, value: kept.get(s), passes: s.passes + 1 };
+    if (sights.includes(s)) seen[i] = { ...s, value: kept.get(s), push: pushed.get(s), passes: s.passes + 1 };
   buffers.forEach((s, i) => {
     write(ctx, ctx.stores, { ...s, value: outs[initial.length + i] });
   });
@@ -247,6 +267,35 @@ function seenInside(seen: readonly Sight[], leaves: readonly Value[]): readonly 
   return seen.filter((s) => !s.value || inside.has(s.value.node));
 }
 
+interface Push {
+  /** What a pass adds, a leaf of the body. */
+  readonly slice: Value;
+  /** What it is added to; undefined where a scan in the body does that. */
+  readonly value: Value | undefined;
+  readonly of: readonly Sight[];
+}
+
+/** Zeros to be added to what is watched inside a scan: a value there has no gradient that anybody outside sees, and they have. */
+function pushesOf(b: Builder, watched: readonly { readonly sight: Sight; readonly value: Value }[]): Push[] {
+  const of = new Map<Value, Push & { readonly of: Sight[] }>();
+  for (const { sight, value } of watched) {
+    if (sight.kind !== "value" || !isFloat(value.type.dtype)) continue;
+    const key = sight.push ?? value;
+    const known = of.get(key);
+    if (known) known.of.push(sight);
+    else
+      of.set(key, {
+        slice: sight.push ?? zerosApart(b, value.type),
+        value: sight.push ? undefined : value,
+        of: [sight],
+      });
+  }
+  return [...of.values()];
+}
+/** Zeros that are no others. */
+const zerosApart = (b: Builder, { dtype, shape }: TensorType): Value =>
+  b.make(fullOp, [], { value: 0, dtype, shape: [...shape], apart: scans++ });
+
 /** What a buffer holds at the end of a pass. */
 function heldIn(state: State, slot: Slot): Value {
   const path = pathOf(slot);
@@ -295,6 +344,8 @@ function extract(
   name: string,
   inputs: readonly Value[],
   results: readonly { readonly name: string; readonly value: Value }[],
+  /** What is added to a value, for all that read it. */
+  pushes: ReadonlyMap<Value, Value>,
 ): { body: Graph; captured: readonly Value[] } {
   const order = reachable(results.map((r) => r.value));
   const inside = new Set<Node>(inputs.map((v) => v.node));
@@ -313,7 +364,12 @@ function extract(
     map.set(v, made);
     return made;
   };
+  const pushed = (v: Value, made: Value): void => {
+    const push = pushes.get(v);
+    map.set(v, push ? b.at(v.node.origin, () => add(b, made, map.get(push) as Value)) : made);
+  };
   for (const v of inputs) addInput(v, "in");
+  for (const v of inputs) pushed(v, map.get(v) as Value);
   const captured: Value[] = [];
   const inBody = (v: Value): Value => {
     const known = map.get(v);
@@ -331,7 +387,7 @@ function extract(
     const operands = n.inputs.map(inBody);
     const outs = b.at(n.origin, () => b.node(n.op, operands, n.attrs, n.label));
     n.outs.forEach((v, i) => {
-      map.set(v, outs[i]);
+      pushed(v, outs[i]);
     });
   }
   const used = new Set<string>();
