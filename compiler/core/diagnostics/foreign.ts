@@ -187,7 +187,6 @@ const names: ReadonlyMap<string, string> = new Map([
     "write rotary_embedding(q); interleaved = true for pairs side by side",
   ),
   ...words("SyncBatchNorm", 'there are BatchNorm1d, BatchNorm2d and BatchNorm3d in "std/nn"'),
-  ...words("Transformer", 'there are TransformerEncoder and TransformerDecoder in "std/nn"'),
   ...words("bilinear", 'write einsum("bi,oij,bj->bo", x, weight, y)'),
   // Losses.
   ...words("CrossEntropyLoss", "write cross_entropy(logits, y)"),

@@ -167,6 +167,66 @@ for shape, axis, axes in (((3, 37), 1, "3, 37"), ((5, 4), 0, "N, M"), ((1, 1), 1
         wrt=("x",),
     )
 
+# Modules with whole state dicts, by their names: levels, directions, layers in layers.
+def module(name, make, mdl, signature, call, inputs, run, wrt):
+    layer = make()
+    params = {f"it.{k}": draw(*v.shape, seed=i) * 0.5 for i, (k, v) in enumerate(layer.named_parameters())}
+
+    def f(**given):
+        at = {k: given[k] for k in inputs}
+        return run(lambda *a, **k: torch.func.functional_call(layer.eval(), {n[3:]: given[n] for n in params}, a, k), **at)
+
+    body = f"""it = {mdl}
+  fn f({signature}) {{ {call} }}"""
+    case(name, body, inputs, f, params, wrt=wrt)
+
+
+def lstm(m, x):
+    y, (s, c) = m(x)
+    return {"y": y, "s": s, "c": c}
+
+
+def gru(m, x):
+    y, s = m(x)
+    return {"y": y, "s": s}
+
+
+def packed(m, x, l):
+    p = nn.utils.rnn.pack_padded_sequence(x, l, batch_first=True, enforce_sorted=False)
+    r, (s, c) = m(p)
+    return {"y": nn.utils.rnn.pad_packed_sequence(r, batch_first=True, total_length=x.shape[1])[0], "s": s, "c": c}
+
+
+SEQUENCE = "x: f32[N, T, 3]"
+x = draw(2, 4, 3)
+ends = ("x", "it.weight_hh_l0", "it.weight_ih_l1_reverse")
+two = dict(num_layers=2, bidirectional=True, batch_first=True)
+module("LSTM, two levels both ways", lambda: nn.LSTM(3, 4, **two), "LSTM(3, 4, num_layers = 2, bidirectional = true)",
+       SEQUENCE, "it(x)", {"x": x}, lstm, ends)
+module("LSTM, projected", lambda: nn.LSTM(3, 4, proj_size=2, **two), "LSTM(3, 4, num_layers = 2, bidirectional = true, proj_size = 2)",
+       SEQUENCE, "it(x)", {"x": x}, lstm, (*ends, "it.weight_hr_l1"))
+module("LSTM, packed", lambda: nn.LSTM(3, 4, **two), "LSTM(3, 4, num_layers = 2, bidirectional = true)",
+       SEQUENCE + ", l: i32[N]", "it(x, lengths = l)", {"x": x, "l": torch.tensor([2, 4])}, packed, ends)
+module("GRU, two levels both ways", lambda: nn.GRU(3, 4, **two), "GRU(3, 4, num_layers = 2, bidirectional = true)",
+       SEQUENCE, "it(x)", {"x": x}, gru, ends)
+module("RNN, two levels of relu", lambda: nn.RNN(3, 4, nonlinearity="relu", **two),
+       'RNN(3, 4, num_layers = 2, bidirectional = true, nonlinearity = "relu")', SEQUENCE, "it(x)", {"x": x}, gru, ends)
+q = draw(2, 3, 4)
+src = draw(2, 5, 4, seed=1)
+module("MultiheadAttention, keys and values of other widths", lambda: nn.MultiheadAttention(4, 2, kdim=3, vdim=5, bias=False, batch_first=True),
+       "MultiheadAttention(4, 2, kdim = 3, vdim = 5, bias = false)", "q: f32[N, T, 4], k: f32[N, S, 3], v: f32[N, S, 5]", "it(q, k, v)",
+       {"q": q, "k": x, "v": draw(2, 4, 5, seed=2)}, lambda m, q, k, v: {"f": m(q, k, v)[0]}, ("q", "k", "it.v_proj_weight"))
+encoder = lambda first: nn.TransformerEncoderLayer(4, 2, 6, activation="gelu", norm_first=first, batch_first=True)
+module("TransformerEncoder of two", lambda: nn.TransformerEncoder(encoder(False), 2),
+       "TransformerEncoder(4, 2, 2, hidden = 6, activation = gelu)", "q: f32[N, T, 4]", "it(q)", {"q": q},
+       lambda m, q: {"f": m(q)}, ("q", "it.layers.0.self_attn.in_proj_weight"))
+module("Transformer", lambda: nn.Transformer(4, 2, 2, 1, 6, batch_first=True),
+       "Transformer(4, 2, 2, 1, hidden = 6)", "src: f32[N, S, 4], q: f32[N, T, 4], p: bool[N, S]",
+       "it(src, q, src_key_padding_mask = p, memory_key_padding_mask = p, causal = true)",
+       {"src": src, "q": q, "p": torch.tensor([[False] * 4 + [True], [False] * 5])},
+       lambda m, src, q, p: {"f": m(src, q, src_key_padding_mask=p, memory_key_padding_mask=p, tgt_mask=torch.ones(3, 3).triu(1).bool())},
+       ("src", "q", "it.encoder.layers.1.linear1.weight", "it.decoder.layers.0.multihead_attn.in_proj_weight"))
+
 with open(os.path.join(HERE, "..", "corners.golden.json"), "w") as file:
     json.dump(cases, file, separators=(",", ":"))
     file.write("\n")
