@@ -441,20 +441,24 @@ export function substitute(a: DimLike, by: (name: string) => DimLike | undefined
 
 /** The integer value under `env`; throws DimError when a symbol is unbound or the value leaves the safe integers. */
 export function evaluate(a: DimLike, env: Readonly<Record<string, number>>): number {
+  return evaluateBy(a, (name) => {
+    const s = env[name];
+    if (s === undefined) throw new DimError("unbound", `symbol ${name} has no value`);
+    return s;
+  });
+}
+function evaluateBy(a: DimLike, symbol: (name: string) => number): number {
   if (typeof a === "number") return a;
   let sum = 0;
   for (const t of a.terms) {
     let v = t.coef;
     for (const atom of t.atoms) {
-      if (atom.kind === "symbol") {
-        const s = env[atom.name];
-        if (s === undefined) throw new DimError("unbound", `symbol ${atom.name} has no value`);
-        v *= s;
-      } else if (atom.kind === "floor") {
-        const den = evaluate(atom.den, env);
+      if (atom.kind === "symbol") v *= symbol(atom.name);
+      else if (atom.kind === "floor") {
+        const den = evaluateBy(atom.den, symbol);
         if (den === 0) throw new DimError("zero", `division by zero in ${atom.key}`);
-        v *= Math.floor(evaluate(atom.num, env) / den);
-      } else v *= Math[atom.kind](evaluate(atom.a, env), evaluate(atom.b, env));
+        v *= Math.floor(evaluateBy(atom.num, symbol) / den);
+      } else v *= Math[atom.kind](evaluateBy(atom.a, symbol), evaluateBy(atom.b, symbol));
     }
     sum += v;
   }
@@ -465,8 +469,7 @@ export function evaluate(a: DimLike, env: Readonly<Record<string, number>>): num
 /** What plans are compared at: the value every symbol is taken to have. */
 export const NOMINAL = 32;
 /** The value where all symbols are `n`. */
-export const evaluateAll = (a: DimLike, n: number): number =>
-  evaluate(a, Object.fromEntries([...symbols(a)].map((name) => [name, n])));
+export const evaluateAll = (a: DimLike, n: number): number => evaluateBy(a, () => n);
 
 /** Canonical text; `parseDim` reads it back. */
 export const print = (a: DimLike): string => dim(a).key;

@@ -1,6 +1,6 @@
 // Creating nodes and graphs. In: operators, operands, attributes. Out: nodes typed by their op's `infer`, equal pure nodes
 // shared (hash-consing), each with the origin in force. Separate from the types because only builders allocate ids.
-import { type Dim, print as printDim, symbols } from "../dims/dim.ts";
+import { asConst, type Dim, print as printDim, symbols } from "../dims/dim.ts";
 import { isData } from "./data.ts";
 import {
   type Attr,
@@ -94,6 +94,42 @@ export function attrsText(attrs: Attrs): string {
 }
 const attrsTexts = new WeakMap<Attrs, string>();
 
+const mixed = (h: number, n: number): number => Math.imul(h ^ n, 0x9e3779b1) ^ (h >>> 15);
+/** A number that is equal for equal attributes: where `attrText` is. */
+function hashOf(h: number, a: Attr): number {
+  if (typeof a === "number") return mixed(h, a);
+  if (typeof a === "string") {
+    let out = mixed(h, a.length);
+    for (let i = 0; i < a.length; i++) out = mixed(out, a.charCodeAt(i));
+    return out;
+  }
+  if (typeof a !== "object") return mixed(h, a ? 2 : 3);
+  if (Array.isArray(a)) {
+    let out = mixed(h, a.length);
+    for (const x of a) out = hashOf(out, x);
+    return out;
+  }
+  if (isDim(a)) {
+    const literal = asConst(a);
+    if (literal !== undefined) return mixed(h, literal);
+    let out = h;
+    for (const t of a.terms) out = mixed(out, t.coef + t.atoms.length);
+    return out;
+  }
+  return isGraph(a) ? mixed(h, idOf(a)) : hashOf(h, (a as { readonly name: string }).name);
+}
+function hashOfNode(op: OpDef, inputs: readonly Value[], attrs: Attrs): number {
+  let h = idOf(op);
+  for (const v of inputs) h = mixed(h, v.node.id * 8 + v.index);
+  for (const k in attrs) if (attrs[k] !== undefined) h = hashOf(h, attrs[k]);
+  return h;
+}
+const isNode = (n: Node, op: OpDef, inputs: readonly Value[], attrs: Attrs): boolean =>
+  n.op === op &&
+  n.inputs.length === inputs.length &&
+  n.inputs.every((v, i) => v === inputs[i]) &&
+  (n.attrs === attrs || attrsText(n.attrs) === attrsText(attrs));
+
 /** True where an attribute holds a size that is known at the call only. */
 export function attrsHaveSymbols(attrs: Attrs): boolean {
   const one = (a: Attr): boolean => {
@@ -120,7 +156,8 @@ export function createBuilder(firstId = 0): GraphBuilder {
   const constraints: Constraint[] = [];
   const indexings: Indexing[] = [];
   const constraintKeys = new Set<string>();
-  const known = new Map<string, Node>();
+  /** Pure nodes by their hash: one, or the few that share it. */
+  const known = new Map<number, Node | Node[]>();
   const require = (c: Constraint): void => {
     const key = `${c.left.key} ${c.relation} ${c.right.key}`;
     if (constraintKeys.has(key)) return;
@@ -155,26 +192,40 @@ export function createBuilder(firstId = 0): GraphBuilder {
         origin = before;
       }
     },
-    node(op, inputs, attrs = {}, label) {
-      const key = `${opKey(op)}(${inputs.map((v) => `${v.node.id}.${v.index}`).join()})${attrsText(attrs)}`;
-      if (op.pure !== false) {
-        const old = known.get(key);
-        if (old) return old.outs;
+    node(op, inputs, attrs = {}, label, typed) {
+      const pure = op.pure !== false;
+      const hash = pure ? hashOfNode(op, inputs, attrs) : 0;
+      const old = pure ? known.get(hash) : undefined;
+      if (old) {
+        const same = Array.isArray(old)
+          ? old.find((n) => isNode(n, op, inputs, attrs))
+          : isNode(old, op, inputs, attrs)
+            ? old
+            : undefined;
+        if (same) return same.outs;
       }
-      const types = op.infer(
-        inputs.map((v) => v.type),
-        attrs,
-        builder,
-      );
+      const types =
+        typed ??
+        op.infer(
+          inputs.map((v) => v.type),
+          attrs,
+          builder,
+        );
       values += types.length;
       if (values > MAX_GRAPH_VALUES) throw new GraphLimit(MAX_GRAPH_VALUES);
       const node = makeNode(id++, op, inputs, attrs, types, origin, label);
-      const operands = inputs.map((v) => v.type);
-      for (const { operand, use, ...of } of op.indexes?.(operands, attrs) ?? []) {
-        const where = origin.path === "" ? use : `${use}, in ${origin.path}`;
-        indexings.push({ ...of, use: where, value: inputs[operand], origin });
+      if (op.indexes) {
+        const operands = inputs.map((v) => v.type);
+        for (const { operand, use, ...of } of op.indexes(operands, attrs)) {
+          const where = origin.path === "" ? use : `${use}, in ${origin.path}`;
+          indexings.push({ ...of, use: where, value: inputs[operand], origin });
+        }
       }
-      if (op.pure !== false) known.set(key, node);
+      if (pure) {
+        if (old === undefined) known.set(hash, node);
+        else if (Array.isArray(old)) old.push(node);
+        else known.set(hash, [old, node]);
+      }
       return node.outs;
     },
     make(op, inputs, attrs, label) {

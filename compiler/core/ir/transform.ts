@@ -2,7 +2,7 @@
 // Out: a new graph whose names, results, writes and constraints correspond. Every pass that is not fusion is one of these.
 import { type Dim, substitute } from "../dims/dim.ts";
 import { createBuilder, finishGraph, isDim, isGraph } from "./build.ts";
-import type { Attr, Attrs, Builder, Graph, Node, Value } from "./types.ts";
+import type { Attr, Attrs, Builder, Graph, Node, TensorType, Value } from "./types.ts";
 
 export type Replace = (b: Builder, node: Node, inputs: readonly Value[]) => readonly Value[] | undefined;
 
@@ -18,7 +18,7 @@ export function transform(graph: Graph, replace: Replace, into: Builder = create
     const inputs = n.inputs.map((v) => map.get(v) as Value);
     const outs = into.at(
       n.origin,
-      () => replace(into, n, inputs) ?? into.node(n.op, inputs, n.attrs, n.label),
+      () => replace(into, n, inputs) ?? into.node(n.op, inputs, n.attrs, n.label, typesOf(n, inputs)),
     );
     n.outs.forEach((v, i) => void map.set(v, outs[i]));
   }
@@ -35,6 +35,10 @@ export function transform(graph: Graph, replace: Replace, into: Builder = create
     }),
   };
 }
+
+/** Types of the node's results on other operands, where these are of its operands' types. */
+const typesOf = (n: Node, inputs: readonly Value[]): readonly TensorType[] | undefined =>
+  inputs.every((v, i) => v.type === n.inputs[i].type) ? n.outs.map((v) => v.type) : undefined;
 
 /** The graph with symbols bound to sizes, everywhere they occur. */
 export function bindSymbols(graph: Graph, by: (name: string) => Dim | number | undefined): Graph {

@@ -179,7 +179,14 @@ export interface OpParam {
 
 /** Creates nodes: checks by `infer`, hash-conses equal pure nodes, carries the current origin. */
 export interface Builder {
-  node(op: OpDef, inputs: readonly Value[], attrs?: Attrs, label?: string): readonly Value[];
+  /** `typed`: its results' types, where they are known: of an equal node on operands of the same types. */
+  node(
+    op: OpDef,
+    inputs: readonly Value[],
+    attrs?: Attrs,
+    label?: string,
+    typed?: readonly TensorType[],
+  ): readonly Value[];
   /** The single result of `node`. */
   make(op: OpDef, inputs: readonly Value[], attrs?: Attrs, label?: string): Value;
   /** Runs `body` with another origin for the nodes it creates. */

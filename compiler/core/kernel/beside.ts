@@ -7,6 +7,7 @@ import {
   type BufferSlot,
   bin,
   type CodeFunction,
+  type KernelCode,
   lit,
   type OverrideSlot,
   type SharedArray,
@@ -59,33 +60,123 @@ export function beside(
     parts.flatMap((l) => l.buffers.map((b) => b.value)),
     within,
   );
+  /** What is bound, each once; for each buffer of each part, which of these it is, and where it begins in that. */
+  const bound: Value[] = [];
+  const numbers = new Map<Value, number>();
+  const lies = parts.map((l) =>
+    l.buffers.map((b) => {
+      const place = places.get(b.value);
+      const value = place?.whole ?? b.value;
+      let nth = numbers.get(value);
+      if (nth === undefined) {
+        nth = bound.push(value) - 1;
+        numbers.set(value, nth);
+      }
+      return { nth, at: place?.at };
+    }),
+  );
+  const sizes = sizesOf(parts, lies, ways);
+  const { code, uniforms } = joinedOf(given[0].code, parts, lies, sizes, words, ways);
+  return {
+    code,
+    groups: ways === 1 ? sizes.whole : mul(sizes.each, ways),
+    uniforms: uniforms.map((u) => u(sizes)),
+    overrides: parts.flatMap((p) => p.overrides),
+    buffers: bound.map((value, i) => ({ value, access: code.buffers[i].access })),
+    cost: add(...parts.map((p) => p.cost)),
+  };
+}
+
+/** A buffer of a part: which of all it is, and where it begins where it lies in that. */
+type Lies = readonly (readonly { readonly nth: number; readonly at: Dim | undefined }[])[];
+/** What words of the uniform block are made of: of parts in their order, and their buffers. */
+interface Sizes {
+  readonly whole: Dim;
+  /** Workgroups of a way. */
+  readonly each: Dim;
+  readonly groups: readonly Dim[];
+  /** Where each part ends. */
+  readonly ends: readonly Dim[];
+  readonly uniforms: readonly (readonly Dim[])[];
+  readonly begins: readonly (readonly (Dim | undefined)[])[];
+}
+function sizesOf(parts: readonly Launch[], lies: Lies, ways: number): Sizes {
+  const ends: Dim[] = [];
+  let whole = dim(0);
+  for (const l of parts) {
+    whole = add(whole, l.groups);
+    ends.push(whole);
+  }
+  return {
+    whole,
+    each: ceilDiv(whole, ways),
+    groups: parts.map((l) => l.groups),
+    ends,
+    uniforms: parts.map((l) => l.uniforms),
+    begins: lies.map((own) => own.map(({ at }) => at)),
+  };
+}
+
+/** Kernels side by side, and what the words of its uniform block are, whatever they are bound to. */
+interface Joined {
+  readonly code: KernelCode;
+  readonly uniforms: readonly ((s: Sizes) => Dim)[];
+}
+/** Layers of a kind have the same kernels side by side, bound alike: they share the code. */
+const joined = new WeakMap<KernelCode, { readonly of: readonly unknown[]; readonly made: Joined }[]>();
+function joinedOf(
+  first: KernelCode,
+  parts: readonly Launch[],
+  lies: Lies,
+  sizes: Sizes,
+  words: Words,
+  ways: number,
+): Joined {
+  const of = [words, ways, ...parts.map((p) => p.code), ...lies.flat().flatMap((b) => [b.nth, !b.at])];
+  const known = joined.get(first) ?? [];
+  joined.set(first, known);
+  const same = known.find((k) => k.of.length === of.length && k.of.every((x, i) => x === of[i]));
+  if (same) return same.made;
+  const codes = parts.map((p) => p.code);
+  const made = join(first, codes, lies, sizes, words, ways);
+  known.push({ of, made });
+  return made;
+}
+
+function join(
+  first: KernelCode,
+  parts: readonly KernelCode[],
+  lies: Lies,
+  sizes: Sizes,
+  words: Words,
+  ways: number,
+): Joined {
   const names = new Names(words);
   const uniforms: UniformSlot[] = [];
-  const values: Launch["uniforms"][number][] = [];
+  const values: Joined["uniforms"][number][] = [];
   const members = new Names(words);
   members.fresh("groups");
-  const word = (slot: UniformSlot, value: Launch["uniforms"][number]): UniformSlot => {
-    const made = { dim: slot.dim, name: members.fresh(slot.name) };
+  const word = (name: string, of: Dim, value: Joined["uniforms"][number]): UniformSlot => {
+    const made = { dim: of, name: members.fresh(name) };
     uniforms.push(made);
     values.push(value);
     return made;
   };
-  const buffers = new Map<Value, BufferSlot>();
+  const buffers: BufferSlot[] = [];
   /** A workgroup is one part's: arrays of one kind serve all. */
   const shared = new Map<string, SharedArray[]>();
   const functions: CodeFunction[] = [];
   const body: Stmt[] = [];
   let before: X | undefined;
-  let groups = dim(0);
-  const whole = add(...parts.map((l) => l.groups));
   let all = variable(GROUP, "i32");
   if (ways > 1) {
     const name = names.fresh(GROUP);
-    body.push({ k: "let", name, x: dealt(all, whole, ways, word), group: true });
+    const each = word("each", sizes.each, (s) => s.each);
+    body.push({ k: "let", name, x: dealt(all, each, ways), group: true });
     all = variable(name, "i32");
   }
   const overrides: OverrideSlot[] = [];
-  for (const [nth, { code, uniforms: given, groups: own, buffers: bound }] of parts.entries()) {
+  for (const [nth, code] of parts.entries()) {
     const renamed = new Map<string, string>();
     const nameOf = (name: string): string => {
       let made = renamed.get(name);
@@ -95,24 +186,23 @@ export function beside(
       }
       return made;
     };
-    const slots = new Map(code.uniforms.map((u, i) => [u, word(u, given[i])]));
+    const slots = new Map(code.uniforms.map((u, i) => [u, word(u.name, u.dim, (s) => s.uniforms[nth][i])]));
     const constants = new Map(code.overrides.map((o) => [o, { name: nameOf(o.name) }]));
     overrides.push(...constants.values());
     const slotOf = new Map<BufferSlot, BufferSlot>();
     const begins = new Map<BufferSlot, X>();
     for (const [i, b] of code.buffers.entries()) {
-      const place = places.get(bound[i].value);
-      const value = place?.whole ?? bound[i].value;
-      let slot = buffers.get(value);
+      const { nth: which, at } = lies[nth][i];
+      let slot = buffers[which];
       if (!slot) {
         slot = { ...b, name: nameOf(b.name) };
-        buffers.set(value, slot);
+        buffers[which] = slot;
       }
       if (b.access === "read_write") slot.access = b.access;
       slot.wide ||= b.wide;
       slotOf.set(b, slot);
-      if (place) {
-        const fours = word({ dim: place.at, name: "begin" }, floorDiv(place.at, 4));
+      if (at) {
+        const fours = word("begin", at, (s) => floorDiv(s.begins[nth][i] as Dim, 4));
         begins.set(b, { k: "uniform", slot: fours, dtype: "i32", width: 1 });
       }
     }
@@ -130,12 +220,11 @@ export function beside(
         if (there.size < a.size) list[at] = { ...there, size: a.size };
       }
     }
-    groups = add(groups, own);
     // No workgroup is behind the last part, but those that make the ways equally long.
     const open = ways === 1 && nth === parts.length - 1;
     const end: X | undefined = open
       ? undefined
-      : { k: "uniform", slot: word({ dim: own, name: "end" }, groups), dtype: "i32", width: 1 };
+      : { k: "uniform", slot: word("end", sizes.groups[nth], (s) => s.ends[nth]), dtype: "i32", width: 1 };
     let mine = all;
     const inside: Stmt[] = [];
     if (before || ways > 1) {
@@ -166,38 +255,27 @@ export function beside(
     });
     before = end;
   }
-  const [first] = given;
-  const families = new Set(parts.map((p) => p.code.family));
+  const families = new Set(parts.map((p) => p.family));
   return {
     code: {
-      name: `${first.code.name}_and_${parts.length - 1}`,
+      name: `${first.name}_and_${parts.length - 1}`,
       family: `${[...families].join(" and ")}, ${parts.length} side by side`,
       uniforms,
       overrides,
-      buffers: [...buffers.values()],
+      buffers,
       shared: [...shared.values()].flat(),
       functions,
-      workgroup: first.code.workgroup,
+      workgroup: first.workgroup,
       body,
-      subgroups: parts.some((p) => p.code.subgroups),
-      nest: parts.flatMap((p) => p.code.nest),
+      subgroups: parts.some((p) => p.subgroups),
+      nest: parts.flatMap((p) => p.nest),
     },
-    groups: ways === 1 ? whole : mul(ceilDiv(whole, ways), ways),
     uniforms: values,
-    overrides: parts.flatMap((p) => p.overrides),
-    buffers: [...buffers].map(([value, { access }]) => ({ value, access })),
-    cost: add(...parts.map((p) => p.cost)),
   };
 }
 
 /** The number that a workgroup has in the whole, where neighbours are far apart. */
-function dealt(
-  group: X,
-  whole: Dim,
-  ways: number,
-  word: (slot: UniformSlot, value: Launch["uniforms"][number]) => UniformSlot,
-): X {
-  const each = ceilDiv(whole, ways);
-  const size: X = { k: "uniform", slot: word({ dim: each, name: "each" }, each), dtype: "i32", width: 1 };
+function dealt(group: X, each: UniformSlot, ways: number): X {
+  const size: X = { k: "uniform", slot: each, dtype: "i32", width: 1 };
   return bin("+", bin("*", bin("%", group, lit(ways)), size), bin("/", group, lit(ways)));
 }

@@ -4,7 +4,7 @@
 import { add, dim, evaluateAll, mul, NOMINAL, product } from "../../dims/dim.ts";
 import type { Graph, Value } from "../../ir/types.ts";
 import { beside, found, type Within, waits } from "../../kernel/beside.ts";
-import type { Stmt } from "../../kernel/code.ts";
+import type { KernelCode, Stmt } from "../../kernel/code.ts";
 import { type Launch, oneLaunch, type Step } from "../../kernel/launch.ts";
 import { isFlat, isRun } from "../../ops/source.ts";
 import { limitOf, type Target } from "../../targets.ts";
@@ -79,7 +79,7 @@ export function runBeside(
     const [l] = s.launches.list;
     const stored = l.buffers.filter((b) => b.access === "read_write").map((b) => b.value);
     if (stored.some((v) => overwritten.has(v) && shared(v))) return undefined;
-    return waits(l) && returns(l.code.body) ? undefined : l;
+    return waits(l) && factsOf(l.code).returns ? undefined : l;
   };
   /** Whether it may run as soon as it can: what it stores then lives longer, and what it reads may live shorter. */
   const isEarly = (l: Launch | undefined): boolean => {
@@ -106,53 +106,81 @@ export function runBeside(
       for (const l of s.launches.list)
         for (const b of l.buffers) if (overwritten.has(b.value)) note(touchers, b.value, i);
   });
-  const left: (Step | undefined)[] = [...steps];
+  /** Of a step that may stand beside others: what it binds, and the steps before it that it waits for there, last first. */
+  const looks = steps.map((_, i): Look | undefined => {
+    const l = single[i];
+    if (!l) return undefined;
+    const waitsFor = new Set<number>();
+    for (const b of l.buffers) {
+      // What is made from here on is not there yet, to be read or to be written on in (a sort's counts, zeros); what is read or
+      // written may not be overwritten earlier than it is.
+      for (const k of makers.get(baseOf(b.value)) ?? []) if (k < i) waitsFor.add(k);
+      if (b.access === "read_write") for (const k of touchers.get(b.value) ?? []) if (k < i) waitsFor.add(k);
+    }
+    return {
+      launch: l,
+      values: [...new Set(l.buffers.map((b) => b.value))],
+      waitsFor: [...waitsFor].sort((a, b) => b - a),
+      words: wordsOf(l),
+      statements: factsOf(l.code).statements,
+    };
+  });
   /** The step that a step runs beside. */
   const taken = new Map<number, number>();
+  /** Where to look next: the first step behind that may be taken. */
+  const next = new Int32Array(steps.length + 1).fill(steps.length);
+  for (let i = steps.length - 1, at = steps.length; i >= 0; i--) {
+    next[i] = at;
+    // What a loop runs is not looked into, and nobody looks past it.
+    if (steps[i].kind === "loop") at = steps.length;
+    else if (looks[i] && !held.has(steps[i])) at = i;
+  }
   const out: Step[] = [];
-  for (let i = 0; i < left.length; i++) {
-    const s = left[i];
-    if (!s) continue;
-    const first = single[i];
+  for (const [i, s] of steps.entries()) {
+    if (taken.has(i)) continue;
+    const first = looks[i];
     if (!first) {
       out.push(s);
       continue;
     }
-    const parts: Launch[] = [first];
+    const parts: Launch[] = [first.launch];
     const from: LaunchStep[] = [s as LaunchStep];
-    const bound = new Set(first.buffers.map((b) => b.value));
-    let used = wordsOf(first);
-    let statements = statementsOf(first);
-    /** One of these is a step from here on to the one before `j`, which did not run before. */
-    const among = (places: readonly number[] | undefined, j: number): boolean =>
-      places?.some((k) => k >= i && k < j && (taken.get(k) ?? i) === i) ?? false;
-    for (let j = i + 1; j < left.length && j <= i + FARTHEST && parts.length < MOST_PARTS; j++) {
-      const t = left[j];
-      if (!t) continue;
-      // What a loop runs is not looked into.
-      if (t.kind === "loop") break;
-      if (held.has(t)) continue;
-      const l = early[j] || j - i <= NEAR ? single[j] : undefined;
+    const bound = new Bound(within);
+    bound.add(first.values);
+    let used = first.words;
+    let statements = first.statements;
+    /** It waits for a step from `i` on that did not run before. */
+    const waitsHere = (l: Look): boolean => {
+      for (const k of l.waitsFor) {
+        if (k < i) return false;
+        if ((taken.get(k) ?? i) === i) return true;
+      }
+      return false;
+    };
+    for (
+      let last = i, j = next[i];
+      j < steps.length && j <= i + FARTHEST && parts.length < MOST_PARTS;
+      j = next[j]
+    ) {
+      if (taken.has(j)) {
+        next[last] = next[j];
+        continue;
+      }
+      last = j;
+      const l = early[j] || j - i <= NEAR ? looks[j] : undefined;
       const fits =
         l !== undefined &&
-        l.code.workgroup === first.code.workgroup &&
-        used + wordsOf(l) < words &&
-        statements + statementsOf(l) <= MOST_STATEMENTS &&
-        // What is made from here on is not there yet, to be read or to be written on in (a sort's counts, zeros); what is read
-        // or written may not be overwritten earlier than it is.
-        l.buffers.every(
-          (b) =>
-            !among(makers.get(baseOf(b.value)), j) &&
-            !(b.access === "read_write" && among(touchers.get(b.value), j)),
-        ) &&
-        bindings([...bound, ...l.buffers.map((b) => b.value)], within) <= most;
-      if (!fits || !l) continue;
-      parts.push(l);
-      from.push(t as LaunchStep);
-      for (const b of l.buffers) bound.add(b.value);
-      used += wordsOf(l);
-      statements += statementsOf(l);
-      left[j] = undefined;
+        l.launch.code.workgroup === first.launch.code.workgroup &&
+        used + l.words < words &&
+        statements + l.statements <= MOST_STATEMENTS &&
+        !waitsHere(l) &&
+        bound.with(l.values) <= most;
+      if (!fits) continue;
+      parts.push(l.launch);
+      from.push(steps[j] as LaunchStep);
+      bound.add(l.values);
+      used += l.words;
+      statements += l.statements;
       taken.set(j, i);
     }
     if (parts.length === 1) {
@@ -169,17 +197,74 @@ export function runBeside(
   return out;
 }
 
+interface Look {
+  readonly launch: Launch;
+  readonly values: readonly Value[];
+  readonly waitsFor: readonly number[];
+  readonly words: number;
+  readonly statements: number;
+}
+
 /** Words of a part, and where its buffers may begin. */
 const wordsOf = (l: Launch): number => l.uniforms.length + 1 + l.buffers.length;
-const statementsOf = ({ code }: Launch): number => {
-  const count = (list: readonly Stmt[]): number =>
-    list.reduce((n, s) => n + 1 + (s.k === "if" || s.k === "for" ? count(s.body) : 0), 0);
-  return count(code.body) + code.functions.reduce((n, f) => n + count(f.body), 0);
-};
-/** Buffers that kernels with these values bind. */
-function bindings(values: readonly Value[], within: Lying): number {
-  const places = found(values, within);
-  return new Set(values.map((v) => places.get(v)?.whole ?? v)).size;
+
+/** What is asked of a kernel's code, whoever launches it. */
+const facts = new WeakMap<KernelCode, { readonly statements: number; readonly returns: boolean }>();
+function factsOf(code: KernelCode) {
+  let own = facts.get(code);
+  if (!own) {
+    const count = (list: readonly Stmt[]): number =>
+      list.reduce((n, s) => n + 1 + (s.k === "if" || s.k === "for" ? count(s.body) : 0), 0);
+    const statements = count(code.body) + code.functions.reduce((n, f) => n + count(f.body), 0);
+    own = { statements, returns: returns(code.body) };
+    facts.set(code, own);
+  }
+  return own;
+}
+
+/** Values that kernels side by side bind. */
+class Bound {
+  private readonly within: Lying;
+  private readonly values = new Set<Value>();
+  /** Those that some of these lie in. */
+  private readonly wholes = new Set<Value>();
+  /** How many buffers that is: where several lie in a whole, it is bound in their place. */
+  private count = 0;
+
+  constructor(within: Lying) {
+    this.within = within;
+  }
+  /** Buffers that they bind together with these. */
+  with(more: readonly Value[]): number {
+    let n = this.count;
+    let fresh: Value[] | undefined;
+    for (const v of more) {
+      if (this.values.has(v)) continue;
+      const whole = this.within(v)?.whole;
+      // A whole that others lie in and that does not lie in itself: one buffer, or two.
+      const twice = (w: Value, inside: Value | undefined): boolean =>
+        inside !== w && (this.wholes.has(w) || (fresh?.includes(w) ?? false));
+      const apart = (w: Value): boolean => this.values.has(w) || more.includes(w);
+      if (twice(v, whole) || (whole && apart(whole) && this.within(whole)?.whole !== whole))
+        return this.of([...new Set([...this.values, ...more])]).size;
+      if (whole && (this.wholes.has(whole) || fresh?.includes(whole))) continue;
+      if (whole) fresh = [...(fresh ?? []), whole];
+      n++;
+    }
+    return n;
+  }
+  add(more: readonly Value[]): void {
+    for (const v of more) {
+      this.values.add(v);
+      const whole = this.within(v)?.whole;
+      if (whole) this.wholes.add(whole);
+    }
+    this.count = this.of([...this.values]).size;
+  }
+  private of(values: readonly Value[]): ReadonlySet<Value> {
+    const places = found(values, this.within);
+    return new Set(values.map((v) => places.get(v)?.whole ?? v));
+  }
 }
 /** Some thread may leave it before the others. */
 const returns = (body: readonly Stmt[]): boolean =>

@@ -65,6 +65,7 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
   };
   const keyOf = (v: Value): string => `${p.identity.of(v)}@${layouts.order(v).join()} as ${layouts.dtype(v)}`;
   const late = new Set<Step>();
+  const anyHeld = fused.graph.nodes.some((n) => n.op.late);
   /** Those that run where they stand: what they read is there before, and yet they are not wanted before. */
   const held = new Set<Step>();
   const single = laid.order.flatMap((g): Step | Step[] => {
@@ -93,7 +94,7 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
         own.findIndex((step) => binds(step, left)),
       );
       for (const step of own.slice(first + 1)) late.add(step);
-      if (isHeld(g, fused)) for (const step of own) held.add(step);
+      if (anyHeld && isHeld(g, fused)) for (const step of own) held.add(step);
       return own;
     }
     const key = roots.map(keyOf).join("|");
