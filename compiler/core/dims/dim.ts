@@ -76,8 +76,7 @@ function normal(terms: readonly Term[]): Dim {
 
 function fromTerms(list: readonly Term[]): Dim {
   if (list.length > MAX_TERMS) throw tooComplex();
-  if (list.length === 1)
-    return list[0].coef === 0 ? ZERO : normal([{ ...list[0], coef: exact(list[0].coef) }]);
+  if (list.length === 1) return exact(list[0].coef) === 0 ? ZERO : normal([list[0]]);
   const byKey = new Map<string, Term>();
   for (const t of list) {
     const old = byKey.get(t.key);
@@ -187,10 +186,22 @@ function mul2(a: Dim, b: Dim): Dim {
   const terms: Term[] = [];
   for (const p of a.terms)
     for (const q of b.terms) {
-      const atoms = [...p.atoms, ...q.atoms].sort((x, y) => (x.key < y.key ? -1 : x.key > y.key ? 1 : 0));
-      terms.push({ coef: p.coef * q.coef, atoms, key: monoKey(atoms) });
+      const atoms = inOrder(p.atoms, q.atoms);
+      terms.push({ coef: p.coef * q.coef, atoms, key: atoms === p.atoms ? p.key : monoKey(atoms) });
     }
   return fromTerms(terms);
+}
+/** Atoms of two monomials: both are in order. */
+function inOrder(a: readonly Atom[], b: readonly Atom[]): readonly Atom[] {
+  if (b.length === 0) return a;
+  const out: Atom[] = [];
+  let i = 0;
+  for (const x of b) {
+    while (i < a.length && a[i].key <= x.key) out.push(a[i++]);
+    out.push(x);
+  }
+  while (i < a.length) out.push(a[i++]);
+  return out;
 }
 
 /** The quotient when `term` is divisible by `by` as monomials, else undefined. */
@@ -300,7 +311,15 @@ export function asConst(a: DimLike): number | undefined {
 }
 export const isConst = (a: DimLike, value: number): boolean => asConst(a) === value;
 /** Equality of normal forms: true means equal; false means "not shown equal". */
-export const equal = (a: DimLike, b: DimLike): boolean => dim(a).key === dim(b).key;
+export function equal(a: DimLike, b: DimLike): boolean {
+  const x = dim(a);
+  const y = dim(b);
+  if (x === y) return true;
+  if (x.terms.length !== y.terms.length) return false;
+  // Few are compared one by one: their text may be asked for nowhere else.
+  if (x.terms.length > 8) return x.key === y.key;
+  return x.terms.every((t, i) => t.coef === y.terms[i].coef && t.key === y.terms[i].key);
+}
 /** True when a and b differ for every value of the symbols (their difference is a nonzero literal). */
 export const surelyDiffer = (a: DimLike, b: DimLike): boolean => (asConst(sub(a, b)) ?? 0) !== 0;
 /** True when `a` is at least 0 for every value of its symbols, as far as its form shows. */

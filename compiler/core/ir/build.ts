@@ -1,6 +1,6 @@
 // Creating nodes and graphs. In: operators, operands, attributes. Out: nodes typed by their op's `infer`, equal pure nodes
 // shared (hash-consing), each with the origin in force. Separate from the types because only builders allocate ids.
-import { asConst, type Dim, print as printDim, symbols } from "../dims/dim.ts";
+import { asConst, type Dim, equal, print as printDim, symbols } from "../dims/dim.ts";
 import { isData } from "./data.ts";
 import {
   type Attr,
@@ -141,9 +141,7 @@ export function attrsHaveSymbols(attrs: Attrs): boolean {
 
 export const typeText = (t: TensorType): string => `${t.dtype}[${t.shape.map(printDim).join(", ")}]`;
 export const sameType = (a: TensorType, b: TensorType): boolean =>
-  a.dtype === b.dtype &&
-  a.shape.length === b.shape.length &&
-  a.shape.every((d, i) => d.key === b.shape[i].key);
+  a.dtype === b.dtype && a.shape.length === b.shape.length && a.shape.every((d, i) => equal(d, b.shape[i]));
 
 /**
  * A builder with its own id space from `firstId` up. Pass the same builder through everything that makes one graph;
@@ -299,6 +297,12 @@ export function finishGraph(parts: GraphParts): Graph {
     ...writes.map((w) => w.value),
   ];
   return { ...parts, writes, constraints: parts.constraints ?? [], nodes: reachable(sinks) };
+}
+
+/** The graph with ids in its order, from 0: for who has just made it, and whose nodes nobody else has. */
+export function numbered(graph: Graph): Graph {
+  for (const [i, n] of graph.nodes.entries()) (n as { id: number }).id = i;
+  return graph;
 }
 
 /** The nodes of a graph anew, on other operands: where each of its values went. */

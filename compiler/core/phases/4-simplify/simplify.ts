@@ -2,7 +2,7 @@
 // and every sink a value that some kernel computes. Each pass is a named function on graphs; the order is the list below.
 
 import { bodyOf, withBody } from "../../ir/blocks.ts";
-import { derivedOrigin, PART_OF } from "../../ir/build.ts";
+import { derivedOrigin, numbered, PART_OF } from "../../ir/build.ts";
 import { transform } from "../../ir/transform.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
 import { copy } from "../../ops/copy.ts";
@@ -103,21 +103,26 @@ export function simplify(
 
 /** Composites become their definitions, in loops' bodies as well. */
 export function expand(graph: Graph, options: SimplifyOptions): Graph {
+  const opens = (n: Node): boolean =>
+    (n.op.fuses === "composite" || n.op.fuses === "algorithm") &&
+    n.op.expand !== undefined &&
+    !options.claims?.(n);
   let g = graph;
   for (;;) {
     let again = false;
     g = transform(g, (b, n, inputs) => {
       const body = bodyOf(n);
       if (body) return b.node(n.op, inputs, withBody(n, expandBody(body, options)), n.label);
-      const whole = n.op.fuses !== "composite" && n.op.fuses !== "algorithm";
-      if (whole || !n.op.expand || options.claims?.(n)) return undefined;
+      const { expand: definition } = n.op;
+      if (!definition || !opens(n)) return undefined;
       again = true;
       const made = b.node(n.op, inputs, n.attrs, n.label)[0].node;
-      const { expand: definition } = n.op;
       // Kernels and messages name the operator the author wrote.
       return b.at(derivedOrigin(n.origin, `${PART_OF}${n.op.name}`), () => definition(b, made));
     }).graph;
     if (!again) return g;
+    // What is made of definitions has ids of all that was made on the way.
+    if (!g.nodes.some(opens)) return numbered(g);
   }
 }
 /** Bodies by what is claimed in them: one that several loops share stays one. */
