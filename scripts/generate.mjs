@@ -63,6 +63,24 @@ async function runtimeText(without) {
   return { text, lines: lineEnds(text) };
 }
 
+/** What a debug build's module has behind its runtime: `mdlNoting`. */
+async function notingText() {
+  const bundle = await rolldown({
+    input: join(runtimeDir, "notes.ts"),
+    platform: "neutral",
+    transform: { target: "es2022" },
+    logLevel: "silent",
+  });
+  const { output } = await bundle.generate({
+    format: "iife",
+    name: "mdlNotes",
+    minify: true,
+    comments: false,
+  });
+  await bundle.close();
+  return `${output[0].code.trim()}\nconst mdlNoting = mdlNotes.noting;`;
+}
+
 /** With and without each part: by what is left out. */
 async function runtimes() {
   const all = {};
@@ -132,6 +150,7 @@ export async function generate() {
   const texts = "Readonly<Record<string, { readonly text: string; readonly lines: readonly number[] }>>";
   const runtime = [
     constant("runtimes", texts, await runtimes()),
+    constant("notingText", "string", await notingText()),
     constant("moduleTypesText", "string", moduleTypes()),
   ];
   write("runtime-text.ts", runtime.join("\n"));

@@ -204,6 +204,10 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
         .default("any"),
     )
     .option("--minify", "as few bytes as it takes, for a bundle: kernels are not for reading then")
+    .option(
+      "--debug",
+      "a module whose calls show what print is handed, and fail where an assert does not hold",
+    )
     .option("--force", "replace files of the same names that mdl did not write")
     .option("--watch", "compile again whenever the source or a file it imports changes, until Ctrl-C")
     .addOption(new Option("--emit <stage>", "print a stage instead of writing files").choices(STAGES))

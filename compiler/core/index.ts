@@ -2,8 +2,9 @@
 // or graphs in, artefact and reports out. No file, no GPU: imports come through `resolve`, so that it runs in a browser. The
 // command line (compiler/cli) is one of its hosts, and imports nothing else of this folder. docs/library.md has examples.
 
-import type { Artefact } from "../../runtime/core/program.ts";
+import type { Artefact, Notes } from "../../runtime/core/program.ts";
 import { checkBind } from "./bind.ts";
+import { withNotes } from "./debug/index.ts";
 import {
   type Diagnostic,
   Diagnostics,
@@ -354,9 +355,14 @@ function placeIn(file: string, text: string): (n: Node) => string {
 
 // ------------------------------------------------------------------------------------------------------ compile
 
-export interface CompileOptions extends Omit<CheckOptions, "names">, Omit<BuildOptions, "source"> {}
+export interface CompileOptions extends Omit<CheckOptions, "names">, Omit<BuildOptions, "source"> {
+  /** A module that shows what `print` is handed and tests what `assert` says, with each call: `notes` is for `emitModule`. */
+  readonly debug?: boolean;
+}
 
 export interface Compiled extends Omit<Build, "emit"> {
+  /** Of a build with `debug`. */
+  readonly notes?: Notes;
   readonly diagnostics: readonly Diagnostic[];
   /** The text of a stage; of one target where the stage has targets (the first by default). */
   emit(stage: Stage, target?: string): string;
@@ -367,18 +373,28 @@ export interface Compiled extends Omit<Build, "emit"> {
  * what the source is at fault for.
  */
 export function compile(source: string, file: string, options: CompileOptions = {}): Compiled {
-  const checked = check(source, file, options);
+  const { debug } = options;
+  const checked = check(
+    source,
+    file,
+    debug ? { ...options, watch: options.watch ?? (() => false) } : options,
+  );
   if (!checked.models || checked.diagnostics.some((d) => d.severity === "error"))
     throw new MdlError(checked.diagnostics);
-  const [model] = checked.models;
-  if (!model) {
+  const [own] = checked.models;
+  if (!own) {
     const problems = new Diagnostics();
     problems.report("E0205", `there is no model in ${file}`, { file, start: 0, end: 0 });
     throw new MdlError(problems.list());
   }
-  const built = build(model, { ...options, source: { file, text: source } });
+  const textOf = (of: string): string | undefined =>
+    of === file ? source : (stdSources[of] ?? options.resolve?.(of));
+  const { model, notes } = debug ? withNotes(own, textOf) : { model: own, notes: undefined };
+  const entries = options.entries?.flatMap((e) => [e, notes?.[e]?.by ?? []].flat());
+  const built = build(model, { ...options, entries, source: { file, text: source } });
   return {
     ...built,
+    ...(notes && { notes }),
     diagnostics: checked.diagnostics,
     emit: (stage, target) => (stage === "ast" ? print(parse(source, file).tree) : built.emit(stage, target)),
   };

@@ -365,3 +365,24 @@ export interface PackedProgram extends Omit<Program, "kernels" | "entries" | "de
     readonly number[],
   ])[];
 }
+
+// What a debug build's module says beside its calls (notes.ts).
+
+export interface Note {
+  readonly kind: "print" | "assert";
+  /** `net.mdl:34`, and the instance. */
+  readonly at: string;
+  /** The author's words, or what stands in the source. */
+  readonly text: string;
+  /** Which result of `by`; none where it is words alone. */
+  readonly output?: string;
+  /** Axes before its own: one for each scan that it is inside of. */
+  readonly passes: number;
+}
+export interface Noted {
+  /** The entry that computes what is noted: of the same inputs, writing nothing. None where all is words. */
+  readonly by?: string;
+  readonly notes: readonly Note[];
+}
+/** By entry. */
+export type Notes = Readonly<Record<string, Noted>>;

@@ -1,10 +1,12 @@
 // Looking into a model on the adapter: what a debug build shows is what the reference has; a bad step of mdl train ends it with
 // the line; gradients agree.
-import { writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { testCli } from "../support/cli.ts";
 import { testDevice } from "../support/device.ts";
+import { projectRoot } from "../support/files.ts";
 
 const { folder, run } = testCli();
 
@@ -66,6 +68,79 @@ describe("a debug build on a GPU", () => {
     const checked = run(["gradcheck", "small.mdl", "--samples", "2", "--device", "gpu"]);
     expect([checked.code, checked.err]).toEqual([0, ""]);
     expect(checked.out).toMatch(/2 gradients right/);
+  });
+
+  it("prints and asserts in a module, with what the call draws, and changes nothing of it", async (context) => {
+    await testDevice(context);
+    writeFileSync(
+      join(folder, "noted.mdl"),
+      `model Noted {
+  param w: f32[4] = ones()
+  buffer calls: i32 = zeros()
+  fn loss(x: f32[N, 4]) -> f32 {
+    d = sum(dropout(x * w, 0.5))
+    print("sum", d)
+    assert(x < 9.0, "x is small")
+    d
+  }
+  fn count(x: f32[T]) -> f32 {
+    calls <- calls + 1
+    print("counted", calls)
+    scan a over x axis 0 with s = 0.0 { print("so far", s); s = s + a }
+  }
+}
+train fit for Noted { minimize loss; with sgd(lr = 0.1) }
+`,
+    );
+    expect(run(["compile", "noted.mdl", "--debug", "-o", "noted"])).toMatchObject({ code: 0, err: "" });
+    expect(run(["compile", "noted.mdl", "-o", "plain"])).toMatchObject({ code: 0, err: "" });
+    const steps = `const x = { data: Float32Array.from({ length: 12 }, (_, i) => i % 7), shape: [3, 4] };
+const losses = [];
+for (let i = 0; i < 3; i++) losses.push(await (await net.train_step({ x })).loss);
+`;
+    writeFileSync(
+      join(folder, "noted.mjs"),
+      `import { load, MdlRuntimeError } from "./noted/noted.js";
+import { load as plain } from "./plain/noted.js";
+const printed = [];
+console.log = (text) => printed.push(text);
+async function losses(net) { ${steps} return losses; }
+const net = await load({ seed: 5, entries: ["train_step", "count"] });
+const found = await losses(net);
+const other = await plain({ seed: 5 });
+const same = await losses(other);
+await net.count({ x: Float32Array.of(1, 2) });
+let error;
+try {
+  await net.train_step({ x: { data: Float32Array.of(1, 2, 9, 10), shape: [1, 4] } });
+} catch (e) {
+  error = [e instanceof MdlRuntimeError, e.code, e.message];
+}
+const calls = (await net.getParameter("calls")).item();
+process.stdout.write(JSON.stringify({ printed, found, same, error, calls, entries: Object.keys(net.entries) }));
+net.dispose();
+other.dispose();
+`,
+    );
+    symlinkSync(join(projectRoot, "node_modules"), join(folder, "node_modules"), "junction");
+    const { status, stdout, stderr } = spawnSync(process.execPath, ["noted.mjs"], {
+      cwd: folder,
+      encoding: "utf8",
+    });
+    expect(status, stderr).toBe(0);
+    const { printed, found, same, error, calls, entries } = JSON.parse(stdout);
+    expect(found).toEqual(same);
+    const [one, two, three, ...rest] = printed as readonly string[];
+    [one, two, three].forEach((line, i) => {
+      expect(line).toMatch(/^noted\.mdl:6: sum: Tensor f32\[\] /);
+      expect(Number(line.split(" ").at(-1))).toBeCloseTo(found[i], 3);
+    });
+    expect(rest.slice(0, 2)).toEqual([
+      "noted.mdl:12: counted: Tensor i32[] 0",
+      "noted.mdl:13: so far (each pass): Tensor f32[2] [0., 1.]",
+    ]);
+    expect(error).toEqual([...[true, "assert", "noted.mdl:7: x is small: false in 2 of 4, first at [0, 2]"]]);
+    expect([calls, entries]).toEqual([1, ["loss", "count", "fit_step", "train_step"]]);
   });
 
   it("says why mdl train met a bad step", async (context) => {

@@ -7,7 +7,7 @@ import { describe, expect, it, vi } from "vitest";
 import { errorOf, firstDiffering } from "../../compiler/cli/debug/gradcheck.ts";
 import { barsOf, short, statsOf } from "../../compiler/cli/debug/stats.ts";
 import { execute } from "../../compiler/cli/program.ts";
-import { check, compile, debugging } from "../../compiler/core/index.ts";
+import { check, compile, debugging, emitModule } from "../../compiler/core/index.ts";
 import { signatureOf } from "../../runtime/core/store.ts";
 import { testCli } from "../support/cli.ts";
 
@@ -115,6 +115,35 @@ describe("print and assert", () => {
       return JSON.stringify(artefact);
     };
     expect(of(net(true))).toBe(of(net(false)));
+  });
+
+  it("make a module of their own, whose entries are the ordinary ones", () => {
+    const of = (debug: boolean) => compile(net(true), "net.mdl", { targets: ["gpu"], debug });
+    const [plain, debug] = [of(false), of(true)];
+    const options = { runtime: "inline", minify: true } as const;
+    const written = emitModule(debug.artefact, { ...options, notes: debug.notes });
+    expect(plain.notes).toBeUndefined();
+    expect(emitModule(plain.artefact, options).js).not.toMatch(/mdlNot|notes|assert/);
+    expect(written.js).toContain("mdlNoting");
+    // Nobody sees what computes it.
+    expect(written.dts).not.toContain("notes");
+    const entries = debug.artefact.programs[0].entries.map((e) => e.name);
+    const own = plain.artefact.programs[0].entries.map((e) => e.name);
+    expect(entries.filter((name) => !name.endsWith("$notes"))).toEqual(own);
+    expect(Object.keys(debug.notes ?? {})).toEqual([
+      ...["logits", "loss", "walk", "slope", "fit_step", "train_step"],
+    ]);
+    expect(debug.notes?.walk).toEqual({
+      by: "walk$notes",
+      notes: [
+        { kind: "print", at: "net.mdl:34", text: "z", output: "kept0", passes: 1 },
+        { kind: "assert", at: "net.mdl:35", text: "z is small", output: "kept1", passes: 1 },
+      ],
+    });
+    const { writesState, writesParams } = debug.artefact.programs[0].entries.find(
+      (e) => e.name === "walk$notes",
+    ) as (typeof debug.artefact.programs)[0]["entries"][0];
+    expect([writesState, writesParams]).toEqual([[], []]);
   });
 
   it("are statements, whose mistakes are told", () => {

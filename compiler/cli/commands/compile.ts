@@ -40,6 +40,7 @@ export interface CompileFlags {
   readonly runtime: "inline" | "import";
   readonly host?: "any" | "page";
   readonly minify?: boolean;
+  readonly debug?: boolean;
   readonly emit?: Stage;
   readonly force?: boolean;
   readonly watch?: boolean;
@@ -117,6 +118,7 @@ async function compileOnce(
       host: flags.host,
       source: basename(files.file),
       compiler: `mdl ${version()}`,
+      notes: c.notes,
     });
     outputs.push({ path: `${stem}.js`, data: js }, { path: `${stem}.d.ts`, data: dts });
     const own: Written[] = [
@@ -172,6 +174,7 @@ const compileModel = (files: SourceFiles, model: string | undefined, flags: Comp
       ...storageOption(flags),
       targets: targetsWith(flags.tuning ?? [], flags.target, precisionOf(flags)),
       minify: flags.minify,
+      debug: flags.debug,
     }),
   );
 

@@ -41,6 +41,8 @@ export interface DebugEntry {
   readonly others: readonly string[];
   readonly prints: readonly Sight[];
   readonly asserts: readonly Sight[];
+  /** Both, in the order of the program. */
+  readonly sights: readonly Sight[];
 }
 
 /** An entry, or a train block by its own: `NAME_step`, or `NAME_gradients`. */
@@ -102,6 +104,7 @@ const made = (
   others: [...new Set(seen.flatMap((s) => (s.kind === "value" && !s.value ? [s.name] : [])))],
   prints: seen.filter((s) => s.kind === "print"),
   asserts: seen.filter((s) => s.kind === "assert"),
+  sights: seen.filter((s) => s.kind !== "value"),
 });
 
 const KINDS = new Map([

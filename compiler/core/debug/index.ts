@@ -8,6 +8,7 @@ export {
   type Watched,
 } from "./entry.ts";
 export { computed, type Gradient, type GradientEntry, gradientEntry, pushed } from "./gradients.ts";
+export { withNotes } from "./notes.ts";
 export {
   COUNTS,
   HYPER,

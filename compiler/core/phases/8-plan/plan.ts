@@ -105,7 +105,10 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
         name: "seed",
         dtype: "u32",
         range: range(table, planner.storeOf(n.outs[0], top)),
-        counter: p.places.state.get(RANDOM_STEP)?.offset,
+        // What does not count a draw (a debug build's entry) draws as the next one that does.
+        counter: graph.writes.some((w) => w.path === RANDOM_STEP)
+          ? p.places.state.get(RANDOM_STEP)?.offset
+          : undefined,
       });
     if (n.op.name === "hyper") {
       const whole = planner.storeOf(n.outs[0], top);

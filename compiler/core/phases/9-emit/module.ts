@@ -1,8 +1,9 @@
 // The last phase: an artefact becomes an ES module and its types. In: an artefact (data) and where it came from. Out: the
 // text of `NAME.js`, self-contained unless the runtime is to be imported, and of `NAME.d.ts`.
-import type { Artefact, Init } from "../../../../runtime/core/program.ts";
+
+import type { Artefact, Init, Notes } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
-import { runtimes } from "../../generated/runtime-text.ts";
+import { notingText, runtimes } from "../../generated/runtime-text.ts";
 import { quantizeCommand, type Storage, storageText } from "../../storage.ts";
 import { ownOf, spelled } from "./brief.ts";
 import { alikeTogether } from "./order.ts";
@@ -23,6 +24,8 @@ export interface EmitOptions {
   /** For the header: the source's file name, and the compiler's version. */
   readonly source?: string;
   readonly compiler?: string;
+  /** Of a debug build: what calls print and test. */
+  readonly notes?: Notes;
 }
 
 export interface EmittedModule {
@@ -50,8 +53,8 @@ export function emitModule(artefact: Artefact, options: EmitOptions): EmittedMod
         "// Everything else, as data: see Packed in mdlc/runtime.",
         `const mdlArtefact = {\n texts: mdlTexts,\n ${data(rest, "").replace(/^\{\s*/, "")};\n`,
       ];
-  const js = `${parts.join("\n")}\n${options.runtime === "inline" ? inlined(artefact, options) : imported(artefact)}\n`;
-  return { js, dts: emitTypes(artefact, header) };
+  const js = `${parts.join("\n")}\n${options.runtime === "inline" ? inlined(artefact, options) : imported(artefact, options)}\n`;
+  return { js, dts: emitTypes(withoutNoted(artefact, options.notes), header) };
 }
 
 /** Without doc comments, which no runtime reads: the types have them. */
@@ -82,6 +85,23 @@ function ordered(artefact: Artefact, order: readonly number[]): Artefact {
   };
 }
 
+/** Without the entries that compute what is noted, which a caller does not see. */
+function withoutNoted(artefact: Artefact, notes: Notes | undefined): Artefact {
+  if (!notes) return artefact;
+  const own = new Set(Object.values(notes).map((n) => n.by));
+  const programs = artefact.programs.map((p) => ({
+    ...p,
+    entries: p.entries.filter((e) => !own.has(e.name)),
+  }));
+  return { ...artefact, programs };
+}
+
+/** What calls `start` in a debug build, and prints and tests; `failure` is the class of what it throws. */
+const noting = (notes: Notes, start: string, failure: string): string =>
+  `// What print and assert say.
+${notingText}
+const mdlStart = mdlNoting(${start}, ${data(notes, "")}, ${failure});`;
+
 /** How the module is loaded. Of stored weights, what refuses others says what makes them. */
 const startOf = ({ storage }: Artefact): string =>
   storage
@@ -103,7 +123,12 @@ const STORED = (storage: Storage): string =>
 const START = `const mdlLoad = (options) => mdlStart(mdlArtefact, options);
 export { mdlArtefact as artefact, mdlLoad as load };`;
 
-const imported = (artefact: Artefact): string => `import { load as mdlStart } from "mdlc/runtime";
+const imported = (artefact: Artefact, { notes }: EmitOptions): string => `${
+  notes
+    ? `import { load as mdlPlain, MdlRuntimeError as mdlFailure } from "mdlc/runtime";
+${noting(notes, "mdlPlain", "mdlFailure")}`
+    : `import { load as mdlStart } from "mdlc/runtime";`
+}
 export * from "mdlc/runtime";
 ${startOf(artefact)}`;
 
@@ -144,9 +169,11 @@ function inlined(artefact: Artefact, options: EmitOptions): string {
   const others = exported
     .filter((e) => e !== start)
     .map(([local, name]) => (name ? `${local} as ${name}` : local));
+  const failure = exported.find(([local, name]) => (name ?? local) === "MdlRuntimeError") ?? [];
+  const begin = options.notes ? noting(options.notes, start[0], failure[0]) : `const mdlStart = ${start[0]};`;
   const left = without.length > 0 ? `, without what it does not use (${without.join(", ")})` : "";
   return `${options.minify ? "" : `// The runtime${left}.\n`}${text.slice(0, clause.index).trimEnd()}
-const mdlStart = ${start[0]};
+${begin}
 ${startOf(artefact)}
 export { ${others.join(", ")} };`;
 }
