@@ -46,7 +46,11 @@ const names: ReadonlyMap<string, string> = new Map([
   ),
   ["ModuleDict", "bind the layers to names, each of its own"],
   // Shapes.
-  ...words("view view_as resize", "write reshape(x, 2, 3); the sizes may hold symbols"),
+  ...words("view view_as", "write reshape(x, 2, 3); the sizes may hold symbols"),
+  ...words(
+    "resize",
+    "write interpolate(x, size = [6, 8]) for a picture of another size, reshape(x, 2, 3) for another shape",
+  ),
   ...words(
     "permute swapaxes swapdims movedim moveaxis",
     "write transpose(x, [0, 2, 1]), with the axes in their new order",
@@ -77,7 +81,7 @@ const names: ReadonlyMap<string, string> = new Map([
     'write scatter_reduce(x, index, source, axis = 0, reduce = "amax"), the index broadcast to the source',
   ],
   ...words("scatter_sum segment_reduce unsorted_segment_sum", "write segment_sum(x, ids, segments)"),
-  ...words("take_along_axis take_along_dim", "write gather(x, index, axis = 1)"),
+  ...words("take_along take_along_axis take_along_dim", "write gather(x, index, axis = 1)"),
   ["size", "x.shape is the list of sizes, x.shape[0] one of them"],
   ...words("dim ndim", "x.rank is the number of axes"),
   ...words("numel nelement", "multiply the sizes: N * d"),

@@ -64,9 +64,13 @@ export const attentionOp: OpDef = {
   complete: ([q], attrs) => {
     const d = asConst(q.shape[q.shape.length - 1] ?? dim(1));
     if (attrs.scale === undefined && d === undefined)
-      fail("E0506", "attention: scale is needed where the last axis is not a known number", {
-        attr: "scale",
-      });
+      fail(
+        "E0506",
+        "attention: scale is needed where the last axis is not a known number: of q * rsqrt(f32(D)) it is 1",
+        {
+          attr: "scale",
+        },
+      );
     return { causal: boolAt(attrs, "causal"), scale: attrs.scale ?? 1 / Math.sqrt(d || 1) };
   },
   infer: (inputs, _attrs, b) => {

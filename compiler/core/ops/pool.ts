@@ -10,6 +10,7 @@ import {
   dim,
   exactQuotient,
   floorDiv as floorDivDims,
+  min as minDims,
   mul,
   ONE,
   product,
@@ -86,13 +87,10 @@ function positions(name: string, x: TensorType, attrs: Attrs, b: Requirer, pools
     );
     if (!boolAt(attrs, "ceil_mode")) return add(floorDivDims(room, a.stride[d]), 1);
     const count = add(ceilDiv(room, a.stride[d]), 1);
-    // A last window that starts in the padding behind is left out.
-    const [n, extent] = [asConst(count), asConst(x.shape[2 + d])];
-    if (n === undefined || extent === undefined) {
-      if (a.stride[d] === 1 || (a.padding[d] === 0 && a.stride[d] <= reach(a, d))) return count;
-      return fail("E0504", `${name}: ceil_mode needs a known extent here`, { attr: "ceil_mode" });
-    }
-    return dim((n - 1) * a.stride[d] >= extent + a.padding[d] ? n - 1 : n);
+    // Windows that follow each other reach the end of the image.
+    if (a.stride[d] === 1 || (a.padding[d] === 0 && a.stride[d] <= reach(a, d))) return count;
+    // A last window that starts in the padding behind is left out; there is one at most, since padding is half a window.
+    return minDims(count, ceilDiv(add(x.shape[2 + d], a.padding[d]), a.stride[d]));
   });
 }
 const pooled = (name: string): OpDef["infer"] => {
