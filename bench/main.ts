@@ -23,10 +23,11 @@ import {
   measureCompiling,
 } from "./compile.ts";
 import { computeFigures } from "./compute-figures.ts";
-import { calls, usualCalls } from "./estimate/calls.ts";
+import { calls, parts as pageParts, usualCalls } from "./estimate/calls.ts";
 import { chips } from "./estimate/chips.ts";
-import { estimate } from "./estimate/estimate.ts";
-import { estimatePage, estimateTable, kernelTable } from "./estimate/report.ts";
+import { callsAsked, estimate, estimatorFor } from "./estimate/estimate.ts";
+import { estimatePage, estimateTable, kernelTable, tuneTable, waysTable } from "./estimate/report.ts";
+import { tune, writeTable } from "./estimate/tune.ts";
 import { type BenchOptions, HELP, parseOptions, UsageError } from "./options.ts";
 import { readText, root } from "./paths.ts";
 import { installPeers } from "./peers/install.ts";
@@ -120,7 +121,36 @@ async function measureIn(folder: string, options: BenchOptions): Promise<number>
   return called.length === 0 || called.some((row) => row.warm_ms) ? 0 : 3;
 }
 
-function benchEstimate(options: BenchOptions): number {
+/** The revision of this tree, for what is written of it. */
+function revisionName(): string {
+  const head = spawnSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" });
+  return head.status === 0 ? head.stdout.trim() : "a tree without git";
+}
+
+async function benchTune(options: BenchOptions, file: string): Promise<number> {
+  const estimator = estimatorFor(options.chips, say);
+  if ("missing" in estimator) {
+    console.log(`skipped: ${estimator.missing}`);
+    return 0;
+  }
+  const asked = callsAsked({ ...options, only: options.only.estimate });
+  const [chip] = estimator.chips;
+  const made = {
+    by: `npm run bench -- --estimate ${chip.name} --tune, of ${revisionName()}: estimated, nothing was run`,
+    on: chip.title,
+    date: new Date().toISOString().slice(0, 10),
+    of: asked.map((call) => call.name).join(", "),
+  };
+  const { table: tuned, ways, before, after } = await tune(estimator, chip, asked, made, say);
+  writeTable(file, tuned);
+  if (options.kernels) console.log(`${waysTable(ways)}\n`);
+  console.log(tuneTable(tuned, before, after));
+  say(`wrote ${file}`);
+  return 0;
+}
+
+async function benchEstimate(options: BenchOptions): Promise<number> {
+  if (options.tune !== undefined) return benchTune(options, options.tune);
   const rows = estimate({ ...options, only: options.only.estimate }, say);
   if ("missing" in rows) {
     console.log(`skipped: ${rows.missing}`);
@@ -132,11 +162,9 @@ function benchEstimate(options: BenchOptions): number {
   if (options.json)
     writeFileSync(options.json, `${JSON.stringify({ estimated: true, rows: bare }, null, 2)}\n`);
   if (options.results) {
-    const head = spawnSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" });
-    const revision = head.status === 0 ? head.stdout.trim() : "a tree without git";
     const page = join(root, "bench", "results", options.results);
     mkdirSync(dirname(page), { recursive: true });
-    writeFileSync(`${page}.md`, estimatePage(options.results, rows, revision));
+    writeFileSync(`${page}.md`, estimatePage(options.results, rows, revisionName(), pageParts));
     writeFileSync(`${page}.json`, `${JSON.stringify({ estimated: true, rows: bare }, null, 1)}\n`);
     say(`wrote bench/results/${options.results}.md and .json`);
   }
@@ -243,6 +271,7 @@ else {
       sizes: names(sizedModels),
       estimate: names(calls),
       usual: usualCalls,
+      page: pageParts.flatMap(({ of }) => of),
       chips: names(chips),
       figures: names([...workloads, ...curves]),
       systems: names(systems),

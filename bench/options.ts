@@ -46,6 +46,9 @@ export interface BenchOptions {
   readonly storage?: StorageName;
   /** A line for every kernel. */
   readonly kernels: boolean;
+  /** A tuning table: to estimate with, and to make. */
+  readonly tuning?: string;
+  readonly tune?: string;
 }
 
 export const HELP = `npm run bench -- [--only NAME,…] [--systems SYSTEM,…] [--quick] [--json FILE] [--results NAME]
@@ -76,8 +79,11 @@ In place of calls, or with --full beside them:
   --figures         computes anew what must come out (bench/figures), with PyTorch
   --estimate CHIPS  what calls would take on GPUs that are not here, by machine code for them and a model of their units
                     (bench/estimate): navi21, navi31, a6000, rtx4090, h100 and more; of the first seven workloads and
-                    larger ones, those of --only, or FILE.mdl with --size (32)
+                    larger ones, those of --only, or FILE.mdl with --size (32); --results also takes models and shapes
+                    that nothing was tuned for
       --kernels       every kernel of it: registers, spills, workgroup memory, occupancy, bounds
+      --tune FILE     tries the choices of kernel families for one chip, and writes a table for mdl compile --tuning
+      --tuning FILE   estimates with such a table
 
 Peers are installed into bench/node_modules when they are first asked for. PyTorch is a Python's: python3, or what
 MDL_BENCH_PYTHON names.
@@ -97,6 +103,8 @@ export interface Known extends Readonly<Record<Kind, readonly string[]>> {
   readonly quick: readonly string[];
   /** Of estimates, those that are made where none is named. */
   readonly usual: readonly string[];
+  /** Those that a page of results has. */
+  readonly page: readonly string[];
 }
 
 /** Within five minutes, the peers' last first call and the compiler's own rows included. */
@@ -128,7 +136,8 @@ export function parseOptions(args: readonly string[], known: Known): BenchOption
     KINDS.map((kind) => {
       // Files that are named are what is to be estimated, then.
       if (names === undefined && positionals.length > 0) return [kind, []];
-      if (names === undefined && kind === "estimate") return [kind, known.usual];
+      if (names === undefined && kind === "estimate")
+        return [kind, values.results === undefined ? known.usual : known.page];
       const all = kind === "calls" && values.quick && names === undefined ? known.quick : known[kind];
       return [kind, all.filter((name) => names === undefined || names.includes(name))];
     }),
@@ -147,6 +156,10 @@ export function parseOptions(args: readonly string[], known: Known): BenchOption
     throw new UsageError("--results takes a name: letters, digits, dots and dashes");
 
   const chips = listOf("estimate", values.estimate, known.chips) ?? [];
+  if ((values.tune ?? values.tuning) !== undefined && chips.length === 0)
+    throw new UsageError("--tune and --tuning go with --estimate");
+  if (values.tune !== undefined && (chips.length > 1 || values.tuning !== undefined))
+    throw new UsageError("--tune makes a table for one chip, from nothing");
   const sizes = Object.fromEntries((values.size ?? []).map(sizeFrom));
   const user =
     values.model === undefined
@@ -180,6 +193,8 @@ export function parseOptions(args: readonly string[], known: Known): BenchOption
     sizes,
     storage: STORAGES.find((s) => s === values.storage),
     kernels: values.kernels ?? false,
+    tuning: values.tuning,
+    tune: values.tune,
   };
 }
 
@@ -249,6 +264,8 @@ function parse(args: readonly string[]) {
         figures: { type: "boolean" },
         estimate: { type: "string" },
         kernels: { type: "boolean" },
+        tuning: { type: "string" },
+        tune: { type: "string" },
         full: { type: "boolean" },
         only: { type: "string" },
         systems: { type: "string" },

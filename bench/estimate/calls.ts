@@ -2,7 +2,7 @@
 // uniform blocks, by the runtime's own evaluation of the plan. Launches, uploads and readbacks are not in it.
 import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { compile, type StorageName, storageNamed } from "../../compiler/core/index.ts";
+import { type CompileOptions, compile, type StorageName, storageNamed } from "../../compiler/core/index.ts";
 import { evaluateRow } from "../../runtime/core/expr.ts";
 import { bindBlock } from "../../runtime/core/plan.ts";
 import type { Artefact, EntryPlan } from "../../runtime/core/program.ts";
@@ -11,6 +11,7 @@ import type { MdlModel, Workload } from "../workload.ts";
 import { quickWorkloads, workloads } from "../workloads.ts";
 import type { Chip } from "./chips.ts";
 import type { KernelText } from "./machine-code.ts";
+import type { Part } from "./report.ts";
 
 export interface Call {
   readonly name: string;
@@ -20,23 +21,25 @@ export interface Call {
   /** What stands for the names in its shapes. */
   readonly sizes: Readonly<Record<string, number>>;
 }
-/** One that is made here, when it is asked for. */
+/** What it is compiled for, and which of the ways to compute a group is taken. */
+export type Made = Pick<CompileOptions, "targets" | "pick">;
+/** One that is made here, when it is asked for; for GPUs, without more said. */
 export interface KnownCall extends Pick<Call, "name" | "what"> {
-  make(): Call;
+  make(how?: Made): Call;
 }
 
 /** What a chip's driver would be given: the maker's own program where there is one. */
 export const targetFor = (chip: Chip): string => (chip.vendor === "nvidia" ? "gpu-nvidia" : "gpu");
-const forGpu = { targets: ["gpu-nvidia", "gpu"] };
+const forGpu: Made = { targets: ["gpu-nvidia", "gpu"] };
 const NOMINAL = 32;
 
 /** A workload of the benchmark: its sizes are those of its inputs. */
 const ofWorkload = ({ name, what, mdl, network }: Workload): KnownCall => ({
   name,
   what,
-  make() {
+  make(how = forGpu) {
     const { entry: id, options } = mdl!;
-    const artefact = compileModel({ ...mdl!, options: { ...options, ...forGpu } });
+    const artefact = compileModel({ ...mdl!, options: { ...options, ...how } });
     const entry = entryOf(artefact, id);
     const names = new Map(
       Object.entries(network!.inputs).flatMap(([input, { shape }]) =>
@@ -48,16 +51,33 @@ const ofWorkload = ({ name, what, mdl, network }: Workload): KnownCall => ({
   },
 });
 
+const ENTRIES = {
+  shapes: ["product", "outer", "strided", "narrow", "attend", "norm", "vocabulary", "cell", "token"],
+  memory: [
+    ...["softmax_rows", "softmax_long", "layer_norm_rows", "rms_norm_rows"],
+    ...["sum_rows", "sum_columns", "sum_all", "sum_channels", "argmax_rows"],
+    ...["added", "gelued", "transposed", "pooled", "averaged", "running", "gathered"],
+  ],
+} as const;
+
 /** Larger ones, that a GPU is bought for. */
 const large = (name: string, what: string, mdl: MdlModel, sizes: Call["sizes"]): KnownCall => ({
   name,
   what,
-  make: () => {
-    const artefact = compileModel({ ...mdl, options: { ...mdl.options, entries: [mdl.entry], ...forGpu } });
+  make: (how = forGpu) => {
+    const artefact = compileModel({ ...mdl, options: { ...mdl.options, entries: [mdl.entry], ...how } });
     return { name, what, artefact, entry: mdl.entry, sizes };
   },
 });
 const resnet18 = (entry: string): MdlModel => ({ file: "dsl-examples/resnet18.mdl", entry, options: {} });
+
+/** Entries of a model of bench/models, whose sizes are known, by its name and theirs. */
+function ofFile(name: keyof typeof ENTRIES): KnownCall[] {
+  const file = `bench/models/${name}.mdl`;
+  return ENTRIES[name].map((entry) =>
+    large(`${name}_${entry}`, `${entry} of ${file}`, { file, entry, options: {} }, {}),
+  );
+}
 
 export const calls: readonly KnownCall[] = [
   ...workloads.filter((w) => w.mdl && w.network).map(ofWorkload),
@@ -75,12 +95,30 @@ export const calls: readonly KnownCall[] = [
     { file: "dsl-examples/transformer.mdl", entry: "fit_step", options: { model: "GPT" } },
     { B: 32, T: 128 },
   ),
+  ...ofFile("shapes"),
+  ...ofFile("memory"),
 ];
+/** Of the benchmark, and larger ones: what kernels were made for. */
+const known = [...quickWorkloads, "attention", "conv64_n32", "resnet18_n32", "resnet18_step", "gpt_step"];
+/** Models and shapes that no kernel was tuned for. */
+const heldOut = ["vgg16", "resnet50", "unet", "gpt_prefill", "gpt_token", "lstm", "resnet20_train"];
+/** What a page of results has, where nothing is named. */
+export const parts: readonly Part[] = [
+  { title: "Workloads", text: "What kernels were made for.", of: known },
+  {
+    title: "Held out",
+    text: "Models and shapes that no kernel was tuned for ([shapes.mdl](../models/shapes.mdl)).",
+    of: [...heldOut, ...ofFile("shapes").map(({ name }) => name)],
+  },
+  {
+    title: "Rows and elements",
+    text: "What memory bounds: one kernel each, or as many as it is cut into ([memory.mdl](../models/memory.mdl)).",
+    of: ofFile("memory").map(({ name }) => name),
+  },
+];
+
 /** Those that are estimated where none is named. */
-export const usualCalls: readonly string[] = [
-  ...quickWorkloads,
-  ...["attention", "conv64_n32", "resnet18_n32", "resnet18_step", "gpt_step"],
-];
+export const usualCalls: readonly string[] = known;
 
 /** All entries of the first model of a file, each a call; sizes that are not said are 32. */
 export function callsOfFile(
@@ -91,16 +129,28 @@ export function callsOfFile(
   const source = readFileSync(path, "utf8");
   const file = basename(path);
   const near = (other: string): string => readFileSync(join(dirname(path), other), "utf8");
-  const { artefact } = compile(source, file, {
-    ...forGpu,
-    resolve: near,
-    ...(storage && { storage: storageNamed(storage) }),
-  });
-  return artefact.programs[0].entries.map(({ name: entry, symbols }) => {
+  const made = (how: Made): Artefact =>
+    compile(source, file, {
+      ...how,
+      resolve: near,
+      ...(storage && { storage: storageNamed(storage) }),
+    }).artefact;
+  const usual = made(forGpu);
+  return usual.programs[0].entries.map(({ name: entry, symbols }) => {
     const own = symbols.map(({ name }) => [name, sizes[name] ?? NOMINAL]);
     const name = `${file.replace(/\.mdl$/, "")}.${entry}`;
     const what = `${file}: ${entry}`;
-    return { name, what, make: () => ({ name, what, artefact, entry, sizes: Object.fromEntries(own) }) };
+    return {
+      name,
+      what,
+      make: (how) => ({
+        name,
+        what,
+        artefact: how ? made(how) : usual,
+        entry,
+        sizes: Object.fromEntries(own),
+      }),
+    };
   });
 }
 

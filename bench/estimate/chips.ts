@@ -4,6 +4,8 @@
 interface Common {
   readonly name: string;
   readonly title: string;
+  /** As WebGPU's adapters tell it. */
+  readonly architecture: string;
   /** What workgroups are given to: work-group processors of RDNA, compute units of GCN, SMs of NVIDIA. */
   readonly units: number;
   readonly ghz: number;
@@ -54,6 +56,7 @@ const ampere = { sm: "sm_86", fma: 32, shared: 102400, warps: 48, blocks: 16 };
 /** AMD's by the names that RADV knows them by. */
 export const chips: readonly Chip[] = [
   amd("navi21", "RX 6900 XT (RDNA2)", {
+    architecture: "rdna-2",
     ...rdna,
     units: 40,
     ghz: 2.25,
@@ -62,6 +65,7 @@ export const chips: readonly Chip[] = [
     generation: 10.3,
   }),
   amd("navi31", "RX 7900 XTX (RDNA3)", {
+    architecture: "rdna-3",
     ...rdna,
     units: 48,
     ghz: 2.3,
@@ -69,8 +73,17 @@ export const chips: readonly Chip[] = [
     dram: 960,
     generation: 11,
   }),
-  amd("navi33", "RX 7600 (RDNA3)", { ...rdna, units: 16, ghz: 2.6, dual: true, dram: 288, generation: 11 }),
+  amd("navi33", "RX 7600 (RDNA3)", {
+    architecture: "rdna-3",
+    ...rdna,
+    units: 16,
+    ghz: 2.6,
+    dual: true,
+    dram: 288,
+    generation: 11,
+  }),
   amd("navi10", "RX 5700 XT (RDNA1)", {
+    architecture: "rdna-1",
     ...rdna,
     slots: 20,
     units: 20,
@@ -80,6 +93,7 @@ export const chips: readonly Chip[] = [
     generation: 10,
   }),
   amd("vangogh", "Steam Deck (RDNA2)", {
+    architecture: "rdna-2",
     ...rdna,
     units: 4,
     ghz: 1.6,
@@ -88,6 +102,7 @@ export const chips: readonly Chip[] = [
     generation: 10.3,
   }),
   amd("rembrandt", "Radeon 680M (RDNA2)", {
+    architecture: "rdna-2",
     ...rdna,
     units: 6,
     ghz: 2.4,
@@ -95,11 +110,32 @@ export const chips: readonly Chip[] = [
     dram: 102,
     generation: 10.3,
   }),
-  amd("vega20", "Radeon VII (GCN5)", { ...gcn, units: 60, ghz: 1.75, dram: 1024, generation: 9 }),
-  amd("polaris10", "RX 480 (GCN4)", { ...gcn, units: 36, ghz: 1.27, dram: 256, generation: 8 }),
-  nvidia("a6000", "RTX A6000 (GA102)", { ...ampere, units: 84, ghz: 1.8, dram: 768 }),
-  nvidia("rtx3070", "RTX 3070 (GA104)", { ...ampere, units: 46, ghz: 1.73, dram: 448 }),
+  amd("vega20", "Radeon VII (GCN5)", {
+    architecture: "gcn-5",
+    ...gcn,
+    units: 60,
+    ghz: 1.75,
+    dram: 1024,
+    generation: 9,
+  }),
+  amd("polaris10", "RX 480 (GCN4)", {
+    architecture: "gcn-4",
+    ...gcn,
+    units: 36,
+    ghz: 1.27,
+    dram: 256,
+    generation: 8,
+  }),
+  nvidia("a6000", "RTX A6000 (GA102)", { architecture: "ampere", ...ampere, units: 84, ghz: 1.8, dram: 768 }),
+  nvidia("rtx3070", "RTX 3070 (GA104)", {
+    architecture: "ampere",
+    ...ampere,
+    units: 46,
+    ghz: 1.73,
+    dram: 448,
+  }),
   nvidia("rtx4090", "RTX 4090 (AD102)", {
+    architecture: "lovelace",
     ...ampere,
     sm: "sm_89",
     blocks: 24,
@@ -108,6 +144,7 @@ export const chips: readonly Chip[] = [
     dram: 1008,
   }),
   nvidia("h100", "H100 SXM", {
+    architecture: "hopper",
     sm: "sm_90",
     units: 132,
     ghz: 1.755,
@@ -118,6 +155,7 @@ export const chips: readonly Chip[] = [
     dram: 3350,
   }),
   nvidia("a100", "A100 SXM", {
+    architecture: "ampere",
     sm: "sm_80",
     units: 108,
     ghz: 1.41,
@@ -128,6 +166,7 @@ export const chips: readonly Chip[] = [
     dram: 1555,
   }),
   nvidia("rtx2080", "RTX 2080 (TU104)", {
+    architecture: "turing",
     sm: "sm_75",
     units: 46,
     ghz: 1.71,

@@ -1,11 +1,20 @@
 // `npm run bench -- --estimate CHIPS`: what calls would take on GPUs that are not here. In: chips, calls, files. Out: a row for each
 // call and chip, with its kernels. README.md says what is a fact of machine code in it and what is a model's.
+import { readTable, tunedTarget } from "../../compiler/cli/tune/index.ts";
 import type { StorageName } from "../../compiler/core/index.ts";
-import { type Call, calls, callsOfFile, type Dispatch, dispatchesOf, targetFor } from "./calls.ts";
+import {
+  type Call,
+  calls,
+  callsOfFile,
+  type Dispatch,
+  dispatchesOf,
+  type KnownCall,
+  targetFor,
+} from "./calls.ts";
 import { type Chip, chips, peakOf } from "./chips.ts";
 import { type Figures, figuresOf } from "./figures.ts";
 import { keep, kept, keyOf, MachineCodes } from "./machine-code.ts";
-import { dawnParts, isMissing, nvidiaParts, setUp } from "./parts.ts";
+import { dawnParts, type Found, isMissing, nvidiaParts, setUp } from "./parts.ts";
 import { type EstimateRow, type KernelRow, peerFigures } from "./report.ts";
 import type { SpirvModule } from "./spirv/module.ts";
 import { type Trace, traceSpirv } from "./spirv/trace.ts";
@@ -21,6 +30,8 @@ export interface EstimateOptions {
   readonly files: readonly string[];
   readonly sizes: Readonly<Record<string, number>>;
   readonly storage?: StorageName;
+  /** A table of `mdl tune`, or of `--tune`. */
+  readonly tuning?: string;
 }
 
 /** The rows; or in words why there can be none on this machine. */
@@ -28,7 +39,41 @@ export function estimate(
   options: EstimateOptions,
   say: (line: string) => void,
 ): readonly EstimateRow[] | { readonly missing: string } {
-  const wanted = options.chips.map((name) => chips.find((c) => c.name === name)!);
+  const estimator = estimatorFor(options.chips, say);
+  if (isMissing(estimator)) return estimator;
+  const table = options.tuning === undefined ? undefined : tunedTarget(readTable(options.tuning));
+  const rows: EstimateRow[] = [];
+  for (const known of callsAsked(options)) {
+    say(`${known.name} (${known.what})`);
+    const call = known.make(table && { targets: [table] });
+    const of = (chip: Chip): string => table?.name ?? targetFor(chip);
+    for (const target of new Set(estimator.chips.map(of)))
+      rows.push(
+        ...estimator.rows(
+          call,
+          target,
+          estimator.chips.filter((c) => of(c) === target),
+        ),
+      );
+  }
+  return rows;
+}
+
+/** What was named: of the calls known here, and of a user's files. */
+export const callsAsked = (
+  options: Pick<EstimateOptions, "only" | "files" | "sizes" | "storage">,
+): readonly KnownCall[] => [
+  ...calls.filter((c) => options.only.includes(c.name)),
+  ...options.files.flatMap((file) => callsOfFile(file, options.sizes, options.storage)),
+];
+
+export interface Estimator {
+  /** Those of the chips asked for whose compilers are here. */
+  readonly chips: readonly Chip[];
+  rows(call: Call, target: string, chips: readonly Chip[]): readonly EstimateRow[];
+}
+export function estimatorFor(names: readonly string[], say: (line: string) => void): Found<Estimator> {
+  const wanted = names.map((name) => chips.find((c) => c.name === name)!);
   const needsNvidia = wanted.some((c) => c.vendor === "nvidia");
   setUp(needsNvidia, say);
   const dawn = dawnParts();
@@ -39,13 +84,9 @@ export function estimate(
   if (can.length === 0) return isMissing(nvidia) ? nvidia : { missing: "no chip is named" };
 
   const codes = new MachineCodes(dawn, nvidia, can);
-  const rows: EstimateRow[] = [];
-  const asked = calls.filter((c) => options.only.includes(c.name));
-  for (const file of options.files) asked.push(...callsOfFile(file, options.sizes, options.storage));
-  for (const known of asked) {
-    say(`${known.name} (${known.what})`);
-    const call = known.make();
-    for (const target of new Set(can.map(targetFor))) {
+  return {
+    chips: can,
+    rows(call, target, on) {
       const list = dispatchesOf(call, target);
       codes.prepare(list, say);
       const traced = new Map<Dispatch, readonly Trace[]>();
@@ -54,17 +95,15 @@ export function estimate(
         traced.set(d, found);
         return found;
       };
-      for (const chip of can.filter((c) => targetFor(c) === target))
-        rows.push(
-          rowOf(
-            call,
-            chip,
-            list.map((d) => kernelOf(d, chip, codes, traces(d))),
-          ),
-        );
-    }
-  }
-  return rows;
+      return on.map((chip) =>
+        rowOf(
+          call,
+          chip,
+          list.map((d) => kernelOf(d, chip, codes, traces(d))),
+        ),
+      );
+    },
+  };
 }
 
 /** None where the program is outside of what is known; it is estimated without, then. */
@@ -104,6 +143,7 @@ function rowOf(call: Call, chip: Chip, kernels: readonly KernelRow[]): EstimateR
     chip: chip.name,
     us,
     memory_us: sum((f) => f.memoryUs),
+    bound_us: sum((f) => Math.max(f.memoryUs, (2 * f.fmas) / peakOf(chip) / 1e6)),
     dispatches: kernels.reduce((n, k) => n + k.times, 0),
     tflops: us > 0 ? (2 * sum((f) => f.fmas)) / us / 1e6 : 0,
     peak_tflops: peakOf(chip),

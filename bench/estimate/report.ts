@@ -1,4 +1,5 @@
 // Rows of estimates as tables. In: rows. Out: text.
+import type { Alternative, Table, Way } from "../../compiler/cli/tune/index.ts";
 import { columns } from "../report.ts";
 import type { Figures } from "./figures.ts";
 import recorded from "./peers.json" with { type: "json" };
@@ -21,6 +22,8 @@ export interface EstimateRow {
   /** Of all dispatches: of each the larger of what the model says and its tensors once through memory. */
   readonly us: number;
   readonly memory_us: number;
+  /** What no kernel could be below: of each dispatch the larger of its tensors once through memory and its multiply-adds at peak. */
+  readonly bound_us: number;
   readonly dispatches: number;
   readonly tflops: number;
   readonly peak_tflops: number;
@@ -50,6 +53,7 @@ const HEAD = [
   "dispatches",
   "TFLOP/s",
   "of peak",
+  "bound / est",
   "spills",
   "best peer",
   "peer us",
@@ -74,6 +78,7 @@ const linesOf = (rows: readonly EstimateRow[]): string[][] =>
       String(r.dispatches),
       number(r.tflops),
       percent(r.tflops / r.peak_tflops),
+      (r.bound_us / r.us).toFixed(2),
       String(r.spills),
       best?.system ?? "",
       best ? number(best.us) : "",
@@ -84,29 +89,100 @@ const linesOf = (rows: readonly EstimateRow[]): string[][] =>
 
 export const estimateTable = (rows: readonly EstimateRow[]): string => columns([HEAD, ...linesOf(rows)], 2);
 
+/** What a page has a table of. */
+export interface Part {
+  readonly title: string;
+  readonly text: string;
+  /** Names of calls. */
+  readonly of: readonly string[];
+}
+
+const mean = (list: readonly number[]): number =>
+  Math.exp(list.reduce((n, x) => n + Math.log(x), 0) / list.length);
+/** How near calls come to what bounds them, by chip: geometric means, and the spread. */
+function nearness(rows: readonly EstimateRow[]): string {
+  const chips = [...new Set(rows.map((r) => r.chip))];
+  return chips
+    .map((chip) => {
+      const near = rows.filter((r) => r.chip === chip).map((r) => r.bound_us / r.us);
+      return `${chip} ${mean(near).toFixed(2)} (${Math.min(...near).toFixed(2)} to ${Math.max(...near).toFixed(2)})`;
+    })
+    .join(", ");
+}
+
 /** The same as a page, for bench/results. */
-export function estimatePage(name: string, rows: readonly EstimateRow[], revision: string): string {
+export function estimatePage(
+  name: string,
+  rows: readonly EstimateRow[],
+  revision: string,
+  parts: readonly Part[],
+): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
   const spilling = rows.flatMap((r) =>
     r.kernels
       .filter((k) => k.figures && k.figures.spilled > 0)
       .map((k) => `${k.name} in ${r.workload} on ${r.chip}`),
   );
+  const tables = parts.flatMap(({ title, text, of }) => {
+    const own = rows.filter((r) => of.includes(r.workload));
+    if (own.length === 0) return [];
+    return [
+      ...[`## ${title}`, "", text, ""],
+      line(HEAD.map((cell) => cell || "notes")),
+      line(HEAD.map((_, i) => (i < 2 ? "---" : "--:"))),
+      ...linesOf(own).map(line),
+      "",
+      `bound / est, geometric means: ${nearness(own)}.`,
+      "",
+    ];
+  });
   return [
     "# Estimates for GPUs that are not here",
     "",
-    "**Nothing here was run on a GPU.** Kernels were compiled for each chip by its own compiler, and a model of one unit of it stepped through the machine code: [estimate/README.md](../estimate/README.md) says how far to trust that (ratios above 1.5, orders of magnitude). Launches, uploads and readbacks are left out. `memory us` is every tensor of every dispatch once through DRAM; `best peer` is a recorded figure (`estimate/peers.json`), estimated in the same way.",
+    "**Nothing here was run on a GPU.** Kernels were compiled for each chip by its own compiler, and a model of one unit of it stepped through the machine code: [estimate/README.md](../estimate/README.md) says how far to trust that (ratios above 1.5, orders of magnitude). Launches, uploads and readbacks are left out. `memory us` is every tensor of every dispatch once through DRAM; `bound / est` is 1 where every dispatch takes what its tensors take through memory, or its multiply-adds at the chip's peak; `best peer` is a recorded figure (`estimate/peers.json`), estimated in the same way.",
     "",
     `Made by \`npm run bench -- --estimate ${[...new Set(rows.map((r) => r.chip))].join(",")} --results ${name}\` of ${revision}.`,
     "",
-    line(HEAD.map((cell) => cell || "notes")),
-    line(HEAD.map((_, i) => (i < 2 ? "---" : "--:"))),
-    ...linesOf(rows).map(line),
-    "",
+    ...tables,
     spilling.length > 0
       ? `Registers in memory: ${spilling.join("; ")}.`
       : "No kernel of these keeps registers in memory.",
     "",
+  ].join("\n");
+}
+
+const choiceText = ({ family, choice }: Alternative): string =>
+  [family, ...Object.entries(choice).map(([what, n]) => `${what} ${n}`)].join(", ");
+
+/** All choices that were tried, of each class. */
+export const waysTable = (ways: readonly Way[]): string =>
+  ways
+    .map(({ way, offers, times }) =>
+      [
+        way,
+        ...offers.map((o, i) => `  ${number(times[i] ?? Number.NaN).padStart(8)}  ${choiceText(o)}`),
+      ].join("\n"),
+    )
+    .join("\n\n");
+
+/** What a table chooses, and what calls take without it and with it. */
+export function tuneTable(
+  { rows }: Table,
+  before: readonly EstimateRow[],
+  after: readonly EstimateRow[],
+): string {
+  const chosen = rows.map((r) => [number(r.before), number(r.microseconds), choiceText(r), r.region]);
+  const lines = before.map((b, i) => [
+    b.workload,
+    number(b.us),
+    number(after[i].us),
+    (after[i].us / b.us).toFixed(2),
+  ]);
+  const head = ["us", "with it", "choice", "of"];
+  return [
+    rows.length > 0 ? columns([head, ...chosen], 0) : "nothing is clearly shorter: the table is empty",
+    "",
+    columns([["workload", "us", "with the table", ""], ...lines], 1),
   ].join("\n");
 }
 

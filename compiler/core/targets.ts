@@ -34,6 +34,8 @@ export interface Target {
     readonly alone: number;
     /** The same where elements come out, too, which the kernel of whole rows computes in the same launch. */
     readonly back: number;
+    /** That, where a row's elements lie side by side; `back` where it is not said. */
+    readonly backAlong?: number;
     /** Fours of numbers that a thread loads before it uses the first; 1 where memory is near. */
     readonly ahead: number;
   };
@@ -155,6 +157,7 @@ export const gpuNvidia: Target = {
   // Of another size than attention's workgroups: beside maps, it would keep more than a thread's registers hold.
   mapThreads: 128,
   split: { ...gpu.split, groups: 448 },
+  rows: { ...gpu.rows, backAlong: 1 << 15 },
   tile: { rows: 64, cols: 64, depth: 16, high: 8, wide: 8, slices: 1 },
   scattered: undefined,
   broad: { from: 96, tile: { rows: 64, cols: 128, depth: 16, high: 8, wide: 8, slices: 1 } },

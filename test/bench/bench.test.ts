@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { differenceOf } from "../../bench/calls.ts";
 import { type CompileRow, compileJobs, compileTable } from "../../bench/compile.ts";
-import { calls, usualCalls } from "../../bench/estimate/calls.ts";
+import { calls, parts, usualCalls } from "../../bench/estimate/calls.ts";
 import { chips } from "../../bench/estimate/chips.ts";
 import { expectedOf } from "../../bench/figures.ts";
 import { convKernel } from "../../bench/hand/conv.ts";
@@ -462,6 +462,7 @@ describe("the command line", () => {
     systems: ["mdl", "hand"],
     estimate: calls.map((c) => c.name),
     usual: usualCalls,
+    page: parts.flatMap((p) => p.of),
     chips: chips.map((c) => c.name),
     quick: quickWorkloads,
     curves: curveNames,
@@ -552,6 +553,13 @@ describe("the command line", () => {
       files: ["my.mdl"],
       sizes: { N: 8, T: 4 },
     });
+    expect(parseOptions(["--estimate", "h100"], known)!.only.estimate).toEqual(usualCalls);
+    expect(parseOptions(["--estimate", "h100", "--results", "x"], known)!.only.estimate).toEqual(known.page);
+    expect(parseOptions(["--estimate", "h100", "--tune", "t.json"], known)).toMatchObject({ tune: "t.json" });
+  });
+  it("has each call in one part of a page, and all that it has", () => {
+    expect(new Set(known.page).size).toBe(known.page.length);
+    expect(known.page.filter((name) => !known.estimate.includes(name))).toEqual([]);
   });
 
   it("gives help", () => expect(parseOptions(["--help"], known)).toBeUndefined());
@@ -564,6 +572,8 @@ describe("the command line", () => {
     [["--estimate", "a6000", "--compile"], "one at a time"],
     [["--estimate", "voodoo2"], "--estimate: there is no voodoo2; there are navi21"],
     [["--estimate", "a6000", "m.mdl", "--size", "N"], "--size N is not"],
+    [["--tune", "t.json"], "--tune and --tuning go with --estimate"],
+    [["--estimate", "a6000,navi21", "--tune", "t.json"], "--tune makes a table for one chip"],
     [["--rounds", "1.5"], "--rounds takes a whole number above 0"],
     [["--seconds", "0"], "--seconds takes a number above 0"],
     [["--compare", "HEAD", "--systems", "hand"], "--systems is for peers"],

@@ -11,6 +11,7 @@ import { dawnParts, isMissing, nvidiaParts } from "../../bench/estimate/parts.ts
 import { patternOf, type Site } from "../../bench/estimate/patterns.ts";
 import { type EstimateRow, estimateTable, kernelTable, peerFigures } from "../../bench/estimate/report.ts";
 import { type TracedLoop, traceSpirv } from "../../bench/estimate/spirv/trace.ts";
+import { together } from "../../bench/estimate/tune.ts";
 
 describe("patterns of addresses", () => {
   const site = (bytes: number, at: (lane: number) => number): Site => ({
@@ -172,7 +173,15 @@ describe("loops", () => {
 
 describe("tables", () => {
   const row: EstimateRow = {
-    ...{ workload: "a_matmul1024", what: "matmul", chip: "a6000", us: 71, memory_us: 16, dispatches: 1 },
+    ...{
+      workload: "a_matmul1024",
+      what: "matmul",
+      chip: "a6000",
+      us: 71,
+      memory_us: 16,
+      bound_us: 55,
+      dispatches: 1,
+    },
     ...{ tflops: 30, peak_tflops: 38.7, unmatched_us: 0, spills: 0 },
     peers: peerFigures("a_matmul1024", "a6000"),
     kernels: [{ name: "dot", site: "m.mdl:1:1", times: 1, groups: 256, failed: "it does not compile" }],
@@ -183,6 +192,29 @@ describe("tables", () => {
       /a_matmul1024 +a6000 +71\.0 .* tfjs-webgpu +142 +0\.50 +1 not compiled/,
     );
     expect(kernelTable(row)).toContain("m.mdl:1:1: it does not compile");
+  });
+});
+
+describe("tuning by estimate", () => {
+  const offer = (split: number) => ({ family: "contraction.tile", version: 2, choice: { split } });
+  const way = (times: readonly (number | undefined)[], first = 1) => ({
+    way: "a product",
+    offers: [offer(first), offer(2), offer(4)],
+    times: [...times],
+  });
+
+  it("weighs calls alike, whatever they take", () => {
+    const short = { total: 10, ways: [way([4, 2, 3])] };
+    const long = { total: 1000, ways: [way([40, 41, 20])] };
+    const [both] = together([short, long]);
+    expect(both.offers).toEqual([offer(1), offer(2), offer(4)]);
+    // 0.44, 0.241 and 0.32 of a call; as they are, 44 microseconds of both together.
+    expect(both.times.map((t) => Math.round(t! * 10) / 10)).toEqual([44, 24.1, 32]);
+  });
+  it("leaves out what one of the calls was not tried with, and classes that begin differently", () => {
+    const one = { total: 10, ways: [way([4, 2, undefined])] };
+    expect(together([one, { total: 10, ways: [way([4, 3, 1])] }])[0].offers).toEqual([offer(1), offer(2)]);
+    expect(together([one, { total: 10, ways: [way([4, 3, 1], 8)] }])).toEqual([]);
   });
 });
 

@@ -132,47 +132,54 @@ const thin: Target = {
   requires: { features: [], limits: { maxComputeInvocationsPerWorkgroup: 32 } },
   rowThreads: 32,
 };
-it("sums exponentials below the largest in one pass, whatever numbers a row has", async (context) => {
-  const long = compileText(
-    `
+/** The same in parts, each of which sums below its own largest. */
+const parted: Target = { ...thin, name: "parted", rows: cut.rows };
+it.for([thin, parted])(
+  "sums exponentials below the largest in one pass, whatever numbers a row has: $name",
+  async (of, context) => {
+    const long = compileText(
+      `
 model M {
   fn soft(x: f32[N, 4101]) -> f32[N, 4101] { softmax(x, axis = 1) }
   fn even(x: f32[N, 4100]) -> (p: f32[N, 4100], l: f32[N]) { (softmax(x, axis = 1), logsumexp(x, axis = 1)) }
   fn columns(x: f32[2100, N]) -> f32[2100, N] { log_softmax(x, axis = 0) }
 }
 `,
-    { targets: [thin] },
-  );
-  expect(long.emit("kernels", "thin").match(/with the largest/g)).toHaveLength(3);
-  const net = await testCompiled(() => long).load(context);
-  const exact = referenceNet(long);
-  const { NaN: none, POSITIVE_INFINITY: most, NEGATIVE_INFINITY: least } = Number;
-  const changes: readonly ((i: number, x: number) => number)[] = [
-    (_, x) => x,
-    (_, x) => 300 * x - 1000,
-    (i, x) => (i < 3000 ? least : x),
-    (i, x) => (i === 1500 ? x : least),
-    () => least,
-    (i, x) => (i === 1200 ? none : x),
-    (i, x) => (i === 1300 ? most : x),
-    (i, x) => (i % 2 === 0 ? 1.7e38 : -1.7e38 * Math.abs(x)),
-    () => -3.4028234663852886e38,
-  ];
-  const rows = changes.length;
-  for (const { name } of long.artefact.programs[0].entries) {
-    const length = { soft: 4101, even: 4100 }[name] ?? 2100;
-    const shape = length === 2100 ? [length, rows] : [rows, length];
-    const drawn = signed(name, shape);
-    const data = drawn.map((x, at) =>
-      length === 2100
-        ? changes[at % rows](Math.floor(at / rows), x)
-        : changes[Math.floor(at / length)](at % length, x),
+      { targets: [of] },
     );
-    const got = await net.results(name, { x: { shape, data } });
-    const want = exact.call(name, { x: dense("f32", shape, data) });
-    for (const [key, { data: expected }] of Object.entries(want))
-      expect(
-        difference(got[key], expected, { rtol: 1e-5, atol: 1e-6, name: `${name}.${key}`, shape }),
-      ).toBeUndefined();
-  }
-});
+    const text = long.emit("kernels", of.name);
+    expect(text.match(/with the largest/g)).toHaveLength(3);
+    expect(text.includes("_parts")).toBe(of === parted);
+    const net = await testCompiled(() => long).load(context);
+    const exact = referenceNet(long);
+    const { NaN: none, POSITIVE_INFINITY: most, NEGATIVE_INFINITY: least } = Number;
+    const changes: readonly ((i: number, x: number) => number)[] = [
+      (_, x) => x,
+      (_, x) => 300 * x - 1000,
+      (i, x) => (i < 3000 ? least : x),
+      (i, x) => (i === 1500 ? x : least),
+      () => least,
+      (i, x) => (i === 1200 ? none : x),
+      (i, x) => (i === 1300 ? most : x),
+      (i, x) => (i % 2 === 0 ? 1.7e38 : -1.7e38 * Math.abs(x)),
+      () => -3.4028234663852886e38,
+    ];
+    const rows = changes.length;
+    for (const { name } of long.artefact.programs[0].entries) {
+      const length = { soft: 4101, even: 4100 }[name] ?? 2100;
+      const shape = length === 2100 ? [length, rows] : [rows, length];
+      const drawn = signed(name, shape);
+      const data = drawn.map((x, at) =>
+        length === 2100
+          ? changes[at % rows](Math.floor(at / rows), x)
+          : changes[Math.floor(at / length)](at % length, x),
+      );
+      const got = await net.results(name, { x: { shape, data } });
+      const want = exact.call(name, { x: dense("f32", shape, data) });
+      for (const [key, { data: expected }] of Object.entries(want))
+        expect(
+          difference(got[key], expected, { rtol: 1e-5, atol: 1e-6, name: `${name}.${key}`, shape }),
+        ).toBeUndefined();
+    }
+  },
+);

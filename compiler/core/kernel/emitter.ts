@@ -39,7 +39,7 @@ import type { Binding } from "./launch.ts";
 import { identityOf, indexForm, linearOffset, type ScalarContext } from "./lowering.ts";
 import { Names, type Words } from "./names.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "./scalar.ts";
-import { children } from "./scalar.ts";
+import { children, loadsOf } from "./scalar.ts";
 
 /** Expressions within one another: compilers of kernels read them by recursion, and stop at about a hundred brackets. */
 const DEEPEST = 16;
@@ -83,6 +83,8 @@ export class Emitter {
   private readonly arrays = new Map<string, SharedArray>();
   private readonly depths = new Map<X, number>();
   private uses = new Map<Scalar, number>();
+  /** What loads that are near each other have in common. */
+  private readonly places = new Set<Scalar>();
   stack: Block[] = [newBlock()];
   /** A schedule's way of computing folds at given depths (cooperatively, by tiles). */
   onFold: FoldHook | undefined;
@@ -145,6 +147,28 @@ export class Emitter {
       for (const c of children(x)) visit(c);
     };
     roots.forEach(visit);
+  }
+
+  /**
+   * Loads that lie a size apart have the rest of their place in common: it is summed once where it changes, and each adds what
+   * it is off by. A register for each, held through a loop, costs more than the addition.
+   */
+  near(roots: readonly Scalar[]): void {
+    const offsets = new Map<Scalar, Set<Scalar>>();
+    for (const load of new Set(roots.flatMap(loadsOf))) {
+      const offset = this.offset(load.value, load.at);
+      if (offset.kind !== "index") continue;
+      const place = this.placeOf(offset);
+      offsets.set(place, (offsets.get(place) ?? new Set()).add(offset));
+    }
+    for (const [place, { size }] of offsets) if (size > 1) this.places.add(place);
+  }
+  private placeOf({ terms }: ScalarOf<"index">): Scalar {
+    return this.s.isum(
+      terms.map((t) => t.atom),
+      terms.map((t) => t.coef),
+      0,
+    );
   }
 
   buffer(value: Value, access: "read" | "read_write"): BufferSlot {
@@ -245,6 +269,7 @@ export class Emitter {
       !isAtomic(made) &&
       (hoisted ||
         (this.uses.get(x) ?? 1) > 1 ||
+        this.places.has(x) ||
         x.kind === "load" ||
         x.kind === "div" ||
         depthOf(made, this.depths) >= DEEPEST)
@@ -268,6 +293,13 @@ export class Emitter {
       case "div":
         return bin("/", this.x(x.arg, lane), this.dim(x.by));
       case "index": {
+        const place = this.places.size > 0 ? this.placeOf(x) : x;
+        if (place !== x && this.places.has(place)) {
+          const [at, off] = [this.x(place, lane), asConst(x.offset)];
+          return off !== undefined && off < 0
+            ? bin("-", at, this.dim(dim(-off)))
+            : bin("+", at, this.dim(x.offset));
+        }
         // What changes in outer loops only is summed there, once.
         const deep = x.terms.filter((t) => this.depthOf(t.atom) === depth);
         if (deep.length < x.terms.length && depth > 0) {

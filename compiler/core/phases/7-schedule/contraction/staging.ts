@@ -111,6 +111,7 @@ export class Staging {
     this.turn = n.s.axis("turn", this.turns);
     this.slots = [...this.first(q, reading, tileA, places), ...this.second(q, tileB, places)];
     em.count(this.slots.map((s) => s.x));
+    em.near(this.slots.map((s) => s.x));
   }
 
   private first(q: Segment, { along, width, k: _k }: Reading, tile: SharedArray, places: Places): Slot[] {

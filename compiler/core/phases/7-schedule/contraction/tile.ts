@@ -64,9 +64,7 @@ export const tileFamily: Family<Choice> = {
     return [
       ...either.slice(0, 1).map((split): Choice => ({ ...first, split, few: 1 })),
       ...cut(main),
-      ...[first, ...others]
-        .filter((t) => t !== main && fits(t, nest, target))
-        .map((t): Choice => ({ ...t, split: 1, few: 0 })),
+      ...[first, ...others].filter((t) => t !== main && fits(t, nest, target)).flatMap(cut),
     ];
   },
   lower(job, choice) {

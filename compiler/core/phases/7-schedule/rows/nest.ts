@@ -191,14 +191,33 @@ export function spreadOf(fold: Fold, k: Axis): Spread | undefined {
   const [x, from] = a.args;
   return x.free.includes(k) && !from.free.includes(k) && foldsIn(x).length === 0 ? { x, from } : undefined;
 }
+/** A sum of exponentials below the largest of a row. */
+export interface Power extends Spread {
+  readonly largest: Fold;
+}
+const LEAST = -3.4028234663852886e38;
+/** What stands for the largest of a part of a row where it has none but -inf: it adds nothing to the others, then. */
+export const atLeast = (s: ScalarContext, largest: Scalar): Scalar =>
+  s.call("max", largest, s.const("f32", LEAST));
+function raised(x: Scalar): Scalar | undefined {
+  if (x.kind !== "call" || x.fn !== "max") return undefined;
+  const [largest, least] = x.args;
+  return least.kind === "const" && least.value === LEAST ? largest : undefined;
+}
 /** The sum of exp(x - from), where `from` is the largest x of the row: it can be had in one pass with that. */
-export function powersOf(fold: Fold, k: Axis): Spread | undefined {
+export function powersOf(fold: Fold, k: Axis): Power | undefined {
   const { body } = fold;
   if (fold.combine !== "add" || fold.dtype !== "f32" || body.kind !== "call" || body.fn !== "exp")
     return undefined;
   const [apart] = body.args;
   if (apart.kind !== "call" || apart.fn !== "sub") return undefined;
   const [x, from] = apart.args;
-  const largest = from.kind === "fold" && from.combine === "max" && from.body === x;
-  return largest && x.free.includes(k) && foldsIn(x).length === 0 ? { x, from } : undefined;
+  const largest = raised(from) ?? from;
+  return largest.kind === "fold" &&
+    largest.combine === "max" &&
+    largest.body === x &&
+    x.free.includes(k) &&
+    foldsIn(x).length === 0
+    ? { x, from, largest }
+    : undefined;
 }

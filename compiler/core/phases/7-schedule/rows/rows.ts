@@ -19,7 +19,17 @@ import { type Axis, loadsOf, type Scalar, type ScalarOf } from "../../../kernel/
 import { limitOf, subgroupOf, type Target } from "../../../targets.ts";
 import { type Family, type Job, type Launches, oneLaunch, temporary } from "../family.ts";
 import { type Places, rowsKernel, type Shape } from "./kernel.ts";
-import { foldsIn, type RowRoot, type Rows, rowsOf, type Spread, spreadOf } from "./nest.ts";
+import {
+  atLeast,
+  foldsIn,
+  type Power,
+  powersOf,
+  type RowRoot,
+  type Rows,
+  rowsOf,
+  type Spread,
+  spreadOf,
+} from "./nest.ts";
 
 type Fold = ScalarOf<"fold">;
 
@@ -126,7 +136,8 @@ function partsFor(job: Job, rows: Rows): { readonly choice: Choice; readonly pay
   if (parts < 2) return undefined;
   const elements = length * (rows.side ? 4 : 1);
   const reads = rows.roots.some((q) => q.inner !== undefined);
-  const long = (reads ? target.rows.back : target.rows.alone) * (stages.length > 1 ? 2 : 1);
+  const { alone, back, backAlong = back } = target.rows;
+  const long = (reads ? (rows.side ? back : backAlong) : alone) * (stages.length > 1 ? 2 : 1);
   return {
     choice: { threads, rows: together, combine: lanes ? "subgroup" : "shared", parts },
     pays: elements >= long && fours <= target.rows.groups / IDLE,
@@ -150,10 +161,14 @@ function lineOf(rows: Rows): Axis | undefined {
 /** A fold of a row, and not one within what another folds. */
 const isOwn = (rows: Rows, f: Fold): boolean => f.free.every((a) => a === rows.row);
 
-/** Folds that do not wait for one another. A spread among them goes along with the sum that it is taken about. */
+/**
+ * Folds that do not wait for one another. A spread among them goes along with the sum that it is taken about, a sum of
+ * exponentials with the largest.
+ */
 interface Stage {
   readonly plain: readonly Fold[];
   readonly spreads: readonly (Spread & { readonly fold: Fold })[];
+  readonly powers: readonly (Power & { readonly fold: Fold })[];
 }
 /** The folds of rows by what they wait for, each list for the ones before. */
 function stagesOf(rows: Rows): Stage[] | undefined {
@@ -163,23 +178,29 @@ function stagesOf(rows: Rows): Stage[] | undefined {
   const there = (x: Scalar): boolean => foldsIn(x).every((f) => done.has(f) || !isOwn(rows, f));
   while (left.length > 0) {
     const plain = left.filter((f) => there(f.body));
-    const before = left.flatMap((fold) => {
-      const spread = spreadOf(fold, rows.folds.get(fold) as Axis);
-      return spread && !plain.includes(fold) && there(spread.x) ? [{ ...spread, fold }] : [];
-    });
+    const along = <Found extends Spread>(of: (fold: Fold, k: Axis) => Found | undefined) =>
+      left.flatMap((fold) => {
+        const found = of(fold, rows.folds.get(fold) as Axis);
+        return found && !plain.includes(fold) && there(found.x) ? [{ ...found, fold }] : [];
+      });
+    const [apart, below] = [along(spreadOf), along(powersOf)];
     for (const f of plain) done.add(f);
-    const spreads = before.filter((p) => there(p.from));
-    for (const p of spreads) done.add(p.fold);
+    const spreads = apart.filter((p) => there(p.from));
+    const powers = below.filter((p) => plain.includes(p.largest));
+    for (const p of [...spreads, ...powers]) done.add(p.fold);
     if (plain.length + spreads.length === 0) return undefined;
     left = left.filter((f) => !done.has(f));
-    stages.push({ plain, spreads });
+    stages.push({ plain, spreads, powers });
   }
   return stages;
 }
 /** Whether each launch can bind what it reads beside the parts, which are one buffer a dtype. */
 function bindable(job: Job, rows: Rows, stages: readonly Stage[]): boolean {
   const most = limitOf(job.ctx.target, "maxStorageBuffersPerShaderStage");
-  const foldsOf = ({ plain, spreads }: Stage): Fold[] => [...plain, ...spreads.map((p) => p.fold)];
+  const foldsOf = ({ plain, spreads, powers }: Stage): Fold[] => [
+    ...plain,
+    ...[...spreads, ...powers].map((p) => p.fold),
+  ];
   const folds = stages.flatMap(foldsOf);
   const loads = (xs: readonly Scalar[]): Set<Value> => new Set(xs.flatMap(loadsOf).map((l) => l.value));
   const types = new Set(folds.map((f) => f.dtype)).size;
@@ -235,11 +256,15 @@ export function inParts(job: Job, rows: Rows, shape: Shape, most: number): Launc
     for (const f of foldsIn(x)) if (f.axes[0] === over) joinedFolds.set(f, over);
     return x;
   };
-  for (const { plain, spreads } of stagesOf(rows) as Stage[]) {
+  for (const { plain, spreads, powers } of stagesOf(rows) as Stage[]) {
     const slots = new Map<DType, Fold[]>();
     // Each part's spread is about its own mean, so the sum comes with it.
     const sumOf = (x: Scalar): Fold => s.foldOver("add", [k], x) as Fold;
-    const wanted = new Set([...plain, ...spreads.flatMap((p) => [sumOf(p.x), p.fold])]);
+    const wanted = new Set([
+      ...plain,
+      ...spreads.flatMap((p) => [sumOf(p.x), p.fold]),
+      ...powers.map((p) => p.fold),
+    ]);
     for (const f of wanted) slots.set(f.dtype, [...(slots.get(f.dtype) ?? []), f]);
     const place = new Map<Fold, { readonly value: Value; readonly slot: Scalar }>();
     for (const [dtype, folds] of slots) {
@@ -261,7 +286,13 @@ export function inParts(job: Job, rows: Rows, shape: Shape, most: number): Launc
       return { value: placeOf(f).value, x, at: where(f, part), inner: undefined };
     };
     const spread = new Map(spreads.map((p) => [p.fold, p]));
+    const power = new Map(powers.map((p) => [p.fold, p]));
     const roots = [...wanted].map((f): RowRoot => {
+      const below = power.get(f);
+      if (below) {
+        const most = atLeast(s, partial("max", here(below.x)));
+        return root(f, partial("add", s.call("exp", s.call("sub", here(below.x), most))));
+      }
       const about = spread.get(f);
       if (!about) return root(f, partial(f.combine, here(f.body)));
       const mean = s.call("mul", partial("add", here(about.x)), s.call("div", s.const("f32", 1), counted));
@@ -274,6 +305,10 @@ export function inParts(job: Job, rows: Rows, shape: Shape, most: number): Launc
     // What is there once for each part, put together.
     const of = (f: Fold): Scalar => s.load(placeOf(f).value, where(f, over));
     for (const f of plain) joined.set(f, keep(s.foldOver(f.combine, [over], of(f))));
+    for (const { fold, largest } of powers) {
+      const below = s.call("sub", atLeast(s, of(largest)), now(largest));
+      joined.set(fold, keep(s.foldOver("add", [over], s.call("mul", of(fold), s.call("exp", below)))));
+    }
     for (const { fold, x, from } of spreads) {
       const number = s.substitute(counted, new Map([[part, s.axisValue(over)]]));
       const mean = s.call("mul", of(sumOf(x)), s.call("div", s.const("f32", 1), number));
