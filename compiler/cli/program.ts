@@ -265,7 +265,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     )
     .option("--save <F>", "write the weights, a safetensors file")
     .addOption(
-      new Option("--keep <which>", "which weights --save writes").choices(["last", "best"]).default("last"),
+      new Option("--keep <which>", "which weights --save writes (default: last)").choices(["last", "best"]),
     )
     .option("--patience <P>", "end after so many epochs that were no better", positive)
     .option(

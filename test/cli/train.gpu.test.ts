@@ -142,19 +142,23 @@ describe("mdl train", () => {
   it("goes on within an epoch with averages, sums of gradients and plateaus, which it measures and saves", async (context) => {
     await testDevice(context);
     writeFileSync(join(folder, "state.mdl"), BANDS_STATE);
-    const args = ["train", "state.mdl", "--data", "mnist:data", "--epochs", "8", "--plateau", "1"];
+    const model = ["state.mdl", "--model", "Bands"];
+    const args = [
+      "train",
+      ...model,
+      "--set",
+      "p=0.4",
+      "--data",
+      "mnist:data",
+      "--epochs",
+      "8",
+      "--plateau",
+      "1",
+    ];
     const whole = run([...args, "--steps", "50", "--log", "state.jsonl", "--save", "state.safetensors"]);
     expect(whole.err).toBe("");
     expect(whole.out).toContain(" records; every 2 of fit make an update\n");
-    const json = run([
-      "eval",
-      "state.mdl",
-      "--weights",
-      "state.safetensors",
-      "--data",
-      "mnist:data",
-      "--json",
-    ]);
+    const json = run(["eval", ...model, "--weights", "state.safetensors", "--data", "mnist:data", "--json"]);
     const end = JSON.parse(read("state.jsonl").toString().trimEnd().split("\n").at(-1) as string);
     expect(JSON.parse(json.out).loss).toBeCloseTo(end.val.loss, 5);
     // Between the two steps of an update.
@@ -163,8 +167,12 @@ describe("mdl train", () => {
       "",
       expect.stringContaining("an update, the last 1 of the run none\n"),
     ]);
-    const more = ["--resume", "state.ckpt", "--steps", "50", "--plateau", "1", "--save", "parts.safetensors"];
-    expect(run(["train", "state.mdl", ...more]).err).toBe("");
+    // What the run was asked for goes on: the model of its file, its arguments, what counts as a plateau.
+    const more = ["train", "state.mdl", "--resume", "state.ckpt", "--steps", "50"];
+    expect(run([...more, "--precision", "f16"]).err).toMatch(
+      /^error: state\.ckpt cannot be gone on with: its run was in f32 and this is in f16, .*--precision f16 --init WEIGHTS\n$/,
+    );
+    expect(run([...more, "--save", "parts.safetensors"]).err).toBe("");
     expect(read("parts.safetensors").equals(read("state.safetensors"))).toBe(true);
   });
   it("takes turns with several blocks, on noise that is drawn; the same seed gives the same bits", async (context) => {

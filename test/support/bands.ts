@@ -18,8 +18,14 @@ train fit for Bands {
 }
 `;
 
-/** The same with all that a block can have of state: an average, sums of gradients, plateaus. */
+/**
+ * The same with all that a block can have of state: an average, sums of gradients, plateaus; and as the second model of its
+ * file, with another argument.
+ */
 export const BANDS_STATE = BANDS.replace(
   "with     adam(lr = cosine(1e-2))",
   "with     adam(lr = plateau(1e-2, factor = 0.5))\n  ema      0.9\n  accumulate 2",
-);
+)
+  .replace("classes: int = 4", "classes: int = 4, p: float = 0.1")
+  .replace("dropout(0.1)", "dropout(p)")
+  .replace("model Bands", "model First { fn one(x: f32[N]) -> f32[N] { x } }\n\nmodel Bands");

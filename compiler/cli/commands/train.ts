@@ -15,6 +15,8 @@ import type { Where } from "../debug/observe.ts";
 import { keptStep } from "../debug/snapshot.ts";
 import { type Device, gpuOf } from "../device.ts";
 import { InputFailure, SourceFailure, UsageError } from "../failure.ts";
+import { SourceFiles } from "../files.ts";
+import { modelsOf } from "../models.ts";
 import { type ChoiceFlags, entryOf, parseSeed, refuseModule, SourceModel, targetHere } from "../runnable.ts";
 import { count, grouped, harmless, styleFor } from "../style.ts";
 import { type Checkpoint, type RunSettings, readCheckpoint } from "../train/checkpoint.ts";
@@ -40,7 +42,7 @@ export interface TrainFlags extends ChoiceFlags {
   readonly dropLast?: boolean;
   readonly workers?: number;
   readonly save?: string;
-  readonly keep: "last" | "best";
+  readonly keep?: "last" | "best";
   readonly patience?: number;
   readonly plateau?: number;
   readonly checkpoint?: string;
@@ -74,9 +76,12 @@ export async function trainCommand(
   const resumed = flags.resume === undefined ? undefined : readCheckpoint(flags.resume);
   if (resumed && flags.init !== undefined)
     throw new UsageError("--init is where a run begins, and --resume goes on with one");
-  const source = new SourceModel(file, { ...flags, freeze: flags.freeze ?? resumed?.settings.freeze });
-  const names = pickBlocks(source, name ?? resumed?.block);
   const settings = settingsOf(flags, resumed);
+  const { set, freeze, plateau, patience, keep } = settings;
+  // A file may have several.
+  const same = modelsOf(new SourceFiles(file)).all.find((m) => m === resumed?.model);
+  const source = new SourceModel(file, { ...flags, model: flags.model ?? same, set, freeze });
+  const names = pickBlocks(source, name ?? resumed?.block);
   const seed = parseSeed(settings.seed);
   // All that the user gave is read and looked at before anything is made on a GPU.
   const { train, val } = openParts(settings.data, settings.val, seed);
@@ -170,9 +175,9 @@ export async function trainCommand(
       totalSteps,
       from: resumed?.progress,
       save: flags.save,
-      keep: flags.keep,
-      patience: flags.patience,
-      plateau: flags.plateau,
+      keep: keep ?? "last",
+      patience,
+      plateau,
       checkpoint: { path: checkpointPath(file, flags), each: flags.checkpoint !== undefined },
       log: flags.log,
       plot: flags.plot,
@@ -201,7 +206,7 @@ export async function trainCommand(
     );
     return INTERRUPTED;
   }
-  if (ended === "early") process.stdout.write(`stopped early: ${flags.patience} epochs were no better\n`);
+  if (ended === "early") process.stdout.write(`stopped early: ${patience} epochs were no better\n`);
   if (flags.save !== undefined) process.stdout.write(`${dim("wrote")} ${harmless(flags.save)}\n`);
   return undefined;
 }
@@ -308,6 +313,10 @@ function settingsOf(flags: TrainFlags, resumed: Checkpoint | undefined): Omit<Ru
     dropLast: flags.dropLast ?? old.dropLast,
     freeze: flags.freeze ?? old.freeze,
     precision: flags.precision ?? old.precision,
+    set: flags.set ?? old.set,
+    plateau: flags.plateau ?? old.plateau,
+    patience: flags.patience ?? old.patience,
+    keep: flags.keep ?? old.keep,
   };
 }
 
@@ -320,6 +329,11 @@ function checkResumed(
   { resume }: TrainFlags,
 ): void {
   const refuse = (why: string): InputFailure => new InputFailure(`${resume} cannot be gone on with: ${why}`);
+  const [was, is] = [settings.precision ?? "f32", now.precision ?? "f32"];
+  if (snapshot.signature !== signatureOf(artefact) && was !== is)
+    throw refuse(
+      `its run was in ${was} and this is in ${is}, which keep another state; go on without --precision, or begin with its weights: --precision ${is} --init WEIGHTS`,
+    );
   if (snapshot.signature !== signatureOf(artefact))
     throw refuse(
       `it is of ${model === artefact.name ? `another ${model}, with other parameters or another optimiser` : `${model}, and this is ${artefact.name}`}`,

@@ -5,6 +5,7 @@ import type { Snapshot } from "../../../runtime/core/api.ts";
 import { MdlRuntimeError } from "../../../runtime/core/errors.ts";
 import { formatSafetensors, parseSafetensors } from "../../../runtime/core/safetensors.ts";
 import type { PlateauState } from "../../../runtime/plateau/index.ts";
+import type { SetValue } from "../../core/index.ts";
 import { InputFailure } from "../failure.ts";
 import { readBytes } from "../files.ts";
 
@@ -26,6 +27,11 @@ export interface RunSettings {
   readonly dropLast?: boolean;
   readonly freeze?: readonly string[];
   readonly precision?: "f32" | "f16";
+  /** The model's arguments. */
+  readonly set?: Readonly<Record<string, SetValue>>;
+  readonly plateau?: number;
+  readonly patience?: number;
+  readonly keep?: "best" | "last";
 }
 
 /** Where a run stands. */
