@@ -28,6 +28,7 @@ describe("values from a distribution", () => {
     ["kaiming_uniform()", uniform(Math.sqrt(6 / fanIn))],
     ["kaiming_uniform(a = sqrt(5))", uniform(1 / Math.sqrt(fanIn))],
     ['kaiming_uniform(mode = "fan_out", nonlinearity = "tanh")', uniform((5 / 3) * Math.sqrt(3 / fanOut))],
+    ['kaiming_normal(nonlinearity = "conv_transpose2d")', { std: Math.sqrt(1 / fanIn) }],
     ['kaiming_normal(nonlinearity = "relu")', { std: Math.sqrt(2 / fanIn) }],
     ['kaiming_normal(mode = "fan_out", nonlinearity = "selu")', { std: 0.75 / Math.sqrt(fanOut) }],
     ["xavier_uniform(gain = 2)", uniform(2 * Math.sqrt(6 / (fanIn + fanOut)))],
