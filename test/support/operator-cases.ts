@@ -253,14 +253,11 @@ export function drawn(seed: number, among: readonly OpDef[] = drawable): Drawn {
     if (one.shapes.every((s) => count(s) <= MOST) && taken(op, one)) example = one;
   }
   example ??= d.pick(op.examples);
-  // Windows over another operand: their sizes are numbers, and what is not finite meets padding, which is 0 in kernels, and
-  // nothing in the reference.
-  const windows = op.params.filter(isTensor).length > 1 && windowed(op);
   const symbols = d.chance(0.3)
-    ? example.shapes.map((s, k) =>
-        windows && k > 0 ? [] : s.map((n, i) => (n > 1 ? i : -1)).filter((i) => i >= 0),
-      )
+    ? example.shapes.map((s) => s.map((n, i) => (n > 1 ? i : -1)).filter((i) => i >= 0))
     : [];
+  // Windows over another operand: what is not finite meets padding, which is 0 in kernels, and nothing in the reference.
+  const windows = op.params.filter(isTensor).length > 1 && windowed(op);
   const special = d.chance(0.25) && !windows;
   return { op, example, symbols, special, stored, seed };
 }

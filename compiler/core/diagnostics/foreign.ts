@@ -177,6 +177,9 @@ const names: ReadonlyMap<string, string> = new Map([
     "ReflectionPad1d ReflectionPad2d ReflectionPad3d",
     'write pad(x, low = [0, 0, 1, 1], mode = "reflect")',
   ),
+  ...words("lstm", 'import { LSTM } from "std/nn", and make one: rnn = LSTM(d, h)'),
+  ...words("gru", 'import { GRU } from "std/nn", and make one: rnn = GRU(d, h)'),
+  ...words("rnn", 'import { RNN } from "std/nn", and make one: rnn = RNN(d, h)'),
   ...words(
     "ReplicationPad1d ReplicationPad2d ReplicationPad3d",
     'write pad(x, low = [0, 0, 1, 1], mode = "replicate")',

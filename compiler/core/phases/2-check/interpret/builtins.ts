@@ -323,6 +323,11 @@ const table: Readonly<Record<string, Fn>> = {
 
 /** Names that the operators' list has as well and that mean an initialiser in a declaration. */
 const initialisers = Object.keys(INITIALIZERS);
+/** What draws as an initialiser of that name does, at each call. */
+const DRAWN: ReadonlyMap<string, string> = new Map([
+  ["uniform", "write rand([n, d]), which is between 0 and 1"],
+  ["normal", "write randn([n, d])"],
+]);
 
 /** Numbers that no literal spells. */
 export const CONSTANTS: ReadonlyMap<string, number> = new Map([
@@ -338,7 +343,8 @@ export function callBuiltin(ctx: Ctx, name: string, args: readonly ArgVal[], sit
   if (Object.hasOwn(INITIALIZERS, name)) {
     if (!ctx.trace) return initializer(ctx, name, args, site);
     if (isOperator(name)) return operatorCall(ctx, name, args, site);
-    return fail(ctx, "E0204", `${name} is an initialiser of params and buffers`, at);
+    const help = DRAWN.get(name) ?? `write param w: f32[n, d] = ${name}(…) among the members`;
+    return fail(ctx, "E0204", `${name} is an initialiser of params and buffers`, at, { help });
   }
   return hostFunction(ctx, name, args, site);
 }
