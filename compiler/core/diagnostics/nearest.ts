@@ -13,9 +13,16 @@ export function closest(name: string, candidates: Iterable<string>): string | un
   let left = 10_000;
   let best: string | undefined;
   let bestDistance = limit + 1;
+  // The one name that what was written is the beginning of: accuracy for acc.
+  let longer: string | undefined;
+  let several = name.length < 3;
   for (const candidate of candidates) {
     if (candidate === name) continue;
     if (left-- === 0) break;
+    if (candidate.startsWith(name)) {
+      if (longer === undefined || longer.startsWith(candidate)) longer = candidate;
+      else if (!candidate.startsWith(longer)) several = true;
+    }
     // Another case or other underscores is the nearest mistake there is.
     const distance =
       fold(candidate) === fold(name) ? 0.5 : short ? editDistance(name, candidate, limit) : limit + 1;
@@ -24,7 +31,7 @@ export function closest(name: string, candidates: Iterable<string>): string | un
       bestDistance = distance;
     }
   }
-  return bestDistance <= limit ? best : undefined;
+  return bestDistance <= limit ? best : several ? undefined : longer;
 }
 
 /** `did you mean relu?`, or undefined: as the `help` of a diagnostic. */

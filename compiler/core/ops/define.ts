@@ -193,7 +193,10 @@ export function rankOf(name: string, t: TensorType, rank: number, operand: numbe
 
 export function normalizeAxis(name: string, a: number, rank: number, attr = "axis"): number {
   if (!Number.isInteger(a) || a < -rank || a >= rank)
-    fail("E0305", `${name}: axis ${a} is out of range for rank ${rank}`, { attr });
+    fail("E0305", `${name}: axis ${a} is out of range for rank ${rank}`, {
+      attr,
+      help: rank === 0 ? "it has no axes" : `axes count from 0 to ${rank - 1}, or back from -1 to ${-rank}`,
+    });
   return a < 0 ? a + rank : a;
 }
 /** Axes as increasing non-negative numbers; all of them for undefined. */

@@ -234,7 +234,7 @@ export const gatherOp: OpDef = {
       fail(
         "E0302",
         `gather: index ${shapeText(index.shape)} does not fit ${shapeText(x.shape)} off axis ${attrs.axis}`,
-        { operand: 1 },
+        { operand: 1, help: "an index has x's other sizes, as in PyTorch: broadcast_to(index, [N, k, d])" },
       );
     if (x.shape.length !== index.shape.length) refuse();
     x.shape.forEach((d, i) => {

@@ -74,11 +74,19 @@ export const crossEntropyOp: OpDef = {
           : classAxis(x, target),
   }),
   infer: ([x, target, weight], attrs, b) => {
+    if (x.dtype === "i32" && FLOATS.includes(target.dtype))
+      fail("E0404", "cross_entropy: the scores are i32", {
+        operand: 0,
+        help: "scores come first and classes behind them: cross_entropy(logits, y)",
+      });
     allowDtypes("cross_entropy", [x], FLOATS);
     const along = numberAt(attrs, "axis");
     const probabilities = isProbability(x, target);
     if (!probabilities && target.dtype !== "i32")
-      fail("E0404", `cross_entropy: the target is ${target.dtype}, not class indices i32`, { operand: 1 });
+      fail("E0404", `cross_entropy: the target is ${target.dtype}, not class indices i32`, {
+        operand: 1,
+        help: "declare the target y: i32[N]; one of the scores' shape holds probabilities",
+      });
     const smoothing = smoothingOf(attrs);
     if (!(smoothing >= 0 && smoothing <= 1))
       fail("E0607", `cross_entropy: label_smoothing = ${smoothing} is not between 0 and 1`, {

@@ -50,6 +50,7 @@ export const transposeOp: OpDef = {
     if (perm.length !== x.shape.length || new Set(perm).size !== perm.length)
       fail("E0305", `transpose: [${perm.join(", ")}] does not name each axis of ${typeText(x)} once`, {
         attr: "perm",
+        help: "name all of them in their new order, as in transpose(x, [0, 2, 1])",
       });
     return [{ dtype: x.dtype, shape: perm.map((p) => x.shape[p]) }];
   },

@@ -162,7 +162,9 @@ export const normalizeOp: OpDef = {
   fuses: "composite",
   params: [
     tensor("x"),
-    tensor("mean"),
+    tensor("mean", {
+      doc: "of x, as moments(x) gives it; what PyTorch calls F.normalize is l2_normalize(x)",
+    }),
     tensor("var"),
     float("eps", { default: 1e-5 }),
     axis("axis", { default: 1 }),

@@ -4,6 +4,7 @@
  * known to this folder only.
  */
 import type { IToken, ParserMethod } from "chevrotain";
+import { foreign } from "../../diagnostics/foreign.ts";
 import type { Diagnostics } from "../../diagnostics/report.ts";
 import type { Span } from "../../diagnostics/span.ts";
 import type * as ast from "../../syntax/ast.ts";
@@ -117,7 +118,9 @@ export class MdlParser extends RecoveringParser {
       const next = this.LA(1).tokenType;
       if (next === t.Comma || next === t.RParen) {
         this.sink.report("E0110", `the parameter ${name.name} has no type`, name.span, {
-          help: `write ${name.name}: int, ${name.name}: f32[N] or the like`,
+          help:
+            foreign(name.name) ??
+            `write ${name.name}: int, ${name.name}: int = 3, ${name.name}: f32[N] or the like`,
         });
       }
       return this.hole(name.span);

@@ -36,7 +36,7 @@ export function parse(source: string, file: string): Parsed {
           end: startOffset + image.length,
         });
     parser ??= new MdlParser();
-    const ast = parser.parseFile(structure(tokens, file, out), file, source, out);
+    const ast = parser.parseFile(structure(tokens, comments, file, out), file, source, out);
     boundDepth(ast, out);
     return { ast: attachTrivia(ast, source, comments), diagnostics: out.list() };
   } catch (error) {

@@ -79,11 +79,16 @@ interface Matching {
   readonly partner: Int32Array;
 }
 
-export function structure(tokens: readonly IToken[], file: string, out: Diagnostics): IToken[] {
+export function structure(
+  tokens: readonly IToken[],
+  comments: readonly IToken[],
+  file: string,
+  out: Diagnostics,
+): IToken[] {
   const plain = matchBrackets(tokens, false);
   const clean = plain.unclosed.size === 0 && plain.stray.size === 0 && plain.wrong.size === 0;
   const matching = clean ? plain : matchBrackets(tokens, true);
-  if (!clean) reportBrackets(matching, file, out);
+  if (!clean) reportBrackets(matching, tokens, comments, file, out);
   return assemble(tokens, matching, file, out);
 }
 
@@ -185,7 +190,21 @@ function declarationRoom(tokens: readonly IToken[], i: number, headOfItem: Token
   return tokens.length;
 }
 
-function reportBrackets(matching: Matching, file: string, out: Diagnostics): void {
+/** Whether a comment ends the line of a token: Python's `//` of two ints begins one. */
+function commentBehind(token: IToken, tokens: readonly IToken[], comments: readonly IToken[]): boolean {
+  const behind = (o: IToken): boolean => o.startOffset > token.startOffset;
+  const end =
+    tokens.find((o) => o.tokenType === t.Newline && behind(o))?.startOffset ?? Number.POSITIVE_INFINITY;
+  return comments.some((c) => behind(c) && c.startOffset < end);
+}
+
+function reportBrackets(
+  matching: Matching,
+  tokens: readonly IToken[],
+  comments: readonly IToken[],
+  file: string,
+  out: Diagnostics,
+): void {
   for (const token of matching.stray) {
     out.report("E0105", `this \`${token.image}\` closes nothing`, spanOf(token, file));
   }
@@ -207,7 +226,10 @@ function reportBrackets(matching: Matching, file: string, out: Diagnostics): voi
         ? []
         : [{ span: spanOf(before, file), text: `\`${closer}\` is missing before this` }];
     out.report("E0105", `\`${opener.image}\` is never closed`, spanOf(opener, file), {
-      help: `add \`${closer}\``,
+      help:
+        opener.tokenType !== t.LCurly && commentBehind(opener, tokens, comments)
+          ? `add \`${closer}\` before the comment; floor(a / b) rounds a quotient down, // begins a comment`
+          : `add \`${closer}\``,
       secondary,
     });
   }

@@ -159,7 +159,10 @@ function ask(base: Ctx, model: Instance, clause: ast.WithClause, slots: readonly
   decl.params.forEach((p, i) => {
     const a = got[i];
     const { name } = p.name;
-    if (!a && !p.default) fail(ctx, "E0601", `${decl.name.name} needs ${name}`, e.span);
+    if (!a && !p.default)
+      fail(ctx, "E0601", `${decl.name.name} needs ${name}`, e.span, {
+        help: `its parameters are ${names.join(", ")}`,
+      });
     const raw = a ? a.val : evalExpr(inside, p.default as ast.Expr);
     if (a && a.val.kind === "host" && !isSchedule(p)) {
       const may = decl.params.filter(isSchedule).map((q) => q.name.name);

@@ -14,7 +14,7 @@ import { finish, frame } from "../interpret/call.ts";
 import { evalArgs, evalBlock, evalExpr } from "../interpret/expr.ts";
 import { readSlot } from "../tensors/state.ts";
 import { isLiteral, toTensor } from "../tensors/tensors.ts";
-import { matchArgs } from "../values/arguments.ts";
+import { matchArgs, paramOf } from "../values/arguments.ts";
 import {
   baseCtx,
   type Ctx,
@@ -407,10 +407,24 @@ function lossValue(block: Block, e: ast.Expr): Val {
     const { name } = e.callee;
     const b = ctx.scope.find(name);
     if ((name === "l1" || name === "l2") && !b) return penalty(block, name, e);
-    if (b?.val.kind === "fn" && b.val.self === block.model)
+    if (b?.val.kind === "fn" && b.val.self === block.model) {
+      inputsOfStep(block, b.val, e);
       return modelFn(block, b.val, evalArgs(ctx, e.args), e);
+    }
   }
   return evalExpr(ctx, e);
+}
+
+/** What a block calls by its fns' names has the step's inputs for tensors; none is written. */
+function inputsOfStep(block: Block, fn: FnVal, e: ast.CallExpr): void {
+  const { params } = fn.decl;
+  e.args.forEach((a, i) => {
+    const p = a.name ? paramOf(params, a.name.name) : params[i];
+    if (p && tensorParam(p))
+      fail(block.ctx, "E0506", `${p.name.name} is an input of the step`, a.span, {
+        help: `write ${fn.decl.name.name} alone, or with its static arguments`,
+      });
+  });
 }
 
 /** A fn of the model on the step's inputs: its tensor parameters are inputs by name, shared by all fns of the block. */
@@ -421,12 +435,7 @@ function modelFn(block: Block, fn: FnVal, args: readonly ArgVal[], e: ast.Expr):
   const got = matchArgs(ctx, fn.decl.name.name, params, args, e.span);
   const given = new Map<string, ArgVal>();
   got.forEach((a, i) => {
-    if (!a) return;
-    if (tensorParam(fn.decl.params[i]))
-      fail(ctx, "E0506", `${params[i]} is an input of the step`, a.span, {
-        help: "give static arguments only",
-      });
-    given.set(params[i], a);
+    if (a) given.set(params[i], a);
   });
   bindEntry(inside, trace, fn.decl, block.solved, block.ports, given);
   return finish(inside, fn.decl, evalBlock(inside, fn.decl.body));

@@ -214,6 +214,9 @@ function declareSlot(ctx: Ctx, statics: Scope, m: ast.ParamDecl | ast.BufferDecl
       "E0706",
       `${m.name.name} begins as an initialiser or a number, not ${describe(made)}`,
       m.init.span,
+      {
+        help: "such as normal(std = 0.02), uniform(bound), he_normal(), zeros() or 0.5, which take the declared shape",
+      },
     );
   if ("why" in init) return fail(ctx, "E0706", `${init.why}, given [${shape.join(", ")}]`, m.init.span);
   // Integers begin as integers: what a draw or a fraction would be truncated to is not what was meant.

@@ -41,6 +41,8 @@ function one(
   const got = matchArgs(ctx, name, params, args, site.span);
   return got.map((a, i) => a ?? fail(ctx, "E0601", `${name} needs ${params[i]}`, site.span));
 }
+const castHelp = (v: Val, dtype: string): { help?: string } =>
+  isTensor(v) ? { help: `cast a tensor by its dtype: ${dtype}(x)` } : {};
 function listOf(ctx: Ctx, name: string, arg: ArgVal): readonly Val[] {
   const items = arg.val.kind === "record" ? undefined : parts(arg.val);
   // What is made of a list is at most as long.
@@ -301,7 +303,13 @@ const table: Readonly<Record<string, Fn>> = {
     if (a.val.kind === "int") return a.val;
     const n = asNumber(a.val);
     return n === undefined
-      ? fail(ctx, "E0605", `int takes a static number, not ${describe(a.val)}`, a.span)
+      ? fail(
+          ctx,
+          "E0605",
+          `int takes a static number, not ${describe(a.val)}`,
+          a.span,
+          castHelp(a.val, "i32"),
+        )
       : Number.isSafeInteger(Math.trunc(n))
         ? intVal(dim(Math.trunc(n)))
         : fail(ctx, "E0608", `int(${numberText(n)}) is beyond 2^53`, a.span);
@@ -310,7 +318,13 @@ const table: Readonly<Record<string, Fn>> = {
     const [a] = one(ctx, "float", ["x"], args, site);
     const n = asNumber(a.val);
     return n === undefined
-      ? fail(ctx, "E0605", `float takes a static number, not ${describe(a.val)}`, a.span)
+      ? fail(
+          ctx,
+          "E0605",
+          `float takes a static number, not ${describe(a.val)}`,
+          a.span,
+          castHelp(a.val, "f32"),
+        )
       : floatVal(n);
   },
   zeros: filled(0),

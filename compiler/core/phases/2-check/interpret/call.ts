@@ -126,6 +126,7 @@ export function callFn(ctx: Ctx, fn: FnVal, args: readonly ArgVal[], site: ast.E
     if (!arg && !p.default)
       fail(ctx, "E0601", `${name} needs ${p.name.name}`, site.span, {
         secondary: [{ span: p.span, text: "has no default" }],
+        help: `its parameters are ${decl.params.map((q) => q.name.name).join(", ")}`,
       });
     const raw = arg ? arg.val : evaluate(inside, p.default as ast.Expr);
     const span = arg?.span ?? p.span;

@@ -88,7 +88,9 @@ export function evalStmt(ctx: Ctx, s: ast.Stmt): void {
       return;
     case "expr_stmt": {
       if (isAside(ctx, s.value)) {
-        recoverVal(() => aside(ctx, s.value));
+        const said = recoverVal(() => aside(ctx, s.value));
+        // What stands behind an assertion may be nonsense where it is false.
+        if (said.kind === "bool" && !said.value) failSilently();
         return;
       }
       const v = recoverVal(() => evalExpr(ctx, s.value));

@@ -222,7 +222,12 @@ export function hostFunction(ctx: Ctx, full: string, args: readonly ArgVal[], si
       return [LIST, ...items.map((val) => number({ val, span: a.span }))];
     }
     if (a) return number(a);
-    return p.default ?? fail(ctx, "E0601", `${name} needs ${p.name}`, site.span);
+    return (
+      p.default ??
+      fail(ctx, "E0601", `${name} needs ${p.name}`, site.span, {
+        help: `its parameters are ${schedule.params.map((q) => q.name).join(", ")}`,
+      })
+    );
   });
   return { kind: "host", expr: schedule.make(...values) };
 }

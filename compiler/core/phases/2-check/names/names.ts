@@ -1,8 +1,8 @@
 // Names by the text alone: unknown ones everywhere, also in layers and fns that no model uses, and locals and imports that
 // are never read. In: a module. Out: diagnostics. Separate from the interpreter, which only sees what a model reaches; where
 // both find the same mistake they say it in the same words, and it is shown once.
-import { foreign } from "../../../diagnostics/foreign.ts";
-import { closest } from "../../../diagnostics/nearest.ts";
+import { foreign, foreignModule } from "../../../diagnostics/foreign.ts";
+import { closest, didYouMean } from "../../../diagnostics/nearest.ts";
 import type { Diagnostics, Span } from "../../../diagnostics/report.ts";
 import type * as ast from "../../../syntax/ast.ts";
 import { childrenOf, namesOf } from "../../../syntax/walk.ts";
@@ -89,6 +89,7 @@ class Pass {
 
   private item(item: ast.Item): void {
     const top = new Names();
+    this.ended = new Set();
     switch (item.kind) {
       case "layer":
       case "model":
@@ -110,12 +111,32 @@ class Pass {
         this.top(item.model.span, item.model.name);
         this.members = this.modelOf(item);
         this.mention(item);
+        for (const c of item.clauses) if (c.kind === "minimize") this.minimized(c.value);
         this.members = undefined;
         return;
       case "import":
       case "error":
         return;
     }
+  }
+
+  /** A loss is of the model's fns: what they are of has no name in the block. */
+  private minimized(e: ast.Node): void {
+    // Arguments of the model's own fns are judged where these are called.
+    if (e.kind === "call" && e.callee.kind === "name" && this.members?.has(e.callee.name)) return;
+    for (const child of childrenOf(e)) {
+      const callee = e.kind === "call" && child === e.callee;
+      if (child.kind !== "name") this.minimized(child);
+      else if (!callee && this.members && !this.members.has(child.name) && !this.topKnown(child.name))
+        this.out.report("E0201", `there is no ${child.name} here`, child.span, {
+          help:
+            didYouMean(child.name, this.members.keys()) ??
+            "a block names fns of its model, without their inputs: give the model a fn loss(x: …, y: …), and minimize loss",
+        });
+    }
+  }
+  private topKnown(name: string): boolean {
+    return this.module.names.has(name) || this.module.missing.has(name) || this.builtins.has(name);
   }
 
   /** Names in places that are judged elsewhere count as used. */
@@ -180,8 +201,12 @@ class Pass {
     else this.top(span, name);
   }
 
+  /** Names of blocks of the fn at hand that have ended. */
+  private ended = new Set<string>();
+
   /** Warns of locals that were never read, when their scope ends. */
   private close(names: Names): void {
+    for (const name of names.locals.keys()) this.ended.add(name);
     for (const [name, l] of names.locals)
       if (l.watched && !l.used) this.out.report("W0201", `${name} is bound and never read`, l.span);
   }
@@ -239,6 +264,7 @@ class Pass {
   }
 
   private fn(outer: Names, decl: ast.FnDecl | ast.FnExpr): void {
+    if (decl.kind === "fn") this.ended = new Set();
     const names = new Names(outer);
     for (const p of decl.params) this.symbols(names, p.type);
     // Sizes may name static parameters, wherever these stand.
@@ -317,7 +343,7 @@ class Pass {
   /** A lower-case size that nothing binds was meant to be inferred: said once, for its capital too. */
   private size(names: Names, n: ast.NameExpr): void {
     if (isSymbolName(n.name) || names.find(n.name)) return;
-    if (this.module.names.has(n.name) || this.module.missing.has(n.name) || this.builtins.has(n.name)) return;
+    if (this.topKnown(n.name)) return;
     this.out.report("E0201", `there is no ${n.name} here`, n.span, {
       help: inferredHelp(n.name, names.all()),
     });
@@ -378,7 +404,8 @@ class Pass {
       case "index":
         this.expr(names, e.object);
         for (const i of e.items) {
-          if (i.kind === "at") this.expr(names, i.value);
+          if (i.kind === "at" && isNothing(i.value)) this.noAxis(names, i.value);
+          else if (i.kind === "at") this.expr(names, i.value);
           else if (i.kind === "slice") for (const x of [i.start, i.stop, i.step]) if (x) this.expr(names, x);
         }
         return;
@@ -425,7 +452,7 @@ class Pass {
         this.fn(names, e);
         return;
       case "member":
-        this.expr(names, e.object);
+        if (!this.ofModule(names, e)) this.expr(names, e.object);
         return;
       case "record":
         for (const f of e.fields) this.expr(names, f.value);
@@ -468,16 +495,44 @@ class Pass {
     }
     this.usedTop.add(e.name);
     this.top(e.span, e.name);
-    if (this.module.names.has(e.name) || this.module.missing.has(e.name) || this.builtins.has(e.name)) return;
+    if (this.topKnown(e.name)) return;
     const message = `there is no ${e.name} here`;
     // Many mistakes are told of without a search for what was meant.
     const help = this.out.knows("E0201", message, e.span) ? undefined : this.unknown(names, e.name);
     this.out.report("E0201", message, e.span, help === undefined ? {} : { help });
   }
 
+  /** `nn.Linear`, `torch.nn.functional.relu`: what is meant is the last name, which has no module before it here. */
+  private ofModule(names: Names, e: ast.MemberExpr): boolean {
+    let root: ast.Expr = e.object;
+    while (root.kind === "member" && foreignModule(root.name.name)) root = root.object;
+    if (root.kind !== "name" || !foreignModule(root.name) || names.find(root.name)) return false;
+    if (this.module.names.has(root.name) || this.module.missing.has(root.name)) return false;
+    const { name } = e.name;
+    const own = this.module.names.has(name) || this.builtins.has(name);
+    this.usedTop.add(name);
+    const help = own
+      ? `no module stands before it: write ${name}`
+      : (importFor(name, this.resolve) ?? foreign(name) ?? foreign(root.name));
+    this.out.report("E0201", `there is no ${root.name} here`, root.span, help === undefined ? {} : { help });
+    return true;
+  }
+
+  /** NumPy's `x[:, None]`. */
+  private noAxis(names: Names, e: ast.NameExpr): void {
+    if (names.find(e.name) || this.builtins.has(e.name)) this.name(names, e);
+    else
+      this.out.report("E0201", `there is no ${e.name} here`, e.span, {
+        help: "an axis of 1 is made by new: x[:, new]",
+      });
+  }
+
   private unknown(names: Names, name: string): string | undefined {
     if (this.later?.has(name)) return `${name} is bound below; bind it before this declaration`;
-    const told = importFor(name, this.resolve) ?? foreign(name);
+    if (this.ended.has(name))
+      return `${name} is bound in a block that has ended, whose value is what it ends with: ${name} = if c { a } else { b }`;
+    // What is here and differs by its case is meant, rather than another library's.
+    const told = importFor(name, this.resolve) ?? (names.find(capital(name)) ? undefined : foreign(name));
     if (told !== undefined) return told;
     const near = closest(name, this.known(names));
     if (near === undefined) return undefined;
@@ -486,6 +541,9 @@ class Pass {
     return `did you mean ${near}?`;
   }
 }
+
+const isNothing = (e: ast.Expr): e is ast.NameExpr =>
+  e.kind === "name" && (e.name === "None" || e.name === "newaxis");
 
 const EXPRS: ReadonlySet<string> = new Set(
   "int float bool string name pattern call member index unary binary pipe range list tuple record comprehension if for scan fn_expr error".split(

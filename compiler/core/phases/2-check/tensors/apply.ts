@@ -69,7 +69,9 @@ function bind(ctx: Ctx, trace: Trace, def: OpDef, args: readonly ArgVal[], site:
     else if (!arg || arg.val.kind === "none") {
       if (p.optional || p.default !== undefined) continue;
       const message = arg ? `${def.name}: ${p.name} is none` : `${def.name} needs ${p.name}`;
-      fail(ctx, "E0601", message, arg?.span ?? site.span, p.doc ? { help: `${p.name}: ${p.doc}` } : {});
+      fail(ctx, "E0601", message, arg?.span ?? site.span, {
+        help: p.doc ? `${p.name}: ${p.doc}` : `its parameters are ${params.map((q) => q.name).join(", ")}`,
+      });
     } else if (p.kind === "tensor") {
       const v = toTensor(
         ctx,
@@ -118,14 +120,21 @@ export function notNegative(trace: Trace, sizes: unknown, what: string, span: Sp
 const literalDType = (v: Val, dtype: DType | undefined): DType | undefined =>
   v.kind === "bool" ? undefined : dtype;
 
-/** `reshape(x, 2, 3)` for `reshape(x, [2, 3])`: a last list parameter takes what is left over. */
+/** `reshape(x, 2, 3)` for `reshape(x, [2, 3])`, `transpose(x, 0, 2, 1)`: a last list parameter takes what is left over. */
 function collect(params: readonly OpParam[], args: readonly ArgVal[]): readonly ArgVal[] {
-  const at = params.findIndex((p) => p.kind === "dims" || p.kind === "tensors");
+  const at = params.findIndex(
+    (p, i) =>
+      p.kind === "dims" ||
+      p.kind === "tensors" ||
+      ((p.kind === "ints" || p.kind === "axes") && i === params.length - 1),
+  );
   const places = args.filter((a) => a.name === undefined).length;
   if (at < 0 || places <= at + 1) return args;
   const rest = args.slice(at, places);
   const ints =
-    params[at].kind === "dims" ? rest.every((a) => a.val.kind === "int") : rest.every((a) => isTensor(a.val));
+    params[at].kind === "tensors"
+      ? rest.every((a) => isTensor(a.val))
+      : rest.every((a) => a.val.kind === "int");
   if (!ints) return args;
   const list: ArgVal = { val: { kind: "list", items: rest.map((a) => a.val) }, span: rest[0].span };
   return [...args.slice(0, at), list, ...args.slice(places)];

@@ -10,11 +10,12 @@ import {
   newState,
   newStores,
   note,
+  recoverVal,
   type Scope,
   type Trace,
   traceOf,
 } from "../values/context.ts";
-import { type ArgVal, boolVal, describe, NONE, type Val } from "../values/values.ts";
+import { type ArgVal, describe, NONE, type Val } from "../values/values.ts";
 import { isLiteral, isTensor, toTensor } from "./tensors.ts";
 
 type Word = "print" | "assert";
@@ -39,6 +40,7 @@ export function blockValue(ctx: Ctx, { result }: ast.Block, otherwise: Val): Val
   return otherwise;
 }
 
+/** The statement's value is none, or false of an assertion that is false when the model is compiled. */
 export function aside(ctx: Ctx, e: ast.Expr): Val {
   const word = wordOf(ctx, e) as Word;
   const trace = traceOf(ctx, e.span, word);
@@ -58,7 +60,8 @@ export function aside(ctx: Ctx, e: ast.Expr): Val {
       if (name) fail(ctx, "E0603", `${word} has no parameter ${name.name}`, name.span);
       args.push({ val: evaluate(c, value), span: value.span });
     }
-  (word === "print" ? print : assert)(c, trace, args, e);
+  if (word === "assert") return assert(c, trace, args, e);
+  print(c, trace, args, e);
   return NONE;
 }
 
@@ -101,7 +104,7 @@ function print(ctx: Ctx, trace: Trace, args: readonly ArgVal[], e: ast.Expr): vo
   if (values.length === 0) say(ctx, trace, "print", "", text, undefined, e.span);
 }
 
-function assert(ctx: Ctx, trace: Trace, args: readonly ArgVal[], e: ast.Expr): void {
+function assert(ctx: Ctx, trace: Trace, args: readonly ArgVal[], e: ast.Expr): Val {
   const [condition, why, more] = args;
   if (!condition) fail(ctx, "E0601", "assert needs a condition", e.span);
   if (more) fail(ctx, "E0602", `assert takes a condition and a string, given ${args.length}`, more.span);
@@ -110,9 +113,9 @@ function assert(ctx: Ctx, trace: Trace, args: readonly ArgVal[], e: ast.Expr): v
   const text = why?.val.kind === "string" ? why.val.value : undefined;
   const { val, span } = condition;
   if (val.kind === "bool") {
-    if (!val.value) fail(ctx, "E0611", text ?? "assertion failed", span, { label: "is false" });
-    note(ctx, span, boolVal(true));
-    return;
+    if (val.value) note(ctx, span, val);
+    else recoverVal(() => fail(ctx, "E0611", text ?? "assertion failed", span, { label: "is false" }));
+    return val;
   }
   const value = isTensor(val) ? toTensor(ctx, val, span) : undefined;
   if (value?.type.dtype !== "bool")
@@ -120,6 +123,7 @@ function assert(ctx: Ctx, trace: Trace, args: readonly ArgVal[], e: ast.Expr): v
       help: "a comparison, or a tensor of them: assert(x > 0)",
     });
   say(ctx, trace, "assert", "", text, value, span);
+  return NONE;
 }
 
 function say(

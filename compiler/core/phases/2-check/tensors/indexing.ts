@@ -26,7 +26,10 @@ export function index(ctx: Ctx, e: ast.IndexExpr): Val {
   const object = evaluate(ctx, e.object);
   if (isTensor(object)) return tensorIndex(ctx, e, toTensor(ctx, object, e.object.span));
   const items = parts(object);
-  if (!items) return fail(ctx, "E0204", `${describe(object)} is not indexed`, e.object.span);
+  if (!items)
+    return fail(ctx, "E0204", `${describe(object)} is not indexed`, e.object.span, {
+      ...(object.kind === "instance" ? { help: "a parameter of it is: table.weight[0:n]" } : {}),
+    });
   if (e.items.length !== 1) return fail(ctx, "E0304", "a list has one index", e.span);
   const [item] = e.items;
   const n = items.length;
@@ -68,9 +71,11 @@ interface AxisIndex {
 function tensorIndex(ctx: Ctx, e: ast.IndexExpr, x: Value): Val {
   const rank = x.type.shape.length;
   const used = e.items.filter((i) => i.kind === "at" || i.kind === "slice").length;
+  const nothing = e.items.find((i) => i.kind === "at" && i.value.kind === "name" && i.value.name === "none");
   if (used > rank)
     fail(ctx, "E0304", `${used} indices for ${rank} ${rank === 1 ? "axis" : "axes"}`, e.span, {
       label: `[${x.type.shape.map(print).join(", ")}]`,
+      ...(nothing ? { help: "an axis of 1 is made by new: x[:, new]" } : {}),
     });
   const dots = e.items.filter((i) => i.kind === "ellipsis");
   if (dots.length > 1) fail(ctx, "E0305", "... stands once in an index", dots[1].span);

@@ -67,7 +67,12 @@ function bindLocal(
     recoverVal(() =>
       fail(ctx, "E0202", `${name.name} ${what}; locals are assigned once`, name.span, {
         secondary: old.span ? [{ span: old.span, text: "bound here" }] : [],
-        help: old.kind === "carry" ? "make it the value of the loop's body" : "give it another name",
+        help:
+          old.kind === "carry"
+            ? "make it the value of the loop's body"
+            : old !== here
+              ? `a block gives what it ends with, under another name: ${inBlock(name.name)}`
+              : "give it another name",
       }),
     );
     // What was meant from here on is not known.
@@ -76,6 +81,10 @@ function bindLocal(
   }
   ctx.scope.names.set(name.name, { val, kind, span: name.span });
 }
+
+/** How a name takes what a block inside makes of it. */
+const inBlock = (name: string): string =>
+  `y = for x in xs with ${name} = ${name} { next }, y = if c { a } else { b }`;
 
 /** Binds the carries of a loop in a fresh scope. */
 export function carriesOf(ctx: Ctx, carries: readonly ast.Field[]): Map<string, Val> {

@@ -49,6 +49,15 @@ export function tensorTypeOf(v: Val): TensorType | undefined {
 /** True for static values that adapt to a tensor's dtype. */
 export const isLiteral = (v: Val): boolean => v.kind === "int" || v.kind === "float" || v.kind === "bool";
 
+const CALLED: ReadonlySet<Val["kind"]> = new Set([
+  "instance",
+  "fn",
+  "op",
+  "userop",
+  "builtin",
+  "partial",
+] as const);
+
 /** A value as a tensor; literals take `adapt`, or i32 / f32 / bool by what they are. */
 export function toTensor(ctx: Ctx, v: Val, span: Span, adapt?: DType): Value {
   switch (v.kind) {
@@ -72,7 +81,13 @@ export function toTensor(ctx: Ctx, v: Val, span: Span, adapt?: DType): Value {
       // Reported already.
       throw new Failed("reported");
     default:
-      return fail(ctx, "E0506", `a tensor is needed here, not ${describe(v)}`, span);
+      return fail(ctx, "E0506", `a tensor is needed here, not ${describe(v)}`, span, {
+        ...(CALLED.has(v.kind)
+          ? { help: "call it: f(x), or x |> f" }
+          : v.kind === "tuple"
+            ? { help: "its parts are arguments of their own: f(x, a, b)" }
+            : {}),
+      });
   }
 }
 

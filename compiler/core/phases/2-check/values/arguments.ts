@@ -6,7 +6,7 @@ import { didYouMean } from "../../../diagnostics/nearest.ts";
 import type { Span } from "../../../diagnostics/report.ts";
 import { asConst } from "../../../dims/dim.ts";
 import type * as ast from "../../../syntax/ast.ts";
-import { type Ctx, fail, failName, hold } from "./context.ts";
+import { type Ctx, fail, failName, hold, recoverVal } from "./context.ts";
 import { type ArgVal, describe, floatVal, type Val } from "./values.ts";
 
 export const paramOf = (params: readonly ast.Param[], name: string | undefined): ast.Param | undefined =>
@@ -27,6 +27,19 @@ export function matchArgs(
   site: Span,
 ): (ArgVal | undefined)[] {
   const out: (ArgVal | undefined)[] = params.map(() => undefined);
+  // All names that there are none of are told of at once.
+  const wrong = args.filter((a) => a.name !== undefined && !params.includes(a.name));
+  const list = params.length > 0 ? `its parameters are ${params.join(", ")}` : "it takes no arguments";
+  for (const a of wrong) {
+    const written = a.name as string;
+    const ours = foreignParameter(written, params);
+    const refuse = (): never =>
+      fail(ctx, "E0603", `${name} has no parameter ${written}`, a.nameSpan ?? a.span, {
+        help: ours ? `${ours}; ${list}` : (didYouMean(written, params) ?? list),
+      });
+    if (a === wrong.at(-1)) refuse();
+    recoverVal(refuse);
+  }
   let place = 0;
   for (const a of args) {
     if (a.name === undefined) {
@@ -47,13 +60,6 @@ export function matchArgs(
       continue;
     }
     const i = params.indexOf(a.name);
-    if (i < 0) {
-      const list = params.length > 0 ? `its parameters are ${params.join(", ")}` : "it takes no arguments";
-      const ours = foreignParameter(a.name, params);
-      fail(ctx, "E0603", `${name} has no parameter ${a.name}`, a.nameSpan ?? a.span, {
-        help: ours ? `${ours}; ${list}` : (didYouMean(a.name, params) ?? list),
-      });
-    }
     if (out[i])
       fail(ctx, "E0604", `${name}: ${a.name} is given twice`, a.span, {
         secondary: [{ span: out[i].span, text: "first here" }],
@@ -120,6 +126,14 @@ function wordsOf(type: ast.Type): string {
   }
 }
 
+/** Of a float where an int stands: the same number, or how a quotient is one. */
+const wholeHelp = (v: Val): string | undefined =>
+  v.kind !== "float"
+    ? undefined
+    : Number.isSafeInteger(v.value)
+      ? `write ${v.value}`
+      : "write int(x), or floor(a / b) of ints";
+
 /** A static value as a declared type, ints widening to floats. */
 export function coerceStatic(
   caller: Ctx,
@@ -129,8 +143,8 @@ export function coerceStatic(
   span: Span,
   what: string,
 ): Val {
-  const wrong = (want: string): never =>
-    fail(caller, "E0605", `${what} is ${want}, given ${describe(v)}`, span);
+  const wrong = (want: string, help?: string): never =>
+    fail(caller, "E0605", `${what} is ${want}, given ${describe(v)}`, span, help ? { help } : {});
   if (v.kind === "error" || type.kind === "error") return v;
   switch (type.kind) {
     case "any_type":
@@ -142,7 +156,7 @@ export function coerceStatic(
       return fitting ? coerceStatic(caller, inside, fitting, v, span, what) : wrong(wordsOf(type));
     }
     case "list_type":
-      if (v.kind !== "list" && v.kind !== "tuple") return wrong("a list");
+      if (v.kind !== "list" && v.kind !== "tuple") return wrong("a list", "write [a, b] or (a, b)");
       hold(caller, span, v.items.length);
       return {
         kind: "list",
@@ -170,7 +184,7 @@ export function coerceStatic(
     case "static_type":
       switch (type.name.name) {
         case "int":
-          if (v.kind !== "int") return wrong("an int");
+          if (v.kind !== "int") return wrong("an int", wholeHelp(v));
           if (!caller.trace && asConst(v.dim) === undefined) return wrong("a static int");
           return v;
         case "float":
@@ -188,7 +202,9 @@ export function coerceStatic(
         case "dtype":
           return v.kind === "dtype" ? v : wrong("a dtype");
         case "fn":
-          return CALLABLE.has(v.kind) ? v : wrong("a fn");
+          return CALLABLE.has(v.kind)
+            ? v
+            : wrong("a fn", v.kind === "string" ? `write ${v.value}, without quotes` : undefined);
         case "layer":
           return v.kind === "layer" ? v : wrong("a layer");
         default: {

@@ -10,7 +10,11 @@ export function takeApart(ctx: Ctx, target: ast.Target, val: Val): readonly (rea
   const fits = items?.length === target.items.length;
   if (val.kind !== "error" && !fits) {
     const what = items ? `${describe(val)} has ${items.length} parts` : `${describe(val)} has no parts`;
-    recoverVal(() => fail(ctx, "E0609", `${target.items.length} names, but ${what}`, target.span));
+    const help =
+      val.kind === "record" ? `its parts are taken in order, (${[...val.fields.keys()].join(", ")}) = …` : "";
+    recoverVal(() =>
+      fail(ctx, "E0609", `${target.items.length} names, but ${what}`, target.span, help ? { help } : {}),
+    );
   }
   return target.items.flatMap((t, i) => takeApart(ctx, t, fits && items ? items[i] : ERROR));
 }
