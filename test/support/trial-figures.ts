@@ -62,7 +62,7 @@ export const exampleFigures = figuresIn("examples.json");
 
 /** Its source, with what it imports. */
 const trialFile = (path: string): string | undefined =>
-  path.startsWith("test/trial/") ? projectFile(path) : undefined;
+  /^(test\/trial|dsl-examples)\//.test(path) ? projectFile(path) : undefined;
 
 /** The model of a figure, checked. */
 export function checkTrial(f: TrialFigure): CheckedModel {

@@ -204,6 +204,34 @@ class Llama(nn.Module):
         return self.norm(h) @ self.tok_embeddings.weight.T
 
 
+class ResNet20Block(nn.Module):
+    """Of Y. Idelbayev's ResNet-20, with the paper's shortcut A."""
+
+    def __init__(self, cin, cout, stride):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(cin, cout, 3, stride, 1, bias=False), nn.BatchNorm2d(cout)
+        self.conv2, self.bn2 = nn.Conv2d(cout, cout, 3, 1, 1, bias=False), nn.BatchNorm2d(cout)
+        self.stride, self.more = stride, (cout - cin) // 2
+
+    def forward(self, x):
+        short = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.more, self.more))
+        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + short)
+
+
+class ResNet20(nn.Module):
+    def __init__(self, classes, frozen=False):
+        super().__init__()
+        stage = lambda cin, cout, s: nn.Sequential(*(ResNet20Block(cout if i else cin, cout, 1 if i else s) for i in range(3)))
+        self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
+        self.layer1, self.layer2, self.layer3 = stage(16, 16, 1), stage(16, 32, 2), stage(32, 64, 2)
+        self.requires_grad_(not frozen)
+        self.linear = nn.Linear(64, classes)
+
+    def forward(self, x):
+        h = self.layer3(self.layer2(self.layer1(F.relu(self.bn1(self.conv1(x))))))
+        return self.linear(h.mean((2, 3)))
+
+
 CASES = {}
 
 
@@ -227,7 +255,7 @@ def run(name, file, model_name, make, inputs, entries, steps, set):
             y = y if isinstance(y, dict) else {entry: y}
             out["entries"][entry] = {"inputs": args(f), "results": {k: summary(k, numpy(v)) for k, v in y.items()}}
     for block, f in steps.items():
-        # In eval mode, since the only layers that know the difference here are dropouts of 0.
+        # In eval mode, unless a loss asks for batch norms to follow their batches.
         trained = {k: p for k, p in model.named_parameters() if p.requires_grad}
         before = {k: numpy(p) for k, p in trained.items()}
         loss = f(model, *of(f))
@@ -253,6 +281,10 @@ case("vgg16", "vgg16", "VGG16", torchvision.models.vgg16, image(1, 3, 224, 224),
 case("vgg16_head", "vgg16", "VGG16Head", lambda: Head(5), {"x": S(2, 3, 64, 64), "y": I(5, 2)}, classify,
      {"fit": lambda m, x, y: ce(m(x), y)}, {"p": 0})
 case("resnet18", "resnet18", "ResNet18", torchvision.models.resnet18, image(1, 3, 224, 224), classify)
+case("resnet20", "resnet20", "ResNet20", lambda: ResNet20(10), {"x": S(4, 3, 32, 32), "y": I(10, 4)}, classify,
+     {"fit": lambda m, x, y: ce(m.train()(x), y)})
+case("resnet20_head", "resnet20-head", "ResNet20Head", lambda: ResNet20(4, frozen=True),
+     {"x": S(4, 3, 32, 32), "y": I(4, 4)}, classify, {"fit": lambda m, x, y: ce(m(x), y)})
 case("resnet50", "resnet50", "ResNet50", torchvision.models.resnet50, image(1, 3, 224, 224), classify)
 case("mobilenetv2", "mobilenetv2", "MobileNetV2", torchvision.models.mobilenet_v2, image(1, 3, 224, 224), classify)
 case("unet", "unet", "UNet", UNet, image(1, 3, 64, 96), classify)
