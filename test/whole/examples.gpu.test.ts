@@ -29,7 +29,8 @@ import { compileTrial, exampleFigures, figureAgrees, trialWeights } from "../sup
 const USUAL = ["LinearRegression", "MLP", "VAE", "VGG16Head", "CharLSTM", "Encoder"];
 const QUICK = ["linear", "lenet5", "vae", "encoder"];
 
-describe.each(examples.filter((e) => patient || USUAL.includes(e.model)))("$model, small", (example) => {
+const small = examples.filter((e) => patient || USUAL.includes(e.model));
+describe.each(small.map((e) => [e.model, e] as const))("%s, small", (_, example) => {
   const own = patient ? targets.map((t) => t.name) : ["own"];
   it.for(own)("is what the reference evaluator has, target %s", async (name, context: TestContext) => {
     await smallAgrees(example, context, name === "own" ? undefined : name);
