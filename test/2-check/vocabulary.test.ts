@@ -31,6 +31,16 @@ describe("the vocabulary", () => {
     expect(own.filter((name) => foreign(name) !== undefined)).toEqual(["int", "float"]);
   });
 
+  it("says how numbers of the source become a tensor", () => {
+    const said = (weight: string): unknown[] =>
+      checkText(
+        `model M { fn f(x: f32[N, 2], y: i32[N]) -> f32 { cross_entropy(x, y, weight = ${weight}) } }`,
+      ).diagnostics.map((d) => d.help);
+    expect(said("[0.5, 2.0]")).toEqual([expect.stringMatching(/^stack\(\[a, b\]\) makes a tensor/)]);
+    expect(said("tensor([0.5, 2.0])")).toEqual([expect.stringContaining("stack([1.0, 2.0, 0.5])")]);
+    expect(said("stack([0.5, 2.0])")).toEqual([]);
+  });
+
   it("has the standard library with types and defaults as its source has them", () => {
     const linear = words.find((w) => w.name === "Linear");
     expect(linear).toMatchObject({

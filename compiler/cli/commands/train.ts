@@ -77,10 +77,12 @@ export async function trainCommand(
   if (resumed && flags.init !== undefined)
     throw new UsageError("--init is where a run begins, and --resume goes on with one");
   const settings = settingsOf(flags, resumed);
-  const { set, freeze, plateau, patience, keep } = settings;
-  // A file may have several.
+  const { freeze, plateau, patience, keep } = settings;
+  // A file may have several; arguments are of the one that was trained.
   const same = modelsOf(new SourceFiles(file)).all.find((m) => m === resumed?.model);
-  const source = new SourceModel(file, { ...flags, model: flags.model ?? same, set, freeze });
+  const model = flags.model ?? same;
+  const set = model === resumed?.model ? settings.set : flags.set;
+  const source = new SourceModel(file, { ...flags, model, set, freeze });
   const names = pickBlocks(source, name ?? resumed?.block);
   const seed = parseSeed(settings.seed);
   // All that the user gave is read and looked at before anything is made on a GPU.

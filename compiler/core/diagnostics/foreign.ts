@@ -39,6 +39,10 @@ const names: ReadonlyMap<string, string> = new Map([
     "Tensor ndarray array Array",
     "a tensor's type is its dtype with its sizes, such as f32[N, 3, 32, 32]",
   ),
+  ...words(
+    "tensor as_tensor asarray",
+    "numbers that stand in the source are a tensor by stack([1.0, 2.0, 0.5]), a matrix by stack of such rows",
+  ),
   ["Parameter", "declare it: param weight: f32[n, d] = he_normal()"],
   ["register_buffer", "declare it: buffer mean: f32[d] = zeros()"],
   ...words(
