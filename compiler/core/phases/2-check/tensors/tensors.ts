@@ -81,7 +81,6 @@ export function toTensor(ctx: Ctx, v: Val, span: Span, adapt?: DType): Value {
       // Reported already.
       throw new Failed("reported");
     case "list":
-    case "tuple":
       return fail(ctx, "E0506", `a tensor is needed here, not ${describe(v)}`, span, {
         help: "stack([a, b]) makes a tensor of numbers or of tensors alike, concat([a, b], axis = 0) joins tensors",
       });
