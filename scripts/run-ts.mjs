@@ -23,6 +23,9 @@ export async function bundle(entry) {
     platform: "node",
     target: "node20",
     packages: "external",
+    // Several hundred files, which Node would look for one by one: a third of a second each time.
+    alias: { chevrotain: "./node_modules/chevrotain/lib/chevrotain.mjs" },
+    absWorkingDir: root,
     sourcemap: "inline",
     logLevel: "error",
   });

@@ -124,11 +124,26 @@ function hashOfNode(op: OpDef, inputs: readonly Value[], attrs: Attrs): number {
   for (const k in attrs) if (attrs[k] !== undefined) h = hashOf(h, attrs[k]);
   return h;
 }
+/** Equal at a glance; where not, their texts say whether they are. */
+const sameAttr = (a: Attr, b: Attr): boolean =>
+  Object.is(a, b) ||
+  (Array.isArray(a)
+    ? Array.isArray(b) && a.length === b.length && a.every((x, i) => sameAttr(x, b[i]))
+    : a !== undefined && b !== undefined && isDim(a) && isDim(b) && equal(a, b));
+function sameAttrs(a: Attrs, b: Attrs): boolean {
+  if (a === b) return true;
+  const names = Object.keys(a);
+  const others = Object.keys(b);
+  return (
+    (names.length === others.length && names.every((k, i) => k === others[i] && sameAttr(a[k], b[k]))) ||
+    attrsText(a) === attrsText(b)
+  );
+}
 const isNode = (n: Node, op: OpDef, inputs: readonly Value[], attrs: Attrs): boolean =>
   n.op === op &&
   n.inputs.length === inputs.length &&
   n.inputs.every((v, i) => v === inputs[i]) &&
-  (n.attrs === attrs || attrsText(n.attrs) === attrsText(attrs));
+  sameAttrs(n.attrs, attrs);
 
 /** True where an attribute holds a size that is known at the call only. */
 export function attrsHaveSymbols(attrs: Attrs): boolean {
@@ -257,22 +272,27 @@ export const derivedOrigin = (o: Origin, how: string): Origin => ({ ...o, derive
 export function reachable(sinks: readonly Value[], counts: (n: Node) => boolean = () => true): Node[] {
   const seen = new Set<Node>();
   const order: Node[] = [];
-  const stack: { node: Node; next: number }[] = [];
+  /** Nodes on the way, and how many of their operands were looked at. */
+  const stack: Node[] = [];
+  const looked: number[] = [];
   for (const sink of sinks) {
     if (seen.has(sink.node) || !counts(sink.node)) continue;
     seen.add(sink.node);
-    stack.push({ node: sink.node, next: 0 });
+    stack.push(sink.node);
+    looked.push(0);
     while (stack.length > 0) {
-      const top = stack[stack.length - 1];
-      if (top.next < top.node.inputs.length) {
-        const child = top.node.inputs[top.next++].node;
+      const at = stack.length - 1;
+      const { inputs } = stack[at];
+      if (looked[at] < inputs.length) {
+        const child = inputs[looked[at]++].node;
         if (!seen.has(child) && counts(child)) {
           seen.add(child);
-          stack.push({ node: child, next: 0 });
+          stack.push(child);
+          looked.push(0);
         }
       } else {
-        order.push(top.node);
-        stack.pop();
+        order.push(stack.pop() as Node);
+        looked.pop();
       }
     }
   }

@@ -125,8 +125,8 @@ export function runBeside(
       statements: factsOf(l.code).statements,
     };
   });
-  /** The step that a step runs beside. */
-  const taken = new Map<number, number>();
+  /** The step that a step runs beside: -1 for none. */
+  const taken = new Int32Array(steps.length).fill(-1);
   /** Where to look next: the first step behind that may be taken. */
   const next = new Int32Array(steps.length + 1).fill(steps.length);
   for (let i = steps.length - 1, at = steps.length; i >= 0; i--) {
@@ -137,7 +137,7 @@ export function runBeside(
   }
   const out: Step[] = [];
   for (const [i, s] of steps.entries()) {
-    if (taken.has(i)) continue;
+    if (taken[i] >= 0) continue;
     const first = looks[i];
     if (!first) {
       out.push(s);
@@ -153,7 +153,7 @@ export function runBeside(
     const waitsHere = (l: Look): boolean => {
       for (const k of l.waitsFor) {
         if (k < i) return false;
-        if ((taken.get(k) ?? i) === i) return true;
+        if (taken[k] < 0 || taken[k] === i) return true;
       }
       return false;
     };
@@ -162,7 +162,7 @@ export function runBeside(
       j < steps.length && j <= i + FARTHEST && parts.length < MOST_PARTS;
       j = next[j]
     ) {
-      if (taken.has(j)) {
+      if (taken[j] >= 0) {
         next[last] = next[j];
         continue;
       }
@@ -181,7 +181,7 @@ export function runBeside(
       bound.add(l.values);
       used += l.words;
       statements += l.statements;
-      taken.set(j, i);
+      taken[j] = i;
     }
     if (parts.length === 1) {
       out.push(s);
