@@ -95,3 +95,22 @@ describe("batch statistics", () => {
   });
 });
 const near = (x: number): unknown => expect.closeTo(x, 6);
+
+describe("sizes that only empty tensors have", () => {
+  const half = "layer L { fn forward(x: f32[N], y: f32[N]) { x + y } }";
+  it.each([
+    [
+      "model M { fn f(x: f32[N]) { x + concat([x, x], axis = 0) } }",
+      /E0301 add: shapes \[N\] and \[2 \* N\]/,
+    ],
+    ["model M { fn f(x: f32[N, 4]) { reshape(x, [N, 8]) } }", /E0302 reshape: \[N, 4\] has 4 \* N elements/],
+    [
+      `${half}\nmodel M { l = L() fn f(x: f32[N], y: f32[2 * N]) { l(x, y) } }`.replace(") fn", ")\n fn"),
+      /E0502 L: N is N in x and 2 \* N in y/,
+    ],
+  ])("are an error of the text: %s", (source, message) => {
+    expect(errorsOf(source).join("\n")).toMatch(message);
+  });
+  it("are fine where a literal 0 says that they are meant", () =>
+    expect(errorsOf("model M { fn f(x: f32[N]) { x + zeros(0) } }")).toEqual([]));
+});

@@ -37,7 +37,7 @@ train fit for Net {
 const mistakes: readonly (readonly [string, string, readonly string[], RegExp])[] = [
   // Names.
   ["Conv2d, Linear }", "Conv2d }", ["E0201 10:11"], /import \{ Linear \} from "std\/nn"/],
-  ["Conv2d, Linear }", "Conv2d, Linear, Transformer }", ["E0802 1:26"], /TransformerEncoder/],
+  ["Conv2d, Linear }", "Conv2d, Linear, SyncBatchNorm }", ["E0802 1:26"], /BatchNorm2d/],
   ["Conv2d, Linear }", "Conv2d, Liner }", ["E0802 1:18", "E0201 10:11"], /did you mean Linear/],
   ['"std/nn"', '"torch.nn"', ["E0801 1:32"], /layers come from "std\/nn"/],
   ["conv = Conv2d", "conv = nn.Conv2d", ["E0201 4:10"], /no module stands before it: write Conv2d/],

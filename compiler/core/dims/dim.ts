@@ -320,8 +320,17 @@ export function equal(a: DimLike, b: DimLike): boolean {
   if (x.terms.length > 8) return x.key === y.key;
   return x.terms.every((t, i) => t.coef === y.terms[i].coef && t.key === y.terms[i].key);
 }
-/** True when a and b differ for every value of the symbols (their difference is a nonzero literal). */
-export const surelyDiffer = (a: DimLike, b: DimLike): boolean => (asConst(sub(a, b)) ?? 0) !== 0;
+/**
+ * True when a and b differ for every value of the symbols (their difference is a nonzero literal), or for every one but 0, as
+ * N and 2 * N do: what fits empty tensors alone was not meant.
+ */
+export function surelyDiffer(a: DimLike, b: DimLike): boolean {
+  const { terms } = dim(sub(a, b));
+  if (terms.length !== 1) return false;
+  const { atoms } = terms[0];
+  // A literal 0 is meant to be empty.
+  return atoms.every((x) => x.kind === "symbol") && (atoms.length === 0 || !(isConst(a, 0) || isConst(b, 0)));
+}
 /** True when `a` is at least 0 for every value of its symbols, as far as its form shows. */
 export function surelyNotNegative(a: DimLike): boolean {
   const atom = (x: Atom): boolean => {
