@@ -79,6 +79,11 @@ export interface Target {
    * it gets to them. A software adapter gives each of its threads a stretch of all, whatever these have to do.
    */
   readonly ways: number;
+  /**
+   * Statements of kernels that run side by side, at most, and where one of them would by itself be the same text for layers
+   * of other sizes. A software adapter compiles texts one after the other, in a time that grows faster than they do.
+   */
+  readonly statements: { readonly most: number; readonly shared: number };
   /** Workgroup memory is a memory of its own, faster than where buffers lie. */
   readonly fastShared: boolean;
   /** What was measured to be better than the first choice of a family, on the adapters that it requires. */
@@ -134,6 +139,7 @@ export const gpu: Target = {
   broad: { from: 256, tile: { rows: 32, cols: 64, depth: 32, high: 4, wide: 4, slices: 2 } },
   literalDivisors: true,
   ways: 1,
+  statements: { most: 600, shared: 600 },
   fastShared: true,
 };
 /**
@@ -176,6 +182,7 @@ export const cpuSubgroup: Target = {
   tile: { rows: 32, cols: 32, depth: 16, high: 4, wide: 4, slices: 1 },
   literalDivisors: false,
   ways: 8,
+  statements: { most: 500, shared: 400 },
   fastShared: false,
 };
 

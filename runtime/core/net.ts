@@ -248,9 +248,10 @@ class LoadedNet {
     return new DataView(state.buffer, state.byteOffset).getUint32(this.#counter, true);
   }
 
-  /** Derived weights, and the plans of sizes that were announced. */
+  /** Every kernel compiled, derived weights, and the plans of sizes that were announced. */
   async #makeReady(): Promise<void> {
-    const { program } = this.#now;
+    const { program, warm } = this.#now;
+    await warm;
     await this.#rebuild(neededUnits(program));
     const bind = this.#options.bind;
     if (!bind) return;

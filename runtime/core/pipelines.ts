@@ -30,6 +30,8 @@ export interface ReadyKernel {
 export interface Pipelines {
   /** As the program numbers them; undefined for those that no entry needs. */
   readonly kernels: readonly (ReadyKernel | undefined)[];
+  /** Each has run once. */
+  readonly warm: Promise<void>;
   /** A bind group; `at` gives a storage binding, or undefined for an empty tensor, which gets a stand-in. */
   group(
     kernel: ReadyKernel,
@@ -100,25 +102,23 @@ export async function compilePipelines(
   const most = Math.max(1, ...program.kernels.map((k) => k.access.length));
   const readable = session.createBuffer("stand-in", STAND_IN, STORAGE);
   const writable = session.createBuffer("stand-in", STAND_IN * most, STORAGE);
-  const pipelines: Pipelines = {
-    kernels,
-    group(kernel, uniforms, at) {
-      const entries: GPUBindGroupEntry[] = [
-        { binding: 0, resource: { buffer: uniforms, offset: 0, size: kernel.blockBytes } },
-      ];
-      kernel.access.forEach((access, i) => {
-        const standIn =
-          access === "read"
-            ? { buffer: readable, offset: 0, size: STAND_IN }
-            : { buffer: writable, offset: STAND_IN * i, size: STAND_IN };
-        entries.push({ binding: i + 1, resource: at(i) ?? standIn });
-      });
-      return device.createBindGroup({ layout: kernel.layout, entries });
-    },
+  const group: Pipelines["group"] = (kernel, uniforms, at) => {
+    const entries: GPUBindGroupEntry[] = [
+      { binding: 0, resource: { buffer: uniforms, offset: 0, size: kernel.blockBytes } },
+    ];
+    kernel.access.forEach((access, i) => {
+      const standIn =
+        access === "read"
+          ? { buffer: readable, offset: 0, size: STAND_IN }
+          : { buffer: writable, offset: STAND_IN * i, size: STAND_IN };
+      entries.push({ binding: i + 1, resource: at(i) ?? standIn });
+    });
+    return device.createBindGroup({ layout: kernel.layout, entries });
   };
   done = 0;
-  await warmUp(session, pipelines, () => report("warm-up"));
-  return pipelines;
+  const warm = warmUp(session, kernels, group, () => report("warm-up"));
+  warm.catch(() => undefined); // told to who waits for it
+  return { kernels, warm, group };
 }
 
 function layoutOf(device: GPUDevice, access: Kernel["access"]): GPUBindGroupLayout {
@@ -150,31 +150,43 @@ async function compileError(
   return new GpuError("compile", `kernel ${name} does not compile on this device: ${why}`, cause);
 }
 
-/** Runs every pipeline once with no work: word 0 of the uniform block, where workgroups end, is 0. */
-async function warmUp(session: PipelineHost, pipelines: Pipelines, report: () => void): Promise<void> {
+/** Kernels that a software adapter compiles while the host does something else. */
+const AHEAD = 4;
+
+/**
+ * Runs every pipeline once with no work: word 0 of the uniform block, where workgroups end, is 0. A software adapter compiles
+ * a kernel when it runs, for up to seconds: few at a time, so that progress is told as it is made and closing waits for few.
+ */
+async function warmUp(
+  session: PipelineHost,
+  ready: Pipelines["kernels"],
+  group: Pipelines["group"],
+  report: () => void,
+): Promise<void> {
   const { device } = session;
-  const kernels = pipelines.kernels.filter((k) => k !== undefined);
+  const kernels = ready.filter((k) => k !== undefined);
   const size = Math.max(16, ...kernels.map((k) => k.blockBytes));
   const zeros = session.createBuffer("zeros", size, UNIFORM | COPY_DST);
-  const seen = new Set<GPUComputePipeline>();
-  for (const kernel of kernels) {
-    if (seen.has(kernel.pipeline)) continue;
-    seen.add(kernel.pipeline);
+  const byPipeline = new Map(kernels.map((k) => [k.pipeline, k]));
+  const running: Promise<void>[] = [];
+  for (const kernel of byPipeline.values()) {
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     pass.setPipeline(kernel.pipeline);
     pass.setBindGroup(
       0,
-      pipelines.group(kernel, zeros, () => undefined),
+      group(kernel, zeros, () => undefined),
       [0],
     );
     pass.dispatchWorkgroups(1);
     pass.end();
     device.queue.submit([encoder.finish()]);
-    // One by one where that is where the time goes, so that progress is told as it is made.
-    if (session.software) await session.wait(device.queue.onSubmittedWorkDone());
-    report();
+    const ran = session.wait(device.queue.onSubmittedWorkDone()).then(report);
+    ran.catch(() => undefined); // whoever waits for one that failed waits for no other
+    running.push(ran);
+    if (session.software && running.length >= AHEAD) await running.shift();
+    session.check();
   }
-  if (seen.size && !session.software) await session.wait(device.queue.onSubmittedWorkDone());
+  await Promise.all(running);
   session.destroyBuffer(zeros);
 }

@@ -105,6 +105,11 @@ export class Session {
     }
   }
 
+  /** Every kernel has run once. */
+  get warm(): Promise<void> {
+    return this.#pipelines.warm;
+  }
+
   /** Waits for a GPU promise without taking a core from a software adapter. */
   wait<T>(promise: Promise<T>): Promise<T> {
     this.#expect(promise);

@@ -13,9 +13,8 @@ import { limitOf, type Target } from "../../targets.ts";
 const SMALL = 1 << 17;
 /** Kernels in one. */
 const MOST_PARTS = 8;
-/** Words of its uniform block, and statements: its text grows with both. */
+/** Words of its uniform block: its text grows with them. */
 const MOST_WORDS = 256;
-const MOST_STATEMENTS = 600;
 /** Steps that a kernel is taken forward over; so many, whatever it stores. */
 const FARTHEST = 400;
 const NEAR = 8;
@@ -125,6 +124,14 @@ export function runBeside(
       statements: factsOf(l.code).statements,
     };
   });
+  // Equal nests are scheduled once; nests of layers that differ in sizes may have the same text all the same.
+  const sizesShareIt = ({ launch, statements }: Look): boolean =>
+    looks.some(
+      (o) =>
+        o?.statements === statements &&
+        o.launch.code !== launch.code &&
+        textOf(o.launch, target) === textOf(launch, target),
+    );
   /** The step that a step runs beside: -1 for none. */
   const taken = new Int32Array(steps.length).fill(-1);
   /** Where to look next: the first step behind that may be taken. */
@@ -143,7 +150,7 @@ export function runBeside(
       out.push(s);
       continue;
     }
-    const parts: Launch[] = [first.launch];
+    const parts: Look[] = [first];
     const from: LaunchStep[] = [s as LaunchStep];
     const bound = new Bound(within);
     bound.add(first.values);
@@ -172,11 +179,12 @@ export function runBeside(
         l !== undefined &&
         l.launch.code.workgroup === first.launch.code.workgroup &&
         used + l.words < words &&
-        statements + l.statements <= MOST_STATEMENTS &&
+        statements + l.statements <= target.statements.most &&
         !waitsHere(l) &&
-        bound.with(l.values) <= most;
+        bound.with(l.values) <= most &&
+        (statements + l.statements <= target.statements.shared || ![...parts, l].some(sizesShareIt));
       if (!fits) continue;
-      parts.push(l.launch);
+      parts.push(l);
       from.push(steps[j] as LaunchStep);
       bound.add(l.values);
       used += l.words;
@@ -187,10 +195,11 @@ export function runBeside(
       out.push(s);
       continue;
     }
+    const launches = parts.map((l) => l.launch);
     const sites = [...new Set(from.map((f) => f.about.site))];
     out.push({
       kind: "launch",
-      launches: oneLaunch(beside(parts, target.backend.words, within, target.ways)),
+      launches: oneLaunch(beside(launches, target.backend.words, within, target.ways)),
       about: { site: sites.join("; "), label: `${from[0].about.label} and ${parts.length - 1} more` },
     });
   }
@@ -207,6 +216,17 @@ interface Look {
 
 /** Words of a part, and where its buffers may begin. */
 const wordsOf = (l: Launch): number => l.uniforms.length + 1 + l.buffers.length;
+
+/** What it is to a device, whatever it is called. */
+function textOf({ code, buffers }: Launch, { backend }: Target): string {
+  let text = texts.get(code);
+  if (text === undefined) {
+    ({ text } = backend.print(code, { access: buffers.map((b) => b.access), notes: [], minify: true }));
+    texts.set(code, text);
+  }
+  return text;
+}
+const texts = new WeakMap<KernelCode, string>();
 
 /** What is asked of a kernel's code, whoever launches it. */
 const facts = new WeakMap<KernelCode, { readonly statements: number; readonly returns: boolean }>();

@@ -50,7 +50,7 @@ export const stripFamily: Family<Choice> = {
       { across: 2, down: 1 },
       { across: 1, down: 1 },
     ]
-      .filter((c) => c.across * c.down * taps <= MOST && (c.down === 1 || strip.down >= 0))
+      .filter((c) => c.across * c.down * taps <= MOST && (c.down === 1 || strip.shares))
       .map((c): Choice => ({ ...c, threads, looped: 0 }));
     const looped: Choice = { across: SHARING, down: 1, threads, looped: 1 };
     return taps * SHARING > MOST && (taps / lines) * SHARING <= MOST ? [looped, ...written] : written;
@@ -73,6 +73,8 @@ interface Strip {
   /** Axes along which windows overlap, or are beside each other; -1 where there is no second one. */
   readonly across: number;
   readonly down: number;
+  /** A window needs at least half of what the one above it does. */
+  readonly shares: boolean;
   /** Products of a window, and the lines that these are in. */
   readonly taps: number;
   readonly lines: number;
@@ -111,9 +113,25 @@ function describe(ctx: ScheduleContext, g: Region): Strip | undefined {
     .reverse()
     .slice(1)
     .filter((i) => slides(axes[i]));
-  return across === undefined
-    ? undefined
-    : { order, across, down: down ?? -1, taps, lines: extentOf(lineOf(fold)) };
+  if (across === undefined) return undefined;
+  /** What a window `below` the first loads that is not the same for all of them. */
+  const slid = (below: number): readonly Scalar[] => {
+    const place = at.map((x, i) => (i === down ? s.iadd(x, below) : x));
+    const [own] = foldsOf(lowerRoot(s, first, place));
+    return loadsOf(writtenOut(s, own)).filter((l) => l.at.some((x) => x.free.includes(axes[down])));
+  };
+  const shares = (): boolean => {
+    const needed = new Set(slid(0));
+    return slid(1).filter((l) => needed.has(l)).length * 2 >= needed.size;
+  };
+  return {
+    order,
+    across,
+    down: down ?? -1,
+    shares: down !== undefined && shares(),
+    taps,
+    lines: extentOf(lineOf(fold)),
+  };
 }
 
 /** Windows are written out: their knobs are literals. */

@@ -125,14 +125,15 @@ function subgroupTiles(job: Job, n: Nest, t: Choice): Launches {
   long?.finish();
   const store = cut.store(batchX(em, batch));
   const outRow0 = n.window === 1 ? row0 : em.let("out_row", bin("*", tileRow, lit(TM / n.window)));
-  // The epilogue is a loop over the tile's rows, with a bound nobody can unroll: thirty-two copies of it would take the
-  // device's compiler longer than all the rest.
+  // The epilogue is a loop over the tile's rows, from and to what nobody knows: thirty-two copies of it take the device's
+  // compiler longer than all the rest, and it unrolls a loop that counts from 0 to at most the length of what it indexes.
   const tile = em.fresh("tile");
   em.put({ k: "array", name: tile, parts: accs.map((_, i) => acc(i)) });
   const outRows = n.window === 1 ? row.extent : exactQuotient(row.extent, n.window);
   if (!outRows) throw new InternalError("schedule", "rows are no whole windows");
-  const left = em.let("left", call("min", [lit(TM / n.window), bin("-", em.dim(outRows), outRow0)], "i32"));
-  em.loop(undefined, "i", left, (i) => {
+  const last = em.let("last", call("min", [bin("+", outRow0, lit(TM / n.window)), em.dim(outRows)], "i32"));
+  const each = (r: X): void => {
+    const i = bin("-", r, outRow0);
     const at = (p: number): X => ({
       k: "element",
       name: tile,
@@ -143,9 +144,10 @@ function subgroupTiles(job: Job, n: Nest, t: Choice): Launches {
     em.put({
       k: "run",
       fn: store.name,
-      args: [store.batch, bin("+", outRow0, i), colX, ...Array.from({ length: n.window }, (_, p) => at(p))],
+      args: [store.batch, r, colX, ...Array.from({ length: n.window }, (_, p) => at(p))],
     });
-  });
+  };
+  em.loop(undefined, "r", last, each, outRow0);
   const launch = finish(em, s, {
     name: groupName(job.group),
     family: `contraction.subgroup ${TM}x${TN}`,
