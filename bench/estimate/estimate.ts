@@ -20,7 +20,7 @@ import type { SpirvModule } from "./spirv/module.ts";
 import { type Trace, traceSpirv } from "./spirv/trace.ts";
 
 /** Of how figures come about: to be counted up where that changes, since figures are kept. */
-const MODEL = 4;
+const MODEL = 5;
 
 export interface EstimateOptions {
   readonly chips: readonly string[];

@@ -40,6 +40,8 @@ interface FromDawn {
   readonly spirv?: string;
 }
 
+/** As `toCuda` says how many threads a workgroup has. */
+const BOUNDS = /__launch_bounds__\((\d+)\)/;
 /** Pipelines of a process. */
 const AT_ONCE = 24;
 /** Compiled for where no chip of AMD's is asked for: SPIR-V is the same for all. */
@@ -192,10 +194,13 @@ export class MachineCodes {
     const shared = workgroupBytes(module);
     const compiled = this.nvrtc(source, chip, shared, parts);
     if ("error" in compiled || compiled.machine.spilled === 0) return compiled;
-    // ptxas gives up a few registers so that more workgroups fit, unless it hears that one is enough.
-    const one = source.replace(/__launch_bounds__\((\d+)\)/, "__launch_bounds__($1, 1)");
-    const roomy = this.nvrtc(one, chip, shared, parts);
-    return "error" in roomy || roomy.machine.spilled > 0 ? compiled : roomy;
+    // ptxas gives up a few registers so that more workgroups fit, unless it hears that one is enough; it also moves loads out
+    // of loops until a few do not fit, unless it hears nothing.
+    for (const bounds of ["__launch_bounds__($1, 1)", ""]) {
+      const other = this.nvrtc(source.replace(BOUNDS, bounds), chip, shared, parts);
+      if ("machine" in other && other.machine.spilled === 0) return other;
+    }
+    return compiled;
   }
 
   private nvrtc(source: string, chip: NvidiaChip, shared: number, parts: NvidiaParts): Compiled {
