@@ -20,7 +20,7 @@ import type { SpirvModule } from "./spirv/module.ts";
 import { type Trace, traceSpirv } from "./spirv/trace.ts";
 
 /** Of how figures come about: to be counted up where that changes, since figures are kept. */
-const MODEL = 5;
+const MODEL = 4;
 
 export interface EstimateOptions {
   readonly chips: readonly string[];
@@ -47,14 +47,14 @@ export function estimate(
     say(`${known.name} (${known.what})`);
     const call = known.make(table && { targets: [table] });
     const of = (chip: Chip): string => table?.name ?? targetFor(chip);
-    for (const target of new Set(estimator.chips.map(of)))
-      rows.push(
-        ...estimator.rows(
-          call,
-          target,
-          estimator.chips.filter((c) => of(c) === target),
-        ),
-      );
+    for (const target of new Set(estimator.chips.map(of))) {
+      const own = estimator.chips.filter((c) => of(c) === target);
+      for (const row of estimator.rows(call, target, own)) {
+        rows.push(row);
+        // A run may take an hour: what it has come to.
+        say(`  ${row.us.toPrecision(3)} us on ${row.chip}, ${row.spills} kernels spill`);
+      }
+    }
   }
   return rows;
 }
@@ -123,7 +123,8 @@ function kernelOf(d: Dispatch, chip: Chip, codes: MachineCodes, traces: () => re
   const { name, site, times, groups, grid, bytes } = d;
   const key = keyOf("figures", MODEL, codes.key(d, chip), chip, grid, [...d.block], bytes);
   let figures = kept<Figures>(key);
-  if (!figures) {
+  // A spill is looked at again: there may be another way to compile it by now.
+  if (!figures || figures.spilled > 0) {
     const compiled = codes.compiled(d, chip);
     if ("error" in compiled) return { name, site, times, groups, failed: compiled.error };
     const threads = codes.spirv(d)!.size.reduce((n, x) => n * x, 1);
