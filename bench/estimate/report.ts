@@ -123,6 +123,7 @@ export function estimatePage(
       .filter((k) => k.figures && k.figures.spilled > 0)
       .map((k) => `${k.name} in ${r.workload} on ${r.chip}`),
   );
+  const left = parts.flatMap(({ of }) => of).filter((call) => !rows.some((r) => r.workload === call));
   const tables = parts.flatMap(({ title, text, of }) => {
     const own = rows.filter((r) => of.includes(r.workload));
     if (own.length === 0) return [];
@@ -141,7 +142,7 @@ export function estimatePage(
     "",
     "**Nothing here was run on a GPU.** Kernels were compiled for each chip by its own compiler, and a model of one unit of it stepped through the machine code: [estimate/README.md](../estimate/README.md) says how far to trust that (ratios above 1.5, orders of magnitude). Launches, uploads and readbacks are left out. `memory us` is every tensor of every dispatch once through DRAM; `bound / est` is 1 where every dispatch takes what its tensors take through memory, or its multiply-adds at the chip's peak; `best peer` is a recorded figure (`estimate/peers.json`), estimated in the same way.",
     "",
-    `Made by \`npm run bench -- --estimate ${[...new Set(rows.map((r) => r.chip))].join(",")} --results ${name}\` of ${revision}.`,
+    `Made by \`npm run bench -- --estimate ${[...new Set(rows.map((r) => r.chip))].join(",")} --results ${name}\` of ${revision}${left.length > 0 ? `, without ${left.join(" and ")}` : ""}.`,
     "",
     ...tables,
     spilling.length > 0
