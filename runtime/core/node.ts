@@ -96,14 +96,14 @@ export function restWhile<T>(promise: Promise<T>): Promise<T> {
     host.setImmediate?.(sleepAwhile);
   }
   return promise.finally(() => {
-    if (--pending === 0) waits = [performance.now() - since, ...waits.slice(0, 3)];
+    if (--pending === 0) usual = Math.min(performance.now() - since, usual * 2 + 1);
   });
 }
 
 let pending = 0;
 let since = 0;
-/** How long the last waits took, in milliseconds. */
-let waits = [0];
+/** How long waits take of late, in milliseconds: the last one, or little more than those before it. */
+let usual = 0;
 let polling = false;
 let cell: Int32Array | undefined;
 
@@ -111,12 +111,12 @@ function sleepAwhile(): void {
   polling = pending > 0;
   if (!polling) return;
   const waited = performance.now() - since;
-  // Short kernels are polled for. From then on a twentieth of what was waited, or most of what is left of the shortest
-  // wait of late: a turn takes 15 to 30 us of a core that would compute. Other work of the event loop is held up by two
+  // Short kernels are polled for. From then on a twentieth of what was waited, or most of what is left of what
+  // waits take of late: a turn takes 15 to 30 us of a core that would compute. Other work of the event loop is held up by two
   // milliseconds at most.
   if (waited > 0.15) {
     cell ??= new Int32Array(new SharedArrayBuffer(4));
-    Atomics.wait(cell, 0, 0, Math.min(2, Math.max(0.02 + waited * 0.05, Math.min(...waits) * 0.9 - waited)));
+    Atomics.wait(cell, 0, 0, Math.min(2, Math.max(0.02 + waited * 0.05, usual * 0.9 - waited)));
   }
   host.setImmediate?.(sleepAwhile);
 }
