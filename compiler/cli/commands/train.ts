@@ -79,7 +79,7 @@ export async function trainCommand(
   const settings = settingsOf(flags, resumed);
   const { freeze, plateau, patience, keep } = settings;
   // A file may have several; arguments are of the one that was trained.
-  const same = modelsOf(new SourceFiles(file)).all.find((m) => m === resumed?.model);
+  const same = resumed && modelsOf(new SourceFiles(file)).all.find((m) => m === resumed.model);
   const model = flags.model ?? same;
   const set = model === resumed?.model ? settings.set : flags.set;
   const source = new SourceModel(file, { ...flags, model, set, freeze });
