@@ -123,7 +123,9 @@ function subgroupTiles(job: Job, n: Nest, t: Choice): Launches {
   const long = longSum(em, n, accs);
   for (const segment of n.segments) subgroupSegment(em, n, segment, { L, TM, acc, accs, rowOf, long, cut });
   long?.finish();
-  const store = cut.store(batchX(em, batch));
+  const store = cut.store(batchX(em, batch), true);
+  // A load costs what four to eight rows of a short sum do: what all rows read alike is loaded before them.
+  const byColumn = store.byColumn(colX);
   const outRow0 = n.window === 1 ? row0 : em.let("out_row", bin("*", tileRow, lit(TM / n.window)));
   // The epilogue is a loop over the tile's rows, from and to what nobody knows: thirty-two copies of it take the device's
   // compiler longer than all the rest, and it unrolls a loop that counts from 0 to at most the length of what it indexes.
@@ -144,7 +146,7 @@ function subgroupTiles(job: Job, n: Nest, t: Choice): Launches {
     em.put({
       k: "run",
       fn: store.name,
-      args: [store.batch, r, colX, ...Array.from({ length: n.window }, (_, p) => at(p))],
+      args: [store.batch, r, colX, ...Array.from({ length: n.window }, (_, p) => at(p)), ...byColumn],
     });
   };
   em.loop(undefined, "r", last, each, outRow0);
