@@ -1,7 +1,7 @@
 // Packing: a module's data says what the artefact said. In: compiled models. Out: the same after packing and back.
 import { describe, expect, it } from "vitest";
 import { pack } from "../../compiler/core/phases/9-emit/pack.ts";
-import type { Artefact } from "../../runtime/core/program.ts";
+import type { Artefact, Block, Step } from "../../runtime/core/program.ts";
 import { unpack } from "../../runtime/core/unpack.ts";
 import { compileText } from "../support/module.ts";
 import { spelled } from "../support/spelled.ts";
@@ -64,6 +64,35 @@ describe("packing", () => {
     };
     expect(plain(spelled(back(odd)))).toEqual(plain(spelled(odd)));
     expect(plain(spelled(back(tiny)))).toEqual(plain(spelled(tiny)));
+  });
+
+  it("counts the places of loops beside those of the block around them, whatever the numbers of their sizes", () => {
+    const [program, ...others] = tiny.programs;
+    const [entry, ...more] = program.entries;
+    const { exprs } = entry.body;
+    const [one, offset, bytes] = [exprs.length, exprs.length + 1, exprs.length + 2];
+    const derived = { buffer: "derived" as const, offset };
+    const clear = (bytes: number): Step => ({ kind: "clear", range: { ...derived, bytes }, label: "clear" });
+    // In a loop, as many sizes of its own as make one of them stand where the outer block's stands in its table.
+    const sizes = Array.from({ length: 4 * exprs.length }, (_, i) => 1000 + i);
+    const body: Block = {
+      exprs: [...exprs, 1, 640, 77],
+      steps: [
+        clear(bytes),
+        {
+          kind: "loop",
+          symbol: "$t",
+          count: one,
+          label: "loop",
+          body: { exprs: ["$t", ...sizes], steps: sizes.map((_, i) => clear(bytes + 2 + i)) },
+        },
+      ],
+    };
+    const odd: Artefact = {
+      ...tiny,
+      programs: [{ ...program, entries: [{ ...entry, solve: body.exprs, body }, ...more] }, ...others],
+    };
+    expect(plain(spelled(back(odd)))).toEqual(plain(spelled(odd)));
   });
 
   it("says once what targets, entries and layers share", () => {

@@ -132,8 +132,8 @@ export function pack(artefact: Artefact): Packed {
     return ids;
   };
   exprs.id(0);
-  /** Where the rows of loops begin. */
-  let inLoops = 0;
+  /** Where the rows of loops begin: first beyond all others, so that none of theirs is taken for one of a loop's. */
+  let inLoops = 2 ** 40;
 
   const specs = [...artefact.params, ...artefact.state];
   /** Whether it is state (0, 1), and its index there. */
