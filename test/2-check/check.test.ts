@@ -61,6 +61,7 @@ describe("static values", () => {
     ["zeros(1) + max(3, 7) - min([4, 2, 9])", [5]],
     ["zeros(1) + len(0..5) + len(reversed([1, 2]))", [7]],
     ["zeros(1) + sum([i * i for i in 0..4 if i != 2])", [10]],
+    ["sum([zeros(1) + i for i in 0..4]) + sum([2.0 * ones(1), 3])", [11]],
     ["zeros(1) + (if true && !false { 1 } else { 2 })", [1]],
     ["zeros(1) + (for (i, x) in enumerate([5, 6, 7]) with s = 0 { s + i * x })", [20]],
     ["zeros(1) + (for (a, b) in zip([1, 2], [10, 20]) with s = 0 { s + a * b })", [50]],

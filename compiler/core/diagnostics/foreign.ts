@@ -87,7 +87,7 @@ const names: ReadonlyMap<string, string> = new Map([
   ],
   ...words("scatter_sum segment_reduce unsorted_segment_sum", "write segment_sum(x, ids, segments)"),
   ...words("take_along take_along_axis take_along_dim", "write gather(x, index, axis = 1)"),
-  ["size", "x.shape is the list of sizes, x.shape[0] one of them"],
+  ...words("size shape", "x.shape is the list of sizes, x.shape[0] one of them"),
   ...words("dim ndim", "x.rank is the number of axes"),
   ...words("numel nelement", "multiply the sizes: N * d"),
   // Values.

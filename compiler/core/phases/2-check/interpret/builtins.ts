@@ -288,14 +288,26 @@ const table: Readonly<Record<string, Fn>> = {
   cos: numeric(Math.cos, false),
   max: extremum("maximum", maxDim, Math.max),
   min: extremum("minimum", minDim, Math.min),
+  /** Of a list: its items added up, numbers or tensors, as Python's; of a tensor: over axes. */
   sum: (ctx, args, site) => {
     if (args.length !== 1 || args[0].val.kind !== "list") return operatorCall(ctx, "sum", args, site);
-    return listOf(ctx, "sum", args[0]).reduce<Val>((acc, v) => {
+    const [{ span }] = args;
+    const items = listOf(ctx, "sum", args[0]);
+    // A sum of numbers begins with 0; one of tensors with the first of them.
+    const [begin, rest] = items.some(isTensor) ? [items[0], items.slice(1)] : [intVal(0), items];
+    return rest.reduce<Val>((acc, v) => {
+      if (isTensor(acc) || isTensor(v))
+        return operatorCall(
+          ctx,
+          "add",
+          [acc, v].map((val) => ({ val, span })),
+          site,
+        );
       const [x, y] = [asNumber(acc), asNumber(v)];
       if (x === undefined || y === undefined)
-        return fail(ctx, "E0605", `sum of a list takes numbers, not ${describe(v)}`, args[0].span);
+        return fail(ctx, "E0605", `sum of a list takes numbers and tensors, not ${describe(v)}`, span);
       return acc.kind === "int" && v.kind === "int" ? intVal(x + y) : floatVal(x + y);
-    }, intVal(0));
+    }, begin);
   },
   /** A static number as an int or a float. */
   int: (ctx, args, site) => {
