@@ -41,6 +41,20 @@ describe("the vocabulary", () => {
     expect(said("stack([0.5, 2.0])")).toEqual([]);
   });
 
+  it("says how sizes are told to those who count from the last axis, or in pairs", () => {
+    const said = (amounts: string): unknown[] =>
+      checkText(`model M { fn f(x: f32[N, 3]) { pad(x, ${amounts}) } }`).diagnostics.map(
+        (d) => d.help ?? d.message,
+      );
+    expect(said("[1], [0]")).toEqual([
+      expect.stringMatching(/^from the first axis on, as in pad\(x, low = /),
+    ]);
+    expect(said("[[0, 0], [1, 0]]")).toEqual([
+      expect.stringContaining("one list of sizes, a number for each axis"),
+    ]);
+    expect(said("low = [0, 1], high = [0, 0]")).toEqual([]);
+  });
+
   it("has the standard library with types and defaults as its source has them", () => {
     const linear = words.find((w) => w.name === "Linear");
     expect(linear).toMatchObject({

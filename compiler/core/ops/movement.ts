@@ -268,6 +268,8 @@ export function flip(b: Builder, x: Value, over: readonly number[]): Value {
 
 // -------------------------------------------------------------------------------------------------- pad
 
+/** PyTorch counts from the last axis, in one list; NumPy has a pair for each. */
+const PAD_HELP = "from the first axis on, as in pad(x, low = [0, 0, 1], high = [0, 0, 2])";
 /** What stands around x where it is of x itself. */
 const BORDERS = ["reflect", "replicate", "circular"];
 
@@ -282,7 +284,7 @@ export const borderOp: OpDef = {
     const { mode } = attrs;
     const rank = x.shape.length;
     if (low.length !== rank || high.length !== rank)
-      fail("E0304", `pad: low and high name each of the ${rank} axes`, { operand: 0 });
+      fail("E0304", `pad: low and high name each of the ${rank} axes`, { operand: 0, help: PAD_HELP });
     for (const [name, amounts] of [
       ["low", low],
       ["high", high],
@@ -408,7 +410,7 @@ export const padOp: OpDef = {
     const [low, high, interior] = [dimsAt(attrs, "low"), dimsAt(attrs, "high"), numbersAt(attrs, "interior")];
     const rank = x.shape.length;
     if (low.length !== rank || high.length !== rank || interior.length !== rank)
-      fail("E0304", `pad: low and high name each of the ${rank} axes`, { operand: 0 });
+      fail("E0304", `pad: low and high name each of the ${rank} axes`, { operand: 0, help: PAD_HELP });
     const negative = (): never => fail("E0607", "pad: a negative amount", { attr: "low" });
     for (const d of [...low, ...high]) atLeast(d, dim(0), "pad: an amount", b, negative);
     if (interior.some((n) => n < 0)) negative();

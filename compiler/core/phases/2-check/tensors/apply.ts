@@ -211,8 +211,11 @@ function attribute(ctx: Ctx, def: OpDef, p: OpParam, arg: ArgVal): Attr {
     case "dim":
       return v.kind === "int" ? v.dim : wrong("a size");
     case "dims": {
-      const one = (x: Val): Attr => (x.kind === "int" ? x.dim : wrong("a list of sizes"));
-      return items ? items.map(one) : v.kind === "int" ? [v.dim] : wrong("a list of sizes");
+      const want = items?.some((x) => x.kind === "list" || x.kind === "tuple")
+        ? "one list of sizes, a number for each axis"
+        : "a list of sizes";
+      const one = (x: Val): Attr => (x.kind === "int" ? x.dim : wrong(want));
+      return items ? items.map(one) : v.kind === "int" ? [v.dim] : wrong(want);
     }
     case "tensor":
     case "tensors":
