@@ -26,7 +26,16 @@ import { computeFigures } from "./compute-figures.ts";
 import { calls, parts as pageParts, usualCalls } from "./estimate/calls.ts";
 import { chips } from "./estimate/chips.ts";
 import { callsAsked, estimate, estimatorFor } from "./estimate/estimate.ts";
-import { estimatePage, estimateTable, kernelTable, tuneTable, waysTable } from "./estimate/report.ts";
+import {
+  estimatePage,
+  estimateTable,
+  kernelTable,
+  spillPage,
+  spillTable,
+  tuneTable,
+  waysTable,
+} from "./estimate/report.ts";
+import { spills } from "./estimate/spills.ts";
 import { tune, writeTable } from "./estimate/tune.ts";
 import { type BenchOptions, HELP, parseOptions, UsageError } from "./options.ts";
 import { readText, root } from "./paths.ts";
@@ -149,8 +158,31 @@ async function benchTune(options: BenchOptions, file: string): Promise<number> {
   return 0;
 }
 
+/** What was estimated, as a page of results. */
+function writePage(name: string, text: string, data: object): void {
+  const page = join(root, "bench", "results", name);
+  mkdirSync(dirname(page), { recursive: true });
+  writeFileSync(`${page}.md`, text);
+  writeFileSync(`${page}.json`, `${JSON.stringify(data, null, 1)}\n`);
+  say(`wrote bench/results/${name}.md and .json`);
+}
+
+/** 1 where a kernel spills, for whoever asks before a change lands. */
+async function benchSpills({ chips, json, results }: BenchOptions): Promise<number> {
+  const rows = spills(chips, say);
+  if ("missing" in rows) {
+    console.log(`skipped: ${rows.missing}`);
+    return 0;
+  }
+  console.log(spillTable(rows));
+  if (json) writeFileSync(json, `${JSON.stringify({ rows }, null, 2)}\n`);
+  if (results) writePage(results, spillPage(results, rows, revisionName()), { rows });
+  return rows.some((row) => row.spills.length > 0) ? 1 : 0;
+}
+
 async function benchEstimate(options: BenchOptions): Promise<number> {
   if (options.tune !== undefined) return benchTune(options, options.tune);
+  if (options.spills) return benchSpills(options);
   const rows = estimate({ ...options, only: options.only.estimate }, say);
   if ("missing" in rows) {
     console.log(`skipped: ${rows.missing}`);
@@ -162,11 +194,8 @@ async function benchEstimate(options: BenchOptions): Promise<number> {
   if (options.json)
     writeFileSync(options.json, `${JSON.stringify({ estimated: true, rows: bare }, null, 2)}\n`);
   if (options.results) {
-    const page = join(root, "bench", "results", options.results);
-    mkdirSync(dirname(page), { recursive: true });
-    writeFileSync(`${page}.md`, estimatePage(options.results, rows, revisionName(), pageParts));
-    writeFileSync(`${page}.json`, `${JSON.stringify({ estimated: true, rows: bare }, null, 1)}\n`);
-    say(`wrote bench/results/${options.results}.md and .json`);
+    const page = estimatePage(options.results, rows, revisionName(), pageParts);
+    writePage(options.results, page, { estimated: true, rows: bare });
   }
   return 0;
 }

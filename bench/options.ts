@@ -49,10 +49,13 @@ export interface BenchOptions {
   /** A tuning table: to estimate with, and to make. */
   readonly tuning?: string;
   readonly tune?: string;
+  /** Which kernels of the examples keep registers in memory, in place of calls. */
+  readonly spills: boolean;
 }
 
 export const HELP = `npm run bench -- [--only NAME,…] [--systems SYSTEM,…] [--quick] [--json FILE] [--results NAME]
 npm run bench -- --estimate CHIP,… [--only NAME,…] [--kernels] [--json FILE] [FILE.mdl … [--size N=32] [--storage int8]]
+npm run bench -- --estimate CHIP,… --spills [--json FILE] [--results NAME]
 
 Times what the compiler makes, and its peers on the same machine, after their results were checked; prints a table.
 
@@ -79,11 +82,12 @@ In place of calls, or with --full beside them:
   --figures         computes anew what must come out (bench/figures), with PyTorch
   --estimate CHIPS  what calls would take on GPUs that are not here, by machine code for them and a model of their units
                     (bench/estimate): navi21, navi31, a6000, rtx4090, h100 and more; of the first seven workloads and
-                    larger ones, those of --only, or FILE.mdl with --size (32); --results also takes models and shapes
-                    that nothing was tuned for
+                    larger ones, those of --only, or FILE.mdl with --size (32), or calls recorded in FILE.json; --results also
+                    takes models and shapes that nothing was tuned for
       --kernels       every kernel of it: registers, spills, workgroup memory, occupancy, bounds
       --tune FILE     tries the choices of kernel families for one chip, and writes a table for mdl compile --tuning
       --tuning FILE   estimates with such a table
+      --spills        in place of calls, which kernels of the examples keep registers in memory; of "all" chips, too
 
 Peers are installed into bench/node_modules when they are first asked for. PyTorch is a Python's: python3, or what
 MDL_BENCH_PYTHON names.
@@ -155,7 +159,9 @@ export function parseOptions(args: readonly string[], known: Known): BenchOption
   if (values.results !== undefined && !/^[\w.-]+$/.test(values.results))
     throw new UsageError("--results takes a name: letters, digits, dots and dashes");
 
-  const chips = listOf("estimate", values.estimate, known.chips) ?? [];
+  const named = values.spills && values.estimate === "all" ? known.chips.join() : values.estimate;
+  const chips = listOf("estimate", named, known.chips) ?? [];
+  if (values.spills && chips.length === 0) throw new UsageError("--spills goes with --estimate");
   if ((values.tune ?? values.tuning) !== undefined && chips.length === 0)
     throw new UsageError("--tune and --tuning go with --estimate");
   if (values.tune !== undefined && (chips.length > 1 || values.tuning !== undefined))
@@ -195,6 +201,7 @@ export function parseOptions(args: readonly string[], known: Known): BenchOption
     kernels: values.kernels ?? false,
     tuning: values.tuning,
     tune: values.tune,
+    spills: values.spills ?? false,
   };
 }
 
@@ -266,6 +273,7 @@ function parse(args: readonly string[]) {
         kernels: { type: "boolean" },
         tuning: { type: "string" },
         tune: { type: "string" },
+        spills: { type: "boolean" },
         full: { type: "boolean" },
         only: { type: "string" },
         systems: { type: "string" },

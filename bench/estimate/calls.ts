@@ -161,8 +161,8 @@ export interface Dispatch extends KernelText {
   readonly groups: number;
   /** As the device takes them: over x and y. */
   readonly grid: readonly [number, number, number];
-  /** The uniform block. */
-  readonly block: Uint8Array;
+  /** What small buffers hold that loops and addresses may depend on. */
+  readonly small: readonly { readonly group: number; readonly binding: number; readonly bytes: Uint8Array }[];
   /** Of its tensors. */
   readonly bytes: number;
   times: number;
@@ -205,7 +205,8 @@ export function dispatchesOf({ artefact, entry: entryName, sizes }: Call, target
         constants: kernel.constants,
         groups: command.groups,
         grid: [command.x, command.y, 1],
-        block: new Uint8Array(words.buffer),
+        // The uniform block.
+        small: [{ group: 0, binding: 0, bytes: new Uint8Array(words.buffer) }],
         bytes: command.bind.reduce((n, b) => n + b.bytes, 0),
         times: 1,
       });

@@ -15,6 +15,7 @@ import { type Chip, chips, peakOf } from "./chips.ts";
 import { type Figures, figuresOf } from "./figures.ts";
 import { keep, kept, keyOf, MachineCodes } from "./machine-code.ts";
 import { dawnParts, type Found, isMissing, nvidiaParts, setUp } from "./parts.ts";
+import { recordedCall } from "./recorded.ts";
 import { type EstimateRow, type KernelRow, peerFigures } from "./report.ts";
 import type { SpirvModule } from "./spirv/module.ts";
 import { type Trace, traceSpirv } from "./spirv/trace.ts";
@@ -43,34 +44,49 @@ export function estimate(
   if (isMissing(estimator)) return estimator;
   const table = options.tuning === undefined ? undefined : tunedTarget(readTable(options.tuning));
   const rows: EstimateRow[] = [];
+  // A run may take an hour: what it has come to.
+  const take = (own: readonly EstimateRow[]): void => {
+    rows.push(...own);
+    for (const row of own) say(`  ${row.us.toPrecision(3)} us on ${row.chip}, ${row.spills} kernels spill`);
+  };
   for (const known of callsAsked(options)) {
     say(`${known.name} (${known.what})`);
     const call = known.make(table && { targets: [table] });
     const of = (chip: Chip): string => table?.name ?? targetFor(chip);
-    for (const target of new Set(estimator.chips.map(of))) {
-      const own = estimator.chips.filter((c) => of(c) === target);
-      for (const row of estimator.rows(call, target, own)) {
-        rows.push(row);
-        // A run may take an hour: what it has come to.
-        say(`  ${row.us.toPrecision(3)} us on ${row.chip}, ${row.spills} kernels spill`);
-      }
-    }
+    for (const target of new Set(estimator.chips.map(of)))
+      take(
+        estimator.rows(
+          call,
+          target,
+          estimator.chips.filter((c) => of(c) === target),
+        ),
+      );
+  }
+  for (const call of options.files.filter(isRecorded).map(recordedCall)) {
+    say(`${call.name} (${call.what})`);
+    take(estimator.rowsOf(call, call.list, estimator.chips));
   }
   return rows;
 }
 
+const isRecorded = (file: string): boolean => file.endsWith(".json");
 /** What was named: of the calls known here, and of a user's files. */
 export const callsAsked = (
   options: Pick<EstimateOptions, "only" | "files" | "sizes" | "storage">,
 ): readonly KnownCall[] => [
   ...calls.filter((c) => options.only.includes(c.name)),
-  ...options.files.flatMap((file) => callsOfFile(file, options.sizes, options.storage)),
+  ...options.files
+    .filter((file) => !isRecorded(file))
+    .flatMap((file) => callsOfFile(file, options.sizes, options.storage)),
 ];
 
+type Named = Pick<Call, "name" | "what">;
 export interface Estimator {
   /** Those of the chips asked for whose compilers are here. */
   readonly chips: readonly Chip[];
   rows(call: Call, target: string, chips: readonly Chip[]): readonly EstimateRow[];
+  /** Of a call whose dispatches are known. */
+  rowsOf(call: Named, list: readonly Dispatch[], chips: readonly Chip[]): readonly EstimateRow[];
 }
 export function estimatorFor(names: readonly string[], say: (line: string) => void): Found<Estimator> {
   const wanted = names.map((name) => chips.find((c) => c.name === name)!);
@@ -84,10 +100,10 @@ export function estimatorFor(names: readonly string[], say: (line: string) => vo
   if (can.length === 0) return isMissing(nvidia) ? nvidia : { missing: "no chip is named" };
 
   const codes = new MachineCodes(dawn, nvidia, can);
-  return {
+  const estimator: Estimator = {
     chips: can,
-    rows(call, target, on) {
-      const list = dispatchesOf(call, target);
+    rows: (call, target, on) => estimator.rowsOf(call, dispatchesOf(call, target), on),
+    rowsOf(call, list, on) {
       codes.prepare(list, say);
       const traced = new Map<Dispatch, readonly Trace[]>();
       const traces = (d: Dispatch) => (): readonly Trace[] => {
@@ -104,6 +120,7 @@ export function estimatorFor(names: readonly string[], say: (line: string) => vo
       );
     },
   };
+  return estimator;
 }
 
 /** None where the program is outside of what is known; it is estimated without, then. */
@@ -112,7 +129,7 @@ function tracesOf(d: Dispatch, module: SpirvModule | undefined): readonly Trace[
   try {
     return traceSpirv(module, {
       grid: d.grid,
-      bytes: (group, binding) => (group === 0 && binding === 0 ? d.block : undefined),
+      bytes: (group, binding) => d.small.find((s) => s.group === group && s.binding === binding)?.bytes,
     });
   } catch {
     return [];
@@ -121,7 +138,8 @@ function tracesOf(d: Dispatch, module: SpirvModule | undefined): readonly Trace[
 
 function kernelOf(d: Dispatch, chip: Chip, codes: MachineCodes, traces: () => readonly Trace[]): KernelRow {
   const { name, site, times, groups, grid, bytes } = d;
-  const key = keyOf("figures", MODEL, codes.key(d, chip), chip, grid, [...d.block], bytes);
+  const small = d.small.map((s) => [s.group, s.binding, ...s.bytes]);
+  const key = keyOf("figures", MODEL, codes.key(d, chip), chip, grid, small, bytes);
   let figures = kept<Figures>(key);
   // A spill is looked at again: there may be another way to compile it by now.
   if (!figures || figures.spilled > 0) {
@@ -134,7 +152,7 @@ function kernelOf(d: Dispatch, chip: Chip, codes: MachineCodes, traces: () => re
   return { name, site, times, groups, figures };
 }
 
-function rowOf(call: Call, chip: Chip, kernels: readonly KernelRow[]): EstimateRow {
+function rowOf(call: Named, chip: Chip, kernels: readonly KernelRow[]): EstimateRow {
   const sum = (of: (f: Figures) => number): number =>
     kernels.reduce((n, k) => n + (k.figures ? of(k.figures) * k.times : 0), 0);
   const us = sum((f) => f.us);

@@ -26,6 +26,8 @@ export interface KernelText {
   readonly constants?: Readonly<Record<string, number>>;
 }
 export type Compiled = { readonly machine: MachineCode } | { readonly error: string };
+/** What a compiler says of registers: of `Compiled`, what needs no listing. */
+export type Registers = Pick<MachineCode, "registers" | "spilled" | "scratch"> | { readonly error: string };
 
 /** What Dawn and RADV said, as it is kept. */
 interface Executable {
@@ -82,6 +84,14 @@ export class MachineCodes {
 
   compiled(text: KernelText, chip: Chip): Compiled {
     return chip.vendor === "amd" ? this.amd(text, chip) : this.throughNvrtc(text, chip);
+  }
+
+  /** The same in half the time, without a listing of it. */
+  registers(text: KernelText, chip: Chip): Registers {
+    if (chip.vendor === "nvidia")
+      return this.withoutSpills(text, (source, parts) => this.nvrtcRegisters(source, chip, parts));
+    const found = this.amd(text, chip);
+    return "error" in found ? found : found.machine;
   }
 
   /** Of all that its machine code depends on. */
@@ -181,6 +191,18 @@ export class MachineCodes {
   }
 
   private throughNvrtc(text: KernelText, chip: NvidiaChip): Compiled {
+    const found = this.withoutSpills(text, (source, parts, module) => {
+      const compiled = this.nvrtc(source, chip, workgroupBytes(module), parts);
+      return "error" in compiled ? compiled : { ...compiled, spilled: compiled.machine.spilled };
+    });
+    return found;
+  }
+
+  /** A kernel as CUDA C++, compiled; in another way where registers go to memory and that helps. */
+  private withoutSpills<T extends { readonly spilled: number }>(
+    text: KernelText,
+    compile: (source: string, parts: NvidiaParts, module: SpirvModule) => T | { readonly error: string },
+  ): T | { readonly error: string } {
     const parts = this.nvidia;
     if (isMissing(parts)) return { error: parts.missing };
     const module = this.spirv(text);
@@ -191,14 +213,13 @@ export class MachineCodes {
     } catch (error) {
       return { error: (error as Error).message };
     }
-    const shared = workgroupBytes(module);
-    const compiled = this.nvrtc(source, chip, shared, parts);
-    if ("error" in compiled || compiled.machine.spilled === 0) return compiled;
+    const compiled = compile(source, parts, module);
+    if ("error" in compiled || compiled.spilled === 0) return compiled;
     // ptxas gives up a few registers so that more workgroups fit, unless it hears that one is enough; it also moves loads out
     // of loops until a few do not fit, unless it hears nothing.
     for (const bounds of ["__launch_bounds__($1, 1)", ""]) {
-      const other = this.nvrtc(source.replace(BOUNDS, bounds), chip, shared, parts);
-      if ("machine" in other && other.machine.spilled === 0) return other;
+      const other = compile(source.replace(BOUNDS, bounds), parts, module);
+      if (!("error" in other) && other.spilled === 0) return other;
     }
     return compiled;
   }
@@ -207,36 +228,57 @@ export class MachineCodes {
     const key = keyOf("nvrtc", parts.version, source, chip.sm);
     const found = kept<Compiled>(key);
     if (found) return found;
-    const folder = mkdtempSync(join(tmpdir(), "mdl-estimate-"));
-    const at = (name: string): string => join(folder, name);
-    writeFileSync(at("kernel.cu"), source);
-    const run = spawnSync(parts.nvrtc, [at("kernel.cu"), chip.sm, at("kernel.cubin")], {
-      encoding: "utf8",
-      env: nvidiaEnvironment(parts),
-    });
-    let compiled: Compiled;
-    if (run.status !== 0)
-      compiled = { error: `NVRTC: ${/error: .*/.exec(run.stdout + run.stderr)?.[0] ?? run.stderr}` };
-    else {
-      const listed = spawnSync(parts.disassembler, ["-hex", at("kernel.cubin")], {
+    const compiled = this.runNvrtc(source, chip, parts, (registers, binary): Compiled => {
+      const { stdout: listing } = spawnSync(parts.disassembler, ["-hex", binary], {
         encoding: "utf8",
         maxBuffer: 1 << 28,
       });
+      return { machine: { listing, wave: 32, shared, ...registers } };
+    });
+    keep(key, compiled);
+    return compiled;
+  }
+
+  private nvrtcRegisters(source: string, chip: NvidiaChip, parts: NvidiaParts): Registers {
+    const listed = kept<Compiled>(keyOf("nvrtc", parts.version, source, chip.sm));
+    if (listed) return "error" in listed ? listed : listed.machine;
+    const key = keyOf("registers", parts.version, source, chip.sm);
+    const found = kept<Registers>(key);
+    if (found) return found;
+    const registers = this.runNvrtc(source, chip, parts, (said): Registers => said);
+    keep(key, registers);
+    return registers;
+  }
+
+  /** Compiles, and hands on what it says of registers, with the machine code as a file. */
+  private runNvrtc<T>(
+    source: string,
+    chip: NvidiaChip,
+    parts: NvidiaParts,
+    then: (said: Pick<MachineCode, "registers" | "spilled" | "scratch">, binary: string) => T,
+  ): T | { readonly error: string } {
+    const folder = mkdtempSync(join(tmpdir(), "mdl-estimate-"));
+    const at = (name: string): string => join(folder, name);
+    writeFileSync(at("kernel.cu"), source);
+    try {
+      const run = spawnSync(parts.nvrtc, [at("kernel.cu"), chip.sm, at("kernel.cubin")], {
+        encoding: "utf8",
+        env: nvidiaEnvironment(parts),
+      });
+      if (run.status !== 0)
+        return { error: `NVRTC: ${/error: .*/.exec(run.stdout + run.stderr)?.[0] ?? run.stderr}` };
       const said = (what: string): number =>
         Number(new RegExp(`(\\d+) bytes ${what}`).exec(run.stdout)?.[1] ?? 0);
-      compiled = {
-        machine: {
-          listing: listed.stdout,
-          wave: 32,
+      return then(
+        {
           registers: Number(/Used (\d+) registers/.exec(run.stdout)?.[1] ?? 0),
           spilled: said("spill stores") / 4,
           scratch: said("stack frame"),
-          shared,
         },
-      };
+        at("kernel.cubin"),
+      );
+    } finally {
+      rmSync(folder, { recursive: true });
     }
-    rmSync(folder, { recursive: true });
-    keep(key, compiled);
-    return compiled;
   }
 }

@@ -3,6 +3,7 @@ import type { Alternative, Table, Way } from "../../compiler/cli/tune/index.ts";
 import { columns } from "../report.ts";
 import type { Figures } from "./figures.ts";
 import recorded from "./peers.json" with { type: "json" };
+import type { SpillRow } from "./spills.ts";
 
 export interface KernelRow {
   readonly name: string;
@@ -148,6 +149,39 @@ export function estimatePage(
     spilling.length > 0
       ? `Registers in memory: ${spilling.join("; ")}.`
       : "No kernel of these keeps registers in memory.",
+    "",
+  ].join("\n");
+}
+
+const SPILL_HEAD = ["chip", "", "kernels", "spill", "not compiled"];
+const spillLines = (rows: readonly SpillRow[]): string[][] =>
+  rows.map((r) => [r.chip, r.title, String(r.kernels), String(r.spills.length), String(r.failed.length)]);
+/** Every kernel that spills, or that did not compile. */
+const spillNotes = (rows: readonly SpillRow[]): string[] =>
+  rows.flatMap((r) => [
+    ...r.spills.map(({ kernel, registers }) => `${r.chip}: ${kernel} keeps ${registers} registers in memory`),
+    ...r.failed.map(({ kernel, why }) => `${r.chip}: ${kernel}: ${why}`),
+  ]);
+
+export const spillTable = (rows: readonly SpillRow[]): string =>
+  [columns([SPILL_HEAD, ...spillLines(rows)], 2), ...spillNotes(rows)].join("\n");
+
+/** The same as a page, for bench/results. */
+export function spillPage(name: string, rows: readonly SpillRow[], revision: string): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
+  const notes = spillNotes(rows);
+  return [
+    "# Registers in memory",
+    "",
+    "What the chips' own compilers say of every kernel of the examples (`dsl-examples`), of all entries and training steps: [estimate/README.md](../estimate/README.md) says how they are compiled. Nothing was run on a GPU. Sizes that are open are in uniforms, so the kernels are the same for every N.",
+    "",
+    `Made by \`npm run bench -- --estimate ${rows.map((r) => r.chip).join(",")} --spills --results ${name}\` of ${revision}.`,
+    "",
+    line(SPILL_HEAD),
+    line(SPILL_HEAD.map((_, i) => (i < 2 ? "---" : "--:"))),
+    ...spillLines(rows).map(line),
+    "",
+    ...(notes.length > 0 ? notes.map((note) => `- ${note}`) : ["No kernel keeps registers in memory."]),
     "",
   ].join("\n");
 }

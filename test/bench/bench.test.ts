@@ -556,6 +556,10 @@ describe("the command line", () => {
     expect(parseOptions(["--estimate", "h100"], known)!.only.estimate).toEqual(usualCalls);
     expect(parseOptions(["--estimate", "h100", "--results", "x"], known)!.only.estimate).toEqual(known.page);
     expect(parseOptions(["--estimate", "h100", "--tune", "t.json"], known)).toMatchObject({ tune: "t.json" });
+    expect(parseOptions(["--estimate", "all", "--spills"], known)).toMatchObject({
+      chips: known.chips,
+      spills: true,
+    });
   });
   it("has each call in one part of a page, and all that it has", () => {
     expect(new Set(known.page).size).toBe(known.page.length);
@@ -573,6 +577,8 @@ describe("the command line", () => {
     [["--estimate", "voodoo2"], "--estimate: there is no voodoo2; there are navi21"],
     [["--estimate", "a6000", "m.mdl", "--size", "N"], "--size N is not"],
     [["--tune", "t.json"], "--tune and --tuning go with --estimate"],
+    [["--spills"], "--spills goes with --estimate"],
+    [["--estimate", "all"], "--estimate: there is no all; there are navi21"],
     [["--estimate", "a6000,navi21", "--tune", "t.json"], "--tune makes a table for one chip"],
     [["--rounds", "1.5"], "--rounds takes a whole number above 0"],
     [["--seconds", "0"], "--seconds takes a number above 0"],

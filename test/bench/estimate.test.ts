@@ -1,5 +1,8 @@
 // The estimator's parts: listings, loops, patterns of addresses, kinds of workgroups. What needs the chips' compilers is skipped
 // where they are not. Figures themselves are a model's: what is held here is that it sees what is in the code.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { describe, expect, it, type TestContext } from "vitest";
 import { chips } from "../../bench/estimate/chips.ts";
 import { figuresOf } from "../../bench/estimate/figures.ts";
@@ -9,6 +12,7 @@ import { parseNvidia } from "../../bench/estimate/machine/nvidia.ts";
 import { MachineCodes } from "../../bench/estimate/machine-code.ts";
 import { dawnParts, isMissing, nvidiaParts } from "../../bench/estimate/parts.ts";
 import { patternOf, type Site } from "../../bench/estimate/patterns.ts";
+import { recordedCall } from "../../bench/estimate/recorded.ts";
 import { type EstimateRow, estimateTable, kernelTable, peerFigures } from "../../bench/estimate/report.ts";
 import { type TracedLoop, traceSpirv } from "../../bench/estimate/spirv/trace.ts";
 import { together } from "../../bench/estimate/tune.ts";
@@ -192,6 +196,29 @@ describe("tables", () => {
       /a_matmul1024 +a6000 +71\.0 .* tfjs-webgpu +142 +0\.50 +1 not compiled/,
     );
     expect(kernelTable(row)).toContain("m.mdl:1:1: it does not compile");
+  });
+});
+
+describe("recorded calls", () => {
+  it("count alike dispatches once, and what is bound as storage", () => {
+    const small = { group: 0, binding: 1, size: 16, bytes: [64, 0, 0, 0] };
+    const large = { group: 0, binding: 0, size: 4096 };
+    const code = `@binding(0) @group(0) var<storage, read_write> a: array<f32>;
+@group(0) @binding(1) var<uniform> n: vec4<u32>;`;
+    const dispatch = { code: 0, entry: "main", grid: [2, 3, 1], bindings: [large, small] };
+    const other = { ...dispatch, bindings: [large, { ...small, bytes: [32, 0, 0, 0] }] };
+    const file = join(mkdtempSync(join(tmpdir(), "mdl-recorded-")), "peer.a.json");
+    writeFileSync(
+      file,
+      JSON.stringify({ name: "peer.a", texts: [code], dispatches: [dispatch, other, dispatch] }),
+    );
+    const { name, list } = recordedCall(file);
+    rmSync(dirname(file), { recursive: true });
+    expect(name).toBe("peer.a");
+    expect(list.map((d) => [d.times, d.groups, d.bytes, d.small[0].bytes[0]])).toEqual([
+      [2, 6, 4096, 64],
+      [1, 6, 4096, 32],
+    ]);
   });
 });
 
