@@ -168,15 +168,15 @@ function writePage(name: string, text: string, data: object): void {
 }
 
 /** 1 where a kernel spills, for whoever asks before a change lands. */
-async function benchSpills({ chips, json, results }: BenchOptions): Promise<number> {
-  const rows = spills(chips, say);
+async function benchSpills({ chips, above, json, results }: BenchOptions): Promise<number> {
+  const rows = spills(chips, above, say);
   if ("missing" in rows) {
     console.log(`skipped: ${rows.missing}`);
     return 0;
   }
   console.log(spillTable(rows));
   if (json) writeFileSync(json, `${JSON.stringify({ rows }, null, 2)}\n`);
-  if (results) writePage(results, spillPage(results, rows, revisionName()), { rows });
+  if (results) writePage(results, spillPage(results, rows, above, revisionName()), { rows });
   return rows.some((row) => row.spills.length > 0) ? 1 : 0;
 }
 

@@ -51,11 +51,13 @@ export interface BenchOptions {
   readonly tune?: string;
   /** Which kernels of the examples keep registers in memory, in place of calls. */
   readonly spills: boolean;
+  /** Of those, on all chips but one, kernels that take more registers on that one. */
+  readonly above?: number;
 }
 
 export const HELP = `npm run bench -- [--only NAME,…] [--systems SYSTEM,…] [--quick] [--json FILE] [--results NAME]
 npm run bench -- --estimate CHIP,… [--only NAME,…] [--kernels] [--json FILE] [FILE.mdl … [--size N=32] [--storage int8]]
-npm run bench -- --estimate CHIP,… --spills [--json FILE] [--results NAME]
+npm run bench -- --estimate CHIP,… --spills [--above N] [--json FILE] [--results NAME]
 
 Times what the compiler makes, and its peers on the same machine, after their results were checked; prints a table.
 
@@ -88,6 +90,7 @@ In place of calls, or with --full beside them:
       --tune FILE     tries the choices of kernel families for one chip, and writes a table for mdl compile --tuning
       --tuning FILE   estimates with such a table
       --spills        in place of calls, which kernels of the examples keep registers in memory; of "all" chips, too
+      --above N       all kernels on one chip, and on the others those that take more registers there: far sooner
 
 Peers are installed into bench/node_modules when they are first asked for. PyTorch is a Python's: python3, or what
 MDL_BENCH_PYTHON names.
@@ -162,6 +165,7 @@ export function parseOptions(args: readonly string[], known: Known): BenchOption
   const named = values.spills && values.estimate === "all" ? known.chips.join() : values.estimate;
   const chips = listOf("estimate", named, known.chips) ?? [];
   if (values.spills && chips.length === 0) throw new UsageError("--spills goes with --estimate");
+  if (values.above !== undefined && !values.spills) throw new UsageError("--above goes with --spills");
   if ((values.tune ?? values.tuning) !== undefined && chips.length === 0)
     throw new UsageError("--tune and --tuning go with --estimate");
   if (values.tune !== undefined && (chips.length > 1 || values.tuning !== undefined))
@@ -194,7 +198,7 @@ export function parseOptions(args: readonly string[], known: Known): BenchOption
     ...amountOf("starts", values.starts, true),
     ...amountOf("rounds", values.rounds, true),
     ...amountOf("seconds", values.seconds, false),
-    chips: known.chips.filter((chip) => chips.includes(chip)),
+    chips: [...new Set(chips)],
     files: positionals,
     sizes,
     storage: STORAGES.find((s) => s === values.storage),
@@ -202,6 +206,7 @@ export function parseOptions(args: readonly string[], known: Known): BenchOption
     tuning: values.tuning,
     tune: values.tune,
     spills: values.spills ?? false,
+    ...amountOf("above", values.above, true),
   };
 }
 
@@ -274,6 +279,7 @@ function parse(args: readonly string[]) {
         tuning: { type: "string" },
         tune: { type: "string" },
         spills: { type: "boolean" },
+        above: { type: "string" },
         full: { type: "boolean" },
         only: { type: "string" },
         systems: { type: "string" },

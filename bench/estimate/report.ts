@@ -153,9 +153,12 @@ export function estimatePage(
   ].join("\n");
 }
 
-const SPILL_HEAD = ["chip", "", "kernels", "spill", "not compiled"];
+const SPILL_HEAD = ["chip", "", "kernels", "looked at", "spill", "not compiled"];
 const spillLines = (rows: readonly SpillRow[]): string[][] =>
-  rows.map((r) => [r.chip, r.title, String(r.kernels), String(r.spills.length), String(r.failed.length)]);
+  rows.map((r) => [
+    ...[r.chip, r.title, String(r.all ?? r.kernels), String(r.kernels)],
+    ...[String(r.spills.length), String(r.failed.length)],
+  ]);
 /** Every kernel that spills, or that did not compile. */
 const spillNotes = (rows: readonly SpillRow[]): string[] =>
   rows.flatMap((r) => [
@@ -167,15 +170,26 @@ export const spillTable = (rows: readonly SpillRow[]): string =>
   [columns([SPILL_HEAD, ...spillLines(rows)], 2), ...spillNotes(rows)].join("\n");
 
 /** The same as a page, for bench/results. */
-export function spillPage(name: string, rows: readonly SpillRow[], revision: string): string {
+export function spillPage(
+  name: string,
+  rows: readonly SpillRow[],
+  above: number | undefined,
+  revision: string,
+): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
   const notes = spillNotes(rows);
   return [
     "# Registers in memory",
     "",
     "What the chips' own compilers say of every kernel of the examples (`dsl-examples`), of all entries and training steps: [estimate/README.md](../estimate/README.md) says how they are compiled. Nothing was run on a GPU. Sizes that are open are in uniforms, so the kernels are the same for every N.",
+    ...(above === undefined
+      ? []
+      : [
+          "",
+          `One chip of AMD's has all of them; on the others, those that take more than ${above} registers there (of 256).`,
+        ]),
     "",
-    `Made by \`npm run bench -- --estimate ${rows.map((r) => r.chip).join(",")} --spills --results ${name}\` of ${revision}.`,
+    `Made by \`npm run bench -- --estimate ${rows.map((r) => r.chip).join(",")} --spills${above === undefined ? "" : ` --above ${above}`} --results ${name}\` of ${revision}.`,
     "",
     line(SPILL_HEAD),
     line(SPILL_HEAD.map((_, i) => (i < 2 ? "---" : "--:"))),

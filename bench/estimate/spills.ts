@@ -16,7 +16,10 @@ export interface ExampleKernel extends KernelText {
 export interface SpillRow {
   readonly chip: string;
   readonly title: string;
+  /** That were looked at. */
   readonly kernels: number;
+  /** Of the examples, where not all were looked at. */
+  readonly all?: number;
   readonly spills: readonly { readonly kernel: string; readonly registers: number }[];
   readonly failed: readonly { readonly kernel: string; readonly why: string }[];
 }
@@ -57,8 +60,16 @@ export function spillsOf(kernels: readonly ExampleKernel[], chip: Chip, codes: M
   return { chip: chip.name, title: chip.title, kernels: kernels.length, spills, failed };
 }
 
-/** The rows; or in words why there can be none on this machine. */
-export function spills(names: readonly string[], say: (line: string) => void): Found<readonly SpillRow[]> {
+/**
+ * The rows; or in words why there can be none on this machine. `above`: where it is said, one chip of AMD's (the first that is
+ * named, or navi21) has all kernels, and the others those that take more registers than that on it: compiling takes time, and
+ * what needs a third of them there does not need all of them elsewhere.
+ */
+export function spills(
+  names: readonly string[],
+  above: number | undefined,
+  say: (line: string) => void,
+): Found<readonly SpillRow[]> {
   const wanted = names.map((name) => chips.find((c) => c.name === name)!);
   const needsNvidia = wanted.some((c) => c.vendor === "nvidia");
   setUp(needsNvidia, say);
@@ -66,14 +77,29 @@ export function spills(names: readonly string[], say: (line: string) => void): F
   if (isMissing(dawn)) return dawn;
   const nvidia = nvidiaParts();
   if (isMissing(nvidia) && needsNvidia) return nvidia;
-  const made = new Map<string, readonly ExampleKernel[]>();
+  // NVIDIA's compiler is given what one of AMD's chips was compiled from.
+  const first = wanted.find((c) => c.vendor === "amd") ?? chips.find((c) => c.vendor === "amd")!;
+  const made = new Map<string, { readonly all: ExampleKernel[]; readonly large: ExampleKernel[] }>();
+  const kernelsFor = (target: string) => {
+    const known = made.get(target);
+    if (known) return known;
+    const all = exampleKernels(target);
+    const codes = new MachineCodes(dawn, nvidia, [first]);
+    if (above !== undefined) codes.prepare(all, say);
+    const large = all.filter((kernel) => {
+      if (above === undefined) return true;
+      const found = codes.registers(kernel, first);
+      return "error" in found || found.registers > above;
+    });
+    made.set(target, { all, large });
+    return { all, large };
+  };
   return wanted.map((chip) => {
-    const target = targetFor(chip);
-    const kernels = made.get(target) ?? exampleKernels(target);
-    made.set(target, kernels);
-    const codes = new MachineCodes(dawn, nvidia, [chip]);
-    codes.prepare(kernels, say);
-    const row = spillsOf(kernels, chip, codes);
+    const { all, large } = kernelsFor(targetFor(chip));
+    const looked = chip === first ? all : large;
+    const codes = new MachineCodes(dawn, nvidia, chip.vendor === "amd" ? [chip] : [first]);
+    codes.prepare(looked, say);
+    const row = { ...spillsOf(looked, chip, codes), all: all.length };
     // A run may take an hour: what it has come to.
     say(
       `${chip.name}: ${row.kernels} kernels, ${row.spills.length} spill, ${row.failed.length} not compiled`,

@@ -578,6 +578,7 @@ describe("the command line", () => {
     [["--estimate", "a6000", "m.mdl", "--size", "N"], "--size N is not"],
     [["--tune", "t.json"], "--tune and --tuning go with --estimate"],
     [["--spills"], "--spills goes with --estimate"],
+    [["--estimate", "a6000", "--above", "80"], "--above goes with --spills"],
     [["--estimate", "all"], "--estimate: there is no all; there are navi21"],
     [["--estimate", "a6000,navi21", "--tune", "t.json"], "--tune makes a table for one chip"],
     [["--rounds", "1.5"], "--rounds takes a whole number above 0"],
