@@ -109,6 +109,7 @@ const TILES: readonly Tile[] = [
   { rows: 32, cols: 64, depth: 32, ...FOUR, slices: 2 },
   { rows: 64, cols: 64, depth: 16, ...FOUR },
   { rows: 64, cols: 64, depth: 16, ...EIGHT },
+  { rows: 64, cols: 64, depth: 16, ...EIGHT, slices: 2 },
   { rows: 64, cols: 32, depth: 16, ...FOUR },
   { rows: 32, cols: 32, depth: 16, ...FOUR },
   { rows: 16, cols: 64, depth: 16, ...FOUR },
@@ -211,7 +212,11 @@ function workgroupTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): La
   // The sums of all slices but the first travel through it.
   const each = threadsX * threadsY;
   const others = t.slices - 1;
-  const vectors = Math.max((t.cols / 4) * depth, RM * colParts * each * others);
+  // As many of a thread's at a time as there is memory for beside the other factor.
+  const room = limitOf(target, "maxComputeWorkgroupStorageSize") / 4 - pitch * depth;
+  const atOnce = Math.max(1, Math.floor(room / (4 * each * Math.max(1, others))));
+  const sums = Math.min(RM * colParts, atOnce);
+  const vectors = Math.max((t.cols / 4) * depth, sums * each * others);
   const tileB = em.shared("tile_b", dtype, 4, vectors);
   const accs = Array.from({ length: RM }, () => Array.from({ length: colParts }, () => em.fresh("c")));
   for (const name of accs.flat()) em.put({ k: "var", name, x: widen(lit(0, dtype), 4) });
@@ -286,19 +291,27 @@ function workgroupTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): La
   if (slice) {
     const names = accs.flat();
     const mine = others === 1 ? lane : bin("-", laneX(), lit(each));
-    const put = names.map((name, i): Stmt => {
-      const index = bin("+", mine, lit(each * others * i));
-      return { k: "setShared", name: tileB.name, index, x: variable(name, dtype, 4) };
-    });
-    em.put({ k: "if", cond: bin(">=", slice, lit(1)), body: put });
-    em.put({ k: "barrier" });
-    em.push();
-    names.forEach((name, i) => {
-      const left = Array.from({ length: others }, (_, q) =>
-        sharedAt(tileB, bin("+", lane, lit(each * (i * others + q)))),
-      );
-      em.put({ k: "set", name, x: left.reduce((a, b) => bin("+", a, b), variable(name, dtype, 4)) });
-    });
+    const first = bin("<", slice, lit(1));
+    for (let from = 0; from < names.length; from += sums) {
+      const some = names.slice(from, from + sums);
+      if (from > 0) {
+        em.put({ k: "if", cond: first, body: em.pop() });
+        em.put({ k: "barrier" });
+      }
+      const put = some.map((name, i): Stmt => {
+        const index = bin("+", mine, lit(each * others * i));
+        return { k: "setShared", name: tileB.name, index, x: variable(name, dtype, 4) };
+      });
+      em.put({ k: "if", cond: bin(">=", slice, lit(1)), body: put });
+      em.put({ k: "barrier" });
+      em.push();
+      some.forEach((name, i) => {
+        const left = Array.from({ length: others }, (_, q) =>
+          sharedAt(tileB, bin("+", lane, lit(each * (i * others + q)))),
+        );
+        em.put({ k: "set", name, x: left.reduce((a, b) => bin("+", a, b), variable(name, dtype, 4)) });
+      });
+    }
   }
   const store = cut.store(batchV, true);
   const first = bin("+", row0, myRow);
