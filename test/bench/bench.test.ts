@@ -542,7 +542,7 @@ describe("the command line", () => {
   it("estimates calls on chips, and models of the user's", () => {
     expect(parseOptions(["--estimate", "a6000,navi21", "--only", "attention"], known)).toMatchObject({
       what: ["estimate"],
-      chips: ["navi21", "a6000"],
+      chips: ["a6000", "navi21"],
       only: { estimate: ["attention"] },
       files: [],
     });
