@@ -4,6 +4,7 @@
 // text is there: loading the compiler is in it. Processor time stands beside it, for machines that have other things to do.
 import { fork } from "node:child_process";
 import { performance } from "node:perf_hooks";
+import { optimiseLater } from "../compiler/cli/pace.ts";
 import { targets as allTargets, compile, emitModule } from "../compiler/core/index.ts";
 import { dropChatter } from "../runtime/node/index.ts";
 import { program, readText, root } from "./paths.ts";
@@ -99,6 +100,8 @@ type Said =
 export function compileWork(name: string): void {
   const job = compileJobs.find((j) => j.name === name)!;
   let said: Said;
+  // As the command does.
+  optimiseLater();
   try {
     const { set, model, entries, targets = kinds } = job;
     const compiled = compile(readText(job.file), job.file, { set, model, entries, targets });

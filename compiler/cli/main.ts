@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // `mdl`. In: argv. Out: an exit code, set and not forced: the process ends by itself once the GPU is done.
 import { EXIT, fileTrouble } from "./failure.ts";
+import { optimiseLater } from "./pace.ts";
 import { execute } from "./program.ts";
 
 // What the streams could not take. `mdl ops | head`: who reads is gone, and nothing is wrong with that; the exit code is
@@ -14,5 +15,6 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 process.stderr.on("error", () => undefined);
 
+optimiseLater();
 const code = await execute(process.argv.slice(2));
 process.exitCode = lost ?? code;
