@@ -35,7 +35,8 @@ export const harmless = (text: string): string => text.split("\n").map(printable
 /** `1 kernel`, `3 kernels`. */
 export const count = (n: number, one: string, many = `${one}s`): string =>
   `${grouped(n)} ${n === 1 ? one : many}`;
-export const grouped = (n: number): string => n.toLocaleString("en-US");
+/** A whole number by thousands: `25,557,032`. Node takes 20 ms to load what `toLocaleString` knows of languages. */
+export const grouped = (n: number): string => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 
 /** Bytes as a person reads them: `812 B`, `4.1 kB`, `11.7 MB`. */
 export function bytesText(bytes: number): string {

@@ -45,13 +45,13 @@ export function summarise(built: Built): EntrySummary[] {
       prepare: plan.derived.reduce((n, u) => n + count(program.derived[u].body.steps), 0),
       // Most who compile do not ask.
       get peakBytes() {
-        return s.memory()[1].peak;
+        return s.memory(NOMINAL).peak;
       },
       get boundBytes() {
-        return s.memory()[1].bound;
+        return s.memory(NOMINAL).bound;
       },
       get memory() {
-        return s.memory();
+        return [1, NOMINAL].map(s.memory);
       },
     };
   });

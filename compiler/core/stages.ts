@@ -2,7 +2,7 @@
 
 import type { Block, EntryPlan, Expr, Program, Range } from "../../runtime/core/program.ts";
 import { InternalError } from "./diagnostics/index.ts";
-import { print } from "./dims/dim.ts";
+import { NOMINAL, print } from "./dims/dim.ts";
 import { typeText } from "./ir/build.ts";
 import { printGraph } from "./ir/print.ts";
 import { printLaid } from "./phases/6-layout/layout.ts";
@@ -102,7 +102,7 @@ function planText(program: Program, stages: readonly StageReport[]): string {
     for (const u of e.derived) block(program.derived[u].body, [], "prepare");
     block(e.body, [], "dispatch");
     if (s) lines.push(`${print(s.dispatches)} dispatches`);
-    const [, nominal] = s?.memory() ?? [];
+    const nominal = s?.memory(NOMINAL);
     if (nominal) lines.push(`peak ${nominal.peak} bytes (bound ${nominal.bound}) at nominal sizes`);
     lines.push("");
   }

@@ -147,6 +147,7 @@ export function sym(name: string): Dim {
 const fromAtom = (a: Atom): Dim => fromTerms([{ coef: 1, atoms: [a], key: a.key }]);
 
 export function add(...xs: DimLike[]): Dim {
+  if (xs.length === 2) return add2(xs[0], xs[1]);
   let sum = ZERO;
   let n = 0;
   let constant = 0;
@@ -158,8 +159,18 @@ export function add(...xs: DimLike[]): Dim {
   if (constant === 0) return sum;
   return n === 0 ? dim(constant) : merged(sum.terms, dim(constant).terms);
 }
+function add2(a: DimLike, b: DimLike): Dim {
+  const ca = asConst(a);
+  const cb = asConst(b);
+  if (ca !== undefined && cb !== undefined) return dim(exact(ca + cb));
+  if (ca === 0) return b as Dim;
+  return cb === 0 ? (a as Dim) : merged(dim(a).terms, dim(b).terms);
+}
 export const neg = (a: DimLike): Dim => scaled(dim(a), -1);
-export const sub = (a: DimLike, b: DimLike): Dim => add(a, neg(b));
+export const sub = (a: DimLike, b: DimLike): Dim => {
+  const cb = asConst(b);
+  return add2(a, cb === undefined ? neg(b) : -cb);
+};
 
 export function mul(...xs: DimLike[]): Dim {
   let out = ONE;
@@ -207,6 +218,7 @@ function inOrder(a: readonly Atom[], b: readonly Atom[]): readonly Atom[] {
 /** The quotient when `term` is divisible by `by` as monomials, else undefined. */
 function divideTerm(term: Term, by: Term): Term | undefined {
   if (term.coef % by.coef !== 0) return undefined;
+  if (by.atoms.length === 0) return { coef: term.coef / by.coef, atoms: term.atoms, key: term.key };
   const rest = [...term.atoms];
   for (const a of by.atoms) {
     const i = rest.findIndex((r) => r.key === a.key);
@@ -318,7 +330,9 @@ export function equal(a: DimLike, b: DimLike): boolean {
   if (x.terms.length !== y.terms.length) return false;
   // Few are compared one by one: their text may be asked for nowhere else.
   if (x.terms.length > 8) return x.key === y.key;
-  return x.terms.every((t, i) => t.coef === y.terms[i].coef && t.key === y.terms[i].key);
+  for (let i = 0; i < x.terms.length; i++)
+    if (x.terms[i].coef !== y.terms[i].coef || x.terms[i].key !== y.terms[i].key) return false;
+  return true;
 }
 /**
  * True when a and b differ for every value of the symbols (their difference is a nonzero literal), or for every one but 0, as
@@ -366,7 +380,7 @@ export function exactQuotient(a: DimLike, b: DimLike): Dim | undefined {
     if (d === 1) return num;
     if (n !== undefined) return n % d === 0 ? dim(n / d) : undefined;
   }
-  if (num.key === den.key) return ONE;
+  if (equal(num, den)) return ONE;
   if (den.terms.length !== 1) return longDivision(num, den);
   const out: Term[] = [];
   for (const t of num.terms) {
@@ -478,9 +492,11 @@ export function evaluate(a: DimLike, env: Readonly<Record<string, number>>): num
 function evaluateBy(a: DimLike, symbol: (name: string) => number): number {
   if (typeof a === "number") return a;
   let sum = 0;
-  for (const t of a.terms) {
-    let v = t.coef;
-    for (const atom of t.atoms) {
+  for (let i = 0; i < a.terms.length; i++) {
+    const { coef, atoms } = a.terms[i];
+    let v = coef;
+    for (let j = 0; j < atoms.length; j++) {
+      const atom = atoms[j];
       if (atom.kind === "symbol") v *= symbol(atom.name);
       else if (atom.kind === "floor") {
         const den = evaluateBy(atom.den, symbol);

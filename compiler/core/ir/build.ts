@@ -106,7 +106,7 @@ function hashOf(h: number, a: Attr): number {
   if (typeof a !== "object") return mixed(h, a ? 2 : 3);
   if (Array.isArray(a)) {
     let out = mixed(h, a.length);
-    for (const x of a) out = hashOf(out, x);
+    for (let i = 0; i < a.length; i++) out = hashOf(out, a[i]);
     return out;
   }
   if (isDim(a)) {
@@ -119,11 +119,18 @@ function hashOf(h: number, a: Attr): number {
   return isGraph(a) ? mixed(h, idOf(a)) : hashOf(h, (a as { readonly name: string }).name);
 }
 function hashOfNode(op: OpDef, inputs: readonly Value[], attrs: Attrs): number {
-  let h = idOf(op);
-  for (const v of inputs) h = mixed(h, v.node.id * 8 + v.index);
-  for (const k in attrs) if (attrs[k] !== undefined) h = hashOf(h, attrs[k]);
+  let own = attrsHashes.get(attrs);
+  if (own === undefined) {
+    own = 0;
+    for (const k in attrs) if (attrs[k] !== undefined) own = hashOf(own, attrs[k]);
+    attrsHashes.set(attrs, own);
+  }
+  let h = mixed(idOf(op), own);
+  for (let i = 0; i < inputs.length; i++) h = mixed(h, inputs[i].node.id * 8 + inputs[i].index);
   return h;
 }
+/** Each pass makes the nodes of a graph anew, with the attributes they have. */
+const attrsHashes = new WeakMap<Attrs, number>();
 /** Equal at a glance; where not, their texts say whether they are. */
 const sameAttr = (a: Attr, b: Attr): boolean =>
   Object.is(a, b) ||
@@ -139,11 +146,11 @@ function sameAttrs(a: Attrs, b: Attrs): boolean {
     attrsText(a) === attrsText(b)
   );
 }
-const isNode = (n: Node, op: OpDef, inputs: readonly Value[], attrs: Attrs): boolean =>
-  n.op === op &&
-  n.inputs.length === inputs.length &&
-  n.inputs.every((v, i) => v === inputs[i]) &&
-  sameAttrs(n.attrs, attrs);
+function isNode(n: Node, op: OpDef, inputs: readonly Value[], attrs: Attrs): boolean {
+  if (n.op !== op || n.inputs.length !== inputs.length) return false;
+  for (let i = 0; i < inputs.length; i++) if (n.inputs[i] !== inputs[i]) return false;
+  return sameAttrs(n.attrs, attrs);
+}
 
 /** True where an attribute holds a size that is known at the call only. */
 export function attrsHaveSymbols(attrs: Attrs): boolean {
@@ -154,7 +161,15 @@ export function attrsHaveSymbols(attrs: Attrs): boolean {
   return Object.values(attrs).some(one);
 }
 
-export const typeText = (t: TensorType): string => `${t.dtype}[${t.shape.map(printDim).join(", ")}]`;
+const typeTexts = new WeakMap<TensorType, string>();
+export function typeText(t: TensorType): string {
+  let text = typeTexts.get(t);
+  if (text === undefined) {
+    text = `${t.dtype}[${t.shape.map(printDim).join(", ")}]`;
+    typeTexts.set(t, text);
+  }
+  return text;
+}
 export const sameType = (a: TensorType, b: TensorType): boolean =>
   a.dtype === b.dtype && a.shape.length === b.shape.length && a.shape.every((d, i) => equal(d, b.shape[i]));
 
@@ -259,7 +274,7 @@ function makeNode(
 ): Node {
   const outs: Value[] = [];
   const node: Node = { id, op, inputs, attrs, outs, origin, label };
-  for (const [index, type] of types.entries()) outs.push({ node, index, type });
+  for (let index = 0; index < types.length; index++) outs.push({ node, index, type: types[index] });
   return node;
 }
 
@@ -346,10 +361,10 @@ export function replay(b: Builder, graph: Graph, operands: readonly Value[]): (v
 export function usersOf(nodes: readonly Node[]): Map<Value, Node[]> {
   const users = new Map<Value, Node[]>();
   for (const n of nodes)
-    for (const v of n.inputs) {
-      const list = users.get(v);
+    for (let i = 0; i < n.inputs.length; i++) {
+      const list = users.get(n.inputs[i]);
       if (list) list.push(n);
-      else users.set(v, [n]);
+      else users.set(n.inputs[i], [n]);
     }
   return users;
 }

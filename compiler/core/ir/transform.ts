@@ -20,7 +20,7 @@ export function transform(graph: Graph, replace: Replace, into: Builder = create
       n.origin,
       () => replace(into, n, inputs) ?? into.node(n.op, inputs, n.attrs, n.label, typesOf(n, inputs)),
     );
-    n.outs.forEach((v, i) => void map.set(v, outs[i]));
+    for (let i = 0; i < outs.length; i++) map.set(n.outs[i], outs[i]);
   }
   return {
     map,

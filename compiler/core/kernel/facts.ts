@@ -27,7 +27,10 @@ const form = (x: Scalar): { terms: readonly Term[]; offset: Dim } => {
 };
 
 /** True when the size is >= 0 whatever its symbols (which are >= 0) are. */
-export const nonNegative = (d: Dim): boolean => d.terms.every((t) => t.coef >= 0);
+export function nonNegative(d: Dim): boolean {
+  for (let i = 0; i < d.terms.length; i++) if (d.terms[i].coef < 0) return false;
+  return true;
+}
 
 /** A proven maximum of an atom known to be >= 0, or undefined. */
 function atomMax(atom: Scalar): Dim | undefined {
@@ -43,6 +46,7 @@ function atomMax(atom: Scalar): Dim | undefined {
 export function maxOf(x: Scalar): Dim | undefined {
   const f = form(x);
   if (!nonNegative(f.offset)) return undefined;
+  if (!f.terms.some((t) => t.atom.kind === "div" && !nonNegative(t.coef))) return summed(f.terms, f.offset);
   const terms = new Map(f.terms.map((t) => [t.atom.id, t]));
   let top: Dim = f.offset;
   let bottom: Dim = f.offset;
@@ -65,13 +69,18 @@ export function maxOf(x: Scalar): Dim | undefined {
     bottom = add(bottom, missing);
     terms.delete(t.atom.id);
   }
-  if (!nonNegative(bottom)) return undefined;
-  for (const t of terms.values()) {
-    const most = atomMax(t.atom);
-    if (!most || !nonNegative(t.coef)) return undefined;
-    top = add(top, mul(t.coef, most));
+  return nonNegative(bottom) ? summed([...terms.values()], top) : undefined;
+}
+/** `top` and the most that all these are, where none may be negative. */
+function summed(terms: readonly Term[], top: Dim): Dim | undefined {
+  let sum = top;
+  for (let i = 0; i < terms.length; i++) {
+    const { coef, atom } = terms[i];
+    const most = atomMax(atom);
+    if (!most || !nonNegative(coef)) return undefined;
+    sum = add(sum, isConst(coef, 1) ? most : mul(coef, most));
   }
-  return top;
+  return sum;
 }
 
 /** 0 <= x < extent for all values of axes and symbols. */

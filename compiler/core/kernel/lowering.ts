@@ -137,7 +137,7 @@ export function createLowering(
 
   const free = (xs: readonly Scalar[]): readonly Axis[] => {
     let all: readonly Axis[] = NONE;
-    for (const x of xs) all = united(all, x.free);
+    for (let i = 0; i < xs.length; i++) all = united(all, xs[i].free);
     return all;
   };
   type Fields = { [K in Scalar["kind"]]: Omit<ScalarOf<K>, "id" | "free" | "dtype"> }[Scalar["kind"]];
@@ -163,7 +163,10 @@ export function createLowering(
   const index = (terms: readonly IndexTerm[], offset: Dim): Scalar => {
     const list = mergedTerms(terms);
     if (list.length === 1 && isConst(list[0].coef, 1) && isConst(offset, 0)) return list[0].atom;
-    const key = `x${list.map((t) => `${t.coef.key}@${t.atom.id}`).join("+")}|${offset.key}`;
+    let key = `x${offset.key}`;
+    for (let i = 0; i < list.length; i++) key += `|${list[i].coef.key}@${list[i].atom.id}`;
+    const old = table.get(key);
+    if (old) return old;
     return intern(key, "i32", free(list.map((t) => t.atom)), { kind: "index", terms: list, offset });
   };
   const scaled = (x: Scalar, by: Dim): readonly IndexTerm[] =>
@@ -232,7 +235,7 @@ export function createLowering(
         if (isSize(x)) offset = dAdd(offset, x);
         else {
           const f = indexForm(x);
-          for (const t of f.terms) terms.push(t);
+          for (let i = 0; i < f.terms.length; i++) terms.push(f.terms[i]);
           if (f.offset !== ZERO) offset = dAdd(offset, f.offset);
         }
       }
@@ -241,11 +244,15 @@ export function createLowering(
     isum(xs, by, from = 0) {
       const terms: IndexTerm[] = [];
       let offset = dim(from);
-      xs.forEach((x, i) => {
-        const f = indexForm(x);
-        for (const t of f.terms) terms.push({ coef: dMul(t.coef, by[i]), atom: t.atom });
+      for (let i = 0; i < xs.length; i++) {
+        const f = indexForm(xs[i]);
+        const one = isConst(by[i], 1);
+        for (let k = 0; k < f.terms.length; k++) {
+          const t = f.terms[k];
+          terms.push(one ? t : { coef: dMul(t.coef, by[i]), atom: t.atom });
+        }
         if (f.offset !== ZERO) offset = dAdd(offset, dMul(f.offset, by[i]));
-      });
+      }
       return index(terms, offset);
     },
     imul(x, by) {

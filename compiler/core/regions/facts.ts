@@ -60,8 +60,17 @@ export function factsOf(n: Node): NodeFacts {
   return facts;
 }
 
+const shapes = new WeakMap<Node, { readonly text: string | undefined }>();
 /** All that a node's expression is made of; equal for nodes that compute the same of other operands. */
 export function shapeOf(n: Node): string | undefined {
+  let known = shapes.get(n);
+  if (!known) {
+    known = { text: shapeText(n) };
+    shapes.set(n, known);
+  }
+  return known.text;
+}
+function shapeText(n: Node): string | undefined {
   if (Object.values(n.attrs).some(isGraph)) return undefined;
   const first = (v: Value): number => n.inputs.indexOf(v);
   return `${opKey(n.op)}(${n.inputs.map((v) => `${first(v)}:${typeText(v.type)}`).join()})${attrsText(n.attrs)}`;

@@ -3,7 +3,7 @@
 import { asConst, type Dim, equal, product, symbols } from "../../dims/dim.ts";
 import { attrsHaveSymbols, usersOf } from "../../ir/build.ts";
 import type { Graph, Node, Value } from "../../ir/types.ts";
-import { factsOf, shapeOf } from "../../regions/facts.ts";
+import { factsOf } from "../../regions/facts.ts";
 import { isStoredFor, type Region, type RegionKind } from "../../regions/region.ts";
 import { UnitOrder } from "./unit-order.ts";
 
@@ -31,7 +31,6 @@ export interface Draft extends Region {
 
 /** A region, or a node that is in none. */
 type Unit = Draft | Node;
-const membersOf = (u: Unit): Iterable<Node> => ("nodes" in u ? u.nodes : [u]);
 
 /** Nodes a region takes in after its anchor. */
 const LARGEST_REGION = 96;
@@ -54,6 +53,8 @@ export function elements(v: Value): Dim {
   }
   return n;
 }
+
+const NOBODY: readonly Node[] = [];
 
 export class Partition {
   readonly graph: Graph;
@@ -86,7 +87,6 @@ export class Partition {
   private readonly writtenTo = new Map<Value, string>();
   /** How regions of one shape are cut into rows (reductions.ts). */
   readonly rowsByShape = new Map<string, readonly (readonly number[] | undefined)[] | "none">();
-  private readonly shapes = new Map<Node, string | undefined>();
   private readonly derivedNodes = new Set<Node>();
   private readonly fromParams = new Set<Node>();
 
@@ -107,11 +107,12 @@ export class Partition {
     this.order = new UnitOrder<Unit>(
       graph.nodes,
       (u, to) => {
-        for (const n of membersOf(u)) for (const v of n.inputs) to.push(this.unitOf(v.node));
+        if (!("nodes" in u)) this.needed(u, to);
+        else for (const n of u.nodes) this.needed(n, to);
       },
       (u, to) => {
-        for (const n of membersOf(u))
-          for (const v of n.outs) for (const m of this.usersOf(v)) to.push(this.unitOf(m));
+        if (!("nodes" in u)) this.needing(u, to);
+        else for (const n of u.nodes) this.needing(n, to);
       },
     );
     this.sinks = new Set([...graph.results.map((r) => r.value), ...graph.writes.map((w) => w.value)]);
@@ -165,13 +166,7 @@ export class Partition {
     return this.fromParams.has(n);
   }
   usersOf(v: Value): readonly Node[] {
-    return this.users.get(v) ?? [];
-  }
-
-  /** All that a node's expression is made of, as a short text. */
-  shapeOf(n: Node): string | undefined {
-    if (!this.shapes.has(n)) this.shapes.set(n, shapeOf(n));
-    return this.shapes.get(n);
+    return this.users.get(v) ?? NOBODY;
   }
 
   // --- members -------------------------------------------------------------------------------------------------------
@@ -232,6 +227,15 @@ export class Partition {
   /** How many nodes of the graph lie between two. */
   distance(a: Node, b: Node): number {
     return Math.abs((this.position.get(a) as number) - (this.position.get(b) as number));
+  }
+  private needed({ inputs }: Node, to: Unit[]): void {
+    for (let i = 0; i < inputs.length; i++) to.push(this.unitOf(inputs[i].node));
+  }
+  private needing({ outs }: Node, to: Unit[]): void {
+    for (let i = 0; i < outs.length; i++) {
+      const users = this.usersOf(outs[i]);
+      for (let k = 0; k < users.length; k++) to.push(this.unitOf(users[k]));
+    }
   }
   private unitOf(n: Node): Unit {
     return this.region.get(n) ?? n;

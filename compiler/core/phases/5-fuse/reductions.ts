@@ -6,7 +6,7 @@ import { decode, rowMajor } from "../../kernel/coordinates.ts";
 import { foldOf } from "../../kernel/lowering.ts";
 import { children, loadsOf, type Scalar, type ScalarOf } from "../../kernel/scalar.ts";
 import { loweringFor } from "../../kernel/values.ts";
-import { factsOf } from "../../regions/facts.ts";
+import { factsOf, shapeOf } from "../../regions/facts.ts";
 import { type Draft, elements, isView, type Partition } from "./partition.ts";
 
 /** Reductions beside the first that a region takes because they read what it reads. */
@@ -256,7 +256,7 @@ export function rowsOf(
 ): ReadonlyMap<Value, readonly number[]> | undefined {
   for (const r of roots) if (foldsOutside(p, r.node, g)) return undefined;
   // What else is computed outside has no say in it, so layers that are alike have one answer.
-  const key = rowsKey(p, g, roots);
+  const key = rowsKey(g, roots);
   let own = key === undefined ? undefined : p.rowsByShape.get(key);
   if (own === undefined) {
     own = rowsWithin(g, roots) ?? "none";
@@ -272,7 +272,7 @@ export function rowsOf(
   return out;
 }
 /** What says how a region computes these: equal for regions of equal nodes that read each other alike. */
-function rowsKey(p: Partition, g: Draft, roots: readonly Value[]): string | undefined {
+function rowsKey(g: Draft, roots: readonly Value[]): string | undefined {
   const inside = new Map<Node, number>();
   const outside = new Map<Value, number>();
   const parts: string[] = [];
@@ -283,7 +283,7 @@ function rowsKey(p: Partition, g: Draft, roots: readonly Value[]): string | unde
     return `o${outside.get(v)}`;
   };
   for (const n of [...g.nodes].sort((a, b) => a.id - b.id)) {
-    const shape = p.shapeOf(n);
+    const shape = shapeOf(n);
     if (shape === undefined) return undefined;
     parts.push(`${shape}<${n.inputs.map(read).join()}>`);
     inside.set(n, inside.size);

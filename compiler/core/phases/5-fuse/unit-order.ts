@@ -50,7 +50,8 @@ export class UnitOrder<Unit> {
       seen.add(u);
       needed.length = 0;
       this.before(u, needed);
-      for (const b of needed) {
+      for (let i = 0; i < needed.length; i++) {
+        const b = needed[i];
         if (++looked > most) return undefined;
         if (this.label(b) >= bound && !seen.has(b)) stack.push(b);
       }
@@ -86,8 +87,8 @@ export class UnitOrder<Unit> {
     }
     const byLabel = (x: Unit, y: Unit): number => this.label(x) - this.label(y);
     const list = [...[...first].sort(byLabel), ...[...last].sort(byLabel)];
-    const labels = list.map((u) => this.label(u)).sort((x, y) => x - y);
-    for (const [i, u] of list.entries()) this.labels.set(u, labels[i]);
+    const labels = Float64Array.from(list, (u) => this.label(u)).sort();
+    for (let i = 0; i < list.length; i++) this.labels.set(list[i], labels[i]);
     return this.label(low);
   }
   set(u: Unit, label: number): void {

@@ -11,7 +11,7 @@ import type {
   Range,
 } from "../../../../runtime/core/program.ts";
 import { InternalError } from "../../diagnostics/index.ts";
-import { add, asConst, type Dim, dim, NOMINAL } from "../../dims/dim.ts";
+import { add, asConst, type Dim, dim } from "../../dims/dim.ts";
 import type { Block } from "../../ir/blocks.ts";
 import type { IndexRange, Value } from "../../ir/types.ts";
 import type { Routine } from "../../kernel/launch.ts";
@@ -36,7 +36,7 @@ export interface EntryInput {
 /** What `--emit` and the summary say about an entry. */
 export interface EntryReport {
   /** Bytes of the arena where the sizes that are open are 1, and where they are nominal. Worked out when it is asked for. */
-  readonly memory: () => readonly MemoryAt[];
+  readonly memory: (size: number) => MemoryAt;
   /** What a call runs: a loop's as often as it runs. */
   readonly dispatches: Dim;
   readonly largest: Largest;
@@ -146,10 +146,11 @@ export function planEntry(p: ProgramContext, e: EntryInput): { plan: EntryPlan; 
     train: e.train,
   };
   const { alignment } = p.target.backend.rules;
-  let known: readonly MemoryAt[] | undefined;
-  const memory = (): readonly MemoryAt[] => {
-    known ??= [1, NOMINAL].map((size) => memoryAt(plan, planner.tenants, size, alignment));
-    return known;
+  const known = new Map<number, MemoryAt>();
+  const memory = (size: number): MemoryAt => {
+    const made = known.get(size) ?? memoryAt(plan, planner.tenants, size, alignment);
+    known.set(size, made);
+    return made;
   };
   return { plan, report: { memory, dispatches: dispatchesOf(steps), largest: planner.largest } };
 }
