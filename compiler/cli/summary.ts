@@ -6,22 +6,25 @@ import { bare, bytesText, count, grouped, harmless, type Style, table } from "./
 export interface Written {
   readonly path: string;
   readonly bytes: number;
-  readonly gzipped?: number;
+  readonly gzipped?: Promise<number>;
 }
 
-export function summary(
+export async function summary(
   file: string,
   models: readonly Compiled[],
   written: readonly Written[],
   milliseconds: number,
   style: Style,
-): string {
+): Promise<string> {
+  // First what there is to be worked out: compressing goes on meanwhile.
   const parts = models.map((m) => modelText(file, m, style));
-  const files = written.map(({ path, bytes, gzipped }) => [
-    style.green(harmless(path)),
-    bytesText(bytes),
-    gzipped === undefined ? "" : style.dim(`${bytesText(gzipped)} gzipped`),
-  ]);
+  const files: string[][] = [];
+  for (const { path, bytes, gzipped } of written)
+    files.push([
+      style.green(harmless(path)),
+      bytesText(bytes),
+      gzipped === undefined ? "" : style.dim(`${bytesText(await gzipped)} gzipped`),
+    ]);
   const time =
     milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
   parts.push(`${style.bold("wrote")} ${style.dim(`in ${time}`)}\n${table(files, [1])}\n`);

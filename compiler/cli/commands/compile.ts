@@ -2,7 +2,8 @@
 // in a file make a module each, unless --model, --weights or --emit mean one.
 import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { basename, join, relative, resolve } from "node:path";
-import { gzipSync } from "node:zlib";
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
 import {
   blockEntry,
   type Compiled,
@@ -122,7 +123,7 @@ async function compileOnce(
     });
     outputs.push({ path: `${stem}.js`, data: js }, { path: `${stem}.d.ts`, data: dts });
     const own: Written[] = [
-      { path: `${stem}.js`, bytes: Buffer.byteLength(js), gzipped: gzipSync(js).byteLength },
+      { path: `${stem}.js`, bytes: Buffer.byteLength(js), gzipped: gzippedBytes(js) },
       { path: `${stem}.d.ts`, bytes: Buffer.byteLength(dts) },
     ];
     if (flags.weights !== undefined) {
@@ -142,8 +143,11 @@ async function compileOnce(
   if (!flags.force) for (const { path, data } of outputs) refuseForeign(path, data);
   await writeFiles(outputs);
   const shown = written.map((w) => ({ ...w, path: nearer(w.path) }));
-  process.stdout.write(summary(files.file, compiled, shown, milliseconds, styleFor(process.stdout)));
+  process.stdout.write(await summary(files.file, compiled, shown, milliseconds, styleFor(process.stdout)));
 }
+
+/** By a thread of Node's own. */
+const gzippedBytes = async (text: string): Promise<number> => (await promisify(gzip)(text)).byteLength;
 
 /** With --entry and no --model, the models that have one of these entries. */
 function ofEntries(

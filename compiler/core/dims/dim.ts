@@ -175,8 +175,8 @@ export const sub = (a: DimLike, b: DimLike): Dim => {
 export function mul(...xs: DimLike[]): Dim {
   let out = ONE;
   let literal = 1;
-  for (const x of xs) {
-    const d = dim(x);
+  for (let i = 0; i < xs.length; i++) {
+    const d = dim(xs[i]);
     const c = asConst(d);
     if (c === undefined) out = mul2(out, d);
     else literal = exact(literal * c);
@@ -186,6 +186,8 @@ export function mul(...xs: DimLike[]): Dim {
 function scaled(a: Dim, by: number): Dim {
   if (by === 0) return ZERO;
   if (by === 1) return a;
+  const c = asConst(a);
+  if (c !== undefined) return dim(exact(c * by));
   return normal(a.terms.map((t) => ({ coef: exact(t.coef * by), atoms: t.atoms, key: t.key })));
 }
 function mul2(a: Dim, b: Dim): Dim {
@@ -358,9 +360,11 @@ export function surelyNotNegative(a: DimLike): boolean {
 /** The largest literal known to divide `a` for every value of its symbols (0 for the literal 0). */
 export function literalDivisor(a: DimLike): number {
   let g = 0;
-  for (const t of dim(a).terms) {
-    let inner = t.coef;
-    for (const atom of t.atoms)
+  const { terms } = dim(a);
+  for (let i = 0; i < terms.length; i++) {
+    const { coef, atoms } = terms[i];
+    let inner = coef;
+    for (const atom of atoms)
       if (atom.kind === "min" || atom.kind === "max")
         inner *= gcd(literalDivisor(atom.a), literalDivisor(atom.b)) || 1;
     g = gcd(g, inner);
@@ -425,8 +429,10 @@ export const product = (xs: readonly DimLike[]): Dim => mul(...xs);
 
 /** Names of all symbols in `a`, in order of first appearance. */
 export function symbols(a: DimLike, into: Set<string> = new Set()): Set<string> {
-  for (const t of dim(a).terms)
-    for (const atom of t.atoms) {
+  const { terms } = dim(a);
+  for (let i = 0; i < terms.length; i++)
+    for (let k = 0; k < terms[i].atoms.length; k++) {
+      const atom = terms[i].atoms[k];
       if (atom.kind === "symbol") into.add(atom.name);
       else if (atom.kind === "floor") {
         symbols(atom.num, into);

@@ -231,7 +231,8 @@ export function createLowering(
     iadd(...xs) {
       const terms: IndexTerm[] = [];
       let offset = ZERO;
-      for (const x of xs) {
+      for (let k = 0; k < xs.length; k++) {
+        const x = xs[k];
         if (isSize(x)) offset = dAdd(offset, x);
         else {
           const f = indexForm(x);

@@ -101,7 +101,8 @@ function divisorsInLoops(code: KernelCode): {
       if (by.k === "uniform") words.add(by.slot);
       if (by.k === "lit" && HELD.includes(by.value)) literals.set(x, by.value);
     }
-    for (const part of partsOf(x)) expr(part);
+    const parts = partsOf(x);
+    for (let i = 0; i < parts.length; i++) expr(parts[i]);
   };
   const stmt = (s: Stmt, inLoop: boolean): void => {
     switch (s.k) {

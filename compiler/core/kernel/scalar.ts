@@ -105,7 +105,9 @@ function ofKind<K extends Scalar["kind"]>(
     if (seen.has(y)) return;
     seen.add(y);
     if (y.kind === kind) out.push(y as ScalarOf<K>);
-    if (enters(y)) for (const ch of children(y)) visit(ch);
+    if (!enters(y)) return;
+    const parts = children(y);
+    for (let i = 0; i < parts.length; i++) visit(parts[i]);
   };
   visit(x);
   return out;

@@ -40,7 +40,8 @@ export function coneOf(
   const stack = [...first];
   let total = 0;
   for (let n = stack.pop(); n; n = stack.pop()) {
-    for (const v of n.inputs) {
+    for (let i = 0; i < n.inputs.length; i++) {
+      const v = n.inputs[i];
       const m = v.node;
       if (isStoredFor(home, g, v) || m === stored) reads.add(v);
       else if (!inner.has(m) && !first.has(m)) {

@@ -278,7 +278,8 @@ export class Partition {
   exitsOf(g: Draft): Value[] {
     const out = new Set<Value>();
     for (const n of g.nodes) {
-      for (const v of n.outs) {
+      for (let i = 0; i < n.outs.length; i++) {
+        const v = n.outs[i];
         const outside = this.sinks.has(v) || this.usersOf(v).some((u) => !g.nodes.has(u));
         if (!outside) continue;
         // A view is never stored: its base is.
@@ -329,9 +330,10 @@ export class Partition {
       // More than a reader would want to know.
       if (inner.size > LONGEST_CHAIN) return { loads: inner.size, heavy };
       heavy += factsOf(n).heavy;
-      for (const i of n.inputs) {
-        if (this.isStoredFor(i, undefined)) leaves.add(i);
-        else inner.add(i.node);
+      for (let i = 0; i < n.inputs.length; i++) {
+        const v = n.inputs[i];
+        if (this.isStoredFor(v, undefined)) leaves.add(v);
+        else inner.add(v.node);
       }
     }
     return { loads: leaves.size, heavy };
@@ -346,7 +348,8 @@ export class Partition {
     const stack = [...seen];
     let inlined = 0;
     for (let n = stack.pop(); n && found.size <= most && inlined <= MOST_INLINED; n = stack.pop()) {
-      for (const v of n.inputs) {
+      for (let i = 0; i < n.inputs.length; i++) {
+        const v = n.inputs[i];
         const m = v.node;
         // What parameters alone decide is stored ahead, whatever it is made of.
         const ahead = !isView(m) && this.isDerived(m) && this.isFromParams(m) && !(g?.derived ?? true);
@@ -457,7 +460,8 @@ export class Partition {
       if (inner.size > MOST_AGAIN || factsOf(n).heavy > 0) return undefined;
       // What is picked by an index, or from several.
       if (isView(n) && n.inputs.length > 1) return undefined;
-      for (const v of n.inputs) {
+      for (let i = 0; i < n.inputs.length; i++) {
+        const v = n.inputs[i];
         const map = v.node.op.fuses === "map";
         if (kept.has(v) || this.isStoredFor(v, g)) {
           leaves.add(v);

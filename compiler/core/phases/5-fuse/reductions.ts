@@ -235,8 +235,8 @@ function foldsOutside(p: Partition, start: Node, g: Draft): boolean {
   if (!loose(start)) return false;
   for (let n = stack.pop(); n; n = stack.pop()) {
     if (n.op.fuses === "fold" && !g.nodes.has(n)) return true;
-    for (const v of n.inputs) {
-      const m = v.node;
+    for (let i = 0; i < n.inputs.length; i++) {
+      const m = n.inputs[i].node;
       if (seen.has(m) || !loose(m)) continue;
       seen.add(m);
       stack.push(m);

@@ -2,7 +2,7 @@
 // writes, conditions and index ranges. Separate because entries and train blocks end alike.
 import { print, symbols } from "../../../dims/dim.ts";
 import { createBuilder, finishGraph, reachable } from "../../../ir/build.ts";
-import type { Constraint, Graph, Value } from "../../../ir/types.ts";
+import type { Constraint, Graph, Origin, Value } from "../../../ir/types.ts";
 import { add } from "../../../ops/elementwise.ts";
 import { full, RANDOM_STEP, seed as seedOp } from "../../../ops/source.ts";
 import { stepValue } from "../tensors/apply.ts";
@@ -57,11 +57,17 @@ export function seal(
     constraints,
     indexes: indexRanges(trace.indexings(), trace.inputs, trace.slices),
   });
-  for (const n of graph.nodes)
-    for (const v of n.outs) {
-      const span = n.origin.span ?? ctx.calls[0];
-      if (span) checkSize({ ...ctx, path: n.origin.path, calls: n.origin.calls }, v.type, span);
+  let at: Ctx = ctx;
+  let of: Origin | undefined;
+  for (const n of graph.nodes) {
+    const span = n.origin.span ?? ctx.calls[0];
+    if (!span) continue;
+    if (n.origin !== of) {
+      of = n.origin;
+      at = { ...ctx, path: of.path, calls: of.calls };
     }
+    for (const v of n.outs) checkSize(at, v.type, span);
+  }
   return { graph, constraints };
 }
 
