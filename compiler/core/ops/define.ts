@@ -97,10 +97,13 @@ export function sameDtypes(name: string, types: readonly TensorType[]): void {
     if (t.dtype !== types[0].dtype)
       fail("E0401", `${name}: operands are ${types[0].dtype} and ${t.dtype}`, {
         operand,
-        help: `cast one of them, as in ${types[0].dtype}(x)`,
+        help: castHelp(types[0].dtype, t.dtype),
       });
   });
 }
+/** What to do where two dtypes differ: numbers without fractions become such with them. */
+export const castHelp = (a: DType, b: DType): string =>
+  `cast one of them, as in ${!isFloat(a) && isFloat(b) ? b : a}(x)`;
 
 // ----------------------------------------------------------------------------------------------- shapes
 

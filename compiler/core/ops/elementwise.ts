@@ -18,6 +18,7 @@ import { adapt, broadcastTogether } from "./axes.ts";
 import {
   ANY,
   allowDtypes,
+  castHelp,
   FLOATS,
   fail,
   float,
@@ -768,7 +769,7 @@ export const whereOp: OpDef = {
     if (x.dtype !== y.dtype)
       fail("E0401", `where: operands are ${x.dtype} and ${y.dtype}`, {
         operand: 2,
-        help: `cast one of them, as in ${x.dtype}(x)`,
+        help: castHelp(x.dtype, y.dtype),
       });
     return [{ dtype: x.dtype, shape: sameShapes("where", [c, x, y], b) }];
   },
