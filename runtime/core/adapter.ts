@@ -118,7 +118,7 @@ async function requestAdapter({ gpu, powerPreference }: api.LoadOptions): Promis
   if (adapter) return adapter;
   throw new UnsupportedError(
     "no-adapter",
-    "WebGPU is here, but no adapter: install a graphics driver (on Linux without a GPU: Mesa's lavapipe, package mesa-vulkan-drivers), or pass options.device",
+    "no adapter: install a graphics driver (on Linux without a GPU: mesa-vulkan-drivers), or pass options.device",
   );
 }
 

@@ -16,7 +16,6 @@ export async function requestGpu(): Promise<GPU> {
   if (process?.versions?.node) return startDawn();
   throw new UnsupportedError(
     "no-webgpu",
-    "this browser has no WebGPU: use a recent Chrome, Edge, Firefox or Safari on a secure (https) page, " +
-      "or pass options.device",
+    "this browser has no WebGPU: use a recent Chrome, Edge, Firefox or Safari on an https page",
   );
 }

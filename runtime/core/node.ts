@@ -59,8 +59,8 @@ async function createDawn(node: NodeProcess, flags: string[]): Promise<GPU> {
     throw new UnsupportedError(
       "no-webgpu",
       missing
-        ? "WebGPU in Node needs the package webgpu: npm install webgpu, or pass options.device"
-        : `the package webgpu (Dawn) cannot be loaded here: ${(cause as Error).message}`,
+        ? "WebGPU in Node needs npm install webgpu, or options.device"
+        : `the package webgpu cannot be loaded: ${(cause as Error).message}`,
       cause,
     );
   }

@@ -127,7 +127,7 @@ describe("a program that uses Dawn", () => {
     const run = spawnSync(process.execPath, [elsewhere], { encoding: "utf8" });
     expect(run.status).toBe(1);
     expect(run.stderr).toMatch(
-      /UnsupportedError: WebGPU in Node needs the package webgpu: npm install webgpu/,
+      /UnsupportedError: WebGPU in Node needs npm install webgpu/,
     );
   });
 
