@@ -29,8 +29,21 @@ export const examples: readonly Example[] = [
   { file: "lenet5", model: "LeNet5", set: { width: 3, classes: 4 }, sizes: { N: 2 }, below: 4 },
   { file: "vgg16", model: "VGG16", set: { width: 2, hidden: 6, classes: 5 }, sizes: image, below: 5 },
   { file: "vgg16", model: "VGG16Head", set: { width: 2, hidden: 6, classes: 5 }, sizes: image, below: 5 },
-  { file: "resnet18", model: "ResNet18", set: { width: 4, size: 32, classes: 5 }, sizes: image, below: 5 },
-  { file: "resnet50", model: "ResNet50", set: { width: 4, size: 32, classes: 5 }, sizes: image, below: 5 },
+  // Batch norms over few elements make gradients that a millionth moves by half.
+  {
+    file: "resnet18",
+    model: "ResNet18",
+    set: { width: 4, size: 32, classes: 5 },
+    sizes: { ...image, N: 4 },
+    below: 5,
+  },
+  {
+    file: "resnet50",
+    model: "ResNet50",
+    set: { width: 4, size: 64, classes: 5 },
+    sizes: { N: 4, H: 64, W: 64 },
+    below: 5,
+  },
   { file: "resnet20", model: "ResNet20", set: { width: 4, depth: 1 }, sizes: image, below: 10 },
   { file: "resnet20-head", model: "ResNet20Head", set: { width: 4, depth: 1 }, sizes: image, below: 4 },
   { file: "mobilenetv2", model: "MobileNetV2", set: { width: 1, classes: 5 }, sizes: image, below: 5 },
