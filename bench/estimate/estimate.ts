@@ -14,7 +14,7 @@ import {
 import { type Chip, chips, peakOf } from "./chips.ts";
 import { type Figures, figuresOf } from "./figures.ts";
 import { keep, kept, keyOf, MachineCodes } from "./machine-code.ts";
-import { dawnParts, type Found, isMissing, nvidiaParts, setUp } from "./parts.ts";
+import { type Found, isMissing, partsFor } from "./parts.ts";
 import { recordedCall } from "./recorded.ts";
 import { type EstimateRow, type KernelRow, peerFigures } from "./report.ts";
 import type { SpirvModule } from "./spirv/module.ts";
@@ -90,11 +90,9 @@ export interface Estimator {
 }
 export function estimatorFor(names: readonly string[], say: (line: string) => void): Found<Estimator> {
   const wanted = names.map((name) => chips.find((c) => c.name === name)!);
-  const needsNvidia = wanted.some((c) => c.vendor === "nvidia");
-  setUp(needsNvidia, say);
-  const dawn = dawnParts();
-  if (isMissing(dawn)) return dawn;
-  const nvidia = nvidiaParts();
+  const parts = partsFor(wanted, say);
+  if (isMissing(parts)) return parts;
+  const { dawn, nvidia, needsNvidia } = parts;
   const can = wanted.filter((c) => c.vendor === "amd" || !isMissing(nvidia));
   if (isMissing(nvidia) && needsNvidia) say(nvidia.missing);
   if (can.length === 0) return isMissing(nvidia) ? nvidia : { missing: "no chip is named" };

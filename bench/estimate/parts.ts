@@ -95,7 +95,7 @@ export function nvidiaParts(): Found<NvidiaParts> {
 }
 
 /** Fetches what is missing, where we may (MDL_NO_INSTALL: nothing is). */
-export function setUp(nvidia: boolean, say: (line: string) => void): void {
+function setUp(nvidia: boolean, say: (line: string) => void): void {
   if (isMissing(dawnParts())) {
     const recipe = estimatorRecipe();
     if (recipe) install(recipe, say);
@@ -121,6 +121,24 @@ export function setUp(nvidia: boolean, say: (line: string) => void): void {
   );
   if (run.status !== 0)
     say(`that failed: ${run.error?.message ?? run.stderr.trim().split("\n").at(-1) ?? "no reason given"}`);
+}
+
+/** What chips are compiled by, fetched where it may be. */
+export interface Parts {
+  readonly dawn: DawnParts;
+  /** Missing only where no chip asks for it, or it cannot be had. */
+  readonly nvidia: Found<NvidiaParts>;
+  /** Whether a chip asks for NVIDIA's. */
+  readonly needsNvidia: boolean;
+}
+export function partsFor(
+  chips: readonly { readonly vendor: string }[],
+  say: (line: string) => void,
+): Found<Parts> {
+  const needsNvidia = chips.some((c) => c.vendor === "nvidia");
+  setUp(needsNvidia, say);
+  const dawn = dawnParts();
+  return isMissing(dawn) ? dawn : { dawn, nvidia: nvidiaParts(), needsNvidia };
 }
 
 /** NVRTC's own libraries lie beside it. */

@@ -7,7 +7,7 @@ import { readText, root } from "../paths.ts";
 import { targetFor } from "./calls.ts";
 import { type Chip, chips } from "./chips.ts";
 import { type KernelText, MachineCodes } from "./machine-code.ts";
-import { dawnParts, type Found, isMissing, nvidiaParts, setUp } from "./parts.ts";
+import { type Found, isMissing, partsFor } from "./parts.ts";
 
 export interface ExampleKernel extends KernelText {
   /** File, model and kernel, of the first that has it. */
@@ -71,11 +71,9 @@ export function spills(
   say: (line: string) => void,
 ): Found<readonly SpillRow[]> {
   const wanted = names.map((name) => chips.find((c) => c.name === name)!);
-  const needsNvidia = wanted.some((c) => c.vendor === "nvidia");
-  setUp(needsNvidia, say);
-  const dawn = dawnParts();
-  if (isMissing(dawn)) return dawn;
-  const nvidia = nvidiaParts();
+  const parts = partsFor(wanted, say);
+  if (isMissing(parts)) return parts;
+  const { dawn, nvidia, needsNvidia } = parts;
   if (isMissing(nvidia) && needsNvidia) return nvidia;
   // NVIDIA's compiler is given what one of AMD's chips was compiled from.
   const first = wanted.find((c) => c.vendor === "amd") ?? chips.find((c) => c.vendor === "amd")!;

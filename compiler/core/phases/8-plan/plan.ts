@@ -35,7 +35,7 @@ export interface EntryInput {
 
 /** What `--emit` and the summary say about an entry. */
 export interface EntryReport {
-  /** Bytes of the arena where the sizes that are open are 1, and where they are nominal. Worked out when it is asked for. */
+  /** Bytes of the arena where the sizes that are open are this. Worked out when it is asked for. */
   readonly memory: (size: number) => MemoryAt;
   /** What a call runs: a loop's as often as it runs. */
   readonly dispatches: Dim;
