@@ -26,7 +26,7 @@ model M {
   fn pooled_by_threes(x: f32[N, 4, 10, 10]) -> f32[N, 12, 3, 3] { x |> conv |> relu |> max_pool2d(3) }
 }`;
 
-const cases: readonly { what: string; target: Target; tiles: readonly string[] }[] = [
+const cases: readonly { what: string; target: Target; tiles: readonly string[]; atol?: number }[] = [
   {
     what: "runs the kernel for few tiles or the one for many, by the sizes of the call",
     target: few,
@@ -41,9 +41,11 @@ const cases: readonly { what: string; target: Target; tiles: readonly string[] }
     what: "shares the terms of large tiles out to slices",
     target: { ...few, tile: { ...few.tile, slices: 2 }, few: undefined },
     tiles: ["64x64x16, 8x8 a thread of 2 slices"],
+    // One of 9,100 elements, of a sum of 520 terms, was off by 1.3e-5.
+    atol: 2e-5,
   },
 ];
-it.for(cases)("$what", async ({ target, tiles }, context) => {
+it.for(cases)("$what", async ({ target, tiles, atol = 1e-5 }, context) => {
   const compiled = compileText(source, { targets: [target] });
   const kernels = compiled.emit("kernels", target.name);
   for (const tile of tiles) expect(kernels).toContain(tile);
@@ -56,7 +58,7 @@ it.for(cases)("$what", async ({ target, tiles }, context) => {
       Object.fromEntries(list.map(([k, [shape, data]]) => [k, { shape, data }])),
     );
     const exact = Object.fromEntries(list.map(([k, [shape, data]]) => [k, dense("f32", shape, data)]));
-    allclose(got, reference.call(entry, exact)[entry].data, { rtol: 1e-4, atol: 2e-5 });
+    allclose(got, reference.call(entry, exact)[entry].data, { rtol: 1e-4, atol });
   };
   for (const [n, k] of [
     [0, 40],
