@@ -59,7 +59,7 @@ async function createDawn(node: NodeProcess, flags: string[]): Promise<GPU> {
     throw new UnsupportedError(
       "no-webgpu",
       missing
-        ? "WebGPU in Node needs npm install webgpu, or options.device"
+        ? "WebGPU in Node needs a package: npm install webgpu, or pass options.device"
         : `the package webgpu cannot be loaded: ${(cause as Error).message}`,
       cause,
     );

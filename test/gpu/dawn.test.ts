@@ -126,7 +126,7 @@ describe("a program that uses Dawn", () => {
     copyFileSync(program, elsewhere);
     const run = spawnSync(process.execPath, [elsewhere], { encoding: "utf8" });
     expect(run.status).toBe(1);
-    expect(run.stderr).toMatch(/UnsupportedError: WebGPU in Node needs npm install webgpu/);
+    expect(run.stderr).toMatch(/UnsupportedError: WebGPU in Node needs a package: npm install webgpu/);
   });
 
   test("shares one instance between the modules of a process", async (context) => {
