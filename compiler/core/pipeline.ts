@@ -30,6 +30,7 @@ import { fuse } from "./phases/5-fuse/fuse.ts";
 import { type Laid, layout } from "./phases/6-layout/layout.ts";
 import { verifyLaid } from "./phases/6-layout/verify.ts";
 import { isClaimed, roomFor } from "./phases/7-schedule/choose.ts";
+import { filtersFor, wantsBlocks } from "./phases/7-schedule/contraction/winograd.ts";
 import type { Offer } from "./phases/7-schedule/family.ts";
 import { type Scheduling, schedule } from "./phases/7-schedule/routine.ts";
 import { Schedules } from "./phases/7-schedule/same.ts";
@@ -263,14 +264,19 @@ function layOut(simplified: Graph, src: Source, { target, options, claims }: Lin
     const derive = src.inference && !loop;
     // What gives gradients without an update has no scale for them.
     const precision = derive || (src.train && !loop) ? target.precision : undefined;
+    // In training what is next to zero decides which way a gradient goes: sums are in order there.
+    const blocks = derive && precision === undefined;
+    const filterFor = blocks ? filtersFor(target) : undefined;
+    const alone = (n: Node): boolean => blocks && wantsBlocks(n, target);
     const notInPlace = new Set<string>();
     for (;;) {
-      const cut = { maxBindings, derive, claims, room, notInPlace, often: loop !== undefined };
+      const often = loop !== undefined;
+      const cut = { maxBindings, derive, claims, room, alone, notInPlace, often };
       const fused = fuse(graph, cut, (step, regions) => {
         if (options.verify) verifyRegions(graph, regions(), step);
       });
       if (options.verify) verifyFused(fused, "fuse");
-      const made = layout(fused, { derive, maxBindings, precision });
+      const made = layout(fused, { derive, maxBindings, precision, filterFor });
       if (options.verify) verifyLaid(made, "layout");
       // An update in place shares a binding. Where it turns out not to be one, and the kernel counted on it, it is cut anew.
       const open = made.overfull.filter((path) => !notInPlace.has(path));
@@ -297,7 +303,11 @@ class SharedLayouts {
 }
 /** What `layOut` asks of the target. */
 function whatIsAsked(graph: Graph, { target, claims }: Line): string {
-  const answers: unknown[] = [limitOf(target, "maxStorageBuffersPerShaderStage"), target.precision];
+  const answers: unknown[] = [
+    limitOf(target, "maxStorageBuffersPerShaderStage"),
+    target.precision,
+    target.winograd,
+  ];
   for (const { own } of eachBlock(overBlocks(graph, (g) => g)))
     for (const n of own.nodes)
       if (n.op.fuses === "composite" || n.op.fuses === "algorithm")

@@ -84,6 +84,11 @@ export interface Target {
    * of other sizes. A software adapter compiles texts one after the other, in a time that grows faster than they do.
    */
   readonly statements: { readonly most: number; readonly shared: number };
+  /**
+   * Where small windows at every place of an image are multiplied less often by Winograd's method: what it costs to bring an
+   * element of its own into, and out of, the products, in multiplications of a product.
+   */
+  readonly winograd?: { readonly image: number; readonly result: number };
   /** Workgroup memory is a memory of its own, faster than where buffers lie. */
   readonly fastShared: boolean;
   /** What was measured to be better than the first choice of a family, on the adapters that it requires. */
@@ -183,6 +188,7 @@ export const cpuSubgroup: Target = {
   literalDivisors: false,
   ways: 8,
   statements: { most: 500, shared: 400 },
+  winograd: { image: 24, result: 27 },
   fastShared: false,
 };
 

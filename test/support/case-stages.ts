@@ -21,6 +21,7 @@ import {
   roomFor,
   scheduleGroup,
 } from "../../compiler/core/phases/7-schedule/choose.ts";
+import { filtersFor } from "../../compiler/core/phases/7-schedule/contraction/winograd.ts";
 import { families } from "../../compiler/core/phases/7-schedule/families.ts";
 import type { Launch, ScheduleContext } from "../../compiler/core/phases/7-schedule/family.ts";
 import { type Fused, printRegions, type Region } from "../../compiler/core/regions/region.ts";
@@ -82,7 +83,10 @@ function layOut(graph: Graph, options: CaseOptions) {
   const fixed = seenAsBytes(fused);
   const layouts = chooseLayouts(fused, fixed);
   const chosen = regionLines(graph, fused.groups, layouts);
-  const packing = packWeights(fused, layouts, fixed, options.inference);
+  const packing = packWeights(fused, layouts, fixed, {
+    derive: options.inference,
+    filterFor: filtersFor(options.target),
+  });
   const packed: Fused = { ...fused, groups: packing.groups, home: packing.home };
   return { fused, layouts, chosen, packing, packed };
 }
@@ -134,7 +138,13 @@ const familyStage = (family: string): Stage => ({
   kind: "change",
   run(graph, options) {
     const { layouts, packing, packed } = layOut(graph, options);
-    const ctx: ScheduleContext = { fused: packed, layouts, target: options.target, packed: packing.packed };
+    const ctx: ScheduleContext = {
+      fused: packed,
+      layouts,
+      target: options.target,
+      packed: packing.packed,
+      filters: packing.filters,
+    };
     const kernels = packed.groups.filter((g) => g.kind !== "control" && g.kind !== "pack");
     const lines = kernels.map((g) => {
       const [line] = regionLines(graph, [g], layouts);
@@ -161,7 +171,13 @@ const besideStage: Stage = {
   kind: "change",
   run(graph, options) {
     const { layouts, packing, packed } = layOut(graph, options);
-    const ctx: ScheduleContext = { fused: packed, layouts, target: options.target, packed: packing.packed };
+    const ctx: ScheduleContext = {
+      fused: packed,
+      layouts,
+      target: options.target,
+      packed: packing.packed,
+      filters: packing.filters,
+    };
     const steps = packed.groups.map((g): Step => {
       if (g.kind === "pack") {
         const offsets = g.anchor.attrs.offsets as readonly number[];

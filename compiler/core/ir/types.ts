@@ -217,6 +217,16 @@ export interface Reduction {
   readonly linear?: boolean;
 }
 
+/**
+ * One filter at every place of an image: result[n, o, p] = sum over channels c and taps t of image[n, c, p + t + offset] *
+ * filter[o, c, t], with zeros outside the image.
+ */
+export interface Correlation {
+  readonly image: Value;
+  readonly filter: Value;
+  readonly offset: readonly number[];
+}
+
 /** Everything the compiler knows about one operator. */
 export interface OpDef {
   /** The same spelling in .mdl, graph text and kernel names. */
@@ -272,6 +282,8 @@ export interface OpDef {
   inline?(inputs: readonly TensorType[], attrs: Attrs): boolean;
   /** Of a fold that takes whole axes of its first operand together. */
   readonly reduction?: Reduction;
+  /** Where it is one: a step at a time, over all channels. */
+  correlation?(node: Node): Correlation | undefined;
   /**
    * Where a scale of the result is one of an operand: op(x) * s, for an s that varies along `axis` of the result only, is
    * op with `operand` * s along its axis `from`.

@@ -62,6 +62,10 @@ interface Conv extends Window {
   readonly groups: number;
 }
 const convOf = (a: Attrs | ConcreteAttrs): Conv => ({ ...windowOf(a), groups: numberAt(a, "groups") });
+/** Each result has all channels of neighbouring elements, and the next one is a step further. */
+const isPlain = (attrs: Attrs): boolean =>
+  numberAt(attrs, "groups") === 1 &&
+  [...numbersAt(attrs, "stride"), ...numbersAt(attrs, "dilation")].every((n) => n === 1);
 
 /** The group of an output channel, and a channel's place in its group. */
 const groupOf = (s: Lowering, channel: Scalar, perGroup: Dim, groups: number): Scalar =>
@@ -228,6 +232,8 @@ function convolutionsOver(rank: number, examples: Examples): readonly OpDef[] {
         ["c", ...kernelLoops],
       );
     },
+    correlation: ({ inputs: [image, filter], attrs }) =>
+      isPlain(attrs) ? { image, filter, offset: numbersAt(attrs, "padding").map((n) => -n) } : undefined,
     examples: examples.conv,
   };
 

@@ -44,13 +44,14 @@ function windowsOneFactor(anchor: Node, stored: Value, window: Node): boolean {
 /** Over the same rows and columns: one kernel, with two segments of k. */
 export function sumContractions(p: Partition): void {
   for (const g of p.regions) {
-    if (g.kind !== "contraction" || g.nodes.size < 2) continue;
+    if (g.kind !== "contraction" || g.nodes.size < 2 || p.options.alone?.(g.anchor)) continue;
     for (const n of [...g.nodes]) {
       if (!factsOf(n).sum) continue;
       const foreign = n.inputs.find((v) => !g.nodes.has(v.node));
       const other = foreign && p.region.get(foreign.node);
       if (!foreign || !other || other.kind !== "contraction" || other === g || other.derived !== g.derived)
         continue;
+      if (p.options.alone?.(other.anchor)) continue;
       if (
         other.roots.length !== 1 ||
         other.roots[0] !== foreign ||

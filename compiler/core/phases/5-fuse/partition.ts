@@ -16,6 +16,8 @@ export interface FuseOptions {
   readonly claims?: (node: Node) => boolean;
   /** What kernels of a claimed node bind beside its operands and results. */
   readonly room?: (node: Node) => number;
+  /** Contractions that are better alone than summed with others in one kernel. */
+  readonly alone?: (node: Node) => boolean;
   /** The graph runs many times a call, as a loop's body does: a dispatch less is worth a merge by itself. */
   readonly often?: boolean;
   /** State whose update cannot be stored over the old value: it needs a binding of its own. */

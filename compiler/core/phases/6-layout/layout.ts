@@ -6,7 +6,7 @@ import type { Precision } from "../../targets.ts";
 import { inPlaceWrites, overfull } from "./in-place.ts";
 import { chooseLayouts, type Layouts, seenAsBytes } from "./layouts.ts";
 import { isNarrowed, narrow, narrowStep } from "./storage.ts";
-import { packWeights } from "./weights.ts";
+import { type FilterFor, packWeights } from "./weights.ts";
 
 export interface Laid {
   /** With the copies that packing added. */
@@ -14,6 +14,8 @@ export interface Laid {
   readonly layouts: Layouts;
   /** Stored copies in a better layout, per group that reads them. */
   readonly packed: ReadonlyMap<Region, ReadonlyMap<Value, Value>>;
+  /** What a region reads in place of its filter. */
+  readonly filters: ReadonlyMap<Region, Value>;
   /** Values that are stored over the state they were computed from. */
   readonly inPlace: ReadonlyMap<Value, Value>;
   /** Groups as they run: those that overwrite come last. */
@@ -28,6 +30,8 @@ export interface LayoutOptions {
   readonly maxBindings: number;
   /** What may be stored as f16, by inference or (`f16` alone) by a training step. */
   readonly precision?: Precision;
+  /** The filter that a region wants in another form, and how it is made. */
+  readonly filterFor?: FilterFor;
 }
 
 export function layout(made: Fused, options: LayoutOptions): Laid {
@@ -38,7 +42,11 @@ export function layout(made: Fused, options: LayoutOptions): Laid {
   // What the entry itself writes, it reads as it is.
   const written = new Set(made.graph.writes.map((w) => w.path));
   const narrowed = (v: Value): boolean => isNarrowed(v) && !written.has(String(v.node.attrs.path));
-  const { groups, home, packed } = packWeights(made, layouts, fixed, options.derive, precision && narrowed);
+  const { groups, home, packed, filters } = packWeights(made, layouts, fixed, {
+    derive: options.derive,
+    copied: precision && narrowed,
+    filterFor: options.filterFor,
+  });
   const fused: Fused = { ...made, groups, home };
   if (precision) narrow(fused, layouts, fixed, precision);
   if (step) narrowStep(fused, layouts, fixed);
@@ -47,6 +55,7 @@ export function layout(made: Fused, options: LayoutOptions): Laid {
     fused,
     layouts,
     packed,
+    filters,
     inPlace: sources,
     order,
     overfull: overfull(fused, sources, options.maxBindings),

@@ -67,6 +67,12 @@ export function verifyLaid(laid: Laid, step: string): void {
         fail(`${name(made)} is not there when ${g.anchor.op.name} reads it`);
     }
 
+  for (const [g, made] of laid.filters) {
+    const from = home.get(made);
+    if (!from || (place.get(from) as number) > (place.get(g) as number))
+      fail(`${name(made)} is not there when ${g.anchor.op.name} reads it`);
+  }
+
   // --- nobody misses what is overwritten
   if (new Set(inPlace.values()).size !== inPlace.size) fail("one state is overwritten twice");
   for (const [root, source] of inPlace) {

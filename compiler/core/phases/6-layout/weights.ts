@@ -1,10 +1,10 @@
 // Weights in the layout a contraction likes: columns innermost, so that a lane loads four of them at once. A parameter that
-// lies otherwise is copied once (a derived weight at inference, a kernel of the step in training).
-// In: fused groups with layouts. Out: extra copy groups, and which group reads which copy.
+// lies otherwise is copied once (a derived weight at inference, a kernel of the step in training). A filter that a family wants
+// in another form is made ahead in the same way. In: fused groups with layouts. Out: extra groups, and who reads what of them.
 
 import { asConst, equal, isMultipleOf } from "../../dims/dim.ts";
-import { createBuilder } from "../../ir/build.ts";
-import type { Node, Value } from "../../ir/types.ts";
+import { attrsText, createBuilder } from "../../ir/build.ts";
+import type { Attrs, Node, OpDef, Value } from "../../ir/types.ts";
 import { applySplits, contractionOf, splitsOf } from "../../kernel/contraction.ts";
 import { lanesAlong } from "../../kernel/facts.ts";
 import { foldOf, linearOffset, type ScalarContext } from "../../kernel/lowering.ts";
@@ -16,9 +16,19 @@ import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
 import { groupReads } from "./in-place.ts";
 import type { Layouts } from "./layouts.ts";
 
+/** A form of a filter: the operator that makes it, of what. */
+export interface FilterForm {
+  readonly of: Value;
+  readonly op: OpDef;
+  readonly attrs: Attrs;
+}
+/** The form in which a region of laid out values wants its filter, where it wants another one. */
+export type FilterFor = (fused: Fused, layouts: Layouts, g: Region) => FilterForm | undefined;
+
 export interface Packing {
   readonly groups: readonly Region[];
   readonly packed: ReadonlyMap<Region, ReadonlyMap<Value, Value>>;
+  readonly filters: ReadonlyMap<Region, Value>;
   readonly home: ReadonlyMap<Value, Region>;
 }
 
@@ -30,45 +40,63 @@ export function packWeights(
   fused: Fused,
   layouts: Layouts,
   fixed: ReadonlySet<Value>,
-  derive: boolean,
-  copied: (v: Value) => boolean = () => false,
+  options: {
+    readonly derive: boolean;
+    readonly copied?: (v: Value) => boolean;
+    readonly filterFor?: FilterFor;
+  },
 ): Packing {
+  const { derive, copied = () => false, filterFor = () => undefined } = options;
   const packed = new Map<Region, Map<Value, Value>>();
   const home = new Map(fused.home);
   const groups: Region[] = [];
-  const made = new Map<string, Value>();
+  const filters = new Map<Region, Value>();
+  const known = new Map<string, Value>();
   const readers = new Map<Value, Set<Region>>();
   for (const g of fused.groups)
     for (const n of g.nodes) for (const v of n.inputs) readers.set(v, (readers.get(v) ?? new Set()).add(g));
   let nextId = 1 + Math.max(0, ...fused.graph.nodes.map((n) => n.id));
   const builder = createBuilder(nextId);
-  /** Has `g` read a copy that lies in this order. */
-  const pack = (g: Region, of: Value, order: readonly number[]): void => {
-    const key = `${of.node.id}.${of.index}:${order.join()}`;
-    let value = made.get(key);
+  /** What a kernel of its own makes of a value, once for all who want it. */
+  const made = (
+    of: Value,
+    op: OpDef,
+    attrs: Attrs,
+    kind: Region["kind"],
+    order?: readonly number[],
+  ): Value => {
+    const key = `${of.node.id}.${of.index}:${op.name}${attrsText(attrs)}${order?.join() ?? ""}`;
+    let value = known.get(key);
     if (!value) {
       const { origin, label } = of.node;
       value = builder.at({ ...origin, derived: [...origin.derived, "packing"] }, () =>
-        builder.make(copy, [of], {}, label),
+        builder.make(op, [of], attrs, label),
       );
       const group: Region = {
         id: 100000 + nextId++,
-        kind: "map",
+        kind,
         nodes: new Set<Node>([value.node]),
         roots: [value],
         anchor: value.node,
         derived: derive,
       };
-      layouts.set(value, order);
+      if (order) layouts.set(value, order);
       home.set(value, group);
       groups.push(group);
-      made.set(key, value);
+      known.set(key, value);
     }
+    return value;
+  };
+  /** Has `g` read a copy that lies in this order. */
+  const pack = (g: Region, of: Value, order: readonly number[]): void => {
+    const value = made(of, copy, {}, "map", order);
     packed.set(g, (packed.get(g) ?? new Map<Value, Value>()).set(of, value));
   };
   for (const g of fused.groups) {
     // While training a copy is made with each step: a filter for each channel is not worth it.
-    if (g.kind === "contraction" || (g.kind === "map" && derive)) {
+    const form = filterFor(fused, layouts, g);
+    if (form) filters.set(g, made(form.of, form.op, form.attrs, "claimed"));
+    else if (g.kind === "contraction" || (g.kind === "map" && derive)) {
       for (const { value, order } of weightsOf(fused, g, layouts)) {
         const owner = fused.home.get(value);
         const alone = owner?.derived && owner.kind === "map" && (readers.get(value)?.size ?? 0) <= 1;
@@ -81,7 +109,7 @@ export function packWeights(
         if (copied(v) && !packed.get(g)?.has(v)) pack(g, v, layouts.order(v));
     groups.push(g);
   }
-  return { groups, packed, home };
+  return { groups, packed, filters, home };
 }
 
 /** Operands of the second factor that come from parameters alone and are not contiguous along the columns. */

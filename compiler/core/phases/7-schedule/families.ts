@@ -4,6 +4,7 @@ import { attentionGradFamily } from "./attention/gradient.ts";
 import { subgroupFamily } from "./contraction/subgroup.ts";
 import { tileFamily } from "./contraction/tile.ts";
 import { vectorFamily } from "./contraction/vector.ts";
+import { winogradFamily, winogradFilterFamily } from "./contraction/winograd.ts";
 import type { Family } from "./family.ts";
 import { mapFamily } from "./map.ts";
 import { prefixFamily } from "./prefix.ts";
@@ -23,6 +24,8 @@ export const families: readonly Family[] = [
   tapsFamily,
   stripFamily,
   vectorFamily,
+  winogradFilterFamily,
+  winogradFamily,
   subgroupFamily,
   tileFamily,
   rowsFamily,

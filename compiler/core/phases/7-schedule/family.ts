@@ -20,6 +20,8 @@ export interface ScheduleContext {
   readonly target: Target;
   /** Stored copies in a better layout, per group that reads them. */
   readonly packed: ReadonlyMap<Region, ReadonlyMap<Value, Value>>;
+  /** What a group reads in place of its filter (contraction/winograd.ts). */
+  readonly filters: ReadonlyMap<Region, Value>;
   readonly placing?: Placing;
   /** Takes another of the ways to compute a group than the first (a tuner, a test): its number. */
   readonly pick?: (offers: readonly Offer[], job: Job) => number;

@@ -57,6 +57,8 @@ function seen(ctx: ScheduleContext, laid: Laid, g: Region): Seen | undefined {
     return `n${at}`;
   };
   parts.push(computed(g.anchor));
+  const filter = ctx.filters.get(g);
+  if (filter) parts.push(`by ${bound(filter)}`);
   for (const r of g.roots) {
     const place = ctx.placing?.buffer(r) ?? r;
     // Into a slice of what a loop emits.

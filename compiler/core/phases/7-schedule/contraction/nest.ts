@@ -52,6 +52,8 @@ export interface Nest {
 /** From the sums to what is stored. */
 interface Epilogue {
   readonly values: readonly Value[];
+  /** The axes of the first of them. */
+  readonly out: readonly Axis[];
   /** An element of each value, and where it is stored. */
   readonly roots: readonly Scalar[];
   readonly where: readonly (readonly Scalar[])[];
@@ -142,6 +144,7 @@ export function vectorNestOf(ctx: ScheduleContext, g: Region): Nest | undefined 
     dtype: fold.dtype,
     epilogue: {
       values: g.roots,
+      out: outAxes,
       roots,
       where,
       total: fold,
@@ -265,7 +268,18 @@ export function nestOf(ctx: ScheduleContext, g: Region): Nest | undefined {
     segments,
     window,
     dtype: fold.dtype as "f32" | "f16",
-    epilogue: { values: g.roots, roots, where, total, windows, windowAxes, windowExtents, rows, to },
+    epilogue: {
+      values: g.roots,
+      out: outAxes,
+      roots,
+      where,
+      total,
+      windows,
+      windowAxes,
+      windowExtents,
+      rows,
+      to,
+    },
   };
 }
 

@@ -83,7 +83,11 @@ function tilesOf(t: Omit<Choice, "split">, n: Nest) {
   return { TM, rowTiles, colTiles, all: mul(rowTiles, colTiles, n.batch.extent) };
 }
 
-function subgroupTiles(job: Job, n: Nest, t: Choice): Launches {
+/**
+ * The launch, or two, of a product by such tiles. `few`: a tile of which no more than so many rows are there loads and sums those
+ * alone, in a loop of its own.
+ */
+export function subgroupTiles(job: Job, n: Nest, t: Choice, few?: number): Launches {
   const { s, row, col, batch } = n;
   const em = emitterFor(job.ctx, n.s);
   const L = t.lanes;
@@ -121,7 +125,9 @@ function subgroupTiles(job: Job, n: Nest, t: Choice): Launches {
     return x;
   };
   const long = longSum(em, n, accs);
-  for (const segment of n.segments) subgroupSegment(em, n, segment, { L, TM, acc, accs, rowOf, long, cut });
+  const short = few === undefined || few >= TM ? undefined : { rows: few, is: isShort(em, row, row0, few) };
+  for (const segment of n.segments)
+    subgroupSegment(em, n, segment, { L, TM, acc, accs, rowOf, long, cut, short });
   long?.finish();
   const store = cut.store(batchX(em, batch), true);
   // A load costs what four to eight rows of a short sum do: what all rows read alike is loaded before them.
@@ -161,6 +167,8 @@ function subgroupTiles(job: Job, n: Nest, t: Choice): Launches {
   });
   return parts.launches(launch);
 }
+const isShort = (em: Emitter, row: Axis, row0: X, few: number): X =>
+  em.let("short", bin(">=", bin("+", row0, lit(few)), em.dim(row.extent)));
 /** One product of the sum, added into the accumulators. */
 function subgroupSegment(
   em: Emitter,
@@ -174,6 +182,8 @@ function subgroupSegment(
     readonly rowOf: (byRows: boolean, i: number) => X;
     readonly long: LongSum | undefined;
     readonly cut: Cut;
+    /** Where a tile has few rows: how many it sums then, and whether it has. */
+    readonly short: { readonly rows: number; readonly is: X } | undefined;
   },
 ): void {
   const { s, row, col } = n;
@@ -200,7 +210,8 @@ function subgroupSegment(
       bLoads.filter((l) => l.free.includes(col)),
     ) &&
     accessAlong(em, inner, bLoads);
-  const step = (): void => {
+  const step = (rows: number) => (): void => {
+    const loads = byRows ? Math.ceil(rows / 4 / L) : Math.ceil(rows / L);
     // An axis for each further term, so that what their places are made of is written once.
     const turn = Array.from({ length: KU }, (_, u) => {
       if (u === 0) return inner;
@@ -211,7 +222,7 @@ function subgroupSegment(
     const at = (x: Scalar, k: Axis): Scalar =>
       k === inner ? x : s.substitute(x, new Map([[inner, s.axisValue(k)]]));
     // Of the rows of a group, the terms of a turn: one load along k, or one for each.
-    const as = aOf.map((x): readonly X[] => {
+    const as = aOf.slice(0, loads).map((x): readonly X[] => {
       if (alongK) {
         const four = em.let("a", widen(em.x(x.x, inner), 4));
         return turn.map((_, u) => part(four, u));
@@ -223,7 +234,7 @@ function subgroupSegment(
       const columns = [0, 1, 2, 3].map((j) => widen(em.x(em.shift(q.b, col, j), inner), 4));
       bs = [0, 1, 2, 3].map((u) => em.let("b", vec(columns.map((x) => part(x, u)))));
     } else bs = turn.map((k) => em.let("b", widen(em.x(at(q.b, k), col), 4)));
-    for (let i = 0; i < TM; i++) {
+    for (let i = 0; i < rows; i++) {
       let sum = acc(i);
       for (let u = 0; u < KU; u++) {
         const from: X = byRows ? part(as[Math.floor(i / 4 / L)][u], i % 4) : as[Math.floor(i / L)][u];
@@ -255,6 +266,17 @@ function subgroupSegment(
   while (flushed > 0 && terms(flushed) < SERIAL / 2) flushed--;
   // Parts are cut along the outermost loop.
   const range = t.cut.range(kLoops[0].extent, kLoops.length === 1 ? KU : 1);
+  /** The turns of the innermost loop: where a tile has few rows, none of this and all of the other. */
+  const turns = (from: X, end: X): void => {
+    const { short } = t;
+    let begin = from;
+    if (short) {
+      const either = (yes: X, no: X): X => em.let("k", call("select", [short.is, yes, no], "i32"));
+      em.loop(inner, inner.name, either(end, from), step(short.rows), from, lit(KU));
+      begin = either(end, from);
+    }
+    em.loop(inner, inner.name, end, step(TM), begin, lit(KU));
+  };
   const loops = (i: number): void => {
     const { from, end } = i === 0 ? range : { from: lit(0), end: em.dim((outerK[i] ?? inner).extent) };
     if (i < outerK.length) {
@@ -271,17 +293,10 @@ function subgroupSegment(
       return;
     }
     if (!t.long || (outerK.length > 0 && (asConst(inner.extent) ?? 0) <= 4 * SERIAL)) {
-      em.loop(inner, inner.name, end, step, from, lit(KU));
+      turns(from, end);
       return;
     }
-    inBlocks(
-      em,
-      t.long,
-      `${inner.name}_block`,
-      end,
-      (first, last) => em.loop(inner, inner.name, last, step, first, lit(KU)),
-      from,
-    );
+    inBlocks(em, t.long, `${inner.name}_block`, end, turns, from);
   };
   loops(0);
 }
@@ -290,7 +305,7 @@ const batchX = (em: Emitter, batch: Axis): X => em.stack[0].bound.get(batch) ?? 
 /** What a symbol counts for when a tile is chosen. */
 const NOMINAL_ROWS = 32;
 /** Rows of a register tile: whole windows, not many more than there are. */
-function rowsPerTile(most: number, window: number, rows: Dim): number {
+export function rowsPerTile(most: number, window: number, rows: Dim): number {
   let tile = Math.max(window, Math.floor(most / window) * window);
   // A literal row count smaller than the tile, or few rows per unit of the symbols, take a smaller tile.
   const known = asConst(rows) ?? asConst(substitute(rows, () => NOMINAL_ROWS));
