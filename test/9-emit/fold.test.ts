@@ -41,13 +41,13 @@ describe("folding", () => {
   it.each([
     [
       "a row of a tile",
-      lines(8, (i) => `${named("c", i)}+=subgroupBroadcast(v,${i})*l;`),
-      "#8:c'+=subgroupBroadcast(v,0')*l;$",
+      lines(8, (i) => `${named("c", i)}+=subgroupShuffle(v,${i})*l;`),
+      "#8:c'+=subgroupShuffle(v,0')*l;$",
     ],
     [
       "rows of loads",
-      lines(32, (i) => `${named("c", i)}+=subgroupBroadcast(${named("v", i >> 3)},${i % 8})*l;`),
-      "#4:#8:c''8+=subgroupBroadcast(v'0',0')*l;$$",
+      lines(32, (i) => `${named("c", i)}+=subgroupShuffle(${named("v", i >> 3)},${i % 8})*l;`),
+      "#4:#8:c''8+=subgroupShuffle(v'0',0')*l;$$",
     ],
     ["lists", `f(${lines(5, (i) => `a[${3 * i}],`)}b);`, "f(a[0],#4:a[3'3],$b);"],
     ["terms of a sum", `y=${lines(4, (i) => `s[${i}]+`)}z;`, "y=s[0]+#3:s[1']+$z;"],

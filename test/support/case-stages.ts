@@ -85,7 +85,7 @@ function layOut(graph: Graph, options: CaseOptions) {
   const chosen = regionLines(graph, fused.groups, layouts);
   const packing = packWeights(fused, layouts, fixed, {
     derive: options.inference,
-    filterFor: filtersFor(options.target),
+    filterFor: options.inference ? filtersFor(options.target) : undefined,
   });
   const packed: Fused = { ...fused, groups: packing.groups, home: packing.home };
   return { fused, layouts, chosen, packing, packed };

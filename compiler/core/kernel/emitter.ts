@@ -36,7 +36,7 @@ import {
 import { lanesAlong, strideAlong } from "./facts.ts";
 import { functionTakesLiterals, overflowed } from "./functions.ts";
 import type { Binding } from "./launch.ts";
-import { identityOf, indexForm, linearOffset, type ScalarContext } from "./lowering.ts";
+import { identityOf, indexForm, type ScalarContext } from "./lowering.ts";
 import { Names, type Words } from "./names.ts";
 import type { Axis, Combine, Scalar, ScalarOf } from "./scalar.ts";
 import { children, loadsOf } from "./scalar.ts";
@@ -53,9 +53,9 @@ const newBlock = (): Block => ({ stmts: [], bound: new Map(), memo: new Map() })
 
 export type FoldHook = (fold: ScalarOf<"fold">, depth: number, lane: Axis | undefined) => X | undefined;
 
-/** How values lie in their buffers: strides per logical axis, and what an element is there. */
+/** How values lie in their buffers: where an element is, and what it is there. */
 export interface Lying {
-  strides(v: Value): readonly Dim[];
+  offset(s: ScalarContext, v: Value, at: readonly Scalar[]): Scalar;
   dtype(v: Value): DType;
 }
 
@@ -363,7 +363,7 @@ export class Emitter {
 
   /** The linear offset of an element in its buffer. */
   offset(value: Value, at: readonly Scalar[]): Scalar {
-    return linearOffset(this.s, this.lying.strides(value), at);
+    return this.lying.offset(this.s, value, at);
   }
   private load(x: ScalarOf<"load">, lane: Axis | undefined): X {
     const slot = this.buffer(x.value, "read");

@@ -59,13 +59,6 @@ export function indexForm(x: Scalar): { terms: readonly IndexTerm[]; offset: Dim
   return { terms: [{ coef: ONE, atom: x }], offset: ZERO };
 }
 
-/** The linear offset of an element in a buffer whose axes have these strides. */
-export const linearOffset = (
-  s: Pick<ScalarContext, "isum">,
-  strides: readonly Dim[],
-  at: readonly Scalar[],
-): Scalar => s.isum(at, strides);
-
 /** Three numbers below this, and one of a function, are one that is exact: fewer than 2 ** 11 functions. */
 const MOST_SCALARS = 2 ** 21;
 

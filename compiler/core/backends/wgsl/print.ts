@@ -87,7 +87,8 @@ export function printKernel(
       case "element":
         return `${name(x.name)}[${expr(x.index)}]`;
       case "broadcast":
-        return `subgroupBroadcast(${expr(x.a)}, ${x.lane}u)`;
+        // A broadcast is guarded against a subgroup that has no such lane; on a software adapter this is one instruction.
+        return `subgroupShuffle(${expr(x.a)}, ${x.lane}u)`;
       case "subgroup":
         return `${{ add: "subgroupAdd", mul: "subgroupMul", max: "subgroupMax", min: "subgroupMin" }[x.combine]}(${expr(x.a)})`;
       case "call": {

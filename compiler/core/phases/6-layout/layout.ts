@@ -66,7 +66,9 @@ export function layout(made: Fused, options: LayoutOptions): Laid {
 export function printLaid({ fused, layouts, inPlace, order }: Laid): string[] {
   const note = (v: Value): string => {
     const axes = layouts.order(v);
-    const lying = axes.every((a, i) => a === i) ? "" : ` lying as [${axes.join(", ")}]`;
+    const panel = layouts.panel(v);
+    const panels = panel === undefined ? "" : ` in panels of ${panel}`;
+    const lying = `${axes.every((a, i) => a === i) ? "" : ` lying as [${axes.join(", ")}]`}${panels}`;
     const source = inPlace.get(v);
     const held = layouts.dtype(v) === v.type.dtype ? "" : ` as ${layouts.dtype(v)}`;
     return `${lying}${held}${source ? ` over ${String(source.node.attrs.path)}` : ""}`;

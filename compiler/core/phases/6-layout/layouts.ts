@@ -5,8 +5,8 @@
 import { asConst, type Dim, equal, isConst, isMultipleOf, mul, ONE } from "../../dims/dim.ts";
 import type { DType, Value } from "../../ir/types.ts";
 import { lanesAlong } from "../../kernel/facts.ts";
-import { foldOf, linearOffset } from "../../kernel/lowering.ts";
-import { loadsOf } from "../../kernel/scalar.ts";
+import { foldOf, type ScalarContext } from "../../kernel/lowering.ts";
+import { loadsOf, type Scalar } from "../../kernel/scalar.ts";
 import { loweringFor, lowerValue } from "../../kernel/values.ts";
 import { factsOf } from "../../regions/facts.ts";
 import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
@@ -14,8 +14,11 @@ import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
 export interface Layouts {
   /** Axis order of a stored value, outermost first (row-major unless chosen otherwise). */
   order(v: Value): readonly number[];
-  strides(v: Value): readonly Dim[];
-  set(v: Value, order: readonly number[]): void;
+  /** Of the innermost axis, how many elements lie together: panels of so many, one behind the other; undefined: all. */
+  panel(v: Value): number | undefined;
+  /** Where an element lies. */
+  offset(s: Places, v: Value, at: readonly Scalar[]): Scalar;
+  set(v: Value, order: readonly number[], panel?: number): void;
   /** What its elements are in memory: what they are in kernels, unless a narrower type was chosen. */
   dtype(v: Value): DType;
   store(v: Value, dtype: DType): void;
@@ -23,41 +26,59 @@ export interface Layouts {
   readonly narrowed: ReadonlyMap<Value, DType>;
 }
 
+/** What the place of an element is said with. */
+type Places = Pick<ScalarContext, "isum" | "idiv" | "imod">;
+
 export function rowMajorOrder(v: Value): readonly number[] {
   return v.type.shape.map((_, i) => i);
 }
 const isRowMajor = (order: readonly number[]): boolean => order.every((a, i) => a === i);
 
 export function createLayouts(): Layouts {
-  const chosen = new Map<Value, readonly number[]>();
-  const strides = new Map<Value, readonly Dim[]>();
+  const chosen = new Map<Value, { readonly order: readonly number[]; readonly panel: number | undefined }>();
+  const strides = new Map<Value, { readonly axes: readonly Dim[]; readonly panels: Dim }>();
   const narrowed = new Map<Value, DType>();
-  const order = (v: Value): readonly number[] => chosen.get(v) ?? rowMajorOrder(v);
+  const order = (v: Value): readonly number[] => chosen.get(v)?.order ?? rowMajorOrder(v);
+  const panel = (v: Value): number | undefined => chosen.get(v)?.panel;
+  /** Of each axis, within its panel where there are any, and of panels. */
+  const stridesOf = (v: Value) => {
+    let out = strides.get(v);
+    if (!out) {
+      const axes: Dim[] = v.type.shape.map(() => ONE);
+      let step: Dim = ONE;
+      for (const [i, axis] of [...order(v)].reverse().entries()) {
+        axes[axis] = step;
+        step = mul(step, i === 0 ? (panel(v) ?? v.type.shape[axis]) : v.type.shape[axis]);
+      }
+      out = { axes, panels: step };
+      strides.set(v, out);
+    }
+    return out;
+  };
   return {
     order,
+    panel,
     narrowed,
     dtype: (v) => narrowed.get(v) ?? v.type.dtype,
     store: (v, dtype) => void narrowed.set(v, dtype),
-    set(v, o) {
-      chosen.set(v, o);
+    set(v, order, panel) {
+      chosen.set(v, { order, panel });
       strides.delete(v);
     },
-    strides(v) {
-      let out = strides.get(v);
-      if (!out) {
-        const list: Dim[] = v.type.shape.map(() => ONE);
-        let step: Dim = ONE;
-        for (const axis of [...order(v)].reverse()) {
-          list[axis] = step;
-          step = mul(step, v.type.shape[axis]);
-        }
-        out = list;
-        strides.set(v, out);
-      }
-      return out;
+    offset(s, v, at) {
+      const { axes, panels } = stridesOf(v);
+      const width = panel(v);
+      const last = order(v).at(-1);
+      if (width === undefined || last === undefined) return s.isum(at, axes);
+      const within = at.map((x, i) => (i === last ? s.imod(x, width) : x));
+      return s.isum([...within, s.idiv(at[last], width)], [...axes, panels]);
     },
   };
 }
+
+/** Equal for values of one shape that lie alike. */
+export const lyingText = (layouts: Layouts, v: Value): string =>
+  `${layouts.order(v).join()}/${layouts.panel(v) ?? ""}`;
 
 /** Values that others than kernels see, as bytes: they lie row-major. */
 export function seenAsBytes(fused: Fused): Set<Value> {
@@ -141,10 +162,7 @@ function channelsInnermost(
     (a, i) =>
       equal(a.extent, shape[i]) &&
       isMultipleOf(a.extent, 4) &&
-      loads.some(
-        (l) =>
-          l.free.includes(a) && lanesAlong(linearOffset(s, layouts.strides(l.value), l.at), a) === "vector",
-      ),
+      loads.some((l) => l.free.includes(a) && lanesAlong(layouts.offset(s, l.value, l.at), a) === "vector"),
   );
   if (channel < 0) return undefined;
   return [...rowMajorOrder(root).filter((i) => i !== channel), channel];

@@ -1,7 +1,7 @@
 // What must hold of values that are laid out. In: Laid, and the step that made it. Out: nothing, or an InternalError that names
 // the rule. On in the tests after every step.
 import { InternalError } from "../../diagnostics/report.ts";
-import { equal, product } from "../../dims/dim.ts";
+import { equal, isMultipleOf, product } from "../../dims/dim.ts";
 import { sameType } from "../../ir/build.ts";
 import type { Value } from "../../ir/types.ts";
 import type { Region } from "../../regions/region.ts";
@@ -23,10 +23,13 @@ export function verifyLaid(laid: Laid, step: string): void {
       const axes = [...layouts.order(r)].sort((a, b) => a - b);
       if (axes.length !== r.type.shape.length || axes.some((a, i) => a !== i))
         fail(`${name(r)} lies as [${layouts.order(r).join(", ")}], which is no order of its axes`);
+      const width = layouts.panel(r);
+      if (width !== undefined && !isMultipleOf(r.type.shape[layouts.order(r).at(-1) as number], width))
+        fail(`${name(r)} lies in panels of ${width} that do not divide it`);
     }
   const plain = (v: Value, what: string): void => {
     if (layouts.dtype(v) !== v.type.dtype) fail(`${name(v)} is stored as ${layouts.dtype(v)} and is ${what}`);
-    if (layouts.order(v).some((a, i) => a !== i))
+    if (layouts.order(v).some((a, i) => a !== i) || layouts.panel(v) !== undefined)
       fail(`${name(v)} lies in an order of its own and is ${what}`);
   };
   for (const r of graph.results) plain(alias.get(r.value) ?? r.value, "a result");

@@ -7,7 +7,7 @@ import { attrsText, createBuilder } from "../../ir/build.ts";
 import type { Attrs, Node, OpDef, Value } from "../../ir/types.ts";
 import { applySplits, contractionOf, splitsOf } from "../../kernel/contraction.ts";
 import { lanesAlong } from "../../kernel/facts.ts";
-import { foldOf, linearOffset, type ScalarContext } from "../../kernel/lowering.ts";
+import { foldOf, type ScalarContext } from "../../kernel/lowering.ts";
 import { type Axis, loadsOf, type Scalar } from "../../kernel/scalar.ts";
 import { loweringFor, lowerValue } from "../../kernel/values.ts";
 import { copy } from "../../ops/copy.ts";
@@ -16,11 +16,17 @@ import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
 import { groupReads } from "./in-place.ts";
 import type { Layouts } from "./layouts.ts";
 
+/** An order of axes, and of the innermost one how many elements lie together. */
+interface Lies {
+  readonly order: readonly number[];
+  readonly panel?: number;
+}
 /** A form of a filter: the operator that makes it, of what. */
 export interface FilterForm {
   readonly of: Value;
   readonly op: OpDef;
   readonly attrs: Attrs;
+  readonly lies: Lies;
 }
 /** The form in which a region of laid out values wants its filter, where it wants another one. */
 export type FilterFor = (fused: Fused, layouts: Layouts, g: Region) => FilterForm | undefined;
@@ -58,14 +64,9 @@ export function packWeights(
   let nextId = 1 + Math.max(0, ...fused.graph.nodes.map((n) => n.id));
   const builder = createBuilder(nextId);
   /** What a kernel of its own makes of a value, once for all who want it. */
-  const made = (
-    of: Value,
-    op: OpDef,
-    attrs: Attrs,
-    kind: Region["kind"],
-    order?: readonly number[],
-  ): Value => {
-    const key = `${of.node.id}.${of.index}:${op.name}${attrsText(attrs)}${order?.join() ?? ""}`;
+  const made = (of: Value, op: OpDef, attrs: Attrs, kind: Region["kind"], lies: Lies): Value => {
+    const how = `${attrsText(attrs)}${lies.order.join()}/${lies.panel ?? ""}`;
+    const key = `${of.node.id}.${of.index}:${op.name}${how}`;
     let value = known.get(key);
     if (!value) {
       const { origin, label } = of.node;
@@ -80,33 +81,33 @@ export function packWeights(
         anchor: value.node,
         derived: derive,
       };
-      if (order) layouts.set(value, order);
+      layouts.set(value, lies.order, lies.panel);
       home.set(value, group);
       groups.push(group);
       known.set(key, value);
     }
     return value;
   };
-  /** Has `g` read a copy that lies in this order. */
-  const pack = (g: Region, of: Value, order: readonly number[]): void => {
-    const value = made(of, copy, {}, "map", order);
+  /** Has `g` read a copy that lies so. */
+  const pack = (g: Region, of: Value, lies: Lies): void => {
+    const value = made(of, copy, {}, "map", lies);
     packed.set(g, (packed.get(g) ?? new Map<Value, Value>()).set(of, value));
   };
   for (const g of fused.groups) {
-    // While training a copy is made with each step: a filter for each channel is not worth it.
     const form = filterFor(fused, layouts, g);
-    if (form) filters.set(g, made(form.of, form.op, form.attrs, "claimed"));
+    if (form) filters.set(g, made(form.of, form.op, form.attrs, "claimed", form.lies));
+    // While training a copy is made with each step: a filter for each channel is not worth it.
     else if (g.kind === "contraction" || (g.kind === "map" && derive)) {
       for (const { value, order } of weightsOf(fused, g, layouts)) {
         const owner = fused.home.get(value);
         const alone = owner?.derived && owner.kind === "map" && (readers.get(value)?.size ?? 0) <= 1;
         if (alone && !fixed.has(value)) layouts.set(value, order);
-        else pack(g, value, order);
+        else pack(g, value, { order });
       }
     }
     if (!g.derived && g.kind !== "control" && g.kind !== "pack")
       for (const v of groupReads(fused, g))
-        if (copied(v) && !packed.get(g)?.has(v)) pack(g, v, layouts.order(v));
+        if (copied(v) && !packed.get(g)?.has(v)) pack(g, v, { order: layouts.order(v) });
     groups.push(g);
   }
   return { groups, packed, filters, home };
@@ -126,7 +127,7 @@ function weightsOf(fused: Fused, g: Region, layouts: Layouts): { value: Value; o
     const v = load.value;
     const fromParams = v.node.op.name === "param" || fused.home.get(v)?.derived === true;
     if (!fromParams || !load.free.includes(col)) continue;
-    if (lanesAlong(linearOffset(s, layouts.strides(v), load.at), col) === "vector") continue;
+    if (lanesAlong(layouts.offset(s, v, load.at), col) === "vector") continue;
     // The axis whose coordinate is the column, alone.
     const axis = load.at.findIndex((q) => q.kind === "axis" && q.axis === col);
     if (axis < 0 || !isMultipleOf(v.type.shape[axis], 4)) continue;

@@ -2,7 +2,7 @@
 // (`minify`). Out: the same, folded, its names counted (count.ts), behind a `#`; or as it was, where it holds what folds are
 // made of. It is there to be compressed further, and `unfold` (runtime/core/unfold.ts) reads it back.
 //
-// `#8:c'+=subgroupBroadcast(v,0')*l;$` stands for `c+=…(v,0)…;c1+=…(v,1)…;` to `c7`: the body eight times, each marked
+// `#8:c'+=subgroupShuffle(v,0')*l;$` stands for `c+=…(v,0)…;c1+=…(v,1)…;` to `c7`: the body eight times, each marked
 // number one larger each time, or as much as stands behind its mark. A number that is part of a name may be left out where
 // it is 0. Folds lie in folds: of the marks behind a number the first is the innermost fold's.
 

@@ -21,7 +21,7 @@ import { applySplits, type Contraction, contractionOf, splitsOf } from "../../..
 import { rowMajor } from "../../../kernel/coordinates.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
 import { lanesAlong } from "../../../kernel/facts.ts";
-import { foldOf, linearOffset, type ScalarContext } from "../../../kernel/lowering.ts";
+import { foldOf, type ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
 import { children, foldsOf, loadsBesideFolds, loadsOf } from "../../../kernel/scalar.ts";
 import type { Region } from "../../../regions/region.ts";
@@ -457,9 +457,7 @@ function windowFolds(roots: readonly Scalar[], fold: Scalar): ScalarOf<"fold">[]
 /** Four neighbours along an axis are one load, in a load that depends on it. */
 function liesAlong(ctx: ScheduleContext, s: ScalarContext, x: Scalar, axis: Axis): boolean {
   return loadsOf(x).some(
-    (l) =>
-      l.free.includes(axis) &&
-      lanesAlong(linearOffset(s, ctx.layouts.strides(l.value), l.at), axis) === "vector",
+    (l) => l.free.includes(axis) && lanesAlong(ctx.layouts.offset(s, l.value, l.at), axis) === "vector",
   );
 }
 

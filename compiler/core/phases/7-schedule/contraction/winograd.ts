@@ -22,7 +22,7 @@ import type { Emitter } from "../../../kernel/emitter.ts";
 import { createLowering, foldOf, type ScalarContext } from "../../../kernel/lowering.ts";
 import { type Axis, foldsOf, type Scalar } from "../../../kernel/scalar.ts";
 import { type Matrix, TAPS, TILES, transformsOf } from "../../../kernel/winograd.ts";
-import { PANEL, winogradFilter } from "../../../ops/winograd.ts";
+import { winogradFilter } from "../../../ops/winograd.ts";
 import type { Region } from "../../../regions/region.ts";
 import { subgroupOf, type Target } from "../../../targets.ts";
 import type { FilterFor } from "../../6-layout/weights.ts";
@@ -61,13 +61,16 @@ const tileOf = (filter: Value): number => Number(filter.node.attrs.tile);
 
 /** The form in which a region of this target wants its filter. */
 export function filtersFor(target: Target): FilterFor | undefined {
-  if (!target.winograd) return undefined;
+  if (!target.winograd || subgroupOf(target) === undefined) return undefined;
   return (fused, layouts, g) => {
     const ctx = { fused, layouts, target, packed: new Map(), filters: new Map() };
     const found = fittingOf(ctx, g);
     const tile = found && bestTile(target, found, found.window);
     if (!found || tile === undefined) return undefined;
-    return { of: found.correlation.filter, op: winogradFilter, attrs: { tile } };
+    // What a workgroup reads of it lies together: at few blocks it is most of what there is to read.
+    const panel = (subgroupOf(target) ?? 0) * 4;
+    const lies = { order: [0, 1, 2], panel: found.out % panel === 0 ? panel : undefined };
+    return { of: found.correlation.filter, op: winogradFilter, attrs: { tile }, lies };
   };
 }
 
@@ -373,9 +376,7 @@ function productOf(f: Sliding, tile: number, factors: Value, filter: Value, prod
   const col = s.axis("col", mul(s.opaque("quads", f.out / 4), 4));
   const at = (...axes: Axis[]): Scalar[] => axes.map((a) => s.axisValue(a));
   const x = s.load(factors, at(batch, row, channel));
-  const column = s.axisValue(col);
-  const panel = s.idiv(column, PANEL);
-  const y = s.load(filter, [s.axisValue(batch), panel, s.axisValue(channel), s.imod(column, PANEL)]);
+  const y = s.load(filter, at(batch, channel, col));
   const total = s.foldOver("add", [channel], s.call("mul", x, y));
   return {
     s,
@@ -503,7 +504,7 @@ function filterLaunch(job: Job, tile: number): Launch {
   const element = s.read(w, [o, c, ...taps]);
   em.count([element]);
   const sums = bothWays(em, transformsOf(tile).filter, inside, block, () => widen(em.x(element, col), 4));
-  storeAll(em, sums, block, root, [s.idiv(o, PANEL), c, s.imod(o, PANEL)], col);
+  storeAll(em, sums, block, root, [c, o], col);
   return finish(em, s, {
     name: "winograd_filter",
     family: `winograd filter ${tile}x${tile}`,
