@@ -152,7 +152,7 @@ const LOAD = 4.5;
 /** Rows that a tile of the products sums by themselves, where it has no more. */
 const FEW = 8;
 /** It must be worth two more launches; and may be slower than windows by so much, at a batch of one. */
-const GAIN = 0.9;
+const GAIN = 0.6;
 const LOSS = 1.25;
 
 /** Whether a contraction is better computed by blocks, which it can be where it is alone in its kernel. */
