@@ -265,7 +265,8 @@ function layOut(simplified: Graph, src: Source, { target, options, claims }: Lin
     // What gives gradients without an update has no scale for them.
     const precision = derive || (src.train && !loop) ? target.precision : undefined;
     // In training what is next to zero decides which way a gradient goes: sums are in order there.
-    const blocks = derive && precision === undefined;
+    // The small form has one way to compute a convolution: software adapters are not what it is for.
+    const blocks = derive && precision === undefined && !options.minify;
     const filterFor = blocks ? filtersFor(target) : undefined;
     const alone = (n: Node): boolean => blocks && wantsBlocks(n, target);
     const notInPlace = new Set<string>();

@@ -89,6 +89,8 @@ export interface Target {
    * element of its own into, and out of, the products, in multiplications of a product.
    */
   readonly winograd?: { readonly image: number; readonly result: number };
+  /** Compiling a text takes as long as running it a few times: what can be a loop is one. */
+  readonly dearTexts: boolean;
   /** Workgroup memory is a memory of its own, faster than where buffers lie. */
   readonly fastShared: boolean;
   /** What was measured to be better than the first choice of a family, on the adapters that it requires. */
@@ -145,6 +147,7 @@ export const gpu: Target = {
   literalDivisors: true,
   ways: 1,
   statements: { most: 600, shared: 600 },
+  dearTexts: false,
   fastShared: true,
 };
 /**
@@ -189,6 +192,7 @@ export const cpuSubgroup: Target = {
   ways: 8,
   statements: { most: 500, shared: 400 },
   winograd: { image: 24, result: 27 },
+  dearTexts: true,
   fastShared: false,
 };
 

@@ -3,7 +3,7 @@
 /** What kernels say often, by the letter that stands for it; no kernel has these letters otherwise. Longer ones come first. */
 export const PHRASES: Readonly<Record<string, string>> = {
   I: "(a:i32,a1:i32,a2:i32,",
-  J: "subgroupBroadcast(",
+  J: "subgroupShuffle(",
   N: ";let x=i32(u32(",
   Q: "workgroupBarrier();",
   R: "i32(u32(",

@@ -3,7 +3,7 @@
 // in another form is made ahead in the same way. In: fused groups with layouts. Out: extra groups, and who reads what of them.
 
 import { asConst, equal, isMultipleOf } from "../../dims/dim.ts";
-import { attrsText, createBuilder } from "../../ir/build.ts";
+import { attrsText, createBuilder, usersOf } from "../../ir/build.ts";
 import type { Attrs, Node, OpDef, Value } from "../../ir/types.ts";
 import { applySplits, contractionOf, splitsOf } from "../../kernel/contraction.ts";
 import { lanesAlong } from "../../kernel/facts.ts";
@@ -61,6 +61,7 @@ export function packWeights(
   const readers = new Map<Value, Set<Region>>();
   for (const g of fused.groups)
     for (const n of g.nodes) for (const v of n.inputs) readers.set(v, (readers.get(v) ?? new Set()).add(g));
+  const users = usersOf(fused.graph.nodes);
   let nextId = 1 + Math.max(0, ...fused.graph.nodes.map((n) => n.id));
   const builder = createBuilder(nextId);
   /** What a kernel of its own makes of a value, once for all who want it. */
@@ -95,7 +96,16 @@ export function packWeights(
   };
   for (const g of fused.groups) {
     const form = filterFor(fused, layouts, g);
-    if (form) filters.set(g, made(form.of, form.op, form.attrs, "claimed", form.lies));
+    if (form) {
+      // What the filter is made of (a scale) is made on the way, where nobody else wants it.
+      const owner = home.get(form.of);
+      const only = users.get(form.of)?.length === 1 && !fixed.has(form.of);
+      if (owner?.derived && owner.kind === "map" && owner.roots.length === 1 && only) {
+        groups.splice(groups.indexOf(owner), 1);
+        home.delete(form.of);
+      }
+      filters.set(g, made(form.of, form.op, form.attrs, "claimed", form.lies));
+    }
     // While training a copy is made with each step: a filter for each channel is not worth it.
     else if (g.kind === "contraction" || (g.kind === "map" && derive)) {
       for (const { value, order } of weightsOf(fused, g, layouts)) {

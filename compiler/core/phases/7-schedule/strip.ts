@@ -53,7 +53,10 @@ export const stripFamily: Family<Choice> = {
       .filter((c) => c.across * c.down * taps <= MOST && (c.down === 1 || strip.shares))
       .map((c): Choice => ({ ...c, threads, looped: 0 }));
     const looped: Choice = { across: SHARING, down: 1, threads, looped: 1 };
-    return taps * SHARING > MOST && (taps / lines) * SHARING <= MOST ? [looped, ...written] : written;
+    if ((taps / lines) * SHARING > MOST) return written;
+    // Where compiling is dear, a third of the loads are in the text, and the kernel is as fast.
+    const short = job.ctx.target.dearTexts || taps * SHARING > MOST;
+    return short ? [looped, ...written] : written;
   },
   lower: (job, choice) => {
     const what = `${choice.down} by ${choice.across}, ${choice.threads}, ${choice.looped}`;
@@ -164,6 +167,7 @@ function loopOver(
   folds: readonly ScalarOf<"fold">[],
   lane: Axis,
   others: readonly Scalar[],
+  from: X,
 ): void {
   // One axis for all: what a line of several windows needs is then the same.
   const line = lineOf(folds[0]);
@@ -176,11 +180,19 @@ function loopOver(
   const sums = folds.map(({ dtype }) => ({ name: em.fresh("sum"), dtype }));
   for (const { name, dtype } of sums) em.put({ k: "var", name, x: widen(lit(0, dtype), 4) });
   const sumOf = (i: number): X => variable(sums[i].name, sums[i].dtype, 4);
-  em.loop(line, "line", lit(extentOf(line)), () => {
-    lines.forEach((x, i) => {
-      em.put({ k: "set", name: sums[i].name, x: bin("+", sumOf(i), em.x(x, lane)) });
-    });
-  });
+  // From and to what nobody knows: a compiler would write the turns out.
+  em.loop(
+    undefined,
+    "at",
+    em.let("end", bin("+", from, lit(extentOf(line)))),
+    (at) => {
+      em.bind(line, em.let("line", bin("-", at, from)));
+      lines.forEach((x, i) => {
+        em.put({ k: "set", name: sums[i].name, x: bin("+", sumOf(i), em.x(x, lane)) });
+      });
+    },
+    from,
+  );
   em.onFold = (fold) => sumOf(folds.indexOf(fold));
 }
 
@@ -226,7 +238,7 @@ function strips(job: Job, t: Choice): Launch {
     return { y, x, at, whole, values: t.looped ? whole : whole.map(sumsOut) };
   });
   const values = windows.flatMap((w) => w.values);
-  if (t.looped) loopOver(em, [...new Set(values.flatMap(foldsOf))], lane, values);
+  if (t.looped) loopOver(em, [...new Set(values.flatMap(foldsOf))], lane, values, thread);
   else em.count(values);
   const work = workOf(windows[0].whole);
   for (const { y, x, at, values } of windows) {

@@ -8,7 +8,6 @@ import {
   asConst,
   ceilDiv,
   type Dim,
-  dim,
   equal,
   evaluateAll,
   floorDiv,
@@ -244,7 +243,7 @@ function bothWays(
   [row, column]: readonly Axis[],
   from: X,
   x: () => X,
-): string[] {
+): readonly (readonly string[])[] {
   const zero = (base: string): string => {
     const name = em.fresh(base);
     em.put({ k: "var", name, x: widen(lit(0, "f32"), 4) });
@@ -252,7 +251,8 @@ function bothWays(
   };
   const add = (name: string, x: X, by: X): void =>
     em.put({ k: "set", name, x: bin("+", variable(name, "f32", 4), bin("*", x, by)) });
-  const end = em.let("end", bin("+", from, em.dim(dim(matrix[0].length))));
+  const numbers = matrix.map((row) => numberOf(em, row));
+  const end = em.let("end", bin("+", from, lit(matrix[0].length)));
   const each = (axis: Axis, body: (by: readonly X[]) => void): void =>
     em.loop(
       undefined,
@@ -261,11 +261,11 @@ function bothWays(
       (at) => {
         const i = em.let(axis.name, bin("-", at, from));
         em.bind(axis, i);
-        body(matrix.map((numbers) => em.let("by", chosen(em, numbers, i))));
+        body(numbers.map((fn) => em.let("by", call(`fn:${fn}`, [i], "f32"))));
       },
       from,
     );
-  const sums = matrix.map((_, a) => matrix.map((_, b) => zero(`s${a}${b}`)));
+  const sums = matrix.map(() => matrix.map(() => zero("s")));
   each(column, (beside) => {
     const lines = matrix.map(() => zero("t"));
     each(row, (below) => {
@@ -275,31 +275,37 @@ function bothWays(
     for (const [a, names] of sums.entries())
       for (const [b, name] of names.entries()) add(name, variable(lines[a], "f32", 4), beside[b]);
   });
-  return sums.flat();
+  return sums;
 }
-/** One of these numbers, by its place. */
-function chosen(em: Emitter, among: readonly number[], at: X): X {
+/** Emits a function that gives one of these numbers by its place, and returns its name. */
+function numberOf(em: Emitter, among: readonly number[]): string {
   const times = (n: number): number => among.filter((x) => x === n).length;
   const [usual] = [...among].sort((a, b) => times(b) - times(a));
-  return among.reduce<X>(
-    (x, n, i) =>
-      n === usual ? x : call("select", [call("eq", [at, lit(i)], "bool"), em.literal(n, "f32"), x], "f32"),
+  const name = em.fresh("number");
+  const i = em.fresh("i");
+  const result = among.reduce<X>(
+    (x, n, at) =>
+      n === usual
+        ? x
+        : call("select", [call("eq", [variable(i, "i32"), lit(at)], "bool"), em.literal(n, "f32"), x], "f32"),
     em.literal(usual, "f32"),
   );
+  em.functions.push({ name, params: [{ name: i, dtype: "i32", width: 1 }], result, body: [] });
+  return name;
 }
 /** Stores what the sums are, one after the other, along the first axis of a value; `from` as above. */
 function storeAll(
   em: Emitter,
-  sums: readonly string[],
+  sums: readonly (readonly string[])[],
   from: X,
   into: Value,
   at: readonly Scalar[],
   lane: Axis,
 ): void {
   const tile = em.fresh("tile");
-  em.put({ k: "array", name: tile, parts: sums.map((name) => variable(name, "f32", 4)) });
+  em.put({ k: "array", name: tile, parts: sums.flat().map((name) => variable(name, "f32", 4)) });
   const axis = em.s.axis("factor", into.type.shape[0]);
-  const end = em.let("end", bin("+", from, em.dim(into.type.shape[0])));
+  const end = em.let("end", bin("+", from, lit(sums.length ** 2)));
   em.loop(
     undefined,
     "at",
@@ -411,12 +417,19 @@ function resultLaunch(job: Job, n: Nest, f: Fitting, tile: number, products: Val
   const own = s.axis("block", b.count);
   em.bind(own, block);
   const inside = [s.axis("y", b.side), s.axis("x", b.side)];
-  const factor = s.iadd(s.imul(s.axisValue(inside[0]), b.side), s.axisValue(inside[1]));
-  const element = s.load(products, [factor, s.axisValue(own), s.axisValue(col)]);
+  const factor = s.axis("factor", b.side ** 2);
+  const element = s.load(
+    products,
+    [factor, own, col].map((a) => s.axisValue(a)),
+  );
   em.count([element]);
-  const sums = bothWays(em, transformsOf(b.tile).result, inside, block, () => widen(em.x(element, col), 4));
+  const sums = bothWays(em, transformsOf(b.tile).result, inside, block, () => {
+    const [y, x] = inside.map((a) => em.x(s.axisValue(a)));
+    em.bind(factor, em.let("factor", bin("+", bin("*", y, lit(b.side)), x)));
+    return widen(em.x(element, col), 4);
+  });
   const results = em.fresh("tile");
-  em.put({ k: "array", name: results, parts: sums.map((name) => variable(name, "f32", 4)) });
+  em.put({ k: "array", name: results, parts: sums.flat().map((name) => variable(name, "f32", 4)) });
   const colX = em.x(s.axisValue(col));
   const store = emitStore(em, n, true);
   const byColumn = store.byColumn(colX);
