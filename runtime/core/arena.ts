@@ -47,12 +47,12 @@ export interface Layout {
   readonly total: number;
 }
 
-/** In the order in which they come, and from the largest on: neither is always the better one. */
+/** From the largest on, and from the last to go on back: neither is always the better one. */
 export function layOut(spans: readonly Span[], bytes: readonly number[]): Layout {
   const sizes = bytes.map((n) => Math.ceil(n / ALIGNMENT) * ALIGNMENT);
   const all = [...spans.keys()];
   const bySize = [...all].sort((a, b) => sizes[b] - sizes[a]);
-  const byTime = [...all].sort((a, b) => spans[a].from - spans[b].from || sizes[b] - sizes[a]);
+  const byTime = [...all].sort((a, b) => spans[b].to - spans[a].to || sizes[b] - sizes[a]);
   const [x, y] = [bySize, byTime].map((order) => placed(order, spans, sizes));
   return y.total < x.total ? y : x;
 }

@@ -71,9 +71,12 @@ describe.each(names)("dispatches on %s", (target) => {
     expect(wasted(projected)).toEqual([]);
   });
 
-  it("ResNet-18: 23 at most", () => {
+  it("ResNet-18: 23 at most, and where blocks are used two more for each of 13 convolutions", () => {
     const list = example("resnet18.mdl", target, "logits");
-    expect(list.length).toBeLessThanOrEqual(23);
+    const blocks = list.filter((d) => d.family.startsWith("winograd blocks")).length;
+    expect(blocks).toBe(targets.find((t) => t.name === target)?.winograd ? 13 : 0);
+    // And one more for each that is not summed with a shortcut's.
+    expect(list.length).toBeLessThanOrEqual(23 + 2 * blocks + 3);
     expect(list.length).toBeGreaterThanOrEqual(19);
     expect(wasted(list)).toEqual([]);
   });

@@ -27,6 +27,7 @@ import { loop, outside, pick, scan } from "./scan.ts";
 import { sorts } from "./sort.ts";
 import { constant, full, hyper, input, iota, param, seed, size, state } from "./source.ts";
 import { dequantizeOp } from "./stored.ts";
+import { winogradFilter } from "./winograd.ts";
 
 export { type Argument, type Arguments, applyOp, bindArguments } from "./apply.ts";
 export { broadcastTo, broadcastTogether } from "./axes.ts";
@@ -52,7 +53,20 @@ export const opFamilies: readonly { readonly title: string; readonly ops: readon
   { title: "Losses", ops: losses },
   {
     title: "Of the compiler's own",
-    ops: [copy, pack, dequantizeOp, scan, loop, pick, outside, customOp, variableOp, checkpoint, afterOp],
+    ops: [
+      copy,
+      pack,
+      winogradFilter,
+      dequantizeOp,
+      scan,
+      loop,
+      pick,
+      outside,
+      customOp,
+      variableOp,
+      checkpoint,
+      afterOp,
+    ],
   },
 ];
 export const allOps: readonly OpDef[] = opFamilies.flatMap((family) => family.ops);

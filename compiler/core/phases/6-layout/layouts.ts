@@ -16,6 +16,8 @@ export interface Layouts {
   order(v: Value): readonly number[];
   /** Of the innermost axis, how many elements lie together: panels of so many, one behind the other; undefined: all. */
   panel(v: Value): number | undefined;
+  /** Equal for values of one shape that lie alike. */
+  text(v: Value): string;
   /** Where an element lies. */
   offset(s: Places, v: Value, at: readonly Scalar[]): Scalar;
   set(v: Value, order: readonly number[], panel?: number): void;
@@ -59,6 +61,7 @@ export function createLayouts(): Layouts {
     order,
     panel,
     narrowed,
+    text: (v) => `${order(v).join()}/${panel(v) ?? ""} as ${narrowed.get(v) ?? v.type.dtype}`,
     dtype: (v) => narrowed.get(v) ?? v.type.dtype,
     store: (v, dtype) => void narrowed.set(v, dtype),
     set(v, order, panel) {
@@ -75,10 +78,6 @@ export function createLayouts(): Layouts {
     },
   };
 }
-
-/** Equal for values of one shape that lie alike. */
-export const lyingText = (layouts: Layouts, v: Value): string =>
-  `${layouts.order(v).join()}/${layouts.panel(v) ?? ""}`;
 
 /** Values that others than kernels see, as bytes: they lie row-major. */
 export function seenAsBytes(fused: Fused): Set<Value> {

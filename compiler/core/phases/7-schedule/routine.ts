@@ -11,7 +11,6 @@ import { loopAttrs } from "../../ops/scan.ts";
 import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
 import { limitOf, rulesOf, type Target } from "../../targets.ts";
 import type { Laid } from "../6-layout/layout.ts";
-import { lyingText } from "../6-layout/layouts.ts";
 import { type FlatPlaces, lyingIn, runBeside } from "./beside.ts";
 import { scheduleGroup } from "./choose.ts";
 import type { Job, Offer, ScheduleContext } from "./family.ts";
@@ -64,7 +63,7 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
     }
     return made;
   };
-  const keyOf = (v: Value): string => `${p.identity.of(v)}@${lyingText(layouts, v)} as ${layouts.dtype(v)}`;
+  const keyOf = (v: Value): string => `${p.identity.of(v)}@${layouts.text(v)}`;
   const late = new Set<Step>();
   const anyHeld = fused.graph.nodes.some((n) => n.op.late);
   /** Those that run where they stand: what they read is there before, and yet they are not wanted before. */

@@ -10,7 +10,6 @@ import { bufferName } from "../../kernel/emitter.ts";
 import { type Launch, type Launches, temporary } from "../../kernel/launch.ts";
 import { isStoredFor, type Region } from "../../regions/region.ts";
 import type { Laid } from "../6-layout/layout.ts";
-import { lyingText } from "../6-layout/layouts.ts";
 import { ForTargets } from "./asked.ts";
 import { groupName } from "./common.ts";
 import type { ScheduleContext } from "./family.ts";
@@ -35,9 +34,7 @@ function seen(ctx: ScheduleContext, laid: Laid, g: Region): Seen | undefined {
     if (at === undefined) {
       at = values.size;
       values.set(v, at);
-      parts.push(
-        `${bufferName(v)}: ${typeText(v.type)}@${lyingText(ctx.layouts, v)} as ${ctx.layouts.dtype(v)}`,
-      );
+      parts.push(`${bufferName(v)}: ${typeText(v.type)}@${ctx.layouts.text(v)}`);
     }
     return `v${at}`;
   };

@@ -218,19 +218,39 @@ function blocks(job: Job, n: Nest, tile: number): Launches {
   const lanes = subgroupOf(ctx.target);
   if (!found || !filter || lanes === undefined)
     throw new InternalError("schedule", `${group.anchor.op.name} has no blocks`);
-  const { side, count } = new Blocks(found, tile);
-  const factors = temporary("factors", "f32", [side * side, count, found.from], group.anchor);
-  const products = temporary("products", "f32", [side * side, count, found.out], group.anchor);
+  const room = new Room(found, tile, group.anchor);
   const { rows } = ctx.target.tile;
-  const product = productOf(found, tile, factors, filter, products);
+  const product = productOf(found, tile, room, filter);
   return {
     list: [
-      imageLaunch(job, found, tile, factors),
+      imageLaunch(job, found, tile, room),
       ...subgroupTiles(job, product, { lanes, rows, split: 1 }, FEW).list,
-      resultLaunch(job, n, found, tile, products),
+      resultLaunch(job, n, found, tile, room),
     ],
-    temporaries: [factors, products],
+    temporaries: [room.value],
   };
+}
+
+/** What passes from launch to launch, in one: of each of a block's elements the factors of all channels, and then the products. */
+class Room {
+  readonly value: Value;
+  private readonly f: Sliding;
+  private readonly count: Dim;
+  private readonly products: Dim;
+
+  constructor(f: Sliding, tile: number, from: Node) {
+    const { side, count } = new Blocks(f, tile);
+    this.f = f;
+    this.count = count;
+    this.products = mul(side * side, count, f.from);
+    this.value = temporary("blocks", "f32", [mul(side * side, count, f.from + f.out)], from);
+  }
+  factor(s: ScalarContext, ...at: readonly Scalar[]): Scalar {
+    return s.isum(at, [mul(this.count, this.f.from), this.f.from, 1]);
+  }
+  product(s: ScalarContext, ...at: readonly Scalar[]): Scalar {
+    return s.isum(at, [mul(this.count, this.f.out), this.f.out, 1], this.products);
+  }
 }
 
 /**
@@ -293,28 +313,27 @@ function numberOf(em: Emitter, among: readonly number[]): string {
   em.functions.push({ name, params: [{ name: i, dtype: "i32", width: 1 }], result, body: [] });
   return name;
 }
-/** Stores what the sums are, one after the other, along the first axis of a value; `from` as above. */
+/** Stores what the sums are, one after the other, where `at` says; `from` as above. */
 function storeAll(
   em: Emitter,
   sums: readonly (readonly string[])[],
   from: X,
   into: Value,
-  at: readonly Scalar[],
   lane: Axis,
+  at: (sum: Scalar) => readonly Scalar[],
 ): void {
   const tile = em.fresh("tile");
   em.put({ k: "array", name: tile, parts: sums.flat().map((name) => variable(name, "f32", 4)) });
-  const axis = em.s.axis("factor", into.type.shape[0]);
-  const end = em.let("end", bin("+", from, lit(sums.length ** 2)));
+  const axis = em.s.axis("factor", sums.length ** 2);
+  const place = at(em.s.axisValue(axis));
   em.loop(
     undefined,
     "at",
-    end,
+    em.let("end", bin("+", from, lit(sums.length ** 2))),
     (p) => {
       const index = em.let("factor", bin("-", p, from));
       em.bind(axis, index);
-      const x: X = { k: "element", name: tile, index, dtype: "f32", width: 4 };
-      em.store(into, [em.s.axisValue(axis), ...at], x, lane);
+      em.store(into, place, { k: "element", name: tile, index, dtype: "f32", width: 4 }, lane);
     },
     from,
   );
@@ -341,7 +360,7 @@ function placeOf(em: Emitter, b: Blocks, block: X): { readonly image: X; readonl
 }
 
 /** Factors of all blocks: what the image is made of is computed where it is read. */
-function imageLaunch(job: Job, f: Sliding, tile: number, factors: Value): Launch {
+function imageLaunch(job: Job, f: Sliding, tile: number, room: Room): Launch {
   const s = groupLowering(job.ctx, job.group);
   const b = new Blocks(f, tile, s);
   const em = emitterFor(job.ctx, s);
@@ -362,7 +381,9 @@ function imageLaunch(job: Job, f: Sliding, tile: number, factors: Value): Launch
   const sums = bothWays(em, transformsOf(b.tile).image, inside, block, () =>
     widen(em.x(element, channel), 4),
   );
-  storeAll(em, sums, block, factors, [s.axisValue(own), s.axisValue(channel)], channel);
+  storeAll(em, sums, block, room.value, channel, (sum) => [
+    room.factor(s, sum, s.axisValue(own), s.axisValue(channel)),
+  ]);
   return finish(em, s, {
     name: `${groupName(job.group)}_blocks`,
     family: `winograd blocks ${b.tile}x${b.tile}`,
@@ -374,14 +395,14 @@ function imageLaunch(job: Job, f: Sliding, tile: number, factors: Value): Launch
 }
 
 /** The products: one for each factor, over channels. */
-function productOf(f: Sliding, tile: number, factors: Value, filter: Value, products: Value): Nest {
+function productOf(f: Sliding, tile: number, room: Room, filter: Value): Nest {
   const s = createLowering();
   const b = new Blocks(f, tile, s);
   const [row, batch] = [s.axis("row", b.count), s.axis("batch", b.side ** 2)];
   const channel = s.axis("c", f.from);
   const col = s.axis("col", mul(s.opaque("quads", f.out / 4), 4));
   const at = (...axes: Axis[]): Scalar[] => axes.map((a) => s.axisValue(a));
-  const x = s.load(factors, at(batch, row, channel));
+  const x = s.load(room.value, [room.factor(s, ...at(batch, row, channel))]);
   const y = s.load(filter, at(batch, channel, col));
   const total = s.foldOver("add", [channel], s.call("mul", x, y));
   return {
@@ -393,10 +414,10 @@ function productOf(f: Sliding, tile: number, factors: Value, filter: Value, prod
     window: 1,
     dtype: "f32",
     epilogue: {
-      values: [products],
+      values: [room.value],
       out: [batch, row, col],
       roots: [total],
-      where: [at(batch, row, col)],
+      where: [[room.product(s, ...at(batch, row, col))]],
       total,
       windows: [],
       windowAxes: [],
@@ -408,7 +429,7 @@ function productOf(f: Sliding, tile: number, factors: Value, filter: Value, prod
 }
 
 /** The results of all blocks, and what follows them. */
-function resultLaunch(job: Job, n: Nest, f: Fitting, tile: number, products: Value): Launch {
+function resultLaunch(job: Job, n: Nest, f: Fitting, tile: number, room: Room): Launch {
   const { s, col } = n;
   const b = new Blocks(f, tile, s);
   const em = emitterFor(job.ctx, s);
@@ -418,10 +439,8 @@ function resultLaunch(job: Job, n: Nest, f: Fitting, tile: number, products: Val
   em.bind(own, block);
   const inside = [s.axis("y", b.side), s.axis("x", b.side)];
   const factor = s.axis("factor", b.side ** 2);
-  const element = s.load(
-    products,
-    [factor, own, col].map((a) => s.axisValue(a)),
-  );
+  const lies = room.product(s, ...[factor, own, col].map((a) => s.axisValue(a)));
+  const element = s.load(room.value, [lies]);
   em.count([element]);
   const sums = bothWays(em, transformsOf(b.tile).result, inside, block, () => {
     const [y, x] = inside.map((a) => em.x(s.axisValue(a)));
@@ -517,7 +536,7 @@ function filterLaunch(job: Job, tile: number): Launch {
   const element = s.read(w, [o, c, ...taps]);
   em.count([element]);
   const sums = bothWays(em, transformsOf(tile).filter, inside, block, () => widen(em.x(element, col), 4));
-  storeAll(em, sums, block, root, [c, o], col);
+  storeAll(em, sums, block, root, col, (sum) => [sum, c, o]);
   return finish(em, s, {
     name: "winograd_filter",
     family: `winograd filter ${tile}x${tile}`,
