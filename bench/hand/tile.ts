@@ -19,7 +19,7 @@ export const accumulators = (value: string): string => rows.map((i) => `  var c$
 export const multiplyAdd = (indent: string): string =>
   rows
     .map((i) => {
-      const of = (k: string): string => `subgroupBroadcast(a${Math.floor(i / LANES)}.${k}, ${i % LANES}u)`;
+      const of = (k: string): string => `subgroupShuffle(a${Math.floor(i / LANES)}.${k}, ${i % LANES}u)`;
       const sum = ["x", "y", "z", "w"].map((k, u) => `${of(k)} * b${u}`).join(" + ");
       return `${indent}c${i} = c${i} + ${sum};`;
     })
