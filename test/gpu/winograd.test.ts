@@ -39,6 +39,12 @@ model M {
   }
 }`;
 
+/** What passes between the launches of larger calls is more than its buffers hold. */
+const tight: Target = {
+  ...target,
+  requires: { ...target.requires, limits: { maxStorageBufferBindingSize: 1 << 18 } },
+};
+
 describe("convolutions by blocks", () => {
   const compiled = compileText(source, { targets: [target] });
   const reference = referenceNet(compiled);
@@ -67,6 +73,22 @@ describe("convolutions by blocks", () => {
       }
     },
   );
+
+  it("calls that are too large for them are computed by windows", async (context) => {
+    const net = await testCompiled(() => compileText(source, { targets: [tight] })).load(context);
+    for (const entry of ["panels", "pooled", "block"])
+      for (const [h, w] of [
+        [8, 8],
+        [17, 34],
+      ]) {
+        const shape = [1, 20, h, w];
+        const data = signed("x", shape);
+        const got = await net.call(entry, { x: { shape, data } });
+        const exact = reference.call(entry, { x: dense("f32", shape, data) })[entry].data;
+        const largest = exact.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+        allclose(got, exact, { rtol: 0, atol: 1e-5 * largest });
+      }
+  });
 
   it("a NaN stays in the blocks that see it", async (context) => {
     const net = await testCompiled(() => compiled).load(context);

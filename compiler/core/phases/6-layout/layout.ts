@@ -6,7 +6,7 @@ import type { Precision } from "../../targets.ts";
 import { inPlaceWrites, overfull } from "./in-place.ts";
 import { chooseLayouts, type Layouts, seenAsBytes } from "./layouts.ts";
 import { isNarrowed, narrow, narrowStep } from "./storage.ts";
-import { type FilterFor, packWeights } from "./weights.ts";
+import { type Filter, type FilterFor, packWeights } from "./weights.ts";
 
 export interface Laid {
   /** With the copies that packing added. */
@@ -15,7 +15,7 @@ export interface Laid {
   /** Stored copies in a better layout, per group that reads them. */
   readonly packed: ReadonlyMap<Region, ReadonlyMap<Value, Value>>;
   /** What a region reads in place of its filter. */
-  readonly filters: ReadonlyMap<Region, Value>;
+  readonly filters: ReadonlyMap<Region, Filter>;
   /** Values that are stored over the state they were computed from. */
   readonly inPlace: ReadonlyMap<Value, Value>;
   /** Groups as they run: those that overwrite come last. */

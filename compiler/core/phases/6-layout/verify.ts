@@ -70,7 +70,7 @@ export function verifyLaid(laid: Laid, step: string): void {
         fail(`${name(made)} is not there when ${g.anchor.op.name} reads it`);
     }
 
-  for (const [g, made] of laid.filters) {
+  for (const [g, { value: made }] of laid.filters) {
     const from = home.get(made);
     if (!from || (place.get(from) as number) > (place.get(g) as number))
       fail(`${name(made)} is not there when ${g.anchor.op.name} reads it`);

@@ -27,6 +27,13 @@ export interface FilterForm {
   readonly op: OpDef;
   readonly attrs: Attrs;
   readonly lies: Lies;
+  /** Calls may be too large for what reads it: their kernel reads the filter as others do. */
+  readonly spare: boolean;
+}
+/** A filter in that form. */
+export interface Filter {
+  readonly value: Value;
+  readonly spare: boolean;
 }
 /** The form in which a region of laid out values wants its filter, where it wants another one. */
 export type FilterFor = (fused: Fused, layouts: Layouts, g: Region) => FilterForm | undefined;
@@ -34,7 +41,7 @@ export type FilterFor = (fused: Fused, layouts: Layouts, g: Region) => FilterFor
 export interface Packing {
   readonly groups: readonly Region[];
   readonly packed: ReadonlyMap<Region, ReadonlyMap<Value, Value>>;
-  readonly filters: ReadonlyMap<Region, Value>;
+  readonly filters: ReadonlyMap<Region, Filter>;
   readonly home: ReadonlyMap<Value, Region>;
 }
 
@@ -56,7 +63,7 @@ export function packWeights(
   const packed = new Map<Region, Map<Value, Value>>();
   const home = new Map(fused.home);
   const groups: Region[] = [];
-  const filters = new Map<Region, Value>();
+  const filters = new Map<Region, Filter>();
   const known = new Map<string, Value>();
   const readers = new Map<Value, Set<Region>>();
   for (const g of fused.groups)
@@ -100,14 +107,15 @@ export function packWeights(
       // What the filter is made of (a scale) is made on the way, where nobody else wants it.
       const owner = home.get(form.of);
       const only = users.get(form.of)?.length === 1 && !fixed.has(form.of);
-      if (owner?.derived && owner.kind === "map" && owner.roots.length === 1 && only) {
+      if (owner?.derived && owner.kind === "map" && owner.roots.length === 1 && only && !form.spare) {
         groups.splice(groups.indexOf(owner), 1);
         home.delete(form.of);
       }
-      filters.set(g, made(form.of, form.op, form.attrs, "claimed", form.lies));
+      const value = made(form.of, form.op, form.attrs, "claimed", form.lies);
+      filters.set(g, { value, spare: form.spare });
     }
     // While training a copy is made with each step: a filter for each channel is not worth it.
-    else if (g.kind === "contraction" || (g.kind === "map" && derive)) {
+    if ((g.kind === "contraction" && (!form || form.spare)) || (g.kind === "map" && derive)) {
       for (const { value, order } of weightsOf(fused, g, layouts)) {
         const owner = fused.home.get(value);
         const alone = owner?.derived && owner.kind === "map" && (readers.get(value)?.size ?? 0) <= 1;

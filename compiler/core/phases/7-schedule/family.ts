@@ -7,6 +7,7 @@ import type { Launches } from "../../kernel/launch.ts";
 import type { Fused, Region } from "../../regions/region.ts";
 import type { Target } from "../../targets.ts";
 import type { Layouts } from "../6-layout/layouts.ts";
+import type { Filter } from "../6-layout/weights.ts";
 import type { Nest } from "./contraction/nest.ts";
 
 export { type Launch, type Launches, oneLaunch, temporary } from "../../kernel/launch.ts";
@@ -21,7 +22,7 @@ export interface ScheduleContext {
   /** Stored copies in a better layout, per group that reads them. */
   readonly packed: ReadonlyMap<Region, ReadonlyMap<Value, Value>>;
   /** What a group reads in place of its filter (contraction/winograd.ts). */
-  readonly filters: ReadonlyMap<Region, Value>;
+  readonly filters: ReadonlyMap<Region, Filter>;
   readonly placing?: Placing;
   /** Takes another of the ways to compute a group than the first (a tuner, a test): its number. */
   readonly pick?: (offers: readonly Offer[], job: Job) => number;

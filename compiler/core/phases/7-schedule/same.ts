@@ -56,7 +56,7 @@ function seen(ctx: ScheduleContext, laid: Laid, g: Region): Seen | undefined {
   };
   parts.push(computed(g.anchor));
   const filter = ctx.filters.get(g);
-  if (filter) parts.push(`by ${bound(filter)}`);
+  if (filter) parts.push(`by ${bound(filter.value)}${filter.spare ? ", or not" : ""}`);
   for (const r of g.roots) {
     const place = ctx.placing?.buffer(r) ?? r;
     // Into a slice of what a loop emits.

@@ -161,13 +161,16 @@ function writtenOut(s: ScalarContext, fold: ScalarOf<"fold">, axes = fold.axes):
   return terms.reduce((a, b) => s.call("add", a, b));
 }
 
-/** The sums of all windows, a line of each a turn; what `others` need besides is counted, too. */
+/**
+ * The sums of all windows, a line of each a turn; what `others` need besides is counted, too. `from`: what turns are counted from
+ * where a compiler that knew would write them out.
+ */
 function loopOver(
   em: Emitter,
   folds: readonly ScalarOf<"fold">[],
   lane: Axis,
   others: readonly Scalar[],
-  from: X,
+  from: X | undefined,
 ): void {
   // One axis for all: what a line of several windows needs is then the same.
   const line = lineOf(folds[0]);
@@ -180,19 +183,22 @@ function loopOver(
   const sums = folds.map(({ dtype }) => ({ name: em.fresh("sum"), dtype }));
   for (const { name, dtype } of sums) em.put({ k: "var", name, x: widen(lit(0, dtype), 4) });
   const sumOf = (i: number): X => variable(sums[i].name, sums[i].dtype, 4);
-  // From and to what nobody knows: a compiler would write the turns out.
-  em.loop(
-    undefined,
-    "at",
-    em.let("end", bin("+", from, lit(extentOf(line)))),
-    (at) => {
-      em.bind(line, em.let("line", bin("-", at, from)));
-      lines.forEach((x, i) => {
-        em.put({ k: "set", name: sums[i].name, x: bin("+", sumOf(i), em.x(x, lane)) });
-      });
-    },
-    from,
-  );
+  const turn = (): void =>
+    lines.forEach((x, i) => {
+      em.put({ k: "set", name: sums[i].name, x: bin("+", sumOf(i), em.x(x, lane)) });
+    });
+  if (!from) em.loop(line, "line", lit(extentOf(line)), turn);
+  else
+    em.loop(
+      undefined,
+      "at",
+      em.let("end", bin("+", from, lit(extentOf(line)))),
+      (at) => {
+        em.bind(line, em.let("line", bin("-", at, from)));
+        turn();
+      },
+      from,
+    );
   em.onFold = (fold) => sumOf(folds.indexOf(fold));
 }
 
@@ -238,7 +244,14 @@ function strips(job: Job, t: Choice): Launch {
     return { y, x, at, whole, values: t.looped ? whole : whole.map(sumsOut) };
   });
   const values = windows.flatMap((w) => w.values);
-  if (t.looped) loopOver(em, [...new Set(values.flatMap(foldsOf))], lane, values, thread);
+  if (t.looped)
+    loopOver(
+      em,
+      [...new Set(values.flatMap(foldsOf))],
+      lane,
+      values,
+      ctx.target.dearTexts ? thread : undefined,
+    );
   else em.count(values);
   const work = workOf(windows[0].whole);
   for (const { y, x, at, values } of windows) {

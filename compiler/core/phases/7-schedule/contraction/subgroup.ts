@@ -305,7 +305,7 @@ const batchX = (em: Emitter, batch: Axis): X => em.stack[0].bound.get(batch) ?? 
 /** What a symbol counts for when a tile is chosen. */
 const NOMINAL_ROWS = 32;
 /** Rows of a register tile: whole windows, not many more than there are. */
-export function rowsPerTile(most: number, window: number, rows: Dim): number {
+function rowsPerTile(most: number, window: number, rows: Dim): number {
   let tile = Math.max(window, Math.floor(most / window) * window);
   // A literal row count smaller than the tile, or few rows per unit of the symbols, take a smaller tile.
   const known = asConst(rows) ?? asConst(substitute(rows, () => NOMINAL_ROWS));

@@ -8,12 +8,17 @@ import {
   asConst,
   ceilDiv,
   type Dim,
+  dim,
   equal,
   evaluateAll,
   floorDiv,
   isConst,
+  max,
+  min,
   mul,
   NOMINAL,
+  product,
+  sub,
 } from "../../../dims/dim.ts";
 import type { Correlation, Node, Value } from "../../../ir/types.ts";
 import { bin, call, lit, variable, widen, type X } from "../../../kernel/code.ts";
@@ -22,8 +27,8 @@ import { createLowering, foldOf, type ScalarContext } from "../../../kernel/lowe
 import { type Axis, foldsOf, type Scalar } from "../../../kernel/scalar.ts";
 import { type Matrix, TAPS, TILES, transformsOf } from "../../../kernel/winograd.ts";
 import { winogradFilter } from "../../../ops/winograd.ts";
-import type { Region } from "../../../regions/region.ts";
-import { subgroupOf, type Target } from "../../../targets.ts";
+import type { Fused, Region } from "../../../regions/region.ts";
+import { limitOf, subgroupOf, type Target } from "../../../targets.ts";
 import type { FilterFor } from "../../6-layout/weights.ts";
 import { emitterFor, finish, groupLowering, groupName, groupX, laneX, lowerRoot } from "../common.ts";
 import {
@@ -46,7 +51,7 @@ export const winogradFamily: Family<Choice> = {
   name: "contraction.winograd",
   choices(job) {
     const filter = job.ctx.filters.get(job.group);
-    return filter ? [{ tile: tileOf(filter) }] : [];
+    return filter ? [{ tile: tileOf(filter.value) }] : [];
   },
   lower: (job, { tile }) => blocks(job, job.nest() as Nest, tile),
 };
@@ -65,11 +70,13 @@ export function filtersFor(target: Target): FilterFor | undefined {
     const ctx = { fused, layouts, target, packed: new Map(), filters: new Map() };
     const found = fittingOf(ctx, g);
     const tile = found && bestTile(target, found, found.window);
-    if (!found || tile === undefined) return undefined;
+    if (!found || tile === undefined || (asConst(roomOf(found, tile)) ?? 0) > holdsOf(target))
+      return undefined;
     // What a workgroup reads of it lies together: at few blocks it is most of what there is to read.
     const panel = (subgroupOf(target) ?? 0) * 4;
     const lies = { order: [0, 1, 2], panel: found.out % panel === 0 ? panel : undefined };
-    return { of: found.correlation.filter, op: winogradFilter, attrs: { tile }, lies };
+    const spare = isTight(target, fused, found, tile);
+    return { of: found.correlation.filter, op: winogradFilter, attrs: { tile }, lies, spare };
   };
 }
 
@@ -191,6 +198,27 @@ function bestTile(target: Target, f: Sliding, window: readonly number[] = []): n
   return best?.tile;
 }
 
+/** More than the largest value of the graph by so much, what passes between launches may be what no buffer can hold. */
+const ROOM = 1.25;
+/** Whether there are calls that the graph's own values allow, and what passes between the launches does not. */
+function isTight(target: Target, fused: Fused, f: Sliding, tile: number): boolean {
+  const room = roomOf(f, tile);
+  if ((asConst(room) ?? Number.POSITIVE_INFINITY) <= holdsOf(target)) return false;
+  const values = [...fused.graph.inputs.flatMap((n) => n.outs), ...fused.groups.flatMap((g) => g.roots)];
+  // What has a known size allows all calls.
+  const sizes = values.map((v) => product(v.type.shape)).filter((d) => asConst(d) === undefined);
+  const largest = Math.max(0, ...sizes.map((d) => evaluateAll(d, NOMINAL)));
+  const known = [f.high, f.wide].every((d) => asConst(d) !== undefined);
+  return !known || evaluateAll(room, NOMINAL) > ROOM * largest;
+}
+/** Elements that a kernel can bind. */
+const holdsOf = (target: Target): number => Math.floor(limitOf(target, "maxStorageBufferBindingSize") / 4);
+/** Elements that pass from launch to launch. */
+function roomOf(f: Sliding, tile: number): Dim {
+  const { side, count } = new Blocks(f, tile);
+  return mul(side * side, count, f.from + f.out);
+}
+
 // -------------------------------------------------------------------------------------------------------- kernels
 
 /** How blocks lie over the images. Sizes stay parameters of the kernels: one text for all layers. */
@@ -218,17 +246,22 @@ function blocks(job: Job, n: Nest, tile: number): Launches {
   const lanes = subgroupOf(ctx.target);
   if (!found || !filter || lanes === undefined)
     throw new InternalError("schedule", `${group.anchor.op.name} has no blocks`);
-  const room = new Room(found, tile, group.anchor);
-  const { rows } = ctx.target.tile;
-  const product = productOf(found, tile, room, filter);
-  return {
-    list: [
-      imageLaunch(job, found, tile, room),
-      ...subgroupTiles(job, product, { lanes, rows, split: 1 }, FEW).list,
-      resultLaunch(job, n, found, tile, room),
-    ],
-    temporaries: [room.value],
-  };
+  // 1 where a buffer can hold what passes between launches, 0 where it can't.
+  const fits = filter.spare ? min(1, floorDiv(holdsOf(ctx.target), max(1, roomOf(found, tile)))) : dim(1);
+  const room = new Room(found, tile, fits, group.anchor);
+  const choice = { lanes, rows: ctx.target.tile.rows, split: 1 };
+  const where = (holds: Dim, list: readonly Launch[]): Launch[] =>
+    list.map((l) => ({ ...l, groups: mul(l.groups, holds) }));
+  const list = where(fits, [
+    imageLaunch(job, found, tile, room),
+    ...subgroupTiles(job, productOf(found, tile, room, filter.value), choice, FEW).list,
+    resultLaunch(job, n, found, tile, room),
+  ]);
+  if (filter.spare) {
+    const whole = { ...n, s: n.s.fork() };
+    list.push(...where(sub(1, fits), subgroupTiles(job, whole, choice).list));
+  }
+  return { list, temporaries: [room.value] };
 }
 
 /** What passes from launch to launch, in one: of each of a block's elements the factors of all channels, and then the products. */
@@ -238,12 +271,12 @@ class Room {
   private readonly count: Dim;
   private readonly products: Dim;
 
-  constructor(f: Sliding, tile: number, from: Node) {
+  constructor(f: Sliding, tile: number, fits: Dim, from: Node) {
     const { side, count } = new Blocks(f, tile);
     this.f = f;
     this.count = count;
     this.products = mul(side * side, count, f.from);
-    this.value = temporary("blocks", "f32", [mul(side * side, count, f.from + f.out)], from);
+    this.value = temporary("blocks", "f32", [mul(roomOf(f, tile), fits)], from);
   }
   factor(s: ScalarContext, ...at: readonly Scalar[]): Scalar {
     return s.isum(at, [mul(this.count, this.f.from), this.f.from, 1]);
