@@ -36,6 +36,7 @@ export const ELSEWHERE: ReadonlySet<string> = new Set([
   "size",
   "iota",
   "copy",
+  "winograd_filter",
   "checkpoint",
   "after",
   "pack",
