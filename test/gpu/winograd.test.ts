@@ -56,6 +56,15 @@ describe("convolutions by blocks", () => {
     [1, 17, 34],
     [0, 8, 8],
   ];
+  type Net = Awaited<ReturnType<ReturnType<typeof testCompiled>["load"]>>;
+  async function compare(net: Net, entry: string, shape: number[]): Promise<void> {
+    const data = signed("x", shape);
+    const got = await net.call(entry, { x: { shape, data } });
+    const exact = reference.call(entry, { x: dense("f32", shape, data) })[entry].data;
+    // Of the largest: sums of blocks are of one size, whatever a result is (docs/performance.md has the errors).
+    const largest = exact.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+    allclose(got, exact, { rtol: 0, atol: 1e-5 * largest });
+  }
   it.for(["same", "inner", "outer", "panels", "pooled", "means", "made", "block"])(
     "%s",
     async (entry, context) => {
@@ -63,13 +72,7 @@ describe("convolutions by blocks", () => {
       expect(own.emit("kernels", target.name)).toContain("winograd results 4x4");
       const net = await testCompiled(() => own).load(context);
       for (const [n, h, w] of sizes.filter(([, h]) => entry !== "means" || h >= 4)) {
-        const shape = [n, 20, h, w];
-        const data = signed("x", shape);
-        const got = await net.call(entry, { x: { shape, data } });
-        const exact = reference.call(entry, { x: dense("f32", shape, data) })[entry].data;
-        // Of the largest: sums of blocks are of one size, whatever a result is (docs/performance.md has the errors).
-        const largest = exact.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
-        allclose(got, exact, { rtol: 0, atol: 1e-5 * largest });
+        await compare(net, entry, [n, 20, h, w]);
       }
     },
   );
@@ -81,12 +84,7 @@ describe("convolutions by blocks", () => {
         [8, 8],
         [17, 34],
       ]) {
-        const shape = [1, 20, h, w];
-        const data = signed("x", shape);
-        const got = await net.call(entry, { x: { shape, data } });
-        const exact = reference.call(entry, { x: dense("f32", shape, data) })[entry].data;
-        const largest = exact.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
-        allclose(got, exact, { rtol: 0, atol: 1e-5 * largest });
+        await compare(net, entry, [1, 20, h, w]);
       }
   });
 

@@ -90,6 +90,11 @@ function layOut(graph: Graph, options: CaseOptions) {
   const packed: Fused = { ...fused, groups: packing.groups, home: packing.home };
   return { fused, layouts, chosen, packing, packed };
 }
+/** What schedules are told of a graph. */
+function scheduling(graph: Graph, options: CaseOptions): ScheduleContext {
+  const { layouts, packing, packed: fused } = layOut(graph, options);
+  return { fused, layouts, target: options.target, packed: packing.packed, filters: packing.filters };
+}
 const layoutStages: Readonly<Record<string, Stage>> = {
   layouts: {
     kind: "change",
@@ -137,14 +142,8 @@ const layoutStages: Readonly<Record<string, Stage>> = {
 const familyStage = (family: string): Stage => ({
   kind: "change",
   run(graph, options) {
-    const { layouts, packing, packed } = layOut(graph, options);
-    const ctx: ScheduleContext = {
-      fused: packed,
-      layouts,
-      target: options.target,
-      packed: packing.packed,
-      filters: packing.filters,
-    };
+    const ctx = scheduling(graph, options);
+    const { fused: packed, layouts } = ctx;
     const kernels = packed.groups.filter((g) => g.kind !== "control" && g.kind !== "pack");
     const lines = kernels.map((g) => {
       const [line] = regionLines(graph, [g], layouts);
@@ -170,14 +169,8 @@ const launchLines = ({ code, groups }: Launch): string[] => [
 const besideStage: Stage = {
   kind: "change",
   run(graph, options) {
-    const { layouts, packing, packed } = layOut(graph, options);
-    const ctx: ScheduleContext = {
-      fused: packed,
-      layouts,
-      target: options.target,
-      packed: packing.packed,
-      filters: packing.filters,
-    };
+    const ctx = scheduling(graph, options);
+    const packed = ctx.fused;
     const steps = packed.groups.map((g): Step => {
       if (g.kind === "pack") {
         const offsets = g.anchor.attrs.offsets as readonly number[];

@@ -461,6 +461,25 @@ export class Emitter {
     this.put({ k: "for", name: v, from, below, step, body: stmts });
   }
 
+  /**
+   * A loop over an axis from 0 to a number that is known, counted from what only a thread knows: a compiler that knew its bounds
+   * would write its turns out.
+   */
+  uncounted(axis: Axis, count: number, from: X, body: (i: X) => void): void {
+    const end = this.let("end", bin("+", from, lit(count)));
+    this.loop(
+      undefined,
+      "at",
+      end,
+      (at) => {
+        const i = this.let(axis.name, bin("-", at, from));
+        this.bind(axis, i);
+        body(i);
+      },
+      from,
+    );
+  }
+
   /** Runs `body` with the block stack cut to `depth` (code lands at that level). */
   atDepth<T>(depth: number, body: () => T): T {
     const saved = this.stack;

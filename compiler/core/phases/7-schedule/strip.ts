@@ -187,18 +187,8 @@ function loopOver(
     lines.forEach((x, i) => {
       em.put({ k: "set", name: sums[i].name, x: bin("+", sumOf(i), em.x(x, lane)) });
     });
-  if (!from) em.loop(line, "line", lit(extentOf(line)), turn);
-  else
-    em.loop(
-      undefined,
-      "at",
-      em.let("end", bin("+", from, lit(extentOf(line)))),
-      (at) => {
-        em.bind(line, em.let("line", bin("-", at, from)));
-        turn();
-      },
-      from,
-    );
+  if (from) em.uncounted(line, extentOf(line), from, turn);
+  else em.loop(line, "line", lit(extentOf(line)), turn);
   em.onFold = (fold) => sumOf(folds.indexOf(fold));
 }
 

@@ -112,7 +112,11 @@ function slidingOf(n: Node): Sliding | undefined {
 }
 
 /** The correlation of a region, where blocks can be all that it is made of. */
-function fittingOf(ctx: ScheduleContext, g: Region): Fitting | undefined {
+function fittingOf(
+  ctx: ScheduleContext,
+  g: Region,
+  nest: () => Nest | undefined = () => nestOf(ctx, g),
+): Fitting | undefined {
   const found = g.kind === "contraction" && !g.derived ? slidingOf(g.anchor) : undefined;
   const window = found && windowOf(ctx, g);
   if (!found || !window) return undefined;
@@ -121,7 +125,7 @@ function fittingOf(ctx: ScheduleContext, g: Region): Fitting | undefined {
   const [first] = g.roots;
   if (!shape.every((d, i) => equal(d, first.type.shape[i]))) return undefined;
   // Columns are the channels that come out, and there is nothing else than this one sum.
-  const n = nestOf(ctx, g);
+  const n = nest();
   if (n?.segments.length !== 1 || !isConst(n.batch.extent, 1) || !isConst(n.col.extent, out))
     return undefined;
   const [image, channel, ...place] = n.epilogue.out;
@@ -241,7 +245,7 @@ class Blocks {
 }
 function blocks(job: Job, n: Nest, tile: number): Launches {
   const { ctx, group } = job;
-  const found = fittingOf(ctx, group);
+  const found = fittingOf(ctx, group, () => n);
   const filter = ctx.filters.get(group);
   const lanes = subgroupOf(ctx.target);
   if (!found || !filter || lanes === undefined)
@@ -305,18 +309,9 @@ function bothWays(
   const add = (name: string, x: X, by: X): void =>
     em.put({ k: "set", name, x: bin("+", variable(name, "f32", 4), bin("*", x, by)) });
   const numbers = matrix.map((row) => numberOf(em, row));
-  const end = em.let("end", bin("+", from, lit(matrix[0].length)));
   const each = (axis: Axis, body: (by: readonly X[]) => void): void =>
-    em.loop(
-      undefined,
-      "at",
-      end,
-      (at) => {
-        const i = em.let(axis.name, bin("-", at, from));
-        em.bind(axis, i);
-        body(numbers.map((fn) => em.let("by", call(`fn:${fn}`, [i], "f32"))));
-      },
-      from,
+    em.uncounted(axis, matrix[0].length, from, (i) =>
+      body(numbers.map((fn) => em.let("by", call(`fn:${fn}`, [i], "f32")))),
     );
   const sums = matrix.map(() => matrix.map(() => zero("s")));
   each(column, (beside) => {
@@ -355,21 +350,16 @@ function storeAll(
   lane: Axis,
   at: (sum: Scalar) => readonly Scalar[],
 ): void {
-  const tile = em.fresh("tile");
-  em.put({ k: "array", name: tile, parts: sums.flat().map((name) => variable(name, "f32", 4)) });
+  const element = arrayOf(em, sums);
   const axis = em.s.axis("factor", sums.length ** 2);
   const place = at(em.s.axisValue(axis));
-  em.loop(
-    undefined,
-    "at",
-    em.let("end", bin("+", from, lit(sums.length ** 2))),
-    (p) => {
-      const index = em.let("factor", bin("-", p, from));
-      em.bind(axis, index);
-      em.store(into, place, { k: "element", name: tile, index, dtype: "f32", width: 4 }, lane);
-    },
-    from,
-  );
+  em.uncounted(axis, sums.length ** 2, from, (i) => em.store(into, place, element(i), lane));
+}
+/** The sums as an array: an element of it, by a number that the loop that asks knows. */
+function arrayOf(em: Emitter, sums: readonly (readonly string[])[]): (index: X) => X {
+  const name = em.fresh("tile");
+  em.put({ k: "array", name, parts: sums.flat().map((sum) => variable(sum, "f32", 4)) });
+  return (index) => ({ k: "element", name, index, dtype: "f32", width: 4 });
 }
 
 /** A thread's four channels of a block: binds them, and says what is beside them. Threads beyond the last return. */
@@ -480,16 +470,14 @@ function resultLaunch(job: Job, n: Nest, f: Fitting, tile: number, room: Room): 
     em.bind(factor, em.let("factor", bin("+", bin("*", y, lit(b.side)), x)));
     return widen(em.x(element, col), 4);
   });
-  const results = em.fresh("tile");
-  em.put({ k: "array", name: results, parts: sums.flat().map((name) => variable(name, "f32", 4)) });
+  const result = arrayOf(em, sums);
   const colX = em.x(s.axisValue(col));
   const store = emitStore(em, n, true);
   const byColumn = store.byColumn(colX);
   const [high, wide] = f.window;
   const [below, beside] = [floorDiv(f.high, high), floorDiv(f.wide, wide)];
-  const first = { row: place.row, col: place.col };
   const start = (x: X, by: number): X => (by === 1 ? x : em.let("first", bin("/", x, lit(by))));
-  const [rowX, besideX] = [start(first.row, high), start(first.col, wide)];
+  const [rowX, besideX] = [start(place.row, high), start(place.col, wide)];
   const end = (from: X, many: number, size: Dim): X =>
     em.let("last", call("min", [bin("+", from, lit(many)), em.dim(size)], "i32"));
   const rowEnd = end(rowX, b.tile / high, below);
@@ -517,16 +505,9 @@ function resultLaunch(job: Job, n: Nest, f: Fitting, tile: number, room: Room): 
           );
           const up = bin("*", bin("-", y, rowX), lit(high * b.tile));
           const corner = em.let("at", bin("+", up, bin("*", bin("-", x, besideX), lit(wide))));
-          const positions = Array.from({ length: n.window }, (_, p): X => {
-            const inside = Math.floor(p / wide) * b.tile + (p % wide);
-            return {
-              k: "element",
-              name: results,
-              index: bin("+", corner, lit(inside)),
-              dtype: "f32",
-              width: 4,
-            };
-          });
+          const positions = Array.from({ length: n.window }, (_, p) =>
+            result(bin("+", corner, lit(Math.floor(p / wide) * b.tile + (p % wide)))),
+          );
           em.put({
             k: "run",
             fn: store.name,
