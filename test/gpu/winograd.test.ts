@@ -88,6 +88,35 @@ describe("convolutions by blocks", () => {
       }
   });
 
+  it("filters that a call brings or computes are no filters of theirs", async (context) => {
+    const source = `model M {
+      param p: f32[36, 20, 3, 3] = normal(0, 0.1)
+      fn given(x: f32[N, 20, 8, 8], w: f32[36, 20, 3, 3]) -> f32[N, 36, 8, 8] { relu(conv2d(x, w, padding = 1)) }
+      fn scaled(x: f32[N, 20, 8, 8], g: f32[36]) -> f32[N, 36, 8, 8] {
+        relu(conv2d(x, p * reshape(g, [36, 1, 1, 1]), padding = 1))
+      }
+    }`;
+    const own = compileText(source, { targets: [target] });
+    expect(own.emit("kernels", target.name)).not.toContain("winograd");
+    const net = await testCompiled(() => own).load(context);
+    const plain = referenceNet(own);
+    // The second call has another one.
+    for (const [entry, name, shape] of [
+      ["given", "w", [36, 20, 3, 3]],
+      ["scaled", "g", [36]],
+    ] as const)
+      for (const [call, n] of [2, 1, 0].entries()) {
+        const x = { shape: [n, 20, 8, 8], data: signed("x", [n, 20, 8, 8]) };
+        const filter = { shape: [...shape], data: signed(`${name}${call}`, [...shape]) };
+        const got = await net.call(entry, { x, [name]: filter });
+        const exact = plain.call(entry, {
+          x: dense("f32", x.shape, x.data),
+          [name]: dense("f32", filter.shape, filter.data),
+        })[entry].data;
+        allclose(got, exact, { rtol: 1e-5, atol: 1e-5 });
+      }
+  });
+
   it("a NaN stays in the blocks that see it", async (context) => {
     const net = await testCompiled(() => compiled).load(context);
     const shape = [1, 20, 24, 24];

@@ -102,7 +102,9 @@ export function packWeights(
     packed.set(g, (packed.get(g) ?? new Map<Value, Value>()).set(of, value));
   };
   for (const g of fused.groups) {
-    const form = filterFor(fused, layouts, g);
+    const wanted = filterFor(fused, layouts, g);
+    // What a call brings, or computes, has no form before it.
+    const form = wanted && fromParams(fused, wanted.of) ? wanted : undefined;
     if (form) {
       // What the filter is made of (a scale) is made on the way, where nobody else wants it.
       const owner = home.get(form.of);
@@ -131,6 +133,10 @@ export function packWeights(
   return { groups, packed, filters, home };
 }
 
+/** A parameter, or what is made of parameters alone and stored. */
+const fromParams = (fused: Fused, v: Value): boolean =>
+  v.node.op.name === "param" || fused.home.get(v)?.derived === true;
+
 /** Operands of the second factor that come from parameters alone and are not contiguous along the columns. */
 function weightsOf(fused: Fused, g: Region, layouts: Layouts): { value: Value; order: readonly number[] }[] {
   const s = loweringFor((v) => isStoredFor(fused.home, g, v));
@@ -143,8 +149,7 @@ function weightsOf(fused: Fused, g: Region, layouts: Layouts): { value: Value; o
   const { col, loads } = found;
   for (const load of loads) {
     const v = load.value;
-    const fromParams = v.node.op.name === "param" || fused.home.get(v)?.derived === true;
-    if (!fromParams || !load.free.includes(col)) continue;
+    if (!fromParams(fused, v) || !load.free.includes(col)) continue;
     if (lanesAlong(layouts.offset(s, v, load.at), col) === "vector") continue;
     // The axis whose coordinate is the column, alone.
     const axis = load.at.findIndex((q) => q.kind === "axis" && q.axis === col);
