@@ -60,6 +60,15 @@ export function verifyLaid(laid: Laid, step: string): void {
         fail(`${g.anchor.op.name} reads ${name(v)} before it is there`);
     }
 
+  // --- what is made ahead needs nothing of a call
+  for (const g of order) {
+    if (!g.derived) continue;
+    const late = [...(reads.get(g) ?? [])].find(
+      (v) => v.node.op.name === "input" || home.get(alias.get(v) ?? v)?.derived === false,
+    );
+    if (late) fail(`${g.anchor.op.name} is made ahead and reads ${name(late)}`);
+  }
+
   // --- packed copies are copies
   for (const [g, copies] of packed)
     for (const [of, made] of copies) {
