@@ -12,7 +12,7 @@ import { Identity } from "./ir/identity.ts";
 import { bindSymbols } from "./ir/transform.ts";
 import { type Graph, GraphLimit, type Node, type Value } from "./ir/types.ts";
 import { verify } from "./ir/verify.ts";
-import type { About } from "./kernel/launch.ts";
+import type { About, Routine } from "./kernel/launch.ts";
 import { blockEntry, type CheckedModel, type CheckedTrain, type HostExpr, type PortInfo } from "./model.ts";
 import {
   type BufferRun,
@@ -34,6 +34,7 @@ import { filtersFor, wantsBlocks } from "./phases/7-schedule/contraction/winogra
 import type { Offer } from "./phases/7-schedule/family.ts";
 import { type Scheduling, schedule } from "./phases/7-schedule/routine.ts";
 import { Schedules } from "./phases/7-schedule/same.ts";
+import { shareWords } from "./phases/7-schedule/words.ts";
 import type { ProgramContext } from "./phases/8-plan/blocks.ts";
 import { DerivedTable, planDerived } from "./phases/8-plan/derived.ts";
 import { KernelTable, KernelTexts } from "./phases/8-plan/kernels.ts";
@@ -147,7 +148,11 @@ export function build(given: CheckedModel, options: PipelineOptions): Built {
       },
       planning: { target, kernels, derived, places },
     };
-    const made = sources.map((src) => sized(src.name, src.span, () => entryOf(src, line)));
+    const scheduled = sources.map((src) => sized(src.name, src.span, () => scheduleEntry(src, line)));
+    const routines = shareWords(scheduled.map((x) => x.routine));
+    const made = sources.map((src, i) =>
+      sized(src.name, src.span, () => planned(src, scheduled[i], routines[i], line.planning)),
+    );
     stages.push(...made.map((m) => m.report));
     const entries = made.map((m) => m.plan);
     const units = planDerived(derived);
@@ -213,8 +218,16 @@ interface Line {
   readonly planning: ProgramContext;
 }
 
+/** An entry up to its kernels. */
+interface Scheduled {
+  readonly checked: Graph;
+  readonly graph: Graph;
+  readonly laid: Block<Laid>;
+  readonly routine: Block<Routine>;
+}
+
 /** The line: a graph, step by step, to what runs. After simplification each step does the same with the bodies of loops. */
-function entryOf(src: Source, line: Line): { plan: EntryPlan; report: StageReport } {
+function scheduleEntry(src: Source, line: Line): Scheduled {
   const { target, options, claims } = line;
   const maxBindings = limitOf(target, "maxStorageBuffersPerShaderStage");
 
@@ -241,8 +254,16 @@ function entryOf(src: Source, line: Line): { plan: EntryPlan; report: StageRepor
 
   const { graph, laid } = line.shared.of(src, simplified, line);
   const routine = mapBlocks(laid, (own, loop) => schedule(line.scheduling, own, loop));
-
-  const { plan, report } = planEntry(line.planning, {
+  return { checked, graph, laid, routine };
+}
+/** The end of the line: its kernels are those of the whole program. */
+function planned(
+  src: Source,
+  { checked, graph, laid }: Scheduled,
+  routine: Block<Routine>,
+  planning: ProgramContext,
+): { plan: EntryPlan; report: StageReport } {
+  const { plan, report } = planEntry(planning, {
     name: src.name,
     doc: src.doc,
     routine,
@@ -252,7 +273,7 @@ function entryOf(src: Source, line: Line): { plan: EntryPlan; report: StageRepor
   });
   return {
     plan,
-    report: { ...report, entry: src.name, target: target.name, checked, simplified: graph, laid },
+    report: { ...report, entry: src.name, target: planning.target.name, checked, simplified: graph, laid },
   };
 }
 

@@ -1,7 +1,7 @@
-// Kernels compared as data. In: kernel code and how its buffers are bound. Out: a string that is equal for two kernels
-// exactly where they differ in names only. Nothing is printed for it: names are numbers in order of declaration, buffers
-// and words of the uniform block their places, everything else a code of its own, each with a fixed number of fields or
-// with their count before them.
+// Kernels compared as data. In: kernel code, and how its buffers are bound. Out: a string that is equal for two kernels
+// exactly where they differ in names only, and one for which words of the uniform block do not count either. Nothing is
+// printed for them: names are numbers in order of declaration, buffers and words their places, everything else a code of its
+// own, each with a fixed number of fields or with their count before them.
 import type { DType } from "../ir/types.ts";
 import type { KernelCode, Stmt, Width, X } from "./code.ts";
 import { functionNames } from "./functions.ts";
@@ -18,8 +18,30 @@ const EXPRESSIONS = numbered(
 const STATEMENTS = numbered("let var array set for if store setShared run barrier return".split(" "));
 const BITS = new DataView(new ArrayBuffer(8));
 
+/** A kernel but for its words, and the number of the word at each place where there is one. */
+export interface Shape {
+  readonly text: string;
+  readonly words: readonly number[];
+}
+const shapes = new WeakMap<KernelCode, Shape>();
+/** Kernels share code, and what is found out about it. */
+export function shapeOf(k: KernelCode): Shape {
+  let own = shapes.get(k);
+  if (!own) {
+    own = makeShape(k);
+    shapes.set(k, own);
+  }
+  return own;
+}
 export function kernelKey(k: KernelCode, access: readonly ("read" | "read_write")[]): string {
+  const { text, words } = shapeOf(k);
+  const bound = access.map((a) => (a === "read" ? "r" : "w")).join("");
+  return `${k.uniforms.length} ${words.join()} ${bound} ${text}`;
+}
+
+function makeShape(k: KernelCode): Shape {
   const out: number[] = [];
+  const words: number[] = [];
   const names = new Map<string, number>();
   const code = (table: ReadonlyMap<string, number>, word: string): void => {
     const n = table.get(word);
@@ -58,7 +80,8 @@ export function kernelKey(k: KernelCode, access: readonly ("read" | "read_write"
         int(BITS.getInt32(0));
         return;
       case "uniform":
-        out.push(uniforms.get(x.slot) as number, x.bits ? 1 : 0);
+        words.push(uniforms.get(x.slot) as number);
+        out.push(x.bits ? 1 : 0);
         return;
       case "override":
         out.push(overrides.get(x.slot) as number);
@@ -155,11 +178,8 @@ export function kernelKey(k: KernelCode, access: readonly ("read" | "read_write"
         return;
     }
   };
-  out.push(k.uniforms.length, k.overrides.length, k.workgroup, k.subgroups ? 1 : 0, k.buffers.length);
-  k.buffers.forEach((b, i) => {
-    type(b.dtype, b.wide ? 4 : 1);
-    out.push(access[i] === "read" ? 0 : 1);
-  });
+  out.push(k.overrides.length, k.workgroup, k.subgroups ? 1 : 0, k.buffers.length);
+  for (const b of k.buffers) type(b.dtype, b.wide ? 4 : 1);
   out.push(k.shared.length);
   for (const s of k.shared) {
     name(s.name);
@@ -180,7 +200,7 @@ export function kernelKey(k: KernelCode, access: readonly ("read" | "read_write"
   }
   block(k.body);
   // Every code is below 2 ** 16: a name's is, since the nodes of a graph are.
-  let key = "";
-  for (let i = 0; i < out.length; i += 4096) key += String.fromCharCode(...out.slice(i, i + 4096));
-  return key;
+  let text = "";
+  for (let i = 0; i < out.length; i += 4096) text += String.fromCharCode(...out.slice(i, i + 4096));
+  return { text, words };
 }

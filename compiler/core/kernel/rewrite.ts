@@ -1,5 +1,6 @@
 // Kernel code with other names, buffers and words. In: what each is now. Out: functions on expressions, statements and
-// functions. What is shared in the code stays shared, and an expression in which nothing changes stays what it is.
+// functions. What is shared in the code stays shared, unless places are told apart, and an expression in which nothing
+// changes stays what it is.
 import {
   type BufferSlot,
   type CodeFunction,
@@ -19,6 +20,8 @@ export interface Rewriting {
   readonly name?: (name: string) => string;
   readonly variable?: (x: Extract<X, { k: "var" }>) => X;
   readonly uniform?: (x: Extract<X, { k: "uniform" }>) => X;
+  /** What is shared is asked about at each of its places, in the order in which they are read. */
+  readonly apart?: true;
   readonly override?: (slot: OverrideSlot) => OverrideSlot;
   /** Of `/` and `%`: what is divided by now, `by`, in the expression that was `x`. */
   readonly divisor?: (by: X, x: X) => X;
@@ -30,7 +33,7 @@ export function rewriting(to: Rewriting) {
   const made = new Map<X, X>();
   const expr = (x: X): X => {
     if (x.k === "lit") return x;
-    let out = made.get(x);
+    let out = to.apart ? undefined : made.get(x);
     if (!out) {
       out = own(withParts(x, partsOf(x).map(expr)), x);
       made.set(x, out);
