@@ -1,4 +1,4 @@
-// Sizes that a kernel divides by again and again, as constants of its pipeline: one text still serves all layers, and the
+// Sizes that a kernel divides by (again and again, or at all), as constants of its pipeline: one text still serves all layers, and the
 // device's compiler sees a literal, by which it multiplies and shifts. In: a launch. Out: the same, with those of its words
 // that are such sizes, and the same at every call, as overrides; and with them small literals, which others have as words.
 import { asConst } from "../dims/dim.ts";
@@ -14,8 +14,11 @@ import {
 import type { Launch } from "./launch.ts";
 import { rewriting } from "./rewrite.ts";
 
-export function withOverrides(l: Launch): Launch {
-  const { words: hot, literals } = divisorsInLoops(l.code);
+/** Which divisions count: those in loops, or all. */
+export type Divisors = "loops" | "all";
+
+export function withOverrides(l: Launch, which: Divisors): Launch {
+  const { words: hot, literals } = divisorsOf(l.code, which);
   const value = (i: number): number | undefined => {
     const n = asConst(l.uniforms[i]);
     // By an empty axis nothing divides: such a kernel does not run, and a device may refuse it.
@@ -81,13 +84,13 @@ function namesIn(code: KernelCode): ReadonlySet<string> {
 }
 
 /**
- * Words that are divided by in a loop, or in a function that a loop calls, and divisions there by literals that are held.
- * Elsewhere a division is soon over.
+ * Words that are divided by, and divisions by literals that are held: anywhere, or in a loop and in functions that a loop
+ * calls. Elsewhere a division is soon over.
  */
-function divisorsInLoops(code: KernelCode): {
-  readonly words: ReadonlySet<UniformSlot>;
-  readonly literals: ReadonlyMap<X, number>;
-} {
+function divisorsOf(
+  code: KernelCode,
+  which: Divisors,
+): { readonly words: ReadonlySet<UniformSlot>; readonly literals: ReadonlyMap<X, number> } {
   const words = new Set<UniformSlot>();
   const literals = new Map<X, number>();
   const called = new Set<string>();
@@ -99,7 +102,7 @@ function divisorsInLoops(code: KernelCode): {
     if (x.k === "bin" && x.dtype === "i32" && (x.op === "/" || x.op === "%")) {
       const by = x.b.k === "splat" ? x.b.a : x.b;
       if (by.k === "uniform") words.add(by.slot);
-      if (by.k === "lit" && HELD.includes(by.value)) literals.set(x, by.value);
+      if (which === "loops" && by.k === "lit" && HELD.includes(by.value)) literals.set(x, by.value);
     }
     const parts = partsOf(x);
     for (let i = 0; i < parts.length; i++) expr(parts[i]);
@@ -118,11 +121,11 @@ function divisorsInLoops(code: KernelCode): {
         if (inLoop && s.k === "run") called.add(s.fn);
     }
   };
-  for (const s of code.body) stmt(s, false);
+  for (const s of code.body) stmt(s, which === "all");
   // A function is declared before those that call it.
   const all: CodeFunction[] = [...code.functions].reverse();
   for (const f of all) {
-    const inLoop = called.has(f.name);
+    const inLoop = which === "all" || called.has(f.name);
     for (const s of f.body) stmt(s, inLoop);
     if (inLoop && f.result) expr(f.result);
   }

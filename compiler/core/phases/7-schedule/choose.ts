@@ -1,7 +1,7 @@
 // Picks how a group is computed: the first choice of the first family that has one. In: a group with layouts. Out: Launches.
 import { InternalError } from "../../diagnostics/index.ts";
 import type { Node } from "../../ir/types.ts";
-import { withOverrides } from "../../kernel/overrides.ts";
+import { type Divisors, withOverrides } from "../../kernel/overrides.ts";
 import type { Region } from "../../regions/region.ts";
 import type { Target } from "../../targets.ts";
 import { OfGroups } from "./asked.ts";
@@ -44,7 +44,8 @@ export function scheduleGroup(ctx: ScheduleContext, group: Region): Launches {
 function lowerOffer(job: Job, offers: readonly Offer[], pick: number): Launches {
   const { family, choice } = offers[pick];
   const { list: made, temporaries } = family.lower(job, choice);
-  const list = job.ctx.target.literalDivisors ? made.map(withOverrides) : made;
+  const where = constantsIn(job, family);
+  const list = where ? made.map((l) => withOverrides(l, where)) : made;
   if (offers.length === 1) return { list, temporaries };
   const chosen = `  choice ${offerText(offers[pick])}`;
   const others = offers.filter((_, i) => i !== pick).map((o) => `  or     ${offerText(o)}`);
@@ -52,6 +53,11 @@ function lowerOffer(job: Job, offers: readonly Offer[], pick: number): Launches 
     list: list.map((l) => ({ ...l, code: { ...l.code, nest: [...l.code.nest, chosen, ...others] } })),
     temporaries,
   };
+}
+/** Where kernels have sizes that they divide by as constants. What is made ahead runs once, which pays for no pipeline more. */
+function constantsIn({ ctx, group }: Job, family: Family): Divisors | undefined {
+  if (family.brief && !group.derived) return "all";
+  return ctx.target.literalDivisors ? "loops" : undefined;
 }
 const offerText = ({ family, choice }: Offer): string =>
   [family.name, ...Object.entries(choice).map(([what, n]) => `${what} ${n}`)].join(", ").replace(",", ":");

@@ -46,6 +46,8 @@ export interface Family<C extends Choice = Choice> {
   readonly version?: number;
   /** Whether it computes this composite or algorithm as a whole on this target: it is not expanded then. */
   claims?(node: Node, target: Target): boolean;
+  /** Its kernels are of few statements. */
+  readonly brief?: true;
   /** What a launch of it binds beside operands and results of what it claims: temporaries. */
   readonly room?: number;
   /** The ways to compute a group here; the first is the default. None where it is not for this family. */

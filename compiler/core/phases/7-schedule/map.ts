@@ -21,6 +21,7 @@ type Choice = { readonly threads: number };
 
 export const mapFamily: Family<Choice> = {
   name: "map",
+  brief: true,
   choices({ group, ctx }) {
     // A contraction is one, too, with its fold in the thread: where it has no rows and columns, nothing else is left.
     if (group.kind !== "map" && group.kind !== "contraction") return [];
