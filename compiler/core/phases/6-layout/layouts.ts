@@ -3,11 +3,13 @@
 // In: fused groups. Out: an order and strides per stored value.
 
 import { asConst, type Dim, equal, isConst, isMultipleOf, mul, ONE } from "../../dims/dim.ts";
-import type { DType, Value } from "../../ir/types.ts";
+import { usersOf } from "../../ir/build.ts";
+import type { DType, Node, Value } from "../../ir/types.ts";
 import { lanesAlong } from "../../kernel/facts.ts";
 import { foldOf, type ScalarContext } from "../../kernel/lowering.ts";
 import { loadsOf, type Scalar } from "../../kernel/scalar.ts";
 import { loweringFor, lowerValue } from "../../kernel/values.ts";
+import { transposeOp } from "../../ops/movement.ts";
 import { factsOf } from "../../regions/facts.ts";
 import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
 
@@ -97,12 +99,13 @@ export function seenAsBytes(fused: Fused): Set<Value> {
 /** Chooses layouts for all stored values of a fused graph. */
 export function chooseLayouts(fused: Fused, fixed: ReadonlySet<Value>): Layouts {
   const layouts = createLayouts();
+  const users = usersOf(fused.graph.nodes);
   for (const g of fused.groups) {
     for (const root of g.roots) {
       if (fixed.has(root) || root.type.shape.length < 2 || g.kind === "claimed") continue;
       const order =
         g.kind === "contraction"
-          ? (columnsInnermost(g, root) ?? channelsInnermost(fused, g, root, layouts))
+          ? (columnsInnermost(g, root) ?? channelsInnermost(fused, g, root, layouts) ?? asRead(users, root))
           : (likeOperands(fused, g, root, layouts) ?? channelsInnermost(fused, g, root, layouts));
       if (order && !isRowMajor(order)) layouts.set(root, order);
     }
@@ -165,6 +168,19 @@ function channelsInnermost(
   );
   if (channel < 0) return undefined;
   return [...rowMajorOrder(root).filter((i) => i !== channel), channel];
+}
+
+/**
+ * All read it with its axes in another order (heads that are brought together again): it lies in that one, where the innermost
+ * axis is the same, and what reads it finds its rows in one piece.
+ */
+function asRead(users: ReadonlyMap<Value, readonly Node[]>, root: Value): readonly number[] | undefined {
+  const orders = (users.get(root) ?? []).map(({ op, attrs }) =>
+    op === transposeOp ? (attrs.perm as readonly number[]) : rowMajorOrder(root),
+  );
+  const [order] = orders;
+  if (!order || order.at(-1) !== order.length - 1) return undefined;
+  return orders.every((o) => o.every((axis, i) => axis === order[i])) ? order : undefined;
 }
 
 /** Elsewhere: lie as the operands of the same rank lie. */
