@@ -35,11 +35,13 @@ export const subgroupFamily: Family<Choice> = {
     const lanes = subgroupOf(target);
     const nest = job.group.kind === "contraction" ? job.nest() : undefined;
     if (lanes === undefined || !nest) return [];
-    const { rows } = target.tile;
+    const { rows: most } = target.tile;
+    const sizes = [most, most / 2, most / 4];
+    const rows = isSmall(nest) ? most / 4 : most;
     const { all } = tilesOf({ lanes, rows }, nest);
     return [
       ...splitsOf(job, nest, all, stepsOf(job, nest)).map((split) => ({ lanes, rows, split })),
-      ...[rows / 2, rows / 4].map((fewer) => ({ lanes, rows: fewer, split: 1 })),
+      ...sizes.filter((n) => n !== rows).map((n) => ({ lanes, rows: n, split: 1 })),
     ];
   },
   lower: (job, choice) => subgroupTiles(job, job.nest() as Nest, choice),
@@ -304,12 +306,19 @@ const batchX = (em: Emitter, batch: Axis): X => em.stack[0].bound.get(batch) ?? 
 
 /** What a symbol counts for when a tile is chosen. */
 const NOMINAL_ROWS = 32;
+const nominal = (d: Dim): number =>
+  asConst(d) ?? asConst(substitute(d, () => NOMINAL_ROWS)) ?? Number.POSITIVE_INFINITY;
+/**
+ * Operations that take no time worth speaking of, with any tile: what counts is that a tile of 32 rows is compiled for 0.4 s and
+ * one of 8 for 0.1 s, and that there are tiles for all cores.
+ */
+const SMALL = 2 ** 21;
+const isSmall = (n: Nest): boolean => nominal(costOf(n)) < SMALL;
 /** Rows of a register tile: whole windows, not many more than there are. */
 function rowsPerTile(most: number, window: number, rows: Dim): number {
   let tile = Math.max(window, Math.floor(most / window) * window);
   // A literal row count smaller than the tile, or few rows per unit of the symbols, take a smaller tile.
-  const known = asConst(rows) ?? asConst(substitute(rows, () => NOMINAL_ROWS));
-  if (known !== undefined) while (tile > 8 && tile % (2 * window) === 0 && tile / 2 >= known) tile /= 2;
+  while (tile > 8 && tile % (2 * window) === 0 && tile / 2 >= nominal(rows)) tile /= 2;
   return tile;
 }
 /** Where nothing is contiguous, what gives most terms a turn goes innermost; of those the longest, window-like ones outside. */
