@@ -25,12 +25,13 @@ export interface ReadyKernel {
   readonly layoutKey: string;
   readonly access: Kernel["access"];
   readonly blockBytes: number;
+  readonly spare: boolean | undefined;
 }
 
 export interface Pipelines {
   /** As the program numbers them; undefined for those that no entry needs. */
   readonly kernels: readonly (ReadyKernel | undefined)[];
-  /** Each has run once. */
+  /** Each has run once, but for spare ones. */
   readonly warm: Promise<void>;
   /** A bind group; `at` gives a storage binding, or undefined for an empty tensor, which gets a stand-in. */
   group(
@@ -55,12 +56,13 @@ export async function compilePipelines(
   const layouts = new Map<string, GPUBindGroupLayout>();
   const made = new Map<string, Promise<GPUComputePipeline>>();
   let done = 0;
-  const report = (phase: "compile" | "warm-up"): void => tell?.({ phase, done: ++done, total: made.size });
+  const report = (phase: "compile" | "warm-up", total: number): void =>
+    tell?.({ phase, done: ++done, total });
   const needed = neededKernels(program);
 
   const pending = program.kernels.map((kernel, i) => {
     if (!needed.has(i)) return undefined;
-    const { text, name: label, access, constants, uniformWords } = kernel;
+    const { text, name: label, access, constants, uniformWords, spare } = kernel;
     const module = modules.get(text) ?? device.createShaderModule({ label, code: artefact.texts[text] });
     modules.set(text, module);
     const layoutKey = access.join();
@@ -76,12 +78,12 @@ export async function compilePipelines(
       });
       made.set(key, pipeline);
       pipeline.then(
-        () => report("compile"),
+        () => report("compile", made.size),
         () => undefined,
       );
     }
     const blockBytes = alignTo(Math.max(uniformWords, 1) * 4, 16);
-    return { label, module, pipeline, rest: { layout, layoutKey, access, blockBytes } };
+    return { label, module, pipeline, rest: { layout, layoutKey, access, blockBytes, spare } };
   });
   const scope = device.popErrorScope();
   // Settled, so that no second rejection goes unheard.
@@ -116,7 +118,7 @@ export async function compilePipelines(
     return device.createBindGroup({ layout: kernel.layout, entries });
   };
   done = 0;
-  const warm = warmUp(session, kernels, group, () => report("warm-up"));
+  const warm = warmUp(session, kernels, group, (total) => report("warm-up", total));
   warm.catch(() => undefined); // told to who waits for it
   return { kernels, warm, group };
 }
@@ -154,17 +156,17 @@ async function compileError(
 const AHEAD = 4;
 
 /**
- * Runs every pipeline once with no work: word 0 of the uniform block, where workgroups end, is 0. A software adapter compiles
+ * Runs every pipeline that calls of usual sizes run once with no work: word 0 of the uniform block, where workgroups end, is 0. A software adapter compiles
  * a kernel when it runs, for up to seconds: few at a time, so that progress is told as it is made and closing waits for few.
  */
 async function warmUp(
   session: PipelineHost,
   ready: Pipelines["kernels"],
   group: Pipelines["group"],
-  report: () => void,
+  report: (total: number) => void,
 ): Promise<void> {
   const { device } = session;
-  const kernels = ready.filter((k) => k !== undefined);
+  const kernels = ready.filter((k) => k !== undefined).filter((k) => !k.spare);
   const size = Math.max(16, ...kernels.map((k) => k.blockBytes));
   const zeros = session.createBuffer("zeros", size, UNIFORM | COPY_DST);
   const byPipeline = new Map(kernels.map((k) => [k.pipeline, k]));
@@ -181,7 +183,7 @@ async function warmUp(
     pass.dispatchWorkgroups(1);
     pass.end();
     device.queue.submit([encoder.finish()]);
-    const ran = session.wait(device.queue.onSubmittedWorkDone()).then(report);
+    const ran = session.wait(device.queue.onSubmittedWorkDone()).then(() => report(byPipeline.size));
     ran.catch(() => undefined); // whoever waits for one that failed waits for no other
     running.push(ran);
     if (session.software && running.length >= AHEAD) await running.shift();

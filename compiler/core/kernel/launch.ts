@@ -23,6 +23,8 @@ export interface Launch {
   readonly buffers: readonly Binding[];
   /** Floating-point operations, roughly. */
   readonly cost: Dim;
+  /** Calls of unusual sizes alone have work for it. */
+  readonly spare?: true;
 }
 /** What computes a group: kernels in order. One is the ordinary case. */
 export interface Launches {

@@ -23,6 +23,8 @@ interface Row {
   readonly entry: Entry;
   readonly name: string;
   readonly overrides: readonly number[];
+  /** No launch of it is for usual calls. */
+  spare: boolean;
 }
 
 /** The texts of all programs' kernels, each once. */
@@ -96,10 +98,12 @@ export class KernelTable {
         this.entries.push(entry);
         this.entryOf.set(key, entry);
       }
-      this.rows.push({ entry, name, overrides });
+      this.rows.push({ entry, name, overrides, spare: true });
       this.rowOf.set(whole, index);
     }
-    this.rows[index].entry.sites.add(site);
+    const row = this.rows[index];
+    row.spare &&= launch.spare ?? false;
+    row.entry.sites.add(site);
     return index;
   }
   name(i: number): string {
@@ -138,7 +142,7 @@ export class KernelTable {
         return [e, backend.print(e.code, { access: e.access, notes, minify: texts.minify })];
       }),
     );
-    return this.rows.map(({ entry, name, overrides }) => {
+    return this.rows.map(({ entry, name, overrides, spare }) => {
       const { text, features, overrides: words } = printed.get(entry) as PrintedKernel;
       const asked = features.filter((f) => !given.includes(f));
       return {
@@ -147,6 +151,7 @@ export class KernelTable {
         access: entry.access,
         uniformWords: 2 + entry.code.uniforms.length,
         ...(asked.length > 0 ? { features: asked } : {}),
+        ...(spare ? { spare } : {}),
         ...(words.length > 0
           ? { constants: Object.fromEntries(words.map((word, i) => [word, overrides[i]])) }
           : {}),

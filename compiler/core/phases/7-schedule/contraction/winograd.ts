@@ -263,7 +263,8 @@ function blocks(job: Job, n: Nest, tile: number): Launches {
   ]);
   if (filter.spare) {
     const whole = { ...n, s: n.s.fork() };
-    list.push(...where(sub(1, fits), subgroupTiles(job, whole, choice).list));
+    const other = where(sub(1, fits), subgroupTiles(job, whole, choice).list);
+    list.push(...other.map((l): Launch => ({ ...l, spare: true })));
   }
   return { list, temporaries: [room.value] };
 }
