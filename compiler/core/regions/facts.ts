@@ -1,6 +1,6 @@
 // What fusion asks of a node, and what its expression alone answers: nothing here depends on what else is in the graph.
 // Asked once for each shape of node: two layers of one kind, and the programs of three targets, share the answers.
-import { asConst, equal, isConst, product, substitute } from "../dims/dim.ts";
+import { asConst, type Dim, equal, isConst, product, substitute } from "../dims/dim.ts";
 import { attrsText, isGraph, NO_ORIGIN, opKey, typeText } from "../ir/build.ts";
 import type { Node, Value } from "../ir/types.ts";
 import { applySplits, contractionOf, splitsOf } from "../kernel/contraction.ts";
@@ -19,6 +19,8 @@ export interface ContractionFacts {
   readonly split: readonly number[];
   /** Of those, where the members are columns. */
   readonly splitCols: readonly number[];
+  /** Terms of each sum. */
+  readonly terms: Dim;
   /** Many small products: no more than four rows or columns in each of a batch. */
   readonly narrow: boolean;
 }
@@ -145,6 +147,7 @@ function contraction(n: Node): ContractionFacts | undefined {
     batch: c ? numbers(c.batch) : [],
     split,
     splitCols: split.filter((i) => c?.cols.includes(parts.get(at[i])?.member as Axis)),
+    terms: product(fold.axes.map((a) => a.extent)),
     narrow: c !== undefined && c.batch.length > 0 && [c.rows, c.cols].some((list) => isFew(s, list)),
   };
 }

@@ -12,6 +12,7 @@ import { isStoredFor, type Region } from "../../regions/region.ts";
 import type { Laid } from "../6-layout/layout.ts";
 import { ForTargets } from "./asked.ts";
 import { groupName } from "./common.ts";
+import { isMinor } from "./contraction/minor.ts";
 import type { ScheduleContext } from "./family.ts";
 
 interface Seen {
@@ -24,7 +25,8 @@ interface Seen {
 function seen(ctx: ScheduleContext, laid: Laid, g: Region): Seen | undefined {
   // Families choose otherwise in a training step (contraction/split.ts).
   const trains = ctx.fused.graph.writes.length > 0 ? "trains" : "";
-  const parts: string[] = [g.kind, g.derived ? "derived" : "", trains, groupName(g)];
+  const minor = isMinor(ctx.fused, g) ? "minor" : "";
+  const parts: string[] = [g.kind, g.derived ? "derived" : "", trains, minor, groupName(g)];
   const values = new Map<Value, number>();
   const nodes = new Map<Node, number>();
   const packed = ctx.packed.get(g);

@@ -11,6 +11,7 @@ import {
   min,
   mul,
   substitute,
+  symbols,
 } from "../../../dims/dim.ts";
 import { bin, call, lit, part, variable, vec, widen, type X } from "../../../kernel/code.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
@@ -21,6 +22,7 @@ import { loadsOf } from "../../../kernel/scalar.ts";
 import { subgroupOf } from "../../../targets.ts";
 import { emitterFor, finish, groupName, laneX } from "../common.ts";
 import type { Family, Job, Launches } from "../family.ts";
+import { isMinor, NOMINAL_ROWS, nominal } from "./minor.ts";
 import { costOf, describe, type Nest, type Segment } from "./nest.ts";
 import { Cut, Parts, splitsOf } from "./split.ts";
 import { inBlocks, type LongSum, longSum, SERIAL } from "./sums.ts";
@@ -37,7 +39,7 @@ export const subgroupFamily: Family<Choice> = {
     if (lanes === undefined || !nest) return [];
     const { rows: most } = target.tile;
     const sizes = [most, most / 2, most / 4];
-    const rows = isSmall(nest) ? most / 4 : most;
+    const rows = isSmall(nest) || isHead(job, nest) ? most / 4 : most;
     const { all } = tilesOf({ lanes, rows }, nest);
     return [
       ...splitsOf(job, nest, all, stepsOf(job, nest)).map((split) => ({ lanes, rows, split })),
@@ -78,7 +80,7 @@ function stepsOf(job: Job, n: Nest): Dim {
     .reduce((a, d) => min(a, d));
 }
 
-function tilesOf(t: Omit<Choice, "split">, n: Nest) {
+function tilesOf(t: Pick<Choice, "lanes" | "rows">, n: Nest) {
   const TM = rowsPerTile(t.rows, n.window, n.row.extent);
   const rowTiles = ceilDiv(n.row.extent, TM);
   const colTiles = ceilDiv(n.col.extent, t.lanes * 4);
@@ -304,16 +306,22 @@ function subgroupSegment(
 }
 const batchX = (em: Emitter, batch: Axis): X => em.stack[0].bound.get(batch) ?? lit(0);
 
-/** What a symbol counts for when a tile is chosen. */
-const NOMINAL_ROWS = 32;
-const nominal = (d: Dim): number =>
-  asConst(d) ?? asConst(substitute(d, () => NOMINAL_ROWS)) ?? Number.POSITIVE_INFINITY;
 /**
  * Operations that take no time worth speaking of, with any tile: what counts is that a tile of 32 rows is compiled for 0.4 s and
  * one of 8 for 0.1 s, and that there are tiles for all cores.
  */
 const SMALL = 2 ** 21;
 const isSmall = (n: Nest): boolean => nominal(costOf(n)) < SMALL;
+/**
+ * The layer behind what was pooled: an example is a row, and calls of one are as usual as calls of many; a tile of few rows takes
+ * half the time there, and for many twice what is next to nothing of the whole.
+ */
+function isHead({ ctx, group }: Job, { row, col, batch, segments }: Nest): boolean {
+  const open = (d: Dim): boolean => symbols(d).size > 0;
+  const others = [col, batch, ...segments.flatMap((q) => q.k)];
+  const examples = symbols(row.extent).size === 1 && asConst(substitute(row.extent, () => 1)) === 1;
+  return examples && !others.some((x) => open(x.extent)) && isMinor(ctx.fused, group);
+}
 /** Rows of a register tile: whole windows, not many more than there are. */
 function rowsPerTile(most: number, window: number, rows: Dim): number {
   let tile = Math.max(window, Math.floor(most / window) * window);
