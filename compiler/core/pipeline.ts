@@ -13,6 +13,7 @@ import { bindSymbols } from "./ir/transform.ts";
 import { type Graph, GraphLimit, type Node, type Value } from "./ir/types.ts";
 import { verify } from "./ir/verify.ts";
 import type { About, Routine } from "./kernel/launch.ts";
+import { verifyKernel } from "./kernel/verify.ts";
 import { blockEntry, type CheckedModel, type CheckedTrain, type HostExpr, type PortInfo } from "./model.ts";
 import {
   type BufferRun,
@@ -52,7 +53,7 @@ import { requiresOf } from "./phases/8-plan/requires.ts";
 import type { FlatTensors, ReferenceModel, ReferenceStep } from "./reference/net.ts";
 import type { Region } from "./regions/region.ts";
 import { verifyFused, verifyRegions } from "./regions/verify.ts";
-import { limitOf, type Target } from "./targets.ts";
+import { limitOf, rulesOf, type Target } from "./targets.ts";
 
 export interface PipelineOptions {
   readonly targets: readonly Target[];
@@ -149,7 +150,10 @@ export function build(given: CheckedModel, options: PipelineOptions): Built {
       planning: { target, kernels, derived, places },
     };
     const scheduled = sources.map((src) => sized(src.name, src.span, () => scheduleEntry(src, line)));
-    const routines = shareWords(scheduled.map((x) => x.routine));
+    const routines = shareWords(
+      scheduled.map((x) => x.routine),
+      options.verify ? (code) => verifyKernel(code, rulesOf(target)) : undefined,
+    );
     const made = sources.map((src, i) =>
       sized(src.name, src.span, () => planned(src, scheduled[i], routines[i], line.planning)),
     );

@@ -7,7 +7,11 @@ import { shapeOf } from "../../kernel/key.ts";
 import type { Launch, Launches, Routine, Step } from "../../kernel/launch.ts";
 import { rewriting } from "../../kernel/rewrite.ts";
 
-export function shareWords(routines: readonly Block<Routine>[]): Block<Routine>[] {
+/** `look` is shown every kernel that is made for it. */
+export function shareWords(
+  routines: readonly Block<Routine>[],
+  look?: (code: KernelCode) => void,
+): Block<Routine>[] {
   const byShape = new Map<string, Set<KernelCode>>();
   for (const routine of routines)
     for (const { own } of eachBlock(routine))
@@ -17,7 +21,11 @@ export function shareWords(routines: readonly Block<Routine>[]): Block<Routine>[
         byShape.set(text, alike.add(code));
       }
   const instead = new Map<KernelCode, Instead>();
-  for (const alike of byShape.values()) if (alike.size > 1) unite([...alike], instead);
+  for (const alike of byShape.values()) {
+    if (alike.size === 1) continue;
+    const code = unite([...alike], instead);
+    if (!alike.has(code)) look?.(code);
+  }
 
   const launch = (l: Launch): Launch => {
     const to = instead.get(l.code);
@@ -39,8 +47,8 @@ interface Instead {
   readonly words: readonly number[];
 }
 
-/** Kernels of one shape: a word for each set of places at which none of them tells words apart. */
-function unite(codes: readonly KernelCode[], instead: Map<KernelCode, Instead>): void {
+/** The one for kernels of one shape: a word for each set of places at which none of them tells words apart. */
+function unite(codes: readonly KernelCode[], instead: Map<KernelCode, Instead>): KernelCode {
   const words = codes.map((code) => shapeOf(code).words);
   const wordOf = new Map<string, number>();
   // By word, where it is read first.
@@ -62,6 +70,7 @@ function unite(codes: readonly KernelCode[], instead: Map<KernelCode, Instead>):
   const order = finest < 0 ? first : code.uniforms.map((_, word) => words[finest].indexOf(word));
   for (const [i, own] of codes.entries())
     if (own !== code) instead.set(own, { code, words: order.map((place) => words[i][place]) });
+  return code;
 }
 
 /** The code with a word of its own at each place: `at` tells which, `first` where each of them is read first. */
