@@ -190,7 +190,7 @@ export const cpuSubgroup: Target = {
   tile: { rows: 32, cols: 32, depth: 16, high: 4, wide: 4, slices: 1 },
   literalDivisors: false,
   ways: 8,
-  statements: { most: 500, shared: 400 },
+  statements: { most: 450, shared: 350 },
   winograd: { image: 24, result: 27 },
   dearTexts: true,
   fastShared: false,

@@ -25,7 +25,6 @@ import { foldOf, type ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
 import { children, foldsOf, loadsBesideFolds, loadsOf } from "../../../kernel/scalar.ts";
 import type { Region } from "../../../regions/region.ts";
-import { subgroupOf } from "../../../targets.ts";
 import { decode, extentOf, groupLowering, lowerRoot } from "../common.ts";
 import type { ScheduleContext } from "../family.ts";
 
@@ -219,11 +218,10 @@ export function nestOf(ctx: ScheduleContext, g: Region): Nest | undefined {
   const unseen = physical.filter((a) => !seen.has(a) && !isConst(a.extent, 1));
   const ranked = rank([...rowsOf, ...unseen]);
   // Where no axis of k lies side by side in the first factor, but one of its rows does, that is the innermost row: what is
-  // staged is read by fours along it. Lanes of a subgroup take a row each.
+  // staged, or a lane of a subgroup loads, is read by fours along it.
   const first4 = swap ? c.b : c.a;
   const side = (axis: Axis): boolean => isMultipleOf(axis.extent, 4) && liesAlong(ctx, s, first4, axis);
-  const beside = windowAxes.length === 0 && !c.k.some(side) ? ranked.find(side) : undefined;
-  const inner = beside && subgroupOf(ctx.target) === undefined ? beside : undefined;
+  const inner = windowAxes.length === 0 && !c.k.some(side) ? ranked.find(side) : undefined;
   const rows = inner ? [...ranked.filter((a) => a !== inner), inner] : ranked;
   const cols = rank(colsOf);
   const batches = rank(c.batch);

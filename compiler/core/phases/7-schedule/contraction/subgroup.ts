@@ -329,12 +329,15 @@ function rowsPerTile(most: number, window: number, rows: Dim): number {
   while (tile > 8 && tile % (2 * window) === 0 && tile / 2 >= nominal(rows)) tile /= 2;
   return tile;
 }
-/** Where nothing is contiguous, what gives most terms a turn goes innermost; of those the longest, window-like ones outside. */
+/**
+ * Where nothing is contiguous, what gives most terms a turn goes innermost; of those the last, whose neighbours lie near each
+ * other (columns of an image rather than examples), window-like ones outside.
+ */
 function innermostK(s: ScalarContext, k: readonly Axis[]): Axis {
   const live = k.filter((a) => !isConst(a.extent, 1));
   if (live.length === 0) return k[0] ?? s.axis("k", 1);
-  const length = (a: Axis): number => asConst(a.extent) ?? 1e6;
-  return [...live].sort((a, b) => termsOf(a) - termsOf(b) || length(a) - length(b)).at(-1) as Axis;
+  const long = (a: Axis): number => ((asConst(a.extent) ?? NOMINAL_ROWS) > 4 ? 1 : 0);
+  return [...live].sort((a, b) => termsOf(a) - termsOf(b) || long(a) - long(b)).at(-1) as Axis;
 }
 /** Terms of a turn of the loop over an axis: as many as divide it, four at most. */
 const termsOf = (k: Axis): number => [4, 3, 2].find((n) => isMultipleOf(k.extent, n)) ?? 1;
