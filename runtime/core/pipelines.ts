@@ -156,8 +156,9 @@ async function compileError(
 const AHEAD = 4;
 
 /**
- * Runs every pipeline that calls of usual sizes run once with no work: word 0 of the uniform block, where workgroups end, is 0. A software adapter compiles
- * a kernel when it runs, for up to seconds: few at a time, so that progress is told as it is made and closing waits for few.
+ * Runs every pipeline that calls of usual sizes need, once and with no work: word 0 of the uniform block, where workgroups
+ * end, is 0. A software adapter compiles a kernel when it runs, for up to seconds: few at a time, so that progress is told as
+ * it is made and closing waits for few.
  */
 async function warmUp(
   session: PipelineHost,

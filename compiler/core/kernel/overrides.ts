@@ -1,6 +1,7 @@
-// Sizes that a kernel divides by (again and again, or at all), as constants of its pipeline: one text still serves all layers, and the
-// device's compiler sees a literal, by which it multiplies and shifts. In: a launch. Out: the same, with those of its words
-// that are such sizes, and the same at every call, as overrides; and with them small literals, which others have as words.
+// Sizes that a kernel divides by (again and again, or at all), as constants of its pipeline: one text still serves all
+// layers, and the device's compiler sees a literal, by which it multiplies and shifts. In: a launch. Out: the same, with those
+// of its words that are such sizes, and the same at every call, as overrides; and with them, in loops, small literals, which
+// others have as words.
 import { asConst } from "../dims/dim.ts";
 import {
   type CodeFunction,

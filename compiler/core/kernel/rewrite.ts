@@ -33,10 +33,10 @@ export function rewriting(to: Rewriting) {
   const made = new Map<X, X>();
   const expr = (x: X): X => {
     if (x.k === "lit") return x;
-    let out = to.apart ? undefined : made.get(x);
+    let out = made.get(x);
     if (!out) {
       out = own(withParts(x, partsOf(x).map(expr)), x);
-      made.set(x, out);
+      if (!to.apart) made.set(x, out);
     }
     return out;
   };
