@@ -89,6 +89,8 @@ export interface Target {
    * element of its own into, and out of, the products, in multiplications of a product.
    */
   readonly winograd?: { readonly image: number; readonly result: number };
+  /** Lines of windows, one below the other, that a thread has, where a few threads keep the device busy: it loads each line once. */
+  readonly walk?: number;
   /** Compiling a text takes as long as running it a few times: what can be a loop is one. */
   readonly dearTexts: boolean;
   /** Workgroup memory is a memory of its own, faster than where buffers lie. */
@@ -192,6 +194,7 @@ export const cpuSubgroup: Target = {
   ways: 8,
   statements: { most: 450, shared: 350 },
   winograd: { image: 24, result: 27 },
+  walk: 16,
   dearTexts: true,
   fastShared: false,
 };

@@ -96,14 +96,17 @@ export function restWhile<T>(promise: Promise<T>): Promise<T> {
     host.setImmediate?.(sleepAwhile);
   }
   return promise.finally(() => {
-    if (--pending === 0) usual = Math.min(performance.now() - since, usual * 2 + 1);
+    // What was there at the first look after a long rest may have been for most of it.
+    if (--pending === 0) usual = slept ? usual * 0.7 : performance.now() - since;
   });
 }
 
 let pending = 0;
 let since = 0;
-/** How long waits take of late, in milliseconds: the last one, or little more than those before it. */
+/** How long waits take of late, in milliseconds. */
 let usual = 0;
+/** The last rest was one until what is waited for may be expected. */
+let slept = false;
 let polling = false;
 let cell: Int32Array | undefined;
 
@@ -114,9 +117,11 @@ function sleepAwhile(): void {
   // Short kernels are polled for. From then on a twentieth of what was waited, or most of what is left of what
   // waits take of late: a turn takes 15 to 30 us of a core that would compute. Other work of the event loop is held up by two
   // milliseconds at most.
+  const [short, long] = [0.02 + waited * 0.05, usual * 0.9 - waited];
+  slept = long > short;
   if (waited > 0.15) {
     cell ??= new Int32Array(new SharedArrayBuffer(4));
-    Atomics.wait(cell, 0, 0, Math.min(2, Math.max(0.02 + waited * 0.05, usual * 0.9 - waited)));
+    Atomics.wait(cell, 0, 0, Math.min(2, slept ? long : short));
   }
   host.setImmediate?.(sleepAwhile);
 }

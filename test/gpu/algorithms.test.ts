@@ -362,6 +362,53 @@ const strips: readonly Case[] = [
     at: [{ N: 3, H: 11 }],
   },
   {
+    name: "more lines than a thread walks down, and windows of which some are outside",
+    inputs: [
+      ["f32", ["N", 3, "H", "W"]],
+      ["f32", [8, 3, 1, 1]],
+      ["f32", [8, 1, 5, 4]],
+    ],
+    make: (b, [x, v, w]) => conv(b, conv(b, x, v, 1, [1, 1], [0, 0]), w, 8, [1, 1], [2, 1], [1, 2]),
+    at: [
+      { N: 2, H: 37, W: 9 },
+      { N: 1, H: 16, W: 6 },
+      { N: 3, H: 1, W: 5 },
+    ],
+  },
+  {
+    name: "windows without padding, two lines apart, of every second line",
+    inputs: [
+      ["f32", ["N", 3, "H", "W"]],
+      ["f32", [8, 3, 1, 1]],
+      ["f32", [8, 1, 3, 3]],
+    ],
+    make: (b, [x, v, w]) => conv(b, conv(b, x, v, 1, [1, 1], [0, 0]), w, 8, [2, 1], [0, 0], [2, 1]),
+    at: [
+      { N: 2, H: 41, W: 6 },
+      { N: 1, H: 5, W: 3 },
+    ],
+  },
+  {
+    name: "the gradient of an image, from below",
+    inputs: [
+      ["f32", ["N", 3, 35, "W"]],
+      ["f32", [8, 3, 1, 1]],
+      ["f32", [8, 1, 3, 3]],
+    ],
+    make: (b, [x, v, w]) =>
+      b.make(named(convolutions, "conv2d_input_grad"), [conv(b, x, v, 1, [1, 1], [0, 0]), w], {
+        stride: [1, 1],
+        dilation: [1, 1],
+        groups: 8,
+        origin: [1, 1],
+        grid: [dim(35), x.type.shape[3]],
+      }),
+    at: [
+      { N: 2, W: 9 },
+      { N: 1, W: 1 },
+    ],
+  },
+  {
     name: "filters of 42 elements, a line of windows at a time",
     inputs: [
       ["f32", ["N", 3, "H", "W"]],

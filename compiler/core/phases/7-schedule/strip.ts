@@ -1,6 +1,7 @@
 // Windows of products that have hardly any rows or columns (a depthwise convolution, and its gradient towards the input):
 // each channel has a filter of its own. A thread has four channels of a few neighbouring windows: what the windows have in common it
-// loads once, and a filter's elements for all of them. In: a map group whose folds are such windows. Out: one launch.
+// loads once, and a filter's elements for all of them. Where threads need not be many, one walks down the image and keeps what lines
+// add to the windows below. In: a map group whose folds are such windows. Out: one launch.
 import {
   add,
   asConst,
@@ -13,7 +14,7 @@ import {
   product,
 } from "../../dims/dim.ts";
 import type { Value } from "../../ir/types.ts";
-import { bin, lit, variable, widen, type X } from "../../kernel/code.ts";
+import { bin, call, lit, variable, widen, type X } from "../../kernel/code.ts";
 import type { Emitter } from "../../kernel/emitter.ts";
 import type { ScalarContext } from "../../kernel/lowering.ts";
 import { type Axis, foldsOf, loadsOf, type Scalar, type ScalarOf } from "../../kernel/scalar.ts";
@@ -24,7 +25,10 @@ import { OfGroups } from "./asked.ts";
 import { emitterFor, finish, groupLowering, groupName, groupX, laneX, lowerRoot } from "./common.ts";
 import { type Family, type Job, type Launch, oneLaunch, type ScheduleContext } from "./family.ts";
 
-/** Windows beside and below each other that a thread has; `looped`: 1 where lines of a window are turns of a loop. */
+/**
+ * Windows beside and below each other that a thread has; `looped`: 1 where lines of a window are turns of a loop, or of windows below
+ * each other, the windows.
+ */
 type Choice = {
   readonly across: number;
   readonly down: number;
@@ -54,9 +58,12 @@ export const stripFamily: Family<Choice> = {
       .map((c): Choice => ({ ...c, threads, looped: 0 }));
     const looped: Choice = { across: SHARING, down: 1, threads, looped: 1 };
     if ((taps / lines) * SHARING > MOST) return written;
+    const { dearTexts, walk } = job.ctx.target;
+    const walked =
+      walk !== undefined && Math.abs(strip.step) === 1 && taps * SHARING <= MOST ? [{ ...looped, down: walk }] : [];
     // Where compiling is dear, a third of the loads are in the text, and the kernel is as fast.
-    const short = job.ctx.target.dearTexts || taps * SHARING > MOST;
-    return short ? [looped, ...written] : written;
+    const short = dearTexts || taps * SHARING > MOST;
+    return short ? [...walked, looped, ...written] : [...walked, ...written];
   },
   lower: (job, choice) => {
     const what = `${choice.down} by ${choice.across}, ${choice.threads}, ${choice.looped}`;
@@ -78,6 +85,11 @@ interface Strip {
   readonly down: number;
   /** A window needs at least half of what the one above it does. */
   readonly shares: boolean;
+  /**
+   * Lines of itself that a window lies below the one above, in what both read: -1 where its second line is the first one of that
+   * above; 0 where no line of one is a line of the other.
+   */
+  readonly step: number;
   /** Products of a window, and the lines that these are in. */
   readonly taps: number;
   readonly lines: number;
@@ -117,25 +129,36 @@ function describe(ctx: ScheduleContext, g: Region): Strip | undefined {
     .slice(1)
     .filter((i) => slides(axes[i]));
   if (across === undefined) return undefined;
-  /** What a window `below` the first loads that is not the same for all of them. */
-  const slid = (below: number): readonly Scalar[] => {
+  /** What a window `below` the first loads for each of its lines that is not the same for all windows. */
+  const slid = (below: number): readonly ReadonlySet<Scalar>[] => {
     const place = at.map((x, i) => (i === down ? s.iadd(x, below) : x));
     const [own] = foldsOf(lowerRoot(s, first, place));
-    return loadsOf(writtenOut(s, own)).filter((l) => l.at.some((x) => x.free.includes(axes[down])));
+    return linesOf(s, own).map(
+      (line) => new Set(loadsOf(line).filter((l) => l.at.some((x) => x.free.includes(axes[down])))),
+    );
   };
-  const shares = (): boolean => {
-    const needed = new Set(slid(0));
-    return slid(1).filter((l) => needed.has(l)).length * 2 >= needed.size;
+  const shared = (): Pick<Strip, "shares" | "step"> => {
+    const [above, below] = [slid(0), slid(1)];
+    const needed = new Set(above.flatMap((line) => [...line]));
+    const both = new Set(below.flatMap((line) => [...line].filter((l) => needed.has(l))));
+    const steps = above.slice(1).flatMap((_, n) => [n + 1, -n - 1]);
+    return {
+      shares: both.size * 2 >= needed.size,
+      step: steps.find((step) => below.every((line, n) => isSame(line, above[n + step] ?? line))) ?? 0,
+    };
   };
   return {
     order,
     across,
     down: down ?? -1,
-    shares: down !== undefined && shares(),
+    ...(down === undefined ? { shares: false, step: 0 } : shared()),
     taps,
     lines: extentOf(lineOf(fold)),
   };
 }
+
+const isSame = (a: ReadonlySet<Scalar>, b: ReadonlySet<Scalar>): boolean =>
+  a.size > 0 && a.size === b.size && [...a].every((l) => b.has(l));
 
 /** Windows are written out: their knobs are literals. */
 const literally = (ctx: ScheduleContext, g: Job["group"]): ScalarContext => groupLowering(ctx, g, true);
@@ -159,6 +182,16 @@ function writtenOut(s: ScalarContext, fold: ScalarOf<"fold">, axes = fold.axes):
     return s.substitute(fold.body, at);
   });
   return terms.reduce((a, b) => s.call("add", a, b));
+}
+/** What each line of a window adds to its sum. */
+function linesOf(s: ScalarContext, fold: ScalarOf<"fold">): readonly Scalar[] {
+  const line = lineOf(fold);
+  const whole = writtenOut(
+    s,
+    fold,
+    fold.axes.filter((a) => a !== line),
+  );
+  return Array.from({ length: extentOf(line) }, (_, n) => s.substitute(whole, new Map([[line, s.dim(n)]])));
 }
 
 /**
@@ -192,9 +225,73 @@ function loopOver(
   em.onFold = (fold) => sumOf(folds.indexOf(fold));
 }
 
+/**
+ * Windows below each other, a line of them a turn. Of the lines of the image that belong to it and not to the one above, a turn sums
+ * what each adds to its own windows and to those below, so that a line is loaded once; a window's sum comes together over as many
+ * turns as windows share a line, and so the first turns are above the first window. `fold`: the sum of a window across, and so far
+ * below `row`; `body`: what is done with a line's sums.
+ */
+function walkDown(
+  em: Emitter,
+  {
+    row,
+    first,
+    end,
+    step,
+  }: { readonly row: Axis; readonly first: X; readonly end: X; readonly step: number },
+  across: number,
+  fold: (x: number, below: number) => ScalarOf<"fold">,
+  lane: Axis,
+  others: readonly Scalar[],
+  body: () => void,
+): void {
+  const { s } = em;
+  const columns = Array.from({ length: across }, (_, x) => x);
+  const lines = extentOf(lineOf(fold(0, 0)));
+  const fresh = Math.abs(step);
+  const windows = Array.from({ length: Math.ceil(lines / fresh) }, (_, below) => below);
+  /** What the lines of a turn add to a window. */
+  const terms = columns.map((x) =>
+    windows.map((below) => {
+      const all = linesOf(s, fold(x, below));
+      const until = lines - fresh * below;
+      return (step < 0 ? [...all].reverse() : all)
+        .slice(Math.max(0, until - fresh), until)
+        .reduce((a, b) => s.call("add", a, b));
+    }),
+  );
+  em.count([...terms.flat(), ...others]);
+  const { dtype } = fold(0, 0);
+  const kept = columns.map(() => windows.slice(1).map(() => em.fresh("sum")));
+  for (const name of kept.flat()) em.put({ k: "var", name, x: widen(lit(0, dtype), 4) });
+  const start = bin("-", first, lit(windows.length - 1));
+  em.loop(
+    row,
+    "row",
+    end,
+    (at) => {
+      const sums = columns.map((x) => {
+        const [own, ...below] = terms[x].map((term) => em.x(term, lane));
+        const before = kept[x].map((name) => variable(name, dtype, 4));
+        const sum = em.let("whole", bin("+", before[0], own));
+        kept[x].forEach((name, n) => {
+          em.put({ k: "set", name, x: n + 1 < before.length ? bin("+", before[n + 1], below[n]) : below[n] });
+        });
+        return sum;
+      });
+      const own = columns.map((x) => fold(x, 0));
+      em.onFold = (f) => sums[own.indexOf(f)];
+      em.push();
+      body();
+      em.put({ k: "if", cond: bin(">=", at, first), body: em.pop() });
+    },
+    start,
+  );
+}
+
 function strips(job: Job, t: Choice): Launch {
   const { ctx, group: g } = job;
-  const { order, across, down } = stripOf(job) as Strip;
+  const { order, across, down, step } = stripOf(job) as Strip;
   const s = literally(ctx, g);
   const em = emitterFor(ctx, s);
   const { shape } = g.roots[0].type;
@@ -219,13 +316,16 @@ function strips(job: Job, t: Choice): Launch {
     em.bind(blocks.get(i) as Axis, own);
     if (i === channel) em.bind(lane, em.let("c", bin("*", own, lit(4))));
   });
+  const begin = (i: number): Scalar => s.imul(s.axisValue(blocks.get(i) as Axis), span(i));
+  /** The line of windows that a thread is at which walks. */
+  const row = t.looped && t.down > 1 ? s.axis("row", shape[down]) : undefined;
   const placed = (y: number, x: number): Scalar[] =>
     shape.map((_, i) => {
       if (i === channel) return s.axisValue(lane);
-      const base = s.imul(s.axisValue(blocks.get(i) as Axis), span(i));
-      return i === across ? s.iadd(base, x) : i === down ? s.iadd(base, y) : base;
+      if (i === down) return s.iadd(row ? s.axisValue(row) : begin(i), y);
+      return i === across ? s.iadd(begin(i), x) : begin(i);
     });
-  const windows = Array.from({ length: t.across * t.down }, (_, n) => {
+  const windows = Array.from({ length: t.across * (row ? 1 : t.down) }, (_, n) => {
     const [y, x] = [Math.floor(n / t.across), n % t.across];
     const at = placed(y, x);
     const whole = g.roots.map((r) => lowerRoot(s, r, at));
@@ -234,37 +334,57 @@ function strips(job: Job, t: Choice): Launch {
     return { y, x, at, whole, values: t.looped ? whole : whole.map(sumsOut) };
   });
   const values = windows.flatMap((w) => w.values);
-  if (t.looped)
-    loopOver(
-      em,
-      [...new Set(values.flatMap(foldsOf))],
-      lane,
-      values,
-      ctx.target.dearTexts ? thread : undefined,
-    );
-  else em.count(values);
   const work = workOf(windows[0].whole);
-  for (const { y, x, at, values } of windows) {
-    const results = values.map((v) => em.x(v, lane));
-    // The first window of a block is always there.
-    const beyond = [
-      ...(x > 0 && !isMultipleOf(shape[across], t.across) ? [across] : []),
-      ...(y > 0 && !isMultipleOf(shape[down], t.down) ? [down] : []),
-    ];
-    em.push();
-    g.roots.forEach((r, n) => void em.store(r, at, results[n], lane));
-    const body = em.pop();
-    if (beyond.length === 0) for (const b of body) em.put(b);
-    else {
-      const inside = beyond
-        .map((i) => bin("<", em.x(at[i]), em.dim(shape[i])))
-        .reduce((a, b) => bin("&&", a, b));
-      em.put({ k: "if", cond: inside, body });
+  const storeAll = (): void => {
+    for (const { y, x, at, values } of windows) {
+      const results = values.map((v) => em.x(v, lane));
+      // The first window of a block is always there.
+      const beyond = [
+        ...(x > 0 && !isMultipleOf(shape[across], t.across) ? [across] : []),
+        ...(y > 0 && !isMultipleOf(shape[down], t.down) ? [down] : []),
+      ];
+      em.push();
+      g.roots.forEach((r, n) => void em.store(r, at, results[n], lane));
+      const body = em.pop();
+      if (beyond.length === 0) for (const b of body) em.put(b);
+      else {
+        const inside = beyond
+          .map((i) => bin("<", em.x(at[i]), em.dim(shape[i])))
+          .reduce((a, b) => bin("&&", a, b));
+        em.put({ k: "if", cond: inside, body });
+      }
     }
+  };
+  if (row) {
+    const first = em.let("first", em.x(begin(down)));
+    const beyond = bin("+", first, lit(t.down));
+    const end = em.let(
+      "end",
+      isMultipleOf(shape[down], t.down) ? beyond : call("min", [beyond, em.dim(shape[down])], "i32"),
+    );
+    const folds = new Map<string, ScalarOf<"fold">>();
+    const fold = (x: number, below: number): ScalarOf<"fold"> => {
+      const key = `${x},${below}`;
+      const known = folds.get(key) ?? foldsOf(lowerRoot(s, g.roots[0], placed(below, x)))[0];
+      folds.set(key, known);
+      return known;
+    };
+    walkDown(em, { row, first, end, step }, t.across, fold, lane, values, storeAll);
+  } else {
+    if (t.looped)
+      loopOver(
+        em,
+        [...new Set(values.flatMap(foldsOf))],
+        lane,
+        values,
+        ctx.target.dearTexts ? thread : undefined,
+      );
+    else em.count(values);
+    storeAll();
   }
   return finish(em, s, {
     name: groupName(g),
-    family: `strip ${t.down}x${t.across}${t.looped ? " by lines" : ""}`,
+    family: `strip ${t.down}x${t.across}${t.looped ? ` ${row ? "walked down" : "by lines"}` : ""}`,
     workgroup: t.threads,
     groups: ceilDiv(total, t.threads),
     cost: mul(product(shape), add(work, g.roots.length)),
