@@ -389,6 +389,16 @@ const strips: readonly Case[] = [
     ],
   },
   {
+    name: "images of a known size, which the first and last windows leave",
+    inputs: [
+      ["f32", ["N", 3, 12, 14]],
+      ["f32", [8, 3, 1, 1]],
+      ["f32", [8, 1, 4, 5]],
+    ],
+    make: (b, [x, v, w]) => conv(b, conv(b, x, v, 1, [1, 1], [0, 0]), w, 8, [2, 2], [1, 0], [2, 2]),
+    at: [{ N: 3 }],
+  },
+  {
     name: "the gradient of an image, from below",
     inputs: [
       ["f32", ["N", 3, 35, "W"]],

@@ -191,6 +191,10 @@ export class Emitter {
   dim(d: Dim): X {
     const n = asConst(d);
     if (n !== undefined && Math.abs(n) <= 4) return lit(n);
+    return this.sizeWord(d);
+  }
+  /** A size as a word of the uniform block, also where it is small: layers that differ in it alone have one kernel. */
+  sizeWord(d: Dim): X {
     return { k: "uniform", slot: this.uniformFor(d), dtype: "i32", width: 1 };
   }
   private uniformFor(d: Dim): UniformSlot {

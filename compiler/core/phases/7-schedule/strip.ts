@@ -60,7 +60,7 @@ export const stripFamily: Family<Choice> = {
     if ((taps / lines) * SHARING > MOST) return written;
     const { dearTexts, walk } = job.ctx.target;
     const walked =
-      walk !== undefined && Math.abs(strip.step) === 1 && taps * SHARING <= MOST ? [{ ...looped, down: walk }] : [];
+      walk !== undefined && strip.step !== 0 && taps * SHARING <= MOST ? [{ ...looped, down: walk }] : [];
     // Where compiling is dear, a third of the loads are in the text, and the kernel is as fast.
     const short = dearTexts || taps * SHARING > MOST;
     return short ? [...walked, looped, ...written] : [...walked, ...written];
@@ -85,11 +85,8 @@ interface Strip {
   readonly down: number;
   /** A window needs at least half of what the one above it does. */
   readonly shares: boolean;
-  /**
-   * Lines of itself that a window lies below the one above, in what both read: -1 where its second line is the first one of that
-   * above; 0 where no line of one is a line of the other.
-   */
-  readonly step: number;
+  /** 1 where the second line of a window is the first one of the window below, -1 where its first line is the second one, else 0. */
+  readonly step: 1 | -1 | 0;
   /** Products of a window, and the lines that these are in. */
   readonly taps: number;
   readonly lines: number;
@@ -141,10 +138,13 @@ function describe(ctx: ScheduleContext, g: Region): Strip | undefined {
     const [above, below] = [slid(0), slid(1)];
     const needed = new Set(above.flatMap((line) => [...line]));
     const both = new Set(below.flatMap((line) => [...line].filter((l) => needed.has(l))));
-    const steps = above.slice(1).flatMap((_, n) => [n + 1, -n - 1]);
     return {
       shares: both.size * 2 >= needed.size,
-      step: steps.find((step) => below.every((line, n) => isSame(line, above[n + step] ?? line))) ?? 0,
+      step: isSame(below.slice(0, -1), above.slice(1))
+        ? 1
+        : isSame(below.slice(1), above.slice(0, -1))
+          ? -1
+          : 0,
     };
   };
   return {
@@ -157,8 +157,10 @@ function describe(ctx: ScheduleContext, g: Region): Strip | undefined {
   };
 }
 
-const isSame = (a: ReadonlySet<Scalar>, b: ReadonlySet<Scalar>): boolean =>
-  a.size > 0 && a.size === b.size && [...a].every((l) => b.has(l));
+/** There are lines, and they load the same, each as its own one of the others. */
+const isSame = (a: readonly ReadonlySet<Scalar>[], b: readonly ReadonlySet<Scalar>[]): boolean =>
+  a.length > 0 &&
+  a.every((line, n) => line.size > 0 && line.size === b[n].size && [...line].every((l) => b[n].has(l)));
 
 /** Windows are written out: their knobs are literals. */
 const literally = (ctx: ScheduleContext, g: Job["group"]): ScalarContext => groupLowering(ctx, g, true);
@@ -226,72 +228,55 @@ function loopOver(
 }
 
 /**
- * Windows below each other, a line of them a turn. Of the lines of the image that belong to it and not to the one above, a turn sums
- * what each adds to its own windows and to those below, so that a line is loaded once; a window's sum comes together over as many
- * turns as windows share a line, and so the first turns are above the first window. `fold`: the sum of a window across, and so far
- * below `row`; `body`: what is done with a line's sums.
+ * Windows below each other, a line of windows a turn: its last line, which is the one before the last of the window below, and so on. A
+ * turn sums what that line of the image adds to each, so that it is loaded once; a window's sum comes together over as many turns as it
+ * has lines. `fold`: the sum of a window across, so far below the one whose last line it is; `body`: what is done with finished sums.
  */
 function walkDown(
   em: Emitter,
-  {
-    row,
-    first,
-    end,
-    step,
-  }: { readonly row: Axis; readonly first: X; readonly end: X; readonly step: number },
+  turns: { readonly axis: Axis; readonly from: X; readonly end: X; readonly step: 1 | -1 },
   across: number,
   fold: (x: number, below: number) => ScalarOf<"fold">,
   lane: Axis,
   others: readonly Scalar[],
   body: () => void,
 ): void {
-  const { s } = em;
   const columns = Array.from({ length: across }, (_, x) => x);
-  const lines = extentOf(lineOf(fold(0, 0)));
-  const fresh = Math.abs(step);
-  const windows = Array.from({ length: Math.ceil(lines / fresh) }, (_, below) => below);
-  /** What the lines of a turn add to a window. */
+  const own = columns.map((x) => fold(x, 0));
+  const last = extentOf(lineOf(own[0])) - 1;
   const terms = columns.map((x) =>
-    windows.map((below) => {
-      const all = linesOf(s, fold(x, below));
-      const until = lines - fresh * below;
-      return (step < 0 ? [...all].reverse() : all)
-        .slice(Math.max(0, until - fresh), until)
-        .reduce((a, b) => s.call("add", a, b));
+    Array.from({ length: last + 1 }, (_, below) => {
+      const lines = linesOf(em.s, fold(x, below));
+      return lines[turns.step > 0 ? last - below : below];
     }),
   );
   em.count([...terms.flat(), ...others]);
-  const { dtype } = fold(0, 0);
-  const kept = columns.map(() => windows.slice(1).map(() => em.fresh("sum")));
+  const [{ dtype }] = own;
+  const kept = columns.map(() => Array.from({ length: last }, () => em.fresh("sum")));
   for (const name of kept.flat()) em.put({ k: "var", name, x: widen(lit(0, dtype), 4) });
-  const start = bin("-", first, lit(windows.length - 1));
-  em.loop(
-    row,
-    "row",
-    end,
-    (at) => {
-      const sums = columns.map((x) => {
-        const [own, ...below] = terms[x].map((term) => em.x(term, lane));
-        const before = kept[x].map((name) => variable(name, dtype, 4));
-        const sum = em.let("whole", bin("+", before[0], own));
-        kept[x].forEach((name, n) => {
-          em.put({ k: "set", name, x: n + 1 < before.length ? bin("+", before[n + 1], below[n]) : below[n] });
-        });
-        return sum;
+  const sumOf = (name: string): X => variable(name, dtype, 4);
+  const turn = (at: X): void => {
+    const sums = columns.map((x) => {
+      const [first, ...below] = terms[x].map((term) => em.x(term, lane));
+      const [nearest, ...further] = kept[x];
+      const sum = em.let("whole", bin("+", sumOf(nearest), first));
+      kept[x].forEach((name, n) => {
+        em.put({ k: "set", name, x: n < last - 1 ? bin("+", sumOf(further[n]), below[n]) : below[n] });
       });
-      const own = columns.map((x) => fold(x, 0));
-      em.onFold = (f) => sums[own.indexOf(f)];
-      em.push();
-      body();
-      em.put({ k: "if", cond: bin(">=", at, first), body: em.pop() });
-    },
-    start,
-  );
+      return sum;
+    });
+    em.onFold = (f) => sums[own.indexOf(f)];
+    em.push();
+    body();
+    // The first turns are of windows above.
+    em.put({ k: "if", cond: bin(">=", at, bin("+", turns.from, lit(last))), body: em.pop() });
+  };
+  em.loop(turns.axis, "turn", bin("+", turns.end, lit(last)), turn, turns.from);
 }
 
 function strips(job: Job, t: Choice): Launch {
   const { ctx, group: g } = job;
-  const { order, across, down, step } = stripOf(job) as Strip;
+  const { order, across, down, step, lines } = stripOf(job) as Strip;
   const s = literally(ctx, g);
   const em = emitterFor(ctx, s);
   const { shape } = g.roots[0].type;
@@ -317,15 +302,15 @@ function strips(job: Job, t: Choice): Launch {
     if (i === channel) em.bind(lane, em.let("c", bin("*", own, lit(4))));
   });
   const begin = (i: number): Scalar => s.imul(s.axisValue(blocks.get(i) as Axis), span(i));
-  /** The line of windows that a thread is at which walks. */
-  const row = t.looped && t.down > 1 ? s.axis("row", shape[down]) : undefined;
+  /** Where a thread is that walks: a turn ahead for each line of a window but the first, so that no number is negative. */
+  const turn = t.looped && t.down > 1 ? s.axis("turn", add(shape[down], lines - 1)) : undefined;
   const placed = (y: number, x: number): Scalar[] =>
     shape.map((_, i) => {
       if (i === channel) return s.axisValue(lane);
-      if (i === down) return s.iadd(row ? s.axisValue(row) : begin(i), y);
+      if (i === down) return s.iadd(turn ? s.iadd(s.axisValue(turn), 1 - lines) : begin(i), y);
       return i === across ? s.iadd(begin(i), x) : begin(i);
     });
-  const windows = Array.from({ length: t.across * (row ? 1 : t.down) }, (_, n) => {
+  const windows = Array.from({ length: t.across * (turn ? 1 : t.down) }, (_, n) => {
     const [y, x] = [Math.floor(n / t.across), n % t.across];
     const at = placed(y, x);
     const whole = g.roots.map((r) => lowerRoot(s, r, at));
@@ -355,9 +340,9 @@ function strips(job: Job, t: Choice): Launch {
       }
     }
   };
-  if (row) {
-    const first = em.let("first", em.x(begin(down)));
-    const beyond = bin("+", first, lit(t.down));
+  if (turn && step !== 0) {
+    const from = em.let("first", em.x(begin(down)));
+    const beyond = bin("+", from, lit(t.down));
     const end = em.let(
       "end",
       isMultipleOf(shape[down], t.down) ? beyond : call("min", [beyond, em.dim(shape[down])], "i32"),
@@ -369,7 +354,7 @@ function strips(job: Job, t: Choice): Launch {
       folds.set(key, known);
       return known;
     };
-    walkDown(em, { row, first, end, step }, t.across, fold, lane, values, storeAll);
+    walkDown(em, { axis: turn, from, end, step }, t.across, fold, lane, values, storeAll);
   } else {
     if (t.looped)
       loopOver(
@@ -384,7 +369,7 @@ function strips(job: Job, t: Choice): Launch {
   }
   return finish(em, s, {
     name: groupName(g),
-    family: `strip ${t.down}x${t.across}${t.looped ? ` ${row ? "walked down" : "by lines"}` : ""}`,
+    family: `strip ${t.down}x${t.across}${t.looped ? ` ${turn ? "walked down" : "by lines"}` : ""}`,
     workgroup: t.threads,
     groups: ceilDiv(total, t.threads),
     cost: mul(product(shape), add(work, g.roots.length)),

@@ -99,10 +99,11 @@ export function subgroupTiles(job: Job, n: Nest, t: Choice, few?: number): Launc
   const { TM, rowTiles, colTiles, all } = tilesOf(t, n);
   const parts = new Parts(job, n, Parts.countOf(job, n, t.split, all, stepsOf(job, n)));
   const cut = new Cut(n, em, all, parts);
-  const tileRow = em.let("tile_row", bin("%", cut.tile, em.dim(rowTiles)));
-  const rest = em.let("tile_rest", bin("/", cut.tile, em.dim(rowTiles)));
-  const tileCol = isConst(batch.extent, 1) ? rest : em.let("tile_col", bin("%", rest, em.dim(colTiles)));
-  em.bind(batch, isConst(batch.extent, 1) ? lit(0) : em.let("batch", bin("/", rest, em.dim(colTiles))));
+  const tiles = (d: Dim): X => (isConst(d, 1) ? lit(1) : em.sizeWord(d));
+  const tileRow = em.let("tile_row", bin("%", cut.tile, tiles(rowTiles)));
+  const rest = em.let("tile_rest", bin("/", cut.tile, tiles(rowTiles)));
+  const tileCol = isConst(batch.extent, 1) ? rest : em.let("tile_col", bin("%", rest, tiles(colTiles)));
+  em.bind(batch, isConst(batch.extent, 1) ? lit(0) : em.let("batch", bin("/", rest, tiles(colTiles))));
   const colX = em.let("col", bin("+", bin("*", tileCol, lit(TN)), bin("*", laneX(), lit(4))));
   em.bind(col, colX);
   const row0 = em.let("row_0", bin("*", tileRow, lit(TM)));
