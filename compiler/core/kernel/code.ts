@@ -173,10 +173,12 @@ export const variable = (name: string, dtype: DType, width: Width = 1): X => ({
 export const bin = (op: Extract<X, { k: "bin" }>["op"], a: X, b: X): X => {
   const la = a.k === "lit" ? a.value : undefined;
   const lb = b.k === "lit" ? b.value : undefined;
-  if (a.dtype === "i32" && a.width === 1 && b.width === 1) {
+  if (a.dtype === "i32") {
     if (op === "+" && la === 0) return b;
     if ((op === "+" || op === "-") && lb === 0) return a;
     if (op === "*" && (la === 1 || lb === 1)) return la === 1 ? b : a;
+  }
+  if (a.dtype === "i32" && a.width === 1 && b.width === 1) {
     if (op === "*" && (la === 0 || lb === 0)) return lit(0);
     // Over an empty tensor: the kernel never runs, and a device may refuse the text.
     if ((op === "/" || op === "%") && lb === 0) return lit(0);

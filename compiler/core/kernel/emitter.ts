@@ -88,6 +88,8 @@ export class Emitter {
   stack: Block[] = [newBlock()];
   /** A schedule's way of computing folds at given depths (cooperatively, by tiles). */
   onFold: FoldHook | undefined;
+  /** Folds that are no loops in a thread, by their terms. */
+  readonly written = new Map<Scalar, readonly Scalar[]>();
 
   private readonly placing: Placing | undefined;
 
@@ -499,6 +501,9 @@ export class Emitter {
   private serialFold(x: ScalarOf<"fold">, depth: number, lane: Axis | undefined): X {
     return this.atDepth(depth, () => {
       const total = this.running(x.combine, x.dtype, lane ? 4 : 1);
+      const terms = this.written.get(x);
+      for (const term of terms ?? []) total.add(this.x(term, lane));
+      if (terms) return total.value();
       const nest = (i: number, into: Running): void => {
         if (i === x.axes.length) {
           into.add(this.x(x.body, lane));

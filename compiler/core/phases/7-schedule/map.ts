@@ -16,6 +16,7 @@ import {
   lowerRoot,
 } from "./common.ts";
 import { type Family, type Job, type Launch, oneLaunch } from "./family.ts";
+import { termsOf, twinsOf } from "./windows.ts";
 
 type Choice = { readonly threads: number };
 
@@ -51,6 +52,7 @@ function scheduleMap({ ctx, group: g }: Job, { threads }: Choice): Launch {
   const values = g.roots.map((r, n) => lowerRoot(s, r, where[n]));
   const work = workOf(values);
   em.count(values);
+  for (const fold of twinsOf(values)) em.written.set(fold, termsOf(s, fold));
   const lane = wide ? i : undefined;
   const thread = bin("+", bin("*", groupX(), lit(threads)), laneX());
   const start = em.let("i", wide ? bin("*", thread, lit(4)) : thread);

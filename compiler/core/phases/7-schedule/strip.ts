@@ -24,6 +24,7 @@ import type { Region } from "../../regions/region.ts";
 import { OfGroups } from "./asked.ts";
 import { emitterFor, finish, groupLowering, groupName, groupX, laneX, lowerRoot } from "./common.ts";
 import { type Family, type Job, type Launch, oneLaunch, type ScheduleContext } from "./family.ts";
+import { termsOf } from "./windows.ts";
 
 /**
  * Windows beside and below each other that a thread has; `looped`: 1 where lines of a window are turns of a loop, or of windows below
@@ -172,19 +173,9 @@ function tapsOf(fold: ScalarOf<"fold">): number | undefined {
 /** The axis that the lines of a window are along. */
 const lineOf = ({ axes }: ScalarOf<"fold">): Axis => axes.find((a) => !isConst(a.extent, 1)) ?? axes[0];
 /** A sum over some of its axes, written out. */
-function writtenOut(s: ScalarContext, fold: ScalarOf<"fold">, axes = fold.axes): Scalar {
-  const count = axes.reduce((n, a) => n * extentOf(a), 1);
-  const terms = Array.from({ length: count }, (_, n) => {
-    const at = new Map<Axis, Scalar>();
-    let rest = n;
-    for (const a of [...axes].reverse()) {
-      at.set(a, s.dim(rest % extentOf(a)));
-      rest = Math.floor(rest / extentOf(a));
-    }
-    return s.substitute(fold.body, at);
-  });
-  return terms.reduce((a, b) => s.call("add", a, b));
-}
+const writtenOut = (s: ScalarContext, fold: ScalarOf<"fold">, axes?: readonly Axis[]): Scalar =>
+  termsOf(s, fold, axes).reduce((a, b) => s.call("add", a, b));
+
 /** What each line of a window adds to its sum. */
 function linesOf(s: ScalarContext, fold: ScalarOf<"fold">): readonly Scalar[] {
   const line = lineOf(fold);

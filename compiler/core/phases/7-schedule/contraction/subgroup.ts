@@ -50,16 +50,18 @@ export const subgroupFamily: Family<Choice> = {
 };
 
 /**
- * The loops over k, the last one innermost; of that, how many terms are in a turn (`KU`), and whether the first factor
- * comes four along it (`alongK`), or one by one. Accumulators are more than registers: each turn loads and stores them, so
- * one term a turn is slow however it is loaded.
+ * The loops over k, the last one innermost; of that, how many terms are in a turn (`KU`), whether the last turn may have fewer
+ * (`ragged`), and whether the first factor comes four along it (`alongK`), or one by one. Accumulators are more than registers: each
+ * turn loads and stores them, so one term a turn is slow however it is loaded. Lines of 14 and of 7 columns have one text.
  */
 function loopsOf(em: Emitter, n: Nest, q: Segment) {
   const aLoads = loadsOf(q.a).filter((l) => l.free.some((x) => q.k.includes(x)));
   const alongK = [...q.k].reverse().find((x) => isMultipleOf(x.extent, 4) && accessAlong(em, x, aLoads));
   const inner = alongK ?? innermostK(n.s, q.k);
   const loops = [...q.k.filter((x) => x !== inner && !isConst(x.extent, 1)), inner];
-  return { aLoads, alongK: alongK !== undefined, KU: termsOf(inner), loops };
+  const terms = termsOf(inner);
+  const ragged = !alongK && terms <= 2 && (asConst(inner.extent) ?? 0) > 4;
+  return { aLoads, alongK: alongK !== undefined, KU: ragged ? 2 : terms, ragged, loops };
 }
 /** Four elements at once, in all loads that depend on the axis. */
 function accessAlong(em: Emitter, x: Axis, loads: readonly ScalarOf<"load">[]): boolean {
@@ -194,7 +196,7 @@ function subgroupSegment(
   const { s, row, col } = n;
   const { L, TM, acc, accs } = t;
   // The first factor comes four along k, four rows at once, or one by one.
-  const { aLoads, alongK, KU, loops: kLoops } = loopsOf(em, n, q);
+  const { aLoads, alongK, KU, ragged, loops: kLoops } = loopsOf(em, n, q);
   const inner = kLoops[kLoops.length - 1];
   const byRows =
     !alongK && TM % 4 === 0 && TM / 4 <= L * Math.ceil(TM / 4 / L) && accessAlong(em, row, aLoads);
@@ -226,19 +228,29 @@ function subgroupSegment(
     });
     const at = (x: Scalar, k: Axis): Scalar =>
       k === inner ? x : s.substitute(x, new Map([[inner, s.axisValue(k)]]));
+    const there = ragged
+      ? em.let("there", bin("<", em.x(s.axisValue(turn[1])), em.dim(inner.extent)))
+      : undefined;
+    /** What is loaded for a term; nothing where there is none. */
+    const loaded = (k: Axis, x: X): X =>
+      there && k !== inner
+        ? call("select", [widen(there, x.width), x, widen(lit(0, n.dtype), x.width)], n.dtype)
+        : x;
     // Of the rows of a group, the terms of a turn: one load along k, or one for each.
     const as = aOf.slice(0, loads).map((x): readonly X[] => {
       if (alongK) {
         const four = em.let("a", widen(em.x(x.x, inner), 4));
         return turn.map((_, u) => part(four, u));
       }
-      return turn.map((k) => em.let("a", byRows ? widen(em.x(at(x.x, k), x.axis), 4) : em.x(at(x.x, k))));
+      return turn.map((k) =>
+        em.let("a", loaded(k, byRows ? widen(em.x(at(x.x, k), x.axis), 4) : em.x(at(x.x, k)))),
+      );
     });
     let bs: X[];
     if (transposeB) {
       const columns = [0, 1, 2, 3].map((j) => widen(em.x(em.shift(q.b, col, j), inner), 4));
       bs = [0, 1, 2, 3].map((u) => em.let("b", vec(columns.map((x) => part(x, u)))));
-    } else bs = turn.map((k) => em.let("b", widen(em.x(at(q.b, k), col), 4)));
+    } else bs = turn.map((k) => em.let("b", loaded(k, widen(em.x(at(q.b, k), col), 4))));
     for (let i = 0; i < rows; i++) {
       let sum = acc(i);
       for (let u = 0; u < KU; u++) {
