@@ -318,6 +318,23 @@ const products: readonly Case[] = [
     at: [{ N: 3 }, { N: 1 }, { N: 0 }, { N: 517 }],
   },
   {
+    name: "a filter's gradient from lines of an odd length",
+    inputs: [
+      ["f32", ["N", 8, 9, 7]],
+      ["f32", ["N", 12, 9, 7]],
+    ],
+    make: (b, [x, g]) =>
+      b.make(named(convolutions, "conv2d_weight_grad"), [x, g], {
+        stride: [1, 1],
+        padding: [1, 1],
+        padding_high: [1, 1],
+        dilation: [1, 1],
+        groups: 1,
+        kernel: [3, 3],
+      }),
+    at: [{ N: 5 }, { N: 1 }, { N: 0 }],
+  },
+  {
     name: "two products added up",
     inputs: [
       ["f32", ["N", 300]],

@@ -1,4 +1,4 @@
-// Random windows on the adapter: filters for each channel and pools of random sizes, steps and borders, over images of known and of
+// Random windows on the adapter: filters for each channel and for all, and pools, of random sizes, steps and borders, over images of known and of
 // open sizes, with their gradients, against the reference evaluator on the checked graph. On the adapter's own target, whose kernels
 // it compiles soonest.
 import { afterEach, describe, expect, it } from "vitest";
@@ -35,14 +35,15 @@ function drawWindows(random: () => number): Drawn {
   const text = Object.entries(known)
     .map(([name, list]) => `${name} = [${list.join()}]`)
     .join(", ");
-  const windows = pick([
-    `conv2d(a, w, ${text}, groups = ${channels})`,
-    `max_pool2d(a * mean(w), [${kernel.join()}], ${text})`,
-  ]);
+  const [windows, each] = pick([
+    [`conv2d(a, w, ${text}, groups = ${channels})`, 1],
+    [`conv2d(a, w, ${text})`, channels],
+    [`max_pool2d(a * mean(w), [${kernel.join()}], ${text})`, 1],
+  ] as const);
   const inputs = {
     x: [count, 3, high, wide],
     v: [channels, 3, 1, 1],
-    w: [channels, 1, ...kernel],
+    w: [channels, each, ...kernel],
     z: [3, channels, 1, 1],
   };
   const open = new Set(["x0", ...(random() < 0.5 ? ["x3"] : [])]);
