@@ -96,8 +96,9 @@ export function restWhile<T>(promise: Promise<T>): Promise<T> {
     host.setImmediate?.(sleepAwhile);
   }
   return promise.finally(() => {
+    const took = performance.now() - since;
     // What was there at the first look after a long rest may have been for most of it.
-    if (--pending === 0) usual = slept ? usual * 0.7 : performance.now() - since;
+    if (--pending === 0) usual = slept ? Math.min(usual, took) * 0.7 : took;
   });
 }
 

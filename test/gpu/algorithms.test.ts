@@ -318,6 +318,15 @@ const products: readonly Case[] = [
     at: [{ N: 3 }, { N: 1 }, { N: 0 }, { N: 517 }],
   },
   {
+    name: "a long k of an odd length, few rows and columns",
+    inputs: [
+      ["f32", [4001, 12]],
+      ["f32", [4001, 20]],
+    ],
+    make: (b, [x, y]) => dot(b, transpose(b, x, [1, 0]), y),
+    at: [{}],
+  },
+  {
     name: "a filter's gradient from lines of an odd length",
     inputs: [
       ["f32", ["N", 8, 9, 7]],

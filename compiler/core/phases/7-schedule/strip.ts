@@ -219,9 +219,10 @@ function loopOver(
 }
 
 /**
- * Windows below each other, a line of windows a turn: its last line, which is the one before the last of the window below, and so on. A
- * turn sums what that line of the image adds to each, so that it is loaded once; a window's sum comes together over as many turns as it
- * has lines. `fold`: the sum of a window across, so far below the one whose last line it is; `body`: what is done with finished sums.
+ * Windows below each other, a line of the image a turn: the last line of a window is the one before the last of the window below, and so
+ * on (from below, the first is the second one). A turn adds it to each of them, so that it is loaded once, and a window's sum comes
+ * together over as many turns as it has lines. `fold`: the sum of a window across, so far below the one that the turn is the last for;
+ * `body`: what is done with finished sums.
  */
 function walkDown(
   em: Emitter,
