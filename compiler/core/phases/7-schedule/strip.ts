@@ -131,8 +131,10 @@ function describe(ctx: ScheduleContext, g: Region): Strip | undefined {
   const slid = (below: number): readonly ReadonlySet<Scalar>[] => {
     const place = at.map((x, i) => (i === down ? s.iadd(x, below) : x));
     const [own] = foldsOf(lowerRoot(s, first, place));
-    return linesOf(s, own).map(
-      (line) => new Set(loadsOf(line).filter((l) => l.at.some((x) => x.free.includes(axes[down])))),
+    const line = lineIn(s, own);
+    return Array.from(
+      { length: extentOf(lineOf(own)) },
+      (_, n) => new Set(loadsOf(line(s.dim(n))).filter((l) => l.at.some((x) => x.free.includes(axes[down])))),
     );
   };
   const shared = (): Pick<Strip, "shares" | "step"> => {
@@ -176,15 +178,12 @@ const lineOf = ({ axes }: ScalarOf<"fold">): Axis => axes.find((a) => !isConst(a
 const writtenOut = (s: ScalarContext, fold: ScalarOf<"fold">, axes?: readonly Axis[]): Scalar =>
   termsOf(s, fold, axes).reduce((a, b) => s.call("add", a, b));
 
-/** What each line of a window adds to its sum. */
-function linesOf(s: ScalarContext, fold: ScalarOf<"fold">): readonly Scalar[] {
-  const line = lineOf(fold);
-  const whole = writtenOut(
-    s,
-    fold,
-    fold.axes.filter((a) => a !== line),
-  );
-  return Array.from({ length: extentOf(line) }, (_, n) => s.substitute(whole, new Map([[line, s.dim(n)]])));
+/** What a line of a window, by its number, adds to its sum. */
+function lineIn(s: ScalarContext, fold: ScalarOf<"fold">): (at: Scalar) => Scalar {
+  const own = lineOf(fold);
+  const rest = fold.axes.filter((a) => a !== own);
+  const whole = writtenOut(s, fold, rest);
+  return (at) => s.substitute(whole, new Map([[own, at]]));
 }
 
 /**
@@ -200,11 +199,7 @@ function loopOver(
 ): void {
   // One axis for all: what a line of several windows needs is then the same.
   const line = lineOf(folds[0]);
-  const lines = folds.map((fold) => {
-    const own = lineOf(fold);
-    const rest = fold.axes.filter((a) => a !== own);
-    return em.s.substitute(writtenOut(em.s, fold, rest), new Map([[own, em.s.axisValue(line)]]));
-  });
+  const lines = folds.map((fold) => lineIn(em.s, fold)(em.s.axisValue(line)));
   em.count([...lines, ...others]);
   const sums = folds.map(({ dtype }) => ({ name: em.fresh("sum"), dtype }));
   for (const { name, dtype } of sums) em.put({ k: "var", name, x: widen(lit(0, dtype), 4) });
@@ -237,10 +232,9 @@ function walkDown(
   const own = columns.map((x) => fold(x, 0));
   const last = extentOf(lineOf(own[0])) - 1;
   const terms = columns.map((x) =>
-    Array.from({ length: last + 1 }, (_, below) => {
-      const lines = linesOf(em.s, fold(x, below));
-      return lines[turns.step > 0 ? last - below : below];
-    }),
+    Array.from({ length: last + 1 }, (_, below) =>
+      lineIn(em.s, fold(x, below))(em.s.dim(turns.step > 0 ? last - below : below)),
+    ),
   );
   em.count([...terms.flat(), ...others]);
   const [{ dtype }] = own;
@@ -339,13 +333,8 @@ function strips(job: Job, t: Choice): Launch {
       "end",
       isMultipleOf(shape[down], t.down) ? beyond : call("min", [beyond, em.dim(shape[down])], "i32"),
     );
-    const folds = new Map<string, ScalarOf<"fold">>();
-    const fold = (x: number, below: number): ScalarOf<"fold"> => {
-      const key = `${x},${below}`;
-      const known = folds.get(key) ?? foldsOf(lowerRoot(s, g.roots[0], placed(below, x)))[0];
-      folds.set(key, known);
-      return known;
-    };
+    const fold = (x: number, below: number): ScalarOf<"fold"> =>
+      foldsOf(lowerRoot(s, g.roots[0], placed(below, x)))[0];
     walkDown(em, { axis: turn, from, end, step }, t.across, fold, lane, values, storeAll);
   } else {
     if (t.looped)
