@@ -1,6 +1,6 @@
-// Random windows on the adapter: filters for each channel and for all, and pools, of random sizes, steps and borders, over images of known and of
-// open sizes, with their gradients, against the reference evaluator on the checked graph. On the adapter's own target, whose kernels
-// it compiles soonest.
+// Random windows on the adapter: filters for each channel and for all, and pools, of random sizes, steps and borders, over images
+// of known and of open sizes, with their gradients, against the reference evaluator on the checked graph. On the adapter's own
+// target, whose kernels it compiles soonest.
 import { afterEach, describe, expect, it } from "vitest";
 import type { Dense } from "../../compiler/core/ir/types.ts";
 import { own } from "../support/adapter.ts";
