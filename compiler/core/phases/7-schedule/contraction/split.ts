@@ -142,28 +142,51 @@ export class Cut {
       end: em.let("last", call("min", [bin("+", from, em.dim(size)), em.dim(extent)], "i32")),
     };
   }
-  /** The function that takes sums on, and the batch it is told; `apart` as `emitStore` takes it. */
-  store(batch: X, apart = false): Store & { readonly batch: X } {
+  /** The function that takes sums on, and the batch it is told: for who calls it in one place, in a loop over rows. */
+  store(batch: X): Place {
     const { em, n, part } = this;
     const { partial, count } = this.parts;
-    if (!part || !partial) return { ...emitStore(em, n, apart), batch };
+    if (!part || !partial) return { ...emitStore(em, n, true), batch };
+    const either = asConst(count) === undefined ? { count, alone: storeFunction(em, n) } : undefined;
+    return this.leaving(part, partial, batch, either);
+  }
+  /**
+   * Emits `body` with such a function, for who calls it for each row: where calls have one part or several, once for either, so
+   * that the number of parts is not asked for each row.
+   */
+  stores(batch: X, body: (store: Place) => void): void {
+    const { em, n, part } = this;
+    const { partial, count } = this.parts;
+    if (!part || !partial || asConst(count) !== undefined) {
+      body(this.store(batch));
+      return;
+    }
+    const alone = storeFunction(em, n);
+    em.push();
+    body(this.leaving(part, partial, batch));
+    em.put({ k: "if", cond: bin(">=", em.dim(count), lit(2)), body: em.pop() });
+    em.push();
+    body({ name: alone, byColumn: () => [], batch });
+    em.put({ k: "if", cond: bin("<", em.dim(count), lit(2)), body: em.pop() });
+  }
+  private leaving(part: X, partial: Value, batch: X, either?: Either): Place {
+    const { em, n } = this;
     return {
-      name: storePart(em, n, partial, count),
+      name: storePart(em, n, partial, either),
       byColumn: () => [],
       batch: em.let("slab", bin("+", bin("*", part, em.dim(n.batch.extent)), batch)),
     };
   }
 }
+type Place = Store & { readonly batch: X };
+/** What a call of one part does in place of leaving its sums behind: another function, told the same. */
+type Either = { readonly count: Dim; readonly alone: string };
 /** 1 where there are several parts, 0 where there is one. */
 const whetherMany = (count: Dim): Dim => min(1, sub(count, 1));
 
-/**
- * Emits `store(slab, row, col, v...)`, which leaves the sums of a part behind, or takes them to the results where there is one
- * part, and returns its name.
- */
-function storePart(em: Emitter, n: Nest, partial: Value, count: Dim): string {
+/** Emits `store(slab, row, col, v...)`, which leaves the sums of a part behind; its name. */
+function storePart(em: Emitter, n: Nest, partial: Value, either: Either | undefined): string {
   const { s, row, col } = n;
-  const alone = asConst(count) === undefined ? storeFunction(em, n) : undefined;
   const slab = s.axis("slab", partial.type.shape[0]);
   const saved = em.stack;
   em.stack = [];
@@ -176,12 +199,11 @@ function storePart(em: Emitter, n: Nest, partial: Value, count: Dim): string {
   const values = Array.from({ length: n.window }, () => param("v", n.dtype, 4));
   const [slabX, rowX, colX] = params.map((p) => variable(p.name, "i32"));
   const sums = values.map((v) => variable(v.name, n.dtype, 4));
-  if (alone !== undefined) {
+  if (either) {
     em.push();
-    em.put({ k: "run", fn: alone, args: [slabX, rowX, colX, ...sums] });
+    em.put({ k: "run", fn: either.alone, args: [slabX, rowX, colX, ...sums] });
     em.put({ k: "return" });
-    const body = em.pop();
-    em.put({ k: "if", cond: bin("<", em.dim(count), lit(2)), body });
+    em.put({ k: "if", cond: bin("<", em.dim(either.count), lit(2)), body: em.pop() });
   }
   // All positions of a window, as rows of the sums.
   const firstRow = n.window === 1 ? rowX : em.let("row", bin("*", rowX, lit(n.window)));

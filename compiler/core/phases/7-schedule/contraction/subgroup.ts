@@ -136,7 +136,7 @@ export function subgroupTiles(job: Job, n: Nest, t: Choice, few?: number): Launc
   for (const segment of n.segments)
     subgroupSegment(em, n, segment, { L, TM, acc, accs, rowOf, long, cut, short });
   long?.finish();
-  const store = cut.store(batchX(em, batch), true);
+  const store = cut.store(batchX(em, batch));
   // A load costs what four to eight rows of a short sum do: what all rows read alike is loaded before them.
   const byColumn = store.byColumn(colX);
   const outRow0 = n.window === 1 ? row0 : em.let("out_row", bin("*", tileRow, lit(TM / n.window)));

@@ -313,26 +313,27 @@ function workgroupTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): La
       });
     }
   }
-  const store = cut.store(batchV, true);
   const first = bin("+", row0, myRow);
   const outRow = em.let("out_row", bin("/", first, lit(n.window)));
-  const columns = Array.from({ length: colParts }, (_, j) => {
-    const x = em.let("out_col", bin("+", col0, bin("+", bin("*", tx, lit(4)), lit(j * threadsX * 4))));
-    return { x, read: store.byColumn(x) };
+  const columns = Array.from({ length: colParts }, (_, j) =>
+    em.let("out_col", bin("+", col0, bin("+", bin("*", tx, lit(4)), lit(j * threadsX * 4)))),
+  );
+  cut.stores(batchV, (store) => {
+    const byColumn = columns.map((x) => store.byColumn(x));
+    for (let i = 0; i < RM; i += n.window)
+      for (const [j, column] of columns.entries())
+        em.put({
+          k: "run",
+          fn: store.name,
+          args: [
+            store.batch,
+            bin("+", outRow, lit(rowAt(i) / n.window)),
+            column,
+            ...Array.from({ length: n.window }, (_, p) => variable(accs[i + p][j], dtype, 4)),
+            ...byColumn[j],
+          ],
+        });
   });
-  for (let i = 0; i < RM; i += n.window)
-    for (const [j, column] of columns.entries())
-      em.put({
-        k: "run",
-        fn: store.name,
-        args: [
-          store.batch,
-          bin("+", outRow, lit(rowAt(i) / n.window)),
-          column.x,
-          ...Array.from({ length: n.window }, (_, p) => variable(accs[i + p][j], dtype, 4)),
-          ...column.read,
-        ],
-      });
   if (slice) em.put({ k: "if", cond: bin("<", slice, lit(1)), body: em.pop() });
   return finish(em, s, {
     name: groupName(job.group),
