@@ -12,6 +12,7 @@ import { Identity } from "./ir/identity.ts";
 import { bindSymbols } from "./ir/transform.ts";
 import { type Graph, GraphLimit, type Node, type Value } from "./ir/types.ts";
 import { verify } from "./ir/verify.ts";
+import type { KernelCode } from "./kernel/code.ts";
 import type { About, Routine } from "./kernel/launch.ts";
 import { verifyKernel } from "./kernel/verify.ts";
 import { blockEntry, type CheckedModel, type CheckedTrain, type HostExpr, type PortInfo } from "./model.ts";
@@ -32,6 +33,7 @@ import { type Laid, layout } from "./phases/6-layout/layout.ts";
 import { verifyLaid } from "./phases/6-layout/verify.ts";
 import { isClaimed, roomFor } from "./phases/7-schedule/choose.ts";
 import { filtersFor, wantsBlocks } from "./phases/7-schedule/contraction/winograd.ts";
+import { shareEnds } from "./phases/7-schedule/ends.ts";
 import type { Offer } from "./phases/7-schedule/family.ts";
 import { type Scheduling, schedule } from "./phases/7-schedule/routine.ts";
 import { Schedules } from "./phases/7-schedule/same.ts";
@@ -150,10 +152,13 @@ export function build(given: CheckedModel, options: PipelineOptions): Built {
       planning: { target, kernels, derived, places },
     };
     const scheduled = sources.map((src) => sized(src.name, src.span, () => scheduleEntry(src, line)));
-    const routines = shareWords(
+    const look = options.verify ? (code: KernelCode) => verifyKernel(code, rulesOf(target)) : undefined;
+    const words = shareWords(
       scheduled.map((x) => x.routine),
-      options.verify ? (code) => verifyKernel(code, rulesOf(target)) : undefined,
+      look,
     );
+    // Ends of all in one text are some 0.1 kB more than texts that are alike, compressed.
+    const routines = options.minify ? words : shareEnds(words, target, look);
     const made = sources.map((src, i) =>
       sized(src.name, src.span, () => planned(src, scheduled[i], routines[i], line.planning)),
     );
