@@ -1,7 +1,7 @@
 // The command line: names, options, help. In: arguments. Out: an exit code. Commands are imported when they are called, so
 // that help comes at once.
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { GROUP, STORAGES, targets } from "../core/index.ts";
+import { GROUP, namedTargets, STORAGES } from "../core/index.ts";
 import { completion, SHELLS, type Shell } from "./completion.ts";
 import { EXIT, explain } from "./failure.ts";
 import { collect, parseBind, parseSet, parseSize } from "./models.ts";
@@ -103,7 +103,10 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     );
   // Options that several commands have: an Option is one command's own.
   const target = (): Option =>
-    new Option("--target <T>", `kernels for this kind of adapter (${targets.map((t) => t.name).join(", ")})`);
+    new Option(
+      "--target <T>",
+      `kernels for this kind of adapter (${namedTargets.map((t) => t.name).join(", ")})`,
+    );
   const weights = (): Option => new Option("--weights <F>", "parameters: a safetensors file");
   const size = (what: string, otherwise = 1): Option =>
     new Option("--size <N=32>", `${what} (default: ${otherwise}); may be repeated`).argParser(parseSize);

@@ -11,6 +11,7 @@ import {
   product,
   substitute,
 } from "../../../dims/dim.ts";
+import type { DType } from "../../../ir/types.ts";
 import { bin, call, lit, part, type SharedArray, widen, type X } from "../../../kernel/code.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
 import { lanesAlong } from "../../../kernel/facts.ts";
@@ -19,12 +20,16 @@ import { type Axis, loadsOf, type Scalar } from "../../../kernel/scalar.ts";
 import { decode, laneX } from "../common.ts";
 import type { Nest, Segment } from "./nest.ts";
 
-/** A tile: rows x columns by `depth` terms. A term's rows lie `pitch` apart in workgroup memory. */
+/**
+ * A tile: rows x columns by `depth` terms. A term's rows lie `pitch` apart in workgroup memory, and its columns `colPitch` (side
+ * by side where it is not said).
+ */
 export interface Sides {
   readonly rows: number;
   readonly cols: number;
   readonly depth: number;
   readonly pitch: number;
+  readonly colPitch?: number;
   readonly threads: number;
 }
 /** What of the first factor is loaded at once: four terms of k, four rows, or one element; and along what threads stand. */
@@ -81,6 +86,8 @@ export class Staging {
   private readonly em: Emitter;
   private readonly n: Nest;
   private readonly sides: Sides;
+  /** What the factors are in workgroup memory. */
+  private readonly dtype: DType;
   private readonly k: readonly Axis[];
   private readonly extent: Dim;
   /** The last axis of k is whole turns: the terms of one have the others in common. */
@@ -102,6 +109,7 @@ export class Staging {
     this.em = em;
     this.n = n;
     this.sides = sides;
+    this.dtype = tileA.dtype;
     this.k = reading.k;
     const { depth } = sides;
     this.extent = product(this.k.map((a) => a.extent));
@@ -160,6 +168,7 @@ export class Staging {
     const { em, n, sides } = this;
     const { s } = n;
     const quads = sides.cols / 4;
+    const { colPitch = sides.cols } = sides;
     return this.spread(quads, quads * sides.depth, "b", places).map(({ near, far, step, only, key, e }) => {
       const col = places.col(key, bin("*", near, lit(4)));
       const within = places.within(key, far, sides.depth);
@@ -170,7 +179,22 @@ export class Staging {
         width: 4,
         term: linear,
         only,
-        put: (x) => em.put({ k: "setShared", name: tile.name, index: e, x }),
+        put: (x) => {
+          if (tile.width === 4) {
+            em.put({ k: "setShared", name: tile.name, index: e, x });
+            return;
+          }
+          const base = places.once(`put ${key}`, () =>
+            em.let("to_b", bin("+", bin("*", far, lit(colPitch)), bin("*", near, lit(4)))),
+          );
+          for (let u = 0; u < 4; u++)
+            em.put({
+              k: "setShared",
+              name: tile.name,
+              index: bin("+", base, lit(step * colPitch + u)),
+              x: part(x, u),
+            });
+        },
       };
     });
   }
@@ -225,19 +249,22 @@ export class Staging {
 
   /** Loads what the thread brings of the bound turn. */
   load(): readonly X[] {
-    const { em, n, extent, short } = this;
+    const { em, extent, short } = this;
     for (const [linear, axis] of this.terms) {
       const last = bin("-", em.dim(extent), lit(1));
       em.bind(axis, em.let("term", call("min", [em.x(linear), last], "i32")));
     }
     return this.slots.map(({ x, lane, width, term }) => {
-      const value = widen(em.x(x, lane), width);
+      const value = this.held(widen(em.x(x, lane), width));
       // Parts of it are asked for one by one.
       if (!short) return em.let("v", value);
       const inside = bin("<", em.x(term), em.dim(extent));
-      const zero = widen(lit(0, n.dtype), width);
-      return em.let("v", call("select", [widen(inside, width), value, zero], n.dtype));
+      const zero = widen(lit(0, this.dtype), width);
+      return em.let("v", call("select", [widen(inside, width), value, zero], this.dtype));
     });
+  }
+  private held(x: X): X {
+    return x.dtype === this.dtype ? x : call(`cast_${this.dtype}`, [x], this.dtype);
   }
   put(values: readonly X[]): void {
     const { em } = this;
