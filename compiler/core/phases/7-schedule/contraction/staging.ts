@@ -169,6 +169,17 @@ export class Staging {
     const { s } = n;
     const quads = sides.cols / 4;
     const { colPitch = sides.cols } = sides;
+    const one = (far: X, near: X, key: string, step: number) => {
+      const base = places.once(`put ${key}`, () =>
+        em.let("to_b", bin("+", bin("*", far, lit(colPitch)), bin("*", near, lit(4)))),
+      );
+      return (x: X): void => {
+        for (let u = 0; u < 4; u++) {
+          const index = bin("+", base, lit(step * colPitch + u));
+          em.put({ k: "setShared", name: tile.name, index, x: part(x, u) });
+        }
+      };
+    };
     return this.spread(quads, quads * sides.depth, "b", places).map(({ near, far, step, only, key, e }) => {
       const col = places.col(key, bin("*", near, lit(4)));
       const within = places.within(key, far, sides.depth);
@@ -179,22 +190,10 @@ export class Staging {
         width: 4,
         term: linear,
         only,
-        put: (x) => {
-          if (tile.width === 4) {
-            em.put({ k: "setShared", name: tile.name, index: e, x });
-            return;
-          }
-          const base = places.once(`put ${key}`, () =>
-            em.let("to_b", bin("+", bin("*", far, lit(colPitch)), bin("*", near, lit(4)))),
-          );
-          for (let u = 0; u < 4; u++)
-            em.put({
-              k: "setShared",
-              name: tile.name,
-              index: bin("+", base, lit(step * colPitch + u)),
-              x: part(x, u),
-            });
-        },
+        put:
+          tile.width === 4
+            ? (x) => em.put({ k: "setShared", name: tile.name, index: e, x })
+            : one(far, near, key, step),
       };
     });
   }
