@@ -10,6 +10,7 @@ import {
   type MatrixPlace,
   type MatrixType,
   partsOf,
+  type SharedArray,
   type Stmt,
   type Width,
   type X,
@@ -59,6 +60,12 @@ const alike = (x: X): boolean =>
     ? x.name === "group"
     : (x.k === "uniform" || x.k === "override" || x.k === "lit" || x.k === "bin") && partsOf(x).every(alike);
 
+/** What arrays take of a workgroup's memory. */
+export const sharedBytes = (
+  arrays: readonly Pick<SharedArray, "dtype" | "width" | "size">[],
+  bytesOf: KernelRules["bytesOf"],
+): number => arrays.reduce((sum, a) => sum + Math.ceil((a.size * a.width * bytesOf(a.dtype)) / 16) * 16, 0);
+
 export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRules): void {
   const fail = (rule: string): never => {
     throw new InternalError("schedule", `kernel ${k.name} (${k.family}): ${rule}`);
@@ -76,9 +83,7 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
   const uniforms = 2 + k.uniforms.length;
   most("bytes of uniforms", 4 * uniforms, "maxUniformBufferBindingSize");
   most("uniform words", uniforms, "maxUniformWords");
-  let storage = 0;
-  for (const s of k.shared) storage += Math.ceil((s.size * s.width * bytesOf(s.dtype)) / 16) * 16;
-  most("bytes of workgroup memory", storage, "maxComputeWorkgroupStorageSize");
+  most("bytes of workgroup memory", sharedBytes(k.shared, bytesOf), "maxComputeWorkgroupStorageSize");
   most("threads", k.workgroup, "maxComputeInvocationsPerWorkgroup");
 
   // --- names
