@@ -5,6 +5,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { BuildOptions } from "../../compiler/core/index.ts";
 import type { Dense } from "../../compiler/core/ir/types.ts";
 import type { Target } from "../../compiler/core/targets.ts";
+import { load } from "../../runtime/core/index.ts";
+import { own } from "../support/adapter.ts";
 import { budget, firstSeed, untilTimeIsUp } from "../support/budget.ts";
 import { type TestDevice, testDevice } from "../support/device.ts";
 import { disagreement, expectedOf, GraphNet } from "../support/graphs.ts";
@@ -232,3 +234,44 @@ function drawConvolution(pick: Pick, from: Draw) {
 }`;
   return { source, shapes: { x: [count, channels, h, w], w: [filters, channels, kh, kw] } };
 }
+
+it("a training step by them trains as one in f32 does", async (context) => {
+  const { device } = await halfDevice(context);
+  const source = `
+import { BatchNorm2d, Conv2d, Linear } from "std/nn"
+model Small() {
+  conv = Conv2d(1, 16, 3, padding = 1, bias = false)
+  bn   = BatchNorm2d(16)
+  next = Conv2d(16, 32, 3, padding = 1)
+  wide = Linear(32 * 4 * 4, 64)
+  head = Linear(64, 4)
+  fn loss(x: f32[N, 1, 8, 8], y: i32[N]) -> f32 {
+    h = x |> conv |> bn |> relu |> next |> relu |> max_pool2d(2) |> flatten |> wide |> gelu |> head
+    cross_entropy(h, y)
+  }
+}
+train fit for Small { minimize loss; with adamw(lr = 1e-2); clip norm 1.0 }`;
+  const matrices = emulatedMatrices();
+  const made = compileText(source, { targets: [matrices, own], entries: ["fit_step"] });
+  // Forward, and both gradients of a convolution; some stand beside each other.
+  expect(
+    made.emit("kernels", matrices.name).match(/^kernel .*contraction\.matrix/gm)?.length,
+  ).toBeGreaterThanOrEqual(4);
+  const inputs = {
+    x: { data: Float32Array.from({ length: 32 * 64 }, (_, i) => Math.sin(i * i)), shape: [32, 1, 8, 8] },
+    y: Int32Array.from({ length: 32 }, (_, i) => i % 4),
+  };
+  const run = async (target: string): Promise<number[]> => {
+    const net = await load(made.artefact, { device, target, seed: 3 });
+    const step = net.entries["fit_step"] as (x: object) => Promise<{ loss: Promise<number> }>;
+    const losses: number[] = [];
+    for (let i = 0; i < 8; i++) losses.push(await (await step(inputs)).loss);
+    net.dispose();
+    return losses;
+  };
+  const plain = await run(own.name);
+  const half = await run(matrices.name);
+  expect(plain[7]).toBeLessThan(0.8 * plain[0]);
+  expect(half).not.toEqual(plain);
+  expect(Math.max(...half.map((loss, i) => Math.abs(loss - plain[i])))).toBeLessThan(2e-2);
+});
