@@ -146,7 +146,7 @@ export class Staging {
         );
         const from = along === "k" ? step : step * pitch;
         return {
-          x: s.substitute(q.a, new Map([...at, [n.row, s.axisValue(row)]])),
+          x: s.substitute(this.rounded(q.a), new Map([...at, [n.row, s.axisValue(row)]])),
           lane: width === 1 ? undefined : along === "k" ? within : row,
           width,
           term: linear,
@@ -163,6 +163,14 @@ export class Staging {
         };
       },
     );
+  }
+  /** A factor as what it is staged as; of what is chosen between, each by itself, so that what is stored so stays as it is. */
+  private rounded(x: Scalar): Scalar {
+    const { s } = this.n;
+    if (x.dtype === this.dtype) return x;
+    if (x.kind !== "call" || x.fn !== "select") return s.cast(x, this.dtype);
+    const [cond, yes, no] = x.args;
+    return s.select(cond, this.rounded(yes), this.rounded(no));
   }
   private second(q: Segment, tile: SharedArray, places: Places): Slot[] {
     const { em, n, sides } = this;
@@ -185,7 +193,7 @@ export class Staging {
       const within = places.within(key, far, sides.depth);
       const { at, linear } = this.at(s.iadd(s.axisValue(within), step), false);
       return {
-        x: s.substitute(q.b, new Map([...at, [n.col, s.axisValue(col)]])),
+        x: s.substitute(this.rounded(q.b), new Map([...at, [n.col, s.axisValue(col)]])),
         lane: col,
         width: 4,
         term: linear,
@@ -254,16 +262,13 @@ export class Staging {
       em.bind(axis, em.let("term", call("min", [em.x(linear), last], "i32")));
     }
     return this.slots.map(({ x, lane, width, term }) => {
-      const value = this.held(widen(em.x(x, lane), width));
+      const value = widen(em.x(x, lane), width);
       // Parts of it are asked for one by one.
       if (!short) return em.let("v", value);
       const inside = bin("<", em.x(term), em.dim(extent));
       const zero = widen(lit(0, this.dtype), width);
       return em.let("v", call("select", [widen(inside, width), value, zero], this.dtype));
     });
-  }
-  private held(x: X): X {
-    return x.dtype === this.dtype ? x : call(`cast_${this.dtype}`, [x], this.dtype);
   }
   put(values: readonly X[]): void {
     const { em } = this;
