@@ -338,7 +338,7 @@ function targetsOf(
     if (target && lacksHalf(target))
       refuse(
         `the target ${name} is for products in f16, and is asked for without`,
-        'say --precision f16; in a library, withPrecision(target, "f16")',
+        'mdl compile and mdl train take --precision f16; in a library it is withPrecision(target, "f16")',
       );
   });
   const own = once.filter((t): t is Target => typeof t !== "string" && !allTargets.includes(t));

@@ -69,7 +69,10 @@ describe("the target", () => {
         problems = error.diagnostics;
       }
       expect(problems).toHaveLength(1);
-      expect(problems[0]).toMatchObject({ code: "E0606", help: expect.stringContaining("--precision f16") });
+      expect(problems[0]).toMatchObject({
+        code: "E0606",
+        help: expect.stringContaining("take --precision f16"),
+      });
       expect(problems[0].message).toMatch(/^the target gpu-matrix(-f16-weights)? is for products in f16/);
     }
     expect(compile(PRODUCT, "m.mdl").artefact.programs.map((p) => p.target)).not.toContain("gpu-matrix");
@@ -79,6 +82,8 @@ describe("the target", () => {
     const asked = targetsWith([], ["gpu", "gpu-matrix"], "f16");
     const { artefact } = compile(PRODUCT, "m.mdl", { targets: asked });
     expect(artefact.programs.map((p) => p.target)).toEqual(["gpu-matrix-f16", "gpu-f16", "gpu"]);
+    // Weights alone are not enough, which is said once.
+    expect(targetsWith([], ["gpu-matrix"], "f16-weights")).toHaveLength(1);
     const [first, ...others] = artefact.programs;
     expect(first.requires).toMatchObject({ features: [FEATURE, "shader-f16"], subgroupSize: 32 });
     for (const p of others) expect(JSON.stringify(p)).not.toContain(FEATURE);

@@ -115,9 +115,9 @@ export function targetsWith(
   // A name that is none is refused by the compiler, with those that are.
   const known = namedTargets.filter((t) => wanted.includes(t.name));
   const narrow = precision ? [...tuned, ...known].map((t) => withPrecision(t, precision)) : [];
-  // What is for f16 alone has no program without.
+  // What is for f16 alone has no program beside it without.
   const plain = wanted.filter(
-    (name) => precision !== "f16" || !known.some((t) => t.name === name && lacksHalf(t)),
+    (name) => precision === undefined || !known.some((t) => t.name === name && lacksHalf(t)),
   );
   return [...narrow, ...tuned, ...plain];
 }
