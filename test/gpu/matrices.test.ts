@@ -2,13 +2,16 @@
 // plain functions stand for them (test/support/matrices.ts). What is multiplied is f16 already, so that nothing but the order of
 // sums in f32 tells results from the reference's.
 import { afterEach, describe, expect, it } from "vitest";
-import type { BuildOptions } from "../../compiler/core/index.ts";
+import { drawInputs, sizesOf } from "../../compiler/cli/draw.ts";
+import { type BuildOptions, compile } from "../../compiler/core/index.ts";
 import type { Dense } from "../../compiler/core/ir/types.ts";
 import type { Target } from "../../compiler/core/targets.ts";
 import { load } from "../../runtime/core/index.ts";
+import type { Tensor } from "../../runtime/core/tensor.ts";
 import { own } from "../support/adapter.ts";
 import { budget, firstSeed, untilTimeIsUp } from "../support/budget.ts";
 import { type TestDevice, testDevice } from "../support/device.ts";
+import { projectFile } from "../support/files.ts";
 import { disagreement, expectedOf, GraphNet } from "../support/graphs.ts";
 import { emulatedMatrices } from "../support/matrices.ts";
 import { compileText } from "../support/module.ts";
@@ -234,6 +237,51 @@ function drawConvolution(pick: Pick, from: Draw) {
 }`;
   return { source, shapes: { x: [count, channels, h, w], w: [filters, channels, kh, kw] } };
 }
+
+interface Whole {
+  readonly file: string;
+  readonly model: string;
+  readonly set: Readonly<Record<string, number>>;
+  readonly sizes: Readonly<Record<string, number>>;
+}
+const wholes: readonly Whole[] = [
+  { file: "convnet", model: "ConvNetBN", set: { width: 16 }, sizes: { N: 3 } },
+  // Without a memory that is faster than others, attention is products, too.
+  { file: "transformer", model: "GPT", set: { depth: 1, context: 32 }, sizes: { B: 2, T: 17 } },
+];
+// The bound is that of f16 (test/gpu/precision.test.ts): activations are stored so.
+it.for(wholes)(
+  "$model computes what it does in f32, to f16's digits",
+  async ({ file, model, set, sizes }, context) => {
+    const { device } = await halfDevice(context);
+    const matrices = emulatedMatrices({ fastShared: false });
+    const { artefact, emit } = compile(projectFile(`dsl-examples/${file}.mdl`), `${file}.mdl`, {
+      model,
+      set,
+      entries: ["logits"],
+      verify: true,
+      targets: [matrices, own],
+    });
+    expect(emit("kernels", matrices.name).match(/^kernel .*contraction\.matrix/gm)?.length).toBeGreaterThan(
+      1,
+    );
+    const entry = artefact.programs[0].entries[0];
+    const inputs = drawInputs(entry, sizesOf(entry, sizes), 1);
+    const [half, plain] = await Promise.all(
+      [matrices.name, own.name].map(async (target) => {
+        const net = await load(artefact, { device, target, seed: 3 });
+        const call = net.entries["logits"] as (x: object) => Promise<Record<string, Tensor>>;
+        const { data } = Object.values(await call(inputs))[0];
+        net.dispose();
+        return data as Float32Array;
+      }),
+    );
+    const largest = plain.reduce((m, x) => Math.max(m, Math.abs(x)), 0);
+    const error = half.reduce((m, x, i) => Math.max(m, Math.abs(x - plain[i])), 0) / largest;
+    expect(error).toBeGreaterThan(0);
+    expect(error).toBeLessThan(8e-3);
+  },
+);
 
 it("a training step by them trains as one in f32 does", async (context) => {
   const { device } = await halfDevice(context);
