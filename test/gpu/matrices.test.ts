@@ -143,6 +143,18 @@ describe("convolutions", () => {
       /relu_max_pool2d \(contraction\.matrix/,
     ],
     [
+      "a pool of two places",
+      conv("padding = 1", " |> max_pool2d([1, 2])", "6, 10"),
+      sizes(3, [2, 6, 10]),
+      /max_pool2d \(contraction\.matrix/,
+    ],
+    [
+      "a pool of a whole matrix",
+      conv("padding = 1", " |> avg_pool2d(4)", "12, 20"),
+      sizes(3, [2, 12, 20]),
+      /\(contraction\.matrix/,
+    ],
+    [
       "a pool whose places do not share a matrix is for others",
       conv("padding = 1", " |> max_pool2d(3)", "12, 18"),
       sizes(3, [2, 12, 18]),
