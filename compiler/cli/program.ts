@@ -1,7 +1,7 @@
 // The command line: names, options, help. In: arguments. Out: an exit code. Commands are imported when they are called, so
 // that help comes at once.
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { GROUP, STORAGES, targets } from "../core/index.ts";
+import { GROUP, namedTargets, STORAGES, targets } from "../core/index.ts";
 import { completion, SHELLS, type Shell } from "./completion.ts";
 import { EXIT, explain } from "./failure.ts";
 import { collect, parseBind, parseSet, parseSize } from "./models.ts";
@@ -102,8 +102,8 @@ function makeProgram(finish: (code: number) => void): Command {
 Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 70 a bug in mdl`,
     );
   // Options that several commands have: an Option is one command's own.
-  const target = (): Option =>
-    new Option("--target <T>", `kernels for this kind of adapter (${targets.map((t) => t.name).join(", ")})`);
+  const target = (of = targets): Option =>
+    new Option("--target <T>", `kernels for this kind of adapter (${of.map((t) => t.name).join(", ")})`);
   const weights = (): Option => new Option("--weights <F>", "parameters: a safetensors file");
   const size = (what: string, otherwise = 1): Option =>
     new Option("--size <N=32>", `${what} (default: ${otherwise}); may be repeated`).argParser(parseSize);
@@ -176,7 +176,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
     .addOption(entries())
     .option("--bind <N=8>", "fix a size: kernels for this one only; may be repeated", parseBind)
     .addOption(freeze())
-    .addOption(target().argParser(collect).default(undefined, "all of them"))
+    .addOption(target(namedTargets).argParser(collect).default(undefined, "all of them"))
     .addOption(
       new Option(
         "--precision <P>",
@@ -288,7 +288,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 the command line, 3 the machine, 
       ).choices(["f32", "f16"]),
     )
     .addOption(adapter())
-    .addOption(target())
+    .addOption(target(namedTargets))
     .addOption(model())
     .addOption(set())
     .addHelpText(

@@ -21,6 +21,7 @@ import {
   closest,
   compile,
   MdlError,
+  namedTargets,
   type Precision,
   renderAll,
   type SetValue,
@@ -141,7 +142,7 @@ export class SourceModel {
 
   /** Compiles these entries, to be run, for one target or all; says what there is to warn of. */
   open(entries: readonly string[], name: string | undefined, precision?: Precision): Runnable {
-    const wanted = targets.filter((t) => name === undefined || t.name === name);
+    const wanted = name === undefined ? targets : namedTargets.filter((t) => t.name === name);
     const narrow = precision && wanted.map((t) => withPrecision(t, precision));
     // A name that is none is refused where it is looked up.
     const given = narrow?.length ? narrow : name === undefined ? undefined : [name];

@@ -31,7 +31,7 @@ import { emitStage, type Stage } from "./stages.ts";
 import { type Storage, type StoredModel, storageOf, storedModel } from "./storage.ts";
 import type { SourceFile } from "./syntax/ast.ts";
 import { sameTree } from "./syntax/walk.ts";
-import { allTargets, type Target, type TuningRow } from "./targets.ts";
+import { allTargets, lacksHalf, namedTargets, type Target, type TuningRow } from "./targets.ts";
 
 // What the functions below take and give.
 export type { Artefact } from "../../runtime/core/program.ts";
@@ -113,6 +113,8 @@ export {
 export type { SourceFile } from "./syntax/ast.ts";
 export {
   allTargets as targets,
+  lacksHalf,
+  namedTargets,
   type Precision,
   type Target,
   type Tuning,
@@ -325,13 +327,19 @@ function targetsOf(
   asked: readonly (string | Target)[],
   refuse: (what: string, help: string) => void,
 ): readonly Target[] {
-  const known = allTargets.map((t) => t.name);
+  const known = namedTargets.map((t) => t.name);
   const once = [...new Set(asked)];
   const names = once.map((t) => (typeof t === "string" ? t : t.name));
   names.forEach((name, i) => {
     if (names.indexOf(name) < i) refuse(`there are two targets ${name}`, "give each a name of its own");
     if (once[i] === name && !known.includes(name))
       refuse(`there is no target ${name}`, `targets are ${known.join(", ")}`);
+    const target = typeof once[i] === "string" ? namedTargets.find((t) => t.name === name) : once[i];
+    if (target && lacksHalf(target))
+      refuse(
+        `the target ${name} is for products in f16, and is asked for without`,
+        'mdl compile and mdl train take --precision f16; in a library it is withPrecision(target, "f16")',
+      );
   });
   const own = once.filter((t): t is Target => typeof t !== "string" && !allTargets.includes(t));
   return [...own, ...allTargets.filter((t) => once.includes(t.name) || once.includes(t))];

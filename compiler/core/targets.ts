@@ -91,6 +91,11 @@ export interface Target {
   readonly winograd?: { readonly image: number; readonly result: number };
   /** Lines of windows, one below the other, that a thread has, where a few threads keep the device busy: it loads each line once. */
   readonly walk?: number;
+  /**
+   * What the matrix unit of a subgroup multiplies at a time: f16, with sums in f32. Products are computed by it where what they read
+   * may be rounded so (`precision` is `f16`).
+   */
+  readonly matrix?: { readonly rows: number; readonly cols: number; readonly depth: number };
   /** Compiling a text takes as long as running it a few times: what can be a loop is one. */
   readonly dearTexts: boolean;
   /** Workgroup memory is a memory of its own, faster than where buffers lie. */
@@ -199,7 +204,28 @@ export const cpuSubgroup: Target = {
   fastShared: false,
 };
 
+/**
+ * NVIDIA's devices where Dawn's experimental feature is allowed (`enable-dawn-features=allow_unsafe_apis`; in Chromium,
+ * `--enable-unsafe-webgpu`). Their driver has this shape on all cards since Turing, and Node's adapters do not tell theirs.
+ * `subgroups` is asked for by the kernels that have matrices: the others were not measured with them.
+ */
+export const gpuMatrix: Target = {
+  ...gpuNvidia,
+  name: "gpu-matrix",
+  requires: {
+    ...gpuNvidia.requires,
+    features: ["chromium-experimental-subgroup-matrix"],
+    subgroupSize: 32,
+  },
+  matrix: { rows: 16, cols: 16, depth: 16 },
+};
+
 /** Kinds of adapter, in the order `load` tries them: what is tried on every target is tried on these. */
 export const targets: readonly Target[] = [cpuSubgroup, gpu, baseline];
 /** What a module is compiled for: before a kind, what varies its sizes for some makers' devices. */
 export const allTargets: readonly Target[] = targets.flatMap((t) => (t === gpu ? [gpuNvidia, gpu] : [t]));
+/** What can be asked for by name: before those that a module has unasked, what needs a feature that browsers do not have yet. */
+export const namedTargets: readonly Target[] = [gpuMatrix, ...allTargets];
+/** Whether a target is one for matrices of a subgroup, and would have none: they are for products in f16. */
+export const lacksHalf = ({ matrix, precision }: Target): boolean =>
+  matrix !== undefined && precision !== "f16";

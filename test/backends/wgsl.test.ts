@@ -3,7 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { compile } from "../../compiler/core/index.ts";
 import { build } from "../../compiler/core/pipeline.ts";
-import { targets } from "../../compiler/core/targets.ts";
+import { gpuMatrix, targets as kinds, withPrecision } from "../../compiler/core/targets.ts";
 import { budget, firstSeed, untilTimeIsUp } from "../support/budget.ts";
 import { projectFile } from "../support/files.ts";
 import { modelOfGraphs } from "../support/graphs.ts";
@@ -21,6 +21,7 @@ const examples: readonly (readonly [string, string])[] = [
   ["lstm", "CharLSTM"],
 ];
 
+const targets = [...kinds, withPrecision(gpuMatrix, "f16")];
 describe.each(targets.map((t) => t.name))("shaders for %s", (target) => {
   it.each(examples)(
     "of %s, %s",
@@ -28,7 +29,11 @@ describe.each(targets.map((t) => t.name))("shaders for %s", (target) => {
       const source = projectFile(`dsl-examples/${file}.mdl`);
       const model = new RegExp(`^model ${wanted}\\b`, "m").test(source) ? wanted : undefined;
       for (const minify of [false, true]) {
-        const { artefact } = compile(source, `${file}.mdl`, { model, targets: [target], minify });
+        const { artefact } = compile(source, `${file}.mdl`, {
+          model,
+          targets: targets.filter((t) => t.name === target),
+          minify,
+        });
         expect(artefact.programs[0].kernels.length).toBeGreaterThan(0);
         expect(await errorsOf(artefact, target)).toEqual([]);
       }

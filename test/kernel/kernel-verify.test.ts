@@ -8,6 +8,8 @@ import {
   type CodeFunction,
   type KernelCode,
   lit,
+  type MatrixPlace,
+  type MatrixType,
   type Stmt,
   variable,
   type X,
@@ -78,6 +80,24 @@ const bin = (op: "+" | "<" | "&&", a: X, b: X): X => ({
   dtype: op === "+" ? a.dtype : "bool",
   width: 1,
 });
+
+const halves = { name: "halves", dtype: "f16", width: 1, size: 400 } as const;
+const sums = { name: "sums", dtype: "f32", width: 1, size: 400 } as const;
+const from: MatrixPlace = { array: "halves", index: lit(8), stride: 24, along: "columns" };
+const left = { role: "left", dtype: "f16", rows: 16, cols: 16 } as const;
+const factor = (type: MatrixType = left, place: Partial<MatrixPlace> = {}, name = "a"): Stmt => ({
+  k: "matrix",
+  name,
+  type,
+  from: { ...from, ...place },
+});
+const right = factor({ ...left, role: "right" }, {}, "b");
+const result: Stmt = { k: "matrix", name: "c", type: { role: "result", dtype: "f32", rows: 16, cols: 16 } };
+const multiply: Stmt = { k: "multiply", into: "c", left: "a", right: "b" };
+const kept: Stmt = { k: "storeMatrix", matrix: "c", to: { ...from, array: "sums" } };
+/** Statements beside arrays for factors and sums. */
+const matrices = (...list: Stmt[]): Partial<KernelCode> => ({ ...body(...list), shared: [halves, sums] });
+const some = (s: Stmt): Stmt => ({ k: "if", cond: bin("<", variable("i", "i32"), lit(8)), body: [s] });
 
 const broken: readonly (readonly [string, RegExp, Partial<KernelCode>])[] = [
   [
@@ -198,10 +218,60 @@ const broken: readonly (readonly [string, RegExp, Partial<KernelCode>])[] = [
     /a barrier/,
     body({ k: "if", cond: bin("<", variable("i", "i32"), lit(8)), body: [{ k: "barrier" }] }),
   ],
+  ["a matrix that some lanes do not load", /some lanes/, matrices(some(factor()))],
+  [
+    "a product that some lanes do not compute",
+    /some lanes/,
+    matrices(factor(), right, result, some(multiply)),
+  ],
+  ["a matrix that some lanes do not store", /some lanes/, matrices(result, some(kept))],
+  [
+    "a factor of another type than its array",
+    /f16 does not lie in sums/,
+    matrices(factor(left, { array: "sums" })),
+  ],
+  ["a factor out of an array that is none", /f16 does not lie in y/, matrices(factor(left, { array: "y" }))],
+  ["a factor of nothing", /left matrix of nothing/, matrices({ k: "matrix", name: "a", type: left })],
+  [
+    "a result that begins as something",
+    /result matrix/,
+    matrices(factor({ ...left, role: "result", dtype: "f16" })),
+  ],
+  ["a matrix whose lines overlap", /are 8 apart/, matrices(factor(left, { stride: 8 }))],
+  [
+    "lines that begin between sixteen bytes",
+    /no multiple of 16 bytes/,
+    matrices(factor(left, { stride: 20 })),
+  ],
+  ["a matrix beyond its array", /larger than halves/, matrices(factor(left, { index: lit(32) }))],
+  [
+    "a matrix somewhere that is a float",
+    /where a matrix lies in halves is f32/,
+    matrices(factor(left, { index: one })),
+  ],
+  [
+    "a left factor as the right one",
+    /a is no right matrix/,
+    matrices(factor(), result, { ...multiply, right: "a" }),
+  ],
+  [
+    "a product into what is no result",
+    /a is no result/,
+    matrices(factor(), right, { ...multiply, into: "a" }),
+  ],
+  [
+    "factors of other sizes",
+    /not of the size/,
+    matrices(factor({ ...left, cols: 8 }), right, result, multiply),
+  ],
+  ["a factor that is stored", /a is no result/, matrices(factor(), { ...kept, matrix: "a" })],
 ];
 
 describe("kernel code", () => {
-  it("that is whole passes", () => check({}));
+  it("that is whole passes", () => {
+    check({});
+    check(matrices(factor(), right, result, multiply, kept));
+  });
   it.each(broken)("with %s does not", (_name, message, change) => {
     let said: unknown;
     try {

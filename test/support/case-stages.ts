@@ -93,7 +93,9 @@ function layOut(graph: Graph, options: CaseOptions) {
 /** What schedules are told of a graph. */
 function scheduling(graph: Graph, options: CaseOptions): ScheduleContext {
   const { layouts, packing, packed: fused } = layOut(graph, options);
-  return { fused, layouts, target: options.target, packed: packing.packed, filters: packing.filters };
+  const { target } = options;
+  const half = target.precision === "f16";
+  return { fused, layouts, target, packed: packing.packed, filters: packing.filters, half };
 }
 const layoutStages: Readonly<Record<string, Stage>> = {
   layouts: {

@@ -22,10 +22,12 @@ import { printGraph } from "../../compiler/core/ir/print.ts";
 import type { Graph } from "../../compiler/core/ir/types.ts";
 import { verify } from "../../compiler/core/ir/verify.ts";
 import { opNamed } from "../../compiler/core/ops/index.ts";
-import { type Target, targets } from "../../compiler/core/targets.ts";
+import { gpuMatrix, targets as kinds, type Target, withPrecision } from "../../compiler/core/targets.ts";
 import { modelOf } from "./check.ts";
 import { projectRoot } from "./files.ts";
 
+/** What a case may name: each kind of adapter, and what is for products in f16. */
+const targets = [...kinds, withPrecision(gpuMatrix, "f16")];
 const FOLDER = join(projectRoot, "test", "cases");
 
 /** What a case asks for beside its stage; every key of the head that is read. */

@@ -58,17 +58,23 @@ export async function freshDevice(context: TestContext): Promise<TestDevice> {
 }
 
 let nullGpu: GPU | undefined;
+let experimentalGpu: GPU | undefined;
 
 /**
  * A device of Dawn's null backend. By default it has every feature and limit of that backend; `limits: "default"` gives
- * what every WebGPU device has and no feature, which is what the `baseline` target may use.
+ * what every WebGPU device has and no feature, which is what the `baseline` target may use; `experimental`, what Dawn does not
+ * offer unless it is told to, too.
  */
-export async function nullDevice(kind: "everything" | "default" = "everything"): Promise<TestDevice> {
+export async function nullDevice(
+  kind: "everything" | "default" | "experimental" = "everything",
+): Promise<TestDevice> {
   // Kept for ever: dropping a Dawn instance aborts the process.
   nullGpu ??= create(["backend=null"]);
-  const adapter = await nullGpu.requestAdapter();
+  if (kind === "experimental")
+    experimentalGpu ??= create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
+  const adapter = await (kind === "experimental" ? experimentalGpu : nullGpu)?.requestAdapter();
   if (!adapter) throw new Error("Dawn's null backend gave no adapter");
-  return open(adapter, kind);
+  return open(adapter, kind === "default" ? kind : "everything");
 }
 
 async function open(adapter: GPUAdapter, kind: "everything" | "default" = "everything"): Promise<TestDevice> {

@@ -1,13 +1,17 @@
 // What Dawn says of compiled kernels, without a driver: its null backend validates texts, layouts and pipelines. In: an
-// artefact and a target. Out: messages. `baseline` gets what every WebGPU device has: default limits and no feature.
+// artefact and a target. Out: messages. `baseline` gets what every WebGPU device has: default limits and no feature; what is behind
+// a feature that Dawn does not offer unasked, those too.
 import type { Artefact } from "../../runtime/core/program.ts";
 import { nullDevice } from "./device.ts";
 
 /** What the device says of each kernel of a target: its text, and a pipeline with the layout the runtime gives it. */
 export async function errorsOf(artefact: Artefact, target: string): Promise<string[]> {
-  const { device } = await nullDevice(target === "baseline" ? "default" : "everything");
   const program = artefact.programs.find((p) => p.target === target);
   if (!program) throw new Error(`no program for ${target}`);
+  const experimental = program.requires.features.some((f) => f.startsWith("chromium-experimental-"));
+  const { device } = await nullDevice(
+    target === "baseline" ? "default" : experimental ? "experimental" : "everything",
+  );
   const out: string[] = [];
   for (const feature of target === "baseline" ? program.requires.features : [])
     out.push(`baseline requires ${feature}`);

@@ -1,6 +1,8 @@
 // Tables of `mdl tune`: for a class of adapters, which choices are the best. In: JSON files. Out: targets with those tables, or an
 // error that says what is wrong with a file.
 import {
+  lacksHalf,
+  namedTargets,
   type Precision,
   type Target,
   type Tuning,
@@ -111,7 +113,11 @@ export function targetsWith(
     }
   }
   // A name that is none is refused by the compiler, with those that are.
-  const known = wanted.flatMap((name) => targets.find((t) => t.name === name) ?? []);
+  const known = namedTargets.filter((t) => wanted.includes(t.name));
   const narrow = precision ? [...tuned, ...known].map((t) => withPrecision(t, precision)) : [];
-  return [...narrow, ...tuned, ...wanted];
+  // What is for f16 alone has no program beside it without.
+  const plain = wanted.filter(
+    (name) => precision === undefined || !known.some((t) => t.name === name && lacksHalf(t)),
+  );
+  return [...narrow, ...tuned, ...plain];
 }

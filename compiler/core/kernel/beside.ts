@@ -44,6 +44,24 @@ export function found(
 /** Threads of these wait for each other: all of a workgroup have to be there. */
 export const waits = ({ code }: Launch): boolean => code.subgroups || code.shared.length > 0;
 
+/** What a kind of array is shared by: the nth of each kernel is one, as large as the largest. */
+const arrayKind = (a: SharedArray): string => `${a.dtype} ${a.width}`;
+/** The arrays in workgroup memory that kernels side by side would have. */
+export function sharedBeside(codes: readonly KernelCode[]): readonly SharedArray[] {
+  const most = new Map<string, SharedArray>();
+  for (const code of codes) {
+    const counts = new Map<string, number>();
+    for (const a of code.shared) {
+      const nth = counts.get(arrayKind(a)) ?? 0;
+      counts.set(arrayKind(a), nth + 1);
+      const key = `${arrayKind(a)} ${nth}`;
+      const there = most.get(key);
+      if (!there || there.size < a.size) most.set(key, a);
+    }
+  }
+  return [...most.values()];
+}
+
 /**
  * One launch for all of them. `ways`: of so many workgroups that follow one another, each is of another part of the whole
  * (1: they run in order), for devices that deal out workgroups to their threads in stretches.
@@ -208,7 +226,7 @@ function join(
     }
     const arrays = new Map<string, number>();
     for (const a of code.shared) {
-      const kind = `${a.dtype} ${a.width}`;
+      const kind = arrayKind(a);
       const at = arrays.get(kind) ?? 0;
       arrays.set(kind, at + 1);
       const list = shared.get(kind) ?? [];

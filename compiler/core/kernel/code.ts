@@ -29,6 +29,8 @@ export type X = { readonly dtype: DType; readonly width: Width } & (
   | { readonly k: "element"; readonly name: string; readonly index: X }
   | { readonly k: "broadcast"; readonly a: X; readonly lane: number }
   | { readonly k: "subgroup"; readonly combine: "add" | "mul" | "max" | "min"; readonly a: X }
+  /** Which of the workgroup's subgroups this is: the same for all that hold a matrix together. */
+  | { readonly k: "subgroupId" }
 );
 
 /** What an expression is made of. */
@@ -129,8 +131,32 @@ export type Stmt =
   | { readonly k: "store"; readonly buffer: BufferSlot; readonly index: X; readonly x: X }
   | { readonly k: "setShared"; readonly name: string; readonly index: X; readonly x: X }
   | { readonly k: "run"; readonly fn: string; readonly args: readonly X[] }
+  /** A matrix of the subgroup: a factor, which is read from workgroup memory, or a result, which begins as zeros. */
+  | { readonly k: "matrix"; readonly name: string; readonly type: MatrixType; readonly from?: MatrixPlace }
+  /** Adds a product to a result. */
+  | { readonly k: "multiply"; readonly into: string; readonly left: string; readonly right: string }
+  | { readonly k: "storeMatrix"; readonly matrix: string; readonly to: MatrixPlace }
   | { readonly k: "barrier" }
   | { readonly k: "return" };
+
+/** A matrix that the lanes of a subgroup hold together, each a part of it that only the device knows. */
+export interface MatrixType {
+  readonly role: "left" | "right" | "result";
+  readonly dtype: DType;
+  readonly rows: number;
+  readonly cols: number;
+}
+/** Where a matrix lies in workgroup memory: rows, or columns, each side by side and `stride` elements from the next. */
+export interface MatrixPlace {
+  readonly array: string;
+  /** Of its first element; the same for all lanes of a subgroup. */
+  readonly index: X;
+  readonly stride: number;
+  readonly along: "rows" | "columns";
+}
+/** Whether statements have matrices of a subgroup. */
+export const hasMatrices = (list: readonly Stmt[]): boolean =>
+  list.some((s) => s.k === "matrix" || ((s.k === "if" || s.k === "for") && hasMatrices(s.body)));
 
 export interface CodeFunction {
   readonly name: string;
@@ -210,6 +236,8 @@ export const part = (a: X, i: number): X =>
         ? a.a
         : { k: "part", a, i, dtype: a.dtype, width: 1 };
 export const vec = (parts: readonly X[]): X => ({ k: "vec", parts, dtype: parts[0].dtype, width: 4 });
+/** The number of the subgroup in its workgroup. */
+export const subgroupId: X = { k: "subgroupId", dtype: "i32", width: 1 };
 /** An element of an array in workgroup memory. */
 export const sharedAt = (a: SharedArray, index: X): X => ({
   k: "shared",

@@ -340,6 +340,11 @@ export class Emitter {
         return this.load(x, lane);
       case "call": {
         if (x.fn === "inside") return this.inside(x, lane);
+        // What is kept as that type has nothing to be converted.
+        if (x.fn === `cast_${x.dtype}` && x.args[0].kind === "load") {
+          const [load] = x.args;
+          if (this.lying.dtype(load.value) === x.dtype) return this.load(load, lane, x.dtype);
+        }
         // By a literal 0: compilers fold x / 0 and x * 0 to what suits them.
         if (BY_ZERO.has(x.fn) && isFloat(x.dtype) && x.args[1].kind === "const" && x.args[1].value === 0)
           return call(x.fn, [this.x(x.args[0], lane), this.word(x.args[1].value, x.dtype)], x.dtype);
@@ -371,11 +376,11 @@ export class Emitter {
   offset(value: Value, at: readonly Scalar[]): Scalar {
     return this.lying.offset(this.s, value, at);
   }
-  private load(x: ScalarOf<"load">, lane: Axis | undefined): X {
+  private load(x: ScalarOf<"load">, lane: Axis | undefined, dtype = x.dtype): X {
     const slot = this.buffer(x.value, "read");
     const offset = this.offset(x.value, x.at);
     const loaded = (index: X, width: Width): X =>
-      converted({ k: "load", buffer: slot, index, dtype: slot.dtype, width }, x.dtype);
+      converted({ k: "load", buffer: slot, index, dtype: slot.dtype, width }, dtype);
     if (!lane) return loaded(this.x(offset), 1);
     const how = lanesAlong(offset, lane);
     if (how === "same") return loaded(this.x(offset), 1);
@@ -386,14 +391,14 @@ export class Emitter {
     return vec(
       [0, 1, 2, 3].map((u) => {
         const shifted = this.inLane(offset, lane, u);
-        const key = `l${slot.name}@${shifted.id}`;
+        const key = `l${slot.name}@${shifted.id}${dtype === x.dtype ? "" : dtype}`;
         const depth = this.depthOf(shifted);
         const known = this.stack[depth].memo.get(key);
         if (known) return known;
         const held = loaded(this.x(shifted), 1);
         const name = this.fresh(slot.name);
         this.stack[depth].stmts.push({ k: "let", name, x: held });
-        const out = variable(name, x.dtype);
+        const out = variable(name, dtype);
         this.stack[depth].memo.set(key, out);
         return out;
       }),

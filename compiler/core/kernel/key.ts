@@ -3,7 +3,7 @@
 // printed for them: names are numbers in order of declaration, buffers and words their places, everything else a code of its
 // own, each with a fixed number of fields or with their count before them.
 import type { DType } from "../ir/types.ts";
-import type { KernelCode, Stmt, Width, X } from "./code.ts";
+import type { KernelCode, MatrixPlace, Stmt, Width, X } from "./code.ts";
 import { functionNames } from "./functions.ts";
 
 const numbered = (names: readonly string[]): ReadonlyMap<string, number> =>
@@ -13,9 +13,14 @@ const FUNCTIONS = numbered([...functionNames, ...[...DTYPES.keys()].map((t) => `
 const OPS = numbered(["+", "-", "*", "/", "%", "<", ">=", "&&", ">>"]);
 const COMBINES = numbered(["add", "mul", "max", "min"]);
 const EXPRESSIONS = numbered(
-  "var lit uniform bin call splat vec part load shared element broadcast subgroup override".split(" "),
+  "var lit uniform bin call splat vec part load shared element broadcast subgroup override subgroupId".split(
+    " ",
+  ),
 );
-const STATEMENTS = numbered("let var array set for if store setShared run barrier return".split(" "));
+const STATEMENTS = numbered(
+  "let var array set for if store setShared run barrier return matrix multiply storeMatrix".split(" "),
+);
+const ROLES = numbered(["left", "right", "result"]);
 const BITS = new DataView(new ArrayBuffer(8));
 
 /** A kernel but for its words, and the number of the word at each place where there is one. */
@@ -127,7 +132,15 @@ function makeShape(k: KernelCode): Shape {
         code(COMBINES, x.combine);
         expr(x.a);
         return;
+      case "subgroupId":
+        return;
     }
+  };
+  const place = ({ array, index, stride, along }: MatrixPlace): void => {
+    name(array);
+    expr(index);
+    int(stride);
+    out.push(along === "rows" ? 1 : 0);
   };
   const block = (list: readonly Stmt[]): void => {
     out.push(list.length);
@@ -172,6 +185,20 @@ function makeShape(k: KernelCode): Shape {
         name(s.fn);
         out.push(s.args.length);
         for (const a of s.args) expr(a);
+        return;
+      case "matrix":
+        name(s.name);
+        code(ROLES, s.type.role);
+        type(s.type.dtype, 1);
+        out.push(s.type.rows, s.type.cols, s.from ? 1 : 0);
+        if (s.from) place(s.from);
+        return;
+      case "multiply":
+        for (const m of [s.into, s.left, s.right]) name(m);
+        return;
+      case "storeMatrix":
+        name(s.matrix);
+        place(s.to);
         return;
       case "barrier":
       case "return":

@@ -145,6 +145,10 @@ function expressionsOf(s: Stmt): readonly X[] {
       return [s.index, s.x];
     case "run":
       return s.args;
+    case "matrix":
+      return s.from ? [s.from.index] : [];
+    case "storeMatrix":
+      return [s.to.index];
     default:
       return [];
   }

@@ -4,6 +4,7 @@
 import {
   type BufferSlot,
   type CodeFunction,
+  type MatrixPlace,
   type OverrideSlot,
   partsOf,
   type Stmt,
@@ -62,6 +63,11 @@ export function rewriting(to: Rewriting) {
         return x;
     }
   };
+  const matrixPlace = (p: MatrixPlace): MatrixPlace => ({
+    ...p,
+    array: name(p.array),
+    index: expr(p.index),
+  });
   const stmt = (s: Stmt): Stmt => {
     switch (s.k) {
       case "let":
@@ -92,6 +98,12 @@ export function rewriting(to: Rewriting) {
         return { ...s, name: name(s.name), index: expr(s.index), x: expr(s.x) };
       case "run":
         return { ...s, fn: name(s.fn), args: s.args.map(expr) };
+      case "matrix":
+        return { ...s, name: name(s.name), ...(s.from ? { from: matrixPlace(s.from) } : {}) };
+      case "multiply":
+        return { ...s, into: name(s.into), left: name(s.left), right: name(s.right) };
+      case "storeMatrix":
+        return { ...s, matrix: name(s.matrix), to: matrixPlace(s.to) };
       case "barrier":
       case "return":
         return s;

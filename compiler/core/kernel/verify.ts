@@ -7,7 +7,10 @@ import {
   type CodeFunction,
   type KernelCode,
   literalOf,
+  type MatrixPlace,
+  type MatrixType,
   partsOf,
+  type SharedArray,
   type Stmt,
   type Width,
   type X,
@@ -40,10 +43,15 @@ const INTEGERS: Partial<Record<DType, readonly [number, number]>> = {
 const LARGEST: Partial<Record<DType, number>> = { f32: 3.4028234663852886e38, f16: 65504 };
 
 interface Known {
-  readonly what: "buffer" | "shared" | "function" | "let" | "var" | "array" | "loop" | "override";
+  readonly what: "buffer" | "shared" | "function" | "let" | "var" | "array" | "loop" | "override" | "matrix";
   readonly dtype?: DType;
   readonly width?: Width;
+  /** Elements of an array. */
+  readonly size?: number;
+  readonly matrix?: MatrixType;
 }
+/** Bytes that where a matrix begins, and each of its lines, is a multiple of. */
+const MATRIX_ALIGNMENT = 16;
 const LANE: Known = { what: "let", dtype: "i32", width: 1 };
 
 /** The same for all threads of a workgroup, by its spelling: the number of the workgroup, words and literals. */
@@ -51,6 +59,12 @@ const alike = (x: X): boolean =>
   x.k === "var"
     ? x.name === "group"
     : (x.k === "uniform" || x.k === "override" || x.k === "lit" || x.k === "bin") && partsOf(x).every(alike);
+
+/** What arrays take of a workgroup's memory. */
+export const sharedBytes = (
+  arrays: readonly Pick<SharedArray, "dtype" | "width" | "size">[],
+  bytesOf: KernelRules["bytesOf"],
+): number => arrays.reduce((sum, a) => sum + Math.ceil((a.size * a.width * bytesOf(a.dtype)) / 16) * 16, 0);
 
 export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRules): void {
   const fail = (rule: string): never => {
@@ -69,9 +83,7 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
   const uniforms = 2 + k.uniforms.length;
   most("bytes of uniforms", 4 * uniforms, "maxUniformBufferBindingSize");
   most("uniform words", uniforms, "maxUniformWords");
-  let storage = 0;
-  for (const s of k.shared) storage += Math.ceil((s.size * s.width * bytesOf(s.dtype)) / 16) * 16;
-  most("bytes of workgroup memory", storage, "maxComputeWorkgroupStorageSize");
+  most("bytes of workgroup memory", sharedBytes(k.shared, bytesOf), "maxComputeWorkgroupStorageSize");
   most("threads", k.workgroup, "maxComputeInvocationsPerWorkgroup");
 
   // --- names
@@ -93,7 +105,9 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
   for (const b of k.buffers) {
     declare(module, b.name, { what: "buffer", dtype: b.dtype });
   }
-  for (const s of k.shared) declare(module, s.name, { what: "shared", dtype: s.dtype, width: s.width });
+  for (const s of k.shared) {
+    declare(module, s.name, { what: "shared", dtype: s.dtype, width: s.width, size: s.size });
+  }
   const functions = new Map<string, CodeFunction>();
 
   // --- expressions and statements
@@ -197,6 +211,26 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
     });
     if (result) same(result, f.result?.dtype, f.result?.width, `what ${fn} gives`);
   };
+  const matrixAt = (scope: Scope, name: string, role: MatrixType["role"]): MatrixType => {
+    const { matrix } = find(scope, name);
+    if (matrix?.role !== role) return fail(`${name} is no ${role} matrix`);
+    return matrix;
+  };
+  /** Numbers of the matrix's own type, side by side in lines that begin where a device can read them, all in the array. */
+  const inArray = (scope: Scope, place: MatrixPlace, m: MatrixType): void => {
+    const { array, index, stride, along } = place;
+    const { what, dtype, width, size = 0 } = find(scope, array);
+    if (what !== "shared" || dtype !== m.dtype || width !== 1)
+      fail(`a matrix of ${m.dtype} does not lie in ${array}`);
+    expr(index, scope);
+    same(index, "i32", 1, `where a matrix lies in ${array}`);
+    const [lines, long] = along === "rows" ? [m.rows, m.cols] : [m.cols, m.rows];
+    if (stride < long) fail(`lines of ${long} in ${array} are ${stride} apart`);
+    if ((stride * bytesOf(m.dtype)) % MATRIX_ALIGNMENT !== 0)
+      fail(`lines of a matrix in ${array} are ${stride} apart, no multiple of ${MATRIX_ALIGNMENT} bytes`);
+    if ((literalOf(index) ?? 0) + (lines - 1) * stride + long > size)
+      fail(`a matrix of ${m.rows} by ${m.cols}, ${stride} apart, is larger than ${array}`);
+  };
   const block = (list: readonly Stmt[], outer: Scope, inIf: boolean, loop?: string): void => {
     const own = new Map<string, Known>();
     const scope = [...outer, own];
@@ -256,6 +290,33 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
         case "run":
           for (const a of s.args) expr(a, scope);
           run(s.fn, s.args, undefined);
+          break;
+        case "matrix":
+          if (inIf) fail("a matrix that some lanes may not come to");
+          if ((s.from === undefined) !== (s.type.role === "result"))
+            fail(`${s.name} is a ${s.type.role} matrix${s.from ? "" : " of nothing"}`);
+          if (s.from) inArray(scope, s.from, s.type);
+          declare(own, s.name, { what: "matrix", matrix: s.type });
+          break;
+        case "multiply": {
+          if (inIf) fail("a matrix that some lanes may not come to");
+          const [into, left, right] = [
+            matrixAt(scope, s.into, "result"),
+            matrixAt(scope, s.left, "left"),
+            matrixAt(scope, s.right, "right"),
+          ];
+          if (
+            left.cols !== right.rows ||
+            left.rows !== into.rows ||
+            right.cols !== into.cols ||
+            left.dtype !== right.dtype
+          )
+            fail(`${s.into} is not of the size of ${s.left} by ${s.right}`);
+          break;
+        }
+        case "storeMatrix":
+          if (inIf) fail("a matrix that some lanes may not come to");
+          inArray(scope, s.to, matrixAt(scope, s.matrix, "result"));
           break;
         case "barrier":
           // Every thread has to come to it.

@@ -4,8 +4,11 @@ import type { DType } from "../../ir/types.ts";
 import {
   type BufferSlot,
   type CodeFunction,
+  hasMatrices,
   type KernelCode,
   literalOf,
+  type MatrixPlace,
+  type MatrixType,
   type Stmt,
   type Width,
   type X,
@@ -30,6 +33,9 @@ export const typeName = (t: DType, width: Width): string => (width === 1 ? t : `
 type Quotient = Extract<X, { k: "bin" }> & { readonly op: "/" | "%"; readonly dtype: "i32" };
 const isUnsigned = (x: X): x is Quotient =>
   x.k === "bin" && x.dtype === "i32" && (x.op === "/" || x.op === "%");
+const matrixType = ({ role, dtype, rows, cols }: MatrixType): string =>
+  `subgroup_matrix_${role}<${dtype}, ${cols}, ${rows}>`;
+const matrixOrder = ({ along }: MatrixPlace): string => (along === "rows" ? "row_major" : "col_major");
 /** bool has no storage form; it is u32 there. */
 const stored = (t: DType): DType => (t === "bool" ? "u32" : t);
 
@@ -91,6 +97,8 @@ export function printKernel(
         return `subgroupShuffle(${expr(x.a)}, ${x.lane}u)`;
       case "subgroup":
         return `${{ add: "subgroupAdd", mul: "subgroupMul", max: "subgroupMax", min: "subgroupMin" }[x.combine]}(${expr(x.a)})`;
+      case "subgroupId":
+        return `i32(${name("subgroup_id")})`;
       case "call": {
         if (x.fn.startsWith("fn:"))
           return `${name(x.fn.slice(3))}(${x.args.map((q) => expr(q, true)).join(", ")})`;
@@ -179,6 +187,25 @@ export function printKernel(
       case "run":
         lines.push(`${pad}${name(s.fn)}(${s.args.map((q) => expr(q, true)).join(", ")});`);
         return;
+      case "matrix": {
+        const of = matrixType(s.type);
+        if (!s.from) lines.push(`${pad}var ${name(s.name)} = ${of}();`);
+        else
+          lines.push(
+            `${pad}let ${name(s.name)} = subgroupMatrixLoad<${of}, ${matrixOrder(s.from)}>(&${name(s.from.array)}, ${expr(s.from.index)}, ${s.from.stride});`,
+          );
+        return;
+      }
+      case "multiply": {
+        const [into, left, right] = [s.into, s.left, s.right].map(name);
+        lines.push(`${pad}${into} = subgroupMatrixMultiplyAccumulate(${left}, ${right}, ${into});`);
+        return;
+      }
+      case "storeMatrix":
+        lines.push(
+          `${pad}subgroupMatrixStore<${matrixOrder(s.to)}>(&${name(s.to.array)}, ${expr(s.to.index)}, ${name(s.matrix)}, ${s.to.stride});`,
+        );
+        return;
       case "barrier":
         lines.push(`${pad}workgroupBarrier();`);
         return;
@@ -198,9 +225,11 @@ export function printKernel(
     lines.push("}", "");
   };
   for (const f of k.functions) fn(f);
+  const matrices = hasMatrices(k.body);
+  const subgroup = matrices ? `, @builtin(subgroup_id) ${name("subgroup_id")}: u32` : "";
   lines.push(`@compute @workgroup_size(${k.workgroup})`);
   lines.push(
-    `fn main(@builtin(workgroup_id) ${name("wid")}: vec3<u32>, @builtin(num_workgroups) ${name("nwg")}: vec3<u32>, @builtin(local_invocation_index) ${name("lid")}: u32) {`,
+    `fn main(@builtin(workgroup_id) ${name("wid")}: vec3<u32>, @builtin(num_workgroups) ${name("nwg")}: vec3<u32>, @builtin(local_invocation_index) ${name("lid")}: u32${subgroup}) {`,
   );
   lines.push(
     `  let ${name("group")} = i32(${name("wid")}.x + ${name("wid")}.y * ${name("nwg")}.x) + p.${first};`,
@@ -220,9 +249,13 @@ export function printKernel(
     head.push("enable f16;");
     features.push("shader-f16");
   }
-  if (k.subgroups) {
+  if (k.subgroups || matrices) {
     head.push("enable subgroups;");
     features.push("subgroups");
+  }
+  if (matrices) {
+    head.push("enable chromium_experimental_subgroup_matrix;");
+    features.push("chromium-experimental-subgroup-matrix");
   }
   head.push(
     "",

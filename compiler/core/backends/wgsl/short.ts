@@ -16,7 +16,14 @@ export interface ShortNames {
 }
 
 /** What the printer writes in every kernel; `p` is the uniform block. Locals are none of these letters. */
-const OURS: { readonly [name: string]: string } = { lane: "j", group: "g", wid: "w", nwg: "n", lid: "h" };
+const OURS: { readonly [name: string]: string } = {
+  lane: "j",
+  group: "g",
+  wid: "w",
+  nwg: "n",
+  lid: "h",
+  subgroup_id: "q",
+};
 
 /** Words of the uniform block are numbered, too: rows of a tile have strides that follow one another. */
 const WORD = "a";
@@ -60,6 +67,7 @@ export function shortNames(k: KernelCode): ShortNames {
       else if (s.k === "let") give(s.name, kindOf(s.x) + at, counts);
       else if (s.k === "var") give(s.name, `c${at}`, counts);
       else if (s.k === "array") give(s.name, `t${at}`, counts);
+      else if (s.k === "matrix") give(s.name, `m${at}`, counts);
       else if (s.k === "for") {
         // Loops of one block are over when the next begins.
         to.set(s.name, `k${at}`);

@@ -20,6 +20,8 @@ export interface Laid {
   readonly inPlace: ReadonlyMap<Value, Value>;
   /** Groups as they run: those that overwrite come last. */
   readonly order: readonly Region[];
+  /** Products may round what they read to f16: so much is lost of what is stored anyway. */
+  readonly half: boolean;
   /** Paths whose update needs a binding that its kernel has not: the graph must be cut anew, without counting on them. */
   readonly overfull: readonly string[];
 }
@@ -58,6 +60,7 @@ export function layout(made: Fused, options: LayoutOptions): Laid {
     filters,
     inPlace: sources,
     order,
+    half: precision === "f16" || step,
     overfull: overfull(fused, sources, options.maxBindings),
   };
 }

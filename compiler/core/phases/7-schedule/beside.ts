@@ -3,9 +3,10 @@
 // In: what runs for a graph, in order. Out: the same with fewer launches.
 import { add, dim, evaluateAll, mul, NOMINAL, product } from "../../dims/dim.ts";
 import type { Graph, Value } from "../../ir/types.ts";
-import { beside, found, type Within, waits } from "../../kernel/beside.ts";
+import { beside, found, sharedBeside, type Within, waits } from "../../kernel/beside.ts";
 import type { KernelCode, Stmt } from "../../kernel/code.ts";
 import { type Launch, oneLaunch, type Step } from "../../kernel/launch.ts";
+import { sharedBytes } from "../../kernel/verify.ts";
 import { isFlat, isRun } from "../../ops/source.ts";
 import { limitOf, type Target } from "../../targets.ts";
 
@@ -182,6 +183,7 @@ export function runBeside(
         statements + l.statements <= target.statements.most &&
         !waitsHere(l) &&
         bound.with(l.values) <= most &&
+        memoryOf([...parts, l], target) <= limitOf(target, "maxComputeWorkgroupStorageSize") &&
         (statements + l.statements <= target.statements.shared || ![...parts, l].some(sizesShareIt));
       if (!fits) continue;
       parts.push(l);
@@ -213,6 +215,10 @@ interface Look {
   readonly words: number;
   readonly statements: number;
 }
+
+/** Bytes that a workgroup of all of them shares. */
+const memoryOf = (parts: readonly Look[], { backend }: Target): number =>
+  sharedBytes(sharedBeside(parts.map((p) => p.launch.code)), backend.rules.bytesOf);
 
 /** Words of a part, and where its buffers may begin. */
 const wordsOf = (l: Launch): number => l.uniforms.length + 1 + l.buffers.length;

@@ -1,6 +1,7 @@
 // The kernel families, in the order they are asked. A new one is a file and a line here.
 import { attentionFamily } from "./attention/forward.ts";
 import { attentionGradFamily } from "./attention/gradient.ts";
+import { matrixFamily } from "./contraction/matrix.ts";
 import { subgroupFamily } from "./contraction/subgroup.ts";
 import { tileFamily } from "./contraction/tile.ts";
 import { vectorFamily } from "./contraction/vector.ts";
@@ -27,6 +28,7 @@ export const families: readonly Family[] = [
   winogradFilterFamily,
   winogradFamily,
   subgroupFamily,
+  matrixFamily,
   tileFamily,
   rowsFamily,
   // Computes every group that is one value a thread.

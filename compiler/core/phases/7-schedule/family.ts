@@ -23,6 +23,8 @@ export interface ScheduleContext {
   readonly packed: ReadonlyMap<Region, ReadonlyMap<Value, Value>>;
   /** What a group reads in place of its filter (contraction/winograd.ts). */
   readonly filters: ReadonlyMap<Region, Filter>;
+  /** Products may round what they read to f16. */
+  readonly half?: boolean;
   readonly placing?: Placing;
   /** Takes another of the ways to compute a group than the first (a tuner, a test): its number. */
   readonly pick?: (offers: readonly Offer[], job: Job) => number;

@@ -36,7 +36,7 @@ export interface Scheduling {
 
 export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Routine {
   const { target } = p;
-  const { fused, layouts, packed, filters, inPlace } = laid;
+  const { fused, layouts, packed, filters, half, inPlace } = laid;
   const placing = placingOf(laid, loop);
   const ways = new Map<Region, string>();
   const picking = p.pick;
@@ -47,7 +47,7 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
       if (offers.length > 1) ways.set(job.group, way);
       return picking(offers, way);
     });
-  const ctx: ScheduleContext = { fused, layouts, target, packed, filters, placing, pick };
+  const ctx: ScheduleContext = { fused, layouts, target, packed, filters, half, placing, pick };
   const most = limitOf(target, "maxStorageBuffersPerShaderStage");
   const launchesOf = (g: Region): Launches => {
     const made = p.pick

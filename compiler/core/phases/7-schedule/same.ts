@@ -26,7 +26,8 @@ function seen(ctx: ScheduleContext, laid: Laid, g: Region): Seen | undefined {
   // Families choose otherwise in a training step (contraction/split.ts).
   const trains = ctx.fused.graph.writes.length > 0 ? "trains" : "";
   const minor = isMinor(ctx.fused, g) ? "minor" : "";
-  const parts: string[] = [g.kind, g.derived ? "derived" : "", trains, minor, groupName(g)];
+  const half = ctx.half ? "half" : "";
+  const parts: string[] = [g.kind, g.derived ? "derived" : "", trains, minor, half, groupName(g)];
   const values = new Map<Value, number>();
   const nodes = new Map<Node, number>();
   const packed = ctx.packed.get(g);

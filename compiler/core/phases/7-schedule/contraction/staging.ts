@@ -11,6 +11,7 @@ import {
   product,
   substitute,
 } from "../../../dims/dim.ts";
+import type { DType } from "../../../ir/types.ts";
 import { bin, call, lit, part, type SharedArray, widen, type X } from "../../../kernel/code.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
 import { lanesAlong } from "../../../kernel/facts.ts";
@@ -19,12 +20,16 @@ import { type Axis, loadsOf, type Scalar } from "../../../kernel/scalar.ts";
 import { decode, laneX } from "../common.ts";
 import type { Nest, Segment } from "./nest.ts";
 
-/** A tile: rows x columns by `depth` terms. A term's rows lie `pitch` apart in workgroup memory. */
+/**
+ * A tile: rows x columns by `depth` terms. A term's rows lie `pitch` apart in workgroup memory, and its columns `colPitch` (side
+ * by side where it is not said).
+ */
 export interface Sides {
   readonly rows: number;
   readonly cols: number;
   readonly depth: number;
   readonly pitch: number;
+  readonly colPitch?: number;
   readonly threads: number;
 }
 /** What of the first factor is loaded at once: four terms of k, four rows, or one element; and along what threads stand. */
@@ -81,6 +86,8 @@ export class Staging {
   private readonly em: Emitter;
   private readonly n: Nest;
   private readonly sides: Sides;
+  /** What the factors are in workgroup memory. */
+  private readonly dtype: DType;
   private readonly k: readonly Axis[];
   private readonly extent: Dim;
   /** The last axis of k is whole turns: the terms of one have the others in common. */
@@ -102,6 +109,7 @@ export class Staging {
     this.em = em;
     this.n = n;
     this.sides = sides;
+    this.dtype = tileA.dtype;
     this.k = reading.k;
     const { depth } = sides;
     this.extent = product(this.k.map((a) => a.extent));
@@ -138,7 +146,7 @@ export class Staging {
         );
         const from = along === "k" ? step : step * pitch;
         return {
-          x: s.substitute(q.a, new Map([...at, [n.row, s.axisValue(row)]])),
+          x: s.substitute(this.rounded(q.a), new Map([...at, [n.row, s.axisValue(row)]])),
           lane: width === 1 ? undefined : along === "k" ? within : row,
           width,
           term: linear,
@@ -156,21 +164,44 @@ export class Staging {
       },
     );
   }
+  /** A factor as what it is staged as; of what is chosen between, each by itself, so that what is stored so stays as it is. */
+  private rounded(x: Scalar): Scalar {
+    const { s } = this.n;
+    if (x.dtype === this.dtype) return x;
+    if (x.kind !== "call" || x.fn !== "select") return s.cast(x, this.dtype);
+    const [cond, yes, no] = x.args;
+    return s.select(cond, this.rounded(yes), this.rounded(no));
+  }
   private second(q: Segment, tile: SharedArray, places: Places): Slot[] {
     const { em, n, sides } = this;
     const { s } = n;
     const quads = sides.cols / 4;
+    const { colPitch = sides.cols } = sides;
+    const one = (far: X, near: X, key: string, step: number) => {
+      const base = places.once(`put ${key}`, () =>
+        em.let("to_b", bin("+", bin("*", far, lit(colPitch)), bin("*", near, lit(4)))),
+      );
+      return (x: X): void => {
+        for (let u = 0; u < 4; u++) {
+          const index = bin("+", base, lit(step * colPitch + u));
+          em.put({ k: "setShared", name: tile.name, index, x: part(x, u) });
+        }
+      };
+    };
     return this.spread(quads, quads * sides.depth, "b", places).map(({ near, far, step, only, key, e }) => {
       const col = places.col(key, bin("*", near, lit(4)));
       const within = places.within(key, far, sides.depth);
       const { at, linear } = this.at(s.iadd(s.axisValue(within), step), false);
       return {
-        x: s.substitute(q.b, new Map([...at, [n.col, s.axisValue(col)]])),
+        x: s.substitute(this.rounded(q.b), new Map([...at, [n.col, s.axisValue(col)]])),
         lane: col,
         width: 4,
         term: linear,
         only,
-        put: (x) => em.put({ k: "setShared", name: tile.name, index: e, x }),
+        put:
+          tile.width === 4
+            ? (x) => em.put({ k: "setShared", name: tile.name, index: e, x })
+            : one(far, near, key, step),
       };
     });
   }
@@ -225,7 +256,7 @@ export class Staging {
 
   /** Loads what the thread brings of the bound turn. */
   load(): readonly X[] {
-    const { em, n, extent, short } = this;
+    const { em, extent, short } = this;
     for (const [linear, axis] of this.terms) {
       const last = bin("-", em.dim(extent), lit(1));
       em.bind(axis, em.let("term", call("min", [em.x(linear), last], "i32")));
@@ -235,8 +266,8 @@ export class Staging {
       // Parts of it are asked for one by one.
       if (!short) return em.let("v", value);
       const inside = bin("<", em.x(term), em.dim(extent));
-      const zero = widen(lit(0, n.dtype), width);
-      return em.let("v", call("select", [widen(inside, width), value, zero], n.dtype));
+      const zero = widen(lit(0, this.dtype), width);
+      return em.let("v", call("select", [widen(inside, width), value, zero], this.dtype));
     });
   }
   put(values: readonly X[]): void {
