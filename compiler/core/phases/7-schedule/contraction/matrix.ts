@@ -170,7 +170,7 @@ function matrixTiles(job: Job, n: Nest, t: Tile, parts: Parts): Launch {
       step,
     );
   }
-  const store = cut.store(batchV, true);
+  const store = cut.store(batchV);
   const outRow = em.let("out_row", bin("/", bin("+", row0, held.row), lit(window)));
   const columns = held.columns.map((at) => {
     const x = em.let("out_col", bin("+", col0, at));
