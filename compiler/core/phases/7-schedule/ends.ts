@@ -24,6 +24,8 @@ import { temporary } from "./family.ts";
 
 /** Statements of a kernel without its end from which it pays. */
 const LARGE = 20;
+/** Ends of one kernel. */
+const MOST = 8;
 
 /** `look` is shown every kernel that is made. */
 export function shareEnds(
@@ -55,11 +57,13 @@ export function shareEnds(
   }
   const instead = new Map<KernelCode, Moved>();
   for (const alike of byBody.values()) {
-    if (alike.size === 1) continue;
-    const made = unite([...alike.values()], target);
-    if (!made) continue;
-    for (const [from, to] of made.moved) instead.set(from, to);
-    look?.(made.code);
+    const all = [...alike.values()];
+    for (let from = 0; from + 1 < all.length; from += MOST) {
+      const made = unite(all.slice(from, from + MOST), target);
+      if (!made) continue;
+      for (const [code, to] of made.moved) instead.set(code, to);
+      look?.(made.code);
+    }
   }
   return routines.map((r) =>
     mapBlocks(r, (own) => ({
@@ -347,7 +351,8 @@ function unite(
         words: meant.map((of) => of[i]),
         buffers: slots.map((slot, n) => ({
           from: from.get(slot),
-          fixed: extras[n - bodyBuffers.length]?.loose === false,
+          // What is written is bound once.
+          fixed: slot.access === "read" && extras[n - bodyBuffers.length]?.loose === false,
           dtype: slot.dtype,
         })),
       },
