@@ -44,22 +44,29 @@ export function found(
 /** Threads of these wait for each other: all of a workgroup have to be there. */
 export const waits = ({ code }: Launch): boolean => code.subgroups || code.shared.length > 0;
 
-/** What a kind of array is shared by: the nth of each kernel is one, as large as the largest. */
-const arrayKind = (a: SharedArray): string => `${a.dtype} ${a.width}`;
-/** The arrays in workgroup memory that kernels side by side would have. */
-export function sharedBeside(codes: readonly KernelCode[]): readonly SharedArray[] {
-  const most = new Map<string, SharedArray>();
-  for (const code of codes) {
-    const counts = new Map<string, number>();
-    for (const a of code.shared) {
-      const nth = counts.get(arrayKind(a)) ?? 0;
-      counts.set(arrayKind(a), nth + 1);
-      const key = `${arrayKind(a)} ${nth}`;
-      const there = most.get(key);
-      if (!there || there.size < a.size) most.set(key, a);
-    }
+/** Of a kernel's arrays in workgroup memory, each with its kind, and with which of that kind it is. */
+function arraysOf({ shared }: KernelCode) {
+  const counts = new Map<string, number>();
+  return shared.map((array) => {
+    const kind = `${array.dtype} ${array.width}`;
+    const nth = counts.get(kind) ?? 0;
+    counts.set(kind, nth + 1);
+    return { array, kind, key: `${kind} ${nth}` };
+  });
+}
+/**
+ * The arrays that kernels side by side have, by `key`: a workgroup is one kernel's, so the nth of each kind is one for all, as large
+ * as the largest.
+ */
+export function sharedBeside(codes: readonly KernelCode[]): ReadonlyMap<string, SharedArray> {
+  const byKind = new Map<string, Map<string, SharedArray>>();
+  for (const { array, kind, key } of codes.flatMap(arraysOf)) {
+    const list = byKind.get(kind) ?? new Map<string, SharedArray>();
+    byKind.set(kind, list);
+    const there = list.get(key);
+    if (!there || there.size < array.size) list.set(key, array);
   }
-  return [...most.values()];
+  return new Map([...byKind.values()].flatMap((list) => [...list]));
 }
 
 /**
@@ -181,8 +188,7 @@ function join(
     return made;
   };
   const buffers: BufferSlot[] = [];
-  /** A workgroup is one part's: arrays of one kind serve all. */
-  const shared = new Map<string, SharedArray[]>();
+  const arrayNames = new Map<string, string>();
   const functions: CodeFunction[] = [];
   const body: Stmt[] = [];
   let before: X | undefined;
@@ -224,19 +230,10 @@ function join(
         begins.set(b, { k: "uniform", slot: fours, dtype: "i32", width: 1 });
       }
     }
-    const arrays = new Map<string, number>();
-    for (const a of code.shared) {
-      const kind = arrayKind(a);
-      const at = arrays.get(kind) ?? 0;
-      arrays.set(kind, at + 1);
-      const list = shared.get(kind) ?? [];
-      shared.set(kind, list);
-      const there = list[at];
-      if (!there) list.push({ ...a, name: nameOf(a.name) });
-      else {
-        renamed.set(a.name, there.name);
-        if (there.size < a.size) list[at] = { ...there, size: a.size };
-      }
+    for (const { array, key } of arraysOf(code)) {
+      const name = arrayNames.get(key);
+      if (name === undefined) arrayNames.set(key, nameOf(array.name));
+      else renamed.set(array.name, name);
     }
     // No workgroup is behind the last part, but those that make the ways equally long.
     const open = ways === 1 && nth === parts.length - 1;
@@ -281,7 +278,7 @@ function join(
       uniforms,
       overrides,
       buffers,
-      shared: [...shared.values()].flat(),
+      shared: [...sharedBeside(parts)].map(([key, a]) => ({ ...a, name: arrayNames.get(key) as string })),
       functions,
       workgroup: first.workgroup,
       body,

@@ -158,6 +158,33 @@ export interface MatrixPlace {
 export const hasMatrices = (list: readonly Stmt[]): boolean =>
   list.some((s) => s.k === "matrix" || ((s.k === "if" || s.k === "for") && hasMatrices(s.body)));
 
+/** What a statement says itself, without what is in its body, in the order in which it is written. */
+export function expressionsOf(s: Stmt): readonly X[] {
+  switch (s.k) {
+    case "let":
+    case "var":
+    case "set":
+      return [s.x];
+    case "array":
+      return s.parts;
+    case "for":
+      return [s.from, s.below, s.step];
+    case "if":
+      return [s.cond];
+    case "store":
+    case "setShared":
+      return [s.index, s.x];
+    case "run":
+      return s.args;
+    case "matrix":
+      return s.from ? [s.from.index] : [];
+    case "storeMatrix":
+      return [s.to.index];
+    default:
+      return [];
+  }
+}
+
 export interface CodeFunction {
   readonly name: string;
   readonly params: readonly { readonly name: string; readonly dtype: DType; readonly width: Width }[];

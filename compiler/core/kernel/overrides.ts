@@ -5,6 +5,7 @@
 import { asConst } from "../dims/dim.ts";
 import {
   type CodeFunction,
+  expressionsOf,
   type KernelCode,
   partsOf,
   type Stmt,
@@ -131,25 +132,4 @@ function divisorsOf(
     if (inLoop && f.result) expr(f.result);
   }
   return { words, literals };
-}
-function expressionsOf(s: Stmt): readonly X[] {
-  switch (s.k) {
-    case "let":
-    case "var":
-    case "set":
-      return [s.x];
-    case "array":
-      return s.parts;
-    case "store":
-    case "setShared":
-      return [s.index, s.x];
-    case "run":
-      return s.args;
-    case "matrix":
-      return s.from ? [s.from.index] : [];
-    case "storeMatrix":
-      return [s.to.index];
-    default:
-      return [];
-  }
 }

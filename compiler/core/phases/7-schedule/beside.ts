@@ -218,7 +218,7 @@ interface Look {
 
 /** Bytes that a workgroup of all of them shares. */
 const memoryOf = (parts: readonly Look[], { backend }: Target): number =>
-  sharedBytes(sharedBeside(parts.map((p) => p.launch.code)), backend.rules.bytesOf);
+  sharedBytes([...sharedBeside(parts.map((p) => p.launch.code)).values()], backend.rules.bytesOf);
 
 /** Words of a part, and where its buffers may begin. */
 const wordsOf = (l: Launch): number => l.uniforms.length + 1 + l.buffers.length;

@@ -8,6 +8,7 @@ import {
   type BufferSlot,
   bin,
   type CodeFunction,
+  expressionsOf,
   type KernelCode,
   lit,
   partsOf,
@@ -74,11 +75,11 @@ export function shareEnds(
         const list = step.launches.list.map((l): Launch => {
           const to = instead.get(l.code);
           if (!to) return l;
-          const own = l.buffers.find((b) => isFixed(b.value))?.value;
+          const fixed = l.buffers.find((b) => isFixed(b.value))?.value;
           const buffers = to.buffers.map((b, i): Binding => {
             const { access } = to.code.buffers[i];
             if (b.from !== undefined) return { ...l.buffers[b.from], access };
-            if (b.fixed && own) return { value: own, access };
+            if (b.fixed && fixed) return { value: fixed, access };
             // Stored or read by ends that are not run: to the plan, that is where it is made.
             const nothing = temporary("nothing", b.dtype, [4], l.buffers[0].value.node);
             temporaries.push(nothing);
@@ -148,34 +149,10 @@ function usesOf(body: readonly Stmt[], result?: X) {
   const block = (list: readonly Stmt[]): void => {
     for (const s of list) {
       statements++;
-      switch (s.k) {
-        case "let":
-        case "var":
-        case "set":
-          expr(s.x);
-          break;
-        case "array":
-          s.parts.forEach(expr);
-          break;
-        case "for":
-          [s.from, s.below, s.step].forEach(expr);
-          block(s.body);
-          break;
-        case "if":
-          expr(s.cond);
-          block(s.body);
-          break;
-        case "store":
-        case "setShared":
-          expr(s.index);
-          expr(s.x);
-          if (s.k === "store") buffers.add(s.buffer);
-          break;
-        case "run":
-          s.args.forEach(expr);
-          runs.add(s.fn);
-          break;
-      }
+      expressionsOf(s).forEach(expr);
+      if (s.k === "store") buffers.add(s.buffer);
+      if (s.k === "run") runs.add(s.fn);
+      if (s.k === "for" || s.k === "if") block(s.body);
     }
   };
   block(body);

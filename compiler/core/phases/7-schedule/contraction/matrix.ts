@@ -1,7 +1,7 @@
 // Contractions by the matrix unit of subgroups: both factors are staged as f16 in workgroup memory, each subgroup multiplies its
 // part of the tile in matrices that its lanes hold together, and sums stay f32 all the way. For targets with such a unit, where
 // products may round what they read. In: a nest. Out: one launch, or two where k is cut.
-import { asConst, ceilDiv, type Dim, isConst, mul, product } from "../../../dims/dim.ts";
+import { asConst, type Dim, product } from "../../../dims/dim.ts";
 import {
   bin,
   call,
@@ -19,7 +19,7 @@ import { limitOf, type Target } from "../../../targets.ts";
 import { emitterFor, finish, groupName, laneX } from "../common.ts";
 import type { Family, Job, Launch } from "../family.ts";
 import { costOf, describe, type Nest } from "./nest.ts";
-import { Cut, Parts, splitsOf } from "./split.ts";
+import { Cut, Parts, splitsOf, type TileCounts, tileCounts } from "./split.ts";
 import { Places, readingOf, type Sides, Staging } from "./staging.ts";
 import { isLong, SERIAL } from "./sums.ts";
 
@@ -105,25 +105,15 @@ function sidesOf(t: Tile) {
   const threads = subgroupsOf(t) * LANES;
   return { rows, cols, depth, pitch: rows + PAD, colPitch: cols + PAD, threads } satisfies Sides;
 }
-function tilesOf(t: Tile, n: Nest) {
-  const rowTiles = ceilDiv(n.row.extent, t.rows);
-  const colTiles = ceilDiv(n.col.extent, t.cols);
-  return { rowTiles, colTiles, all: mul(rowTiles, colTiles, n.batch.extent) };
-}
+const tilesOf = (t: Tile, n: Nest): TileCounts => tileCounts(n, t.rows, t.cols);
 
 function matrixTiles(job: Job, n: Nest, t: Tile, parts: Parts): Launch {
-  const { s, batch, window } = n;
+  const { s, window } = n;
   const em = emitterFor(job.ctx, s);
   const sides = sidesOf(t);
-  const { rowTiles, colTiles, all } = tilesOf(t, n);
-  const cut = new Cut(n, em, all, parts);
-  const tileRow = em.let("tile_row", bin("%", cut.tile, em.dim(rowTiles)));
-  const rest = em.let("tile_rest", bin("/", cut.tile, em.dim(rowTiles)));
-  const tileCol = isConst(batch.extent, 1) ? rest : em.let("tile_col", bin("%", rest, em.dim(colTiles)));
-  const batchV = isConst(batch.extent, 1) ? lit(0) : em.let("batch", bin("/", rest, em.dim(colTiles)));
-  em.bind(batch, batchV);
-  const row0 = em.let("row_0", bin("*", tileRow, lit(t.rows)));
-  const col0 = em.let("col_0", bin("*", tileCol, lit(t.cols)));
+  const counts = tilesOf(t, n);
+  const cut = new Cut(n, em, counts.all, parts);
+  const { batch, row0, col0 } = cut.begin(counts, t.rows, t.cols);
 
   const held = new Matrices(em, t, window, job.ctx.target);
   const places = new Places(em, n, row0, col0);
@@ -170,7 +160,7 @@ function matrixTiles(job: Job, n: Nest, t: Tile, parts: Parts): Launch {
       step,
     );
   }
-  const store = cut.store(batchV);
+  const store = cut.store(batch);
   const outRow = em.let("out_row", bin("/", bin("+", row0, held.row), lit(window)));
   const columns = held.columns.map((at) => {
     const x = em.let("out_col", bin("+", col0, at));

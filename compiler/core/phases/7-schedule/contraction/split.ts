@@ -111,6 +111,18 @@ export class Parts {
   }
 }
 
+export interface TileCounts {
+  readonly rowTiles: Dim;
+  readonly colTiles: Dim;
+  readonly all: Dim;
+}
+/** How many tiles of so many rows and columns a nest has. */
+export function tileCounts(n: Nest, rows: number, cols: number): TileCounts {
+  const rowTiles = ceilDiv(n.row.extent, rows);
+  const colTiles = ceilDiv(n.col.extent, cols);
+  return { rowTiles, colTiles, all: mul(rowTiles, colTiles, n.batch.extent) };
+}
+
 /** The tiles of one kernel, cut or whole: which tile a workgroup has, what it sums, and where that goes. */
 export class Cut {
   /** The tile by number. */
@@ -130,6 +142,18 @@ export class Cut {
     this.groups = mul(tiles, parts.count);
     this.tile = parts.partial ? em.let("tile", bin("%", groupX(), em.dim(tiles))) : groupX();
     this.part = parts.partial ? em.let("part", bin("/", groupX(), em.dim(tiles))) : undefined;
+  }
+  /** Binds the batch of the workgroup's tile; it, and where the tile begins, of tiles of so many rows and columns. */
+  begin({ rowTiles, colTiles }: TileCounts, rows: number, cols: number) {
+    const { em, tile, n } = this;
+    const tileRow = em.let("tile_row", bin("%", tile, em.dim(rowTiles)));
+    const rest = em.let("tile_rest", bin("/", tile, em.dim(rowTiles)));
+    const one = isConst(n.batch.extent, 1);
+    const tileCol = one ? rest : em.let("tile_col", bin("%", rest, em.dim(colTiles)));
+    const batch = one ? lit(0) : em.let("batch", bin("/", rest, em.dim(colTiles)));
+    em.bind(n.batch, batch);
+    const row0 = em.let("row_0", bin("*", tileRow, lit(rows)));
+    return { batch, row0, col0: em.let("col_0", bin("*", tileCol, lit(cols))) };
   }
   /** What of an axis of k the workgroup sums: whole `grain`s. */
   range(extent: Dim, grain: number): { readonly from: X; readonly end: X } {

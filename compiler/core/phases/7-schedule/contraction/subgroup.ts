@@ -9,7 +9,6 @@ import {
   isConst,
   isMultipleOf,
   min,
-  mul,
   substitute,
   symbols,
 } from "../../../dims/dim.ts";
@@ -24,7 +23,7 @@ import { emitterFor, finish, groupName, laneX } from "../common.ts";
 import type { Family, Job, Launches } from "../family.ts";
 import { isMinor, NOMINAL_ROWS, nominal } from "./minor.ts";
 import { costOf, describe, type Nest, type Segment } from "./nest.ts";
-import { Cut, Parts, splitsOf } from "./split.ts";
+import { Cut, Parts, splitsOf, tileCounts } from "./split.ts";
 import { inBlocks, type LongSum, longSum, SERIAL } from "./sums.ts";
 
 /** `split`: parts of k at most. */
@@ -84,9 +83,7 @@ function stepsOf(job: Job, n: Nest): Dim {
 
 function tilesOf(t: Pick<Choice, "lanes" | "rows">, n: Nest) {
   const TM = rowsPerTile(t.rows, n.window, n.row.extent);
-  const rowTiles = ceilDiv(n.row.extent, TM);
-  const colTiles = ceilDiv(n.col.extent, t.lanes * 4);
-  return { TM, rowTiles, colTiles, all: mul(rowTiles, colTiles, n.batch.extent) };
+  return { TM, ...tileCounts(n, TM, t.lanes * 4) };
 }
 
 /**

@@ -3,7 +3,6 @@
 import {
   add,
   asConst,
-  ceilDiv,
   type Dim,
   dim,
   floorDiv,
@@ -20,7 +19,7 @@ import { limitOf, type Target } from "../../../targets.ts";
 import { emitterFor, finish, groupName, laneX, nominal } from "../common.ts";
 import type { Family, Job, Launch } from "../family.ts";
 import { costOf, describe, type Nest } from "./nest.ts";
-import { Cut, Parts, splitsOf } from "./split.ts";
+import { Cut, Parts, splitsOf, type TileCounts, tileCounts } from "./split.ts";
 import { Places, readingOf, type Sides, Staging } from "./staging.ts";
 import { isLong, longSum, SERIAL } from "./sums.ts";
 
@@ -174,15 +173,12 @@ function fits(t: Tile, n: Nest, target: Target): boolean {
   return (pitch + cols) * depth * 4 <= limitOf(target, "maxComputeWorkgroupStorageSize");
 }
 
-function tilesOf(t: Tile, n: Nest, target: Target) {
-  const rowTiles = ceilDiv(n.row.extent, sidesOf(t, n, target).rows);
-  const colTiles = ceilDiv(n.col.extent, t.cols);
-  return { rowTiles, colTiles, all: mul(rowTiles, colTiles, n.batch.extent) };
-}
+const tilesOf = (t: Tile, n: Nest, target: Target): TileCounts =>
+  tileCounts(n, sidesOf(t, n, target).rows, t.cols);
 
 /** `when`: 1 for calls that this is for, 0 for others. */
 function workgroupTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): Launch {
-  const { s, batch, dtype } = n;
+  const { s, dtype } = n;
   const { target } = job.ctx;
   const em = emitterFor(job.ctx, s);
   const { fours, RM, threadsX, threadsY } = shapeOf(t, n, target);
@@ -191,15 +187,9 @@ function workgroupTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): La
   // Threads that stand along k store a term's rows each; those along rows meet no bank twice.
   const sides = readings.some((r) => r.along === "k") ? whole : { ...whole, pitch: whole.rows };
   const { depth, pitch } = sides;
-  const { rowTiles, colTiles, all } = tilesOf(t, n, target);
-  const cut = new Cut(n, em, all, parts);
-  const tileRow = em.let("tile_row", bin("%", cut.tile, em.dim(rowTiles)));
-  const rest = em.let("tile_rest", bin("/", cut.tile, em.dim(rowTiles)));
-  const tileCol = isConst(batch.extent, 1) ? rest : em.let("tile_col", bin("%", rest, em.dim(colTiles)));
-  const batchV = isConst(batch.extent, 1) ? lit(0) : em.let("batch", bin("/", rest, em.dim(colTiles)));
-  em.bind(batch, batchV);
-  const row0 = em.let("row_0", bin("*", tileRow, lit(sides.rows)));
-  const col0 = em.let("col_0", bin("*", tileCol, lit(t.cols)));
+  const counts = tilesOf(t, n, target);
+  const cut = new Cut(n, em, counts.all, parts);
+  const { batch, row0, col0 } = cut.begin(counts, sides.rows, t.cols);
   const { lane, slice } = sliceAt(em, threadsX * threadsY, t.slices);
   const { tx, ty } = threadAt(em, lane, threadsX, threadsY);
   // What a thread has: rows that follow each other from `myRow` and from each step on, and so columns, four by four.
@@ -318,7 +308,7 @@ function workgroupTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): La
   const columns = Array.from({ length: colParts }, (_, j) =>
     em.let("out_col", bin("+", col0, bin("+", bin("*", tx, lit(4)), lit(j * threadsX * 4)))),
   );
-  cut.stores(batchV, (store) => {
+  cut.stores(batch, (store) => {
     const byColumn = columns.map((x) => store.byColumn(x));
     for (let i = 0; i < RM; i += n.window)
       for (const [j, column] of columns.entries())
