@@ -2,11 +2,8 @@
 // ends with operands of their own, in one call and in several, in a loop, and where what one of them reads is a parameter.
 import { expect, it } from "vitest";
 import { targets } from "../../compiler/core/index.ts";
-import { dense } from "../../compiler/core/reference/evaluate.ts";
-import { allclose } from "../support/allclose.ts";
-import { signed } from "../support/hashing.ts";
+import { besideReference, type ShapedCall } from "../support/beside.ts";
 import { compileText, testCompiled } from "../support/module.ts";
-import { referenceNet } from "../support/reference.ts";
 
 const source = `
 model M {
@@ -32,6 +29,8 @@ model M {
     g = relu(h @ b + y)
     tanh(g @ a + grid) @ b
   }
+  fn ten(x: f32[N, 96], c: f32[N, 96], d: f32[N, 96], e: f32[N, 96], f: f32[N, 96], g: f32[N, 96], h: f32[N, 96],
+         i: f32[N, 96], j: f32[N, 96], k: f32[N, 96]) -> f32[N, 96] { x @ a + c + d * e + f * g + h * i + j * k }
   fn biased(x: f32[N, 96]) -> f32[N, 96]                    { relu(x @ a + bias) }
   fn looped(x: f32[K, N, 96], h: f32[N, 96]) -> f32[N, 96] {
     last = scan xt over x axis 0 with s = h { s = tanh(s @ a + xt) }
@@ -39,7 +38,7 @@ model M {
   }
 }`;
 
-const calls: readonly [string, Record<string, number[]>][] = [
+const calls: readonly ShapedCall[] = [
   ["plain", { x: [37, 96] }],
   ["plain", { x: [1, 96] }],
   ["bent", { x: [64, 96] }],
@@ -50,6 +49,8 @@ const calls: readonly [string, Record<string, number[]>][] = [
   ["other", { x: [5, 96] }],
   ["kept", { x: [34, 96] }],
   ["all", { x: [40, 96], y: [40, 96] }],
+  ["ten", Object.fromEntries([..."xcdefghijk"].map((name) => [name, [37, 96]]))],
+  ["shortcut", { x: [0, 96], y: [0, 96] }],
   ["biased", { x: [65, 96] }],
   ["looped", { x: [3, 20, 96], h: [20, 96] }],
 ];
@@ -62,18 +63,7 @@ it.for(dear)("on $name", async (target, context) => {
   const compiled = compileText(source, { targets: [target] });
   expect(shared(compiled).length).toBeGreaterThan(0);
   const net = await testCompiled(() => compiled).load(context, { target: target.name });
-  const reference = referenceNet(compiled);
-  for (const [entry, shapes] of calls) {
-    const given = Object.entries(shapes).map(([name, shape]) => ({ name, shape, data: signed(name, shape) }));
-    const inputs = Object.fromEntries(given.map(({ name, shape, data }) => [name, { shape, data }]));
-    const exact = reference.call(
-      entry,
-      Object.fromEntries(given.map(({ name, shape, data }) => [name, dense("f32", shape, data)])),
-    );
-    const got = await net.results(entry, inputs);
-    for (const [name, { data }] of Object.entries(exact))
-      allclose(got[name], data, { rtol: 1e-5, atol: 2e-5 });
-  }
+  await besideReference(compiled, net, calls, { rtol: 1e-5, atol: 2e-5 });
 });
 
 it("compiles a body once, whatever its ends are", () => {

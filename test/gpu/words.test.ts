@@ -2,11 +2,8 @@
 // read (6-layout/layouts.ts), on the adapter beside the reference.
 import { expect, it } from "vitest";
 import { targets } from "../../compiler/core/index.ts";
-import { dense } from "../../compiler/core/reference/evaluate.ts";
-import { allclose } from "../support/allclose.ts";
-import { signed } from "../support/hashing.ts";
+import { besideReference, type ShapedCall } from "../support/beside.ts";
 import { compileText, testCompiled } from "../support/module.ts";
-import { referenceNet } from "../support/reference.ts";
 
 const source = `
 model M {
@@ -27,7 +24,7 @@ model M {
   }
 }`;
 
-const calls: readonly [string, Record<string, number[]>][] = [
+const calls: readonly ShapedCall[] = [
   ["layers", { x: [37, 96] }],
   ["layers", { x: [1, 96] }],
   ["rows", { a: [320, 320], b: [320, 160] }],
@@ -42,16 +39,5 @@ it.for(targets)("on $name", async (target, context) => {
   const names = compiled.artefact.programs[0].kernels.map((k) => k.name);
   expect(names.filter((n) => n === "dot" || /^dot_\d/.test(n)).length).toBeLessThan(6);
   const net = await testCompiled(() => compiled).load(context, { target: target.name });
-  const reference = referenceNet(compiled);
-  for (const [entry, shapes] of calls) {
-    const given = Object.entries(shapes).map(([name, shape]) => ({ name, shape, data: signed(name, shape) }));
-    const inputs = Object.fromEntries(given.map(({ name, shape, data }) => [name, { shape, data }]));
-    const exact = reference.call(
-      entry,
-      Object.fromEntries(given.map(({ name, shape, data }) => [name, dense("f32", shape, data)])),
-    );
-    const got = await net.results(entry, inputs);
-    for (const [name, { data }] of Object.entries(exact))
-      allclose(got[name], data, { rtol: 1e-5, atol: 2e-5 });
-  }
+  await besideReference(compiled, net, calls, { rtol: 1e-5, atol: 2e-5 });
 });
