@@ -33,6 +33,7 @@ import { type Laid, layout } from "./phases/6-layout/layout.ts";
 import { verifyLaid } from "./phases/6-layout/verify.ts";
 import { isClaimed, roomFor } from "./phases/7-schedule/choose.ts";
 import { filtersFor, wantsBlocks } from "./phases/7-schedule/contraction/winograd.ts";
+import { COUNTER, drawWorkgroups } from "./phases/7-schedule/draw.ts";
 import { shareEnds } from "./phases/7-schedule/ends.ts";
 import type { Offer } from "./phases/7-schedule/family.ts";
 import { type Scheduling, schedule } from "./phases/7-schedule/routine.ts";
@@ -118,7 +119,7 @@ export function build(given: CheckedModel, options: PipelineOptions): Built {
   );
   const { sources, steps, kept, runs, others } = sourcesOf(model, options, begun, params);
   const state = placeState(model.buffers, kept, runs);
-  const constants = new ConstantTable();
+  const constants = new ConstantTable(options.minify ? [] : [COUNTER]);
   const places = new Places(params.places, state.places, constants, runs);
 
   const stages: StageReport[] = [];
@@ -157,8 +158,8 @@ export function build(given: CheckedModel, options: PipelineOptions): Built {
       scheduled.map((x) => x.routine),
       look,
     );
-    // Ends of all in one text are some 0.1 kB more than texts that are alike, compressed.
-    const routines = options.minify ? words : shareEnds(words, target, look);
+    // Ends of all in one text are some 0.1 kB more than texts that are alike, compressed; and to draw is said in each text.
+    const routines = options.minify ? words : drawWorkgroups(shareEnds(words, target, look), target, look);
     const made = sources.map((src, i) =>
       sized(src.name, src.span, () => planned(src, scheduled[i], routines[i], line.planning)),
     );

@@ -154,14 +154,15 @@ export function bindBlock(
       );
       for (let first = 0; first < groups; first += size) {
         const own = Math.min(size, groups - first);
-        const y = Math.ceil(own / most);
+        const run = Math.min(own, program.kernels[step.kernel].draws ?? own);
+        const y = Math.ceil(run / most);
         commands.push({
           kind: "dispatch",
           kernel: step.kernel,
           bind,
           block: uniformBlock([first + own, ...words, first], label),
           groups: own,
-          x: Math.ceil(own / y),
+          x: Math.ceil(run / y),
           y,
           cost: (cost / groups) * own,
           label,
@@ -207,6 +208,6 @@ function need(value: number, label: string): number {
   if (!(value >= 0)) throw unknownSize(label);
   return value;
 }
-const unknownSize = (label: string): MdlRuntimeError => bug(`${label}: a size of the plan has no value`);
+const unknownSize = (label: string): MdlRuntimeError => bug(`${label}: a size has no value`);
 const tooLarge = (label: string, value: number): LimitError =>
   new LimitError("limit", `${label}: a size of ${value} does not fit into 32 bits`);

@@ -41,6 +41,8 @@ export interface Kernel {
   readonly uniformWords: number;
   /** Optional features that its text asks for, beside the program's: without them the entries that run it are not there. */
   readonly features?: readonly string[];
+  /** Its workgroups draw the numbers of what they compute, as long as there are some: so many workgroups are enough. */
+  readonly draws?: number;
   /** Calls of unusual sizes alone run it: it is not made ready before one of them comes. */
   readonly spare?: true;
   /** Values of `override` constants by name, if any. */

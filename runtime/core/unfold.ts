@@ -4,7 +4,7 @@
 export const PHRASES: Readonly<Record<string, string>> = {
   I: "(a:i32,a1:i32,a2:i32,",
   J: "subgroupShuffle(",
-  N: ";let x=i32(u32(",
+  N: "*p.?",
   Q: "workgroupBarrier();",
   R: "i32(u32(",
   T: ";let x=",

@@ -8,7 +8,7 @@ import { kernelsOf } from "../support/kernels.ts";
 type Json = { [field: string]: unknown } | unknown[];
 const isJson = (x: unknown): x is Json => typeof x === "object" && x !== null;
 /** What a field says of names, or of the kernel to people: nothing that runs. */
-const NAMING = new Set(["name", "family", "nest"]);
+const NAMING = new Set(["name", "family", "nest", "group"]);
 
 /** A copy in which slots are still shared, with `change` applied to every field that holds no object. */
 function rebuilt(code: KernelCode, change: (field: string, of: Json, value: unknown) => unknown): KernelCode {

@@ -12,6 +12,7 @@ import {
   type MatrixType,
   type Stmt,
   variable,
+  type Width,
   type X,
 } from "../../compiler/core/kernel/code.ts";
 import { verifyKernel } from "../../compiler/core/kernel/verify.ts";
@@ -28,7 +29,7 @@ const slot = (name: string, access: BufferSlot["access"] = "read", wide = false)
 });
 const x = slot("x");
 const y = slot("y", "read_write");
-const load = (buffer: BufferSlot, width: 1 | 4 = 1): X => ({
+const load = (buffer: BufferSlot, width: Width = 1): X => ({
   k: "load",
   buffer,
   index: variable("i", "i32"),
@@ -173,6 +174,7 @@ const broken: readonly (readonly [string, RegExp, Partial<KernelCode>])[] = [
   ],
   ["an index that is a float", /an index into x/, body(store({ ...load(x), index: one } as X))],
   ["a buffer that is not bound", /read and not bound/, body(store(load(slot("z"))))],
+  ["two elements of a buffer of single ones", /two wide/, body({ k: "let", name: "v", x: load(x, 2) })],
   ["four elements of a buffer of single ones", /four wide/, body({ k: "let", name: "v", x: load(x, 4) })],
   ["a write to a buffer bound for reading", /bound for reading/, body(store(one, x))],
   ["a write of another type", /what y gets/, body(store(lit(1)))],

@@ -224,6 +224,7 @@ function join(
       }
       if (b.access === "read_write") slot.access = b.access;
       slot.wide ||= b.wide;
+      if (b.pairs) slot.pairs = b.pairs;
       slotOf.set(b, slot);
       if (at) {
         const fours = word("begin", at, (s) => floorDiv(s.begins[nth][i] as Dim, 4));
@@ -253,7 +254,7 @@ function join(
       place: (b, index, width) => {
         const begin = begins.get(b);
         if (!begin) return index;
-        return bin("+", index, width === 4 ? begin : bin("*", begin, lit(4)));
+        return bin("+", index, bin("*", begin, lit(4 / width)));
       },
       uniform: (x) => ({ ...x, slot: slots.get(x.slot) as UniformSlot }),
       override: (slot) => constants.get(slot) as OverrideSlot,

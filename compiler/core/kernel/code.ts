@@ -3,7 +3,8 @@
 import type { Dim } from "../dims/dim.ts";
 import type { DType, TensorType } from "../ir/types.ts";
 
-export type Width = 1 | 4;
+/** Two is what a pair of neighbours is read as, and taken apart again. */
+export type Width = 1 | 2 | 4;
 
 /** A typed expression. `width` 4 is a vec4. */
 export type X = { readonly dtype: DType; readonly width: Width } & (
@@ -110,7 +111,11 @@ export interface BufferSlot {
   access: "read" | "read_write";
   /** Declared vec4 when any access is four wide. */
   wide: boolean;
+  /** Loops read it two wide: declared vec2, whatever else is read of it. */
+  pairs?: true;
 }
+/** How many of its elements are one of the array that it is declared as. */
+export const declaredWidth = (b: BufferSlot): Width => (b.pairs ? 2 : b.wide ? 4 : 1);
 
 export type Stmt =
   /** `group`: the number of the workgroup, counted as a kernel that runs beside others counts it. */
@@ -212,6 +217,8 @@ export interface KernelCode {
   readonly workgroup: number;
   readonly body: readonly Stmt[];
   readonly subgroups: boolean;
+  /** Of a kernel whose workgroups draw what they compute: what they count in, the last of the buffers. */
+  readonly draws?: BufferSlot;
   /** Loop nest with compute levels, for people (`--emit kernels`). */
   readonly nest: readonly string[];
 }

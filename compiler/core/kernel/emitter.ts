@@ -404,6 +404,20 @@ export class Emitter {
       }),
     );
   }
+  /** What is loaded of x at even numbers of an axis, and at the next, which is `next`: neighbours, as one load of two. */
+  loadPairs(x: Scalar, axis: Axis, next: Axis): void {
+    for (const one of loadsOf(x)) {
+      if (!one.free.includes(axis)) continue;
+      const slot = this.buffer(one.value, "read");
+      slot.pairs = true;
+      const offset = this.x(this.offset(one.value, one.at));
+      const index = bin(">>", offset, lit(1));
+      const two = this.let("pair", { k: "load", buffer: slot, index, dtype: slot.dtype, width: 2 });
+      const other = this.s.substitute(one, new Map([[axis, this.s.axisValue(next)]]));
+      this.define(one, converted(part(two, 0), one.dtype));
+      this.define(other, converted(part(two, 1), one.dtype));
+    }
+  }
   shift(x: Scalar, axis: Axis, by: number): Scalar {
     return by === 0 ? x : this.s.substitute(x, new Map([[axis, this.s.iadd(this.s.axisValue(axis), by)]]));
   }

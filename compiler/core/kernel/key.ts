@@ -3,7 +3,7 @@
 // printed for them: names are numbers in order of declaration, buffers and words their places, everything else a code of its
 // own, each with a fixed number of fields or with their count before them.
 import type { DType } from "../ir/types.ts";
-import type { KernelCode, MatrixPlace, Stmt, Width, X } from "./code.ts";
+import { declaredWidth, type KernelCode, type MatrixPlace, type Stmt, type Width, type X } from "./code.ts";
 import { functionNames } from "./functions.ts";
 
 const numbered = (names: readonly string[]): ReadonlyMap<string, number> =>
@@ -205,8 +205,8 @@ function makeShape(k: KernelCode): Shape {
         return;
     }
   };
-  out.push(k.overrides.length, k.workgroup, k.subgroups ? 1 : 0, k.buffers.length);
-  for (const b of k.buffers) type(b.dtype, b.wide ? 4 : 1);
+  out.push(k.overrides.length, k.workgroup, k.subgroups ? 1 : 0, k.draws ? 1 : 0, k.buffers.length);
+  for (const b of k.buffers) type(b.dtype, declaredWidth(b));
   out.push(k.shared.length);
   for (const s of k.shared) {
     name(s.name);

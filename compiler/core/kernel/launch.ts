@@ -2,7 +2,7 @@
 // data in which values are known by what they are in the graph, not by how they were fused.
 import type { Dim, DimLike } from "../dims/dim.ts";
 import { dim } from "../dims/dim.ts";
-import type { DType, Graph, Node, OpDef, Value } from "../ir/types.ts";
+import type { DType, Graph, Node, OpDef, TensorType, Value } from "../ir/types.ts";
 import type { BufferSlot, KernelCode } from "./code.ts";
 
 /** What a buffer of a kernel is bound to. */
@@ -81,20 +81,21 @@ const scratch: OpDef = {
   infer: () => [],
   examples: [],
 };
-let temporaries = 0;
-/** A value that lives between the launches of one group. */
-export function temporary(name: string, dtype: DType, shape: readonly DimLike[], from: Node): Value {
+let made = 0;
+/** A value that no graph has, for what a plan needs beside it; `from` says where it came from. */
+export function freshValue(
+  op: OpDef,
+  attrs: Node["attrs"],
+  type: TensorType,
+  label: string,
+  from: Node,
+): Value {
   const outs: Value[] = [];
   // No node of a graph has a number below 0.
-  const node: Node = {
-    id: -++temporaries,
-    op: scratch,
-    inputs: [],
-    attrs: {},
-    outs,
-    origin: from.origin,
-    label: name,
-  };
-  outs.push({ node, index: 0, type: { dtype, shape: shape.map((d) => dim(d)) } });
+  const node: Node = { id: -++made, op, inputs: [], attrs, outs, origin: from.origin, label };
+  outs.push({ node, index: 0, type });
   return outs[0];
 }
+/** A value that lives between the launches of one group. */
+export const temporary = (name: string, dtype: DType, shape: readonly DimLike[], from: Node): Value =>
+  freshValue(scratch, {}, { dtype, shape: shape.map((d) => dim(d)) }, name, from);

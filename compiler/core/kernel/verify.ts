@@ -5,6 +5,7 @@ import { InternalError } from "../diagnostics/index.ts";
 import type { DType } from "../ir/types.ts";
 import {
   type CodeFunction,
+  declaredWidth,
   type KernelCode,
   literalOf,
   type MatrixPlace,
@@ -102,9 +103,8 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
   }
   const module = new Map<string, Known>();
   for (const o of k.overrides) declare(module, o.name, { what: "override" });
-  for (const b of k.buffers) {
-    declare(module, b.name, { what: "buffer", dtype: b.dtype });
-  }
+  // What workgroups count in has a name of the printer's.
+  for (const b of k.buffers) if (b !== k.draws) declare(module, b.name, { what: "buffer", dtype: b.dtype });
   for (const s of k.shared) {
     declare(module, s.name, { what: "shared", dtype: s.dtype, width: s.width, size: s.size });
   }
@@ -175,12 +175,14 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
         for (const p of x.parts) same(p, x.dtype, 1, "a part of a vector");
         return;
       case "part":
-        if (x.i < 0 || x.i > 3) fail(`part ${x.i} of a vector`);
-        same(x.a, x.dtype, 4, "what a part is of");
+        if (x.i < 0 || x.i >= Math.max(x.a.width, 2)) fail(`part ${x.i} of a vector`);
+        same(x.a, x.dtype, x.a.width === 2 ? 2 : 4, "what a part is of");
         return;
       case "load":
         if (!k.buffers.includes(x.buffer)) fail(`${x.buffer.name} is read and not bound`);
-        if (x.width === 4 && !x.buffer.wide) fail(`${x.buffer.name} is read four wide and not declared so`);
+        if (x.width === 4 && declaredWidth(x.buffer) === 1)
+          fail(`${x.buffer.name} is read four wide and not declared so`);
+        if (x.width === 2 && !x.buffer.pairs) fail(`${x.buffer.name} is read two wide and not declared so`);
         if (x.dtype !== x.buffer.dtype) fail(`${x.buffer.name} is read as ${x.dtype}`);
         same(x.index, "i32", 1, `an index into ${x.buffer.name}`);
         return;
@@ -273,7 +275,7 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
           expr(s.x, scope);
           if (!k.buffers.includes(s.buffer)) fail(`${s.buffer.name} is written and not bound`);
           if (s.buffer.access !== "read_write") fail(`${s.buffer.name} is written and bound for reading`);
-          if (s.x.width === 4 && !s.buffer.wide)
+          if (s.x.width === 4 && declaredWidth(s.buffer) === 1)
             fail(`${s.buffer.name} is written four wide and not declared so`);
           same(s.index, "i32", 1, `an index into ${s.buffer.name}`);
           same(s.x, s.buffer.dtype, s.x.width, `what ${s.buffer.name} gets`);

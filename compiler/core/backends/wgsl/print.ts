@@ -4,6 +4,7 @@ import type { DType } from "../../ir/types.ts";
 import {
   type BufferSlot,
   type CodeFunction,
+  declaredWidth,
   hasMatrices,
   type KernelCode,
   literalOf,
@@ -14,7 +15,7 @@ import {
   type X,
 } from "../../kernel/code.ts";
 import type { PrintedKernel, PrintOptions } from "../backend.ts";
-import { wgslFunction } from "./functions.ts";
+import { type FunctionWidth, wgslFunction } from "./functions.ts";
 import { type ShortNames, shortNames, squeezed } from "./short.ts";
 
 const PRECEDENCE: Record<string, number> = {
@@ -29,7 +30,7 @@ const PRECEDENCE: Record<string, number> = {
 };
 
 /** A type as WGSL names it: f32, vec4<f32>. */
-export const typeName = (t: DType, width: Width): string => (width === 1 ? t : `vec4<${t}>`);
+export const typeName = (t: DType, width: Width): string => (width === 1 ? t : `vec${width}<${t}>`);
 type Quotient = Extract<X, { k: "bin" }> & { readonly op: "/" | "%"; readonly dtype: "i32" };
 const isUnsigned = (x: X): x is Quotient =>
   x.k === "bin" && x.dtype === "i32" && (x.op === "/" || x.op === "%");
@@ -104,7 +105,7 @@ export function printKernel(
           return `${name(x.fn.slice(3))}(${x.args.map((q) => expr(q, true)).join(", ")})`;
         const typed = (a: X): boolean => x.args.some((b) => b.k !== "lit" && b.dtype === a.dtype);
         const args = x.args.map((a) => expr(a, typed(a)));
-        const spelled = wgslFunction(x.fn, args, x.args[0].dtype, x.width);
+        const spelled = wgslFunction(x.fn, args, x.args[0].dtype, x.width as FunctionWidth);
         for (const [name, text] of spelled.preludes ?? []) preludes.set(name, text);
         return spelled.text;
       }
@@ -133,9 +134,19 @@ export function printKernel(
     return x.k === "call" || (x.k === "lit" && x.value < 0) ? `(${text})` : text;
   };
   const element = (b: BufferSlot, index: X, width: Width): string => {
-    if (width === 4 || !b.wide) return `${name(b.name)}[${expr(index)}]`;
+    const declared = declaredWidth(b);
+    if (width === declared) return `${name(b.name)}[${expr(index)}]`;
     const i = operand(index, "*", true);
-    return `${name(b.name)}[${i} >> 2u][${i} & 3]`;
+    if (width === 4) {
+      const [first, second] = halves(b, index);
+      return `${typeName(stored(b.dtype), 4)}(${first}, ${second})`;
+    }
+    return `${name(b.name)}[${i} >> ${declared / 2}u][${i} & ${declared - 1}]`;
+  };
+  /** Four elements of what is declared of two. */
+  const halves = (b: BufferSlot, index: X): readonly [string, string] => {
+    const i = operand(index, "*", true);
+    return [`${name(b.name)}[${i} << 1u]`, `${name(b.name)}[(${i} << 1u) + 1]`];
   };
   const toStore = (x: X): string =>
     x.dtype === "bool"
@@ -179,6 +190,11 @@ export function printKernel(
         lines.push(`${pad}}`);
         return;
       case "store":
+        if (s.x.width === 4 && declaredWidth(s.buffer) === 2) {
+          const [first, second] = halves(s.buffer, s.index);
+          lines.push(`${pad}{ let four = ${toStore(s.x)}; ${first} = four.xy; ${second} = four.zw; }`);
+          return;
+        }
         lines.push(`${pad}${element(s.buffer, s.index, s.x.width)} = ${toStore(s.x)};`);
         return;
       case "setShared":
@@ -231,12 +247,31 @@ export function printKernel(
   lines.push(
     `fn main(@builtin(workgroup_id) ${name("wid")}: vec3<u32>, @builtin(num_workgroups) ${name("nwg")}: vec3<u32>, @builtin(local_invocation_index) ${name("lid")}: u32${subgroup}) {`,
   );
-  lines.push(
-    `  let ${name("group")} = i32(${name("wid")}.x + ${name("wid")}.y * ${name("nwg")}.x) + p.${first};`,
-    `  if (${name("group")} >= p.${groups}) { return; }`,
-    `  let ${name("lane")} = i32(${name("lid")});`,
-  );
-  for (const b of k.body) stmt(b, "  ");
+  const [group, lid] = [name("group"), name("lid")];
+  if (k.draws) {
+    // A number past the last ends the loop; the very last of these counts from 0 again.
+    const drawn = name(k.draws.name);
+    lines.push(
+      `  let ${name("lane")} = i32(${lid});`,
+      "  loop {",
+      "    var mine = 0u;",
+      `    if (${lid} == 0u) { mine = atomicAdd(&${drawn}, 1u); }`,
+      `    let ${group} = i32(subgroupBroadcastFirst(mine)) + p.${first};`,
+      `    if (${group} >= p.${groups}) {`,
+      `      if (${lid} == 0u && ${group} == p.${groups} + i32(${name("nwg")}.x) - 1) { atomicStore(&${drawn}, 0u); }`,
+      "      break;",
+      "    }",
+    );
+    for (const b of k.body) stmt(b, "    ");
+    lines.push("  }");
+  } else {
+    lines.push(
+      `  let ${group} = i32(${name("wid")}.x + ${name("wid")}.y * ${name("nwg")}.x) + p.${first};`,
+      `  if (${group} >= p.${groups}) { return; }`,
+      `  let ${name("lane")} = i32(${lid});`,
+    );
+    for (const b of k.body) stmt(b, "  ");
+  }
   lines.push("}");
 
   for (const b of k.buffers) types.add(b.dtype);
@@ -252,6 +287,8 @@ export function printKernel(
   if (k.subgroups || matrices) {
     head.push("enable subgroups;");
     features.push("subgroups");
+    // What one thread draws is the same for all of a subgroup, which the language cannot know.
+    if (k.draws) head.push("diagnostic(off, subgroup_uniformity);");
   }
   if (matrices) {
     head.push("enable chromium_experimental_subgroup_matrix;");
@@ -263,9 +300,8 @@ export function printKernel(
   );
   head.push(`@group(0) @binding(0) var<uniform> p: ${block};`);
   k.buffers.forEach((b, i) => {
-    head.push(
-      `@group(0) @binding(${i + 1}) var<storage, ${access[i]}> ${name(b.name)}: array<${typeName(stored(b.dtype), b.wide ? 4 : 1)}>;`,
-    );
+    const type = b === k.draws ? "atomic<u32>" : `array<${typeName(stored(b.dtype), declaredWidth(b))}>`;
+    head.push(`@group(0) @binding(${i + 1}) var<storage, ${access[i]}> ${name(b.name)}: ${type};`);
   });
   for (const o of k.overrides) head.push(`override ${name(o.name)}: u32;`);
   for (const sh of k.shared)

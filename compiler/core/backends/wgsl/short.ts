@@ -95,9 +95,9 @@ export function shortNames(k: KernelCode): ShortNames {
 /** A text without needless blanks, and with the short names of types and of our own functions. */
 export const squeezed = (text: string): string =>
   text
-    .replace(/\bvec4<([fiu])32>/g, "vec4$1")
+    .replace(/\bvec([24])<([fiu])32>/g, "vec$1$2")
     .replace(/\bvec3<u32>/g, "vec3u")
-    .replace(/\bvec4<f16>/g, "vec4h")
+    .replace(/\bvec([24])<f16>/g, "vec$1h")
     .replace(/\bmdl_(\w+)_([14])\b/g, (_m, name: string, width: string) => name.replaceAll("_", "") + width)
     .replace(/(\d)\.0(?![\w.])/g, "$1.")
     // A constructor, an index and a sum that ends say what a number is.

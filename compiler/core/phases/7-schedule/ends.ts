@@ -8,6 +8,7 @@ import {
   type BufferSlot,
   bin,
   type CodeFunction,
+  declaredWidth,
   expressionsOf,
   type KernelCode,
   lit,
@@ -204,7 +205,7 @@ function unite(
           !taken.has(x) &&
           x.loose === loose &&
           x.slot.dtype === b.dtype &&
-          x.slot.wide === b.wide &&
+          declaredWidth(x.slot) === declaredWidth(b) &&
           x.slot.access === b.access,
       );
       if (!extra) {

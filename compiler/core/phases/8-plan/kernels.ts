@@ -9,6 +9,9 @@ import type { KernelCode } from "../../kernel/code.ts";
 import { kernelKey } from "../../kernel/key.ts";
 import type { Launch } from "../../kernel/launch.ts";
 
+/** Workgroups that draw: as many as an adapter may have threads. */
+const DRAWING = 64;
+
 interface Entry {
   readonly code: KernelCode;
   /** How its buffers are bound. */
@@ -151,6 +154,7 @@ export class KernelTable {
         access: entry.access,
         uniformWords: 2 + entry.code.uniforms.length,
         ...(asked.length > 0 ? { features: asked } : {}),
+        ...(entry.code.draws ? { draws: DRAWING } : {}),
         ...(spare ? { spare } : {}),
         ...(words.length > 0
           ? { constants: Object.fromEntries(words.map((word, i) => [word, overrides[i]])) }

@@ -208,8 +208,11 @@ export class ConstantTable {
   private readonly parts: { bytes: Uint8Array; offset: number }[] = [];
   private readonly known = new Map<Data, Place>();
 
-  place(n: Node): Place {
-    const data = n.attrs.data as Data;
+  /** `first`: what has a place in every program, whether one needs it or not. */
+  constructor(first: readonly Data[]) {
+    for (const data of first) this.place(data);
+  }
+  place(data: Data): Place {
     let at = this.known.get(data);
     if (!at) {
       const bytes = dataBytes(data);
@@ -220,11 +223,13 @@ export class ConstantTable {
     }
     return at;
   }
-  /** All of them in base 64. */
+  /** All of them in base 64, but for zeros at the end: buffers begin as zeros. */
   text(): Artefact["constants"] {
-    if (this.bytes === 0) return undefined;
-    const all = new Uint8Array(this.bytes);
-    for (const p of this.parts) all.set(p.bytes, p.offset);
+    const whole = new Uint8Array(this.bytes);
+    for (const p of this.parts) whole.set(p.bytes, p.offset);
+    const last = whole.findLastIndex((byte) => byte !== 0);
+    if (last < 0) return undefined;
+    const all = whole.subarray(0, Math.ceil((last + 1) / 4) * 4);
     let text = "";
     for (let i = 0; i < all.length; i += 0x8000) text += String.fromCharCode(...all.subarray(i, i + 0x8000));
     return (globalThis as unknown as { btoa(text: string): string }).btoa(text);
@@ -251,7 +256,8 @@ export class Places {
   }
   /** The place of a leaf; undefined for what lives during a call. */
   of(n: Node): { readonly buffer: BufferName; readonly place: Place } | undefined {
-    if (n.op.name === "constant") return { buffer: "constants", place: this.constants.place(n) };
+    if (n.op.name === "constant")
+      return { buffer: "constants", place: this.constants.place(n.attrs.data as Data) };
     if (n.op.name !== "param" && n.op.name !== "state") return undefined;
     const buffer = n.op.name === "param" ? "params" : "state";
     const path = String(n.attrs.path);

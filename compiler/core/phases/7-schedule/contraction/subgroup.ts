@@ -50,8 +50,9 @@ export const subgroupFamily: Family<Choice> = {
 
 /**
  * The loops over k, the last one innermost; of that, how many terms are in a turn (`KU`), whether the last turn may have fewer
- * (`ragged`), and whether the first factor comes four along it (`alongK`), or one by one. Accumulators are more than registers: each
- * turn loads and stores them, so one term a turn is slow however it is loaded. Lines of 14 and of 7 columns have one text.
+ * (`ragged`), and whether the first factor comes along it (`alongK`), or one by one. Accumulators are more than registers: each
+ * turn loads and stores them, so one term a turn is slow however it is loaded. With four a loop is as large as what a core keeps of
+ * decoded instructions, and takes half again as long to compile as with two. Lines of 14 and of 7 columns have one text.
  */
 function loopsOf(em: Emitter, n: Nest, q: Segment) {
   const aLoads = loadsOf(q.a).filter((l) => l.free.some((x) => q.k.includes(x)));
@@ -60,8 +61,16 @@ function loopsOf(em: Emitter, n: Nest, q: Segment) {
   const loops = [...q.k.filter((x) => x !== inner && !isConst(x.extent, 1)), inner];
   const terms = termsOf(inner);
   const ragged = !alongK && terms <= 2 && (asConst(inner.extent) ?? 0) > 4;
-  return { aLoads, alongK: alongK !== undefined, KU: ragged ? 2 : terms, ragged, loops };
+  const KU = ragged || (terms === 4 && !fallsTogether(n, q)) ? 2 : terms;
+  return { aLoads, alongK: alongK !== undefined, KU, ragged, loops };
 }
+/**
+ * Rows whose places in the first cache are the same, so that a turn brings again what the last one had: the fewer turns the better,
+ * in a product that is known to run for longer than a text of its own is compiled.
+ */
+const fallsTogether = (n: Nest, { k }: Segment): boolean =>
+  k.length === 1 && isMultipleOf(k[0].extent, 512) && (asConst(costOf(n)) ?? 0) >= LONG;
+const LONG = 2 ** 30;
 /** Four elements at once, in all loads that depend on the axis. */
 function accessAlong(em: Emitter, x: Axis, loads: readonly ScalarOf<"load">[]): boolean {
   return (
@@ -233,20 +242,27 @@ function subgroupSegment(
       there && k !== inner
         ? call("select", [widen(there, x.width), x, widen(lit(0, n.dtype), x.width)], n.dtype)
         : x;
+    /** Terms of a turn of what lies side by side along k: one load for all. */
+    const along = (x: Scalar): readonly X[] => {
+      if (KU === 2) {
+        em.loadPairs(x, inner, turn[1]);
+        return turn.map((k) => em.x(at(x, k)));
+      }
+      const four = em.x(x, inner);
+      const held = four.k === "var" ? four : em.let("four", four);
+      return turn.map((_, u) => part(held, u));
+    };
     // Of the rows of a group, the terms of a turn: one load along k, or one for each.
     const as = aOf.slice(0, loads).map((x): readonly X[] => {
-      if (alongK) {
-        const four = em.let("a", widen(em.x(x.x, inner), 4));
-        return turn.map((_, u) => part(four, u));
-      }
+      if (alongK) return along(x.x).map((a) => (a.k === "part" ? a : em.let("a", a)));
       return turn.map((k) =>
         em.let("a", loaded(k, byRows ? widen(em.x(at(x.x, k), x.axis), 4) : em.x(at(x.x, k)))),
       );
     });
     let bs: X[];
     if (transposeB) {
-      const columns = [0, 1, 2, 3].map((j) => widen(em.x(em.shift(q.b, col, j), inner), 4));
-      bs = [0, 1, 2, 3].map((u) => em.let("b", vec(columns.map((x) => part(x, u)))));
+      const columns = [0, 1, 2, 3].map((j) => along(em.shift(q.b, col, j)));
+      bs = turn.map((_, u) => em.let("b", vec(columns.map((x) => x[u]))));
     } else bs = turn.map((k) => em.let("b", loaded(k, widen(em.x(at(q.b, k), col), 4))));
     for (let i = 0; i < rows; i++) {
       let sum = acc(i);
