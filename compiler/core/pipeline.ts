@@ -119,7 +119,7 @@ export function build(given: CheckedModel, options: PipelineOptions): Built {
   );
   const { sources, steps, kept, runs, others } = sourcesOf(model, options, begun, params);
   const state = placeState(model.buffers, kept, runs);
-  const constants = new ConstantTable(options.minify ? [] : [COUNTER]);
+  const constants = new ConstantTable([COUNTER]);
   const places = new Places(params.places, state.places, constants, runs);
 
   const stages: StageReport[] = [];

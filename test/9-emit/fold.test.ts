@@ -22,7 +22,7 @@ describe("brief", () => {
       binding(1, "read", "A", "vec4f") + binding(2, "read_write", "B", "atomic<u32>"),
       "let x=i32(u32(j)/u32(p.a1));",
     );
-    expect(brief(text)).toBe('#enable subgroups;2Lvec4fKatomic<u32>;":array<f32,8>;@64Nj)/X?));}');
+    expect(brief(text)).toBe('#enable subgroups;2Lvec4fKatomic<u32>;":array<f32,8>;@64TRj)/X?));}');
     expect(unfold(brief(text))).toBe(text);
   });
 

@@ -3,6 +3,8 @@
 // count in. What one dispatch left in the counter would be missing in the next: calls follow one another.
 import { expect, it } from "vitest";
 import { targets } from "../../compiler/core/index.ts";
+import { literalData } from "../../compiler/core/ir/data.ts";
+import { COUNTER } from "../../compiler/core/phases/7-schedule/draw.ts";
 import { besideReference, type ShapedCall } from "../support/beside.ts";
 import { signed } from "../support/hashing.ts";
 import { compileText, testCompiled } from "../support/module.ts";
@@ -75,6 +77,8 @@ it("is for kernels that take long, on adapters that deal out stretches, where by
     expect(found.length).toBe(target.ways > 1 ? 1 : 0);
   }
   expect(drawing(compileText(source, { minify: true }))).toEqual([]);
+  // A zero of a model's is not what they count in.
+  expect(literalData("u32", [0])).not.toBe(COUNTER);
   const small = "model S { fn y(x: f32[N, 8]) -> f32[N] { sum(x, axis = 1) } }";
   expect(drawing(compileText(small))).toEqual([]);
 });

@@ -192,7 +192,7 @@ export function printKernel(
       case "store":
         if (s.x.width === 4 && declaredWidth(s.buffer) === 2) {
           const [first, second] = halves(s.buffer, s.index);
-          lines.push(`${pad}{ let four = ${toStore(s.x)}; ${first} = four.xy; ${second} = four.zw; }`);
+          lines.push(`${pad}{ let fours = ${toStore(s.x)}; ${first} = fours.xy; ${second} = fours.zw; }`);
           return;
         }
         lines.push(`${pad}${element(s.buffer, s.index, s.x.width)} = ${toStore(s.x)};`);

@@ -57,7 +57,7 @@ const ENUMERANTS =
   "perspective center centroid sample first either error info off warning derivative_uniformity subgroup_uniformity";
 
 /** Names that the printer writes itself. */
-const OURS = "Params p main wid nwg lid lane groups group0 mine drawn";
+const OURS = "Params p main wid nwg lid lane groups group0 mine drawn fours";
 
 const RESERVED: ReadonlySet<string> = new Set(
   [KEYWORDS, RESERVED_WORDS, TYPES, FUNCTIONS, ENUMERANTS, OURS].flatMap((words) => words.split(" ")),

@@ -14,8 +14,11 @@ import { nominal } from "./contraction/minor.ts";
 
 /** Operations of a workgroup from which it pays: to draw takes as long as some hundreds. */
 const LEAST = 2 ** 14;
-/** What they count in: 0 between dispatches, so that one serves all kernels of a module. */
-export const COUNTER: Data = literalData("u32", [0]);
+/**
+ * What they count in: 0 between dispatches, so that one serves all kernels of a module. A tensor by itself, where a zero of the
+ * model's is another.
+ */
+export const COUNTER: Data = { ...literalData("u32", [0]) };
 
 /** `look` is shown every kernel that is made. */
 export function drawWorkgroups(
@@ -57,13 +60,17 @@ export function drawWorkgroups(
   return routines.map((r) => mapBlocks(r, (own) => ({ ...own, steps: own.steps.map(step) })));
 }
 
-/** One thread draws for all of a subgroup, which is a workgroup, and none of them leaves before the others. */
+/**
+ * One thread draws for all of a subgroup, which is a workgroup, and none of them leaves before the others, or waits for them: the
+ * language has barriers only where it sees that all threads come by.
+ */
 function canDraw(code: KernelCode, target: Target): boolean {
   const returns = (list: readonly Stmt[]): boolean =>
     list.some((s) => s.k === "return" || ((s.k === "if" || s.k === "for") && returns(s.body)));
   return (
     code.subgroups &&
     code.workgroup === subgroupOf(target) &&
+    code.shared.length === 0 &&
     code.buffers.length < limitOf(target, "maxStorageBuffersPerShaderStage") &&
     !returns(code.body)
   );
