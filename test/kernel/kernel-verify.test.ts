@@ -175,6 +175,11 @@ const broken: readonly (readonly [string, RegExp, Partial<KernelCode>])[] = [
   ["an index that is a float", /an index into x/, body(store({ ...load(x), index: one } as X))],
   ["a buffer that is not bound", /read and not bound/, body(store(load(slot("z"))))],
   ["two elements of a buffer of single ones", /two wide/, body({ k: "let", name: "v", x: load(x, 2) })],
+  [
+    "a pair that is computed with",
+    /of a pair/,
+    body({ k: "let", name: "v", x: { ...bin("+", one, one), width: 2 } }),
+  ],
   ["four elements of a buffer of single ones", /four wide/, body({ k: "let", name: "v", x: load(x, 4) })],
   ["a write to a buffer bound for reading", /bound for reading/, body(store(one, x))],
   ["a write of another type", /what y gets/, body(store(lit(1)))],

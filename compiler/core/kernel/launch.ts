@@ -2,6 +2,7 @@
 // data in which values are known by what they are in the graph, not by how they were fused.
 import type { Dim, DimLike } from "../dims/dim.ts";
 import { dim } from "../dims/dim.ts";
+import { type Block, mapBlocks } from "../ir/blocks.ts";
 import type { DType, Graph, Node, OpDef, TensorType, Value } from "../ir/types.ts";
 import type { BufferSlot, KernelCode } from "./code.ts";
 
@@ -69,6 +70,19 @@ export interface Routine {
   readonly inPlace: ReadonlyMap<Value, Value>;
   /** Values that are stored as another type than they are. */
   readonly narrowed: ReadonlyMap<Value, DType>;
+}
+
+/** The routines with other launches, in steps and in what is prepared for them. */
+export function mapLaunches(
+  routines: readonly Block<Routine>[],
+  launch: (l: Launch) => Launch,
+): Block<Routine>[] {
+  const launches = (l: Launches): Launches => ({ ...l, list: l.list.map(launch) });
+  const step = (s: Step): Step => {
+    if (s.kind === "launch") return { ...s, launches: launches(s.launches) };
+    return s.kind === "prepare" && s.launches ? { ...s, launches: launches(s.launches) } : s;
+  };
+  return routines.map((r) => mapBlocks(r, (own) => ({ ...own, steps: own.steps.map(step) })));
 }
 
 const scratch: OpDef = {

@@ -131,6 +131,7 @@ export function verifyKernel(k: KernelCode, { limit, words, bytesOf }: KernelRul
     if (done.has(x)) return;
     done.add(x);
     for (const part of partsOf(x)) expr(part, scope);
+    if (x.width === 2 && x.k !== "load" && x.k !== "var") fail(`${x.k} of a pair`);
     switch (x.k) {
       case "var": {
         const known = find(scope, x.name);

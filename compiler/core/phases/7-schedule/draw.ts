@@ -3,11 +3,11 @@
 // by some workgroups, each of which takes the next tile as often as there is one, so that a slow core takes fewer. In: the
 // routines of a program. Out: the same, where kernels that take long for each of their workgroups draw.
 import { asConst, dim } from "../../dims/dim.ts";
-import { type Block, eachBlock, mapBlocks } from "../../ir/blocks.ts";
+import { type Block, eachBlock } from "../../ir/blocks.ts";
 import { type Data, literalData } from "../../ir/data.ts";
 import type { Node, Value } from "../../ir/types.ts";
 import type { BufferSlot, KernelCode, Stmt } from "../../kernel/code.ts";
-import { freshValue, type Launch, type Launches, type Routine, type Step } from "../../kernel/launch.ts";
+import { freshValue, mapLaunches, type Routine } from "../../kernel/launch.ts";
 import { constant } from "../../ops/source.ts";
 import { limitOf, subgroupOf, type Target } from "../../targets.ts";
 import { nominal } from "./contraction/minor.ts";
@@ -46,18 +46,12 @@ export function drawWorkgroups(
   }
 
   let counter: Value | undefined;
-  const launch = (l: Launch): Launch => {
+  return mapLaunches(routines, (l) => {
     const code = instead.get(l.code);
     if (!code) return l;
     counter ??= counterFor(l.buffers[0].value.node);
     return { ...l, code, buffers: [...l.buffers, { value: counter, access: "read_write" }] };
-  };
-  const launches = (l: Launches): Launches => ({ ...l, list: l.list.map(launch) });
-  const step = (s: Step): Step => {
-    if (s.kind === "launch") return { ...s, launches: launches(s.launches) };
-    return s.kind === "prepare" && s.launches ? { ...s, launches: launches(s.launches) } : s;
-  };
-  return routines.map((r) => mapBlocks(r, (own) => ({ ...own, steps: own.steps.map(step) })));
+  });
 }
 
 /**
@@ -76,22 +70,16 @@ function canDraw(code: KernelCode, target: Target): boolean {
   );
 }
 
-const drawing = new WeakMap<KernelCode, KernelCode>();
-/** The kernel, drawing; launches share code, and with it what is found out about it. */
+/** The kernel, drawing. */
 function withDraws(code: KernelCode): KernelCode {
-  let made = drawing.get(code);
-  if (!made) {
-    const draws: BufferSlot = {
-      type: { dtype: "u32", shape: [dim(1)] },
-      dtype: "u32",
-      name: "drawn",
-      access: "read_write",
-      wide: false,
-    };
-    made = { ...code, buffers: [...code.buffers, draws], draws };
-    drawing.set(code, made);
-  }
-  return made;
+  const draws: BufferSlot = {
+    type: { dtype: "u32", shape: [dim(1)] },
+    dtype: "u32",
+    name: "drawn",
+    access: "read_write",
+    wide: false,
+  };
+  return { ...code, buffers: [...code.buffers, draws], draws };
 }
 
 const counterFor = (from: Node): Value =>

@@ -1,10 +1,10 @@
 // Kernels that differ in which of their words are equal (a layer with as many inputs as outputs, and one with others) are one:
 // what tells apart all words that one of them does serves all, with one value for several words. In: the routines of a
 // program. Out: the same, with fewer kernels.
-import { type Block, eachBlock, mapBlocks } from "../../ir/blocks.ts";
+import { type Block, eachBlock } from "../../ir/blocks.ts";
 import type { KernelCode, UniformSlot } from "../../kernel/code.ts";
 import { shapeOf } from "../../kernel/key.ts";
-import type { Launch, Launches, Routine, Step } from "../../kernel/launch.ts";
+import { type Launch, mapLaunches, type Routine, type Step } from "../../kernel/launch.ts";
 import { rewriting } from "../../kernel/rewrite.ts";
 
 /** `look` is shown every kernel that is made for it. */
@@ -27,16 +27,10 @@ export function shareWords(
     if (!alike.has(code)) look?.(code);
   }
 
-  const launch = (l: Launch): Launch => {
+  return mapLaunches(routines, (l) => {
     const to = instead.get(l.code);
     return to ? { ...l, code: to.code, uniforms: to.words.map((w) => l.uniforms[w]) } : l;
-  };
-  const launches = (l: Launches): Launches => ({ ...l, list: l.list.map(launch) });
-  const step = (s: Step): Step => {
-    if (s.kind === "launch") return { ...s, launches: launches(s.launches) };
-    return s.kind === "prepare" && s.launches ? { ...s, launches: launches(s.launches) } : s;
-  };
-  return routines.map((r) => mapBlocks(r, (own) => ({ ...own, steps: own.steps.map(step) })));
+  });
 }
 const launchesOf = (s: Step): readonly Launch[] =>
   s.kind === "launch" || s.kind === "prepare" ? (s.launches?.list ?? []) : [];
