@@ -195,6 +195,7 @@ export const cpuSubgroup: Target = {
   split: { groups: 4, least: 512, launch: 6144 },
   rows: { groups: 16, alone: 1 << 14, back: 1 << 30, ahead: 1 },
   tile: { rows: 32, cols: 32, depth: 16, high: 4, wide: 4, slices: 1 },
+  broad: { from: 64, tile: { rows: 32, cols: 64, depth: 16, high: 4, wide: 4, slices: 1 } },
   literalDivisors: false,
   ways: 8,
   statements: { most: 450, shared: 350 },

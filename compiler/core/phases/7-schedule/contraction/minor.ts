@@ -1,6 +1,6 @@
-// Which contractions are next to nothing of what a graph computes, where open sizes are what they usually are. In: a fused graph.
-// Out: an answer for each of its regions.
-import { asConst, type Dim, mul, product, substitute } from "../../../dims/dim.ts";
+// Which contractions are next to nothing of what a graph computes, where open sizes are what they usually are, and whether nearly all
+// of it has columns of a kind. In: a fused graph. Out: answers.
+import { asConst, type Dim, isConst, mul, product, substitute } from "../../../dims/dim.ts";
 import { factsOf } from "../../../regions/facts.ts";
 import type { Fused, Region } from "../../../regions/region.ts";
 
@@ -13,18 +13,35 @@ export const nominal = (d: Dim, at = NOMINAL_ROWS): number =>
 /** Part of all products that is next to nothing, and what an open side of an image, or length, is about. */
 const MINOR = 1 / 128;
 const USUAL_SIDE = 256;
-const known = new WeakMap<Fused, ReadonlySet<Region>>();
+/** Part that is nearly all. */
+const MOST = 7 / 8;
 
+/** What each contraction computes, its columns, and whether it is one product or many. */
+function costsOf(fused: Fused): readonly { of: Region; cost: number; cols: Dim; one: boolean }[] {
+  return fused.groups.flatMap((of) => {
+    const facts = of.kind === "contraction" ? factsOf(of.anchor).contraction : undefined;
+    if (!facts) return [];
+    const { shape } = of.anchor.outs[0].type;
+    const cols = product([...facts.cols, ...facts.splitCols].map((i) => shape[i]));
+    const one = facts.batch.every((i) => isConst(shape[i], 1));
+    return [{ of, cost: nominal(mul(product(shape), facts.terms), USUAL_SIDE), cols, one }];
+  });
+}
+const sumOf = (list: readonly { readonly cost: number }[]): number => list.reduce((n, x) => n + x.cost, 0);
+
+/** Whether nearly all that a graph's contractions compute has such columns; products of a batch have a text of their own anyway. */
+export function mostWith(fused: Fused, columns: (extent: Dim) => boolean): boolean {
+  const all = costsOf(fused).filter((x) => x.one);
+  return sumOf(all.filter((x) => columns(x.cols))) >= sumOf(all) * MOST;
+}
+
+const known = new WeakMap<Fused, ReadonlySet<Region>>();
 export function isMinor(fused: Fused, g: Region): boolean {
   let minor = known.get(fused);
   if (!minor) {
-    const costs = fused.groups.flatMap((of) => {
-      const facts = of.kind === "contraction" ? factsOf(of.anchor).contraction : undefined;
-      const [out] = of.anchor.outs;
-      return facts ? [{ of, cost: nominal(mul(product(out.type.shape), facts.terms), USUAL_SIDE) }] : [];
-    });
-    const all = costs.reduce((sum, { cost }) => sum + cost, 0);
-    minor = new Set(costs.filter(({ cost }) => cost < all * MINOR).map(({ of }) => of));
+    const all = costsOf(fused);
+    const least = sumOf(all) * MINOR;
+    minor = new Set(all.filter(({ cost }) => cost < least).map(({ of }) => of));
     known.set(fused, minor);
   }
   return minor.has(g);

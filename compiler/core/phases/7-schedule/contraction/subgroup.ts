@@ -18,16 +18,22 @@ import { lanesAlong } from "../../../kernel/facts.ts";
 import type { ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
 import { loadsOf } from "../../../kernel/scalar.ts";
-import { subgroupOf } from "../../../targets.ts";
+import { subgroupOf, type Target } from "../../../targets.ts";
 import { emitterFor, finish, groupName, laneX } from "../common.ts";
 import type { Family, Job, Launches } from "../family.ts";
-import { isMinor, NOMINAL_ROWS, nominal } from "./minor.ts";
+import { isMinor, mostWith, NOMINAL_ROWS, nominal } from "./minor.ts";
 import { costOf, describe, type Nest, type Segment } from "./nest.ts";
 import { Cut, Parts, splitsOf, tileCounts } from "./split.ts";
 import { inBlocks, type LongSum, longSum, SERIAL } from "./sums.ts";
 
-/** `split`: parts of k at most. */
-type Choice = { readonly lanes: number; readonly rows: number; readonly split: number };
+/** `wide`: fours of columns that a lane owns. `split`: parts of k at most. */
+type Choice = {
+  readonly lanes: number;
+  readonly rows: number;
+  readonly wide: number;
+  readonly split: number;
+};
+type Broad = NonNullable<Target["broad"]>;
 
 export const subgroupFamily: Family<Choice> = {
   name: "contraction.subgroup",
@@ -39,10 +45,12 @@ export const subgroupFamily: Family<Choice> = {
     const { rows: most } = target.tile;
     const sizes = [most, most / 2, most / 4];
     const rows = isSmall(nest) || isHead(job, nest) ? most / 4 : most;
-    const { all } = tilesOf({ lanes, rows }, nest);
+const wide = rows === most && isBroad(job, nest) ? (target.broad as Broad).tile.cols / (lanes * 4) : 1;
+    const { all } = tilesOf({ lanes, rows, wide }, nest);
     return [
-      ...splitsOf(job, nest, all, stepsOf(job, nest)).map((split) => ({ lanes, rows, split })),
-      ...sizes.filter((n) => n !== rows).map((n) => ({ lanes, rows: n, split: 1 })),
+      ...splitsOf(job, nest, all, stepsOf(job, nest)).map((split) => ({ lanes, rows, wide, split })),
+      ...sizes.filter((n) => n !== rows).map((n) => ({ lanes, rows: n, wide: 1, split: 1 })),
+      ...(wide === 1 ? [] : [{ lanes, rows, wide: 1, split: 1 }]),
     ];
   },
   lower: (job, choice) => subgroupTiles(job, job.nest() as Nest, choice),
@@ -90,9 +98,10 @@ function stepsOf(job: Job, n: Nest): Dim {
     .reduce((a, d) => min(a, d));
 }
 
-function tilesOf(t: Pick<Choice, "lanes" | "rows">, n: Nest) {
+function tilesOf(t: Pick<Choice, "lanes" | "rows" | "wide">, n: Nest) {
   const TM = rowsPerTile(t.rows, n.window, n.row.extent);
-  return { TM, ...tileCounts(n, TM, t.lanes * 4) };
+  const TN = t.lanes * 4 * t.wide;
+  return { TM, TN, ...tileCounts(n, TM, TN) };
 }
 
 /**
@@ -103,8 +112,7 @@ export function subgroupTiles(job: Job, n: Nest, t: Choice, few?: number): Launc
   const { s, row, col, batch } = n;
   const em = emitterFor(job.ctx, n.s);
   const L = t.lanes;
-  const TN = L * 4;
-  const { TM, rowTiles, colTiles, all } = tilesOf(t, n);
+  const { TM, TN, rowTiles, colTiles, all } = tilesOf(t, n);
   const parts = new Parts(job, n, Parts.countOf(job, n, t.split, all, stepsOf(job, n)));
   const cut = new Cut(n, em, all, parts);
   const tiles = (d: Dim): X => (isConst(d, 1) ? lit(1) : em.sizeWord(d));
@@ -114,15 +122,26 @@ export function subgroupTiles(job: Job, n: Nest, t: Choice, few?: number): Launc
   em.bind(batch, isConst(batch.extent, 1) ? lit(0) : em.let("batch", bin("/", rest, tiles(colTiles))));
   const colX = em.let("col", bin("+", bin("*", tileCol, lit(TN)), bin("*", laneX(), lit(4))));
   em.bind(col, colX);
+  // The fours of columns of a lane: as far from each other as all lanes of one are wide.
+  const cols = [
+    { axis: col, x: colX },
+    ...Array.from({ length: t.wide - 1 }, (_, i) => {
+      const axis = s.axis("col", col.extent);
+      const x = em.let("col", bin("+", colX, lit((i + 1) * L * 4)));
+      em.bind(axis, x);
+      return { axis, x };
+    }),
+  ];
   const row0 = em.let("row_0", bin("*", tileRow, lit(TM)));
 
   const accs: string[] = [];
-  for (let i = 0; i < TM; i++) {
+  for (let i = 0; i < TM * t.wide; i++) {
     const name = em.fresh("c");
     accs.push(name);
     em.put({ k: "var", name, x: widen(lit(0, n.dtype), 4) });
   }
-  const acc = (i: number): X => variable(accs[i], n.dtype, 4);
+  /** Row by row, the fours of a row one behind the other. */
+  const acc = (row: number, four: number): string => accs[row * t.wide + four];
   // Row numbers of the rows a lane loads, shared by the segments that load alike.
   const rowNames = new Map<string, X>();
   const rowOf = (byRows: boolean, i: number): X => {
@@ -140,35 +159,51 @@ export function subgroupTiles(job: Job, n: Nest, t: Choice, few?: number): Launc
   const long = longSum(em, n, accs);
   const short = few === undefined || few >= TM ? undefined : { rows: few, is: isShort(em, row, row0, few) };
   for (const segment of n.segments)
-    subgroupSegment(em, n, segment, { L, TM, acc, accs, rowOf, long, cut, short });
+    subgroupSegment(em, n, segment, { L, TM, cols: cols.map((c) => c.axis), acc, rowOf, long, cut, short });
   long?.finish();
   const store = cut.store(batchX(em, batch));
   // A load costs what four to eight rows of a short sum do: what all rows read alike is loaded before them.
-  const byColumn = store.byColumn(colX);
+  const byColumn = cols.map(({ x }) => store.byColumn(x));
   const outRow0 = n.window === 1 ? row0 : em.let("out_row", bin("*", tileRow, lit(TM / n.window)));
   // The epilogue is a loop over the tile's rows, from and to what nobody knows: thirty-two copies of it take the device's
   // compiler longer than all the rest, and it unrolls a loop that counts from 0 to at most the length of what it indexes.
-  const tile = em.fresh("tile");
-  em.put({ k: "array", name: tile, parts: accs.map((_, i) => acc(i)) });
+  const array = (what: string, parts: readonly X[]): ((index: X) => X) => {
+    if (parts.length === 1) return () => parts[0];
+    const name = em.fresh(what);
+    em.put({ k: "array", name, parts });
+    return (index) => ({ k: "element", name, index, dtype: parts[0].dtype, width: 4 });
+  };
+  const tile = array(
+    "tile",
+    accs.map((name) => variable(name, n.dtype, 4)),
+  );
+  const four = byColumn[0].map((_, i) =>
+    array(
+      "by_cols",
+      byColumn.map((list) => list[i]),
+    ),
+  );
   const outRows = n.window === 1 ? row.extent : exactQuotient(row.extent, n.window);
   if (!outRows) throw new InternalError("schedule", "rows are no whole windows");
   const last = em.let("last", call("min", [bin("+", outRow0, lit(TM / n.window)), em.dim(outRows)], "i32"));
-  const each = (r: X): void => {
+  const each = (r: X, f: X): void => {
     const i = bin("-", r, outRow0);
-    const at = (p: number): X => ({
-      k: "element",
-      name: tile,
-      index: bin("+", bin("*", i, lit(n.window)), lit(p)),
-      dtype: n.dtype,
-      width: 4,
-    });
-    em.put({
-      k: "run",
-      fn: store.name,
-      args: [store.batch, r, colX, ...Array.from({ length: n.window }, (_, p) => at(p)), ...byColumn],
-    });
+    const row = (p: number): X => bin("+", bin("*", i, lit(n.window)), lit(p));
+    const values = Array.from({ length: n.window }, (_, p) => tile(bin("+", bin("*", row(p), lit(t.wide)), f)));
+    const col = bin("+", colX, bin("*", f, lit(L * 4)));
+    em.put({ k: "run", fn: store.name, args: [store.batch, r, col, ...values, ...four.map((of) => of(f))] });
   };
-  em.loop(undefined, "r", last, each, outRow0);
+  // One loop over rows and fours: what calls the epilogue twice takes a fifth longer to compile.
+  const wide = lit(t.wide);
+  if (t.wide === 1) em.loop(undefined, "r", last, (r) => each(r, lit(0)), outRow0);
+  else
+    em.loop(
+      undefined,
+      "e",
+      bin("*", last, wide),
+      (e) => each(em.let("r", bin("/", e, wide)), em.let("four", bin("%", e, wide))),
+      bin("*", outRow0, wide),
+    );
   const launch = finish(em, s, {
     name: groupName(job.group),
     family: `contraction.subgroup ${TM}x${TN}`,
@@ -190,8 +225,10 @@ function subgroupSegment(
   t: {
     readonly L: number;
     readonly TM: number;
-    readonly acc: (i: number) => X;
-    readonly accs: readonly string[];
+    /** An axis for each four of columns of a lane. */
+    readonly cols: readonly Axis[];
+    /** The accumulator of a row and such a four. */
+    readonly acc: (row: number, four: number) => string;
     readonly rowOf: (byRows: boolean, i: number) => X;
     readonly long: LongSum | undefined;
     readonly cut: Cut;
@@ -200,7 +237,12 @@ function subgroupSegment(
   },
 ): void {
   const { s, row, col } = n;
-  const { L, TM, acc, accs } = t;
+  const { L, TM, cols, acc } = t;
+  /** The second factor of a four of columns. */
+  const bOf = cols.map((axis) => ({
+    axis,
+    x: axis === col ? q.b : s.substitute(q.b, new Map([[col, s.axisValue(axis)]])),
+  }));
   // The first factor comes four along k, four rows at once, or one by one.
   const { aLoads, alongK, KU, ragged, loops: kLoops } = loopsOf(em, n, q);
   const inner = kLoops[kLoops.length - 1];
@@ -213,7 +255,7 @@ function subgroupSegment(
     em.bind(axis, t.rowOf(byRows, i));
     aOf.push({ x: s.substitute(q.a, new Map([[row, s.axisValue(axis)]])), axis });
   }
-  em.count([...aOf.map((x) => x.x), q.b]);
+  em.count([...aOf, ...bOf].map((f) => f.x));
   const bLoads = loadsOf(q.b);
   const transposeB =
     alongK &&
@@ -259,13 +301,13 @@ function subgroupSegment(
         em.let("a", loaded(k, byRows ? widen(em.x(at(x.x, k), x.axis), 4) : em.x(at(x.x, k)))),
       );
     });
-    let bs: X[];
-    if (transposeB) {
-      const columns = [0, 1, 2, 3].map((j) => along(em.shift(q.b, col, j)));
-      bs = turn.map((_, u) => em.let("b", vec(columns.map((x) => x[u]))));
-    } else bs = turn.map((k) => em.let("b", loaded(k, widen(em.x(at(q.b, k), col), 4))));
-    for (let i = 0; i < rows; i++) {
-      let sum = acc(i);
+    const bs = bOf.map(({ axis, x }): readonly X[] => {
+      if (!transposeB) return turn.map((k) => em.let("b", loaded(k, widen(em.x(at(x, k), axis), 4))));
+      const columns = [0, 1, 2, 3].map((j) => along(em.shift(x, axis, j)));
+      return turn.map((_, u) => em.let("b", vec(columns.map((c) => c[u]))));
+    });
+    for (const [i, four] of rowsAndFours(rows, cols.length)) {
+      let sum = variable(acc(i, four), n.dtype, 4);
       for (let u = 0; u < KU; u++) {
         const from: X = byRows ? part(as[Math.floor(i / 4 / L)][u], i % 4) : as[Math.floor(i / L)][u];
         const lane = byRows ? Math.floor(i / 4) % L : i % L;
@@ -277,7 +319,7 @@ function subgroupSegment(
             k: "bin",
             op: "*",
             a: { k: "broadcast", a: from, lane, dtype: n.dtype, width: 1 },
-            b: bs[u],
+            b: bs[four][u],
             dtype: n.dtype,
             width: 4,
           },
@@ -285,7 +327,7 @@ function subgroupSegment(
           width: 4,
         };
       }
-      em.put({ k: "set", name: accs[i], x: sum });
+      em.put({ k: "set", name: acc(i, four), x: sum });
     }
   };
   const outerK = kLoops.slice(0, -1);
@@ -330,6 +372,8 @@ function subgroupSegment(
   };
   loops(0);
 }
+const rowsAndFours = (rows: number, fours: number): readonly (readonly [number, number])[] =>
+  Array.from({ length: rows * fours }, (_, i) => [Math.floor(i / fours), i % fours]);
 const batchX = (em: Emitter, batch: Axis): X => em.stack[0].bound.get(batch) ?? lit(0);
 
 /**
@@ -348,6 +392,27 @@ function isHead({ ctx, group }: Job, { row, col, batch, segments }: Nest): boole
   const examples = symbols(row.extent).size === 1 && asConst(substitute(row.extent, () => 1)) === 1;
   return examples && !others.some((x) => open(x.extent)) && isMinor(ctx.fused, group);
 }
+/**
+ * Whether a lane has twice the columns: half as many loads of the first factor, for a tile that takes twice as long to compile. For
+ * linear layers that columns fill, of long known sums and many tiles, where nearly all that the graph computes is such: the text
+ * takes the place of the other, then, and does not come on top of it. (Convolutions have a text for whatever is behind them.)
+ */
+function isBroad({ ctx, group }: Job, n: Nest): boolean {
+  const { broad } = ctx.target;
+  if (!broad || isMinor(ctx.fused, group)) return false;
+  const { rows, cols } = broad.tile;
+  const fills = (extent: Dim): boolean => isMultipleOf(extent, cols);
+  const single = n.segments.every((q) => {
+    return q.k.length === 1 && (asConst(q.k[0].extent) ?? 0) >= LONG_SUM && !fallsTogether(n, q);
+  });
+  return (
+    single &&
+    fills(n.col.extent) &&
+    nominal(tileCounts(n, rows, cols).all) >= broad.from &&
+    mostWith(ctx.fused, fills)
+  );
+}
+const LONG_SUM = 64;
 /** Rows of a register tile: whole windows, not many more than there are. */
 function rowsPerTile(most: number, window: number, rows: Dim): number {
   let tile = Math.max(window, Math.floor(most / window) * window);

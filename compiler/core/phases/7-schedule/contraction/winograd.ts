@@ -253,7 +253,7 @@ function blocks(job: Job, n: Nest, tile: number): Launches {
   // 1 where a buffer can hold what passes between launches, 0 where it can't.
   const fits = filter.spare ? min(1, floorDiv(holdsOf(ctx.target), max(1, roomOf(found, tile)))) : dim(1);
   const room = new Room(found, tile, fits, group.anchor);
-  const choice = { lanes, rows: ctx.target.tile.rows, split: 1 };
+  const choice = { lanes, rows: ctx.target.tile.rows, wide: 1, split: 1 };
   const where = (holds: Dim, list: readonly Launch[]): Launch[] =>
     list.map((l) => ({ ...l, groups: mul(l.groups, holds) }));
   const list = where(fits, [
