@@ -308,7 +308,7 @@ function layOut(simplified: Graph, src: Source, { target, options, claims }: Lin
         if (options.verify) verifyRegions(graph, regions(), step);
       });
       if (options.verify) verifyFused(fused, "fuse");
-      const made = layout(fused, { derive, maxBindings, precision, filterFor });
+      const made = layout(fused, { derive, maxBindings, precision, filterFor, apart: target.apart });
       if (options.verify) verifyLaid(made, "layout");
       // An update in place shares a binding. Where it turns out not to be one, and the kernel counted on it, it is cut anew.
       const open = made.overfull.filter((path) => !notInPlace.has(path));
@@ -339,6 +339,7 @@ function whatIsAsked(graph: Graph, { target, claims }: Line): string {
     limitOf(target, "maxStorageBuffersPerShaderStage"),
     target.precision,
     target.winograd,
+    target.apart,
   ];
   for (const { own } of eachBlock(overBlocks(graph, (g) => g)))
     for (const n of own.nodes)

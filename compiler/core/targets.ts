@@ -89,6 +89,11 @@ export interface Target {
    * element of its own into, and out of, the products, in multiplications of a product.
    */
   readonly winograd?: { readonly image: number; readonly result: number };
+  /**
+   * Rows of so many elements, and of several times that, fall on the same places of a core's first cache, so that those of a tile
+   * throw each other out.
+   */
+  readonly apart?: number;
   /** Lines of windows, one below the other, that a thread has, where a few threads keep the device busy: it loads each line once. */
   readonly walk?: number;
   /**
@@ -195,12 +200,13 @@ export const cpuSubgroup: Target = {
   split: { groups: 4, least: 512, launch: 6144 },
   rows: { groups: 16, alone: 1 << 14, back: 1 << 30, ahead: 1 },
   tile: { rows: 32, cols: 32, depth: 16, high: 4, wide: 4, slices: 1 },
-  broad: { from: 64, tile: { rows: 32, cols: 64, depth: 16, high: 4, wide: 4, slices: 1 } },
+  broad: { from: 32, tile: { rows: 32, cols: 64, depth: 16, high: 4, wide: 4, slices: 1 } },
   literalDivisors: false,
   ways: 8,
   statements: { most: 450, shared: 350 },
   winograd: { image: 24, result: 27 },
   walk: 16,
+  apart: 512,
   dearTexts: true,
   fastShared: false,
 };

@@ -37,5 +37,5 @@ model M() {
   head = Linear(512, 64)
   fn f(x: f32[B, T, 512]) -> f32[B, T, 64] { x |> wide |> relu |> back |> head }
 }`;
-  expect(tilesOf(sequence)).toEqual(["32x32"]);
+  expect(tilesOf(sequence)).toEqual(["32x64"]);
 });

@@ -11,7 +11,12 @@ import { fuse, fuseSteps } from "../../compiler/core/phases/5-fuse/fuse.ts";
 import type { FuseOptions } from "../../compiler/core/phases/5-fuse/partition.ts";
 import { inPlaceWrites } from "../../compiler/core/phases/6-layout/in-place.ts";
 import { layout, printLaid } from "../../compiler/core/phases/6-layout/layout.ts";
-import { chooseLayouts, type Layouts, seenAsBytes } from "../../compiler/core/phases/6-layout/layouts.ts";
+import {
+  chooseLayouts,
+  type Layouts,
+  lyingText,
+  seenAsBytes,
+} from "../../compiler/core/phases/6-layout/layouts.ts";
 import { packWeights } from "../../compiler/core/phases/6-layout/weights.ts";
 import { lyingIn, runBeside } from "../../compiler/core/phases/7-schedule/beside.ts";
 import {
@@ -73,15 +78,13 @@ const fuseStage = (step: string): Stage => ({
 
 // --- 6-layout --------------------------------------------------------------------------------------------------------
 
-const lyingAs = (layouts: Layouts) => (v: Value) =>
-  layouts.order(v).every((axis, i) => axis === i) ? "" : ` lying as [${layouts.order(v).join(", ")}]`;
 const regionLines = (graph: Graph, regions: readonly Region[], layouts?: Layouts): readonly string[] =>
-  printRegions(graph, regions, layouts && lyingAs(layouts));
+  printRegions(graph, regions, layouts && ((v) => lyingText(layouts, v)));
 
 function layOut(graph: Graph, options: CaseOptions) {
   const fused = fuse(graph, fuseOptions(options));
   const fixed = seenAsBytes(fused);
-  const layouts = chooseLayouts(fused, fixed);
+  const layouts = chooseLayouts(fused, fixed, options.target.apart);
   const chosen = regionLines(graph, fused.groups, layouts);
   const packing = packWeights(fused, layouts, fixed, {
     derive: options.inference,

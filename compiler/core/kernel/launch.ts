@@ -60,6 +60,11 @@ export type Step =
     }
   | { readonly kind: "loop"; readonly node: Node };
 
+/** How many elements of what type a value takes in memory. */
+export interface Memory {
+  readonly dtype: DType;
+  readonly elements: Dim;
+}
 /** What runs for a graph, in order. */
 export interface Routine {
   readonly graph: Graph;
@@ -68,8 +73,8 @@ export interface Routine {
   readonly alias: ReadonlyMap<Value, Value>;
   /** Values that are stored over the state they were computed from. */
   readonly inPlace: ReadonlyMap<Value, Value>;
-  /** Values that are stored as another type than they are. */
-  readonly narrowed: ReadonlyMap<Value, DType>;
+  /** What memory values take that do not take what they are. */
+  readonly memory: ReadonlyMap<Value, Memory>;
 }
 
 /** The routines with other launches, in steps and in what is prepared for them. */

@@ -4,7 +4,7 @@ import type { Value } from "../../ir/types.ts";
 import { type Fused, printRegions, type Region } from "../../regions/region.ts";
 import type { Precision } from "../../targets.ts";
 import { inPlaceWrites, overfull } from "./in-place.ts";
-import { chooseLayouts, type Layouts, seenAsBytes } from "./layouts.ts";
+import { chooseLayouts, type Layouts, lyingText, seenAsBytes } from "./layouts.ts";
 import { isNarrowed, narrow, narrowStep } from "./storage.ts";
 import { type Filter, type FilterFor, packWeights } from "./weights.ts";
 
@@ -30,6 +30,8 @@ export interface LayoutOptions {
   /** Whether values of parameters alone go to a prepare program. */
   readonly derive: boolean;
   readonly maxBindings: number;
+  /** Rows that products read and that are so many elements, or several times that, do not lie next to each other (Target.apart). */
+  readonly apart?: number;
   /** What may be stored as f16, by inference or (`f16` alone) by a training step. */
   readonly precision?: Precision;
   /** The filter that a region wants in another form, and how it is made. */
@@ -38,7 +40,7 @@ export interface LayoutOptions {
 
 export function layout(made: Fused, options: LayoutOptions): Laid {
   const fixed = seenAsBytes(made);
-  const layouts = chooseLayouts(made, fixed);
+  const layouts = chooseLayouts(made, fixed, options.apart);
   const precision = options.derive ? options.precision : undefined;
   const step = !options.derive && options.precision === "f16";
   // What the entry itself writes, it reads as it is.
@@ -68,13 +70,9 @@ export function layout(made: Fused, options: LayoutOptions): Laid {
 /** Regions in the order they run, and how what they store lies. */
 export function printLaid({ fused, layouts, inPlace, order }: Laid): string[] {
   const note = (v: Value): string => {
-    const axes = layouts.order(v);
-    const panel = layouts.panel(v);
-    const panels = panel === undefined ? "" : ` in panels of ${panel}`;
-    const lying = `${axes.every((a, i) => a === i) ? "" : ` lying as [${axes.join(", ")}]`}${panels}`;
     const source = inPlace.get(v);
     const held = layouts.dtype(v) === v.type.dtype ? "" : ` as ${layouts.dtype(v)}`;
-    return `${lying}${held}${source ? ` over ${String(source.node.attrs.path)}` : ""}`;
+    return `${lyingText(layouts, v)}${held}${source ? ` over ${String(source.node.attrs.path)}` : ""}`;
   };
   return printRegions(fused.graph, order, note);
 }

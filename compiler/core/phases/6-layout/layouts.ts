@@ -2,21 +2,37 @@
 // source says; this is the only place where another one is chosen, and only for values nobody outside can see.
 // In: fused groups. Out: an order and strides per stored value.
 
-import { asConst, type Dim, equal, isConst, isMultipleOf, mul, ONE } from "../../dims/dim.ts";
+import {
+  asConst,
+  type Dim,
+  equal,
+  isConst,
+  isMultipleOf,
+  mul,
+  ONE,
+  product,
+  roundUp,
+} from "../../dims/dim.ts";
 import { usersOf } from "../../ir/build.ts";
 import type { DType, Node, Value } from "../../ir/types.ts";
+import { contractionOf } from "../../kernel/contraction.ts";
 import { lanesAlong } from "../../kernel/facts.ts";
+import type { Memory } from "../../kernel/launch.ts";
 import { foldOf, type ScalarContext } from "../../kernel/lowering.ts";
-import { loadsOf, type Scalar } from "../../kernel/scalar.ts";
+import { type Axis, loadsOf, type Scalar } from "../../kernel/scalar.ts";
 import { loweringFor, lowerValue } from "../../kernel/values.ts";
 import { transposeOp } from "../../ops/movement.ts";
 import { factsOf } from "../../regions/facts.ts";
 import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
+import { groupReads } from "./in-place.ts";
 
 export interface Layouts {
   /** Axis order of a stored value, outermost first (row-major unless chosen otherwise). */
   order(v: Value): readonly number[];
-  /** Of the innermost axis, how many elements lie together: panels of so many, one behind the other; undefined: all. */
+  /**
+   * Of the innermost axis, how many elements lie together: panels of so many, one behind the other; undefined: all. A panel wider
+   * than the axis is that axis with room behind it.
+   */
   panel(v: Value): number | undefined;
   /** Equal for values of one shape that lie alike. */
   text(v: Value): string;
@@ -26,8 +42,8 @@ export interface Layouts {
   /** What its elements are in memory: what they are in kernels, unless a narrower type was chosen. */
   dtype(v: Value): DType;
   store(v: Value, dtype: DType): void;
-  /** Those that are stored as something else than they are. */
-  readonly narrowed: ReadonlyMap<Value, DType>;
+  /** What memory those take that do not take what they are. */
+  memory(): ReadonlyMap<Value, Memory>;
 }
 
 /** What the place of an element is said with. */
@@ -38,12 +54,25 @@ export function rowMajorOrder(v: Value): readonly number[] {
 }
 const isRowMajor = (order: readonly number[]): boolean => order.every((a, i) => a === i);
 
+/** How a value lies, for people: nothing where as its shape says. */
+export function lyingText(layouts: Layouts, v: Value): string {
+  const order = layouts.order(v);
+  const panel = layouts.panel(v);
+  const axes = isRowMajor(order) ? "" : ` lying as [${order.join(", ")}]`;
+  if (panel === undefined) return axes;
+  return `${axes}${isPadded(v, order, panel) ? ` in rows of ${panel}` : ` in panels of ${panel}`}`;
+}
+/** Whether there is one panel, wider than its axis. */
+export const isPadded = (v: Value, order: readonly number[], panel: number): boolean =>
+  (asConst(v.type.shape[order.at(-1) as number]) ?? Number.POSITIVE_INFINITY) < panel;
+
 export function createLayouts(): Layouts {
   const chosen = new Map<Value, { readonly order: readonly number[]; readonly panel: number | undefined }>();
   const strides = new Map<Value, { readonly axes: readonly Dim[]; readonly panels: Dim }>();
   const narrowed = new Map<Value, DType>();
   const order = (v: Value): readonly number[] => chosen.get(v)?.order ?? rowMajorOrder(v);
   const panel = (v: Value): number | undefined => chosen.get(v)?.panel;
+  const lastOf = (v: Value): number => order(v).at(-1) as number;
   /** Of each axis, within its panel where there are any, and of panels. */
   const stridesOf = (v: Value) => {
     let out = strides.get(v);
@@ -59,10 +88,22 @@ export function createLayouts(): Layouts {
     }
     return out;
   };
+  const elementsOf = (v: Value): Dim => {
+    const width = panel(v);
+    return width === undefined
+      ? product(v.type.shape)
+      : product(v.type.shape.map((d, i) => (i === lastOf(v) ? roundUp(d, width) : d)));
+  };
   return {
     order,
     panel,
-    narrowed,
+    memory: () =>
+      new Map(
+        [...new Set([...chosen.keys(), ...narrowed.keys()])].map((v) => [
+          v,
+          { dtype: narrowed.get(v) ?? v.type.dtype, elements: elementsOf(v) },
+        ]),
+      ),
     text: (v) => `${order(v).join()}/${panel(v) ?? ""} as ${narrowed.get(v) ?? v.type.dtype}`,
     dtype: (v) => narrowed.get(v) ?? v.type.dtype,
     store: (v, dtype) => void narrowed.set(v, dtype),
@@ -73,8 +114,8 @@ export function createLayouts(): Layouts {
     offset(s, v, at) {
       const { axes, panels } = stridesOf(v);
       const width = panel(v);
-      const last = order(v).at(-1);
-      if (width === undefined || last === undefined) return s.isum(at, axes);
+      if (width === undefined || isPadded(v, order(v), width)) return s.isum(at, axes);
+      const last = lastOf(v);
       const within = at.map((x, i) => (i === last ? s.imod(x, width) : x));
       return s.isum([...within, s.idiv(at[last], width)], [...axes, panels]);
     },
@@ -96,8 +137,11 @@ export function seenAsBytes(fused: Fused): Set<Value> {
   return seen;
 }
 
-/** Chooses layouts for all stored values of a fused graph. */
-export function chooseLayouts(fused: Fused, fixed: ReadonlySet<Value>): Layouts {
+/**
+ * Chooses layouts for all stored values of a fused graph. `apart`: rows of whole so many elements lie a cache line further apart, where
+ * products alone read them (Target.apart).
+ */
+export function chooseLayouts(fused: Fused, fixed: ReadonlySet<Value>, apart?: number): Layouts {
   const layouts = createLayouts();
   const users = usersOf(fused.graph.nodes);
   for (const g of fused.groups) {
@@ -110,8 +154,38 @@ export function chooseLayouts(fused: Fused, fixed: ReadonlySet<Value>): Layouts 
       if (order && !isRowMajor(order)) layouts.set(root, order);
     }
   }
+  if (apart !== undefined) moveApart(fused, fixed, layouts, apart);
   return layouts;
 }
+
+/** Elements of a cache line. */
+const LINE = 16;
+function moveApart(fused: Fused, fixed: ReadonlySet<Value>, layouts: Layouts, apart: number): void {
+  const readers = new Map<Value, Region[]>();
+  for (const g of fused.groups)
+    for (const v of groupReads(fused, g)) readers.set(v, [...(readers.get(v) ?? []), g]);
+  for (const g of fused.groups)
+    for (const root of g.roots) {
+      const order = layouts.order(root);
+      const inner = order.at(-1);
+      const extent = inner === undefined ? undefined : asConst(root.type.shape[inner]);
+      if (g.kind !== "contraction" || g.derived || fixed.has(root) || order.length < 2) continue;
+      if (inner === undefined || extent === undefined || extent % apart !== 0) continue;
+      if (readers.get(root)?.every((by) => readsRows(fused, by, root, inner)))
+        layouts.set(root, order, extent + LINE);
+    }
+}
+/** Whether a region is a product whose sum goes along an axis of what its first factor alone reads of the value. */
+function readsRows(fused: Fused, g: Region, v: Value, axis: number): boolean {
+  if (g.kind !== "contraction") return false;
+  const s = loweringFor((of) => isStoredFor(fused.home, g, of));
+  const fold = foldOf(lowerValue(s, g.anchor.outs[0]).x);
+  const c = fold && contractionOf(fold);
+  const k = c?.k.filter((x) => !isConst(x.extent, 1)) ?? [];
+  if (!c || k.length !== 1 || loadsOf(c.b).some((l) => l.value === v)) return false;
+  return loadsOf(c.a).every((l) => l.value !== v || isAxis(l.at[axis], k[0]));
+}
+const isAxis = (x: Scalar, axis: Axis): boolean => x.kind === "axis" && x.axis === axis;
 
 /** A contraction stores four columns at once: the column axis goes innermost. */
 function columnsInnermost(g: Region, root: Value): readonly number[] | undefined {

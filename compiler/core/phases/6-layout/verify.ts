@@ -7,6 +7,7 @@ import type { Value } from "../../ir/types.ts";
 import type { Region } from "../../regions/region.ts";
 import { groupReads } from "./in-place.ts";
 import type { Laid } from "./layout.ts";
+import { isPadded } from "./layouts.ts";
 
 export function verifyLaid(laid: Laid, step: string): void {
   const { fused, layouts, packed, inPlace, order } = laid;
@@ -24,7 +25,9 @@ export function verifyLaid(laid: Laid, step: string): void {
       if (axes.length !== r.type.shape.length || axes.some((a, i) => a !== i))
         fail(`${name(r)} lies as [${layouts.order(r).join(", ")}], which is no order of its axes`);
       const width = layouts.panel(r);
-      if (width !== undefined && !isMultipleOf(r.type.shape[layouts.order(r).at(-1) as number], width))
+      const order = layouts.order(r);
+      const padded = width !== undefined && isPadded(r, order, width);
+      if (width !== undefined && !padded && !isMultipleOf(r.type.shape[order.at(-1) as number], width))
         fail(`${name(r)} lies in panels of ${width} that do not divide it`);
     }
   const plain = (v: Value, what: string): void => {

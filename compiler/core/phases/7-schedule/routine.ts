@@ -115,7 +115,7 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
     for (const s of steps)
       if (s.kind === "launch" && !seen.has(s))
         for (const { code } of s.launches.list) verifyKernel(code, rulesOf(target));
-  return { graph: fused.graph, steps, alias: fused.alias, inPlace, narrowed: layouts.narrowed };
+  return { graph: fused.graph, steps, alias: fused.alias, inPlace, memory: layouts.memory() };
 }
 
 /** Whether what a group reads is read behind a node that waits for more than that. */

@@ -3,8 +3,8 @@
 import { InternalError } from "../../diagnostics/report.ts";
 import { add, asConst, type Dim, dim, mod, mul, roundUp, sym } from "../../dims/dim.ts";
 import type { Block } from "../../ir/blocks.ts";
-import type { DType, Node, Value } from "../../ir/types.ts";
-import type { About, Launch, Routine, Step } from "../../kernel/launch.ts";
+import type { Node, Value } from "../../ir/types.ts";
+import type { About, Launch, Memory, Routine, Step } from "../../kernel/launch.ts";
 import { loopAttrs, outside } from "../../ops/scan.ts";
 import type { Target } from "../../targets.ts";
 import type { DerivedTable } from "./derived.ts";
@@ -34,15 +34,15 @@ export class Planner {
   private readonly p: ProgramContext;
   private readonly stores = new Map<Value, Store>();
   private readonly unitAt = new Map<number, number>();
-  /** What is stored as another type than it is. */
-  private readonly narrowed = new Map<Value, DType>();
+  /** Of what does not take the memory that it is. */
+  private readonly memory = new Map<Value, Memory>();
 
   constructor(p: ProgramContext) {
     this.p = p;
   }
 
   private bytes(v: Value): Dim {
-    return bytesOf(v, this.narrowed.get(v));
+    return bytesOf(v, this.memory.get(v));
   }
   private tenant(bytes: Dim): Store {
     const t = this.tenants.length;
@@ -70,7 +70,7 @@ export class Planner {
   block(block: Block<Routine>): Planned[] {
     const l = block.own;
     const steps: Planned[] = [];
-    for (const [v, dtype] of l.narrowed) this.narrowed.set(v, dtype);
+    for (const [v, memory] of l.memory) this.memory.set(v, memory);
     for (const [root, source] of l.inPlace) this.assign(root, this.storeOf(source, l));
     // Packed operands are written into their ranges.
     for (const step of l.steps) {
@@ -79,7 +79,7 @@ export class Planner {
       for (const { value, offset } of step.parts)
         this.assign(l.alias.get(value) ?? value, {
           ...whole,
-          at: add(whole.at, offset * elementBytes(value, this.narrowed.get(value))),
+          at: add(whole.at, offset * elementBytes(value, this.memory.get(value)?.dtype)),
           bytes: this.bytes(value),
         });
       steps.push({ kind: "clear", store: whole, label: "zero the gradients" });

@@ -4,11 +4,12 @@ import type { BufferName } from "../../../../runtime/core/program.ts";
 import { add, type Dim, evaluateAll, mul, NOMINAL, product } from "../../dims/dim.ts";
 import { bytesPer } from "../../ir/data.ts";
 import type { DType, Value } from "../../ir/types.ts";
-import type { Launch } from "../../kernel/launch.ts";
+import type { Launch, Memory } from "../../kernel/launch.ts";
 
 export const elementBytes = (v: Value, stored: DType = v.type.dtype): number => bytesPer(stored);
-/** `stored`: what its elements are in memory. */
-export const bytesOf = (v: Value, stored?: DType): Dim => mul(product(v.type.shape), elementBytes(v, stored));
+/** `memory`: what it takes there, where that is not what it is. */
+export const bytesOf = (v: Value, memory?: Memory): Dim =>
+  mul(memory?.elements ?? product(v.type.shape), elementBytes(v, memory?.dtype));
 
 /** A byte range before offsets are known: a tenant of the arena, or a fixed place. */
 export type Store =

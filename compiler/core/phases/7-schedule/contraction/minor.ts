@@ -1,5 +1,5 @@
 // Which contractions are next to nothing of what a graph computes, where open sizes are what they usually are, and whether nearly all
-// of it has columns of a kind. In: a fused graph. Out: answers.
+// of it is of a kind. In: a fused graph. Out: answers.
 import { asConst, type Dim, isConst, mul, product, substitute } from "../../../dims/dim.ts";
 import { factsOf } from "../../../regions/facts.ts";
 import type { Fused, Region } from "../../../regions/region.ts";
@@ -16,23 +16,33 @@ const USUAL_SIDE = 256;
 /** Part that is nearly all. */
 const MOST = 7 / 8;
 
-/** What each contraction computes, its columns, and whether it is one product or many. */
-function costsOf(fused: Fused): readonly { of: Region; cost: number; cols: Dim; one: boolean }[] {
+interface Cost {
+  readonly of: Region;
+  readonly cost: number;
+  readonly cols: Dim;
+  /** Of each sum. */
+  readonly terms: Dim;
+  /** No product of a batch. */
+  readonly one: boolean;
+}
+/** What each contraction computes. */
+function costsOf(fused: Fused): readonly Cost[] {
   return fused.groups.flatMap((of) => {
     const facts = of.kind === "contraction" ? factsOf(of.anchor).contraction : undefined;
     if (!facts) return [];
     const { shape } = of.anchor.outs[0].type;
     const cols = product([...facts.cols, ...facts.splitCols].map((i) => shape[i]));
+    const { terms } = facts;
     const one = facts.batch.every((i) => isConst(shape[i], 1));
-    return [{ of, cost: nominal(mul(product(shape), facts.terms), USUAL_SIDE), cols, one }];
+    return [{ of, cost: nominal(mul(product(shape), terms), USUAL_SIDE), cols, terms, one }];
   });
 }
 const sumOf = (list: readonly { readonly cost: number }[]): number => list.reduce((n, x) => n + x.cost, 0);
 
-/** Whether nearly all that a graph's contractions compute has such columns; products of a batch have a text of their own anyway. */
-export function mostWith(fused: Fused, columns: (extent: Dim) => boolean): boolean {
+/** Whether nearly all that a graph's contractions compute is such; products of a batch, which have a text of their own, are left out. */
+export function mostWith(fused: Fused, such: (c: Pick<Cost, "cols" | "terms">) => boolean): boolean {
   const all = costsOf(fused).filter((x) => x.one);
-  return sumOf(all.filter((x) => columns(x.cols))) >= sumOf(all) * MOST;
+  return sumOf(all.filter(such)) >= sumOf(all) * MOST;
 }
 
 const known = new WeakMap<Fused, ReadonlySet<Region>>();

@@ -18,7 +18,7 @@ import { lanesAlong } from "../../../kernel/facts.ts";
 import type { ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
 import { loadsOf } from "../../../kernel/scalar.ts";
-import { subgroupOf, type Target } from "../../../targets.ts";
+import { subgroupOf } from "../../../targets.ts";
 import { emitterFor, finish, groupName, laneX } from "../common.ts";
 import type { Family, Job, Launches } from "../family.ts";
 import { isMinor, mostWith, NOMINAL_ROWS, nominal } from "./minor.ts";
@@ -33,7 +33,9 @@ type Choice = {
   readonly wide: number;
   readonly split: number;
 };
-type Broad = NonNullable<Target["broad"]>;
+/** Fours of columns of a lane of the target's broader tile. */
+const broadOf = ({ ctx: { target } }: Job): number =>
+  target.broad ? target.broad.tile.cols / (4 * (subgroupOf(target) as number)) : 1;
 
 export const subgroupFamily: Family<Choice> = {
   name: "contraction.subgroup",
@@ -43,14 +45,18 @@ export const subgroupFamily: Family<Choice> = {
     const nest = job.group.kind === "contraction" ? job.nest() : undefined;
     if (lanes === undefined || !nest) return [];
     const { rows: most } = target.tile;
-    const sizes = [most, most / 2, most / 4];
     const rows = isSmall(nest) || isHead(job, nest) ? most / 4 : most;
-const wide = rows === most && isBroad(job, nest) ? (target.broad as Broad).tile.cols / (lanes * 4) : 1;
+    const wide = rows === most && isBroad(job, nest) ? broadOf(job) : 1;
     const { all } = tilesOf({ lanes, rows, wide }, nest);
+    const sizes = [
+      ...(isMultipleOf(nest.col.extent, lanes * 4 * broadOf(job))
+        ? [{ rows: most, wide: broadOf(job) }]
+        : []),
+      ...[most, most / 2, most / 4].map((n) => ({ rows: n, wide: 1 })),
+    ];
     return [
       ...splitsOf(job, nest, all, stepsOf(job, nest)).map((split) => ({ lanes, rows, wide, split })),
-      ...sizes.filter((n) => n !== rows).map((n) => ({ lanes, rows: n, wide: 1, split: 1 })),
-      ...(wide === 1 ? [] : [{ lanes, rows, wide: 1, split: 1 }]),
+      ...sizes.filter((x) => x.rows !== rows || x.wide !== wide).map((x) => ({ lanes, ...x, split: 1 })),
     ];
   },
   lower: (job, choice) => subgroupTiles(job, job.nest() as Nest, choice),
@@ -62,22 +68,26 @@ const wide = rows === most && isBroad(job, nest) ? (target.broad as Broad).tile.
  * turn loads and stores them, so one term a turn is slow however it is loaded. With four a loop is as large as what a core keeps of
  * decoded instructions, and takes half again as long to compile as with two. Lines of 14 and of 7 columns have one text.
  */
-function loopsOf(em: Emitter, n: Nest, q: Segment) {
+function loopsOf(job: Job, em: Emitter, n: Nest, q: Segment) {
   const aLoads = loadsOf(q.a).filter((l) => l.free.some((x) => q.k.includes(x)));
   const alongK = [...q.k].reverse().find((x) => isMultipleOf(x.extent, 4) && accessAlong(em, x, aLoads));
   const inner = alongK ?? innermostK(n.s, q.k);
   const loops = [...q.k.filter((x) => x !== inner && !isConst(x.extent, 1)), inner];
   const terms = termsOf(inner);
   const ragged = !alongK && terms <= 2 && (asConst(inner.extent) ?? 0) > 4;
-  const KU = ragged || (terms === 4 && !fallsTogether(n, q)) ? 2 : terms;
+  const KU = ragged || (terms === 4 && !fallsTogether(job, n, q)) ? 2 : terms;
   return { aLoads, alongK: alongK !== undefined, KU, ragged, loops };
 }
 /**
  * Rows whose places in the first cache are the same, so that a turn brings again what the last one had: the fewer turns the better,
- * in a product that is known to run for longer than a text of its own is compiled.
+ * in a product that is known to run for longer than a text of its own is compiled. Layouts have moved the others apart.
  */
-const fallsTogether = (n: Nest, { k }: Segment): boolean =>
-  k.length === 1 && isMultipleOf(k[0].extent, 512) && (asConst(costOf(n)) ?? 0) >= LONG;
+function fallsTogether(job: Job, n: Nest, { k, a }: Segment): boolean {
+  const { target, layouts } = job.ctx;
+  if (target.apart === undefined || k.length !== 1 || !isMultipleOf(k[0].extent, target.apart)) return false;
+  const together = loadsOf(a).some((l) => l.free.includes(k[0]) && layouts.panel(l.value) === undefined);
+  return together && (asConst(costOf(n)) ?? 0) >= LONG;
+}
 const LONG = 2 ** 30;
 /** Four elements at once, in all loads that depend on the axis. */
 function accessAlong(em: Emitter, x: Axis, loads: readonly ScalarOf<"load">[]): boolean {
@@ -92,7 +102,7 @@ function stepsOf(job: Job, n: Nest): Dim {
   const em = emitterFor(job.ctx, n.s);
   return n.segments
     .map((q) => {
-      const { KU, loops } = loopsOf(em, n, q);
+      const { KU, loops } = loopsOf(job, em, n, q);
       return ceilDiv(loops[0].extent, loops.length === 1 ? KU : 1);
     })
     .reduce((a, d) => min(a, d));
@@ -159,7 +169,16 @@ export function subgroupTiles(job: Job, n: Nest, t: Choice, few?: number): Launc
   const long = longSum(em, n, accs);
   const short = few === undefined || few >= TM ? undefined : { rows: few, is: isShort(em, row, row0, few) };
   for (const segment of n.segments)
-    subgroupSegment(em, n, segment, { L, TM, cols: cols.map((c) => c.axis), acc, rowOf, long, cut, short });
+    subgroupSegment(job, em, n, segment, {
+      L,
+      TM,
+      cols: cols.map((c) => c.axis),
+      acc,
+      rowOf,
+      long,
+      cut,
+      short,
+    });
   long?.finish();
   const store = cut.store(batchX(em, batch));
   // A load costs what four to eight rows of a short sum do: what all rows read alike is loaded before them.
@@ -189,7 +208,9 @@ export function subgroupTiles(job: Job, n: Nest, t: Choice, few?: number): Launc
   const each = (r: X, f: X): void => {
     const i = bin("-", r, outRow0);
     const row = (p: number): X => bin("+", bin("*", i, lit(n.window)), lit(p));
-    const values = Array.from({ length: n.window }, (_, p) => tile(bin("+", bin("*", row(p), lit(t.wide)), f)));
+    const values = Array.from({ length: n.window }, (_, p) =>
+      tile(bin("+", bin("*", row(p), lit(t.wide)), f)),
+    );
     const col = bin("+", colX, bin("*", f, lit(L * 4)));
     em.put({ k: "run", fn: store.name, args: [store.batch, r, col, ...values, ...four.map((of) => of(f))] });
   };
@@ -219,6 +240,7 @@ const isShort = (em: Emitter, row: Axis, row0: X, few: number): X =>
   em.let("short", bin(">=", bin("+", row0, lit(few)), em.dim(row.extent)));
 /** One product of the sum, added into the accumulators. */
 function subgroupSegment(
+  job: Job,
   em: Emitter,
   n: Nest,
   q: Segment,
@@ -244,7 +266,7 @@ function subgroupSegment(
     x: axis === col ? q.b : s.substitute(q.b, new Map([[col, s.axisValue(axis)]])),
   }));
   // The first factor comes four along k, four rows at once, or one by one.
-  const { aLoads, alongK, KU, ragged, loops: kLoops } = loopsOf(em, n, q);
+  const { aLoads, alongK, KU, ragged, loops: kLoops } = loopsOf(job, em, n, q);
   const inner = kLoops[kLoops.length - 1];
   const byRows =
     !alongK && TM % 4 === 0 && TM / 4 <= L * Math.ceil(TM / 4 / L) && accessAlong(em, row, aLoads);
@@ -397,22 +419,23 @@ function isHead({ ctx, group }: Job, { row, col, batch, segments }: Nest): boole
  * linear layers that columns fill, of long known sums and many tiles, where nearly all that the graph computes is such: the text
  * takes the place of the other, then, and does not come on top of it. (Convolutions have a text for whatever is behind them.)
  */
-function isBroad({ ctx, group }: Job, n: Nest): boolean {
-  const { broad } = ctx.target;
-  if (!broad || isMinor(ctx.fused, group)) return false;
+function isBroad(job: Job, n: Nest): boolean {
+  const { target, fused } = job.ctx;
+  const { broad } = target;
+  if (!broad) return false;
   const { rows, cols } = broad.tile;
-  const fills = (extent: Dim): boolean => isMultipleOf(extent, cols);
-  const single = n.segments.every((q) => {
-    return q.k.length === 1 && (asConst(q.k[0].extent) ?? 0) >= LONG_SUM && !fallsTogether(n, q);
-  });
+  const fits = (c: { readonly cols: Dim; readonly terms: Dim }): boolean =>
+    isMultipleOf(c.cols, cols) && (asConst(c.terms) ?? 0) >= LONG_SUM;
   return (
-    single &&
-    fills(n.col.extent) &&
+    n.segments.every(
+      (q) =>
+        q.k.length === 1 && fits({ cols: n.col.extent, terms: q.k[0].extent }) && !fallsTogether(job, n, q),
+    ) &&
     nominal(tileCounts(n, rows, cols).all) >= broad.from &&
-    mostWith(ctx.fused, fills)
+    mostWith(fused, fits)
   );
 }
-const LONG_SUM = 64;
+const LONG_SUM = 256;
 /** Rows of a register tile: whole windows, not many more than there are. */
 function rowsPerTile(most: number, window: number, rows: Dim): number {
   let tile = Math.max(window, Math.floor(most / window) * window);
