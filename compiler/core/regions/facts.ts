@@ -21,6 +21,8 @@ export interface ContractionFacts {
   readonly splitCols: readonly number[];
   /** Terms of each sum. */
   readonly terms: Dim;
+  /** How many axes they go along, those of one element left out. */
+  readonly sums: number;
   /** Many small products: no more than four rows or columns in each of a batch. */
   readonly narrow: boolean;
 }
@@ -148,6 +150,7 @@ function contraction(n: Node): ContractionFacts | undefined {
     split,
     splitCols: split.filter((i) => c?.cols.includes(parts.get(at[i])?.member as Axis)),
     terms: product(fold.axes.map((a) => a.extent)),
+    sums: fold.axes.filter((a) => !isConst(a.extent, 1)).length,
     narrow: c !== undefined && c.batch.length > 0 && [c.rows, c.cols].some((list) => isFew(s, list)),
   };
 }

@@ -160,6 +160,10 @@ export function chooseLayouts(fused: Fused, fixed: ReadonlySet<Value>, apart?: n
 
 /** Elements of a cache line. */
 const LINE = 16;
+/**
+ * Rows of linear layers. (Convolutions of one element, whose values lie with channels innermost, would gain as much; but what lives
+ * while a network of them runs lies in the arena less well where sizes differ by a little: ResNet-50 takes 1.42 times its bound.)
+ */
 function moveApart(fused: Fused, fixed: ReadonlySet<Value>, layouts: Layouts, apart: number): void {
   const readers = new Map<Value, Region[]>();
   for (const g of fused.groups)
@@ -167,23 +171,23 @@ function moveApart(fused: Fused, fixed: ReadonlySet<Value>, layouts: Layouts, ap
   for (const g of fused.groups)
     for (const root of g.roots) {
       const order = layouts.order(root);
-      const inner = order.at(-1);
-      const extent = inner === undefined ? undefined : asConst(root.type.shape[inner]);
-      if (g.kind !== "contraction" || g.derived || fixed.has(root) || order.length < 2) continue;
-      if (inner === undefined || extent === undefined || extent % apart !== 0) continue;
+      const inner = order.length - 1;
+      if (g.kind !== "contraction" || g.derived || fixed.has(root) || inner < 1 || !isRowMajor(order))
+        continue;
+      const extent = asConst(root.type.shape[inner]);
+      if (extent === undefined || extent % apart !== 0) continue;
       if (readers.get(root)?.every((by) => readsRows(fused, by, root, inner)))
         layouts.set(root, order, extent + LINE);
     }
 }
-/** Whether a region is a product whose sum goes along an axis of what its first factor alone reads of the value. */
+/** Whether a region is a product of one loop along an axis of what its first factor alone reads of the value. */
 function readsRows(fused: Fused, g: Region, v: Value, axis: number): boolean {
   if (g.kind !== "contraction") return false;
   const s = loweringFor((of) => isStoredFor(fused.home, g, of));
   const fold = foldOf(lowerValue(s, g.anchor.outs[0]).x);
   const c = fold && contractionOf(fold);
-  const k = c?.k.filter((x) => !isConst(x.extent, 1)) ?? [];
-  if (!c || k.length !== 1 || loadsOf(c.b).some((l) => l.value === v)) return false;
-  return loadsOf(c.a).every((l) => l.value !== v || isAxis(l.at[axis], k[0]));
+  if (c?.k.length !== 1 || loadsOf(c.b).some((l) => l.value === v)) return false;
+  return loadsOf(c.a).every((l) => l.value !== v || isAxis(l.at[axis], c.k[0]));
 }
 const isAxis = (x: Scalar, axis: Axis): boolean => x.kind === "axis" && x.axis === axis;
 

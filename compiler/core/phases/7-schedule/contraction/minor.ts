@@ -1,7 +1,7 @@
 // Which contractions are next to nothing of what a graph computes, where open sizes are what they usually are, and whether nearly all
 // of it is of a kind. In: a fused graph. Out: answers.
 import { asConst, type Dim, isConst, mul, product, substitute } from "../../../dims/dim.ts";
-import { factsOf } from "../../../regions/facts.ts";
+import { type ContractionFacts, factsOf } from "../../../regions/facts.ts";
 import type { Fused, Region } from "../../../regions/region.ts";
 
 /** What a symbol counts for when a tile is chosen. */
@@ -20,8 +20,7 @@ interface Cost {
   readonly of: Region;
   readonly cost: number;
   readonly cols: Dim;
-  /** Of each sum. */
-  readonly terms: Dim;
+  readonly facts: ContractionFacts;
   /** No product of a batch. */
   readonly one: boolean;
 }
@@ -32,17 +31,25 @@ function costsOf(fused: Fused): readonly Cost[] {
     if (!facts) return [];
     const { shape } = of.anchor.outs[0].type;
     const cols = product([...facts.cols, ...facts.splitCols].map((i) => shape[i]));
-    const { terms } = facts;
     const one = facts.batch.every((i) => isConst(shape[i], 1));
-    return [{ of, cost: nominal(mul(product(shape), terms), USUAL_SIDE), cols, terms, one }];
+    return [{ of, cost: nominal(mul(product(shape), facts.terms), USUAL_SIDE), cols, facts, one }];
   });
 }
 const sumOf = (list: readonly { readonly cost: number }[]): number => list.reduce((n, x) => n + x.cost, 0);
 
-/** Whether nearly all that a graph's contractions compute is such; products of a batch, which have a text of their own, are left out. */
-export function mostWith(fused: Fused, such: (c: Pick<Cost, "cols" | "terms">) => boolean): boolean {
+/** A loop over all terms of a sum, and columns side by side. */
+export interface Loop {
+  readonly terms: Dim;
+  readonly cols: Dim;
+}
+/**
+ * Whether nearly all that a graph's contractions compute is linear layers of such loops; products of a batch, which have a text of
+ * their own, are left out.
+ */
+export function mostAre(fused: Fused, such: (loop: Loop) => boolean): boolean {
   const all = costsOf(fused).filter((x) => x.one);
-  return sumOf(all.filter(such)) >= sumOf(all) * MOST;
+  const are = all.filter(({ facts, cols }) => facts.sums === 1 && such({ terms: facts.terms, cols }));
+  return sumOf(are) >= sumOf(all) * MOST;
 }
 
 const known = new WeakMap<Fused, ReadonlySet<Region>>();

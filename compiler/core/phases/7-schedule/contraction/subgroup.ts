@@ -21,7 +21,7 @@ import { loadsOf } from "../../../kernel/scalar.ts";
 import { subgroupOf } from "../../../targets.ts";
 import { emitterFor, finish, groupName, laneX } from "../common.ts";
 import type { Family, Job, Launches } from "../family.ts";
-import { isMinor, mostWith, NOMINAL_ROWS, nominal } from "./minor.ts";
+import { isMinor, type Loop, mostAre, NOMINAL_ROWS, nominal } from "./minor.ts";
 import { costOf, describe, type Nest, type Segment } from "./nest.ts";
 import { Cut, Parts, splitsOf, tileCounts } from "./split.ts";
 import { inBlocks, type LongSum, longSum, SERIAL } from "./sums.ts";
@@ -424,15 +424,15 @@ function isBroad(job: Job, n: Nest): boolean {
   const { broad } = target;
   if (!broad) return false;
   const { rows, cols } = broad.tile;
-  const fits = (c: { readonly cols: Dim; readonly terms: Dim }): boolean =>
-    isMultipleOf(c.cols, cols) && (asConst(c.terms) ?? 0) >= LONG_SUM;
+  const fits = (loop: Loop): boolean =>
+    isMultipleOf(loop.cols, cols) && (asConst(loop.terms) ?? 0) >= LONG_SUM;
   return (
     n.segments.every(
       (q) =>
         q.k.length === 1 && fits({ cols: n.col.extent, terms: q.k[0].extent }) && !fallsTogether(job, n, q),
     ) &&
     nominal(tileCounts(n, rows, cols).all) >= broad.from &&
-    mostWith(fused, fits)
+    mostAre(fused, fits)
   );
 }
 const LONG_SUM = 256;
