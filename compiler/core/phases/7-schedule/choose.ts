@@ -56,7 +56,7 @@ function lowerOffer(job: Job, offers: readonly Offer[], pick: number): Launches 
 }
 /** Where kernels have sizes that they divide by as constants. What is made ahead runs once, which pays for no pipeline more. */
 function constantsIn({ ctx, group }: Job, family: Family): Divisors | undefined {
-  if (family.brief && !group.derived) return "all";
+  if (family.brief) return group.derived ? undefined : "all";
   return ctx.target.literalDivisors ? "loops" : undefined;
 }
 const offerText = ({ family, choice }: Offer): string =>
