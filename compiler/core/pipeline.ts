@@ -32,7 +32,7 @@ import { fuse } from "./phases/5-fuse/fuse.ts";
 import { type Laid, layout } from "./phases/6-layout/layout.ts";
 import { verifyLaid } from "./phases/6-layout/verify.ts";
 import { isClaimed, roomFor } from "./phases/7-schedule/choose.ts";
-import { filtersFor, wantsBlocks } from "./phases/7-schedule/contraction/winograd.ts";
+import { blocksPay, filtersFor, wantsBlocks } from "./phases/7-schedule/contraction/winograd.ts";
 import { COUNTER, drawWorkgroups } from "./phases/7-schedule/draw.ts";
 import { shareEnds } from "./phases/7-schedule/ends.ts";
 import type { Offer } from "./phases/7-schedule/family.ts";
@@ -148,6 +148,7 @@ export function build(given: CheckedModel, options: PipelineOptions): Built {
             : describeRegion(g, options.place),
         pick: options.pick,
         flat: flatPlaces(params),
+        small: options.minify,
         verify: options.verify,
       },
       planning: { target, kernels, derived, places },
@@ -297,7 +298,7 @@ function layOut(simplified: Graph, src: Source, { target, options, claims }: Lin
     const precision = derive || (src.train && !loop) ? target.precision : undefined;
     // In training what is next to zero decides which way a gradient goes: sums are in order there.
     // The small form has one way to compute a convolution: software adapters are not what it is for.
-    const blocks = derive && precision === undefined && !options.minify;
+    const blocks = derive && precision === undefined && !options.minify && blocksPay(graph, target);
     const filterFor = blocks ? filtersFor(target) : undefined;
     const alone = (n: Node): boolean => blocks && wantsBlocks(n, target);
     const notInPlace = new Set<string>();

@@ -86,9 +86,12 @@ export interface Target {
   readonly statements: { readonly most: number; readonly shared: number };
   /**
    * Where small windows at every place of an image are multiplied less often by Winograd's method: what it costs to bring an
-   * element of its own into, and out of, the products, in multiplications of a product.
+   * element of its own into, and out of, the products, in multiplications of a product; and for how many layers at least. Its four
+   * launches, and that of the filter, are half a second of compiling, which all layers share; rows that share lines
+   * (contraction/lines.ts) take some 1.2 of the time and one text. A convolution alone pays for five in thousands of calls, a network in
+   * tens.
    */
-  readonly winograd?: { readonly image: number; readonly result: number };
+  readonly winograd?: { readonly image: number; readonly result: number; readonly layers: number };
   /**
    * Rows of so many elements, and of several times that, fall on the same places of a core's first cache, so that those of a tile
    * throw each other out.
@@ -204,7 +207,7 @@ export const cpuSubgroup: Target = {
   literalDivisors: false,
   ways: 8,
   statements: { most: 450, shared: 350 },
-  winograd: { image: 24, result: 27 },
+  winograd: { image: 24, result: 27, layers: 4 },
   walk: 16,
   apart: 512,
   dearTexts: true,

@@ -9,7 +9,7 @@ import { compileText, testCompiled } from "../support/module.ts";
 import { referenceNet } from "../support/reference.ts";
 
 // Small convolutions are worth it here.
-const target: Target = { ...cpuSubgroup, winograd: { image: 0, result: 0 } };
+const target: Target = { ...cpuSubgroup, winograd: { image: 0, result: 0, layers: 1 } };
 
 const source = `
 model M {
@@ -151,13 +151,17 @@ describe("convolutions by blocks", () => {
 describe("blocks are for what gains by them", () => {
   const kernels = (source: string, options: object = {}): string =>
     compileText(source, { targets: [cpuSubgroup], ...options }).emit("kernels", "cpu-subgroup");
-  const conv = (cin: number, cout: number, more = "padding = 1"): string => `model M {
-    param w: f32[${cout}, ${cin}, 3, 3] = normal(0, 0.1)
-    fn y(x: f32[N, ${cin}, 56, 56]) -> f32 { mean(relu(conv2d(x, w, ${more}))) }
+  const conv = (cin: number, cout: number, more = "padding = 1", layers = 4): string => {
+    const each = (text: (i: number) => string): string[] => Array.from({ length: layers }, (_, i) => text(i));
+    return `model M {
+    ${each((i) => `param w${i}: f32[${cout}, ${cin}, 3, 3] = normal(0, 0.1)`).join("\n")}
+    fn y(x: f32[N, ${cin}, 56, 56]) -> f32 { ${each((i) => `mean(relu(conv2d(x, w${i}, ${more})))`).join(" + ")} }
   }`;
+  };
   it.each([
     ["many channels", conv(64, 64), {}, true],
     ["few channels", conv(8, 8), {}, false],
+    ["few layers", conv(64, 64, "padding = 1", 3), {}, false],
     ["a stride", conv(64, 64, "padding = 1, stride = 2"), {}, false],
     ["a dilation", conv(64, 64, "padding = 2, dilation = 2"), {}, false],
     ["the small form", conv(64, 64), { minify: true }, false],

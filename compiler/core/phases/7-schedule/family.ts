@@ -26,6 +26,8 @@ export interface ScheduleContext {
   /** Products may round what they read to f16. */
   readonly half?: boolean;
   readonly placing?: Placing;
+  /** A module of few bytes: a text that one target alone has is not worth it for a part of the time. */
+  readonly small?: boolean;
   /** Takes another of the ways to compute a group than the first (a tuner, a test): its number. */
   readonly pick?: (offers: readonly Offer[], job: Job) => number;
 }

@@ -30,6 +30,8 @@ export interface Scheduling {
   readonly pick?: (offers: readonly Offer[], way: string) => number;
   /** The flat tensor that a parameter lies in. */
   readonly flat?: FlatPlaces;
+  /** A module of few bytes. */
+  readonly small?: boolean;
   /** Looks at every kernel (kernel/verify.ts). */
   readonly verify?: boolean;
 }
@@ -47,7 +49,17 @@ export function schedule(p: Scheduling, laid: Laid, loop: Node | undefined): Rou
       if (offers.length > 1) ways.set(job.group, way);
       return picking(offers, way);
     });
-  const ctx: ScheduleContext = { fused, layouts, target, packed, filters, half, placing, pick };
+  const ctx: ScheduleContext = {
+    fused,
+    layouts,
+    target,
+    packed,
+    filters,
+    half,
+    placing,
+    small: p.small,
+    pick,
+  };
   const most = limitOf(target, "maxStorageBuffersPerShaderStage");
   const launchesOf = (g: Region): Launches => {
     const made = p.pick

@@ -13,6 +13,7 @@ import {
   isMultipleOf,
   mul,
   product,
+  roundUp,
   substitute,
 } from "../../../dims/dim.ts";
 import type { DType, Value } from "../../../ir/types.ts";
@@ -63,6 +64,8 @@ interface Epilogue {
   readonly windowExtents: readonly number[];
   /** The axes that the linear row runs over, and all axes in terms of the linear ones. */
   readonly rows: readonly Axis[];
+  /** How far the linear row runs over each: the innermost may have room behind it. */
+  readonly extents: readonly Dim[];
   readonly to: ReadonlyMap<Axis, Scalar>;
 }
 
@@ -151,12 +154,14 @@ export function vectorNestOf(ctx: ScheduleContext, g: Region): Nest | undefined 
       windowAxes: [],
       windowExtents: [],
       rows: [],
+      extents: [],
       to,
     },
   };
 }
 
-export function nestOf(ctx: ScheduleContext, g: Region): Nest | undefined {
+/** `whole`: the linear row runs over whole so many of its innermost axis; what is behind its end is not stored. */
+export function nestOf(ctx: ScheduleContext, g: Region, whole = 1): Nest | undefined {
   const { layouts } = ctx;
   const lowered = lowerRoots(ctx, g);
   const { s, first, outAxes } = lowered;
@@ -226,16 +231,15 @@ export function nestOf(ctx: ScheduleContext, g: Region): Nest | undefined {
   const cols = rank(colsOf);
   const batches = rank(c.batch);
   // Size-1 out axes take part in nothing; the others must all be classified.
-  const row = s.axis("row", mul(extentOf(rows), window));
+  const extents = rows.map((a, i) =>
+    i === rows.length - 1 && whole > 1 ? roundUp(a.extent, whole) : a.extent,
+  );
+  const row = s.axis("row", mul(product(extents), window));
   const col = s.axis("col", extentOf(cols));
   const batch = s.axis("batch", extentOf(batches));
   const to = new Map<Axis, Scalar>();
   const outer = s.idiv(s.axisValue(row), window);
-  decode(
-    s,
-    outer,
-    rows.map((a) => a.extent),
-  ).forEach((x, i) => void to.set(rows[i], x));
+  decode(s, outer, extents).forEach((x, i) => void to.set(rows[i], x));
   decode(
     s,
     s.axisValue(col),
@@ -276,6 +280,7 @@ export function nestOf(ctx: ScheduleContext, g: Region): Nest | undefined {
       windowAxes,
       windowExtents,
       rows,
+      extents,
       to,
     },
   };
@@ -297,15 +302,11 @@ export interface Store {
  */
 export function emitStore(em: Emitter, n: Nest, apart: boolean): Store {
   const { s, col, batch, window } = n;
-  const { values, roots, where, total, windows, windowAxes, windowExtents, rows, to } = n.epilogue;
+  const { values, roots, where, total, windows, windowAxes, windowExtents, rows, extents, to } = n.epilogue;
   // Roots in terms of the outer row: window positions are literal here.
-  const orow = s.axis("row", extentOf(rows));
+  const orow = s.axis("row", product(extents));
   const toOuter = new Map(to);
-  decode(
-    s,
-    s.axisValue(orow),
-    rows.map((x) => x.extent),
-  ).forEach((x, i) => void toOuter.set(rows[i], x));
+  decode(s, s.axisValue(orow), extents).forEach((x, i) => void toOuter.set(rows[i], x));
   const saved = em.stack;
   em.stack = [];
   em.push();
@@ -371,9 +372,15 @@ export function emitStore(em: Emitter, n: Nest, apart: boolean): Store {
   em.count(finalRoots);
   const storeAt = where.map((list) => list.map((x) => s.substitute(x, toOuter)));
   const inRows = bin("<", variable(rowName, "i32"), em.dim(orow.extent));
+  // Behind the end of the innermost axis there is nothing to store.
+  const inner = rows.at(-1);
+  const padded = inner && !equal(extents[rows.length - 1], inner.extent);
+  const there = padded && bin("<", em.x(toOuter.get(inner) as Scalar), em.dim(inner.extent));
+  if (there) em.push();
   const results = finalRoots.map((x) => em.x(x, col));
   const tail = isMultipleOf(col.extent, 4) ? undefined : { at: s.axisValue(col), extent: col.extent };
   for (const [i, r] of values.entries()) em.store(r, storeAt[i], results[i], col, tail);
+  if (there) em.put({ k: "if", cond: there, body: em.pop() });
   const body = em.pop();
   em.stack = saved;
   const guarded: Stmt[] = [

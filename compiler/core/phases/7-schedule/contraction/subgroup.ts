@@ -21,17 +21,22 @@ import { loadsOf } from "../../../kernel/scalar.ts";
 import { subgroupOf } from "../../../targets.ts";
 import { emitterFor, finish, groupName, laneX } from "../common.ts";
 import type { Family, Job, Launches } from "../family.ts";
+import { type Lines, linedNest, linesOf } from "./lines.ts";
 import { isMinor, type Loop, mostAre, NOMINAL_ROWS, nominal } from "./minor.ts";
 import { costOf, describe, type Nest, type Segment } from "./nest.ts";
 import { Cut, Parts, splitsOf, tileCounts } from "./split.ts";
 import { inBlocks, type LongSum, longSum, SERIAL } from "./sums.ts";
 
-/** `wide`: fours of columns that a lane owns. `split`: parts of k at most. */
+/**
+ * `wide`: fours of columns that a lane owns. `split`: parts of k at most. `taps`: places of a window that share what is loaded of a line
+ * (lines.ts).
+ */
 type Choice = {
   readonly lanes: number;
   readonly rows: number;
   readonly wide: number;
   readonly split: number;
+  readonly taps?: number;
 };
 /** Fours of columns of a lane of the target's broader tile. */
 const broadOf = ({ ctx: { target } }: Job): number =>
@@ -54,13 +59,31 @@ export const subgroupFamily: Family<Choice> = {
         : []),
       ...[most, most / 2, most / 4].map((n) => ({ rows: n, wide: 1 })),
     ];
+    const lined = rows === most && wide === 1 && !job.ctx.small ? linedNest(job, nest, most) : undefined;
     return [
+      ...(lined ? sharedLines(job, lined, lanes) : []),
       ...splitsOf(job, nest, all, stepsOf(job, nest)).map((split) => ({ lanes, rows, wide, split })),
       ...sizes.filter((x) => x.rows !== rows || x.wide !== wide).map((x) => ({ lanes, ...x, split: 1 })),
     ];
   },
-  lower: (job, choice) => subgroupTiles(job, job.nest() as Nest, choice),
+  lower(job, choice) {
+    const nest = job.nest() as Nest;
+    const lined = choice.taps === undefined ? undefined : linedNest(job, nest, job.ctx.target.tile.rows);
+    return subgroupTiles(job, lined?.nest ?? nest, choice);
+  },
 };
+/** Tiles whose rows share lines. */
+function sharedLines(
+  job: Job,
+  { nest, lines }: { nest: Nest; lines: Lines },
+  lanes: number,
+): readonly Choice[] {
+  const tile = { lanes, rows: lines.rows, wide: 1, taps: lines.taps };
+  return splitsOf(job, nest, tilesOf(tile, nest).all, stepsOf(job, nest, lines)).map((split) => ({
+    ...tile,
+    split,
+  }));
+}
 
 /**
  * The loops over k, the last one innermost; of that, how many terms are in a turn (`KU`), whether the last turn may have fewer
@@ -68,11 +91,20 @@ export const subgroupFamily: Family<Choice> = {
  * turn loads and stores them, so one term a turn is slow however it is loaded. With four a loop is as large as what a core keeps of
  * decoded instructions, and takes half again as long to compile as with two. Lines of 14 and of 7 columns have one text.
  */
-function loopsOf(job: Job, em: Emitter, n: Nest, q: Segment) {
+function loopsOf(job: Job, em: Emitter, n: Nest, q: Segment, lines: Lines | undefined) {
+  const others = (inner: Axis): Axis[] => q.k.filter((x) => x !== inner && !isConst(x.extent, 1));
+  if (lines)
+    return {
+      aLoads: [],
+      alongK: false,
+      KU: lines.taps,
+      ragged: false,
+      loops: [...others(lines.k), lines.k],
+    };
   const aLoads = loadsOf(q.a).filter((l) => l.free.some((x) => q.k.includes(x)));
   const alongK = [...q.k].reverse().find((x) => isMultipleOf(x.extent, 4) && accessAlong(em, x, aLoads));
   const inner = alongK ?? innermostK(n.s, q.k);
-  const loops = [...q.k.filter((x) => x !== inner && !isConst(x.extent, 1)), inner];
+  const loops = [...others(inner), inner];
   const terms = termsOf(inner);
   const ragged = !alongK && terms <= 2 && (asConst(inner.extent) ?? 0) > 4;
   const KU = ragged || (terms === 4 && !fallsTogether(job, n, q)) ? 2 : terms;
@@ -98,18 +130,18 @@ function accessAlong(em: Emitter, x: Axis, loads: readonly ScalarOf<"load">[]): 
   );
 }
 /** Steps of the outermost loop over k, along which parts are cut. */
-function stepsOf(job: Job, n: Nest): Dim {
+function stepsOf(job: Job, n: Nest, lines?: Lines): Dim {
   const em = emitterFor(job.ctx, n.s);
   return n.segments
     .map((q) => {
-      const { KU, loops } = loopsOf(job, em, n, q);
+      const { KU, loops } = loopsOf(job, em, n, q, lines);
       return ceilDiv(loops[0].extent, loops.length === 1 ? KU : 1);
     })
     .reduce((a, d) => min(a, d));
 }
 
-function tilesOf(t: Pick<Choice, "lanes" | "rows" | "wide">, n: Nest) {
-  const TM = rowsPerTile(t.rows, n.window, n.row.extent);
+function tilesOf(t: Pick<Choice, "lanes" | "rows" | "wide" | "taps">, n: Nest) {
+  const TM = t.taps === undefined ? rowsPerTile(t.rows, n.window, n.row.extent) : t.rows;
   const TN = t.lanes * 4 * t.wide;
   return { TM, TN, ...tileCounts(n, TM, TN) };
 }
@@ -123,7 +155,8 @@ export function subgroupTiles(job: Job, n: Nest, t: Choice, few?: number): Launc
   const em = emitterFor(job.ctx, n.s);
   const L = t.lanes;
   const { TM, TN, rowTiles, colTiles, all } = tilesOf(t, n);
-  const parts = new Parts(job, n, Parts.countOf(job, n, t.split, all, stepsOf(job, n)));
+  const lines = t.taps === undefined ? undefined : linesOf(n, job.ctx.target.tile.rows);
+  const parts = new Parts(job, n, Parts.countOf(job, n, t.split, all, stepsOf(job, n, lines)));
   const cut = new Cut(n, em, all, parts);
   const tiles = (d: Dim): X => (isConst(d, 1) ? lit(1) : em.sizeWord(d));
   const tileRow = em.let("tile_row", bin("%", cut.tile, tiles(rowTiles)));
@@ -174,7 +207,9 @@ export function subgroupTiles(job: Job, n: Nest, t: Choice, few?: number): Launc
       TM,
       cols: cols.map((c) => c.axis),
       acc,
+      row0,
       rowOf,
+      lines,
       long,
       cut,
       short,
@@ -231,7 +266,7 @@ export function subgroupTiles(job: Job, n: Nest, t: Choice, few?: number): Launc
     workgroup: L,
     groups: cut.groups,
     cost: costOf(n),
-    nest: describe(n, `tile ${TM} rows x ${TN} columns`),
+    nest: describe(n, `tile ${TM} rows${lines ? " of lines" : ""} x ${TN} columns`),
     subgroups: true,
   });
   return parts.launches(launch);
@@ -251,7 +286,9 @@ function subgroupSegment(
     readonly cols: readonly Axis[];
     /** The accumulator of a row and such a four. */
     readonly acc: (row: number, four: number) => string;
+    readonly row0: X;
     readonly rowOf: (byRows: boolean, i: number) => X;
+    readonly lines: Lines | undefined;
     readonly long: LongSum | undefined;
     readonly cut: Cut;
     /** Where a tile has few rows: how many it sums then, and whether it has. */
@@ -266,17 +303,31 @@ function subgroupSegment(
     x: axis === col ? q.b : s.substitute(q.b, new Map([[col, s.axisValue(axis)]])),
   }));
   // The first factor comes four along k, four rows at once, or one by one.
-  const { aLoads, alongK, KU, ragged, loops: kLoops } = loopsOf(job, em, n, q);
+  const { lines } = t;
+  const { aLoads, alongK, KU, ragged, loops: kLoops } = loopsOf(job, em, n, q, lines);
   const inner = kLoops[kLoops.length - 1];
   const byRows =
-    !alongK && TM % 4 === 0 && TM / 4 <= L * Math.ceil(TM / 4 / L) && accessAlong(em, row, aLoads);
-  // One copy of the first factor per group of rows a lane loads.
+    !lines && !alongK && TM % 4 === 0 && TM / 4 <= L * Math.ceil(TM / 4 / L) && accessAlong(em, row, aLoads);
+  // One copy of the first factor per group of rows, or pixels, that a lane loads.
   const aOf: { x: Scalar; axis: Axis }[] = [];
-  for (let i = 0; i < (byRows ? Math.ceil(TM / 4 / L) : Math.ceil(TM / L)); i++) {
-    const axis = s.axis("row", row.extent);
-    em.bind(axis, t.rowOf(byRows, i));
-    aOf.push({ x: s.substitute(q.a, new Map([[row, s.axisValue(axis)]])), axis });
-  }
+  if (lines)
+    for (let first = 0; first < lines.pixels; first += L) {
+      const [axis, place] = [s.axis("row", row.extent), s.axis(lines.k.name, lines.k.extent)];
+      const reader = lines.reader(em, first);
+      em.bind(axis, em.let("row", bin("+", t.row0, reader.row)));
+      em.bind(place, reader.tap);
+      const to = new Map([
+        [row, s.axisValue(axis)],
+        [lines.k, s.axisValue(place)],
+      ]);
+      aOf.push({ x: s.substitute(q.a, to), axis });
+    }
+  else
+    for (let i = 0; i < (byRows ? Math.ceil(TM / 4 / L) : Math.ceil(TM / L)); i++) {
+      const axis = s.axis("row", row.extent);
+      em.bind(axis, t.rowOf(byRows, i));
+      aOf.push({ x: s.substitute(q.a, new Map([[row, s.axisValue(axis)]])), axis });
+    }
   em.count([...aOf, ...bOf].map((f) => f.x));
   const bLoads = loadsOf(q.b);
   const transposeB =
@@ -288,7 +339,7 @@ function subgroupSegment(
     ) &&
     accessAlong(em, inner, bLoads);
   const step = (rows: number) => (): void => {
-    const loads = byRows ? Math.ceil(rows / 4 / L) : Math.ceil(rows / L);
+    const loads = lines ? aOf.length : byRows ? Math.ceil(rows / 4 / L) : Math.ceil(rows / L);
     // An axis for each further term, so that what their places are made of is written once.
     const turn = Array.from({ length: KU }, (_, u) => {
       if (u === 0) return inner;
@@ -318,6 +369,7 @@ function subgroupSegment(
     };
     // Of the rows of a group, the terms of a turn: one load along k, or one for each.
     const as = aOf.slice(0, loads).map((x): readonly X[] => {
+      if (lines) return [em.let("a", em.x(x.x))];
       if (alongK) return along(x.x).map((a) => (a.k === "part" ? a : em.let("a", a)));
       return turn.map((k) =>
         em.let("a", loaded(k, byRows ? widen(em.x(at(x.x, k), x.axis), 4) : em.x(at(x.x, k)))),
@@ -328,11 +380,16 @@ function subgroupSegment(
       const columns = [0, 1, 2, 3].map((j) => along(em.shift(x, axis, j)));
       return turn.map((_, u) => em.let("b", vec(columns.map((c) => c[u]))));
     });
+    /** What a row reads at a term of the turn: in which lane it is. */
+    const broadcastOf = (i: number, u: number): { readonly from: X; readonly lane: number } => {
+      if (byRows) return { from: part(as[Math.floor(i / 4 / L)][u], i % 4), lane: Math.floor(i / 4) % L };
+      const at = lines ? lines.pixel(i, u) : i;
+      return { from: as[Math.floor(at / L)][lines ? 0 : u], lane: at % L };
+    };
     for (const [i, four] of rowsAndFours(rows, cols.length)) {
       let sum = variable(acc(i, four), n.dtype, 4);
       for (let u = 0; u < KU; u++) {
-        const from: X = byRows ? part(as[Math.floor(i / 4 / L)][u], i % 4) : as[Math.floor(i / L)][u];
-        const lane = byRows ? Math.floor(i / 4) % L : i % L;
+        const { from, lane } = broadcastOf(i, u);
         sum = {
           k: "bin",
           op: "+",

@@ -20,7 +20,7 @@ import {
   product,
   sub,
 } from "../../../dims/dim.ts";
-import type { Correlation, Node, Value } from "../../../ir/types.ts";
+import type { Correlation, Graph, Node, Value } from "../../../ir/types.ts";
 import { bin, call, lit, variable, widen, type X } from "../../../kernel/code.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
 import { createLowering, foldOf, type ScalarContext } from "../../../kernel/lowering.ts";
@@ -170,6 +170,10 @@ export const wantsBlocks = (n: Node, target: Target): boolean => {
   const found = target.winograd && slidingOf(n);
   return found !== undefined && bestTile(target, found) !== undefined;
 };
+
+/** Whether blocks are worth their texts in a graph. */
+export const blocksPay = (graph: Graph, target: Target): boolean =>
+  graph.nodes.filter((n) => wantsBlocks(n, target)).length >= (target.winograd?.layers ?? 0);
 
 /** The block that is multiplied least, where that is less than without blocks at the sizes that calls usually have. */
 function bestTile(target: Target, f: Sliding, window: readonly number[] = []): number | undefined {
@@ -447,6 +451,7 @@ function productOf(f: Sliding, tile: number, room: Room, filter: Value): Nest {
       windowAxes: [],
       windowExtents: [],
       rows: [row],
+      extents: [row.extent],
       to: new Map(),
     },
   };
