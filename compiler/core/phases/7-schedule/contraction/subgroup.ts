@@ -44,6 +44,7 @@ const broadOf = ({ ctx: { target } }: Job): number =>
 
 export const subgroupFamily: Family<Choice> = {
   name: "contraction.subgroup",
+  version: 2,
   choices(job) {
     const { target } = job.ctx;
     const lanes = subgroupOf(target);
