@@ -13,6 +13,7 @@ import {
   exactQuotient,
   isConst,
   ONE,
+  substitute,
   sym,
   ZERO,
 } from "../dims/dim.ts";
@@ -45,6 +46,9 @@ export interface ScalarContext extends Lowering {
   /** One that goes on from here by itself: what either makes from now on, the other knows nothing of. */
   fork(): ScalarContext;
 }
+
+/** A size with what opaque symbols stand for. */
+export const resolved = (s: ScalarContext, d: Dim): Dim => substitute(d, (name) => s.opaques.get(name));
 
 /** The fold that an operator's expression is, but for the rounding of a sum in half precision. */
 export function foldOf(x: Scalar): ScalarOf<"fold"> | undefined {

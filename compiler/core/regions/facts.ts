@@ -1,11 +1,11 @@
 // What fusion asks of a node, and what its expression alone answers: nothing here depends on what else is in the graph.
 // Asked once for each shape of node: two layers of one kind, and the programs of three targets, share the answers.
-import { asConst, type Dim, equal, isConst, product, substitute } from "../dims/dim.ts";
+import { asConst, type Dim, equal, isConst, product } from "../dims/dim.ts";
 import { attrsText, isGraph, NO_ORIGIN, opKey, typeText } from "../ir/build.ts";
 import type { Node, Value } from "../ir/types.ts";
 import { applySplits, contractionOf, splitsOf } from "../kernel/contraction.ts";
 import { DEAR, functionCost } from "../kernel/functions.ts";
-import { foldOf, indexForm, type ScalarContext } from "../kernel/lowering.ts";
+import { foldOf, indexForm, resolved, type ScalarContext } from "../kernel/lowering.ts";
 import { type Axis, children, type Scalar, type ScalarOf } from "../kernel/scalar.ts";
 import { isolated, keepsOrder } from "../kernel/values.ts";
 import { outside } from "../ops/scan.ts";
@@ -127,9 +127,6 @@ function lazily(n: Node): NodeFacts {
     },
   };
 }
-
-const resolved = (s: ScalarContext, d: Parameters<typeof substitute>[0]) =>
-  substitute(d, (name) => s.opaques.get(name));
 
 function contraction(n: Node): ContractionFacts | undefined {
   if (n.op.fuses !== "fold") return undefined;

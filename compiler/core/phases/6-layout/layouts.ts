@@ -94,15 +94,15 @@ export function createLayouts(): Layouts {
       ? product(v.type.shape)
       : product(v.type.shape.map((d, i) => (i === lastOf(v) ? roundUp(d, width) : d)));
   };
+  const takesOther = (v: Value): boolean => narrowed.has(v) || panel(v) !== undefined;
   return {
     order,
     panel,
     memory: () =>
       new Map(
-        [...new Set([...chosen.keys(), ...narrowed.keys()])].map((v) => [
-          v,
-          { dtype: narrowed.get(v) ?? v.type.dtype, elements: elementsOf(v) },
-        ]),
+        [...new Set([...chosen.keys(), ...narrowed.keys()])]
+          .filter(takesOther)
+          .map((v) => [v, { dtype: narrowed.get(v) ?? v.type.dtype, elements: elementsOf(v) }]),
       ),
     text: (v) => `${order(v).join()}/${panel(v) ?? ""} as ${narrowed.get(v) ?? v.type.dtype}`,
     dtype: (v) => narrowed.get(v) ?? v.type.dtype,

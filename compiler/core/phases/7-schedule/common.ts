@@ -7,7 +7,7 @@ import type { Value } from "../../ir/types.ts";
 import type { KernelCode, X } from "../../kernel/code.ts";
 import { decode } from "../../kernel/coordinates.ts";
 import { Emitter } from "../../kernel/emitter.ts";
-import type { ScalarContext } from "../../kernel/lowering.ts";
+import { resolved, type ScalarContext } from "../../kernel/lowering.ts";
 import type { Axis, Scalar } from "../../kernel/scalar.ts";
 import { loweringFor } from "../../kernel/values.ts";
 import { isStoredFor, type Region } from "../../regions/region.ts";
@@ -71,7 +71,6 @@ export function finish(
     subgroups?: boolean;
   },
 ): Launch {
-  const resolve = (d: Dim): Dim => substitute(d, (name) => s.opaques.get(name));
   const code: KernelCode = {
     name: parts.name,
     family: parts.family,
@@ -87,11 +86,11 @@ export function finish(
   };
   return {
     code,
-    groups: resolve(parts.groups),
-    uniforms: em.uniforms.map((u) => resolve(u.dim)),
+    groups: resolved(s, parts.groups),
+    uniforms: em.uniforms.map((u) => resolved(s, u.dim)),
     overrides: [],
     buffers: em.bindings,
-    cost: roughly(resolve(parts.cost)),
+    cost: roughly(resolved(s, parts.cost)),
   };
 }
 

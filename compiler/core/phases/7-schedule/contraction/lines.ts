@@ -1,10 +1,10 @@
 // Rows of a register tile that are neighbours in lines of an image, under a window that slides by one: what one row reads at a place
 // of the window its neighbour reads at the next, so that a line of pixels is loaded once for all places. In: a nest. Out: how rows
 // and places of the window share what lanes load, or nothing, where they do not.
-import { asConst, type Dim, equal, isMultipleOf, mul, substitute, ZERO } from "../../../dims/dim.ts";
+import { asConst, type Dim, equal, isMultipleOf, mul, ZERO } from "../../../dims/dim.ts";
 import { bin, call, lit, type X } from "../../../kernel/code.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
-import { indexForm, type ScalarContext } from "../../../kernel/lowering.ts";
+import { indexForm, resolved } from "../../../kernel/lowering.ts";
 import { type Axis, children, type Scalar } from "../../../kernel/scalar.ts";
 import { laneX } from "../common.ts";
 import type { Job } from "../family.ts";
@@ -53,7 +53,7 @@ export function linedNest(
 }
 const OPEN = 224;
 
-export function linesOf(n: Nest, most: number): Lines | undefined {
+function linesOf(n: Nest, most: number): Lines | undefined {
   const [q] = n.segments;
   const { rows, extents, windowExtents } = n.epilogue;
   const across = rows.at(-1);
@@ -100,7 +100,6 @@ export function linesOf(n: Nest, most: number): Lines | undefined {
     },
   };
 }
-const resolved = (s: ScalarContext, d: Dim): Dim => substitute(d, (name) => s.opaques.get(name));
 
 /** 1 or -1 where what a row reads depends on its place in a line and on that in the window by their sum, or difference, alone. */
 function slides(n: Nest, a: Scalar, k: Axis, high: number, wide: number): 1 | -1 | undefined {

@@ -24,9 +24,18 @@ interface Cost {
   /** No product of a batch. */
   readonly one: boolean;
 }
+const costs = new WeakMap<Fused, readonly Cost[]>();
 /** What each contraction computes. */
 function costsOf(fused: Fused): readonly Cost[] {
-  return fused.groups.flatMap((of) => {
+  let known = costs.get(fused);
+  if (!known) {
+    known = countCosts(fused);
+    costs.set(fused, known);
+  }
+  return known;
+}
+const countCosts = (fused: Fused): readonly Cost[] =>
+  fused.groups.flatMap((of) => {
     const facts = of.kind === "contraction" ? factsOf(of.anchor).contraction : undefined;
     if (!facts) return [];
     const { shape } = of.anchor.outs[0].type;
@@ -34,7 +43,6 @@ function costsOf(fused: Fused): readonly Cost[] {
     const one = facts.batch.every((i) => isConst(shape[i], 1));
     return [{ of, cost: nominal(mul(product(shape), facts.terms), USUAL_SIDE), cols, facts, one }];
   });
-}
 const sumOf = (list: readonly { readonly cost: number }[]): number => list.reduce((n, x) => n + x.cost, 0);
 
 /** A loop over all terms of a sum, and columns side by side. */

@@ -14,7 +14,6 @@ import {
   mul,
   product,
   roundUp,
-  substitute,
 } from "../../../dims/dim.ts";
 import type { DType, Value } from "../../../ir/types.ts";
 import { bin, type Stmt, variable, type Width, widen, type X } from "../../../kernel/code.ts";
@@ -22,7 +21,7 @@ import { applySplits, type Contraction, contractionOf, splitsOf } from "../../..
 import { rowMajor } from "../../../kernel/coordinates.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
 import { lanesAlong } from "../../../kernel/facts.ts";
-import { foldOf, type ScalarContext } from "../../../kernel/lowering.ts";
+import { foldOf, resolved, type ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
 import { children, foldsOf, loadsBesideFolds, loadsOf } from "../../../kernel/scalar.ts";
 import type { Region } from "../../../regions/region.ts";
@@ -195,7 +194,7 @@ export function nestOf(ctx: ScheduleContext, g: Region, whole = 1): Nest | undef
   const windows = windowFolds(roots, folds[0]);
   const windowAxes = windows.length > 0 ? windows[0].axes : [];
   const literalExtent = (a: Axis): number => {
-    const n = asConst(substitute(a.extent, (name) => s.opaques.get(name)));
+    const n = asConst(resolved(s, a.extent));
     if (n === undefined) throw new InternalError("schedule", "a fused window has no literal size");
     return n;
   };

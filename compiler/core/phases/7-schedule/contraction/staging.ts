@@ -9,13 +9,12 @@ import {
   isConst,
   isMultipleOf,
   product,
-  substitute,
 } from "../../../dims/dim.ts";
 import type { DType } from "../../../ir/types.ts";
 import { bin, call, lit, part, type SharedArray, widen, type X } from "../../../kernel/code.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
 import { lanesAlong } from "../../../kernel/facts.ts";
-import { indexForm } from "../../../kernel/lowering.ts";
+import { indexForm, resolved } from "../../../kernel/lowering.ts";
 import { type Axis, loadsOf, type Scalar } from "../../../kernel/scalar.ts";
 import { decode, laneX } from "../common.ts";
 import type { Nest, Segment } from "./nest.ts";
@@ -58,7 +57,7 @@ export function readingOf(em: Emitter, n: Nest, q: Segment, { depth }: Sides): R
   // One by one: neighbours along rows, where those are near each other, share what is worked out from k.
   const near = loadsOf(q.a).every((l) => {
     const own = indexForm(em.offset(l.value, l.at)).terms.find((t) => t.atom === n.s.axisValue(n.row));
-    const step = own && asConst(substitute(own.coef, (name) => n.s.opaques.get(name)));
+    const step = own && asConst(resolved(n.s, own.coef));
     return step !== undefined && step <= NEAR;
   });
   return { along: near ? "rows" : "k", width: 1, k };

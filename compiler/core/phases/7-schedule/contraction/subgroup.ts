@@ -18,10 +18,10 @@ import { lanesAlong } from "../../../kernel/facts.ts";
 import type { ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
 import { loadsOf } from "../../../kernel/scalar.ts";
-import { subgroupOf } from "../../../targets.ts";
+import { subgroupOf, type Target } from "../../../targets.ts";
 import { emitterFor, finish, groupName, laneX } from "../common.ts";
 import type { Family, Job, Launches } from "../family.ts";
-import { type Lines, linedNest, linesOf } from "./lines.ts";
+import { type Lines, linedNest } from "./lines.ts";
 import { isMinor, type Loop, mostAre, NOMINAL_ROWS, nominal } from "./minor.ts";
 import { costOf, describe, type Nest, type Segment } from "./nest.ts";
 import { Cut, Parts, splitsOf, tileCounts } from "./split.ts";
@@ -39,8 +39,7 @@ type Choice = {
   readonly taps?: number;
 };
 /** Fours of columns of a lane of the target's broader tile. */
-const broadOf = ({ ctx: { target } }: Job): number =>
-  target.broad ? target.broad.tile.cols / (4 * (subgroupOf(target) as number)) : 1;
+const broadOf = ({ broad }: Target, lanes: number): number => (broad ? broad.tile.cols / (4 * lanes) : 1);
 
 export const subgroupFamily: Family<Choice> = {
   name: "contraction.subgroup",
@@ -52,12 +51,11 @@ export const subgroupFamily: Family<Choice> = {
     if (lanes === undefined || !nest) return [];
     const { rows: most } = target.tile;
     const rows = isSmall(nest) || isHead(job, nest) ? most / 4 : most;
-    const wide = rows === most && isBroad(job, nest) ? broadOf(job) : 1;
+    const broad = broadOf(target, lanes);
+    const wide = rows === most && isBroad(job, nest) ? broad : 1;
     const { all } = tilesOf({ lanes, rows, wide }, nest);
     const sizes = [
-      ...(isMultipleOf(nest.col.extent, lanes * 4 * broadOf(job))
-        ? [{ rows: most, wide: broadOf(job) }]
-        : []),
+      ...(isMultipleOf(nest.col.extent, lanes * 4 * broad) ? [{ rows: most, wide: broad }] : []),
       ...[most, most / 2, most / 4].map((n) => ({ rows: n, wide: 1 })),
     ];
     const lined = rows === most && wide === 1 && !job.ctx.small ? linedNest(job, nest, most) : undefined;
@@ -70,7 +68,7 @@ export const subgroupFamily: Family<Choice> = {
   lower(job, choice) {
     const nest = job.nest() as Nest;
     const lined = choice.taps === undefined ? undefined : linedNest(job, nest, job.ctx.target.tile.rows);
-    return subgroupTiles(job, lined?.nest ?? nest, choice);
+    return subgroupTiles(job, lined?.nest ?? nest, choice, { lines: lined?.lines });
   },
 };
 /** Tiles whose rows share lines. */
@@ -149,14 +147,18 @@ function tilesOf(t: Pick<Choice, "lanes" | "rows" | "wide" | "taps">, n: Nest) {
 
 /**
  * The launch, or two, of a product by such tiles. `few`: a tile of which no more than so many rows are there loads and sums those
- * alone, in a loop of its own.
+ * alone, in a loop of its own. `lines`: what its rows share.
  */
-export function subgroupTiles(job: Job, n: Nest, t: Choice, few?: number): Launches {
+export function subgroupTiles(
+  job: Job,
+  n: Nest,
+  t: Choice,
+  { few, lines }: { readonly few?: number; readonly lines?: Lines } = {},
+): Launches {
   const { s, row, col, batch } = n;
   const em = emitterFor(job.ctx, n.s);
   const L = t.lanes;
   const { TM, TN, rowTiles, colTiles, all } = tilesOf(t, n);
-  const lines = t.taps === undefined ? undefined : linesOf(n, job.ctx.target.tile.rows);
   const parts = new Parts(job, n, Parts.countOf(job, n, t.split, all, stepsOf(job, n, lines)));
   const cut = new Cut(n, em, all, parts);
   const tiles = (d: Dim): X => (isConst(d, 1) ? lit(1) : em.sizeWord(d));

@@ -262,7 +262,7 @@ function blocks(job: Job, n: Nest, tile: number): Launches {
     list.map((l) => ({ ...l, groups: mul(l.groups, holds) }));
   const list = where(fits, [
     imageLaunch(job, found, tile, room),
-    ...subgroupTiles(job, productOf(found, tile, room, filter.value), choice, FEW).list,
+    ...subgroupTiles(job, productOf(found, tile, room, filter.value), choice, { few: FEW }).list,
     resultLaunch(job, n, found, tile, room),
   ]);
   if (filter.spare) {
