@@ -1,10 +1,9 @@
 // Rows that share lines of an image (7-schedule/contraction/lines.ts) on the adapter beside the reference: widths that tiles divide and
 // others, open ones, pools, borders, steps and dilations, gradients, loops, f16; and where there is nothing to share.
 import { expect, it } from "vitest";
-import { targets, withPrecision } from "../../compiler/core/index.ts";
-import { besideReference, type ShapedCall } from "../support/beside.ts";
-import { testDevice } from "../support/device.ts";
-import { compileText, testCompiled } from "../support/module.ts";
+import { targets } from "../../compiler/core/index.ts";
+import { andInHalf, type ShapedCall, sourceBeside } from "../support/beside.ts";
+import { compileText } from "../support/module.ts";
 
 const source = `
 model M {
@@ -14,6 +13,8 @@ model M {
   param tall: f32[32, 20, 2, 4] = normal(0, 0.05)
   param first: f32[32, 1, 3, 3] = normal(0, 0.3)
   param lines: f32[32, 20, 3] = normal(0, 0.1)
+  param halves: f32[64, 10, 3, 3] = normal(0, 0.05)
+  param mirrored: f32[20, 32, 3, 3] = normal(0, 0.05)
   param bias: f32[36] = normal(0, 0.5)
 
   fn known(x: f32[N, 20, 28, 28]) -> f32[N, 36, 14, 14]    { conv2d(relu(conv2d(x, a, padding = 1)), b, bias, padding = 1) |> relu |> max_pool2d(2) }
@@ -30,6 +31,13 @@ model M {
   fn stepped(x: f32[N, 20, 28, 28]) -> f32[N, 32, 14, 14]  { conv2d(x, a, stride = 2, padding = 1) }
   fn apart(x: f32[N, 20, 28, 28]) -> f32[N, 32, 28, 28]    { conv2d(x, a, padding = 2, dilation = 2) }
   fn row(x: f32[N, 20, 56]) -> f32[N, 32, 56]              { conv1d(x, lines, padding = 1) }
+  fn tall_pool(x: f32[N, 20, 28, 28]) -> f32[N, 32, 14, 28] { conv2d(x, a, padding = 1) |> relu |> max_pool2d([2, 1]) }
+  fn wide_pool(x: f32[N, 20, 28, 28]) -> f32[N, 32, 28, 14] { conv2d(x, a, padding = 1) |> relu |> max_pool2d([1, 2]) }
+  fn grouped(x: f32[N, 20, 14, 14]) -> f32[N, 64, 14, 14]  { relu(conv2d(x, halves, padding = 1, groups = 2)) }
+  fn askew(x: f32[N, 20, 28, 28]) -> f32[N, 32, 28, 28]    { conv2d(x, a, padding = [2, 1], dilation = [2, 1]) }
+  fn flipped(x: f32[N, 20, 14, 28]) -> f32[N, 32, 14, 28]  { conv2d(flip(x, axis = 3), a, padding = 1) }
+  fn wrapped(x: f32[N, 20, 14, 28]) -> f32[N, 32, 14, 28]  { conv2d(concat([x[:, :, :, 27:28], x, x[:, :, :, 0:1]], axis = 3), a, padding = [1, 0]) }
+  fn back(x: f32[N, 20, 14, 28]) -> f32[N, 32, 14, 28]     { conv_transpose2d(x, mirrored, padding = 1) }
   fn residual(x: f32[N, 32, 14, 14]) -> f32[N, 36, 14, 14] { h = relu(conv2d(x, b, bias, padding = 1)); h + conv2d(x, b, padding = 1) * 0.5 }
   fn given(x: f32[N, 20, 14, 28], w: f32[32, 20, 3, 3]) -> f32[N, 32, 14, 28] { conv2d(x * 2.0, w, padding = 1) }
   fn loss(x: f32[N, 20, 28, 28]) -> f32                    { sum(conv2d(x, a, padding = 1) ** 2.0) * 0.1 }
@@ -61,6 +69,13 @@ const calls: readonly ShapedCall[] = [
   ["stepped", image(2, 20, 28, 28)],
   ["apart", image(2, 20, 28, 28)],
   ["row", image(4, 20, 56)],
+  ["tall_pool", image(2, 20, 28, 28)],
+  ["wide_pool", image(2, 20, 28, 28)],
+  ["grouped", image(3, 20, 14, 14)],
+  ["askew", image(2, 20, 28, 28)],
+  ["flipped", image(2, 20, 14, 28)],
+  ["wrapped", image(2, 20, 14, 28)],
+  ["back", image(2, 20, 14, 28)],
   ["residual", image(3, 32, 14, 14)],
   ["given", { x: [2, 20, 14, 28], w: [32, 20, 3, 3] }],
   ["slope", image(2, 20, 28, 28)],
@@ -72,40 +87,26 @@ const inLines = (entry: string): boolean =>
     .includes("rows of lines");
 const tiled = targets.filter((t) => t.winograd);
 
-it.for(
-  tiled.flatMap((target) => [
-    { name: target.name, target, tolerance: { rtol: 1e-5, atol: 2e-5 } },
-    {
-      name: `${target.name} in f16`,
-      target: withPrecision(target, "f16"),
-      tolerance: { rtol: 2e-2, atol: 2e-2 },
-    },
-  ]),
-)("on $name", async ({ target, tolerance }, context) => {
-  const { features } = await testDevice(context);
-  if (target.precision && !features.has("shader-f16")) return context.skip("the adapter has no shader-f16");
-  const compiled = compileText(source, { targets: [target], verify: true });
-  const net = await testCompiled(() => compiled).load(context, { target: target.name });
-  await besideReference(compiled, net, calls, tolerance);
+it.for(andInHalf(tiled, { rtol: 1e-5, atol: 2e-5 }))("on $name", async (way, context) => {
+  await sourceBeside(context, source, way, calls);
 });
 
 it.each([
-  ...[
-    "known",
-    "sevens",
-    "eights",
-    "odd",
-    "narrow",
-    "open",
-    "pooled",
-    "means",
-    "pairs",
-    "fours",
-    "ones",
-    "row",
-    "given",
-  ],
-  ...["slope", "looped"],
+  "known",
+  "sevens",
+  "eights",
+  "odd",
+  "narrow",
+  "open",
+  "pooled",
+  "means",
+  "pairs",
+  "fours",
+  "ones",
+  "row",
+  "given",
+  "slope",
+  "looped",
 ])("%s has them", (entry) => {
   expect(inLines(entry)).toBe(true);
 });
