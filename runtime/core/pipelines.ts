@@ -1,6 +1,6 @@
 // From kernel texts to pipelines that are ready. In: a program's kernels. Out: one pipeline per distinct kernel, with
-// explicit layouts (binding 0: the uniform block at a dynamic offset), compiled without blocking and run once each, so that
-// nothing is compiled in a first call: software adapters compile at a pipeline's first dispatch, not at its creation.
+// explicit layouts (binding 0: the uniform block), compiled without blocking and run once each, so that nothing is compiled in a
+// first call: software adapters compile at a pipeline's first dispatch, not at its creation.
 import type * as api from "./api.ts";
 import { GpuError } from "./errors.ts";
 import { COPY_DST, STORAGE, UNIFORM } from "./flags.ts";
@@ -24,6 +24,11 @@ export interface ReadyKernel {
   readonly layout: GPUBindGroupLayout;
   readonly layoutKey: string;
   readonly access: Kernel["access"];
+  /**
+   * Loops run its text, so often that calls which bind alike share a bind group: the place of their block is told with each. For others it
+   * stands in the group: a software adapter makes a group anew for each place that it is told.
+   */
+  readonly looped: boolean;
   readonly blockBytes: number;
   readonly spare: boolean | undefined;
 }
@@ -37,6 +42,7 @@ export interface Pipelines {
   group(
     kernel: ReadyKernel,
     uniforms: GPUBuffer,
+    block: number,
     at: (i: number) => GPUBufferBinding | undefined,
   ): GPUBindGroup;
 }
@@ -59,14 +65,16 @@ export async function compilePipelines(
   const report = (phase: "compile" | "warm-up", total: number): void =>
     tell?.({ phase, done: ++done, total });
   const needed = neededKernels(program);
+  const loopedTexts = new Set(program.kernels.filter((_, i) => needed.get(i)).map((k) => k.text));
 
   const pending = program.kernels.map((kernel, i) => {
     if (!needed.has(i)) return undefined;
     const { text, name: label, access, constants, uniformWords, spare } = kernel;
     const module = modules.get(text) ?? device.createShaderModule({ label, code: artefact.texts[text] });
     modules.set(text, module);
-    const layoutKey = access.join();
-    const layout = layouts.get(layoutKey) ?? layoutOf(device, access);
+    const looped = loopedTexts.has(text);
+    const layoutKey = `${access}${looped}`;
+    const layout = layouts.get(layoutKey) ?? layoutOf(device, access, looped);
     layouts.set(layoutKey, layout);
     const key = `${text}|${layoutKey}|${JSON.stringify(constants ?? {})}`;
     let pipeline = made.get(key);
@@ -83,7 +91,7 @@ export async function compilePipelines(
       );
     }
     const blockBytes = alignTo(Math.max(uniformWords, 1) * 4, 16);
-    return { label, module, pipeline, rest: { layout, layoutKey, access, blockBytes, spare } };
+    return { label, module, pipeline, rest: { layout, layoutKey, access, looped, blockBytes, spare } };
   });
   const scope = device.popErrorScope();
   // Settled, so that no second rejection goes unheard.
@@ -104,9 +112,9 @@ export async function compilePipelines(
   const most = Math.max(1, ...program.kernels.map((k) => k.access.length));
   const readable = session.createBuffer("stand-in", STAND_IN, STORAGE);
   const writable = session.createBuffer("stand-in", STAND_IN * most, STORAGE);
-  const group: Pipelines["group"] = (kernel, uniforms, at) => {
+  const group: Pipelines["group"] = (kernel, uniforms, block, at) => {
     const entries: GPUBindGroupEntry[] = [
-      { binding: 0, resource: { buffer: uniforms, offset: 0, size: kernel.blockBytes } },
+      { binding: 0, resource: { buffer: uniforms, offset: block, size: kernel.blockBytes } },
     ];
     kernel.access.forEach((access, i) => {
       const standIn =
@@ -123,11 +131,15 @@ export async function compilePipelines(
   return { kernels, warm, group };
 }
 
-function layoutOf(device: GPUDevice, access: Kernel["access"]): GPUBindGroupLayout {
+function layoutOf(
+  device: GPUDevice,
+  access: Kernel["access"],
+  hasDynamicOffset: boolean,
+): GPUBindGroupLayout {
   const visibility = 4; // compute
   return device.createBindGroupLayout({
     entries: [
-      { binding: 0, visibility, buffer: { type: "uniform", hasDynamicOffset: true } },
+      { binding: 0, visibility, buffer: { type: "uniform", hasDynamicOffset } },
       ...access.map(
         (a, i): GPUBindGroupLayoutEntry => ({
           binding: i + 1,
@@ -137,6 +149,17 @@ function layoutOf(device: GPUDevice, access: Kernel["access"]): GPUBindGroupLayo
       ),
     ],
   });
+}
+
+/** One dispatch in a pass that has the kernel's pipeline. */
+export function dispatch(
+  pass: GPUComputePassEncoder,
+  { looped }: ReadyKernel,
+  group: GPUBindGroup | undefined,
+  { block, x, y }: { readonly block: number; readonly x: number; readonly y?: number },
+): void {
+  pass.setBindGroup(0, group, looped ? [block] : undefined);
+  pass.dispatchWorkgroups(x, y);
 }
 
 async function compileError(
@@ -167,7 +190,7 @@ async function warmUp(
   report: (total: number) => void,
 ): Promise<void> {
   const { device } = session;
-  const kernels = ready.filter((k) => k !== undefined).filter((k) => !k.spare);
+  const kernels = ready.filter((k): k is ReadyKernel => !!k && !k.spare);
   const size = Math.max(16, ...kernels.map((k) => k.blockBytes));
   const zeros = session.createBuffer("zeros", size, UNIFORM | COPY_DST);
   const byPipeline = new Map(kernels.map((k) => [k.pipeline, k]));
@@ -176,12 +199,8 @@ async function warmUp(
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     pass.setPipeline(kernel.pipeline);
-    pass.setBindGroup(
-      0,
-      group(kernel, zeros, () => undefined),
-      [0],
-    );
-    pass.dispatchWorkgroups(1);
+    const nothing = group(kernel, zeros, 0, () => undefined);
+    dispatch(pass, kernel, nothing, { block: 0, x: 1 });
     pass.end();
     device.queue.submit([encoder.finish()]);
     const ran = session.wait(device.queue.onSubmittedWorkDone()).then(() => report(byPipeline.size));

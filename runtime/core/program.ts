@@ -35,7 +35,7 @@ export interface Kernel {
   readonly name: string;
   /** Index into Artefact.texts. */
   readonly text: number;
-  /** Storage bindings 1..n in order (binding 0 is the uniform block, with a dynamic offset). */
+  /** Storage bindings 1..n in order (binding 0 is the uniform block). */
   readonly access: readonly ("read" | "read_write")[];
   /** 32-bit words in the uniform block: where its workgroups end, the words of the dispatch, and where they begin. */
   readonly uniformWords: number;

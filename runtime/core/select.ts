@@ -31,7 +31,7 @@ export function neededUnits({ entries, derived }: Program): number[] {
 
 /** Features that the program's entries need beside what it requires. */
 export const neededFeatures = (program: Program): string[] => [
-  ...new Set([...neededKernels(program)].flatMap((i) => program.kernels[i].features ?? [])),
+  ...new Set([...neededKernels(program).keys()].flatMap((i) => program.kernels[i].features ?? [])),
 ];
 
 /** The program without the entries that need a feature which is not there. */
@@ -40,16 +40,16 @@ export function runnable(program: Program, has: (feature: string) => boolean): P
   return { ...program, entries };
 }
 
-/** Kernels that the program's entries and their derived weights dispatch, those in loops included. */
-export function neededKernels(program: Program): Set<number> {
-  const needed = new Set<number>();
-  const visit = (block: Block): void => {
+/** Kernels that the program's entries and their derived weights dispatch, and whether a loop does. */
+export function neededKernels(program: Program): Map<number, boolean> {
+  const needed = new Map<number, boolean>();
+  const visit = (block: Block, looped: boolean): void => {
     for (const step of block.steps) {
-      if (step.kind === "dispatch") needed.add(step.kernel);
-      if (step.kind === "loop") visit(step.body);
+      if (step.kind === "dispatch") needed.set(step.kernel, looped || (needed.get(step.kernel) ?? false));
+      if (step.kind === "loop") visit(step.body, true);
     }
   };
-  for (const entry of program.entries) visit(entry.body);
-  for (const i of neededUnits(program)) visit(program.derived[i].body);
+  for (const entry of program.entries) visit(entry.body, false);
+  for (const i of neededUnits(program)) visit(program.derived[i].body, false);
   return needed;
 }

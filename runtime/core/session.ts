@@ -6,7 +6,7 @@ import type * as api from "./api.ts";
 import { pollPolitely } from "./dawn.ts";
 import { DeviceLostError, GpuError, LimitError, MdlRuntimeError } from "./errors.ts";
 import { COPY_DST, COPY_SRC, MAP_READ, STORAGE, UNIFORM } from "./flags.ts";
-import { compilePipelines, type Pipelines, type ReadyKernel } from "./pipelines.ts";
+import { compilePipelines, dispatch, type Pipelines, type ReadyKernel } from "./pipelines.ts";
 import type { BoundPlan, ClearCommand, Command, CopyCommand, DispatchCommand, PlanLimits } from "./plan.ts";
 import { type Artefact, BUFFERS, type BufferName, type Program } from "./program.ts";
 import { type AnyView, alignTo } from "./tensor.ts";
@@ -209,10 +209,11 @@ export class Session {
     gpu.groups = gpu.plan.commands.map((c) => {
       if (c.kind !== "dispatch") return undefined;
       const kernel = this.#kernel(c);
-      const key = `${kernel.layoutKey}|${c.bind.map((b) => `${b.buffer}${b.offset}+${b.bytes}`)}|${kernel.blockBytes}`;
+      const at = kernel.looped ? 0 : c.block;
+      const key = [kernel.layoutKey, kernel.blockBytes, at, ...c.bind.map(Object.values)].join();
       let group = known.get(key);
       if (!group) {
-        group = this.#pipelines.group(kernel, gpu.uniforms, (i) => {
+        group = this.#pipelines.group(kernel, gpu.uniforms, at, (i) => {
           const { buffer, offset, bytes } = c.bind[i];
           return bytes > 0 ? { buffer: this.buffer(buffer), offset, size: alignTo(bytes, 16) } : undefined;
         });
@@ -260,11 +261,10 @@ export class Session {
       }
       cost += c.cost;
       pass ??= encoder.beginComputePass();
-      const { pipeline } = this.#kernel(c);
-      if (pipeline !== current) pass.setPipeline(pipeline);
-      current = pipeline;
-      pass.setBindGroup(0, gpu.groups[i], [c.block]);
-      pass.dispatchWorkgroups(c.x, c.y);
+      const kernel = this.#kernel(c);
+      if (kernel.pipeline !== current) pass.setPipeline(kernel.pipeline);
+      current = kernel.pipeline;
+      dispatch(pass, kernel, gpu.groups[i], c);
     }
     endPass();
     after?.(encoder);
@@ -289,9 +289,9 @@ export class Session {
       return;
     }
     const pass = encoder.beginComputePass({ timestampWrites });
-    pass.setPipeline(this.#kernel(c).pipeline);
-    pass.setBindGroup(0, gpu.groups[i], [c.block]);
-    pass.dispatchWorkgroups(c.x, c.y);
+    const kernel = this.#kernel(c);
+    pass.setPipeline(kernel.pipeline);
+    dispatch(pass, kernel, gpu.groups[i], c);
     pass.end();
   }
 

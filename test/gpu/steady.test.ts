@@ -83,6 +83,31 @@ describe("a steady call", () => {
   }, 120_000);
 });
 
+describe("bind groups", () => {
+  it("are no more for a loop of more turns", async (context) => {
+    const source = `import { Linear } from "std/nn"
+model Running {
+  again = Linear(4, 4)
+  fn run(x: f32[T, 4]) -> f32[1, 4] {
+    scan v over x axis 0 with h = zeros(1, 4) { h = tanh(v + again(h)) }
+  }
+}`;
+    const net = await testModule(source, { targets: ["baseline"] }).load(context, { seed: 1 });
+    const call = (turns: number): Promise<unknown> =>
+      net.call("run", { x: { data: new Float32Array(turns * 4).fill(0.5), shape: [turns, 4] } });
+    await call(3);
+    const counts = await counted(context);
+    const made: (number | undefined)[] = [];
+    for (const turns of [7, 70]) {
+      counts.clear();
+      await call(turns);
+      made.push(counts.get("createBindGroup"));
+    }
+    expect(made[0]).toBeGreaterThan(0);
+    expect(made[1]).toBe(made[0]);
+  }, 120_000);
+});
+
 describe("2,000 steps", () => {
   it("take no buffer and no heap that they do not give back", async (context) => {
     const source = `import { Linear } from "std/nn"
