@@ -32,6 +32,7 @@ import { fuse } from "./phases/5-fuse/fuse.ts";
 import { type Laid, layout } from "./phases/6-layout/layout.ts";
 import { verifyLaid } from "./phases/6-layout/verify.ts";
 import { isClaimed, roomFor } from "./phases/7-schedule/choose.ts";
+import { panelsFor } from "./phases/7-schedule/contraction/subgroup.ts";
 import { blocksPay, filtersFor, wantsBlocks } from "./phases/7-schedule/contraction/winograd.ts";
 import { COUNTER, drawWorkgroups } from "./phases/7-schedule/draw.ts";
 import { shareEnds } from "./phases/7-schedule/ends.ts";
@@ -300,6 +301,7 @@ function layOut(simplified: Graph, src: Source, { target, options, claims }: Lin
     // The small form has one way to compute a convolution: software adapters are not what it is for.
     const blocks = derive && precision === undefined && !options.minify && blocksPay(graph, target);
     const filterFor = blocks ? filtersFor(target) : undefined;
+    const panelFor = panelsFor(target);
     const alone = (n: Node): boolean => blocks && wantsBlocks(n, target);
     const notInPlace = new Set<string>();
     for (;;) {
@@ -309,7 +311,7 @@ function layOut(simplified: Graph, src: Source, { target, options, claims }: Lin
         if (options.verify) verifyRegions(graph, regions(), step);
       });
       if (options.verify) verifyFused(fused, "fuse");
-      const made = layout(fused, { derive, maxBindings, precision, filterFor, apart: target.apart });
+      const made = layout(fused, { derive, maxBindings, precision, filterFor, panelFor, room: target });
       if (options.verify) verifyLaid(made, "layout");
       // An update in place shares a binding. Where it turns out not to be one, and the kernel counted on it, it is cut anew.
       const open = made.overfull.filter((path) => !notInPlace.has(path));
@@ -341,6 +343,8 @@ function whatIsAsked(graph: Graph, { target, claims }: Line): string {
     target.precision,
     target.winograd,
     target.apart,
+    target.fours,
+    panelsFor(target) && target.broad,
   ];
   for (const { own } of eachBlock(overBlocks(graph, (g) => g)))
     for (const n of own.nodes)

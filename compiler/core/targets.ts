@@ -97,6 +97,8 @@ export interface Target {
    * throw each other out.
    */
   readonly apart?: number;
+  /** Rows that kernels alone see have room for whole fours: a load costs the same for one number and little more for four. */
+  readonly fours?: true;
   /** Lines of windows, one below the other, that a thread has, where a few threads keep the device busy: it loads each line once. */
   readonly walk?: number;
   /**
@@ -210,6 +212,7 @@ export const cpuSubgroup: Target = {
   winograd: { image: 24, result: 27, layers: 4 },
   walk: 16,
   apart: 512,
+  fours: true,
   dearTexts: true,
   fastShared: false,
 };

@@ -124,12 +124,12 @@ describe("values that are laid out", () => {
   });
   it("an order that is none is found", () => {
     const laid = conv();
-    laid.layouts.set(named(laid, "conv2d"), [0, 2, 3, 3]);
+    laid.layouts.set(named(laid, "conv2d"), { order: [0, 2, 3, 3] });
     expect(broken(laid)).toThrow(/lies as \[0, 2, 3, 3\], which is no order of its axes/);
   });
   it("a result in an order of its own is found", () => {
     const laid = conv();
-    laid.layouts.set(named(laid, "sum"), [1, 0]);
+    laid.layouts.set(named(laid, "sum"), { order: [1, 0] });
     expect(broken(laid)).toThrow(/sum#\d+ lies in an order of its own and is a result/);
   });
   it("a written value in an order of its own is found", () => {
@@ -151,7 +151,7 @@ describe("values that are laid out", () => {
       fused: { ...laid.fused, alias: new Map([[v, base]]) },
     });
     expect(broken(withAlias(sum, conv2d))).toThrow(/conv2d#\d+ lies in an order of its own/);
-    laid.layouts.set(conv2d, [0, 1, 2, 3]);
+    laid.layouts.set(conv2d, { order: [0, 1, 2, 3] });
     expect(broken(withAlias(sum, conv2d))).toThrow(/has other elements than conv2d/);
     expect(broken(withAlias(sum, sum.node.inputs[0].node.inputs[0]))).toThrow(/which no kernel stores/);
   });

@@ -160,7 +160,12 @@ describe("indices in kernels", () => {
         const j = int(evaluate(other.extent, {}));
         const em = new Emitter(
           s,
-          { offset: (_s, _v, [only]) => only, dtype: (v) => v.type.dtype },
+          {
+            order: () => [0],
+            pitch: () => undefined,
+            offset: (_s, _v, [only]) => only,
+            dtype: (v) => v.type.dtype,
+          },
           wgsl.words,
         );
         em.bind(lane, variable("base", "i32"));

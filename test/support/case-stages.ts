@@ -26,6 +26,7 @@ import {
   roomFor,
   scheduleGroup,
 } from "../../compiler/core/phases/7-schedule/choose.ts";
+import { panelsFor } from "../../compiler/core/phases/7-schedule/contraction/subgroup.ts";
 import { filtersFor } from "../../compiler/core/phases/7-schedule/contraction/winograd.ts";
 import { families } from "../../compiler/core/phases/7-schedule/families.ts";
 import type { Launch, ScheduleContext } from "../../compiler/core/phases/7-schedule/family.ts";
@@ -84,11 +85,12 @@ const regionLines = (graph: Graph, regions: readonly Region[], layouts?: Layouts
 function layOut(graph: Graph, options: CaseOptions) {
   const fused = fuse(graph, fuseOptions(options));
   const fixed = seenAsBytes(fused);
-  const layouts = chooseLayouts(fused, fixed, options.target.apart);
+  const layouts = chooseLayouts(fused, fixed, options.target);
   const chosen = regionLines(graph, fused.groups, layouts);
   const packing = packWeights(fused, layouts, fixed, {
     derive: options.inference,
     filterFor: options.inference ? filtersFor(options.target) : undefined,
+    panelFor: panelsFor(options.target),
   });
   const packed: Fused = { ...fused, groups: packing.groups, home: packing.home };
   return { fused, layouts, chosen, packing, packed };

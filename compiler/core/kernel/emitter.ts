@@ -9,7 +9,9 @@ import {
   type Dim,
   type DimLike,
   dim,
+  equal,
   isConst,
+  isMultipleOf,
   literalDivisor,
   mul,
   ONE,
@@ -55,8 +57,16 @@ export type FoldHook = (fold: ScalarOf<"fold">, depth: number, lane: Axis | unde
 
 /** How values lie in their buffers: where an element is, and what it is there. */
 export interface Lying {
+  order(v: Value): readonly number[];
+  pitch(v: Value): Dim | undefined;
   offset(s: ScalarContext, v: Value, at: readonly Scalar[]): Scalar;
   dtype(v: Value): DType;
+}
+
+/** Where a lane is along an axis of what is stored, and where that ends. */
+interface Tail {
+  readonly at: Scalar;
+  readonly extent: Dim;
 }
 
 /** Where a root is really stored: in place of another value (updates), or inside a larger one (a scan's results). */
@@ -431,23 +441,21 @@ export class Emitter {
     });
   }
   /** Stores a value computed at `width` along `lane`; `guard` limits lanes where the extent is not a multiple of 4. */
-  store(
-    value: Value,
-    at: readonly Scalar[],
-    computed: X,
-    lane: Axis | undefined,
-    tail?: { readonly at: Scalar; readonly extent: Dim },
-  ): void {
+  store(value: Value, at: readonly Scalar[], computed: X, lane: Axis | undefined, tail?: Tail): void {
     const target = this.placing?.buffer(value) ?? value;
     const slot = this.buffer(target, "read_write");
     const x = converted(computed, slot.dtype);
-    const offset = this.offset(target, this.placing?.coordinates(value, at, this.s) ?? at);
+    const place = this.placing?.coordinates(value, at, this.s) ?? at;
+    const offset = this.offset(target, place);
     if (!lane) {
       this.put({ k: "store", buffer: slot, index: this.x(offset), x });
       return;
     }
-    const masked = tail !== undefined && literalDivisor(tail.extent) % 4 !== 0;
     const how = lanesAlong(offset, lane);
+    const masked =
+      tail !== undefined &&
+      literalDivisor(tail.extent) % 4 !== 0 &&
+      !(how === "vector" && this.hasRoom(target, place, tail));
     const wide = widen(x, 4);
     if (how === "vector" && !masked) {
       slot.wide = true;
@@ -466,6 +474,18 @@ export class Emitter {
         this.put({ k: "if", cond: ok, body: then });
       } else this.put({ k: "store", buffer: slot, index: this.x(shifted), x: part(held, u) });
     }
+  }
+
+  /** Whether lanes beyond the end of a row, along which they are, lie in the room behind it. */
+  private hasRoom(value: Value, at: readonly Scalar[], { at: lane, extent }: Tail): boolean {
+    const inner = this.lying.order(value).at(-1) as number;
+    const pitch = this.lying.pitch(value);
+    return (
+      pitch !== undefined &&
+      isMultipleOf(pitch, 4) &&
+      at[inner] === lane &&
+      equal(value.type.shape[inner], extent)
+    );
   }
 
   /** A loop `for name in from .. below`, with `axis` bound, around what `body` emits. */
@@ -579,7 +599,7 @@ export class Emitter {
 
   /**
    * A loop over an axis that adds to running values, all of which add up in parts or none. A long sum of floats is a cascade,
-   * in a fixed order: every BLOCK terms are one term of the next level, so that the error grows with the levels and not with
+   * in a fixed order: every so many terms are one term of the next level, so that the error grows with the levels and not with
    * the terms.
    */
   foldLoop(
@@ -590,20 +610,20 @@ export class Emitter {
     from: X = lit(0),
     step = 1,
     below: X = this.dim(axis.extent),
-    most = LEVELS,
+    { block, levels: most }: Cascade = CASCADE,
   ): void {
     const count = asConst(axis.extent);
     const turns = count === undefined ? Number.POSITIVE_INFINITY : count / step;
     const levels =
       few || !into.some((run) => run.splits)
         ? 0
-        : Math.min(most, Math.ceil(Math.log(turns) / Math.log(BLOCK)) - 1);
+        : Math.min(most, Math.ceil(Math.log(turns) / Math.log(block)) - 1);
     const nest = (level: number, runs: readonly Running[], start: X, end: X): void => {
       if (level <= 0) {
         this.loop(axis, axis.name, end, (i) => each(runs, i), start, lit(step));
         return;
       }
-      const span = step * BLOCK ** level;
+      const span = step * block ** level;
       this.loop(
         undefined,
         `${axis.name}_block`,
@@ -629,9 +649,13 @@ export interface Running {
   readonly add: (x: X) => void;
   readonly value: () => X;
 }
-/** Terms of one level of a long sum, and the most levels above the first: 16 ** 5 terms and more. */
-const BLOCK = 16;
-const LEVELS = 4;
+/** Of a long sum: terms of one level, and the most levels above the first. */
+export interface Cascade {
+  readonly block: number;
+  readonly levels: number;
+}
+/** For 16 ** 5 terms and more. */
+const CASCADE: Cascade = { block: 16, levels: 4 };
 /** Terms that are simply added up one after the other: a window. */
 const WINDOW = 64;
 const BY_ZERO: ReadonlySet<string> = new Set(["mul", "div", "rem", "floor_div"]);

@@ -4,9 +4,9 @@ import type { Value } from "../../ir/types.ts";
 import { type Fused, printRegions, type Region } from "../../regions/region.ts";
 import type { Precision } from "../../targets.ts";
 import { inPlaceWrites, overfull } from "./in-place.ts";
-import { chooseLayouts, type Layouts, lyingText, seenAsBytes } from "./layouts.ts";
+import { chooseLayouts, type Layouts, lyingText, type Room, seenAsBytes } from "./layouts.ts";
 import { isNarrowed, narrow, narrowStep } from "./storage.ts";
-import { type Filter, type FilterFor, packWeights } from "./weights.ts";
+import { type Filter, type FilterFor, type PanelFor, packWeights } from "./weights.ts";
 
 export interface Laid {
   /** With the copies that packing added. */
@@ -30,17 +30,19 @@ export interface LayoutOptions {
   /** Whether values of parameters alone go to a prepare program. */
   readonly derive: boolean;
   readonly maxBindings: number;
-  /** Rows that products read and that are so many elements, or several times that, do not lie next to each other (Target.apart). */
-  readonly apart?: number;
+  /** What the target says of how rows lie. */
+  readonly room?: Room;
   /** What may be stored as f16, by inference or (`f16` alone) by a training step. */
   readonly precision?: Precision;
   /** The filter that a region wants in another form, and how it is made. */
   readonly filterFor?: FilterFor;
+  /** Panels in which a product wants the columns of its second factor. */
+  readonly panelFor?: PanelFor;
 }
 
 export function layout(made: Fused, options: LayoutOptions): Laid {
   const fixed = seenAsBytes(made);
-  const layouts = chooseLayouts(made, fixed, options.apart);
+  const layouts = chooseLayouts(made, fixed, options.room);
   const precision = options.derive ? options.precision : undefined;
   const step = !options.derive && options.precision === "f16";
   // What the entry itself writes, it reads as it is.
@@ -50,6 +52,7 @@ export function layout(made: Fused, options: LayoutOptions): Laid {
     derive: options.derive,
     copied: precision && narrowed,
     filterFor: options.filterFor,
+    panelFor: options.panelFor,
   });
   const fused: Fused = { ...made, groups, home };
   if (precision) narrow(fused, layouts, fixed, precision);

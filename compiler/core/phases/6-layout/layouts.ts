@@ -5,6 +5,7 @@
 import {
   asConst,
   type Dim,
+  dim,
   equal,
   isConst,
   isMultipleOf,
@@ -24,21 +25,28 @@ import { loweringFor, lowerValue } from "../../kernel/values.ts";
 import { transposeOp } from "../../ops/movement.ts";
 import { factsOf } from "../../regions/facts.ts";
 import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
+import type { Target } from "../../targets.ts";
 import { groupReads } from "./in-place.ts";
+
+/** An order of axes; and of the innermost one how many elements lie together, or how far apart its rows are. */
+export interface Lies {
+  readonly order: readonly number[];
+  readonly panel?: number;
+  readonly pitch?: Dim;
+}
 
 export interface Layouts {
   /** Axis order of a stored value, outermost first (row-major unless chosen otherwise). */
   order(v: Value): readonly number[];
-  /**
-   * Of the innermost axis, how many elements lie together: panels of so many, one behind the other; undefined: all. A panel wider
-   * than the axis is that axis with room behind it.
-   */
+  /** Of the innermost axis, how many elements lie together: panels of so many, one behind the other; undefined: all. */
   panel(v: Value): number | undefined;
+  /** Elements from one row, along the innermost axis, to the next, where there is room behind each. */
+  pitch(v: Value): Dim | undefined;
   /** Equal for values of one shape that lie alike. */
   text(v: Value): string;
   /** Where an element lies. */
   offset(s: Places, v: Value, at: readonly Scalar[]): Scalar;
-  set(v: Value, order: readonly number[], panel?: number): void;
+  set(v: Value, lies: Lies): void;
   /** What its elements are in memory: what they are in kernels, unless a narrower type was chosen. */
   dtype(v: Value): DType;
   store(v: Value, dtype: DType): void;
@@ -57,21 +65,19 @@ const isRowMajor = (order: readonly number[]): boolean => order.every((a, i) => 
 /** How a value lies, for people: nothing where as its shape says. */
 export function lyingText(layouts: Layouts, v: Value): string {
   const order = layouts.order(v);
-  const panel = layouts.panel(v);
+  const [panel, pitch] = [layouts.panel(v), layouts.pitch(v)];
   const axes = isRowMajor(order) ? "" : ` lying as [${order.join(", ")}]`;
-  if (panel === undefined) return axes;
-  return `${axes}${isPadded(v, order, panel) ? ` in rows of ${panel}` : ` in panels of ${panel}`}`;
+  const panels = panel === undefined ? "" : ` in panels of ${panel}`;
+  return `${axes}${panels}${pitch ? ` in rows of ${pitch.key}` : ""}`;
 }
-/** Whether there is one panel, wider than its axis. */
-export const isPadded = (v: Value, order: readonly number[], panel: number): boolean =>
-  (asConst(v.type.shape[order.at(-1) as number]) ?? Number.POSITIVE_INFINITY) < panel;
 
 export function createLayouts(): Layouts {
-  const chosen = new Map<Value, { readonly order: readonly number[]; readonly panel: number | undefined }>();
+  const chosen = new Map<Value, Lies>();
   const strides = new Map<Value, { readonly axes: readonly Dim[]; readonly panels: Dim }>();
   const narrowed = new Map<Value, DType>();
   const order = (v: Value): readonly number[] => chosen.get(v)?.order ?? rowMajorOrder(v);
   const panel = (v: Value): number | undefined => chosen.get(v)?.panel;
+  const pitch = (v: Value): Dim | undefined => chosen.get(v)?.pitch;
   const lastOf = (v: Value): number => order(v).at(-1) as number;
   /** Of each axis, within its panel where there are any, and of panels. */
   const stridesOf = (v: Value) => {
@@ -81,46 +87,47 @@ export function createLayouts(): Layouts {
       let step: Dim = ONE;
       for (const [i, axis] of [...order(v)].reverse().entries()) {
         axes[axis] = step;
-        step = mul(step, i === 0 ? (panel(v) ?? v.type.shape[axis]) : v.type.shape[axis]);
+        step = mul(step, i === 0 ? (panel(v) ?? pitch(v) ?? v.type.shape[axis]) : v.type.shape[axis]);
       }
       out = { axes, panels: step };
       strides.set(v, out);
     }
     return out;
   };
-  const elementsOf = (v: Value): Dim => {
-    const width = panel(v);
-    return width === undefined
-      ? product(v.type.shape)
-      : product(v.type.shape.map((d, i) => (i === lastOf(v) ? roundUp(d, width) : d)));
-  };
-  const takesOther = (v: Value): boolean => narrowed.has(v) || panel(v) !== undefined;
+  const elementsOf = (v: Value): Dim =>
+    product(v.type.shape.map((d, i) => (i === lastOf(v) ? (pitch(v) ?? roundUp(d, panel(v) ?? 1)) : d)));
+  const takesOther = (v: Value): boolean => narrowed.has(v) || !!panel(v) || !!pitch(v);
   return {
     order,
     panel,
+    pitch,
     memory: () =>
       new Map(
         [...new Set([...chosen.keys(), ...narrowed.keys()])]
           .filter(takesOther)
           .map((v) => [v, { dtype: narrowed.get(v) ?? v.type.dtype, elements: elementsOf(v) }]),
       ),
-    text: (v) => `${order(v).join()}/${panel(v) ?? ""} as ${narrowed.get(v) ?? v.type.dtype}`,
+    text: (v) =>
+      `${order(v).join()}/${panel(v) ?? ""}/${pitch(v)?.key ?? ""} as ${narrowed.get(v) ?? v.type.dtype}`,
     dtype: (v) => narrowed.get(v) ?? v.type.dtype,
     store: (v, dtype) => void narrowed.set(v, dtype),
-    set(v, order, panel) {
-      chosen.set(v, { order, panel });
+    set(v, lies) {
+      chosen.set(v, lies);
       strides.delete(v);
     },
     offset(s, v, at) {
       const { axes, panels } = stridesOf(v);
       const width = panel(v);
-      if (width === undefined || isPadded(v, order(v), width)) return s.isum(at, axes);
+      if (width === undefined) return s.isum(at, axes);
       const last = lastOf(v);
       const within = at.map((x, i) => (i === last ? s.imod(x, width) : x));
       return s.isum([...within, s.idiv(at[last], width)], [...axes, panels]);
     },
   };
 }
+
+/** What of a target says how rows lie. */
+export type Room = Pick<Target, "apart" | "fours">;
 
 /** Values that others than kernels see, as bytes: they lie row-major. */
 export function seenAsBytes(fused: Fused): Set<Value> {
@@ -139,9 +146,9 @@ export function seenAsBytes(fused: Fused): Set<Value> {
 
 /**
  * Chooses layouts for all stored values of a fused graph. `apart`: rows of whole so many elements lie a cache line further apart, where
- * products alone read them (Target.apart).
+ * products alone read them; `fours`: rows have room for whole fours (Target).
  */
-export function chooseLayouts(fused: Fused, fixed: ReadonlySet<Value>, apart?: number): Layouts {
+export function chooseLayouts(fused: Fused, fixed: ReadonlySet<Value>, { apart, fours }: Room = {}): Layouts {
   const layouts = createLayouts();
   const users = usersOf(fused.graph.nodes);
   for (const g of fused.groups) {
@@ -151,10 +158,21 @@ export function chooseLayouts(fused: Fused, fixed: ReadonlySet<Value>, apart?: n
         g.kind === "contraction"
           ? (columnsInnermost(g, root) ?? channelsInnermost(fused, g, root, layouts) ?? asRead(users, root))
           : (likeOperands(fused, g, root, layouts) ?? channelsInnermost(fused, g, root, layouts));
-      if (order && !isRowMajor(order)) layouts.set(root, order);
+      if (order && !isRowMajor(order)) layouts.set(root, { order });
     }
   }
-  if (apart !== undefined) moveApart(fused, fixed, layouts, apart);
+  const readers = new Map<Value, Region[]>();
+  for (const g of fused.groups)
+    for (const v of groupReads(fused, g)) readers.set(v, [...(readers.get(v) ?? []), g]);
+  for (const g of fused.groups)
+    for (const root of g.roots) {
+      if (g.derived || fixed.has(root) || root.type.shape.length < 2) continue;
+      const [order, by] = [layouts.order(root), readers.get(root) ?? []];
+      const pitch =
+        (apart !== undefined && pitchApart(fused, g, root, order, by, apart)) ||
+        (fours && pitchInFours(g, root, order, by));
+      if (pitch) layouts.set(root, { order, pitch });
+    }
   return layouts;
 }
 
@@ -164,21 +182,34 @@ const LINE = 16;
  * Rows of linear layers. (Convolutions of one element, whose values lie with channels innermost, would gain as much; but what lives
  * while a network of them runs lies in the arena less well where sizes differ by a little: ResNet-50 takes 1.42 times its bound.)
  */
-function moveApart(fused: Fused, fixed: ReadonlySet<Value>, layouts: Layouts, apart: number): void {
-  const readers = new Map<Value, Region[]>();
-  for (const g of fused.groups)
-    for (const v of groupReads(fused, g)) readers.set(v, [...(readers.get(v) ?? []), g]);
-  for (const g of fused.groups)
-    for (const root of g.roots) {
-      const order = layouts.order(root);
-      const inner = order.length - 1;
-      if (g.kind !== "contraction" || g.derived || fixed.has(root) || inner < 1 || !isRowMajor(order))
-        continue;
-      const extent = asConst(root.type.shape[inner]);
-      if (extent === undefined || extent % apart !== 0) continue;
-      if (readers.get(root)?.every((by) => readsRows(fused, by, root, inner)))
-        layouts.set(root, order, extent + LINE);
-    }
+function pitchApart(
+  fused: Fused,
+  g: Region,
+  root: Value,
+  order: readonly number[],
+  readers: readonly Region[],
+  apart: number,
+): Dim | undefined {
+  const inner = order.length - 1;
+  const extent = asConst(root.type.shape[inner]);
+  if (g.kind !== "contraction" || !isRowMajor(order) || extent === undefined || extent % apart !== 0)
+    return undefined;
+  return readers.every((by) => readsRows(fused, by, root, inner)) ? dim(extent + LINE) : undefined;
+}
+/**
+ * Rows of products and of reductions that such alone read, of a length that four does not divide, or nobody knows (scores of attention):
+ * each begins at a multiple of four, so that it is loaded and stored by fours.
+ */
+function pitchInFours(
+  g: Region,
+  root: Value,
+  order: readonly number[],
+  readers: readonly Region[],
+): Dim | undefined {
+  const extent = root.type.shape[order.at(-1) as number];
+  const such = (by: Region): boolean => by.kind === "contraction" || by.kind === "rows";
+  const long = (asConst(extent) ?? Number.POSITIVE_INFINITY) >= LINE;
+  return such(g) && readers.every(such) && long && !isMultipleOf(extent, 4) ? roundUp(extent, 4) : undefined;
 }
 /** Whether a region is a product of one loop along an axis of what its first factor alone reads of the value. */
 function readsRows(fused: Fused, g: Region, v: Value, axis: number): boolean {

@@ -7,7 +7,6 @@ import type { Value } from "../../ir/types.ts";
 import type { Region } from "../../regions/region.ts";
 import { groupReads } from "./in-place.ts";
 import type { Laid } from "./layout.ts";
-import { isPadded } from "./layouts.ts";
 
 export function verifyLaid(laid: Laid, step: string): void {
   const { fused, layouts, packed, inPlace, order } = laid;
@@ -24,15 +23,15 @@ export function verifyLaid(laid: Laid, step: string): void {
       const axes = [...layouts.order(r)].sort((a, b) => a - b);
       if (axes.length !== r.type.shape.length || axes.some((a, i) => a !== i))
         fail(`${name(r)} lies as [${layouts.order(r).join(", ")}], which is no order of its axes`);
-      const width = layouts.panel(r);
-      const order = layouts.order(r);
-      const padded = width !== undefined && isPadded(r, order, width);
-      if (width !== undefined && !padded && !isMultipleOf(r.type.shape[order.at(-1) as number], width))
+      const [width, pitch] = [layouts.panel(r), layouts.pitch(r)];
+      const inner = r.type.shape[layouts.order(r).at(-1) as number];
+      if (width !== undefined && !isMultipleOf(inner, width))
         fail(`${name(r)} lies in panels of ${width} that do not divide it`);
+      if (pitch && width !== undefined) fail(`${name(r)} lies in panels, and in rows of ${pitch.key}`);
     }
   const plain = (v: Value, what: string): void => {
     if (layouts.dtype(v) !== v.type.dtype) fail(`${name(v)} is stored as ${layouts.dtype(v)} and is ${what}`);
-    if (layouts.order(v).some((a, i) => a !== i) || layouts.panel(v) !== undefined)
+    if (layouts.order(v).some((a, i) => a !== i) || layouts.panel(v) !== undefined || layouts.pitch(v))
       fail(`${name(v)} lies in an order of its own and is ${what}`);
   };
   for (const r of graph.results) plain(alias.get(r.value) ?? r.value, "a result");

@@ -14,13 +14,8 @@ import { copy } from "../../ops/copy.ts";
 import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
 
 import { groupReads } from "./in-place.ts";
-import type { Layouts } from "./layouts.ts";
+import type { Layouts, Lies } from "./layouts.ts";
 
-/** An order of axes, and of the innermost one how many elements lie together. */
-interface Lies {
-  readonly order: readonly number[];
-  readonly panel?: number;
-}
 /** A form of a filter: the operator that makes it, of what. */
 export interface FilterForm {
   readonly of: Value;
@@ -37,6 +32,8 @@ export interface Filter {
 }
 /** The form in which a region of laid out values wants its filter, where it wants another one. */
 export type FilterFor = (fused: Fused, layouts: Layouts, g: Region) => FilterForm | undefined;
+/** How many columns of its second factor a product wants to lie together. */
+export type PanelFor = (fused: Fused, g: Region) => number | undefined;
 
 export interface Packing {
   readonly groups: readonly Region[];
@@ -57,9 +54,10 @@ export function packWeights(
     readonly derive: boolean;
     readonly copied?: (v: Value) => boolean;
     readonly filterFor?: FilterFor;
+    readonly panelFor?: PanelFor;
   },
 ): Packing {
-  const { derive, copied = () => false, filterFor = () => undefined } = options;
+  const { derive, copied = () => false, filterFor = () => undefined, panelFor } = options;
   const packed = new Map<Region, Map<Value, Value>>();
   const home = new Map(fused.home);
   const groups: Region[] = [];
@@ -89,7 +87,7 @@ export function packWeights(
         anchor: value.node,
         derived: derive,
       };
-      layouts.set(value, lies.order, lies.panel);
+      layouts.set(value, lies);
       home.set(value, group);
       groups.push(group);
       known.set(key, value);
@@ -119,10 +117,13 @@ export function packWeights(
     // While training a copy is made with each step: a filter for each channel is not worth it.
     if ((g.kind === "contraction" && (!form || form.spare)) || (g.kind === "map" && derive)) {
       for (const { value, order } of weightsOf(fused, g, layouts)) {
+        const wide = panelFor?.(fused, g);
+        const last = value.type.shape[order.at(-1) as number];
+        const lies = { order, panel: wide !== undefined && isMultipleOf(last, wide) ? wide : undefined };
         const owner = fused.home.get(value);
         const alone = owner?.derived && owner.kind === "map" && (readers.get(value)?.size ?? 0) <= 1;
-        if (alone && !fixed.has(value)) layouts.set(value, order);
-        else pack(g, value, { order });
+        if (alone && !fixed.has(value)) layouts.set(value, lies);
+        else pack(g, value, lies);
       }
     }
     if (!g.derived && g.kind !== "control" && g.kind !== "pack")

@@ -50,13 +50,19 @@ export interface Loop {
   readonly terms: Dim;
   readonly cols: Dim;
 }
+/** The loop of a region that is a linear layer, and no product of a batch. */
+export function loopOf(fused: Fused, g: Region): Loop | undefined {
+  const found = costsOf(fused).find((x) => x.of === g);
+  return found && isLinear(found) ? { terms: found.facts.terms, cols: found.cols } : undefined;
+}
+const isLinear = ({ one, facts }: Cost): boolean => one && facts.sums === 1;
 /**
  * Whether nearly all that a graph's contractions compute is linear layers of such loops; products of a batch, which have a text of
  * their own, are left out.
  */
 export function mostAre(fused: Fused, such: (loop: Loop) => boolean): boolean {
   const all = costsOf(fused).filter((x) => x.one);
-  const are = all.filter(({ facts, cols }) => facts.sums === 1 && such({ terms: facts.terms, cols }));
+  const are = all.filter((x) => isLinear(x) && such({ terms: x.facts.terms, cols: x.cols }));
   return sumOf(are) >= sumOf(all) * MOST;
 }
 

@@ -19,10 +19,11 @@ import type { ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
 import { loadsOf } from "../../../kernel/scalar.ts";
 import { subgroupOf, type Target } from "../../../targets.ts";
+import type { PanelFor } from "../../6-layout/weights.ts";
 import { emitterFor, finish, groupName, laneX } from "../common.ts";
 import type { Family, Job, Launches } from "../family.ts";
 import { type Lines, linedNest } from "./lines.ts";
-import { isMinor, type Loop, mostAre, NOMINAL_ROWS, nominal } from "./minor.ts";
+import { isMinor, type Loop, loopOf, mostAre, NOMINAL_ROWS, nominal } from "./minor.ts";
 import { costOf, describe, type Nest, type Segment } from "./nest.ts";
 import { Cut, Parts, splitsOf, tileCounts } from "./split.ts";
 import { inBlocks, type LongSum, longSum, SERIAL } from "./sums.ts";
@@ -101,11 +102,14 @@ function loopsOf(job: Job, em: Emitter, n: Nest, q: Segment, lines: Lines | unde
       loops: [...others(lines.k), lines.k],
     };
   const aLoads = loadsOf(q.a).filter((l) => l.free.some((x) => q.k.includes(x)));
-  const alongK = [...q.k].reverse().find((x) => isMultipleOf(x.extent, 4) && accessAlong(em, x, aLoads));
+  const along = (even: boolean): Axis | undefined =>
+    [...q.k].reverse().find((x) => isMultipleOf(x.extent, 4) === even && accessAlong(em, x, aLoads));
+  const evenK = along(true);
+  const alongK = evenK ?? along(false);
   const inner = alongK ?? innermostK(n.s, q.k);
   const loops = [...others(inner), inner];
   const terms = termsOf(inner);
-  const ragged = !alongK && terms <= 2 && (asConst(inner.extent) ?? 0) > 4;
+  const ragged = alongK ? !evenK : terms <= 2 && (asConst(inner.extent) ?? 0) > 4;
   const KU = ragged || (terms === 4 && !fallsTogether(job, n, q)) ? 2 : terms;
   return { aLoads, alongK: alongK !== undefined, KU, ragged, loops };
 }
@@ -116,7 +120,7 @@ function loopsOf(job: Job, em: Emitter, n: Nest, q: Segment, lines: Lines | unde
 function fallsTogether(job: Job, n: Nest, { k, a }: Segment): boolean {
   const { target, layouts } = job.ctx;
   if (target.apart === undefined || k.length !== 1 || !isMultipleOf(k[0].extent, target.apart)) return false;
-  const together = loadsOf(a).some((l) => l.free.includes(k[0]) && layouts.panel(l.value) === undefined);
+  const together = loadsOf(a).some((l) => l.free.includes(k[0]) && !layouts.pitch(l.value));
   return together && (asConst(costOf(n)) ?? 0) >= LONG;
 }
 const LONG = 2 ** 30;
@@ -364,7 +368,7 @@ function subgroupSegment(
     const along = (x: Scalar): readonly X[] => {
       if (KU === 2) {
         em.loadPairs(x, inner, turn[1]);
-        return turn.map((k) => em.x(at(x, k)));
+        return turn.map((k) => loaded(k, em.x(at(x, k))));
       }
       const four = em.x(x, inner);
       const held = four.k === "var" ? four : em.let("four", four);
@@ -484,8 +488,7 @@ function isBroad(job: Job, n: Nest): boolean {
   const { broad } = target;
   if (!broad) return false;
   const { rows, cols } = broad.tile;
-  const fits = (loop: Loop): boolean =>
-    isMultipleOf(loop.cols, cols) && (asConst(loop.terms) ?? 0) >= LONG_SUM;
+  const fits = fillsBroad(broad);
   return (
     n.segments.every(
       (q) =>
@@ -495,7 +498,23 @@ function isBroad(job: Job, n: Nest): boolean {
     mostAre(fused, fits)
   );
 }
+const fillsBroad =
+  ({ tile }: NonNullable<Target["broad"]>) =>
+  ({ cols, terms }: Loop): boolean =>
+    isMultipleOf(cols, tile.cols) && (asConst(terms) ?? 0) >= LONG_SUM;
 const LONG_SUM = 256;
+/**
+ * The panels in which such layers want their weights: as many columns as a tile has, so that it reads them from one end to the other.
+ */
+export function panelsFor(target: Target): PanelFor | undefined {
+  const { broad } = target;
+  if (!broad || target.fastShared || subgroupOf(target) === undefined) return undefined;
+  const fits = fillsBroad(broad);
+  return (fused, g) => {
+    const loop = loopOf(fused, g);
+    return loop && fits(loop) && mostAre(fused, fits) ? broad.tile.cols : undefined;
+  };
+}
 /** Rows of a register tile: whole windows, not many more than there are. */
 function rowsPerTile(most: number, window: number, rows: Dim): number {
   let tile = Math.max(window, Math.floor(most / window) * window);

@@ -95,10 +95,17 @@ function threadsFor(rows: Rows, target: Target): number {
     ? Math.min(2 * rowThreads, most)
     : rowThreads;
 }
+/** Subgroups of a workgroup, each of which has a row. */
+const SUBGROUPS = 4;
 /** Several rows a workgroup, where one is not enough for all of its threads and rows are plenty. */
 function shapeFor(rows: Rows, target: Target, threads: number): Omit<Choice, "parts"> {
   const lanes = subgroupOf(target);
-  if (threads === lanes) return { threads, rows: 1, combine: "subgroup" };
+  if (threads === lanes) {
+    const { extent } = rows.row;
+    const plenty = nominal(extent) >= SUBGROUPS * target.rows.groups;
+    const each = !rows.side && plenty && isMultipleOf(extent, SUBGROUPS) ? SUBGROUPS : 1;
+    return { threads: threads * each, rows: each, combine: "subgroup" };
+  }
   const turns = turnsOf(rows);
   const many = Math.ceil(nominal(rows.row.extent) / (rows.side ? 4 : 1));
   let share = turns === undefined ? UNKNOWN : Math.min(threads, power(Math.ceil(turns / TURNS)));
