@@ -50,11 +50,13 @@ export interface Loop {
   readonly terms: Dim;
   readonly cols: Dim;
 }
-/** The loop of a region that is a linear layer, and no product of a batch. */
-export function loopOf(fused: Fused, g: Region): Loop | undefined {
-  const found = costsOf(fused).find((x) => x.of === g);
-  return found && isLinear(found) ? { terms: found.facts.terms, cols: found.cols } : undefined;
-}
+/** The loops of the linear layers of a graph, which are no products of a batch. */
+export const linearLoops = (fused: Fused): ReadonlyMap<Region, Loop> =>
+  new Map(
+    costsOf(fused)
+      .filter(isLinear)
+      .map(({ of, cols, facts }) => [of, { cols, terms: facts.terms }]),
+  );
 const isLinear = ({ one, facts }: Cost): boolean => one && facts.sums === 1;
 /**
  * Whether nearly all that a graph's contractions compute is linear layers of such loops; products of a batch, which have a text of

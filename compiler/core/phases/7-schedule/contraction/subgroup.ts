@@ -23,7 +23,7 @@ import type { PanelFor } from "../../6-layout/weights.ts";
 import { emitterFor, finish, groupName, laneX } from "../common.ts";
 import type { Family, Job, Launches } from "../family.ts";
 import { type Lines, linedNest } from "./lines.ts";
-import { isMinor, type Loop, loopOf, mostAre, NOMINAL_ROWS, nominal } from "./minor.ts";
+import { isMinor, type Loop, linearLoops, mostAre, NOMINAL_ROWS, nominal } from "./minor.ts";
 import { costOf, describe, type Nest, type Segment } from "./nest.ts";
 import { Cut, Parts, splitsOf, tileCounts } from "./split.ts";
 import { inBlocks, type LongSum, longSum, SERIAL } from "./sums.ts";
@@ -505,14 +505,18 @@ const fillsBroad =
 const LONG_SUM = 256;
 /**
  * The panels in which such layers want their weights: as many columns as a tile has, so that it reads them from one end to the other.
+ * Where one of them has no more columns than that, its text would be another than that of the others: none has panels.
  */
 export function panelsFor(target: Target): PanelFor | undefined {
   const { broad } = target;
   if (!broad || target.fastShared || subgroupOf(target) === undefined) return undefined;
+  const { cols } = broad.tile;
   const fits = fillsBroad(broad);
   return (fused, g) => {
-    const loop = loopOf(fused, g);
-    return loop && fits(loop) && mostAre(fused, fits) ? broad.tile.cols : undefined;
+    const loops = linearLoops(fused);
+    const loop = loops.get(g);
+    if (!loop || !fits(loop) || !mostAre(fused, fits)) return undefined;
+    return [...loops.values()].some((x) => fits(x) && isConst(x.cols, cols)) ? undefined : cols;
   };
 }
 /** Rows of a register tile: whole windows, not many more than there are. */

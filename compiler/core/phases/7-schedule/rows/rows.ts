@@ -49,8 +49,10 @@ export const rowsFamily: Family<Choice> = {
     if (group.kind !== "rows") return [];
     const rows = rowsOf(job);
     const liked = threadsFor(rows, target);
+    // In a step many kernels stand beside one another, for which workgroups are of one size.
+    const step = job.ctx.fused.graph.writes.length > 0;
     const whole = [liked, ...[32, 64, 128, 256].filter((n) => n !== liked)].map(
-      (threads): Choice => ({ ...shapeFor(rows, target, threads), parts: 1 }),
+      (threads): Choice => ({ ...shapeFor(rows, target, threads, step), parts: 1 }),
     );
     const cut = partsFor(job, rows);
     if (!cut) return whole;
@@ -98,12 +100,12 @@ function threadsFor(rows: Rows, target: Target): number {
 /** Subgroups of a workgroup, each of which has a row. */
 const SUBGROUPS = 4;
 /** Several rows a workgroup, where one is not enough for all of its threads and rows are plenty. */
-function shapeFor(rows: Rows, target: Target, threads: number): Omit<Choice, "parts"> {
+function shapeFor(rows: Rows, target: Target, threads: number, step: boolean): Omit<Choice, "parts"> {
   const lanes = subgroupOf(target);
   if (threads === lanes) {
     const { extent } = rows.row;
     const plenty = nominal(extent) >= SUBGROUPS * target.rows.groups;
-    const each = !rows.side && plenty && isMultipleOf(extent, SUBGROUPS) ? SUBGROUPS : 1;
+    const each = !step && !rows.side && plenty && isMultipleOf(extent, SUBGROUPS) ? SUBGROUPS : 1;
     return { threads: threads * each, rows: each, combine: "subgroup" };
   }
   const turns = turnsOf(rows);
