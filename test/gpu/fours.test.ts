@@ -10,6 +10,8 @@ model M {
   param w: f32[64, 64] = normal(0, 0.1)
   param odd: f32[64, 197] = normal(0, 0.1)
   param back: f32[197, 64] = normal(0, 0.1)
+  param six: f32[6, 64] = normal(0, 0.2)
+  param seven: f32[7, 64] = normal(0, 0.2)
 
   fn scores(x: f32[B, T, 64], y: f32[B, S, 64]) -> f32[B, T, S] { x @ transpose(y, [0, 2, 1]) * 0.125 }
   fn spoilt(x: f32[B, T, 64]) -> f32[B, T, T] {
@@ -20,6 +22,7 @@ model M {
   }
   fn attend(x: f32[B, T, 64], y: f32[B, S, 64]) -> f32[B, T, 64] { softmax(scores(x, y), axis = 2) @ y }
   fn product(x: f32[B, T, 64], y: f32[B, S, 64]) -> f32[B, T, 64] { (scores(x, y) @ scores(y, y)) @ y }
+  fn parts(x: f32[B, 64]) -> f32[B, 64]    { x[:, 8:14] @ six + x[:, 4:11] @ seven + x[:, 4:5] @ six[0:1] }
   fn rows(x: f32[B, T, 64], y: f32[B, S, 64]) -> f32[B, T]        { sum(scores(x, y), axis = 2) }
   fn across(x: f32[B, T, 64], y: f32[B, S, 64]) -> f32[B, S]      { max(softmax(scores(x, y), axis = 2), axis = 1) }
   fn turned(x: f32[B, T, 64], y: f32[B, S, 64]) -> f32[B, S, 64]  {
@@ -67,6 +70,7 @@ const calls: readonly ShapedCall[] = [
   ...one("joined", 3, 33),
   ...[1, 9, 64].flatMap((B): ShapedCall[] => [
     ["known", { x: [B, 64] }],
+    ["parts", { x: [B, 64] }],
     ["twice", { x: [B, 64] }],
   ]),
   ...one("hidden", 1, 6),

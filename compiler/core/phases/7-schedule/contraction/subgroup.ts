@@ -102,15 +102,19 @@ function loopsOf(job: Job, em: Emitter, n: Nest, q: Segment, lines: Lines | unde
       loops: [...others(lines.k), lines.k],
     };
   const aLoads = loadsOf(q.a).filter((l) => l.free.some((x) => q.k.includes(x)));
-  const along = (even: boolean): Axis | undefined =>
-    [...q.k].reverse().find((x) => isMultipleOf(x.extent, 4) === even && accessAlong(em, x, aLoads));
-  const evenK = along(true);
-  const alongK = evenK ?? along(false);
+  const along = (such: (extent: Dim) => boolean): Axis | undefined =>
+    [...q.k].reverse().find((x) => such(x.extent) && accessAlong(em, x, aLoads));
+  const long = (d: Dim): boolean => (asConst(d) ?? Number.POSITIVE_INFINITY) > 4;
+  const evenK = along((d) => isMultipleOf(d, 4));
+  const alongK = evenK ?? along(long);
   const inner = alongK ?? innermostK(n.s, q.k);
   const loops = [...others(inner), inner];
   const terms = termsOf(inner);
-  const ragged = alongK ? !evenK : terms <= 2 && (asConst(inner.extent) ?? 0) > 4;
-  const KU = ragged || (terms === 4 && !fallsTogether(job, n, q)) ? 2 : terms;
+  const pairs = alongK !== undefined && !evenK;
+  const ragged = pairs
+    ? !isMultipleOf(inner.extent, 2)
+    : !alongK && terms <= 2 && (asConst(inner.extent) ?? 0) > 4;
+  const KU = pairs || ragged || (terms === 4 && !fallsTogether(job, n, q)) ? 2 : terms;
   return { aLoads, alongK: alongK !== undefined, KU, ragged, loops };
 }
 /**
