@@ -12,6 +12,7 @@ model M {
   param long: f32[8192, 128] = normal(0, 0.01)
   param narrow: f32[512, 12] = normal(0, 0.02)
   param heads: f32[4, 256, 128] = normal(0, 0.06)
+  param wide: f32[512, 1024] = normal(0, 0.02)
   param bias: f32[512] = normal(0, 0.5)
 
   fn block(x: f32[B, T, 256]) -> f32[B, T, 256]        { x + gelu(x @ up + bias) @ down }
@@ -29,6 +30,10 @@ model M {
   fn few(x: f32[B, T, 256]) -> f32[B, T, 12]           { (relu(x @ up) @ square) @ narrow }
   fn many(x: f32[4, T, 256]) -> f32[4, T, 128]         { x @ heads }
   fn far(x: f32[B, T, 8192]) -> f32[B, T, 128]         { x @ long }
+  fn given(x: f32[1100, 512]) -> (h: f32[1100, 1024], y: f32[1100, 512]) {
+    h = x @ wide
+    (h = h, y = h @ transpose(wide, [1, 0]) + x)
+  }
   fn looped(x: f32[K, B, T, 256]) -> f32[B, T, 256] {
     first = x[0]
     last = scan xt over x axis 0 with s = first * 0.0 { s = tanh(gelu((s + xt) @ up) @ down) }
@@ -51,6 +56,7 @@ const calls: readonly ShapedCall[] = [
   ["few", { x: [1, 40, 256] }],
   ["many", { x: [4, 35, 256] }],
   ["far", { x: [1, 33, 8192] }],
+  ["given", { x: [1100, 512] }],
   ["looped", { x: [3, 2, 17, 256] }],
   ["looped", { x: [1, 1, 1, 256] }],
   ["slope", { x: [1, 33, 256] }],
@@ -60,4 +66,11 @@ it.for(andInHalf(moved, { rtol: 3e-5, atol: 5e-5 }))("on $name", async (way, con
   const compiled = await sourceBeside(context, source, way, calls);
   const broad = compiled.artefact.texts.filter((text) => text.includes("contraction.subgroup 32x64"));
   expect(broad.length).toBeGreaterThan(3);
+  // What is given, or seen, is copied for long products.
+  const { entries, kernels } = compiled.artefact.programs[0];
+  const given = entries.find((e) => e.name === "given")!.body.steps;
+  const copies = given.filter(
+    (step) => step.kind === "dispatch" && kernels[step.kernel].name.startsWith("copy"),
+  );
+  expect(copies.length).toBe(2);
 });

@@ -91,6 +91,7 @@ function layOut(graph: Graph, options: CaseOptions) {
     derive: options.inference,
     filterFor: options.inference ? filtersFor(options.target) : undefined,
     panelFor: panelsFor(options.target),
+    apart: options.target.apart,
   });
   const packed: Fused = { ...fused, groups: packing.groups, home: packing.home };
   return { fused, layouts, chosen, packing, packed };

@@ -599,7 +599,7 @@ export class Emitter {
 
   /**
    * A loop over an axis that adds to running values, all of which add up in parts or none. A long sum of floats is a cascade,
-   * in a fixed order: every so many terms are one term of the next level, so that the error grows with the levels and not with
+   * in a fixed order: every BLOCK terms are one term of the next level, so that the error grows with the levels and not with
    * the terms.
    */
   foldLoop(
@@ -610,20 +610,20 @@ export class Emitter {
     from: X = lit(0),
     step = 1,
     below: X = this.dim(axis.extent),
-    { block, levels: most }: Cascade = CASCADE,
+    most = LEVELS,
   ): void {
     const count = asConst(axis.extent);
     const turns = count === undefined ? Number.POSITIVE_INFINITY : count / step;
     const levels =
       few || !into.some((run) => run.splits)
         ? 0
-        : Math.min(most, Math.ceil(Math.log(turns) / Math.log(block)) - 1);
+        : Math.min(most, Math.ceil(Math.log(turns) / Math.log(BLOCK)) - 1);
     const nest = (level: number, runs: readonly Running[], start: X, end: X): void => {
       if (level <= 0) {
         this.loop(axis, axis.name, end, (i) => each(runs, i), start, lit(step));
         return;
       }
-      const span = step * block ** level;
+      const span = step * BLOCK ** level;
       this.loop(
         undefined,
         `${axis.name}_block`,
@@ -649,13 +649,9 @@ export interface Running {
   readonly add: (x: X) => void;
   readonly value: () => X;
 }
-/** Of a long sum: terms of one level, and the most levels above the first. */
-export interface Cascade {
-  readonly block: number;
-  readonly levels: number;
-}
-/** For 16 ** 5 terms and more. */
-const CASCADE: Cascade = { block: 16, levels: 4 };
+/** Terms of one level of a long sum, and the most levels above the first: 16 ** 5 terms and more. */
+const BLOCK = 16;
+const LEVELS = 4;
 /** Terms that are simply added up one after the other: a window. */
 const WINDOW = 64;
 const BY_ZERO: ReadonlySet<string> = new Set(["mul", "div", "rem", "floor_div"]);

@@ -53,6 +53,7 @@ export function layout(made: Fused, options: LayoutOptions): Laid {
     copied: precision && narrowed,
     filterFor: options.filterFor,
     panelFor: options.panelFor,
+    apart: options.room?.apart,
   });
   const fused: Fused = { ...made, groups, home };
   if (precision) narrow(fused, layouts, fixed, precision);

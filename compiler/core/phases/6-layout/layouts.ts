@@ -211,6 +211,30 @@ function pitchInFours(
   const long = (asConst(extent) ?? Number.POSITIVE_INFINITY) >= LINE;
   return such(g) && readers.every(such) && long && !isMultipleOf(extent, 4) ? roundUp(extent, 4) : undefined;
 }
+/** Operations from which a copy of what a product reads is next to nothing of it. */
+export const LONG_PRODUCT = 2 ** 30;
+/**
+ * What a long product reads along its rows, and others see as it is: such rows, of whole `apart` elements, are copied further apart for
+ * it. How the copies lie.
+ */
+export function copiesApart(
+  fused: Fused,
+  g: Region,
+  layouts: Layouts,
+  apart: number,
+): ReadonlyMap<Value, Lies> {
+  const c = g.kind === "contraction" && !g.derived ? factsOf(g.anchor).contraction : undefined;
+  const cost = c && asConst(mul(2, product(g.anchor.outs[0].type.shape), c.terms));
+  const out = new Map<Value, Lies>();
+  if (cost === undefined || cost < LONG_PRODUCT) return out;
+  for (const v of groupReads(fused, g)) {
+    const order = layouts.order(v);
+    const extent = asConst(v.type.shape[order.length - 1]);
+    if (extent === undefined || extent % apart !== 0 || layouts.pitch(v) || !isRowMajor(order)) continue;
+    if (readsRows(fused, g, v, order.length - 1)) out.set(v, { order, pitch: dim(extent + LINE) });
+  }
+  return out;
+}
 /** Whether a region is a product of one loop along an axis of what its first factor alone reads of the value. */
 function readsRows(fused: Fused, g: Region, v: Value, axis: number): boolean {
   if (g.kind !== "contraction") return false;

@@ -14,7 +14,7 @@ import { copy } from "../../ops/copy.ts";
 import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
 
 import { groupReads } from "./in-place.ts";
-import type { Layouts, Lies } from "./layouts.ts";
+import { copiesApart, type Layouts, type Lies } from "./layouts.ts";
 
 /** A form of a filter: the operator that makes it, of what. */
 export interface FilterForm {
@@ -55,9 +55,11 @@ export function packWeights(
     readonly copied?: (v: Value) => boolean;
     readonly filterFor?: FilterFor;
     readonly panelFor?: PanelFor;
+    /** Rows of so many elements are copied further apart for long products (Target.apart). */
+    readonly apart?: number;
   },
 ): Packing {
-  const { derive, copied = () => false, filterFor = () => undefined, panelFor } = options;
+  const { derive, copied = () => false, filterFor = () => undefined, panelFor, apart } = options;
   const packed = new Map<Region, Map<Value, Value>>();
   const home = new Map(fused.home);
   const groups: Region[] = [];
@@ -85,7 +87,7 @@ export function packWeights(
         nodes: new Set<Node>([value.node]),
         roots: [value],
         anchor: value.node,
-        derived: derive,
+        derived: derive && fromParams(fused, of),
       };
       layouts.set(value, lies);
       home.set(value, group);
@@ -126,6 +128,9 @@ export function packWeights(
         else pack(g, value, lies);
       }
     }
+    if (apart !== undefined)
+      for (const [v, lies] of copiesApart(fused, g, layouts, apart))
+        if (!packed.get(g)?.has(v)) pack(g, v, lies);
     if (!g.derived && g.kind !== "control" && g.kind !== "pack")
       for (const v of groupReads(fused, g))
         if (copied(v) && !packed.get(g)?.has(v)) pack(g, v, { order: layouts.order(v) });

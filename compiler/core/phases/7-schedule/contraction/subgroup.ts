@@ -19,6 +19,7 @@ import type { ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
 import { loadsOf } from "../../../kernel/scalar.ts";
 import { subgroupOf, type Target } from "../../../targets.ts";
+import { LONG_PRODUCT } from "../../6-layout/layouts.ts";
 import type { PanelFor } from "../../6-layout/weights.ts";
 import { emitterFor, finish, groupName, laneX } from "../common.ts";
 import type { Family, Job, Launches } from "../family.ts";
@@ -125,9 +126,8 @@ function fallsTogether(job: Job, n: Nest, { k, a }: Segment): boolean {
   const { target, layouts } = job.ctx;
   if (target.apart === undefined || k.length !== 1 || !isMultipleOf(k[0].extent, target.apart)) return false;
   const together = loadsOf(a).some((l) => l.free.includes(k[0]) && !layouts.pitch(l.value));
-  return together && (asConst(costOf(n)) ?? 0) >= LONG;
+  return together && (asConst(costOf(n)) ?? 0) >= LONG_PRODUCT;
 }
-const LONG = 2 ** 30;
 /** Four elements at once, in all loads that depend on the axis. */
 function accessAlong(em: Emitter, x: Axis, loads: readonly ScalarOf<"load">[]): boolean {
   return (

@@ -15,7 +15,7 @@ import {
   widen,
   type X,
 } from "../../../kernel/code.ts";
-import { type Cascade, COMBINE_NAME, combine, type Emitter, type Running } from "../../../kernel/emitter.ts";
+import { COMBINE_NAME, combine, type Emitter, type Running } from "../../../kernel/emitter.ts";
 import { identityOf, type ScalarContext } from "../../../kernel/lowering.ts";
 import { type Axis, type Combine, loadsOf, type Scalar, type ScalarOf } from "../../../kernel/scalar.ts";
 import { workOf } from "../../../kernel/work.ts";
@@ -36,8 +36,8 @@ export interface Shape {
   readonly combine: "subgroup" | "shared";
   /** Fours of numbers that a thread loads before it uses the first; 1 where memory is near. */
   readonly ahead: number;
-  /** How a long sum of a thread adds up, where not as usual. */
-  readonly cascade?: Cascade;
+  /** Sums of sums that a long sum of a thread has, at most, where many are at hand. */
+  readonly levels?: number;
 }
 /** Places of a part along an axis: how many, and where in the whole they begin. */
 export interface Places {
@@ -62,13 +62,6 @@ const DIRECT = 16;
 const MOST_TURNS = 16;
 /** Bytes of workgroup memory that the shares of folds may take at a time. */
 const ROOM = 8192;
-
-const PARTED: Cascade = { block: 16, levels: 2 };
-/**
- * Where to go into a loop costs what several of its turns do: each of eight threads has four sums at hand, so that a million terms are
- * sums of 128, and of 256 of these.
- */
-const NEAR: Cascade = { block: 128, levels: 1 };
 
 /** A place along a row in one turn: the axis that stands for it, and whether it is one, where that is not certain. */
 interface Turn {
@@ -409,17 +402,11 @@ class RowsKernel {
       this.span(lane) * turns,
       this.end(k),
       // A part whose length a call says: one of many, with many threads.
-      this.cascade(k),
+      this.shape.levels ??
+        (this.share && this.shape.ahead > 1 && asConst(k.extent) === undefined ? 2 : undefined),
     );
     for (const [n, p] of pairs.entries()) p.late.wait(p.fold, p.from, lates[n]);
     return totals.map((t) => t.value());
-  }
-  private cascade(k: Axis): Cascade | undefined {
-    const { shape, share, many } = this;
-    if (shape.cascade) return shape.cascade;
-    if (shape.ahead === 1) return many > 1 ? NEAR : undefined;
-    // A part whose length a call says: one of many, with many threads.
-    return share && asConst(k.extent) === undefined ? PARTED : undefined;
   }
   /**
    * Folds that go along with those of a loop, though they are taken from what one of these (`first`) will be: the spread of what

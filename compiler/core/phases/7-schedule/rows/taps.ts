@@ -3,7 +3,6 @@
 // are folds of these: a thread goes through positions with all sums at hand, so that what the taps have in common is loaded once.
 // In: a map group that is such sums. Out: the launches of a reduction of rows.
 import { asConst, isConst, isMultipleOf, product } from "../../../dims/dim.ts";
-import type { Cascade } from "../../../kernel/emitter.ts";
 import { type Axis, foldsOf, loadsOf, type Scalar, type ScalarOf } from "../../../kernel/scalar.ts";
 import { OfGroups } from "../asked.ts";
 import { decode, groupLowering, lowerRoot } from "../common.ts";
@@ -27,7 +26,7 @@ const LONG = 1024;
 /** Fours of channels of a workgroup, at most: whole lines of memory. */
 const TOGETHER = 16;
 /** Of a thread's sums: each level takes as many registers again. */
-const CASCADE: Cascade = { block: 16, levels: 1 };
+const LEVELS = 1;
 /** Parts, at most. */
 const MOST_PARTS = 128;
 
@@ -51,7 +50,7 @@ export const tapsFamily: Family<Choice> = {
   },
   lower(job, { parts, ...choice }) {
     const rows = tapsOf(job) as Rows;
-    const shape: Shape = { ...choice, combine: "shared", cascade: CASCADE };
+    const shape: Shape = { ...choice, combine: "shared", levels: LEVELS };
     return parts === 1 ? oneLaunch(rowsKernel(job, rows, shape)) : inParts(job, rows, shape, parts);
   },
 };
