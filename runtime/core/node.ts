@@ -115,12 +115,12 @@ function sleepAwhile(): void {
   polling = pending > 0;
   if (!polling) return;
   const waited = performance.now() - since;
-  // Short kernels are polled for, but where long ones are usual. From then on a twentieth of what was waited, or most of
-  // what is left of what waits take of late: a turn takes 15 to 30 us of a core that would compute. Other work of the event
-  // loop is held up by two milliseconds at most.
+  // Short kernels are polled for; where long ones are usual, what is known at once is (whether a call was refused). From then
+  // on a twentieth of what was waited, or most of what is left of what waits take of late: a turn takes 15 to 30 us of a core
+  // that would compute. Other work of the event loop is held up by two milliseconds at most.
   const [short, long] = [0.02 + waited * 0.05, usual * 0.9 - waited];
   slept = long > short;
-  if (waited > 0.15 || long > 1) {
+  if (waited > (long > 1 ? 0.08 : 0.15)) {
     cell ??= new Int32Array(new SharedArrayBuffer(4));
     Atomics.wait(cell, 0, 0, Math.min(2, slept ? long : short));
   }
