@@ -194,6 +194,9 @@ export const gpuNvidia: Target = {
   broad: { from: 96, tile: { rows: 64, cols: 128, depth: 16, high: 8, wide: 8, slices: 1 } },
   few: { below: 1024, tile: gpu.tile },
 };
+/** Operations of a product from which a copy of what it reads, or a text of its own, is next to nothing of it. */
+export const LONG_PRODUCT = 2 ** 30;
+
 /** A software adapter with subgroups of eight (lavapipe): register tiles by subgroup broadcast, no barriers. */
 export const cpuSubgroup: Target = {
   name: "cpu-subgroup",

@@ -25,7 +25,7 @@ import { loweringFor, lowerValue } from "../../kernel/values.ts";
 import { transposeOp } from "../../ops/movement.ts";
 import { factsOf } from "../../regions/facts.ts";
 import { type Fused, isStoredFor, type Region } from "../../regions/region.ts";
-import type { Target } from "../../targets.ts";
+import { LONG_PRODUCT, type Target } from "../../targets.ts";
 import { groupReads } from "./in-place.ts";
 
 /** An order of axes; and of the innermost one how many elements lie together, or how far apart its rows are. */
@@ -211,8 +211,6 @@ function pitchInFours(
   const long = (asConst(extent) ?? Number.POSITIVE_INFINITY) >= LINE;
   return such(g) && readers.every(such) && long && !isMultipleOf(extent, 4) ? roundUp(extent, 4) : undefined;
 }
-/** Operations from which a copy of what a product reads is next to nothing of it. */
-export const LONG_PRODUCT = 2 ** 30;
 /**
  * What a long product reads along its rows, and others see as it is: such rows, of whole `apart` elements, are copied further apart for
  * it. How the copies lie.
