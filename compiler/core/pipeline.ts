@@ -301,7 +301,7 @@ function layOut(simplified: Graph, src: Source, { target, options, claims }: Lin
     // The small form has one way to compute a convolution: software adapters are not what it is for.
     const blocks = derive && precision === undefined && !options.minify && blocksPay(graph, target);
     const filterFor = blocks ? filtersFor(target) : undefined;
-    const panelFor = panelsFor(target);
+    const panelsIn = panelsFor(target);
     const alone = (n: Node): boolean => blocks && wantsBlocks(n, target);
     const notInPlace = new Set<string>();
     for (;;) {
@@ -311,7 +311,7 @@ function layOut(simplified: Graph, src: Source, { target, options, claims }: Lin
         if (options.verify) verifyRegions(graph, regions(), step);
       });
       if (options.verify) verifyFused(fused, "fuse");
-      const made = layout(fused, { derive, maxBindings, precision, filterFor, panelFor, room: target });
+      const made = layout(fused, { derive, maxBindings, precision, filterFor, panelsIn, room: target });
       if (options.verify) verifyLaid(made, "layout");
       // An update in place shares a binding. Where it turns out not to be one, and the kernel counted on it, it is cut anew.
       const open = made.overfull.filter((path) => !notInPlace.has(path));

@@ -25,8 +25,8 @@ export interface ReadyKernel {
   readonly layoutKey: string;
   readonly access: Kernel["access"];
   /**
-   * Loops run its text, so often that calls which bind alike share a bind group: the place of their block is told with each. For others it
-   * stands in the group: a software adapter makes a group anew for each place that it is told.
+   * Loops run its text, so often that calls which bind alike share a bind group: the place of their block is told with each.
+   * For others it stands in the group: a software adapter makes a group anew for each place that it is told.
    */
   readonly looped: boolean;
   readonly blockBytes: number;

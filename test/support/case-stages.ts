@@ -90,7 +90,7 @@ function layOut(graph: Graph, options: CaseOptions) {
   const packing = packWeights(fused, layouts, fixed, {
     derive: options.inference,
     filterFor: options.inference ? filtersFor(options.target) : undefined,
-    panelFor: panelsFor(options.target),
+    panelsIn: panelsFor(options.target),
     apart: options.target.apart,
   });
   const packed: Fused = { ...fused, groups: packing.groups, home: packing.home };

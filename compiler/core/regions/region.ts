@@ -29,6 +29,9 @@ export interface Fused {
   readonly alias: ReadonlyMap<Value, Value>;
 }
 
+/** Whether a graph writes what outlives it, as a training step does: families choose otherwise for those. */
+export const trains = ({ graph }: Fused): boolean => graph.writes.length > 0;
+
 /**
  * True where a region's kernel finds a value in a buffer. What a region computes it computes itself, even where it is stored,
  * too, by another kernel.

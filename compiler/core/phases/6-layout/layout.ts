@@ -6,7 +6,7 @@ import type { Precision } from "../../targets.ts";
 import { inPlaceWrites, overfull } from "./in-place.ts";
 import { chooseLayouts, type Layouts, lyingText, type Room, seenAsBytes } from "./layouts.ts";
 import { isNarrowed, narrow, narrowStep } from "./storage.ts";
-import { type Filter, type FilterFor, type PanelFor, packWeights } from "./weights.ts";
+import { type Filter, type FilterFor, type PanelsIn, packWeights } from "./weights.ts";
 
 export interface Laid {
   /** With the copies that packing added. */
@@ -36,8 +36,8 @@ export interface LayoutOptions {
   readonly precision?: Precision;
   /** The filter that a region wants in another form, and how it is made. */
   readonly filterFor?: FilterFor;
-  /** Panels in which a product wants the columns of its second factor. */
-  readonly panelFor?: PanelFor;
+  /** Panels in which products want the columns of their second factors. */
+  readonly panelsIn?: PanelsIn;
 }
 
 export function layout(made: Fused, options: LayoutOptions): Laid {
@@ -52,7 +52,7 @@ export function layout(made: Fused, options: LayoutOptions): Laid {
     derive: options.derive,
     copied: precision && narrowed,
     filterFor: options.filterFor,
-    panelFor: options.panelFor,
+    panelsIn: options.panelsIn,
     apart: options.room?.apart,
   });
   const fused: Fused = { ...made, groups, home };

@@ -161,6 +161,7 @@ export function chooseLayouts(fused: Fused, fixed: ReadonlySet<Value>, { apart, 
       if (order && !isRowMajor(order)) layouts.set(root, { order });
     }
   }
+  if (apart === undefined && !fours) return layouts;
   const readers = new Map<Value, Region[]>();
   for (const g of fused.groups)
     for (const v of groupReads(fused, g)) readers.set(v, [...(readers.get(v) ?? []), g]);
@@ -169,7 +170,7 @@ export function chooseLayouts(fused: Fused, fixed: ReadonlySet<Value>, { apart, 
       if (g.derived || fixed.has(root) || root.type.shape.length < 2) continue;
       const [order, by] = [layouts.order(root), readers.get(root) ?? []];
       const pitch =
-        (apart !== undefined && pitchApart(fused, g, root, order, by, apart)) ||
+        (apart !== undefined && pitchApart(fused, g, root, layouts, by, apart)) ||
         (fours && pitchInFours(g, root, order, by));
       if (pitch) layouts.set(root, { order, pitch });
     }
@@ -178,6 +179,14 @@ export function chooseLayouts(fused: Fused, fixed: ReadonlySet<Value>, { apart, 
 
 /** Elements of a cache line. */
 const LINE = 16;
+/** The pitch of rows of whole `apart` elements that would lie further apart; undefined for others. */
+function furtherApart(layouts: Layouts, v: Value, apart: number): Dim | undefined {
+  const order = layouts.order(v);
+  const extent = asConst(v.type.shape[order.length - 1]);
+  // One row has none beside it.
+  if (order.length < 2 || !isRowMajor(order) || layouts.pitch(v)) return undefined;
+  return extent !== undefined && extent % apart === 0 ? dim(extent + LINE) : undefined;
+}
 /**
  * Rows of linear layers. (Convolutions of one element, whose values lie with channels innermost, would gain as much; but what lives
  * while a network of them runs lies in the arena less well where sizes differ by a little: ResNet-50 takes 1.42 times its bound.)
@@ -186,15 +195,12 @@ function pitchApart(
   fused: Fused,
   g: Region,
   root: Value,
-  order: readonly number[],
+  layouts: Layouts,
   readers: readonly Region[],
   apart: number,
 ): Dim | undefined {
-  const inner = order.length - 1;
-  const extent = asConst(root.type.shape[inner]);
-  if (g.kind !== "contraction" || !isRowMajor(order) || extent === undefined || extent % apart !== 0)
-    return undefined;
-  return readers.every((by) => readsRows(fused, by, root, inner)) ? dim(extent + LINE) : undefined;
+  const pitch = g.kind === "contraction" ? furtherApart(layouts, root, apart) : undefined;
+  return pitch && readers.every((by) => readsRows(fused, by, root)) ? pitch : undefined;
 }
 /**
  * Rows of products and of reductions that such alone read, of a length that four does not divide, or nobody knows (scores of attention):
@@ -226,21 +232,19 @@ export function copiesApart(
   const out = new Map<Value, Lies>();
   if (cost === undefined || cost < LONG_PRODUCT) return out;
   for (const v of groupReads(fused, g)) {
-    const order = layouts.order(v);
-    const extent = asConst(v.type.shape[order.length - 1]);
-    if (extent === undefined || extent % apart !== 0 || layouts.pitch(v) || !isRowMajor(order)) continue;
-    if (readsRows(fused, g, v, order.length - 1)) out.set(v, { order, pitch: dim(extent + LINE) });
+    const pitch = furtherApart(layouts, v, apart);
+    if (pitch && readsRows(fused, g, v)) out.set(v, { order: layouts.order(v), pitch });
   }
   return out;
 }
-/** Whether a region is a product of one loop along an axis of what its first factor alone reads of the value. */
-function readsRows(fused: Fused, g: Region, v: Value, axis: number): boolean {
+/** Whether a region is a product of one loop along the rows of the value, which its first factor alone reads. */
+function readsRows(fused: Fused, g: Region, v: Value): boolean {
   if (g.kind !== "contraction") return false;
   const s = loweringFor((of) => isStoredFor(fused.home, g, of));
   const fold = foldOf(lowerValue(s, g.anchor.outs[0]).x);
   const c = fold && contractionOf(fold);
   if (c?.k.length !== 1 || loadsOf(c.b).some((l) => l.value === v)) return false;
-  return loadsOf(c.a).every((l) => l.value !== v || isAxis(l.at[axis], c.k[0]));
+  return loadsOf(c.a).every((l) => l.value !== v || isAxis(l.at[l.at.length - 1], c.k[0]));
 }
 const isAxis = (x: Scalar, axis: Axis): boolean => x.kind === "axis" && x.axis === axis;
 

@@ -32,8 +32,8 @@ export interface Filter {
 }
 /** The form in which a region of laid out values wants its filter, where it wants another one. */
 export type FilterFor = (fused: Fused, layouts: Layouts, g: Region) => FilterForm | undefined;
-/** How many columns of its second factor a product wants to lie together. */
-export type PanelFor = (fused: Fused, g: Region) => number | undefined;
+/** How many columns of their second factors products want to lie together, where they want that. */
+export type PanelsIn = (fused: Fused) => ReadonlyMap<Region, number>;
 
 export interface Packing {
   readonly groups: readonly Region[];
@@ -54,12 +54,13 @@ export function packWeights(
     readonly derive: boolean;
     readonly copied?: (v: Value) => boolean;
     readonly filterFor?: FilterFor;
-    readonly panelFor?: PanelFor;
+    readonly panelsIn?: PanelsIn;
     /** Rows of so many elements are copied further apart for long products (Target.apart). */
     readonly apart?: number;
   },
 ): Packing {
-  const { derive, copied = () => false, filterFor = () => undefined, panelFor, apart } = options;
+  const { derive, copied = () => false, filterFor = () => undefined, panelsIn, apart } = options;
+  const panels = panelsIn?.(fused);
   const packed = new Map<Region, Map<Value, Value>>();
   const home = new Map(fused.home);
   const groups: Region[] = [];
@@ -119,7 +120,7 @@ export function packWeights(
     // While training a copy is made with each step: a filter for each channel is not worth it.
     if ((g.kind === "contraction" && (!form || form.spare)) || (g.kind === "map" && derive)) {
       for (const { value, order } of weightsOf(fused, g, layouts)) {
-        const wide = panelFor?.(fused, g);
+        const wide = panels?.get(g);
         const last = value.type.shape[order.at(-1) as number];
         const lies = { order, panel: wide !== undefined && isMultipleOf(last, wide) ? wide : undefined };
         const owner = fused.home.get(value);

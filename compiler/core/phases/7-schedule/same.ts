@@ -8,7 +8,7 @@ import { attrsText, opKey, typeText } from "../../ir/build.ts";
 import type { Node, Value } from "../../ir/types.ts";
 import { bufferName } from "../../kernel/emitter.ts";
 import { type Launch, type Launches, temporary } from "../../kernel/launch.ts";
-import { isStoredFor, type Region } from "../../regions/region.ts";
+import { isStoredFor, type Region, trains } from "../../regions/region.ts";
 import type { Laid } from "../6-layout/layout.ts";
 import { ForTargets } from "./asked.ts";
 import { groupName } from "./common.ts";
@@ -24,10 +24,10 @@ interface Seen {
 /** A text that is equal for equal groups. Undefined where a kernel stores in a place that the group does not say. */
 function seen(ctx: ScheduleContext, laid: Laid, g: Region): Seen | undefined {
   // Families choose otherwise in a training step (contraction/split.ts).
-  const trains = ctx.fused.graph.writes.length > 0 ? "trains" : "";
+  const step = trains(ctx.fused) ? "trains" : "";
   const minor = isMinor(ctx.fused, g) ? "minor" : "";
   const half = ctx.half ? "half" : "";
-  const parts: string[] = [g.kind, g.derived ? "derived" : "", trains, minor, half, groupName(g)];
+  const parts: string[] = [g.kind, g.derived ? "derived" : "", step, minor, half, groupName(g)];
   const values = new Map<Value, number>();
   const nodes = new Map<Node, number>();
   const packed = ctx.packed.get(g);

@@ -6,6 +6,7 @@ import { asConst, ceilDiv, type Dim, dim, floorDiv, max, min, mul, product, sub 
 import type { Value } from "../../../ir/types.ts";
 import { bin, call, lit, part, variable, vec, widen, type X } from "../../../kernel/code.ts";
 import { MASKED } from "../../../ops/attention.ts";
+import { trains } from "../../../regions/region.ts";
 import { decode, emitterFor, finish, groupLowering, groupX, laneX } from "../common.ts";
 import { type Job, type Launch, type Launches, temporary } from "../family.ts";
 import { type Cut, featureSize, lengthOf, quadsOf, type Tiles } from "./tiles.ts";
@@ -17,7 +18,7 @@ const MOST = 64;
 export function partsOf(job: Job, cut: Cut): readonly number[] {
   const most = asConst(countOf(job, cut, MOST)) ?? MOST;
   if (most === 1) return [1];
-  return job.ctx.fused.graph.writes.length > 0 ? [1, most] : [most, 1];
+  return trains(job.ctx.fused) ? [1, most] : [most, 1];
 }
 /** Parts by the sizes of the call: as many as keep the device busy, each of whole tiles. */
 export function countOf({ ctx, group }: Job, cut: Cut, most: number): Dim {

@@ -23,6 +23,7 @@ import type { Value } from "../../../ir/types.ts";
 import { bin, call, lit, variable, type Width, widen, type X } from "../../../kernel/code.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
 import { loadsOf } from "../../../kernel/scalar.ts";
+import { trains } from "../../../regions/region.ts";
 import { limitOf } from "../../../targets.ts";
 import { emitterFor, finish, groupName, groupX, laneX } from "../common.ts";
 import { type Job, type Launch, type Launches, temporary } from "../family.ts";
@@ -55,10 +56,10 @@ export function splitsOf(job: Job, n: Nest, tiles: Dim, steps?: Dim): readonly n
     const parts = evaluateAll(count, size);
     return evaluateAll(termsOf(n), size) * (1 - 1 / Math.max(1, parts));
   };
-  const trains = fused.graph.writes.length > 0;
-  const best = Math.max(...(trains ? [NOMINAL] : [1, NOMINAL]).map(gain));
+  const step = trains(fused);
+  const best = Math.max(...(step ? [NOMINAL] : [1, NOMINAL]).map(gain));
   // A step has many products whose tiles a larger batch would fill the device with, and runs one after the other.
-  const grows = trains && asConst(tiles) === undefined;
+  const grows = step && asConst(tiles) === undefined;
   if (best >= target.split.launch * (grows ? GROWING : 1)) return [most, 1];
   return most > 1 ? [1, most] : [1];
 }

@@ -19,7 +19,7 @@ import type { ScalarContext } from "../../../kernel/lowering.ts";
 import type { Axis, Scalar, ScalarOf } from "../../../kernel/scalar.ts";
 import { loadsOf } from "../../../kernel/scalar.ts";
 import { LONG_PRODUCT, subgroupOf, type Target } from "../../../targets.ts";
-import type { PanelFor } from "../../6-layout/weights.ts";
+import type { PanelsIn } from "../../6-layout/weights.ts";
 import { emitterFor, finish, groupName, laneX } from "../common.ts";
 import type { Family, Job, Launches } from "../family.ts";
 import { type Lines, linedNest } from "./lines.ts";
@@ -510,16 +510,15 @@ const LONG_SUM = 256;
  * The panels in which such layers want their weights: as many columns as a tile has, so that it reads them from one end to the other.
  * Where one of them has no more columns than that, its text would be another than that of the others: none has panels.
  */
-export function panelsFor(target: Target): PanelFor | undefined {
+export function panelsFor(target: Target): PanelsIn | undefined {
   const { broad } = target;
   if (!broad || target.fastShared || subgroupOf(target) === undefined) return undefined;
   const { cols } = broad.tile;
   const fits = fillsBroad(broad);
-  return (fused, g) => {
-    const loops = linearLoops(fused);
-    const loop = loops.get(g);
-    if (!loop || !fits(loop) || !mostAre(fused, fits)) return undefined;
-    return [...loops.values()].some((x) => fits(x) && isConst(x.cols, cols)) ? undefined : cols;
+  return (fused) => {
+    const broadOnes = [...linearLoops(fused)].filter(([, loop]) => fits(loop));
+    const single = broadOnes.some(([, loop]) => isConst(loop.cols, cols));
+    return new Map(single || !mostAre(fused, fits) ? [] : broadOnes.map(([g]) => [g, cols]));
   };
 }
 /** Rows of a register tile: whole windows, not many more than there are. */

@@ -16,6 +16,7 @@ import {
 } from "../../../dims/dim.ts";
 import type { DType, Value } from "../../../ir/types.ts";
 import { type Axis, loadsOf, type Scalar, type ScalarOf } from "../../../kernel/scalar.ts";
+import { trains } from "../../../regions/region.ts";
 import { limitOf, subgroupOf, type Target } from "../../../targets.ts";
 import { type Family, type Job, type Launches, oneLaunch, temporary } from "../family.ts";
 import { type Places, rowsKernel, type Shape } from "./kernel.ts";
@@ -50,7 +51,7 @@ export const rowsFamily: Family<Choice> = {
     const rows = rowsOf(job);
     const liked = threadsFor(rows, target);
     // In a step many kernels stand beside one another, for which workgroups are of one size.
-    const step = job.ctx.fused.graph.writes.length > 0;
+    const step = trains(job.ctx.fused);
     const whole = [liked, ...[32, 64, 128, 256].filter((n) => n !== liked)].map(
       (threads): Choice => ({ ...shapeFor(rows, target, threads, step), parts: 1 }),
     );
