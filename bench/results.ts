@@ -83,6 +83,9 @@ export const isWebGpu = (system: string): boolean => {
   return installed === true && device !== "cpu";
 };
 
+/** Neither a yardstick nor less than what mdl computes. */
+const isComparable = (system: string): boolean => system !== "hand" && !systemOf(system).precision;
+
 const fenced = (text: string): string => `\`\`\`text\n${text}\n\`\`\``;
 
 export function pageOf(name: string, report: Report, chart: (name: string) => string): string {
@@ -112,7 +115,7 @@ export function pageOf(name: string, report: Report, chart: (name: string) => st
           workload,
           leads(report, workload, isWebGpu),
           leads(report, workload, (system) => system === "ort-wasm"),
-          leads(report, workload, (system) => systemOf(system).name !== "hand"),
+          leads(report, workload, isComparable),
         ]),
       ),
       "Spread, from the fastest call to the slowest:",

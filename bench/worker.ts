@@ -55,7 +55,7 @@ async function open(task: Task): Promise<{ subject: Subject; ready: Ready }> {
   const counters = system.device === "webgpu" ? new Counters() : undefined;
   const timestamps = system.device === "webgpu" ? withTimestamps() : undefined;
   // Whoever needs it: Dawn is loaded and has looked for drivers before anything is timed.
-  if (system.device === "webgpu") await requestExactGpu();
+  if (system.device === "webgpu") await requestExactGpu(system.dawnFeatures);
   const start = await system.prepare(workload, data, task);
   const begin = performance.now();
   const subject = await start();

@@ -4,12 +4,13 @@ import { writeFileSync } from "node:fs";
 import { posix } from "node:path";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
+import type { CompileOptions } from "../../compiler/core/index.ts";
 import * as library from "../../compiler/core/index.ts";
 import type { Artefact, LoadOptions, NetBase, StepResult, Tensor } from "../../runtime/core/index.ts";
 import { writeSafetensors } from "../../test/support/safetensors.ts";
 import { readText } from "../paths.ts";
 import { type MdlModel, STEPS } from "../workload.ts";
-import type { System } from "./system.ts";
+import { HALF_TOLERANCE, type System } from "./system.ts";
 
 /** What is used of the library: another revision has it, too. */
 export type Library = Pick<typeof library, "compile" | "emitModule">;
@@ -38,15 +39,22 @@ type Net = NetBase & Readonly<Record<string, Entry | Step>>;
 /** What the names of systems of other revisions begin with. */
 export const REVISION = "mdl@";
 
-export const mdlOf = (name: string, compiler: Library | undefined): System => ({
+type Ways = Partial<Pick<System, "what" | "tolerance" | "precision" | "dawnFeatures">> &
+  Pick<CompileOptions, "targets">;
+
+export const mdlOf = (name: string, compiler: Library | undefined, ways: Ways = {}): System => ({
   name,
-  what: name === "mdl" ? "this tree's compiler" : "another revision's compiler",
+  what: ways.what ?? "another revision's compiler",
   device: "webgpu",
-  tolerance: 1e-4,
+  tolerance: ways.tolerance ?? 1e-4,
+  precision: ways.precision,
+  dawnFeatures: ways.dawnFeatures,
   lacks: ({ mdl }) => (mdl ? undefined : "mdl does not read ONNX files"),
 
   async build({ name: workload, mdl: model }, folder) {
-    const artefact = compileModel(model!, compiler!.compile);
+    const { targets } = ways;
+    const asked = targets ? { ...model!, options: { ...model!.options, targets } } : model!;
+    const artefact = compileModel(asked, compiler!.compile);
     const { js } = compiler!.emitModule(artefact, { runtime: "inline", source: model!.file });
     const file = posix.join(folder, `${workload}-${name.replace(/\W/g, "-")}.mjs`);
     writeFileSync(file, js);
@@ -84,4 +92,15 @@ export const mdlOf = (name: string, compiler: Library | undefined): System => ({
   },
 });
 
-export const mdl: System = mdlOf("mdl", library);
+export const mdl: System = mdlOf("mdl", library, { what: "this tree's compiler" });
+
+/** What products read and give in f16, multiplied by matrices of a subgroup where the device has them. */
+export const mdlF16: System = mdlOf("mdl-f16", library, {
+  what: "this tree's compiler with --precision f16: less than what others compute",
+  tolerance: HALF_TOLERANCE,
+  precision: "f16",
+  dawnFeatures: ["allow_unsafe_apis", "vulkan_enable_f16_on_nvidia"],
+  targets: library.namedTargets
+    .filter((t) => t.requires.adapter === "gpu")
+    .map((t) => library.withPrecision(t, "f16")),
+});

@@ -17,6 +17,10 @@ export interface System {
   readonly installed?: boolean;
   /** How far its results may be off, of the largest value. */
   readonly tolerance: number;
+  /** It computes in less than the f32 of the others: what it takes is held to nobody else's. */
+  readonly precision?: "f16";
+  /** Of Dawn's, that it needs and nobody has unasked. */
+  readonly dawnFeatures?: readonly string[];
   /** Why it has nothing to time for this workload; undefined where it has. */
   lacks(workload: Workload): string | undefined;
   /** Of what it is made of. */
@@ -46,6 +50,9 @@ export interface Shipped {
   /** All that a user would load, gzipped, without weights. */
   readonly bytes: number;
 }
+
+/** How far results of f16 may be off, of the largest value: what a network of some tens of layers rounds. */
+export const HALF_TOLERANCE = 3e-2;
 
 export interface Subject {
   /** For the reader: which of several ways the system took. */

@@ -11,7 +11,7 @@ import { root } from "../paths.ts";
 import type { Results } from "../reference.ts";
 import type { GpuTime } from "../statistics.ts";
 import { STEPS, type Workload, type WorkloadData } from "../workload.ts";
-import type { GpuClockName, System } from "./system.ts";
+import { type GpuClockName, HALF_TOLERANCE, type System } from "./system.ts";
 
 const python = process.env["MDL_BENCH_PYTHON"] ?? "python3";
 
@@ -36,16 +36,17 @@ export interface TorchOptions {
   readonly dtype: "float64" | "float32" | "float16";
 }
 
-interface TorchSystem extends TorchOptions, Pick<System, "name" | "what" | "tolerance"> {
+interface TorchSystem extends TorchOptions, Pick<System, "name" | "what" | "tolerance" | "precision"> {
   lacks(workload: Workload): string | undefined;
 }
 
-const torch = ({ name, what, device, dtype, tolerance, lacks }: TorchSystem): System => ({
+const torch = ({ name, what, device, dtype, tolerance, precision, lacks }: TorchSystem): System => ({
   name,
   what,
   device,
   installed: false,
   tolerance,
+  precision,
   lacks: (workload) => {
     if (!workload.network) return "it is told workloads of the list only";
     if (torchVersion() === "") return `${python} has no torch (MDL_BENCH_PYTHON names another Python)`;
@@ -98,7 +99,8 @@ export const torchCudaF16: System = torch({
   what: "PyTorch on a CUDA GPU, weights and activations in f16: less than what others compute",
   device: "cuda",
   dtype: "float16",
-  tolerance: 3e-2,
+  tolerance: HALF_TOLERANCE,
+  precision: "f16",
   lacks: ({ training }) => (training ? "it would need a loss scale" : lacksCuda()),
 });
 

@@ -49,6 +49,8 @@ export interface Target {
     readonly wide: number;
     /** Sets of threads that share out the terms of a tile. */
     readonly slices: number;
+    /** Turns that are loaded into registers while one is multiplied; none where it is not said. */
+    readonly ahead?: number;
   };
   /**
    * Where the first factor is read element by element, as an image with channels first is: bringing it is what takes the time, and
@@ -60,6 +62,11 @@ export interface Target {
    * half as often.
    */
   readonly broad?: { readonly from: number; readonly tile: Target["tile"] };
+  /**
+   * Where both factors lie side by side in memory, sums have `terms` and more, and there are `from` of it and more: a tile that
+   * loads ahead, since there is little to work out for a load and nothing else to do while it is on its way.
+   */
+  readonly deep?: { readonly terms: number; readonly from: number; readonly tile: Target["tile"] };
   /**
    * For calls where those are too few to keep the device busy: a smaller tile, where there are fewer than `below` of it. Where sizes
    * are open, products have a kernel for either, and a call runs one of them.
@@ -192,6 +199,11 @@ export const gpuNvidia: Target = {
   tile: { rows: 64, cols: 64, depth: 16, high: 8, wide: 8, slices: 1 },
   scattered: undefined,
   broad: { from: 96, tile: { rows: 64, cols: 128, depth: 16, high: 8, wide: 8, slices: 1 } },
+  deep: {
+    terms: 1024,
+    from: 128,
+    tile: { rows: 64, cols: 64, depth: 8, high: 8, wide: 8, slices: 2, ahead: 1 },
+  },
   few: { below: 1024, tile: gpu.tile },
 };
 /** Operations of a product from which a copy of what it reads, or a text of its own, is next to nothing of it. */

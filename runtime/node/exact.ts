@@ -5,5 +5,8 @@ import { startDawn } from "../core/node.ts";
 /** Dawn cuts timestamps to steps of 65 µs where nobody asks for finer ones: a page may not tell by them what else runs. */
 const EXACT = ["disable-dawn-features=timestamp_quantization"];
 
-/** The process's Dawn. Rejects with an UnsupportedError. */
-export const requestExactGpu = (): Promise<GPU> => startDawn(EXACT);
+/**
+ * The process's Dawn, with `features` (Dawn's own toggles: `allow_unsafe_apis`) beside. Rejects with an UnsupportedError.
+ */
+export const requestExactGpu = (features: readonly string[] = []): Promise<GPU> =>
+  startDawn(features.length > 0 ? [...EXACT, `enable-dawn-features=${features.join(",")}`] : EXACT);

@@ -163,6 +163,7 @@ describe("workloads", () => {
     expect(systems.map((s) => s.name)).toEqual([
       ...[
         "mdl",
+        "mdl-f16",
         "ort-webgpu",
         "ort-wasm",
         "ort-cpu",

@@ -1,4 +1,4 @@
-// Products by matrices of a subgroup (7-schedule/contraction/matrix.ts), on an adapter that has none: by kernels in whose text
+// Products by matrices of a subgroup (7-schedule/contraction/matrix.ts); on an adapter that has none by kernels in whose text
 // plain functions stand for them (test/support/matrices.ts). What is multiplied is f16 already, so that nothing but the order of
 // sums in f32 tells results from the reference's.
 import { afterEach, describe, expect, it } from "vitest";
@@ -13,7 +13,7 @@ import { budget, firstSeed, untilTimeIsUp } from "../support/budget.ts";
 import { type TestDevice, testDevice } from "../support/device.ts";
 import { projectFile } from "../support/files.ts";
 import { disagreement, expectedOf, GraphNet } from "../support/graphs.ts";
-import { emulatedMatrices } from "../support/matrices.ts";
+import { matricesFor } from "../support/matrices.ts";
 import { compileText } from "../support/module.ts";
 import { drawDense, randomFrom } from "../support/opcheck.ts";
 
@@ -57,7 +57,7 @@ async function check(
   device: GPUDevice,
   source: string,
   shapes: readonly Readonly<Record<string, readonly number[]>>[],
-  { seed = 1, target = emulatedMatrices(), pick, kernels = /contraction\.matrix/, rtol }: Wanted = {},
+  { seed = 1, target = matricesFor(device), pick, kernels = /contraction\.matrix/, rtol }: Wanted = {},
 ): Promise<void> {
   const c = compileText(source, { targets: [target], ...(pick ? { pick } : {}) });
   expect(c.emit("kernels", target.name)).toMatch(kernels);
@@ -266,7 +266,7 @@ it.for(wholes)(
   "$model computes what it does in f32, to f16's digits",
   async ({ file, model, set, sizes }, context) => {
     const { device } = await halfDevice(context);
-    const matrices = emulatedMatrices({ fastShared: false });
+    const matrices = matricesFor(device, { fastShared: false });
     const { artefact, emit } = compile(projectFile(`dsl-examples/${file}.mdl`), `${file}.mdl`, {
       model,
       set,
@@ -309,7 +309,7 @@ model Small() {
   }
 }
 train fit for Small { minimize loss; with adamw(lr = 1e-2) }`;
-  const matrices = emulatedMatrices();
+  const matrices = matricesFor(device);
   const made = compileText(source, { targets: [matrices, own], entries: ["fit_step"] });
   // Forward, and both gradients of a convolution, which stand beside each other.
   expect(

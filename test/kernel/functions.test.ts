@@ -109,7 +109,7 @@ function dtypesOf(fn: string): readonly DType[] {
   if (fn.startsWith("cast_")) return ["f32", "i32", "u32", "bool"];
   return ["f32"];
 }
-const casts = ["cast_f32", "cast_i32", "cast_u32", "cast_bool"];
+const casts = ["cast_f16", "cast_f32", "cast_i32", "cast_u32", "cast_bool"];
 
 /** A kernel that calls a function on what it reads, so that nothing is a constant. */
 function kernelOf(fn: string, t: DType, width: 1 | 4): string {
@@ -133,8 +133,8 @@ function kernelOf(fn: string, t: DType, width: 1 | 4): string {
       ? `select(${zero}, ${type("u32")}(1u), ${text})`
       : result === "u32"
         ? text
-        : `bitcast<${type("u32")}>(${text})`;
-  return `${[...(preludes?.values() ?? [])].join("\n")}
+        : `bitcast<${type("u32")}>(${result === "f16" ? `${type("f32")}(${text})` : text})`;
+  return `${result === "f16" ? "enable f16;\n" : ""}${[...(preludes?.values() ?? [])].join("\n")}
 @group(0) @binding(0) var<storage, read_write> a: array<${type("u32")}>;
 @compute @workgroup_size(1) fn main() {
 ${dtypes.map((d, i) => `  let x${i}: ${type(d)} = ${from(i, d)};`).join("\n")}

@@ -38,10 +38,13 @@ export function lacking(program: Program, { features }: Pick<GPUDevice, "feature
   return missing.length > 0 ? `the adapter has no ${[...new Set(missing)].join(", ")}` : undefined;
 }
 
+/** Dawn's toggles of `MDL_TEST_DAWN`, for devices that have what it does not offer unasked: `allow_unsafe_apis`. */
+const DAWN_FEATURES = (process.env["MDL_TEST_DAWN"] ?? "").split(",").filter(Boolean);
+
 /** The adapter of tests, or null. */
 export async function requestTestAdapter(): Promise<GPUAdapter | null> {
   // Dispatches of tests are shorter than the steps that timestamps are cut to otherwise.
-  return disguised(await requestExactGpu()).requestAdapter();
+  return disguised(await requestExactGpu(DAWN_FEATURES)).requestAdapter();
 }
 
 async function openDevice(): Promise<TestDevice | string> {

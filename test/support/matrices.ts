@@ -28,6 +28,15 @@ export function emulatedMatrices(changed: Partial<Target> = {}): Target {
   };
 }
 
+/** The target for matrices: the real one on a device that has them (DAWN_FEATURES in test/support/device.ts), else in place of it. */
+export function matricesFor(
+  { features }: Pick<GPUDevice, "features">,
+  changed: Partial<Target> = {},
+): Target {
+  const real = gpuMatrix.requires.features.every((f) => features.has(f));
+  return real ? { ...withPrecision(gpuMatrix, "f16"), ...changed } : emulatedMatrices(changed);
+}
+
 /** A text in which every lane has its part of each matrix in variables. */
 export function emulated(text: string): string {
   const made = new Map<string, string>();

@@ -626,6 +626,7 @@ const spellings: Readonly<Record<ScalarFunctionName, Spell>> = {
   inside: (_t, w, x, extent) => `${typeName("u32", w)}(${x}) < ${typeName("u32", w)}(${extent})`,
   select: (_t, _w, c, x, y) => `select(${y}, ${x}, ${c})`,
   shift_right: infix(">>"),
+  to_f16: (_t, w, x) => `${typeName("f16", w)}(${x})`,
   unpack_f16: own("unpack_f16"),
   unpack_i8: signed(8),
   unpack_i4: signed(4),

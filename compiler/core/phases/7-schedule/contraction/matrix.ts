@@ -20,7 +20,7 @@ import { emitterFor, finish, groupName, laneX } from "../common.ts";
 import type { Family, Job, Launch } from "../family.ts";
 import { costOf, describe, type Nest } from "./nest.ts";
 import { Cut, Parts, splitsOf, type TileCounts, tileCounts } from "./split.ts";
-import { Places, readingOf, type Sides, Staging } from "./staging.ts";
+import { Places, readingOf, type Sides, Staging, stridesOf } from "./staging.ts";
 import { isLong, SERIAL } from "./sums.ts";
 
 /** `high`, `wide`: rows and columns of a subgroup. */
@@ -103,7 +103,15 @@ const subgroupsOf = (t: Tile): number => (t.rows / t.high) * (t.cols / t.wide);
 function sidesOf(t: Tile) {
   const { rows, cols, depth } = t;
   const threads = subgroupsOf(t) * LANES;
-  return { rows, cols, depth, pitch: rows + PAD, colPitch: cols + PAD, threads } satisfies Sides;
+  return {
+    rows,
+    cols,
+    depth,
+    pitch: rows + PAD,
+    colPitch: cols + PAD,
+    rowPitch: depth + PAD,
+    threads,
+  } satisfies Sides;
 }
 const tilesOf = (t: Tile, n: Nest): TileCounts => tileCounts(n, t.rows, t.cols);
 
@@ -117,8 +125,9 @@ function matrixTiles(job: Job, n: Nest, t: Tile, parts: Parts): Launch {
 
   const held = new Matrices(em, t, window, job.ctx.target);
   const places = new Places(em, n, row0, col0);
+  const readings = n.segments.map((q) => readingOf(em, n, q, sides));
   const stagings = n.segments.map(
-    (q) => new Staging(em, n, q, readingOf(em, n, q, sides), sides, held.tileA, held.tileB, places),
+    (q, i) => new Staging(em, n, q, readings[i], sides, held.tileA, held.tileB, places),
   );
   const turns = (staging: Staging, from: X, end: X): void =>
     em.loop(
@@ -128,7 +137,7 @@ function matrixTiles(job: Job, n: Nest, t: Tile, parts: Parts): Launch {
       () => {
         staging.put(staging.load());
         em.put({ k: "barrier" });
-        held.multiply();
+        held.multiply(stridesOf(readings[stagings.indexOf(staging)], sides));
         em.put({ k: "barrier" });
       },
       from,
@@ -240,11 +249,14 @@ class Matrices {
     this.t = t;
     this.unit = unit;
     this.window = window;
-    const { pitch, colPitch } = sidesOf(t);
+    const { pitch, colPitch, rowPitch } = sidesOf(t);
     const subgroups = subgroupsOf(t);
-    this.tileA = em.shared("tile_a", "f16", 1, pitch * t.depth);
-    this.tileB = em.shared("tile_b", "f16", 1, colPitch * t.depth);
-    const room = limitOf(target, "maxComputeWorkgroupStorageSize") - (pitch + colPitch) * t.depth * 2;
+    // Either way that a first factor may lie.
+    const sizeA = Math.max(pitch * t.depth, rowPitch * t.rows);
+    const sizeB = colPitch * t.depth;
+    this.tileA = em.shared("tile_a", "f16", 1, sizeA);
+    this.tileB = em.shared("tile_b", "f16", 1, sizeB);
+    const room = limitOf(target, "maxComputeWorkgroupStorageSize") - (sizeA + sizeB) * 2;
     const sizeOf = (matrices: number): number => unit.rows * (matrices * unit.cols + SUMS_PAD);
     let together = t.wide / unit.cols;
     while (together > 1 && subgroups * sizeOf(together) * 4 > room) together /= 2;
@@ -302,12 +314,15 @@ class Matrices {
       }),
     );
   }
-  /** Adds the products of what is staged. */
-  multiply(): void {
+  /** Adds the products of what is staged, the first factor's rows and terms so far apart. */
+  multiply({ row, term }: ReturnType<typeof stridesOf>): void {
     const { em, t, unit, results } = this;
-    const { pitch, colPitch } = sidesOf(t);
+    const { colPitch } = sidesOf(t);
+    const order =
+      row === 1 ? ({ stride: term, along: "columns" } as const) : ({ stride: row, along: "rows" } as const);
     const terms = (kk: X): void => {
-      const a0 = em.let("at_a", bin("+", bin("*", kk, lit(pitch)), this.left));
+      const by = (x: X, stride: number): X => (stride === 1 ? x : bin("*", x, lit(stride)));
+      const a0 = em.let("at_a", bin("+", by(kk, term), by(this.left, row)));
       const b0 = em.let("at_b", bin("+", bin("*", kk, lit(colPitch)), this.right));
       const rights = results[0].map((_, j) => {
         const name = em.fresh("b");
@@ -318,8 +333,8 @@ class Matrices {
       });
       results.forEach((list, i) => {
         const left = em.fresh("a");
-        const index = bin("+", a0, lit(i * unit.rows));
-        const from = { array: this.tileA.name, index, stride: pitch, along: "columns" } as const;
+        const index = bin("+", a0, lit(i * unit.rows * row));
+        const from = { array: this.tileA.name, index, ...order };
         em.put({ k: "matrix", name: left, type: this.type("left"), from });
         list.forEach((into, j) => {
           em.put({ k: "multiply", into, left, right: rights[j] });

@@ -20,8 +20,9 @@ import { decode, laneX } from "../common.ts";
 import type { Nest, Segment } from "./nest.ts";
 
 /**
- * A tile: rows x columns by `depth` terms. A term's rows lie `pitch` apart in workgroup memory, and its columns `colPitch` (side
- * by side where it is not said).
+ * A tile: rows x columns by `depth` terms. A term's rows lie side by side in workgroup memory, the next term's `pitch` further; so
+ * do columns, by `colPitch` (`cols` where it is not said). Where `rowPitch` is said, a row's terms lie side by side if they are
+ * loaded so, and rows are `rowPitch` apart.
  */
 export interface Sides {
   readonly rows: number;
@@ -29,10 +30,11 @@ export interface Sides {
   readonly depth: number;
   readonly pitch: number;
   readonly colPitch?: number;
+  readonly rowPitch?: number;
   readonly threads: number;
 }
 /** What of the first factor is loaded at once: four terms of k, four rows, or one element; and along what threads stand. */
-interface Reading {
+export interface Reading {
   readonly along: "k" | "rows";
   readonly width: 1 | 4;
   /** Axes of k; what lies side by side is last. */
@@ -64,6 +66,15 @@ export function readingOf(em: Emitter, n: Nest, q: Segment, { depth }: Sides): R
 }
 /** Elements between neighbours that one access to memory still reaches. */
 const NEAR = 4;
+
+/** How far the rows of the first factor lie apart in workgroup memory, and its terms: one of the two side by side. */
+export const stridesOf = (
+  { along, width }: Pick<Reading, "along" | "width">,
+  { pitch, rowPitch }: Sides,
+): { readonly row: number; readonly term: number } =>
+  along === "k" && width === 4 && rowPitch !== undefined
+    ? { row: rowPitch, term: 1 }
+    : { row: 1, term: pitch };
 
 /** What a thread brings of a factor: how to load it, and where it goes. */
 interface Slot {
@@ -124,7 +135,7 @@ export class Staging {
   private first(q: Segment, { along, width, k: _k }: Reading, tile: SharedArray, places: Places): Slot[] {
     const { em, n, sides } = this;
     const { s } = n;
-    const { rows, depth, pitch } = sides;
+    const { rows, depth } = sides;
     const inner = (along === "k" ? depth : rows) / width;
     return this.spread(inner, (rows * depth) / width, `a_${along}`, places).map(
       ({ near, far, step, only, key }) => {
@@ -140,10 +151,16 @@ export class Staging {
         const within = places.within(`${key} ${along}`, kX, depth);
         const term = s.iadd(s.axisValue(within), along === "k" ? 0 : step);
         const { at, linear } = this.at(term, along === "k" && width === 4);
+        const { row: byRow, term: byTerm } = stridesOf({ along, width }, sides);
         const base = places.once(`put ${key} ${along}`, () =>
-          em.let("to_a", bin("+", bin("*", kX, lit(pitch)), rowX)),
+          em.let(
+            "to_a",
+            byTerm === 1
+              ? bin("+", bin("*", rowX, lit(byRow)), kX)
+              : bin("+", bin("*", kX, lit(byTerm)), rowX),
+          ),
         );
-        const from = along === "k" ? step : step * pitch;
+        const from = step * (along === "k" ? byRow : byTerm);
         return {
           x: s.substitute(this.rounded(q.a), new Map([...at, [n.row, s.axisValue(row)]])),
           lane: width === 1 ? undefined : along === "k" ? within : row,
@@ -155,7 +172,7 @@ export class Staging {
               em.put({
                 k: "setShared",
                 name: tile.name,
-                index: bin("+", base, lit(from + u * (along === "k" ? pitch : 1))),
+                index: bin("+", base, lit(from + u * (along === "k" ? byTerm : byRow))),
                 x: part(x, u),
               });
           },
@@ -167,7 +184,8 @@ export class Staging {
   private rounded(x: Scalar): Scalar {
     const { s } = this.n;
     if (x.dtype === this.dtype) return x;
-    if (x.kind !== "call" || x.fn !== "select") return s.cast(x, this.dtype);
+    if (x.kind !== "call" || x.fn !== "select")
+      return this.dtype === "f16" ? s.call("to_f16", x) : s.cast(x, this.dtype);
     const [cond, yes, no] = x.args;
     return s.select(cond, this.rounded(yes), this.rounded(no));
   }

@@ -115,13 +115,7 @@ const TILES: readonly Tile[] = [
 ];
 /** Best first. Long sums have two sets of accumulators: of eight rows by eight columns they would take all registers. */
 function tilesFor(job: Job, n: Nest): readonly Tile[] {
-  const { tile, scattered, broad } = job.ctx.target;
-  const usual =
-    scattered && isScattered(job, n, scattered)
-      ? scattered
-      : broad && isMany(job.ctx.target, n, broad)
-        ? broad.tile
-        : tile;
+  const usual = usualTile(job, n);
   const most = isLong(n) ? 4 : Number.POSITIVE_INFINITY;
   const first: Tile = {
     rows: usual.rows,
@@ -130,13 +124,32 @@ function tilesFor(job: Job, n: Nest): readonly Tile[] {
     high: Math.min(usual.high, most),
     wide: Math.min(usual.wide, most),
     pad: FOUR.pad,
-    ahead: FOUR.ahead,
+    ahead: usual.ahead ?? FOUR.ahead,
     slices: usual.slices,
   };
   return [
     first,
     ...TILES.filter((t) => Object.entries(t).some(([what, x]) => first[what as keyof Tile] !== x)),
   ];
+}
+function usualTile(job: Job, n: Nest): Target["tile"] {
+  const { target } = job.ctx;
+  const { tile, scattered, deep, broad } = target;
+  if (scattered && isScattered(job, n, scattered)) return scattered;
+  if (deep && isMany(target, n, deep) && isDeep(job, n, deep)) return deep.tile;
+  return broad && isMany(target, n, broad) ? broad.tile : tile;
+}
+/** Whether sums have many terms, though not so many that they are two sets of registers, and fours of both factors are one load. */
+function isDeep(job: Job, n: Nest, { terms, tile }: NonNullable<Target["deep"]>): boolean {
+  if (isLong(n)) return false;
+  const em = emitterFor(job.ctx, n.s);
+  const sides = sidesOf({ ...FOUR, ...tile }, n, job.ctx.target);
+  return n.segments.every(
+    (q) =>
+      (asConst(product(q.k.map((x) => x.extent))) ?? 0) >= terms &&
+      q.k.filter((x) => !isConst(x.extent, 1)).length === 1 &&
+      readingOf(em, n, q, sides).width === 4,
+  );
 }
 /** Whether a first factor is read element by element, and a tile of so many columns uses each more often. */
 function isScattered(job: Job, n: Nest, tile: Target["tile"]): boolean {
@@ -147,7 +160,8 @@ function isScattered(job: Job, n: Nest, tile: Target["tile"]): boolean {
 }
 
 /** Whether columns fill a tile, and there are many of it. */
-function isMany(target: Target, n: Nest, { from, tile }: NonNullable<Target["broad"]>): boolean {
+type Many = { readonly from: number; readonly tile: Target["tile"] };
+function isMany(target: Target, n: Nest, { from, tile }: Many): boolean {
   const { all } = tilesOf({ ...FOUR, ...tile }, n, target);
   return isMultipleOf(n.col.extent, tile.cols) && nominal(all) >= from;
 }
