@@ -106,13 +106,15 @@ describe("products", () => {
   const CLOSED =
     "model M() { fn f(x: f32[3, M, 72], y: f32[3, 72, 136], b: f32[136]) -> f32[3, M, 136] { relu(x @ y + b) } }";
   const closed = [1, 65, 130].map((m) => ({ x: [3, m, 72], y: [3, 72, 136], b: [136] }));
-  it.for(["64x64", "64x32", "32x32", "128x64", "128x128"])(
+  it.for(["64x64", "64x64 ahead", "64x32", "32x32", "32x32 ahead", "128x64", "128x128"])(
     "by tiles of %s, with a batch",
     async (tile, context) => {
       const { device } = await halfDevice(context);
-      const [rows, cols] = tile.split("x").map(Number);
-      const pick = byMatrices((c) => c.rows === rows && c.cols === cols);
-      await check(device, CLOSED, closed, { pick, kernels: new RegExp(`contraction\\.matrix ${tile}x`) });
+      const [rows, cols] = tile.split("x").map(Number.parseFloat);
+      const ahead = tile.endsWith("ahead") ? 1 : 0;
+      const pick = byMatrices((c) => c.rows === rows && c.cols === cols && c.ahead === ahead);
+      const kernels = new RegExp(`contraction\\.matrix ${rows}x${cols}x`);
+      await check(device, CLOSED, closed, { pick, kernels });
     },
   );
 });

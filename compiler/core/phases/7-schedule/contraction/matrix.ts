@@ -23,13 +23,14 @@ import { Cut, Parts, splitsOf, type TileCounts, tileCounts } from "./split.ts";
 import { Places, readingOf, type Sides, Staging, stridesOf } from "./staging.ts";
 import { isLong, SERIAL } from "./sums.ts";
 
-/** `high`, `wide`: rows and columns of a subgroup. */
+/** `high`, `wide`: rows and columns of a subgroup. `ahead`: turns that are loaded while one is multiplied. */
 type Tile = {
   readonly rows: number;
   readonly cols: number;
   readonly depth: number;
   readonly high: number;
   readonly wide: number;
+  readonly ahead: number;
 };
 /** `split`: parts of k at most. */
 type Choice = Tile & { readonly split: number };
@@ -80,19 +81,23 @@ function gains({ ctx, group }: Job, n: Nest): boolean {
 }
 
 /** Four subgroups each, whose threads are a multiple of any subgroup's size, as Dawn asks. */
-const USUAL: Tile = { rows: 64, cols: 64, depth: 32, high: 32, wide: 32 };
-const NARROW: Tile = { rows: 64, cols: 32, depth: 32, high: 32, wide: 16 };
-const SMALL: Tile = { rows: 32, cols: 32, depth: 32, high: 16, wide: 16 };
+const USUAL: Tile = { rows: 64, cols: 64, depth: 32, high: 32, wide: 32, ahead: 0 };
+const NARROW: Tile = { rows: 64, cols: 32, depth: 32, high: 32, wide: 16, ahead: 0 };
+const SMALL: Tile = { rows: 32, cols: 32, depth: 32, high: 16, wide: 16, ahead: 0 };
+/** What a turn loads is on its way while the one before is multiplied. */
+const AHEAD: readonly Tile[] = [USUAL, SMALL].map((t) => ({ ...t, ahead: 1 }));
 /** Read each factor less often, and keep fewer workgroups busy. */
 const LARGE: readonly Tile[] = [
-  { rows: 128, cols: 64, depth: 16, high: 64, wide: 32 },
-  { rows: 128, cols: 128, depth: 16, high: 64, wide: 64 },
+  { rows: 128, cols: 64, depth: 16, high: 64, wide: 32, ahead: 0 },
+  { rows: 128, cols: 128, depth: 16, high: 64, wide: 64, ahead: 0 },
 ];
 /** Best first. Totals of long sums are registers beside those of the matrices: of a large tile there would be too few. */
 function tilesFor(n: Nest): readonly Tile[] {
   const narrow = (asConst(n.col.extent) ?? NARROW.cols + 1) <= NARROW.cols;
   const [first, second] = narrow ? [NARROW, USUAL] : [USUAL, NARROW];
-  return [first, second, SMALL, ...(isLong(n) ? [] : LARGE)];
+  // Lanes come to matrices together, so what is multiplied before the first turn must be zeros: nobody has staged before.
+  const fresh = n.segments.length === 1 && !isLong(n);
+  return [first, second, SMALL, ...(fresh ? AHEAD : []), ...(isLong(n) ? [] : LARGE)];
 }
 
 /** Elements between a term's rows and the next's, beyond these: lines that a subgroup reads at once lie in other banks. */
@@ -129,19 +134,11 @@ function matrixTiles(job: Job, n: Nest, t: Tile, parts: Parts): Launch {
   const stagings = n.segments.map(
     (q, i) => new Staging(em, n, q, readings[i], sides, held.tileA, held.tileB, places),
   );
-  const turns = (staging: Staging, from: X, end: X): void =>
-    em.loop(
-      staging.turn,
-      "turn",
-      end,
-      () => {
-        staging.put(staging.load());
-        em.put({ k: "barrier" });
-        held.multiply(stridesOf(readings[stagings.indexOf(staging)], sides));
-        em.put({ k: "barrier" });
-      },
-      from,
-    );
+  const turns = (staging: Staging, from: X, end: X): void => {
+    const multiply = (): void => held.multiply(stridesOf(readings[stagings.indexOf(staging)], sides));
+    if (t.ahead === 0) staging.loop(from, end, multiply);
+    else staging.loopAhead(from, end, false, multiply);
+  };
   const totals = isLong(n) ? held.taken.map(() => totalOf(em, window)) : undefined;
   if (!totals) held.begin();
   for (const staging of stagings) {

@@ -295,6 +295,47 @@ export class Staging {
       if (only) em.put({ k: "if", cond: only, body: em.pop() });
     });
   }
+  /** A loop over turns, each of which is staged for all threads before `multiply`. */
+  loop(from: X, end: X, multiply: (turn: X) => void): void {
+    const { em, turn } = this;
+    em.loop(
+      turn,
+      "turn",
+      end,
+      (x) => {
+        this.stage(this.load());
+        multiply(x);
+        em.put({ k: "barrier" });
+      },
+      from,
+    );
+  }
+  /**
+   * The same; what a turn loads waits in registers while the one before is multiplied, and the last is loaded twice. Before the first
+   * there is nothing but zeros, unless somebody has `staged` before.
+   */
+  loopAhead(from: X, end: X, staged: boolean, multiply: (turn: X) => void): void {
+    const { em, turn } = this;
+    em.loop(
+      undefined,
+      "turn",
+      bin("+", end, lit(1)),
+      (x) => {
+        em.bind(turn, em.let("now", call("min", [x, bin("-", end, lit(1))], "i32")));
+        const loaded = this.load();
+        if (staged) em.push();
+        multiply(x);
+        if (staged) em.put({ k: "if", cond: bin("<", from, x), body: em.pop() });
+        em.put({ k: "barrier" });
+        this.stage(loaded);
+      },
+      from,
+    );
+  }
+  private stage(loaded: readonly X[]): void {
+    this.put(loaded);
+    this.em.put({ k: "barrier" });
+  }
   get widths(): readonly (1 | 4)[] {
     return this.slots.map((s) => s.width);
   }

@@ -257,39 +257,12 @@ function workgroupTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): La
         body,
       });
     };
-    if (t.ahead === 0)
-      em.loop(
-        staging.turn,
-        "turn",
-        end,
-        (turn) => {
-          staging.put(staging.load());
-          em.put({ k: "barrier" });
-          multiply();
-          flush(turn);
-          em.put({ k: "barrier" });
-        },
-        from,
-      );
-    // What a turn loads waits in registers while the one before is multiplied; the last is loaded twice.
-    else
-      em.loop(
-        undefined,
-        "turn",
-        bin("+", end, lit(1)),
-        (turn) => {
-          em.bind(staging.turn, em.let("now", call("min", [turn, bin("-", end, lit(1))], "i32")));
-          const loaded = staging.load();
-          em.push();
-          multiply();
-          flush(turn);
-          em.put({ k: "if", cond: bin("<", from, turn), body: em.pop() });
-          em.put({ k: "barrier" });
-          staging.put(loaded);
-          em.put({ k: "barrier" });
-        },
-        from,
-      );
+    const sum = (turn: X): void => {
+      multiply();
+      flush(turn);
+    };
+    if (t.ahead === 0) staging.loop(from, end, sum);
+    else staging.loopAhead(from, end, stagings.length > 1, sum);
   }
   long?.finish();
   if (slice) {
