@@ -119,6 +119,15 @@ describe("products", () => {
   );
 });
 
+it("calls with few tiles have smaller ones, by a kernel of their own", async (context) => {
+  const { device } = await halfDevice(context);
+  const few = { below: 5, tile: { rows: 32, cols: 32, depth: 32, high: 4, wide: 4, slices: 2 } };
+  const source = `model M() { fn f(x: f32[M, 80], y: f32[80, 64]) -> f32[M, 64] { relu(x @ y) } }`;
+  const shapes = [1, 33, 64, 65, 200].map((m) => ({ x: [m, 80], y: [80, 64] }));
+  const kernels = /matrix 64x64x[\s\S]*matrix 32x32x/;
+  await check(device, source, shapes, { target: matricesFor(device, { few }), kernels });
+});
+
 it("sums of products share their matrices", async (context) => {
   const { device } = await halfDevice(context);
   const source = `model M() { fn f(x: f32[M, 40], y: f32[40, 48], v: f32[M, K], w: f32[K, 48]) -> f32[M, 48] { tanh(x @ y + v @ w) } }`;

@@ -1,7 +1,7 @@
 // Contractions by the matrix unit of subgroups: both factors are staged as f16 in workgroup memory, each subgroup multiplies its
 // part of the tile in matrices that its lanes hold together, and sums stay f32 all the way. For targets with such a unit, where
 // products may round what they read. In: a nest. Out: one launch, or two where k is cut.
-import { asConst, type Dim, product } from "../../../dims/dim.ts";
+import { asConst, type Dim, mul, product } from "../../../dims/dim.ts";
 import {
   bin,
   call,
@@ -19,7 +19,17 @@ import { limitOf, type Target } from "../../../targets.ts";
 import { emitterFor, finish, groupName, laneX } from "../common.ts";
 import type { Family, Job, Launch } from "../family.ts";
 import { costOf, describe, type Nest } from "./nest.ts";
-import { Cut, Parts, splitsOf, type TileCounts, tileCounts } from "./split.ts";
+import {
+  Cut,
+  type CutTile,
+  cutTiles,
+  type Fewer,
+  fewOf,
+  launchesOf,
+  type Parts,
+  type TileCounts,
+  tileCounts,
+} from "./split.ts";
 import { Places, readingOf, type Sides, Staging, stridesOf } from "./staging.ts";
 import { isLong, SERIAL } from "./sums.ts";
 
@@ -32,22 +42,25 @@ type Tile = {
   readonly wide: number;
   readonly ahead: number;
 };
-/** `split`: parts of k at most. */
-type Choice = Tile & { readonly split: number };
 
-export const matrixFamily: Family<Choice> = {
+export const matrixFamily: Family<CutTile<Tile>> = {
   name: "contraction.matrix",
   choices(job) {
     const nest = job.group.kind === "contraction" ? job.nest() : undefined;
     if (!nest || !gains(job, nest)) return [];
-    return tilesFor(nest).flatMap((t) =>
-      splitsOf(job, nest, tilesOf(t, nest).all).map((split) => ({ ...t, split })),
-    );
+    const countsOf = (t: Tile): TileCounts => tilesOf(t, nest);
+    return cutTiles(job, nest, tilesFor(nest), fewerOf(job.ctx.target, nest), countsOf, () => true);
   },
   lower(job, choice) {
     const n = job.nest() as Nest;
-    const parts = new Parts(job, n, Parts.countOf(job, n, choice.split, tilesOf(choice, n).all));
-    return parts.launches(matrixTiles(job, n, choice, parts));
+    return launchesOf(
+      job,
+      n,
+      choice,
+      fewerOf(job.ctx.target, n),
+      (t) => tilesOf(t, n),
+      (t, parts, when) => matrixTiles(job, n, t, parts, when),
+    );
   },
 };
 
@@ -84,20 +97,25 @@ function gains({ ctx, group }: Job, n: Nest): boolean {
 const USUAL: Tile = { rows: 64, cols: 64, depth: 32, high: 32, wide: 32, ahead: 0 };
 const NARROW: Tile = { rows: 64, cols: 32, depth: 32, high: 32, wide: 16, ahead: 0 };
 const SMALL: Tile = { rows: 32, cols: 32, depth: 32, high: 16, wide: 16, ahead: 0 };
-/** What a turn loads is on its way while the one before is multiplied. */
-const AHEAD: readonly Tile[] = [USUAL, SMALL].map((t) => ({ ...t, ahead: 1 }));
 /** Read each factor less often, and keep fewer workgroups busy. */
 const LARGE: readonly Tile[] = [
   { rows: 128, cols: 64, depth: 16, high: 64, wide: 32, ahead: 0 },
   { rows: 128, cols: 128, depth: 16, high: 64, wide: 64, ahead: 0 },
 ];
+/** Lanes come to matrices together, so what is multiplied before the first turn must be zeros: nobody has staged before. */
+const aheadIn = (n: Nest): 0 | 1 => (n.segments.length === 1 && !isLong(n) ? 1 : 0);
 /** Best first. Totals of long sums are registers beside those of the matrices: of a large tile there would be too few. */
 function tilesFor(n: Nest): readonly Tile[] {
   const narrow = (asConst(n.col.extent) ?? NARROW.cols + 1) <= NARROW.cols;
-  const [first, second] = narrow ? [NARROW, USUAL] : [USUAL, NARROW];
-  // Lanes come to matrices together, so what is multiplied before the first turn must be zeros: nobody has staged before.
-  const fresh = n.segments.length === 1 && !isLong(n);
-  return [first, second, SMALL, ...(fresh ? AHEAD : []), ...(isLong(n) ? [] : LARGE)];
+  const usual = narrow ? [NARROW, USUAL] : [USUAL, NARROW];
+  const ahead = aheadIn(n) === 1 ? [USUAL, SMALL].map((t) => ({ ...t, ahead: 1 })) : [];
+  return [...usual, SMALL, ...ahead, ...(isLong(n) ? [] : LARGE)];
+}
+/** Where there are few tiles, each waits for its loads alone. */
+function fewerOf({ few }: Target, n: Nest): Fewer<Tile> | undefined {
+  if (!few) return undefined;
+  const tile = { ...SMALL, ahead: aheadIn(n) };
+  return { tile, when: fewOf(tilesOf(tile, n), few.below) };
 }
 
 /** Elements between a term's rows and the next's, beyond these: lines that a subgroup reads at once lie in other banks. */
@@ -120,7 +138,8 @@ function sidesOf(t: Tile) {
 }
 const tilesOf = (t: Tile, n: Nest): TileCounts => tileCounts(n, t.rows, t.cols);
 
-function matrixTiles(job: Job, n: Nest, t: Tile, parts: Parts): Launch {
+/** `when`: 1 for calls that this is for, 0 for others. */
+function matrixTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): Launch {
   const { s, window } = n;
   const em = emitterFor(job.ctx, s);
   const sides = sidesOf(t);
@@ -184,7 +203,7 @@ function matrixTiles(job: Job, n: Nest, t: Tile, parts: Parts): Launch {
     name: groupName(job.group),
     family: `contraction.matrix ${t.rows}x${t.cols}x${t.depth}, ${t.high}x${t.wide} a subgroup`,
     workgroup: sides.threads,
-    groups: cut.groups,
+    groups: mul(cut.groups, when),
     cost: costOf(n),
     nest: describe(n, `workgroup tile ${t.rows} rows x ${t.cols} columns x ${t.depth}`),
   });

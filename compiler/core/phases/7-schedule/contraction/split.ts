@@ -124,6 +124,62 @@ export function tileCounts(n: Nest, rows: number, cols: number): TileCounts {
   return { rowTiles, colTiles, all: mul(rowTiles, colTiles, n.batch.extent) };
 }
 
+/** 1 where a call has fewer than `below` of them, else 0. */
+export const fewOf = ({ all }: TileCounts, below: number): Dim => sub(1, min(1, floorDiv(all, below)));
+
+/** Tiles that a family would take, each with its number of parts; `few`: 1 where calls with few tiles have a kernel of their own. */
+export type CutTile<T> = T & { readonly split: number; readonly few: 0 | 1 };
+/** For calls where the usual tiles would be few: a smaller one, and which calls these are. */
+export interface Fewer<T> {
+  readonly tile: T;
+  readonly when: Dim;
+}
+/**
+ * Best first: where it follows from the sizes of a call which of two tiles is, both; then each by itself, whole and in parts. What
+ * is not the best must be `possible`.
+ */
+export function cutTiles<T extends object>(
+  job: Job,
+  n: Nest,
+  [first, ...others]: readonly T[],
+  fewer: Fewer<T> | undefined,
+  countsOf: (t: T) => TileCounts,
+  possible: (t: T) => boolean,
+): readonly CutTile<T>[] {
+  const cut = (t: T): CutTile<T>[] =>
+    splitsOf(job, n, countsOf(t).all).map((split) => ({ ...t, split, few: 0 }));
+  const open = fewer !== undefined && asConst(fewer.when) === undefined;
+  // Of sizes that are known, the better of the two.
+  const main = fewer && isConst(fewer.when, 1) ? fewer.tile : first;
+  return [
+    ...(open ? splitsOf(job, n, countsOf(fewer.tile).all).slice(0, 1) : []).map(
+      (split): CutTile<T> => ({ ...first, split, few: 1 }),
+    ),
+    ...cut(main),
+    ...[first, ...others].filter((t) => t !== main && possible(t)).flatMap(cut),
+  ];
+}
+/** The launches of such a tile, or of two: `emit` makes a kernel, for calls where `when` is 1. */
+export function launchesOf<T>(
+  job: Job,
+  n: Nest,
+  choice: CutTile<T>,
+  fewer: Fewer<T> | undefined,
+  countsOf: (t: T) => TileCounts,
+  emit: (t: T, parts: Parts, when: Dim) => Launch,
+): Launches {
+  const countFor = (t: T): Dim => Parts.countOf(job, n, choice.split, countsOf(t).all);
+  if (choice.few === 0 || !fewer) {
+    const parts = new Parts(job, n, countFor(choice));
+    return parts.launches(emit(choice, parts, dim(1)));
+  }
+  // What adds up parts is the same for both.
+  const { tile, when } = fewer;
+  const many = sub(1, when);
+  const parts = new Parts(job, n, add(mul(many, countFor(choice)), mul(when, countFor(tile))));
+  return parts.launches(emit(choice, parts, many), emit(tile, parts, when));
+}
+
 /** The tiles of one kernel, cut or whole: which tile a workgroup has, what it sums, and where that goes. */
 export class Cut {
   /** The tile by number. */

@@ -1,25 +1,23 @@
 // Contractions as tiles in workgroup memory: both factors are staged, each thread owns some rows x columns of the tile.
 // In: a nest. Out: one launch, or two where k is cut.
-import {
-  add,
-  asConst,
-  type Dim,
-  dim,
-  floorDiv,
-  isConst,
-  isMultipleOf,
-  min,
-  mul,
-  product,
-  sub,
-} from "../../../dims/dim.ts";
-import { bin, call, lit, type Stmt, sharedAt, variable, widen, type X } from "../../../kernel/code.ts";
+import { asConst, type Dim, isConst, isMultipleOf, mul, product } from "../../../dims/dim.ts";
+import { bin, lit, type Stmt, sharedAt, variable, widen, type X } from "../../../kernel/code.ts";
 import type { Emitter } from "../../../kernel/emitter.ts";
 import { limitOf, type Target } from "../../../targets.ts";
 import { emitterFor, finish, groupName, laneX, nominal } from "../common.ts";
 import type { Family, Job, Launch } from "../family.ts";
 import { costOf, describe, type Nest } from "./nest.ts";
-import { Cut, Parts, splitsOf, type TileCounts, tileCounts } from "./split.ts";
+import {
+  Cut,
+  type CutTile,
+  cutTiles,
+  type Fewer,
+  fewOf,
+  launchesOf,
+  type Parts,
+  type TileCounts,
+  tileCounts,
+} from "./split.ts";
 import { Places, readingOf, type Sides, Staging } from "./staging.ts";
 import { isLong, longSum, SERIAL } from "./sums.ts";
 
@@ -38,69 +36,48 @@ type Tile = {
   readonly ahead: number;
   readonly slices: number;
 };
-/**
- * `split`: parts of k at most. `few`: 1 where calls that have few tiles take the target's smaller ones instead, by a kernel of
- * their own.
- */
-type Choice = Tile & { readonly split: number; readonly few: 0 | 1 };
 
-export const tileFamily: Family<Choice> = {
+export const tileFamily: Family<CutTile<Tile>> = {
   name: "contraction.tile",
   version: 2,
   choices(job) {
     const nest = job.group.kind === "contraction" ? job.nest() : undefined;
     if (!nest) return [];
     const { target } = job.ctx;
-    const [first, ...others] = tilesFor(job, nest);
-    const small = smallTile(target, nest);
-    // Of sizes that are known, the better of the two.
-    const few = small && fewTiles(target, small, nest);
-    const main = few && isConst(few, 1) ? small : first;
-    const cut = (t: Tile): Choice[] =>
-      splitsOf(job, nest, tilesOf(t, nest, target).all).map((split) => ({ ...t, split, few: 0 }));
-    const either =
-      few && asConst(few) === undefined ? splitsOf(job, nest, tilesOf(small, nest, target).all) : [];
-    return [
-      ...either.slice(0, 1).map((split): Choice => ({ ...first, split, few: 1 })),
-      ...cut(main),
-      ...[first, ...others].filter((t) => t !== main && fits(t, nest, target)).flatMap(cut),
-    ];
+    return cutTiles(
+      job,
+      nest,
+      tilesFor(job, nest),
+      fewerOf(target, nest),
+      (t) => tilesOf(t, nest, target),
+      (t) => fits(t, nest, target),
+    );
   },
   lower(job, choice) {
     const n = job.nest() as Nest;
     const { target } = job.ctx;
-    const countFor = (t: Tile): Dim => Parts.countOf(job, n, choice.split, tilesOf(t, n, target).all);
-    const small = choice.few === 1 ? smallTile(target, n) : undefined;
-    if (!small) {
-      const parts = new Parts(job, n, countFor(choice));
-      return parts.launches(workgroupTiles(job, n, choice, parts, dim(1)));
-    }
-    // What adds up parts is the same for both.
-    const few = fewTiles(target, small, n);
-    const many = sub(1, few);
-    const parts = new Parts(job, n, add(mul(many, countFor(choice)), mul(few, countFor(small))));
-    return parts.launches(
-      workgroupTiles(job, n, choice, parts, many),
-      workgroupTiles(job, n, small, parts, few),
+    return launchesOf(
+      job,
+      n,
+      choice,
+      fewerOf(target, n),
+      (t) => tilesOf(t, n, target),
+      (t, parts, when) => workgroupTiles(job, n, t, parts, when),
     );
   },
 };
 
 /** The target's tile for calls that have few of the usual one; undefined where long sums take the registers. */
-function smallTile({ few }: Target, n: Nest): Tile | undefined {
+function fewerOf(target: Target, n: Nest): Fewer<Tile> | undefined {
+  const { few } = target;
   if (!few || isLong(n)) return undefined;
-  return { ...FOUR, ...few.tile, depth: isShort(n) ? SHORT : few.tile.depth };
+  const tile = { ...FOUR, ...few.tile, depth: isShort(n) ? SHORT : few.tile.depth };
+  return { tile, when: fewOf(tilesOf(tile, n, target), few.below) };
 }
 /** Sums that a turn of so many terms holds: a deeper one would be half empty. */
 const SHORT = 16;
 const isShort = (n: Nest): boolean =>
   n.segments.every((q) => (asConst(product(q.k.map((x) => x.extent))) ?? SHORT + 1) <= SHORT);
-/** 1 where a call has few of the small tiles, else 0. */
-function fewTiles(target: Target, small: Tile, n: Nest): Dim {
-  const { all } = tilesOf(small, n, target);
-  return sub(1, min(1, floorDiv(all, target.few?.below ?? 1)));
-}
-
 const FOUR = { high: 4, wide: 4, pad: 4, ahead: 0, slices: 1 };
 const EIGHT = { high: 8, wide: 8, pad: 4, ahead: 0, slices: 1 };
 const TILES: readonly Tile[] = [
@@ -109,6 +86,8 @@ const TILES: readonly Tile[] = [
   { rows: 64, cols: 64, depth: 16, ...FOUR },
   { rows: 64, cols: 64, depth: 16, ...EIGHT },
   { rows: 64, cols: 64, depth: 16, ...EIGHT, slices: 2 },
+  { rows: 64, cols: 64, depth: 16, ...EIGHT, wide: 4, slices: 2, ahead: 1 },
+  { rows: 64, cols: 64, depth: 8, ...EIGHT, slices: 2, ahead: 1 },
   { rows: 64, cols: 32, depth: 16, ...FOUR },
   { rows: 32, cols: 32, depth: 16, ...FOUR },
   { rows: 16, cols: 64, depth: 16, ...FOUR },
