@@ -62,8 +62,8 @@ npm run bench -- --estimate CHIP,… --spills [--above N] [--json FILE] [--resul
 Times what the compiler makes, and its peers on the same machine, after their results were checked; prints a table.
 
   --only a,b        of the workloads (a_matmul1024 … g_train, vgg16, gpt_token, …), or of the rows of other tables
-  --systems a,b     of mdl, ort-webgpu, ort-wasm, ort-cpu, tfjs-webgpu, tfjs-wasm, jax-webgpu, torch-cpu, torch-cuda,
-                    torch-cuda-f16, hand
+  --systems a,b     of mdl, mdl-f16, ort-webgpu, ort-wasm, ort-cpu, tfjs-webgpu, tfjs-wasm, jax-webgpu, torch-cpu,
+                    torch-cuda, torch-cuda-f16, hand
   --quick           the first seven workloads, one start and little sampling: under five minutes, to see that it works
   --starts N        cold starts of each at most (3); --rounds N turns of the systems of a workload (5); --seconds S
                     of sampling in a turn (1.5)

@@ -234,7 +234,7 @@ export const cpuSubgroup: Target = {
 
 /**
  * NVIDIA's devices where Dawn's experimental feature is allowed (`enable-dawn-features=allow_unsafe_apis`; in Chromium,
- * `--enable-unsafe-webgpu`). Their driver has this shape on all cards since Turing, and Node's adapters do not tell theirs.
+ * `--enable-unsafe-webgpu`). Their driver has this shape on all cards since Turing.
  * `subgroups` is asked for by the kernels that have matrices: the others were not measured with them.
  */
 export const gpuMatrix: Target = {

@@ -87,6 +87,7 @@ const TILES: readonly Tile[] = [
   { rows: 64, cols: 64, depth: 16, ...EIGHT },
   { rows: 64, cols: 64, depth: 16, ...EIGHT, slices: 2 },
   { rows: 64, cols: 64, depth: 16, ...EIGHT, wide: 4, slices: 2, ahead: 1 },
+  { rows: 64, cols: 64, depth: 16, ...EIGHT, slices: 2, ahead: 1 },
   { rows: 64, cols: 64, depth: 8, ...EIGHT, slices: 2, ahead: 1 },
   { rows: 64, cols: 32, depth: 16, ...FOUR },
   { rows: 32, cols: 32, depth: 16, ...FOUR },
