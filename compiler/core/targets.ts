@@ -168,6 +168,11 @@ export const gpu: Target = {
   tile: { rows: 32, cols: 32, depth: 32, high: 4, wide: 4, slices: 2 },
   scattered: { rows: 64, cols: 64, depth: 16, high: 4, wide: 4, slices: 1 },
   broad: { from: 256, tile: { rows: 32, cols: 64, depth: 32, high: 4, wide: 4, slices: 2 } },
+  deep: {
+    terms: 1024,
+    from: 256,
+    tile: { rows: 32, cols: 64, depth: 16, high: 4, wide: 4, slices: 1, ahead: 1 },
+  },
   literalDivisors: true,
   ways: 1,
   statements: { most: 600, shared: 600 },

@@ -45,6 +45,7 @@ type Tile = {
 
 export const matrixFamily: Family<CutTile<Tile>> = {
   name: "contraction.matrix",
+  version: 2,
   choices(job) {
     const nest = job.group.kind === "contraction" ? job.nest() : undefined;
     if (!nest || !gains(job, nest)) return [];
