@@ -312,9 +312,10 @@ export class Staging {
   }
   /**
    * The same; what a turn loads waits in registers while the one before is multiplied, and the last is loaded twice. Before the first
-   * there is nothing but zeros, unless somebody has `staged` before.
+   * there are zeros, unless somebody has staged before; where that is `guarded`, they are not multiplied, and no compiler moves
+   * the loads behind what should hide them.
    */
-  loopAhead(from: X, end: X, staged: boolean, multiply: (turn: X) => void): void {
+  loopAhead(from: X, end: X, guarded: boolean, multiply: (turn: X) => void): void {
     const { em, turn } = this;
     em.loop(
       undefined,
@@ -323,9 +324,9 @@ export class Staging {
       (x) => {
         em.bind(turn, em.let("now", call("min", [x, bin("-", end, lit(1))], "i32")));
         const loaded = this.load();
-        if (staged) em.push();
+        if (guarded) em.push();
         multiply(x);
-        if (staged) em.put({ k: "if", cond: bin("<", from, x), body: em.pop() });
+        if (guarded) em.put({ k: "if", cond: bin("<", from, x), body: em.pop() });
         em.put({ k: "barrier" });
         this.stage(loaded);
       },

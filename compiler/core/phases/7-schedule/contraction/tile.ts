@@ -242,7 +242,7 @@ function workgroupTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): La
       flush(turn);
     };
     if (t.ahead === 0) staging.loop(from, end, sum);
-    else staging.loopAhead(from, end, stagings.length > 1, sum);
+    else staging.loopAhead(from, end, true, sum);
   }
   long?.finish();
   if (slice) {
