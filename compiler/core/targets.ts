@@ -171,7 +171,7 @@ export const gpu: Target = {
   deep: {
     terms: 1024,
     from: 256,
-    tile: { rows: 32, cols: 64, depth: 16, high: 4, wide: 4, slices: 1, ahead: 1 },
+    tile: { rows: 32, cols: 64, depth: 16, high: 4, wide: 4, slices: 1 },
   },
   literalDivisors: true,
   ways: 1,
