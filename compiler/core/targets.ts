@@ -63,8 +63,8 @@ export interface Target {
    */
   readonly broad?: { readonly from: number; readonly tile: Target["tile"] };
   /**
-   * Where both factors lie side by side in memory, sums have `terms` and more, and there are `from` of it and more: there is little
-   * to work out for a load, and where it is loaded ahead, nothing else to do while it is on its way.
+   * Where four of the first factor are one load, sums go along one axis and have `terms` and more, and there are `from` of it and
+   * more: there is little to work out for a load, and where it is loaded ahead, nothing else to do while it is on its way.
    */
   readonly deep?: { readonly terms: number; readonly from: number; readonly tile: Target["tile"] };
   /**

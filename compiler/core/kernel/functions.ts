@@ -163,9 +163,9 @@ const table = {
   inside: { arity: 2, result: "bool", js: (_t, x, extent) => (x >= 0 && x < extent ? 1 : 0) },
   select: { arity: 3, js: (_t, c, x, y) => (c ? x : y) },
   shift_right: { arity: 2, js: (_t, x, y) => x >>> y },
-  /** One of the numbers that lie side by side in a word, the first in its lowest bits: two halves, four bytes, eight of four bits. */
-  // What goes where nothing widens it again: as `cast_f16`, but the device rounds as it does.
+  /** What goes where nothing widens it again: as `cast_f16`, but the device rounds as it does. */
   to_f16: { arity: 1, result: "f16", js: (t, x) => convert(x, t, "f16") },
+  /** One of the numbers that lie side by side in a word, the first in its lowest bits: two halves, four bytes, eight of four bits. */
   unpack_f16: { arity: 2, result: "f32", js: (_t, w, i) => ofHalf((w >>> (16 * i)) & 0xffff), literal: true },
   unpack_i8: { arity: 2, result: "f32", js: (_t, w, i) => (w << (24 - 8 * i)) >> 24, literal: true },
   unpack_i4: { arity: 2, result: "f32", js: (_t, w, i) => (w << (28 - 4 * i)) >> 28, literal: true },

@@ -17,20 +17,10 @@ import {
 import type { Emitter } from "../../../kernel/emitter.ts";
 import { limitOf, type Target } from "../../../targets.ts";
 import { emitterFor, finish, groupName, laneX } from "../common.ts";
-import type { Family, Job, Launch } from "../family.ts";
+import type { Job, Launch } from "../family.ts";
 import { costOf, describe, type Nest } from "./nest.ts";
-import {
-  Cut,
-  type CutTile,
-  cutTiles,
-  type Fewer,
-  fewOf,
-  launchesOf,
-  type Parts,
-  type TileCounts,
-  tileCounts,
-} from "./split.ts";
-import { Places, readingOf, type Sides, Staging, stridesOf } from "./staging.ts";
+import { Cut, type Fewer, fewOf, type Parts, type TileCounts, tileCounts, tiledFamily } from "./split.ts";
+import { Places, readingOf, type Sides, Staging, type Strides } from "./staging.ts";
 import { isLong, SERIAL } from "./sums.ts";
 
 /** `high`, `wide`: rows and columns of a subgroup. `ahead`: turns that are loaded while one is multiplied. */
@@ -43,27 +33,17 @@ type Tile = {
   readonly ahead: number;
 };
 
-export const matrixFamily: Family<CutTile<Tile>> = {
-  name: "contraction.matrix",
-  version: 2,
-  choices(job) {
-    const nest = job.group.kind === "contraction" ? job.nest() : undefined;
-    if (!nest || !gains(job, nest)) return [];
-    const countsOf = (t: Tile): TileCounts => tilesOf(t, nest);
-    return cutTiles(job, nest, tilesFor(nest), fewerOf(job.ctx.target, nest), countsOf, () => true);
-  },
-  lower(job, choice) {
-    const n = job.nest() as Nest;
-    return launchesOf(
-      job,
-      n,
-      choice,
-      fewerOf(job.ctx.target, n),
-      (t) => tilesOf(t, n),
-      (t, parts, when) => matrixTiles(job, n, t, parts, when),
-    );
-  },
-};
+export const matrixFamily = tiledFamily<Tile>("contraction.matrix", 2, (job, n) =>
+  gains(job, n)
+    ? {
+        tiles: () => tilesFor(n),
+        fewer: fewerOf(job.ctx.target, n),
+        countsOf: (t) => tilesOf(t, n),
+        possible: () => true,
+        launch: (t, parts, when) => matrixTiles(job, n, t, parts, when),
+      }
+    : undefined,
+);
 
 type Unit = NonNullable<Target["matrix"]>;
 /** Lanes of a subgroup, as targets with such a unit require. */
@@ -150,12 +130,11 @@ function matrixTiles(job: Job, n: Nest, t: Tile, parts: Parts, when: Dim): Launc
 
   const held = new Matrices(em, t, window, job.ctx.target);
   const places = new Places(em, n, row0, col0);
-  const readings = n.segments.map((q) => readingOf(em, n, q, sides));
   const stagings = n.segments.map(
-    (q, i) => new Staging(em, n, q, readings[i], sides, held.tileA, held.tileB, places),
+    (q) => new Staging(em, n, q, readingOf(em, n, q, sides), sides, held.tileA, held.tileB, places),
   );
   const turns = (staging: Staging, from: X, end: X): void => {
-    const multiply = (): void => held.multiply(stridesOf(readings[stagings.indexOf(staging)], sides));
+    const multiply = (): void => held.multiply(staging.strides);
     if (t.ahead === 0) staging.loop(from, end, multiply);
     else staging.loopAhead(from, end, false, multiply);
   };
@@ -332,7 +311,7 @@ class Matrices {
     );
   }
   /** Adds the products of what is staged, the first factor's rows and terms so far apart. */
-  multiply({ row, term }: ReturnType<typeof stridesOf>): void {
+  multiply({ row, term }: Strides): void {
     const { em, t, unit, results } = this;
     const { colPitch } = sidesOf(t);
     const order =

@@ -26,7 +26,7 @@ import { loadsOf } from "../../../kernel/scalar.ts";
 import { trains } from "../../../regions/region.ts";
 import { limitOf } from "../../../targets.ts";
 import { emitterFor, finish, groupName, groupX, laneX } from "../common.ts";
-import { type Job, type Launch, type Launches, temporary } from "../family.ts";
+import { type Family, type Job, type Launch, type Launches, temporary } from "../family.ts";
 import { emitStore, type Nest, type Store, storeFunction } from "./nest.ts";
 
 /** Parts, at most. */
@@ -127,25 +127,49 @@ export function tileCounts(n: Nest, rows: number, cols: number): TileCounts {
 /** 1 where a call has fewer than `below` of them, else 0. */
 export const fewOf = ({ all }: TileCounts, below: number): Dim => sub(1, min(1, floorDiv(all, below)));
 
-/** Tiles that a family would take, each with its number of parts; `few`: 1 where calls with few tiles have a kernel of their own. */
-export type CutTile<T> = T & { readonly split: number; readonly few: 0 | 1 };
+/** A tile that is taken, with its number of parts; `few`: 1 where calls with few tiles have a smaller one, by a kernel of its own. */
+type CutTile<T> = T & { readonly split: number; readonly few: 0 | 1 };
 /** For calls where the usual tiles would be few: a smaller one, and which calls these are. */
 export interface Fewer<T> {
   readonly tile: T;
   readonly when: Dim;
 }
-/**
- * Best first: where it follows from the sizes of a call which of two tiles is, both; then each by itself, whole and in parts. What
- * is not the best must be `possible`.
- */
-export function cutTiles<T extends object>(
+/** The ways to compute a product by tiles. */
+interface Tiling<T> {
+  /** Best first. */
+  readonly tiles: () => readonly T[];
+  readonly fewer: Fewer<T> | undefined;
+  countsOf(t: T): TileCounts;
+  /** What is not the best must be. */
+  possible(t: T): boolean;
+  /** The kernel of a tile, for calls where `when` is 1. */
+  launch(t: T, parts: Parts, when: Dim): Launch;
+}
+/** A family of products by tiles, whole or in parts of k; `tilingOf` is undefined for those it does not compute. */
+export const tiledFamily = <T extends object>(
+  name: string,
+  version: number,
+  tilingOf: (job: Job, n: Nest) => Tiling<T> | undefined,
+): Family<CutTile<T>> => ({
+  name,
+  version,
+  choices(job) {
+    const n = job.group.kind === "contraction" ? job.nest() : undefined;
+    const tiling = n && tilingOf(job, n);
+    return tiling ? cutTiles(job, n, tiling) : [];
+  },
+  lower(job, choice) {
+    const n = job.nest() as Nest;
+    return launchesOf(job, n, choice, tilingOf(job, n) as Tiling<T>);
+  },
+});
+/** Where it follows from the sizes of a call which of two tiles is best, both; then each by itself, whole and in parts. */
+function cutTiles<T extends object>(
   job: Job,
   n: Nest,
-  [first, ...others]: readonly T[],
-  fewer: Fewer<T> | undefined,
-  countsOf: (t: T) => TileCounts,
-  possible: (t: T) => boolean,
+  { tiles, fewer, countsOf, possible }: Tiling<T>,
 ): readonly CutTile<T>[] {
+  const [first, ...others] = tiles();
   const cut = (t: T): CutTile<T>[] =>
     splitsOf(job, n, countsOf(t).all).map((split) => ({ ...t, split, few: 0 }));
   const open = fewer !== undefined && asConst(fewer.when) === undefined;
@@ -159,25 +183,22 @@ export function cutTiles<T extends object>(
     ...[first, ...others].filter((t) => t !== main && possible(t)).flatMap(cut),
   ];
 }
-/** The launches of such a tile, or of two: `emit` makes a kernel, for calls where `when` is 1. */
-export function launchesOf<T>(
+function launchesOf<T>(
   job: Job,
   n: Nest,
   choice: CutTile<T>,
-  fewer: Fewer<T> | undefined,
-  countsOf: (t: T) => TileCounts,
-  emit: (t: T, parts: Parts, when: Dim) => Launch,
+  { fewer, countsOf, launch }: Tiling<T>,
 ): Launches {
   const countFor = (t: T): Dim => Parts.countOf(job, n, choice.split, countsOf(t).all);
   if (choice.few === 0 || !fewer) {
     const parts = new Parts(job, n, countFor(choice));
-    return parts.launches(emit(choice, parts, dim(1)));
+    return parts.launches(launch(choice, parts, dim(1)));
   }
   // What adds up parts is the same for both.
   const { tile, when } = fewer;
   const many = sub(1, when);
   const parts = new Parts(job, n, add(mul(many, countFor(choice)), mul(when, countFor(tile))));
-  return parts.launches(emit(choice, parts, many), emit(tile, parts, when));
+  return parts.launches(launch(choice, parts, many), launch(tile, parts, when));
 }
 
 /** The tiles of one kernel, cut or whole: which tile a workgroup has, what it sums, and where that goes. */

@@ -34,7 +34,7 @@ export interface Sides {
   readonly threads: number;
 }
 /** What of the first factor is loaded at once: four terms of k, four rows, or one element; and along what threads stand. */
-export interface Reading {
+interface Reading {
   readonly along: "k" | "rows";
   readonly width: 1 | 4;
   /** Axes of k; what lies side by side is last. */
@@ -68,10 +68,14 @@ export function readingOf(em: Emitter, n: Nest, q: Segment, { depth }: Sides): R
 const NEAR = 4;
 
 /** How far the rows of the first factor lie apart in workgroup memory, and its terms: one of the two side by side. */
-export const stridesOf = (
+export interface Strides {
+  readonly row: number;
+  readonly term: number;
+}
+const stridesOf = (
   { along, width }: Pick<Reading, "along" | "width">,
   { pitch, rowPitch }: Sides,
-): { readonly row: number; readonly term: number } =>
+): Strides =>
   along === "k" && width === 4 && rowPitch !== undefined
     ? { row: rowPitch, term: 1 }
     : { row: 1, term: pitch };
@@ -92,6 +96,7 @@ export class Staging {
   /** Turns over k; `turn` is to be bound to the number of one. */
   readonly turns: Dim;
   readonly turn: Axis;
+  readonly strides: Strides;
   private readonly slots: readonly Slot[];
   private readonly em: Emitter;
   private readonly n: Nest;
@@ -119,6 +124,7 @@ export class Staging {
     this.em = em;
     this.n = n;
     this.sides = sides;
+    this.strides = stridesOf(reading, sides);
     this.dtype = tileA.dtype;
     this.k = reading.k;
     const { depth } = sides;
@@ -151,7 +157,7 @@ export class Staging {
         const within = places.within(`${key} ${along}`, kX, depth);
         const term = s.iadd(s.axisValue(within), along === "k" ? 0 : step);
         const { at, linear } = this.at(term, along === "k" && width === 4);
-        const { row: byRow, term: byTerm } = stridesOf({ along, width }, sides);
+        const { row: byRow, term: byTerm } = this.strides;
         const base = places.once(`put ${key} ${along}`, () =>
           em.let(
             "to_a",

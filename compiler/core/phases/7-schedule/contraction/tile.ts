@@ -5,19 +5,9 @@ import { bin, lit, type Stmt, sharedAt, variable, widen, type X } from "../../..
 import type { Emitter } from "../../../kernel/emitter.ts";
 import { limitOf, type Target } from "../../../targets.ts";
 import { emitterFor, finish, groupName, laneX, nominal } from "../common.ts";
-import type { Family, Job, Launch } from "../family.ts";
+import type { Job, Launch } from "../family.ts";
 import { costOf, describe, type Nest } from "./nest.ts";
-import {
-  Cut,
-  type CutTile,
-  cutTiles,
-  type Fewer,
-  fewOf,
-  launchesOf,
-  type Parts,
-  type TileCounts,
-  tileCounts,
-} from "./split.ts";
+import { Cut, type Fewer, fewOf, type Parts, type TileCounts, tileCounts, tiledFamily } from "./split.ts";
 import { Places, readingOf, type Sides, Staging } from "./staging.ts";
 import { isLong, longSum, SERIAL } from "./sums.ts";
 
@@ -37,35 +27,16 @@ type Tile = {
   readonly slices: number;
 };
 
-export const tileFamily: Family<CutTile<Tile>> = {
-  name: "contraction.tile",
-  version: 2,
-  choices(job) {
-    const nest = job.group.kind === "contraction" ? job.nest() : undefined;
-    if (!nest) return [];
-    const { target } = job.ctx;
-    return cutTiles(
-      job,
-      nest,
-      tilesFor(job, nest),
-      fewerOf(target, nest),
-      (t) => tilesOf(t, nest, target),
-      (t) => fits(t, nest, target),
-    );
-  },
-  lower(job, choice) {
-    const n = job.nest() as Nest;
-    const { target } = job.ctx;
-    return launchesOf(
-      job,
-      n,
-      choice,
-      fewerOf(target, n),
-      (t) => tilesOf(t, n, target),
-      (t, parts, when) => workgroupTiles(job, n, t, parts, when),
-    );
-  },
-};
+export const tileFamily = tiledFamily<Tile>("contraction.tile", 2, (job, n) => {
+  const { target } = job.ctx;
+  return {
+    tiles: () => tilesFor(job, n),
+    fewer: fewerOf(target, n),
+    countsOf: (t) => tilesOf(t, n, target),
+    possible: (t) => fits(t, n, target),
+    launch: (t, parts, when) => workgroupTiles(job, n, t, parts, when),
+  };
+});
 
 /** The target's tile for calls that have few of the usual one; undefined where long sums take the registers. */
 function fewerOf(target: Target, n: Nest): Fewer<Tile> | undefined {
@@ -119,7 +90,7 @@ function usualTile(job: Job, n: Nest): Target["tile"] {
   if (deep && isMany(target, n, deep) && isDeep(job, n, deep)) return deep.tile;
   return broad && isMany(target, n, broad) ? broad.tile : tile;
 }
-/** Whether sums have many terms, though not so many that they are two sets of registers, and fours of both factors are one load. */
+/** Whether sums have many terms, though not so many that they are two sets of registers, and four of the first factor are one load. */
 function isDeep(job: Job, n: Nest, { terms, tile }: NonNullable<Target["deep"]>): boolean {
   if (isLong(n)) return false;
   const em = emitterFor(job.ctx, n.s);
